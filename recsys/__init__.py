@@ -1,0 +1,1 @@
+"""Matrix-factorization recommenders, from a ratings file to a measured, served model."""

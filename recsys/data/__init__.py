@@ -1,0 +1,1 @@
+"""Read ratings, split them, and bring them to a model."""

@@ -1,0 +1,102 @@
+"""The user's cache folder, and parsed data in it as Parquet."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+from pyarrow import parquet
+
+from recsys.data.ratings import RatingData
+
+logger = logging.getLogger(__name__)
+
+PARSER_VERSION = 1  # raise it whenever the same files and arguments would give other frames
+MANIFEST = b"recsys"
+FRAMES = ("users", "items", "ratings")  # written in this order: where the ratings are, the others are
+
+
+def cache_folder() -> Path:
+    """`$RECSYS_CACHE`, else `$XDG_CACHE_HOME/recsys`, else `~/.cache/recsys`."""
+    if own := os.environ.get("RECSYS_CACHE"):
+        return Path(own)
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path.home() / ".cache") / "recsys"
+
+
+def parse_key(files: Iterable[Path], arguments: Mapping[str, Any]) -> str:
+    """A name for what parsing these files with these arguments gives: SHA-256 over all that it depends on."""
+    digests = [_sha256(file) if file.is_file() else None for file in files]
+    subject = json.dumps([PARSER_VERSION, digests, arguments], sort_keys=True)
+    return hashlib.sha256(subject.encode()).hexdigest()[:32]
+
+
+def load(key: str) -> RatingData | None:
+    """What was stored under the key; None where nothing is, or where it is damaged."""
+    if not _path(key, "ratings").is_file():
+        return None
+    try:
+        tables = {frame: _read(_path(key, frame)) for frame in FRAMES if _path(key, frame).is_file()}
+        manifest = json.loads(tables["ratings"].schema.metadata[MANIFEST])
+        frames = {name: tables[name].to_pandas() if name in tables else None for name in FRAMES}
+        if [name for name in FRAMES if frames[name] is not None] != manifest.pop("frames"):
+            raise ValueError("a table is absent")
+        return RatingData(**frames, **manifest)
+    except (OSError, ValueError, KeyError, TypeError, pa.ArrowException) as error:
+        logger.warning("%s is damaged (%s) and is made again", _path(key, "ratings"), error)
+        return None
+
+
+def store(key: str, data: RatingData) -> None:
+    """Store under the key; where the folder cannot be written, a warning says so and nothing is lost but time."""
+    frames = {name: getattr(data, name) for name in FRAMES if getattr(data, name) is not None}
+    fields = ("name", "rating_min", "rating_max", "implicit", "sha256")
+    manifest = {name: getattr(data, name) for name in fields} | {"frames": list(frames)}
+    try:
+        for name, frame in frames.items():
+            table = pa.Table.from_pandas(frame, preserve_index=False)
+            table = table.replace_schema_metadata(
+                {**(table.schema.metadata or {}), MANIFEST: json.dumps(manifest).encode()}
+            )
+            with written_whole(_path(key, name)) as partial:
+                parquet.write_table(table, partial, compression="lz4", write_page_checksum=True)
+    except OSError as error:
+        logger.warning("cannot keep the parsed ratings in %s: %s", cache_folder(), error)
+
+
+@contextmanager
+def written_whole(path: Path) -> Iterator[Path]:
+    """A partial file in the same folder, which takes the name `path` only once it is complete and on disk."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
+    os.close(handle)
+    partial = Path(name)
+    try:
+        yield partial
+        with partial.open("rb") as file:
+            os.fsync(file.fileno())
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _path(key: str, frame: str) -> Path:
+    return cache_folder() / "parsed" / f"{key}-{frame}.parquet"
+
+
+def _read(path: Path) -> pa.Table:
+    return parquet.read_table(path, page_checksum_verification=True)
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,34 @@
+"""The items table: title, year and genres of each item, in one form for every source."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+import pandas as pd
+
+from recsys.data.columns import GENRES, ITEM_ID, TITLE, YEAR
+
+YEAR_IN_TITLE = re.compile(r"\((\d{4})(?:[-–]\d{0,4})?\)")  # also the first year of a series: "(2006–2007)"
+NO_GENRE = ("", "unknown", "(no genres listed)")
+
+
+def items_frame(
+    ids: Iterable[int] | Iterable[str],
+    titles: Iterable[str],
+    genres: Iterable[Iterable[str]],
+    years: Iterable[int | None] | None = None,
+) -> pd.DataFrame:
+    """The frame that `RatingData.items` describes; years not given are taken from the titles."""
+    titles = [title.strip() for title in titles]
+    joined = ["|".join(name for name in names if name not in NO_GENRE) for names in genres]
+    frame = pd.DataFrame({ITEM_ID: ids, TITLE: titles})
+    frame[YEAR] = pd.array(list(years or map(title_year, titles)), dtype="Int64")
+    frame[GENRES] = pd.array(joined, dtype=frame[TITLE].dtype)
+    return frame.astype({TITLE: "str", GENRES: "str"})
+
+
+def title_year(title: str) -> int | None:
+    """The last year in brackets: 1995 of "Toy Story (1995)", None of "Babylon 5"."""
+    years = YEAR_IN_TITLE.findall(title)
+    return int(years[-1]) if years else None

@@ -1,0 +1,62 @@
+"""Rating metrics: RMSE and MAE in stars, pooled over rows, for all, warm and cold rows."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torchmetrics import Metric
+
+GROUPS = ("", "_warm", "_cold")
+
+
+class RatingErrors(Metric):
+    """RMSE and MAE over all rows, warm rows and cold rows, in one pass.
+
+    A row is cold when its user or its item is absent from the rows that the model was fitted on. Sums are kept
+    in float64 and groups are weights rather than selections, so that an update never makes the host wait for
+    the device.
+    """
+
+    full_state_update = False
+    squared: Tensor
+    absolute: Tensor
+    count: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        for name in ("squared", "absolute", "count"):
+            self.add_state(name, torch.zeros(3, dtype=torch.float64), dist_reduce_fx="sum")
+
+    def set_dtype(self, dst_type: str | torch.dtype) -> RatingErrors:
+        """Keep float64: a sum of 10^7 squared errors in half precision would be no sum."""
+        return self
+
+    def update(self, predicted: Tensor, rating: Tensor, warm: Tensor) -> None:
+        """Add a batch.
+
+        Args:
+            predicted: Predictions in stars, clipped to the scale, `(batch,)`.
+            rating: True ratings in stars, `(batch,)`.
+            warm: Whether both the user and the item were seen in fitting, bool `(batch,)`.
+        """
+        error = (predicted.double() - rating.double()).abs()
+        groups = torch.stack([torch.ones_like(error), warm.double(), (~warm).double()])  # (3, batch)
+        self.squared += groups @ error.square()
+        self.absolute += groups @ error
+        self.count += groups.sum(1)
+
+    def compute(self) -> dict[str, Tensor]:
+        """Figures by name: `rmse`, `mae`, each also `_warm` and `_cold`, and `share_cold`. NaN for an empty group."""
+        rmse, mae = (self.squared / self.count).sqrt(), self.absolute / self.count
+        figures = {f"rmse{group}": value for group, value in zip(GROUPS, rmse, strict=True)}
+        figures |= {f"mae{group}": value for group, value in zip(GROUPS, mae, strict=True)}
+        return figures | {"share_cold": self.count[2] / self.count[0]}
+
+
+def rating_figures(predicted: Tensor, rating: Tensor, warm: Tensor) -> dict[str, float | None]:
+    """The figures of `RatingErrors` for rows held in memory; `None` for an empty group."""
+    errors = RatingErrors()
+    errors.update(predicted, rating, warm)
+    if not len(rating):
+        return {name: None for name in (*(f"{m}{g}" for m in ("rmse", "mae") for g in GROUPS), "share_cold")}
+    return {name: None if value.isnan() else value.item() for name, value in errors.compute().items()}
