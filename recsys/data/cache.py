@@ -12,7 +12,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 import pyarrow as pa
 from pyarrow import parquet
 
@@ -47,7 +46,9 @@ def load(key: str) -> RatingData | None:
     try:
         tables = {frame: _read(_path(key, frame)) for frame in FRAMES if _path(key, frame).is_file()}
         manifest = json.loads(tables["ratings"].schema.metadata[MANIFEST])
-        frames = {name: tables[name].to_pandas() if name in tables else None for name in FRAMES}
+        frames: dict[str, Any] = {
+            name: tables[name].to_pandas() if name in tables else None for name in FRAMES
+        }
         if [name for name in FRAMES if frames[name] is not None] != manifest.pop("frames"):
             raise ValueError("a table is absent")
         return RatingData(**frames, **manifest)
@@ -57,7 +58,7 @@ def load(key: str) -> RatingData | None:
 
 
 def store(key: str, data: RatingData) -> None:
-    """Store under the key; where the folder cannot be written, a warning says so and nothing is lost but time."""
+    """Store under the key; where the folder cannot be written, a warning says so."""
     frames = {name: getattr(data, name) for name in FRAMES if getattr(data, name) is not None}
     fields = ("name", "rating_min", "rating_max", "implicit", "sha256")
     manifest = {name: getattr(data, name) for name in fields} | {"frames": list(frames)}

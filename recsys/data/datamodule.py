@@ -61,6 +61,7 @@ class BatchPositions(Sampler[Tensor]):
         self.epoch = epoch
 
     def __len__(self) -> int:
+        """Batches of an epoch; of nearly equal size, since batch norm cannot take a last batch of one row."""
         return -(-(-(-self.n // self.world)) // self.batch_size)
 
     def __iter__(self) -> Iterator[Tensor]:
@@ -72,7 +73,7 @@ class BatchPositions(Sampler[Tensor]):
         if self.world > 1 and self.n:
             share = -(-self.n // self.world)
             order = order[torch.arange(share * self.world) % self.n][self.rank :: self.world]
-        return iter(order.to(self.device).split(self.batch_size) if self.n else ())
+        return iter(order.to(self.device).tensor_split(len(self)) if self.n else ())
 
 
 def epoch_seed(seed: int, epoch: int, stream: int = 0) -> int:
@@ -184,14 +185,14 @@ class RatingDataModule(L.LightningDataModule):
                 ((ratings[RATING].to_numpy() - self.data.rating_min) / (span or 1.0)).astype(np.float32)
             ),
         )
-        self.fit_data = self.dense if fitted is ratings else self.dense[torch.from_numpy(rows)]
+        self.fit_data = self.dense if fitted is ratings else self.rows(rows)
 
     def rows(self, positions: np.ndarray) -> RatingRows:
         """Rows at these positions of the ratings frame."""
         return RatingRows(*self.dense[torch.from_numpy(positions)])
 
     def train_dataloader(self) -> DataLoader[Batch]:
-        return self._loader(RatingRows(*_columns(self.fit_data)), self.batch_size, shuffle=True)
+        return self._loader(self.fit_data, self.batch_size, shuffle=True)
 
     def val_dataloader(self) -> DataLoader[Batch]:
         return self._loader(self.rows(self.split.val), EVAL_BATCH_SIZE, shuffle=False)
@@ -220,18 +221,7 @@ class RatingDataModule(L.LightningDataModule):
         )
 
 
-def _columns(rows: RatingRows | Batch) -> Batch:
-    return rows.columns if isinstance(rows, RatingRows) else rows
-
-
 def _fits(rows: RatingRows, device: torch.device) -> bool:
     """Whether the rows take at most a quarter of the device's free memory; the model needs the rest."""
     size = sum(column.numel() * column.element_size() for column in rows.columns)
     return size <= torch.cuda.mem_get_info(device)[0] // 4
-
-
-def part_of_rows(split: Split, n: int) -> np.ndarray:
-    """A byte for each of `n` rows: 0 train, 1 validation, 2 test."""
-    part = np.zeros(n, np.uint8)
-    part[split.val], part[split.test] = 1, 2
-    return part

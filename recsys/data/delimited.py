@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import gzip
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,7 +45,7 @@ def read_columns(path: Path, layout: Layout, fields: Mapping[str, Field]) -> dic
         fields: What is wanted, by the name of the column in the file.
 
     Raises:
-        DataError: Something cannot be used; names the line, counted from 1 with the header, the column and the value.
+        DataError: Names the line (from 1, the header counted), the column, the value and what is allowed.
     """
     present = header(path, layout)
     places = _places(path, present, fields)
@@ -151,7 +151,7 @@ def _raise_first_problem(path: Path, layout: Layout, places: list[int], fields: 
                 raise DataError(f"{path}, line {line}: {column} {problem}")
 
 
-def _lines(path: Path, layout: Layout) -> Iterator[tuple[int, list[str]]]:
+def _lines(path: Path, layout: Layout) -> Generator[tuple[int, list[str]], None, None]:
     """Line number and texts of every line that is not blank."""
     with _opened(path) as file:
         text = _decoded(path, file, layout.encoding)

@@ -1,4 +1,4 @@
-"""What a value of each column must be: checked fast on a whole column, and slowly on one text to say what is wrong."""
+"""What a value of each column must be: checked fast on a column, slowly on a text to say what is wrong."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pandas as pd
 import pyarrow as pa
 from numpy.typing import NDArray
 
-Values: TypeAlias = "NDArray[Any] | pa.Array"
+Values: TypeAlias = Any  # an array of numbers, or of ids a pyarrow dictionary array; both (rows,)
 
 INTEGER = re.compile(r"-?(0|[1-9][0-9]{0,18})", re.ASCII)
 LATEST = 100_000_000_000  # unix seconds, in the year 5138: what is later must be milliseconds

@@ -107,10 +107,9 @@ class IdMap:
 
 def _codes(ids: Ids) -> tuple[NDArray[np.int64] | None, Any]:
     """Positions among distinct ids and these ids; (None, ids) where finding them first would not pay."""
-    if hasattr(ids, "factorize") and ids.dtype.kind not in "iu":  # a Series of strings: hash each row once
-        codes, distinct = ids.factorize(use_na_sentinel=False)
-        return codes, distinct
-    return None, ids
+    if isinstance(ids, Sequence | np.ndarray) or ids.dtype.kind in "iu":
+        return None, ids
+    return ids.factorize(use_na_sentinel=False)  # a Series of strings: each row is hashed once
 
 
 def _checked(ids: Any) -> NDArray[Any]:

@@ -9,7 +9,9 @@ import pandas as pd
 
 from recsys.data.columns import GENRES, ITEM_ID, TITLE, YEAR
 
-YEAR_IN_TITLE = re.compile(r"\((\d{4})(?:[-–]\d{0,4})?\)")  # also the first year of a series: "(2006–2007)"
+YEAR_IN_TITLE = re.compile(
+    r"\((\d{4})(?:[-\u2013]\d{0,4})?\)"
+)  # also the first year of a series: "(2006-2007)"
 NO_GENRE = ("", "unknown", "(no genres listed)")
 
 
@@ -22,9 +24,8 @@ def items_frame(
     """The frame that `RatingData.items` describes; years not given are taken from the titles."""
     titles = [title.strip() for title in titles]
     joined = ["|".join(name for name in names if name not in NO_GENRE) for names in genres]
-    frame = pd.DataFrame({ITEM_ID: ids, TITLE: titles})
-    frame[YEAR] = pd.array(list(years or map(title_year, titles)), dtype="Int64")
-    frame[GENRES] = pd.array(joined, dtype=frame[TITLE].dtype)
+    year = pd.array(list(map(title_year, titles) if years is None else years), dtype="Int64")
+    frame = pd.DataFrame({ITEM_ID: list(ids), TITLE: titles, YEAR: year, GENRES: joined})
     return frame.astype({TITLE: "str", GENRES: "str"})
 
 

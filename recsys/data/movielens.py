@@ -94,8 +94,8 @@ RELEASES = {
 class MovieLens(RatingsSource):
     """A MovieLens release.
 
-    Users have age (years; of ml-1m the lowest of a bracket), gender, occupation (of ml-1m its code) and zip code in
-    ml-100k and ml-1m; the other releases say nothing about users.
+    Only ml-100k and ml-1m describe users: by age (years; in ml-1m the lowest of a bracket), gender,
+    occupation (in ml-1m its code) and zip code.
 
     Args:
         name: One of `RELEASES`, such as `ml-100k`.
@@ -164,7 +164,7 @@ class MovieLens(RatingsSource):
         if self.release.users is None:
             return None
         texts = self._texts(self.release.users, integers=(USER_ID, "age"))
-        return texts and pd.DataFrame(texts).astype({USER_ID: "int64", "age": "int64"})
+        return None if texts is None else pd.DataFrame(texts).astype({USER_ID: "int64", "age": "int64"})
 
     def _items(self) -> pd.DataFrame | None:
         file = self.release.items
@@ -189,7 +189,7 @@ class MovieLens(RatingsSource):
         return names
 
     def _texts(self, file: File, integers: tuple[str, ...]) -> dict[str, list[str]] | None:
-        """The file's columns, or None with a warning where it is absent: ratings alone are enough to learn from."""
+        """The file's columns, or None with a warning where it is absent: ratings alone suffice."""
         path = self.folder / file.name
         if not path.is_file():
             logger.warning("%s is absent; %s is read without it", path, self.name)

@@ -21,7 +21,7 @@ RATING_COLUMNS = (USER_ID, ITEM_ID, RATING, TIMESTAMP)
 
 
 class DataError(ValueError):
-    """The ratings cannot be used as they are; the message names the file, the place, the value and what is allowed."""
+    """The ratings cannot be used as they are; the message names file, place, value and what is allowed."""
 
 
 @dataclass(frozen=True)
@@ -30,13 +30,13 @@ class RatingData:
 
     Attributes:
         name: Name in logs, metrics and manifests, such as `ml-100k`.
-        ratings: A row a rating, in the order of the file, with a RangeIndex: `user_id` and `item_id` (int64 or
-            strings, both the same), `rating` (float32, stars), `timestamp` (int64, unix seconds; the column is
-            absent if the source has none). A (user, item) pair occurs once.
+        ratings: A row a rating, in the order of the file, with a RangeIndex: `user_id` and `item_id` (both
+            int64 or both strings), `rating` (float32, stars), `timestamp` (int64, unix seconds; absent if the
+            source has no times). A (user, item) pair occurs once.
         users: `user_id` and the attributes that the source has; None if it has none.
-        items: `item_id`, `title` (string without the year's brackets removed: "Toy Story (1995)"), `year`
-            (Int64, missing where unknown) and `genres` (one string, separated by "|", empty where unknown); may
-            hold items without a rating. None if the source has none.
+        items: `item_id`, `title` (string, as in "Toy Story (1995)"), `year` (Int64, missing where unknown)
+            and `genres` (one string, separated by "|", empty where unknown); also of items without a rating.
+            None if the source has none.
         rating_min: Lowest rating of the scale, in stars.
         rating_max: Highest rating of the scale, in stars.
         implicit: Whether the source gives no ratings; every rating is then 1.0.
@@ -72,10 +72,10 @@ class RatingsSource(ABC):
 
 
 def ratings_sha256(ratings: pd.DataFrame) -> str:
-    """SHA-256 (hexadecimal) of a canonical ratings frame, so that figures can be traced to their data.
+    r"""SHA-256 (hexadecimal) of a canonical ratings frame, so that figures can be traced to their data.
 
     Hashed are, for `user_id`, `item_id`, `rating` and `timestamp` (where present) in this order: the line
-    "<name> <dtype> <rows>\\n" in ASCII, dtype being int64, float32 or utf8; then the column's values in
+    "<name> <dtype> <rows>\n" in ASCII, dtype being int64, float32 or utf8; then the column's values in
     little-endian bytes; of strings, the rows + 1 offsets in bytes (int64, from 0), then all text in UTF-8.
     """
     digest = hashlib.sha256()

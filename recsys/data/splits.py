@@ -1,7 +1,7 @@
 """Splits: which rows are for training, validation and test. Pure functions of the frame, exact in integers.
 
-Order within a user is (timestamp, row in the file). Validation is carved from the training side by the same rule;
-`kfold` and `official` carve a tenth at random.
+Order within a user is (timestamp, row in the file). Validation is carved from the training side by the same
+rule; `kfold` and `official` carve a tenth at random.
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ def leave_one_out(ratings: pd.DataFrame) -> Mask:
 
 
 def global_time(ratings: pd.DataFrame, test_fraction: float) -> Mask:
-    """The last `test_fraction` of all rows in calendar time; rows of the same second keep the file's order."""
+    """The last `test_fraction` of all rows in calendar time; equal times keep the file's order."""
     time = _timestamps(ratings)
     take = _share(len(time), test_fraction)
     cut = np.partition(time, len(time) - take)[len(time) - take]
@@ -207,4 +207,4 @@ def _generator(split_seed: int) -> Any:
     """NumPy's legacy generator: the one behind scikit-learn's splits, and frozen for ever."""
     if not 0 <= split_seed < 1 << 32:
         raise ValueError(f"split_seed must be in [0, 2**32), got {split_seed}")
-    return np.random.RandomState(split_seed)  # noqa: NPY002
+    return np.random.RandomState(split_seed)

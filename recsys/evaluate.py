@@ -1,0 +1,99 @@
+"""Test figures of a run, from its bundle alone: `python -m recsys.evaluate run=<folder>`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import torch
+from omegaconf import DictConfig
+from rich.console import Console
+from rich.table import Table
+
+from recsys.baselines import Biases, fit_biases, fit_item_means
+from recsys.bundle import TEST, TRAIN, Bundle
+from recsys.cli import command
+from recsys.metrics import rating_figures
+
+BASELINES = ("global_mean", "item_mean", "biases")
+Figures = dict[str, float | None]
+
+
+def evaluate(bundle: Bundle) -> Figures:
+    """Test figures of a bundle, and of the baselines fitted on the same rows.
+
+    Returns:
+        `test/rmse`, `test/mae`, each also `_warm` and `_cold`, `test/share_cold`, and `baseline/<name>` (RMSE) for
+        the global mean, item means and biases, also `_warm` and `_cold`; None for an empty group.
+
+    Raises:
+        ValueError: The model was fitted on the test rows, or there are none.
+    """
+    if bundle.manifest["fit_on"] == "all":
+        raise ValueError(
+            "this bundle was fitted on the test rows too (refit=all), so they cannot measure it; its manifest's "
+            "metrics are those of the model before"
+        )
+    rated = bundle.ratings
+    test = np.flatnonzero(rated.part == TEST)
+    if not len(test):
+        raise ValueError("this bundle has no test rows")
+    fitted = rated.part != TEST if bundle.manifest["fit_on"] == "train_val" else rated.part == TRAIN
+    users = rated.users()
+    user, item = users[test], rated.item[test].astype(np.int64)
+    warm = torch.from_numpy((user < bundle.n_users) & (item < bundle.n_items))
+    truth = torch.from_numpy(rated.rating[test])
+    measure = lambda predicted: rating_figures(torch.from_numpy(predicted), truth, warm)  # noqa: E731
+    figures: Figures = {f"test/{name}": value for name, value in measure(bundle.predict_rows(user, item)).items()}
+    baselines = _baselines(users[fitted], rated.item[fitted].astype(np.int64), rated.rating[fitted], bundle)
+    user, item = np.where(user < bundle.n_users, user, -1), np.where(item < bundle.n_items, item, -1)
+    for name, baseline in baselines.items():
+        found = measure(baseline.predict(user, item).clip(*bundle.scale))
+        figures |= {f"baseline/{name}{group}": found[f"rmse{group}"] for group in ("", "_warm", "_cold")}
+    return figures
+
+
+def _baselines(
+    user: np.ndarray, item: np.ndarray, rating: np.ndarray, bundle: Bundle
+) -> dict[str, Biases]:
+    items = fit_item_means(item, rating, bundle.n_users, bundle.n_items)
+    return {
+        "global_mean": Biases(items.mu, np.zeros(bundle.n_users), np.zeros(bundle.n_items)),
+        "item_mean": items,
+        "biases": fit_biases(user, item, rating, bundle.n_users, bundle.n_items),
+    }
+
+
+def print_figures(figures: Figures, title: str) -> None:
+    """A table of RMSE on all, warm and cold test rows: the model beside the baselines."""
+    share = figures["test/share_cold"] or 0.0
+    table = Table(title=title, caption=f"{share:.1%} of test rows are cold: user or item not in the fitted rows")
+    table.add_column("RMSE in stars")
+    for group in ("all", "warm", "cold"):
+        table.add_column(group, justify="right")
+    rows = [("global mean", "baseline/global_mean"), ("item mean", "baseline/item_mean"),
+            ("biases", "baseline/biases"), ("model", "test/rmse")]  # fmt: skip
+    for name, key in rows:
+        cells = [figures[key + group] for group in ("", "_warm", "_cold")]
+        shown = ["–" if value is None else f"{value:.4f}" for value in cells]
+        table.add_row(name, *shown, style="bold" if name == "model" else None)
+    Console().print(table)
+
+
+@command("evaluate")
+def main(cfg: DictConfig) -> None:
+    folder = Path(cfg.run)
+    bundle = Bundle.load(folder / "bundle")
+    figures = evaluate(bundle)
+    print_figures(figures, f"{bundle.manifest['model']} on {bundle.manifest['data']}, from {folder / 'bundle'}")
+    recorded = json.loads((folder / "metrics.json").read_text())
+    differing = [name for name, value in figures.items() if recorded.get(name) != value]
+    if differing:
+        lines = (f"{name}: {figures[name]} here, {recorded.get(name)} recorded" for name in differing)
+        raise ValueError(f"{folder / 'metrics.json'} has other figures:\n" + "\n".join(lines))
+    print(f"all {len(figures)} figures equal {folder / 'metrics.json'}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,98 @@
+"""From a trained model and its data to a bundle."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from recsys.bundle import TEST, TRAIN, VAL, Bundle, RatedRows
+from recsys.data.columns import GENRES, ITEM_ID, RATING, TITLE, USER_ID, YEAR
+from recsys.data.datamodule import RatingDataModule
+from recsys.data.ids import IdMap
+from recsys.models.base import RatingModel
+
+
+def make_bundle(model: RatingModel, data: RatingDataModule, about: dict[str, Any]) -> Bundle:
+    """A bundle of the model, every id of the data set, every rating and what is known of the items.
+
+    Args:
+        model: Fitted on `data.fit_rows`.
+        data: Set up.
+        about: What the manifest says beyond what model and data know, such as `metrics`.
+    """
+    ratings = data.data.ratings
+    user_ids, user = _all_ids(data.users, ratings[USER_ID])
+    item_ids, item = _all_ids(data.items, ratings[ITEM_ID])
+    part = np.full(len(ratings), TRAIN, np.uint8)
+    part[data.split.val], part[data.split.test] = VAL, TEST
+    order = np.argsort(user, kind="stable")
+    rated = RatedRows(
+        indptr=np.concatenate([[0], np.cumsum(np.bincount(user, minlength=len(user_ids)))]).astype(np.int64),
+        item=item[order].astype(np.int32),
+        rating=ratings[RATING].to_numpy()[order],
+        part=part[order],
+    )
+    factors = model.factors()
+    manifest = {
+        "model": type(model).__name__,
+        "arguments": dict(model.hparams),
+        "task": model.task,
+        "link": "identity",
+        "samples": len(factors.mu),
+        "noise": None,
+        "fold_in": "ridge",
+        "data": data.data.name,
+        "data_sha256": data.data.sha256,
+        "id_kind": data.users.kind,
+        "rating_scale": [data.data.rating_min, data.data.rating_max],
+        "fit_on": data.fit_on,
+        "counts": {
+            "users": len(data.users), "items": len(data.items), "ratings": len(ratings),
+            "fitted_ratings": len(data.fit_rows), "test_ratings": len(data.split.test),
+        },
+        "git_commit": git_commit(),
+    }  # fmt: skip
+    return Bundle(manifest | about, factors, user_ids, item_ids, rated, _items(data.data.items, item_ids))
+
+
+def _all_ids(fitted: IdMap, ids: pd.Series[Any]) -> tuple[NDArray[Any], NDArray[np.int64]]:
+    """Fitted ids, then the others that occur, and the row of every rating among them."""
+    row = fitted.rows(ids)
+    unseen = row < 0
+    if not unseen.any():
+        return fitted.values, row
+    others = IdMap.fit(ids[unseen])
+    row[unseen] = len(fitted) + others.rows(ids[unseen])
+    return np.concatenate([fitted.values, others.values]), row
+
+
+def _items(items: pd.DataFrame | None, item_ids: NDArray[Any]) -> list[dict[str, Any]]:
+    """Title, year and genres by item row; the id stands for a title that is not known."""
+    known: dict[Any, dict[str, Any]] = {}
+    if items is not None:
+        for item, title, year, genres in zip(
+            items[ITEM_ID], items[TITLE], items[YEAR], items[GENRES], strict=True
+        ):
+            known[item] = {
+                "title": title,
+                "year": None if pd.isna(year) else int(year),
+                "genres": genres.split("|") if genres else [],
+            }
+    return [known.get(i, {"title": str(i), "year": None, "genres": []}) for i in item_ids.tolist()]
+
+
+def git_commit() -> str | None:
+    """The commit of the code that runs, with `+` where files differ from it; None outside a checkout."""
+    try:
+        result = subprocess.run(
+            ["git", "describe", "--always", "--abbrev=12", "--dirty=+", "--exclude=*"],
+            cwd=Path(__file__).parent, capture_output=True, text=True, timeout=5, check=True,
+        )  # fmt: skip
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return result.stdout.strip()

@@ -1,0 +1,90 @@
+"""Top-N for all users, or some: `python -m recsys.recommend run=<folder> k=10 out=top10.parquet`."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from omegaconf import DictConfig, OmegaConf
+
+from recsys.bundle import Bundle
+from recsys.cli import command
+
+BLOCK = 4096  # users whose recommendations are held before they are written
+COLUMNS = ("user_id", "rank", "item_id", "score", "title", "year", "genres")
+
+
+def recommendations(
+    bundle: Bundle, user_ids: list[int | str], k: int, *, exclude_seen: bool = True
+) -> Iterator[dict[str, list[Any]]]:
+    """Blocks of recommendations as columns: user by user, best first.
+
+    Raises:
+        ValueError: `k` is below 1, or a user is not in the data.
+    """
+    unknown = [user for user in user_ids if user not in bundle.user_row]
+    if unknown:
+        raise ValueError(f"users: no user {unknown[0]!r} in {bundle.manifest['data']}")
+    for start in range(0, len(user_ids), BLOCK):
+        users = user_ids[start : start + BLOCK]
+        block: dict[str, list[Any]] = {name: [] for name in COLUMNS}
+        rows = np.array([bundle.user_row[user] for user in users])
+        for user, (items, scores) in zip(users, bundle.top_items(rows, k, exclude_seen=exclude_seen), strict=True):
+            for rank, (item, score) in enumerate(zip(items.tolist(), scores.tolist(), strict=True), 1):
+                about = bundle.items[item]
+                values = (user, rank, bundle.item_ids[item], score, about["title"], about["year"], "|".join(about["genres"]))
+                for name, value in zip(COLUMNS, values, strict=True):
+                    block[name].append(value)
+        yield block
+
+
+@contextmanager
+def _writer(out: Path, id_kind: str) -> Iterator[Callable[[dict[str, list[Any]]], None]]:
+    """A function that appends a block to `out`, which appears under its name when everything is written."""
+    working = out.with_name(f".{out.name}")
+    try:
+        if out.suffix == ".parquet":
+            ids = pa.int64() if id_kind == "int" else pa.string()
+            types = (ids, pa.int32(), ids, pa.float32(), pa.string(), pa.int32(), pa.string())
+            schema = pa.schema(list(zip(COLUMNS, types, strict=True)))
+            with pq.ParquetWriter(working, schema) as parquet:
+                yield lambda block: parquet.write_table(pa.table(block, schema=schema))
+        else:
+            with working.open("w", newline="", encoding="utf-8") as stream:
+                lines = csv.writer(stream)
+                lines.writerow(COLUMNS)
+                yield lambda block: lines.writerows(zip(*block.values(), strict=True))
+        working.replace(out)
+    finally:
+        working.unlink(missing_ok=True)
+
+
+@command("recommend")
+def main(cfg: DictConfig) -> None:
+    out = Path(cfg.out)
+    if out.suffix not in (".parquet", ".csv"):
+        raise ValueError(f"out must end in .parquet or .csv, got {cfg.out}")
+    if not isinstance(cfg.k, int) or cfg.k < 1:
+        raise ValueError(f"k must be an integer >= 1, got {cfg.k}")
+    if not out.absolute().parent.is_dir():
+        raise FileNotFoundError(f"out: there is no folder {out.absolute().parent}")
+    bundle = Bundle.load(Path(cfg.run) / "bundle")
+    users = bundle.user_ids.tolist()
+    if cfg.users is not None:
+        users = OmegaConf.to_container(cfg.users) if OmegaConf.is_list(cfg.users) else [cfg.users]
+        if bundle.manifest["id_kind"] == "str":
+            users = [str(user) for user in users]
+    with _writer(out, bundle.manifest["id_kind"]) as write:
+        for block in recommendations(bundle, users, cfg.k, exclude_seen=cfg.exclude_seen):
+            write(block)
+    print(f"{out}: top {cfg.k} of {bundle.n_items:,} items for {len(users):,} users")
+
+
+if __name__ == "__main__":
+    main()

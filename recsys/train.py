@@ -1,0 +1,244 @@
+"""Train, refit, test and export: `python -m recsys.train data=ml_100k model=mf model.embedding_dim=32`."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import logging
+import sys
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import torch
+from hydra.core.hydra_config import HydraConfig
+from hydra.utils import instantiate
+from lightning.pytorch.callbacks import Callback, ModelCheckpoint, RichProgressBar
+from omegaconf import DictConfig, OmegaConf
+from rich.console import Console
+
+from recsys.callbacks import EpochRecord, ReplayLearningRate
+from recsys.cli import command
+from recsys.data.datamodule import REFITS, RatingDataModule
+from recsys.evaluate import evaluate, print_figures
+from recsys.export import git_commit, make_bundle
+from recsys.models.base import RatingModel
+from recsys.plots import learning_curve
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class Selection:
+    """What the first fit found out with validation rows."""
+
+    learning_rates: list[float]  # of every epoch up to the best
+    figures: dict[str, float | None]  # of validation at the best epoch
+    seconds: float
+
+    @property
+    def epochs(self) -> int:
+        return len(self.learning_rates)
+
+
+@command("train")
+def main(cfg: DictConfig) -> None:
+    folder = Path(HydraConfig.get().runtime.output_dir)
+    cfg = _configuration(cfg, folder)
+    _quiet_libraries()
+    if (folder / "metrics.json").exists():
+        log.info("%s is finished already", folder)
+        _report(json.loads((folder / "metrics.json").read_text()), folder)
+        return
+    try:
+        _report(run(cfg, folder), folder)
+    except KeyboardInterrupt:
+        print(f"\ninterrupted; go on with: python -m recsys.train resume={_shown(folder)}", file=sys.stderr)
+        sys.exit(130)
+
+
+def run(cfg: DictConfig, folder: Path) -> dict[str, Any]:
+    """Select, refit, export and measure in `folder`, going on where it was left. Returns what `metrics.json` holds."""
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    data = build_data(cfg)
+    data.prepare_data()
+    data.setup()
+    log.info("%s: %s ratings to train on, %s to validate on, %s to test on", data.data.name,
+             *(f"{len(rows):,}" for rows in (data.split.train, data.split.val, data.split.test)))  # fmt: skip
+    selection, model = select(cfg, data, folder)
+    seconds = selection.seconds
+    fits = {"none": [], "train_val": ["train_val"], "all": ["train_val", "all"]}[cfg.refit]
+    figures: dict[str, float | None] | None = None
+    for fit_on in fits:
+        if fit_on == "all":  # test rows join in now, so this is the last moment to measure
+            figures = evaluate(make_bundle(model, data, {}))
+        data = data.with_fit_on(fit_on)
+        model, spent = refit(cfg, data, selection, folder)
+        seconds += spent
+    metrics = {
+        **selection.figures,
+        **(figures or evaluate(make_bundle(model, data, {}))),
+        "fit_seconds": round(seconds, 3),
+        "epochs": selection.epochs,
+        "refit": cfg.refit,
+        "test_figures_of": "train" if cfg.refit == "none" else "train_val",
+        "model": HydraConfig.get().runtime.choices["model"],
+        "data": data.data.name,
+        "split": data.split_name,
+        "device": _device_name(cfg),
+        "git_commit": git_commit(),
+        "data_sha256": data.data.sha256,
+    }
+    make_bundle(model, data, {"metrics": metrics}).save(folder / "bundle")
+    _write_json(folder / "metrics.json", metrics)
+    return metrics
+
+
+def build_data(cfg: DictConfig) -> RatingDataModule:
+    """The data module: its own arguments are picked out of `data`, the others are the source's."""
+    own = set(inspect.signature(RatingDataModule).parameters) - {"source"}
+    arguments = OmegaConf.to_container(cfg.data, resolve=True)
+    assert isinstance(arguments, dict)
+    source = instantiate({key: value for key, value in arguments.items() if key not in own})
+    return RatingDataModule(source, **{str(key): value for key, value in arguments.items() if key in own})
+
+
+def build_model(cfg: DictConfig, data: RatingDataModule) -> RatingModel:
+    """The model for as many users and items as `data` fits on."""
+    if data.data.implicit:
+        raise ValueError(
+            f"{data.data.name} has no ratings (data.rating_column=null), and model {cfg.model._target_} predicts them"
+        )
+    model: RatingModel = instantiate(
+        cfg.model,
+        n_users=len(data.users),
+        n_items=len(data.items),
+        rating_min=data.data.rating_min,
+        rating_max=data.data.rating_max,
+    )
+    return model
+
+
+def select(cfg: DictConfig, data: RatingDataModule, folder: Path) -> tuple[Selection, RatingModel]:
+    """Fit on training rows with validation; returns the epochs and learning rates to replay, and the best model."""
+    done = folder / "checkpoints" / "selection.json"
+    model = build_model(cfg, data)
+    if not done.exists():
+        record, loggers = EpochRecord(), list(instantiate(cfg.logger).values())
+        callbacks = [*instantiate(cfg.callbacks).values(), record]
+        trainer = _trainer(cfg, folder, callbacks, logger=loggers, num_sanity_val_steps=0)
+        if not len(data.split.val):
+            raise ValueError(f"split {data.split_name} leaves no validation rows of {data.data.name}")
+        _fit(trainer, model, data, folder / "checkpoints" / "last.ckpt")
+        for logger in loggers:
+            logger.finalize("success")
+        best = record.epochs[record.best]
+        figures = {"val/rmse": best["val_rmse"]}
+        _write_json(done, {"learning_rates": record.path, "figures": figures, "seconds": record.seconds})
+        learning_curve(folder / "metrics.csv", folder / "learning_curve.png")
+    selection = Selection(**json.loads(done.read_text()))
+    state = torch.load(folder / "checkpoints" / "best.ckpt", weights_only=True)["state_dict"]
+    model.load_state_dict(state)
+    log.info("best of validation: RMSE %.4f after %d epochs", selection.figures["val/rmse"], selection.epochs)
+    return selection, model
+
+
+def refit(
+    cfg: DictConfig, data: RatingDataModule, selection: Selection, folder: Path
+) -> tuple[RatingModel, float]:
+    """A fresh model on `data.fit_rows`, replaying the selection's learning rates. Returns it and the seconds it took."""
+    name = f"refit_{data.fit_on}"
+    record = EpochRecord()
+    keep = ModelCheckpoint(folder / "checkpoints", filename=name, enable_version_counter=False)
+    callbacks: list[Callback] = [ReplayLearningRate(selection.learning_rates), record, keep]
+    callbacks += [c for c in instantiate(cfg.callbacks).values() if isinstance(c, RichProgressBar)]
+    trainer = _trainer(
+        cfg, folder, callbacks, logger=False, limit_val_batches=0, max_epochs=selection.epochs, min_epochs=None
+    )
+    model = build_model(cfg, data)
+    log.info("refit on %s ratings", f"{len(data.fit_rows):,}")
+    _fit(trainer, model, data, folder / "checkpoints" / f"{name}.ckpt")
+    return model, record.seconds
+
+
+def _trainer(cfg: DictConfig, folder: Path, callbacks: list[Callback], **arguments: Any) -> L.Trainer:
+    if not sys.stdout.isatty():  # a progress bar in a log file is noise
+        callbacks = [callback for callback in callbacks if not isinstance(callback, RichProgressBar)]
+    bar = any(isinstance(callback, RichProgressBar) for callback in callbacks)
+    trainer: L.Trainer = instantiate(
+        cfg.trainer, default_root_dir=str(folder), use_distributed_sampler=False, enable_progress_bar=bar,
+        enable_model_summary=False, _convert_="all",
+    )(callbacks=callbacks, **arguments)  # fmt: skip
+    return trainer
+
+
+def _fit(trainer: L.Trainer, model: RatingModel, data: RatingDataModule, checkpoint: Path) -> None:
+    """Fit, from the checkpoint if there is one. Lightning turns Ctrl-C into SystemExit; here it stays Ctrl-C."""
+    try:
+        trainer.fit(
+            model, datamodule=data, ckpt_path=checkpoint if checkpoint.exists() else None, weights_only=True
+        )
+    except SystemExit as error:
+        raise KeyboardInterrupt from error
+
+
+def _configuration(cfg: DictConfig, folder: Path) -> DictConfig:
+    """The configuration of this run: composed now and written down, or the one that a resumed folder holds."""
+    file = folder / "config.yaml"
+    if cfg.resume is None:
+        if file.exists():
+            raise ValueError(f"{folder} holds a run already; resume={_shown(folder)} goes on with it")
+        if cfg.refit not in REFITS:
+            raise ValueError(f"refit must be one of {', '.join(REFITS)}, got {cfg.refit!r}")
+        OmegaConf.resolve(cfg)
+        (folder / "checkpoints").mkdir(parents=True, exist_ok=True)
+        working = file.with_name(".config.yaml")
+        OmegaConf.save(cfg, working)
+        working.replace(file)
+        return cfg
+    others = [text for text in HydraConfig.get().overrides.task if not text.startswith("resume=")]
+    if others:
+        raise ValueError(f"resume goes on with the run's own configuration; leave out {' '.join(others)}")
+    if not file.is_file():
+        raise FileNotFoundError(f"resume: {folder} holds no run (it has no config.yaml)")
+    resumed = OmegaConf.load(file)
+    assert isinstance(resumed, DictConfig)
+    return resumed
+
+
+def _report(metrics: dict[str, Any], folder: Path) -> None:
+    print_figures(metrics, f"{metrics['model']} on {metrics['data']}, split {metrics['split']}: test RMSE")
+    Console(highlight=False, soft_wrap=True).print(
+        f"{metrics['epochs']} epochs, fitted in {metrics['fit_seconds']:.1f} s, all of it in {_shown(folder)}"
+    )
+
+
+def _shown(folder: Path) -> str:
+    """A folder as one would type it from here."""
+    return str(folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder)
+
+
+def _device_name(cfg: DictConfig) -> str:
+    if str(cfg.trainer.accelerator) in ("gpu", "cuda") and torch.cuda.is_available():
+        return torch.cuda.get_device_name()
+    return f"{cfg.trainer.accelerator}, {torch.get_num_threads()} threads"
+
+
+def _write_json(file: Path, content: dict[str, Any]) -> None:
+    working = file.with_name(f".{file.name}")
+    working.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n")
+    working.replace(file)
+
+
+def _quiet_libraries() -> None:
+    """Lightning's advice is for those who write loaders; ours are whole-batch and want no workers."""
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+    warnings.filterwarnings("ignore", message=".*Checkpoint directory .* exists and is not empty.*")
+    warnings.filterwarnings("ignore", message=".*is smaller than the logging interval.*")
+
+
+if __name__ == "__main__":
+    main()
