@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,16 +20,13 @@ class Biases(NamedTuple):
 
     def predict(self, user: Rows, item: Rows) -> Floats:
         """Predicted stars, unclipped, `(rows,)`; a row of -1 (never seen) counts as bias 0."""
-        return (
-            self.mu
-            + np.where(user >= 0, self.user[user], 0.0)
-            + np.where(item >= 0, self.item[item], 0.0)
-        )
+        return self.mu + np.where(user >= 0, self.user[user], 0.0) + np.where(item >= 0, self.item[item], 0.0)
 
 
-def fit_item_means(item: Rows, rating: NDArray[np.float32], n_users: int, n_items: int) -> Biases:
+def fit_item_means(item: Rows, rating: NDArray[np.floating[Any]], n_users: int, n_items: int) -> Biases:
     """Every item's own mean, and the global mean where it has none."""
-    mu = float(np.mean(rating, dtype=np.float64))
+    rating = rating.astype(np.float64)
+    mu = float(rating.mean())
     count = np.bincount(item, minlength=n_items)
     total = np.bincount(item, weights=rating - mu, minlength=n_items)
     return Biases(mu, np.zeros(n_users), total / np.maximum(count, 1))
@@ -38,7 +35,7 @@ def fit_item_means(item: Rows, rating: NDArray[np.float32], n_users: int, n_item
 def fit_biases(
     user: Rows,
     item: Rows,
-    rating: NDArray[np.float32],
+    rating: NDArray[np.floating[Any]],
     n_users: int,
     n_items: int,
     *,
@@ -59,11 +56,11 @@ def fit_biases(
         item_prior: The same on an item's bias.
     """
     mu = float(np.mean(rating, dtype=np.float64))
-    deviation = rating - mu
+    deviation = rating.astype(np.float64) - mu
     user_weight = user_prior + np.bincount(user, minlength=n_users)
     item_weight = item_prior + np.bincount(item, minlength=n_items)
     user_bias, item_bias = np.zeros(n_users), np.zeros(n_items)
     for _ in range(sweeps):
-        item_bias = np.bincount(item, deviation - user_bias[user], n_items) / item_weight
-        user_bias = np.bincount(user, deviation - item_bias[item], n_users) / user_weight
+        item_bias = np.bincount(item, deviation - user_bias[user], minlength=n_items) / item_weight
+        user_bias = np.bincount(user, deviation - item_bias[item], minlength=n_users) / user_weight
     return Biases(mu, user_bias, item_bias)

@@ -13,17 +13,20 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, fields
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 SCHEMA_VERSION = 1
+FILES = ("factors.safetensors", "ids.safetensors", "ratings.safetensors", "items.json")
+REQUIRED = ("task", "rating_scale", "id_kind")  # what answering needs of the manifest
 TRAIN, VAL, TEST = 0, 1, 2  # the byte of a rating: which rows it belonged to
 
 Floats = NDArray[np.float32]
@@ -38,8 +41,9 @@ class BundleError(ValueError):
 class Factors:
     """A trained model as float32 arrays in stars; row 0..n_users - 1 and 0..n_items - 1 are the fitted ids.
 
-    A row never seen is the zero vector with bias 0, which by centring is the average user or item. A new user's
-    `[p, b]` minimises, in each sample, `sum (r - r^)^2 + n ([p, b] - m)' P ([p, b] - m)` over their n ratings.
+    A row never seen is the zero vector with bias 0, which by centring is the average user or item. A new
+    user's `[p, b]` minimises, in each sample and over their n ratings, `sum (r - r^)^2 + n d' P d` with
+    `d = [p, b] - m`.
     """
 
     mu: Floats  # (samples,)
@@ -69,8 +73,8 @@ def centred_factors(
 ) -> Factors:
     """One sample of factors, moved so that the mean row of each side is the zero vector with bias 0.
 
-    With means `p0, q0`: `p.q = (p - p0).(q - q0) + p.q0 + p0.q - p0.q0`, so that each side's bias takes the product
-    with the other side's mean. Predictions stay as they are.
+    With means `p0, q0`: `p.q = (p - p0).(q - q0) + p.q0 + p0.q - p0.q0`, so that each side's bias takes the
+    product with the other side's mean. Predictions stay as they are.
 
     Args:
         mu: Global level in stars.
@@ -90,14 +94,13 @@ def centred_factors(
     to_old = np.eye(len(prior_mean))
     to_old[-1, :-1] = -q0
     origin = np.append(p0, user_bias.mean())
-    sample = lambda array: np.ascontiguousarray(np.expand_dims(array, -2), np.float32)  # noqa: E731
     return Factors(
         mu=np.array([mu], np.float32),
         user_bias=(user_bias - user_bias.mean()).astype(np.float32)[:, None],
         item_bias=(item_bias - item_bias.mean()).astype(np.float32)[:, None],
-        user_factors=sample(user_factors - p0),
-        item_factors=sample(item_factors - q0),
-        prior_mean=sample(to_new @ prior_mean - origin),
+        user_factors=(user_factors - p0).astype(np.float32)[:, None],
+        item_factors=(item_factors - q0).astype(np.float32)[:, None],
+        prior_mean=(to_new @ prior_mean - origin).astype(np.float32)[None],
         prior_precision=(to_old.T * prior_precision @ to_old).astype(np.float32)[None],
     )
 
@@ -126,12 +129,12 @@ class Recommendation(NamedTuple):
     genres: list[str]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Bundle:
     """A trained model with its ids, items and ratings.
 
-    `user_ids` and `item_ids` hold every id of the data set: first those that the model was fitted on, in the order of
-    the factors' rows, then those that it never saw.
+    `user_ids` and `item_ids` hold every id of the data set: first those that the model was fitted on, in the
+    order of the factors' rows, then those that it never saw.
     """
 
     manifest: dict[str, Any]
@@ -140,15 +143,14 @@ class Bundle:
     item_ids: NDArray[Any]  # (all items,)
     ratings: RatedRows
     items: list[dict[str, Any]]  # title, year, genres by item row
+    user_row: Mapping[int | str, int] = field(init=False, repr=False)  # of user_ids
+    item_row: Mapping[int | str, int] = field(init=False, repr=False)  # of item_ids
 
     def __post_init__(self) -> None:
         users = {user: row for row, user in enumerate(self.user_ids.tolist())}
         items = {item: row for row, item in enumerate(self.item_ids.tolist())}
         object.__setattr__(self, "user_row", users)
         object.__setattr__(self, "item_row", items)
-
-    user_row: Mapping[int | str, int] = None  # type: ignore[assignment]  # made from user_ids
-    item_row: Mapping[int | str, int] = None  # type: ignore[assignment]
 
     @property
     def n_users(self) -> int:
@@ -166,7 +168,7 @@ class Bundle:
         return float(low), float(high)
 
     def predict_rows(self, user: Rows, item: Rows) -> Floats:
-        """Predicted stars `(rows,)` for rows of `user_ids` and `item_ids`; -1 and rows past the fitted ones are unseen."""
+        """Predicted stars `(rows,)` for rows of `user_ids` and `item_ids`; -1 and rows past the fitted are unseen."""
         user = np.where(user < self.n_users, user, -1)
         item = np.where(item < self.n_items, item, -1)
         linear = self.factors.predict(user, item)
@@ -174,30 +176,30 @@ class Bundle:
             return np.asarray(linear.mean(1), np.float32)
         return np.asarray(linear.clip(*self.scale).mean(1), np.float32)
 
-    def predict(self, user_ids: Sequence[int | str] | ArrayLike, item_ids: Sequence[int | str] | ArrayLike) -> Floats:
-        """Predicted stars, clipped to the scale, `(pairs,)`; an id never seen counts as the average user or item.
+    def predict(self, user_ids: Iterable[int | str], item_ids: Iterable[int | str]) -> Floats:
+        """Predicted stars, clipped to the scale, `(pairs,)`; an id never seen is the average user or item.
 
         Raises:
             ValueError: The two lists differ in length.
-            TypeError: An id is not of the data set's kind (an integer for integer ids, a string for string ids).
+            TypeError: An id is not of the data set's kind, an integer or a string.
         """
-        users, items = np.asarray(user_ids).tolist(), np.asarray(item_ids).tolist()
+        users, items = self._checked_ids("user_ids", user_ids), self._checked_ids("item_ids", item_ids)
         if len(users) != len(items):
             raise ValueError(f"user_ids and item_ids must be equally long, got {len(users)} and {len(items)}")
-        self._check_kind("user_ids", users)
-        self._check_kind("item_ids", items)
         user = np.array([self.user_row.get(u, -1) for u in users], np.int64)
         item = np.array([self.item_row.get(i, -1) for i in items], np.int64)
         return self.predict_rows(user, item)
 
-    def recommend(self, user_id: int | str, k: int = 10, *, exclude_seen: bool = True) -> list[Recommendation]:
+    def recommend(
+        self, user_id: int | str, k: int = 10, *, exclude_seen: bool = True
+    ) -> list[Recommendation]:
         """The k best items for a user, best first; an unknown user gets the average user's.
 
         Raises:
             ValueError: `k` is below 1.
             TypeError: `user_id` is not of the data set's kind.
         """
-        self._check_kind("user_id", [user_id])
+        self._checked_ids("user_id", [user_id])
         row = self.user_row.get(user_id, -1)
         [(items, scores)] = self.top_items(np.array([row]), k, exclude_seen=exclude_seen)
         return [self.recommendation(int(item), score) for item, score in zip(items, scores, strict=True)]
@@ -207,13 +209,11 @@ class Bundle:
         item_id = self.item_ids[item].item() if self.item_ids.dtype.kind == "i" else str(self.item_ids[item])
         return Recommendation(item_id, float(score), about["title"], about["year"], about["genres"])
 
-    def top_items(
-        self, users: Rows, k: int, *, exclude_seen: bool = True
-    ) -> Iterator[tuple[Rows, Floats]]:
+    def top_items(self, users: Rows, k: int, *, exclude_seen: bool = True) -> Iterator[tuple[Rows, Floats]]:
         """For each user row, item rows and scores of the best k, best first, ties by item row.
 
-        The order is by the mean of the linear part: one product of concatenated samples. Scores of a rating model are
-        clipped to the scale for showing, after the order is made.
+        The order is by the mean of the linear part: one product of concatenated samples. Scores of a rating
+        model are clipped to the scale for showing, after the order is made.
         """
         if k < 1:
             raise ValueError(f"k must be >= 1, got {k}")
@@ -228,21 +228,23 @@ class Bundle:
             if exclude_seen and user >= 0:
                 seen = self.ratings.item[self.ratings.of(user)]
                 scores[seen[seen < self.n_items]] = -np.inf
-            best = np.argpartition(-scores, k - 1)[:k] if k < len(scores) else np.arange(len(scores))
-            best = best[np.lexsort((best, -scores[best]))]
-            best = best[scores[best] > -np.inf]
+            best = _best(scores, k)
             shown = scores[best] if self.manifest["task"] == "ranking" else scores[best].clip(*self.scale)
             yield best, shown
 
-    def _check_kind(self, name: str, ids: list[Any]) -> None:
-        kind, wanted = self.manifest["id_kind"], (int if self.manifest["id_kind"] == "int" else str)
-        for value in ids:
+    def _checked_ids(self, name: str, ids: Iterable[int | str]) -> list[int | str]:
+        wanted = (int, np.integer) if self.manifest["id_kind"] == "int" else str
+        given = [ids] if isinstance(ids, str) and wanted is not str else ids
+        for value in (checked := list(given)):
             if not isinstance(value, wanted) or isinstance(value, bool):
-                raise TypeError(f"{name} must be {'integers' if kind == 'int' else 'strings'}, got {value!r}")
+                kind = "strings" if wanted is str else "integers"
+                raise TypeError(f"{name} must be {kind}, got {value!r}")
+        return checked
 
     def save(self, path: Path) -> None:
         """Write the folder `path`: beside it under another name first, synced, then renamed into place."""
         path = Path(path)
+        self._check(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         working = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
         try:
@@ -251,7 +253,11 @@ class Bundle:
             if path.exists():
                 old = working.with_name(working.name + "-old")
                 path.rename(old)
-                working.rename(path)
+                try:
+                    working.rename(path)
+                except BaseException:
+                    old.rename(path)
+                    raise
                 shutil.rmtree(old)
             else:
                 working.rename(path)
@@ -259,17 +265,51 @@ class Bundle:
         finally:
             shutil.rmtree(working, ignore_errors=True)
 
+    def _check(self, path: Path) -> None:
+        """Raise a BundleError where the parts do not fit together; `path` names the bundle in it."""
+        f, ratings, users, items = self.factors, self.ratings, len(self.user_ids), len(self.item_ids)
+        if missing := [key for key in REQUIRED if key not in self.manifest]:
+            raise BundleError(f"{path}: the manifest lacks {', '.join(missing)}")
+        if f.prior_mean.ndim != 2:
+            raise BundleError(f"{path}: prior_mean has shape {f.prior_mean.shape}, expected two dimensions")
+        samples, dim = f.prior_mean.shape[0], f.prior_mean.shape[1] - 1
+        expected = {
+            "mu": (samples,),
+            "user_bias": (self.n_users, samples),
+            "item_bias": (self.n_items, samples),
+            "user_factors": (self.n_users, samples, dim),
+            "item_factors": (self.n_items, samples, dim),
+            "prior_precision": (samples, dim + 1, dim + 1),
+        }
+        for name, shape in expected.items():
+            if getattr(f, name).shape != shape:
+                raise BundleError(f"{path}: {name} has shape {getattr(f, name).shape}, expected {shape}")
+        floats = {part.name: getattr(f, part.name) for part in fields(Factors)} | {"rating": ratings.rating}
+        for name, array in floats.items():
+            if not np.isfinite(array).all():
+                raise BundleError(f"{path}: {name} holds values that are not finite")
+        n = len(ratings.item)
+        indptr_fits = len(ratings.indptr) == users + 1 and ratings.indptr[0] == 0 and ratings.indptr[-1] == n
+        if not indptr_fits or {len(ratings.rating), len(ratings.part)} != {n} or len(self.items) != items:
+            raise BundleError(f"{path}: ratings, ids and items do not fit together")
+        if self.n_users > users or self.n_items > items:
+            raise BundleError(f"{path}: there are more factors than ids")
+        if n and not 0 <= int(ratings.item.min()) <= int(ratings.item.max()) < items:
+            raise BundleError(f"{path}: an item row of the ratings is outside the ids")
+
     def _write(self, folder: Path) -> None:
         arrays = {field.name: getattr(self.factors, field.name) for field in fields(Factors)}
         save_file(arrays, folder / "factors.safetensors")
-        save_file(_packed_ids("user", self.user_ids) | _packed_ids("item", self.item_ids), folder / "ids.safetensors")
+        ids = _packed_ids("user", self.user_ids) | _packed_ids("item", self.item_ids)
+        save_file(ids, folder / "ids.safetensors")
         save_file(self.ratings._asdict(), folder / "ratings.safetensors")
         (folder / "items.json").write_text(json.dumps(self.items, ensure_ascii=False), encoding="utf-8")
         files = {}
         for file in sorted(folder.iterdir()):
             _sync(file)
             files[file.name] = {"size": file.stat().st_size, "sha256": _sha256(file)}
-        manifest = {"schema_version": SCHEMA_VERSION} | self.manifest | {"files": files}
+        version = {"schema_version": SCHEMA_VERSION}
+        manifest = version | self.manifest | version | {"files": files}
         text = json.dumps(manifest, indent=2, ensure_ascii=False, allow_nan=False)
         (folder / "manifest.json").write_text(text + "\n", encoding="utf-8")
         _sync(folder / "manifest.json")
@@ -294,8 +334,9 @@ class Bundle:
             items = json.loads((path / "items.json").read_text(encoding="utf-8"))
         except (SafetensorError, KeyError, ValueError) as error:
             raise BundleError(f"{path} is not a usable bundle: {error}") from error
-        _check_shapes(path, factors, len(user_ids), len(item_ids), ratings, len(items))
-        return cls(manifest, factors, user_ids, item_ids, ratings, items)
+        bundle = cls(manifest, factors, user_ids, item_ids, ratings, items)
+        bundle._check(path)
+        return bundle
 
 
 def _read_manifest(path: Path) -> dict[str, Any]:
@@ -304,49 +345,37 @@ def _read_manifest(path: Path) -> dict[str, Any]:
         raise BundleError(f"{path} is not a bundle: it has no manifest.json")
     try:
         manifest: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-        version, listed = manifest["schema_version"], manifest["files"]
+        version, listed = int(manifest["schema_version"]), manifest["files"]
+        if version > SCHEMA_VERSION:
+            raise BundleError(
+                f"{file} has schema version {version}; this recsys reads up to {SCHEMA_VERSION}"
+            )
+        expected = [(path / name, int(listed[name]["size"]), str(listed[name]["sha256"])) for name in FILES]
+    except BundleError:
+        raise
     except (ValueError, KeyError, TypeError) as error:
         raise BundleError(f"{file} is not a bundle's manifest: {error!r}") from error
-    if version > SCHEMA_VERSION:
-        raise BundleError(f"{file} has schema version {version}; this recsys reads up to {SCHEMA_VERSION}")
-    for name in ("factors.safetensors", "ids.safetensors", "ratings.safetensors", "items.json"):
-        if name not in listed:
-            raise BundleError(f"{file} does not list {name}")
-        _verify(path / name, listed[name])
+    for part, size, sha256 in expected:
+        _verify(part, size, sha256)
     return manifest
 
 
-def _verify(file: Path, listed: Mapping[str, Any]) -> None:
+def _verify(file: Path, size: int, sha256: str) -> None:
     if not file.is_file():
         raise BundleError(f"{file} is missing")
-    if (size := file.stat().st_size) != listed["size"]:
-        raise BundleError(f"{file} has {size} bytes, the manifest says {listed['size']}")
-    if _sha256(file) != listed["sha256"]:
+    if (found := file.stat().st_size) != size:
+        raise BundleError(f"{file} has {found} bytes, the manifest says {size}")
+    if _sha256(file) != sha256:
         raise BundleError(f"{file} was altered: its SHA-256 is not the manifest's")
 
 
-def _check_shapes(path: Path, f: Factors, users: int, items: int, ratings: RatedRows, about: int) -> None:
-    samples, dim = f.prior_mean.shape[0], f.prior_mean.shape[1] - 1
-    n_users, n_items = len(f.user_bias), len(f.item_bias)
-    expected = {
-        "mu": (samples,),
-        "user_bias": (n_users, samples),
-        "item_bias": (n_items, samples),
-        "user_factors": (n_users, samples, dim),
-        "item_factors": (n_items, samples, dim),
-        "prior_precision": (samples, dim + 1, dim + 1),
-    }
-    for name, shape in expected.items():
-        if getattr(f, name).shape != shape:
-            raise BundleError(f"{path}: {name} has shape {getattr(f, name).shape}, expected {shape}")
-    for field in fields(Factors):
-        if not np.isfinite(getattr(f, field.name)).all():
-            raise BundleError(f"{path}: {field.name} holds values that are not finite")
-    n = len(ratings.item)
-    if len(ratings.indptr) != users + 1 or int(ratings.indptr[-1]) != n or about != items:
-        raise BundleError(f"{path}: ratings, ids and items do not fit together")
-    if n_users > users or n_items > items or (n and int(ratings.item.max()) >= items):
-        raise BundleError(f"{path}: a row number is outside the ids")
+def _best(scores: Floats, k: int) -> Rows:
+    """Positions of the k highest scores above -inf, highest first, ties by position."""
+    candidates = np.arange(len(scores))
+    if k < len(scores):
+        candidates = np.flatnonzero(scores >= np.partition(scores, -k)[-k])
+    best: Rows = candidates[np.argsort(-scores[candidates], kind="stable")][:k]
+    return best[scores[best] > -np.inf]
 
 
 def _packed_ids(side: str, ids: NDArray[Any]) -> dict[str, NDArray[Any]]:
@@ -364,7 +393,7 @@ def _unpacked_ids(side: str, arrays: Mapping[str, NDArray[Any]]) -> NDArray[Any]
     if f"{side}_ids" in arrays:
         return arrays[f"{side}_ids"]
     text, offsets = arrays[f"{side}_ids_utf8"].tobytes(), arrays[f"{side}_ids_offsets"].tolist()
-    return np.array([text[a:b].decode() for a, b in zip(offsets, offsets[1:], strict=False)], dtype=object)
+    return np.array([text[a:b].decode() for a, b in pairwise(offsets)], dtype=object)
 
 
 def _sha256(file: Path) -> str:

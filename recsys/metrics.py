@@ -12,9 +12,9 @@ GROUPS = ("", "_warm", "_cold")
 class RatingErrors(Metric):
     """RMSE and MAE over all rows, warm rows and cold rows, in one pass.
 
-    A row is cold when its user or its item is absent from the rows that the model was fitted on. Sums are kept
-    in float64 and groups are weights rather than selections, so that an update never makes the host wait for
-    the device.
+    A row is cold when its user or its item is absent from the rows that the model was fitted on. Sums are
+    kept in float64 and groups are weights rather than selections, so that an update never makes the host wait
+    for the device.
     """
 
     full_state_update = False
@@ -27,7 +27,7 @@ class RatingErrors(Metric):
         for name in ("squared", "absolute", "count"):
             self.add_state(name, torch.zeros(3, dtype=torch.float64), dist_reduce_fx="sum")
 
-    def set_dtype(self, dst_type: str | torch.dtype) -> RatingErrors:
+    def set_dtype(self, dst_type: str | torch.dtype) -> RatingErrors:  # noqa: ARG002
         """Keep float64: a sum of 10^7 squared errors in half precision would be no sum."""
         return self
 
@@ -46,7 +46,10 @@ class RatingErrors(Metric):
         self.count += groups.sum(1)
 
     def compute(self) -> dict[str, Tensor]:
-        """Figures by name: `rmse`, `mae`, each also `_warm` and `_cold`, and `share_cold`. NaN for an empty group."""
+        """Figures by name: `rmse`, `mae`, each also `_warm` and `_cold`, and `share_cold`.
+
+        An empty group's are NaN.
+        """
         rmse, mae = (self.squared / self.count).sqrt(), self.absolute / self.count
         figures = {f"rmse{group}": value for group, value in zip(GROUPS, rmse, strict=True)}
         figures |= {f"mae{group}": value for group, value in zip(GROUPS, mae, strict=True)}
@@ -58,5 +61,5 @@ def rating_figures(predicted: Tensor, rating: Tensor, warm: Tensor) -> dict[str,
     errors = RatingErrors()
     errors.update(predicted, rating, warm)
     if not len(rating):
-        return {name: None for name in (*(f"{m}{g}" for m in ("rmse", "mae") for g in GROUPS), "share_cold")}
+        return dict.fromkeys((*(f"{m}{g}" for m in ("rmse", "mae") for g in GROUPS), "share_cold"))
     return {name: None if value.isnan() else value.item() for name, value in errors.compute().items()}

@@ -44,13 +44,9 @@ def load(key: str) -> RatingData | None:
     if not _path(key, "ratings").is_file():
         return None
     try:
-        tables = {frame: _read(_path(key, frame)) for frame in FRAMES if _path(key, frame).is_file()}
-        manifest = json.loads(tables["ratings"].schema.metadata[MANIFEST])
-        frames: dict[str, Any] = {
-            name: tables[name].to_pandas() if name in tables else None for name in FRAMES
-        }
-        if [name for name in FRAMES if frames[name] is not None] != manifest.pop("frames"):
-            raise ValueError("a table is absent")
+        manifest = json.loads(parquet.read_schema(_path(key, "ratings")).metadata[MANIFEST])
+        stored = manifest.pop("frames")
+        frames = {name: _read(_path(key, name)) if name in stored else None for name in FRAMES}
         return RatingData(**frames, **manifest)
     except (OSError, ValueError, KeyError, TypeError, pa.ArrowException) as error:
         logger.warning("%s is damaged (%s) and is made again", _path(key, "ratings"), error)
@@ -94,8 +90,10 @@ def _path(key: str, frame: str) -> Path:
     return cache_folder() / "parsed" / f"{key}-{frame}.parquet"
 
 
-def _read(path: Path) -> pa.Table:
-    return parquet.read_table(path, page_checksum_verification=True)
+def _read(path: Path) -> Any:
+    """The frame; each column of the table is freed once it is converted."""
+    table = parquet.read_table(path, page_checksum_verification=True)
+    return table.to_pandas(split_blocks=True, self_destruct=True)
 
 
 def _sha256(path: Path) -> str:

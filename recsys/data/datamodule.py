@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-import lightning as L
 import numpy as np
 import torch
+from lightning import LightningDataModule
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
@@ -18,6 +19,7 @@ from recsys.data.splits import Split, split_ratings
 
 EVAL_BATCH_SIZE = 1 << 16  # evaluation keeps no activations, so its batches may be large
 REFITS = ("none", "train_val", "all")
+FIT_ON = ("train", "train_val", "all")
 
 
 class Batch(NamedTuple):
@@ -38,7 +40,7 @@ class RatingRows(Dataset[Batch]):
         return len(self.columns.user)
 
     def __getitem__(self, positions: Tensor) -> Batch:
-        return Batch(*(column[positions] for column in self.columns))
+        return Batch(*(column.index_select(0, positions) for column in self.columns))
 
     def to(self, device: torch.device) -> RatingRows:
         return RatingRows(*(column.to(device) for column in self.columns))
@@ -47,7 +49,8 @@ class RatingRows(Dataset[Batch]):
 class BatchPositions(Sampler[Tensor]):
     """Positions of a batch at a time: shuffled from (seed, epoch), the same on every rank, then dealt out by rank.
 
-    Lightning calls `set_epoch`. With several ranks the last rows are repeated so that all ranks take equally many steps.
+    Lightning calls `set_epoch`, on a resume after it has called `iter`: hence the generator, which draws the order when
+    the first batch is asked for. With several ranks the last rows are repeated so that all ranks take equally many steps.
     """
 
     def __init__(
@@ -62,18 +65,21 @@ class BatchPositions(Sampler[Tensor]):
 
     def __len__(self) -> int:
         """Batches of an epoch; of nearly equal size, since batch norm cannot take a last batch of one row."""
-        return -(-(-(-self.n // self.world)) // self.batch_size)
+        share = -(-self.n // self.world)  # rounded up: rows of a rank
+        return -(-share // self.batch_size)
 
     def __iter__(self) -> Iterator[Tensor]:
+        if not self.n:
+            return
         if self.shuffle:
             generator = torch.Generator().manual_seed(epoch_seed(self.seed, self.epoch))
             order = torch.randperm(self.n, generator=generator)
         else:
             order = torch.arange(self.n)
-        if self.world > 1 and self.n:
+        if self.world > 1:
             share = -(-self.n // self.world)
             order = order[torch.arange(share * self.world) % self.n][self.rank :: self.world]
-        return iter(order.to(self.device).tensor_split(len(self)) if self.n else ())
+        yield from order.to(self.device).tensor_split(len(self))
 
 
 def epoch_seed(seed: int, epoch: int, stream: int = 0) -> int:
@@ -82,11 +88,11 @@ def epoch_seed(seed: int, epoch: int, stream: int = 0) -> int:
     return int(state[0]) << 31 ^ int(state[1])
 
 
-def as_is(batch: Batch) -> Batch:
+def as_is(batch: Any) -> Any:
     return batch
 
 
-class RatingDataModule(L.LightningDataModule):
+class RatingDataModule(LightningDataModule):
     """Ratings, split and mapped to dense rows.
 
     Args:
@@ -118,10 +124,10 @@ class RatingDataModule(L.LightningDataModule):
         super().__init__()
         if batch_size < 1:
             raise ValueError(f"batch_size must be >= 1, got {batch_size}")
-        if fit_on not in ("train", "train_val", "all"):
-            raise ValueError(f"fit_on must be one of train, train_val, all, got {fit_on!r}")
+        if fit_on not in FIT_ON:
+            raise ValueError(f"fit_on must be one of {', '.join(FIT_ON)}, got {fit_on!r}")
         self.source, self.split_name, self.batch_size, self.seed = source, split, batch_size, seed
-        self.split_arguments = {
+        self.split_arguments: dict[str, Any] = {
             "test_fraction": test_fraction,
             "folds": folds,
             "fold": fold,
@@ -133,7 +139,7 @@ class RatingDataModule(L.LightningDataModule):
     def prepare_data(self) -> None:
         self.source.prepare()
 
-    def setup(self, stage: str | None = None) -> None:
+    def setup(self, stage: str | None = None) -> None:  # noqa: ARG002
         """Read and split once; `stage` makes no difference, as every stage needs the same ids."""
         if self._data is None:
             self._data = self.source.read()
@@ -146,7 +152,7 @@ class RatingDataModule(L.LightningDataModule):
         other = RatingDataModule(
             self.source,
             split=self.split_name,
-            **self.split_arguments,  # type: ignore[arg-type]
+            **self.split_arguments,
             batch_size=self.batch_size,
             seed=self.seed,
             fit_on=fit_on,
@@ -162,7 +168,7 @@ class RatingDataModule(L.LightningDataModule):
         return self._data
 
     @property
-    def fit_rows(self) -> np.ndarray:
+    def fit_rows(self) -> NDArray[np.int64]:
         """Positions of the rows that training uses, int64, ascending."""
         if self.fit_on == "all":
             return np.arange(len(self.data.ratings))
@@ -187,7 +193,7 @@ class RatingDataModule(L.LightningDataModule):
         )
         self.fit_data = self.dense if fitted is ratings else self.rows(rows)
 
-    def rows(self, positions: np.ndarray) -> RatingRows:
+    def rows(self, positions: NDArray[np.int64]) -> RatingRows:
         """Rows at these positions of the ratings frame."""
         return RatingRows(*self.dense[torch.from_numpy(positions)])
 
@@ -201,7 +207,7 @@ class RatingDataModule(L.LightningDataModule):
         return self._loader(self.rows(self.split.test), EVAL_BATCH_SIZE, shuffle=False)
 
     def _loader(self, rows: RatingRows, batch_size: int, *, shuffle: bool) -> DataLoader[Batch]:
-        """A loader whose index is a whole batch: no per-sample collation, which costs three times the step."""
+        """A loader whose index is a whole batch: collating sample by sample costs three times the step."""
         rank, world, device = 0, 1, torch.device("cpu")
         if self.trainer is not None:
             rank, world = self.trainer.global_rank, self.trainer.world_size

@@ -24,7 +24,7 @@ logger = logging.getLogger(__name__)
 
 
 class TabularRatings(RatingsSource):
-    """Ratings in a file of one's own: Parquet if its name ends in `.parquet`, else CSV with a header, in UTF-8.
+    """Ratings in one's own file: Parquet if its name ends in `.parquet`, else CSV in UTF-8 with a header.
 
     CSV may be gzipped (`.csv.gz`) and quoted. Ids are integers where every user id and every item id is
     written as one, and strings kept verbatim otherwise: one "007" makes all of them strings.
@@ -42,7 +42,7 @@ class TabularRatings(RatingsSource):
         rating_max: Highest rating of the scale; None for the highest in the data.
         items_file: Name of a file with a row an item, in which ids are under `item_column` too.
         item_title_column: Column of titles in it.
-        item_year_column: Column of years; where it is absent, years are taken from titles such as "Heat (1995)".
+        item_year_column: Column of years; where it is absent they are taken from titles: "Heat (1995)".
         item_genres_column: Column of genres separated by "|"; may be absent.
         name: Name of the data set; by default that of the file without its suffix.
     """

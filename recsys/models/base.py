@@ -5,8 +5,8 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import Any, ClassVar, cast
 
-import lightning as L
 import torch
+from lightning import LightningModule
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 from torch.optim.lr_scheduler import ReduceLROnPlateau
@@ -20,13 +20,13 @@ def check_range(
     name: str, value: float, low: float, high: float = float("inf"), *, open_high: bool = False
 ) -> None:
     """Raise a ValueError that names the argument, its value and the allowed range."""
-    if low <= value < high or (value == high and not open_high):
+    if low <= value < high or (value == high < float("inf") and not open_high):
         return
     allowed = f">= {low}" if high == float("inf") else f"in [{low}, {high}{')' if open_high else ']'}"
     raise ValueError(f"{name} must be {allowed}, got {value}")
 
 
-class RatingModel(L.LightningModule, ABC):
+class RatingModel(LightningModule, ABC):
     """A rating predictor trained by gradient descent.
 
     Inside, ratings lie in [0, 1]; losses, metrics and `forward` speak stars.
@@ -76,7 +76,7 @@ class RatingModel(L.LightningModule, ABC):
         self.learning_rate = learning_rate
         self.plateau = {"factor": plateau_factor, "patience": plateau_patience, "min_lr": plateau_min_lr}
         self.generator = torch.Generator()
-        self.train_loss: Tensor | None = None
+        self.train_loss = torch.zeros(())
         self.val_errors, self.test_errors = RatingErrors(), RatingErrors()
 
     @abstractmethod
@@ -91,8 +91,8 @@ class RatingModel(L.LightningModule, ABC):
     def factors(self) -> Factors:
         """The trained model as plain arrays, in stars, with both sides centred."""
 
-    def initialise(self, rows: RatingRows) -> None:  # noqa: B027  (a model may need nothing of the rows)
-        """Look at the training rows once, before the first epoch."""
+    def initialise(self, rows: RatingRows) -> None:
+        """Look at the training rows once, before the first epoch; a model may need nothing of them."""
 
     def setup(self, stage: str) -> None:
         """Runs before a checkpoint is loaded, so what it sets does not outlive a resume."""
@@ -108,28 +108,28 @@ class RatingModel(L.LightningModule, ABC):
         self.generator.manual_seed(epoch_seed(self.seed, self.current_epoch, 1 + self.global_rank))
         self.train_loss = torch.zeros((), device=self.device)
 
-    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:  # noqa: ARG002
         predicted, penalty = self.training_terms(batch.user, batch.item)
         loss = self.span**2 * torch.nn.functional.mse_loss(predicted, batch.rating) + penalty
-        # Summed on the device and logged once an epoch: self.log in every step costs more than the step's maths.
+        # Summed on the device, logged once an epoch: self.log in every step costs more than the step's maths.
         self.train_loss += loss.detach()
         return loss
 
     def on_train_epoch_end(self) -> None:
-        assert self.train_loss is not None
         self.log("train/loss", self.train_loss / self.trainer.num_training_batches, sync_dist=True)
 
-    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:  # noqa: ARG002
         loss = self._evaluate(batch, self.val_errors)
         self.log("val/loss", loss, on_epoch=True, batch_size=len(batch.user), sync_dist=True)
 
     def on_validation_epoch_end(self) -> None:
-        """Log, and step the plateau schedule here: Lightning would step it after the checkpoint is written."""
         figures = self.val_errors.compute()
         self.log_dict({"val/rmse": figures["rmse"].float(), "val/mae": figures["mae"].float()})
         self.val_errors.reset()
 
     def on_validation_end(self) -> None:
+        """Step the plateau schedule before the checkpoint is written; Lightning would do it after, and a resume lose it."""
+        """Step the plateau schedule; Lightning would do so only after the epoch's checkpoint is written."""
         if self.trainer.state.fn == "fit" and not self.trainer.sanity_checking:
             scheduler = cast(ReduceLROnPlateau, self.lr_schedulers())
             scheduler.step(self.trainer.callback_metrics["val/loss"].item())
@@ -137,7 +137,7 @@ class RatingModel(L.LightningModule, ABC):
     def lr_scheduler_step(self, scheduler: Any, metric: Any) -> None:
         """Nothing: `on_validation_end` has done it."""
 
-    def test_step(self, batch: Batch, batch_idx: int) -> None:
+    def test_step(self, batch: Batch, batch_idx: int) -> None:  # noqa: ARG002
         self._evaluate(batch, self.test_errors)
 
     def on_test_epoch_end(self) -> None:

@@ -6,6 +6,7 @@ from typing import ClassVar
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from recsys.baselines import fit_biases
@@ -14,14 +15,15 @@ from recsys.data.datamodule import RatingRows
 from recsys.models.base import RatingModel, check_range
 
 WORD = 1 << 16  # values of the 16 random bits that decide about one coordinate
+NO_BIAS = 1e3  # precision of a bias that a model does not have: large, yet harmless in float32
 
 
 class MatrixFactorization(RatingModel):
     """`r(u, i) = mu + b_u + b_i + p_u . q_i`, fitted by Adam (Koren, Bell & Volinsky 2009).
 
     Loss, in stars squared, as a mean over the batch, on the raw looked-up embeddings:
-    `(r - r^)^2 + reg_lambda (|p_u|^2 + |q_i|^2) + bias_reg_lambda (b_u^2 + b_i^2)`. As every rating pulls once on its
-    user and its item, frequent rows are shrunk in proportion to their count.
+    `(r - r^)^2 + reg_lambda (|p_u|^2 + |q_i|^2) + bias_reg_lambda (b_u^2 + b_i^2)`. As every rating pulls once
+    on its user and its item, frequent rows are shrunk in proportion to their count.
 
     Learned, on the [0, 1] scale: `user_embedding (n_users, embedding_dim)`, `item_embedding (n_items,
     embedding_dim)`, `user_bias (n_users,)`, `item_bias (n_items,)`, `mu ()`.
@@ -32,16 +34,19 @@ class MatrixFactorization(RatingModel):
         rating_min: Lowest rating of the scale, in stars.
         rating_max: Highest rating of the scale, in stars.
         embedding_dim: Length of `p_u` and `q_i`, at least 1.
-        dropout: Share of coordinates of each looked-up embedding set to zero in training, in [0, 1); resolved to
-            multiples of 2^-16.
-        batch_norm: Normalise each side by BatchNorm1d, after dropout. Its scale starts small, since normalised
-            embeddings would give the dot product a variance of `embedding_dim`.
+        dropout: Share of coordinates of each looked-up embedding set to zero in training, in [0, 1); resolved
+            to multiples of 2^-16.
+        batch_norm: Normalise each side by BatchNorm1d, after dropout. Its scale starts small, since
+            normalised embeddings would give the dot product a variance of `embedding_dim`.
         bias: Whether `b_u` and `b_i` exist; `mu` always does.
         bias_init: `zero`, or `mean`: `mu` and biases start from the training rows' shrunk means.
         embedding_std: Standard deviation of the initial embeddings.
         reg_lambda: L2 on the embeddings, per rating, in stars squared.
+        reg_exponent: How a row's whole penalty grows with its number of ratings n: as n^reg_exponent. 1 is the loss
+            above. Below it, each rating's pull is weighted by n^(reg_exponent - 1), scaled to a mean of 1 over the
+            training rows, so that frequent rows are shrunk less. In [0, 1].
         bias_reg_lambda: L2 on the biases, per rating, in stars squared.
-        penalty: `mean` as above; `sum` adds the penalty up over the batch, so that it grows with the batch size.
+        penalty: `mean` as above; `sum` adds the penalty up over the batch, so that it grows with the batch.
         learning_rate: Adam's first learning rate.
         plateau_factor: Factor on the learning rate when validation loss stops falling, in (0, 1).
         plateau_patience: Epochs without a new minimum before that happens.
@@ -69,6 +74,7 @@ class MatrixFactorization(RatingModel):
         bias_init: str = "mean",
         embedding_std: float = 0.05,
         reg_lambda: float = 0.05,
+        reg_exponent: float = 1.0,
         bias_reg_lambda: float = 0.01,
         penalty: str = "mean",
         learning_rate: float = 0.01,
@@ -85,6 +91,7 @@ class MatrixFactorization(RatingModel):
         check_range("dropout", dropout, 0.0, 1.0, open_high=True)
         check_range("embedding_std", embedding_std, 0.0)
         check_range("reg_lambda", reg_lambda, 0.0)
+        check_range("reg_exponent", reg_exponent, 0.0, 1.0)
         check_range("bias_reg_lambda", bias_reg_lambda, 0.0)
         for name, value, allowed in (
             ("bias_init", bias_init, ("zero", "mean")),
@@ -94,23 +101,29 @@ class MatrixFactorization(RatingModel):
                 raise ValueError(f"{name} must be one of {', '.join(allowed)}, got {value!r}")
         self.save_hyperparameters()
         self.bias, self.bias_init, self.penalty = bias, bias_init, penalty
-        self.reg_lambda, self.bias_reg_lambda = reg_lambda, bias_reg_lambda
+        self.reg_lambda, self.reg_exponent, self.bias_reg_lambda = reg_lambda, reg_exponent, bias_reg_lambda
         self.keep = 1.0 - dropout
         generator = torch.Generator().manual_seed(seed)
-        draw = lambda n: torch.randn(n, embedding_dim, generator=generator) * embedding_std  # noqa: E731
-        self.user_embedding = nn.Parameter(draw(n_users))
-        self.item_embedding = nn.Parameter(draw(n_items))
+        self.user_embedding = nn.Parameter(torch.randn(n_users, embedding_dim, generator=generator))
+        self.item_embedding = nn.Parameter(torch.randn(n_items, embedding_dim, generator=generator))
+        with torch.no_grad():
+            self.user_embedding *= embedding_std
+            self.item_embedding *= embedding_std
         self.user_bias = nn.Parameter(torch.zeros(n_users), requires_grad=bias)
         self.item_bias = nn.Parameter(torch.zeros(n_items), requires_grad=bias)
         self.mu = nn.Parameter(torch.tensor(0.5))
+        self.register_buffer("user_weight", torch.ones(n_users))  # of each row in the penalty
+        self.register_buffer("item_weight", torch.ones(n_items))
         self.user_norm = _batch_norm(embedding_dim) if batch_norm else None
         self.item_norm = _batch_norm(embedding_dim) if batch_norm else None
 
     def initialise(self, rows: RatingRows) -> None:
-        """Start `mu` and the biases from the training rows, where `bias_init` says so."""
+        """Weigh the penalty by the rows' counts; start `mu` and biases from their means where `bias_init` says so."""
+        user, item, rating = (column.cpu().numpy() for column in rows.columns)
+        self.user_weight = _penalty_weight(user, self.n_users, self.reg_exponent)
+        self.item_weight = _penalty_weight(item, self.n_items, self.reg_exponent)
         if self.bias_init == "zero":
             return
-        user, item, rating = (column.cpu().numpy() for column in rows.columns)
         biases = fit_biases(user, item, rating, self.n_users, self.n_items)
         with torch.no_grad():
             self.mu.fill_(biases.mu)
@@ -130,7 +143,7 @@ class MatrixFactorization(RatingModel):
         """Normalised embeddings `(batch, dim)` and biases `(batch,)` as prediction uses them."""
         known = row >= 0
         row = row.clamp(min=0)
-        # In the centred coordinates of factors() a row never seen is the zero vector; here that is the mean row.
+        # In the centred coordinates of factors() a row never seen is the zero vector: here, the mean row.
         embedding = torch.where(known[:, None], table[row], table.mean(0))
         if norm is not None:
             scale, shift = _affine(norm)
@@ -139,62 +152,82 @@ class MatrixFactorization(RatingModel):
 
     def training_terms(self, user: Tensor, item: Tensor) -> tuple[Tensor, Tensor]:
         """Predictions on the [0, 1] scale, `(batch,)`, and the penalty in stars squared, a scalar."""
-        p = nn.functional.embedding(user, self.user_embedding)  # (batch, dim)
-        q = nn.functional.embedding(item, self.item_embedding)  # (batch, dim)
+        # index_select, as the gradient of plain indexing depends on the threads' order.
+        p = self.user_embedding.index_select(0, user)  # (batch, dim)
+        q = self.item_embedding.index_select(0, item)  # (batch, dim)
         # Stars are span times the inner scale, and a dot product shares that factor between its two sides.
-        penalty = self.reg_lambda * self.span * (p.square().sum() + q.square().sum())
+        penalty = (
+            self.reg_lambda * self.span * (self._squares(p, user, "user") + self._squares(q, item, "item"))
+        )
         p, q = self._dropout(p), self._dropout(q)
         if self.user_norm is not None and self.item_norm is not None:
             p, q = self.user_norm(p), self.item_norm(q)
         predicted = self.mu + (p * q).sum(-1)
         if self.bias:
-            user_bias, item_bias = self.user_bias[user], self.item_bias[item]  # (batch,)
+            user_bias, item_bias = self.user_bias.index_select(0, user), self.item_bias.index_select(0, item)
             predicted = predicted + user_bias + item_bias
             squares = user_bias.square().sum() + item_bias.square().sum()
             penalty = penalty + self.bias_reg_lambda * self.span**2 * squares
         return predicted, penalty / len(user) if self.penalty == "mean" else penalty
 
+    def _squares(self, embedding: Tensor, row: Tensor, side: str) -> Tensor:
+        """Sum of squared norms over the batch, each weighted by its row's share of the penalty."""
+        if self.reg_exponent == 1.0:
+            return embedding.square().sum()
+        return embedding.square().sum(1) @ self.get_buffer(f"{side}_weight").index_select(0, row)
+
     def _dropout(self, embedding: Tensor) -> Tensor:
-        """Dropout from 16 random bits a coordinate: `bernoulli_` alone takes longer than all else of a step on CPU."""
-        if self.keep == 1.0:
+        """Dropout from 16 random bits a coordinate: `bernoulli_` takes longer than all else of a step on CPU."""
+        kept = max(1, round(self.keep * WORD))
+        if kept == WORD:
             return embedding
         words = torch.empty(-(-embedding.numel() // 4), dtype=torch.int64, device=embedding.device)
         bits = words.random_(-(2**63), None, generator=self.generator).view(torch.int16)
         bits = bits[: embedding.numel()].view_as(embedding)
-        kept = max(1, round(self.keep * WORD))
         return embedding * ((bits < kept - WORD // 2) * (WORD / kept))
 
     @torch.no_grad()
     def factors(self) -> Factors:
-        """The model as arrays in stars: batch norm folded in, both sides centred, biases taking what centring moves.
+        """The model as arrays in stars: batch norm folded in, both sides centred.
 
-        The prior of a folded-in user is what the loss says about one: `reg_lambda` and `bias_reg_lambda` per rating,
-        and the penalty that dropout amounts to, `(1 / keep^2 - 1) q_d^2` a coordinate and rating (Srivastava et al.
-        2014, section 9.1).
+        The prior of a folded-in user is what the loss says about one: `reg_lambda` and `bias_reg_lambda` per
+        rating, and the penalty that dropout amounts to, `(1 / keep^2 - 1) q_d^2` a coordinate and rating
+        (Srivastava et al. 2014, section 9.1). Without `bias`, the prior holds a new user's at 0.
         """
         star = self.span**0.5
         sides = []
         for table, norm in ((self.user_embedding, self.user_norm), (self.item_embedding, self.item_norm)):
-            scale, shift = _affine(norm) if norm is not None else (torch.ones(()), torch.zeros(()))
+            scale, shift = _affine(norm) if norm is not None else (table.new_ones(()), table.new_zeros(()))
             sides.append(((table * scale + shift) * star, scale.expand(table.shape[1]), shift * star))
         (users, scale, shift), (items, _, _) = sides
         implied = (self.keep**-2 - 1) * items.square().mean(0)
-        as_array = lambda tensor: tensor.detach().double().cpu().numpy()  # noqa: E731
         return centred_factors(
             mu=self.rating_min + self.span * float(self.mu),
-            user_bias=as_array(self.user_bias) * self.span,
-            item_bias=as_array(self.item_bias) * self.span,
-            user_factors=as_array(users),
-            item_factors=as_array(items),
-            prior_mean=np.append(np.broadcast_to(as_array(shift), users.shape[1]), 0.0),
+            user_bias=_as_array(self.user_bias) * self.span,
+            item_bias=_as_array(self.item_bias) * self.span,
+            user_factors=_as_array(users),
+            item_factors=_as_array(items),
+            prior_mean=np.append(_as_array(shift.expand(users.shape[1])), 0.0),
             prior_precision=np.append(
-                as_array(self.reg_lambda / scale.square() + implied), self.bias_reg_lambda
+                _as_array(self.reg_lambda / scale.square().clamp_min(1e-6) + implied),
+                self.bias_reg_lambda if self.bias else NO_BIAS,
             ),
         )
 
 
+def _penalty_weight(row: np.ndarray, n: int, exponent: float) -> Tensor:
+    """n_row^(exponent - 1), scaled to a mean of 1 over the ratings, `(n,)`."""
+    count = np.bincount(row, minlength=n)
+    weight = np.maximum(count, 1.0) ** (exponent - 1.0)
+    return torch.from_numpy((weight * (count.sum() / (weight @ count))).astype(np.float32))
+
+
+def _as_array(tensor: Tensor) -> NDArray[np.float64]:
+    return np.asarray(tensor.detach().double().cpu())
+
+
 def _batch_norm(dim: int) -> nn.BatchNorm1d:
-    """Batch norm whose dot product of two sides starts with a standard deviation of 0.1 on the [0, 1] scale."""
+    """Batch norm whose dot product of two sides starts with a standard deviation of 0.1 (scale [0, 1])."""
     norm = nn.BatchNorm1d(dim)
     nn.init.constant_(norm.weight, (0.01 / dim) ** 0.25)
     return norm

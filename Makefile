@@ -1,0 +1,41 @@
+# Every target works on a fresh machine with Python 3.11+ and a package index.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help setup train test test-all lint format clean
+
+help:  ## Print every target with its line
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## (.*)/  make \1\t\2/' | expand -t 20
+
+$(STAMP): pyproject.toml constraints.txt
+	test -d $(VENV) || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	touch $(STAMP)
+
+setup: $(STAMP)  ## Make .venv and install everything
+
+train: $(STAMP)  ## Train on MovieLens 100K: fetch, fit, refit, test, export; ARGS="data=ml_1m …" overrides
+	$(BIN)/python -m recsys.train $(ARGS)
+
+test: $(STAMP)  ## Tests, about a minute
+	$(BIN)/python -m pytest
+
+test-all: $(STAMP)  ## All tests, the slow ones too
+	$(BIN)/python -m pytest -m "slow or not slow"
+
+lint: $(STAMP)  ## ruff and strict mypy
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(STAMP)  ## Format with ruff
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:  ## Remove .venv and caches; outputs/ stays
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache build *.egg-info
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
