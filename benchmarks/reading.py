@@ -1,8 +1,9 @@
 """Time and memory of reading, splitting and mapping ratings: python benchmarks/reading.py [--rows 25000000].
 
-Writes a CSV of ML-25M's shape (162,541 users, 59,047 items, half stars, timestamps, sorted by user as released)
-into a temporary folder, and measures read + user_time split + ids in fresh processes, without imports: the first
-time, which parses and fills the cache, and from the cache. With `--ml-1m FOLDER` ML-1M is measured too.
+Writes a CSV of ML-25M's shape (162,541 users, 59,047 items, half stars, timestamps, sorted by user as
+released) into a temporary folder, and measures read + user_time split + ids in fresh processes, without
+imports: the first time, which parses and fills the cache, and from the cache. With `--ml-1m FOLDER` ML-1M is
+measured too.
 """
 
 from __future__ import annotations

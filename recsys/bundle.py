@@ -168,7 +168,7 @@ class Bundle:
         return float(low), float(high)
 
     def predict_rows(self, user: Rows, item: Rows) -> Floats:
-        """Predicted stars `(rows,)` for rows of `user_ids` and `item_ids`; -1 and rows past the fitted are unseen."""
+        """Predicted stars `(rows,)` for rows of `user_ids` and `item_ids`; -1 and rows past the fitted: unseen."""
         user = np.where(user < self.n_users, user, -1)
         item = np.where(item < self.n_items, item, -1)
         linear = self.factors.predict(user, item)
@@ -234,10 +234,12 @@ class Bundle:
 
     def _checked_ids(self, name: str, ids: Iterable[int | str]) -> list[int | str]:
         wanted = (int, np.integer) if self.manifest["id_kind"] == "int" else str
-        given = [ids] if isinstance(ids, str) and wanted is not str else ids
-        for value in (checked := list(given)):
+        kind = "integers" if self.manifest["id_kind"] == "int" else "strings"
+        if isinstance(ids, str):  # would fall apart into letters
+            raise TypeError(f"{name} must be a list of {kind}, got {ids!r}")
+        checked = list(ids)
+        for value in checked:
             if not isinstance(value, wanted) or isinstance(value, bool):
-                kind = "strings" if wanted is str else "integers"
                 raise TypeError(f"{name} must be {kind}, got {value!r}")
         return checked
 
@@ -298,11 +300,15 @@ class Bundle:
             raise BundleError(f"{path}: an item row of the ratings is outside the ids")
 
     def _write(self, folder: Path) -> None:
-        arrays = {field.name: getattr(self.factors, field.name) for field in fields(Factors)}
+        # Contiguous, since safetensors writes another order's bytes as they lie.
+        arrays = {
+            part.name: np.ascontiguousarray(getattr(self.factors, part.name)) for part in fields(Factors)
+        }
         save_file(arrays, folder / "factors.safetensors")
         ids = _packed_ids("user", self.user_ids) | _packed_ids("item", self.item_ids)
         save_file(ids, folder / "ids.safetensors")
-        save_file(self.ratings._asdict(), folder / "ratings.safetensors")
+        ratings = {name: np.ascontiguousarray(array) for name, array in self.ratings._asdict().items()}
+        save_file(ratings, folder / "ratings.safetensors")
         (folder / "items.json").write_text(json.dumps(self.items, ensure_ascii=False), encoding="utf-8")
         files = {}
         for file in sorted(folder.iterdir()):

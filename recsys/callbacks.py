@@ -53,7 +53,7 @@ class EpochRecord(Callback):
 
 
 class ReplayLearningRate(Callback):
-    """Sets each epoch's learning rate from a list, as the selection found it.
+    """Sets each epoch's learning rate from a list, as the selection found it; groups keep their `lr_factor`.
 
     Args:
         path: Learning rate of each epoch.
@@ -64,4 +64,4 @@ class ReplayLearningRate(Callback):
 
     def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         for group in trainer.optimizers[0].param_groups:
-            group["lr"] = self.learning_rates[trainer.current_epoch]
+            group["lr"] = self.learning_rates[trainer.current_epoch] * group.get("lr_factor", 1.0)

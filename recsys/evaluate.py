@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from omegaconf import DictConfig
 from rich.console import Console
 from rich.table import Table
@@ -16,7 +18,6 @@ from recsys.bundle import TEST, TRAIN, Bundle
 from recsys.cli import command
 from recsys.metrics import rating_figures
 
-BASELINES = ("global_mean", "item_mean", "biases")
 Figures = dict[str, float | None]
 
 
@@ -44,8 +45,13 @@ def evaluate(bundle: Bundle) -> Figures:
     user, item = users[test], rated.item[test].astype(np.int64)
     warm = torch.from_numpy((user < bundle.n_users) & (item < bundle.n_items))
     truth = torch.from_numpy(rated.rating[test])
-    measure = lambda predicted: rating_figures(torch.from_numpy(predicted), truth, warm)  # noqa: E731
-    figures: Figures = {f"test/{name}": value for name, value in measure(bundle.predict_rows(user, item)).items()}
+
+    def measure(predicted: NDArray[Any]) -> Figures:
+        return rating_figures(torch.from_numpy(predicted), truth, warm)
+
+    figures: Figures = {
+        f"test/{name}": value for name, value in measure(bundle.predict_rows(user, item)).items()
+    }
     baselines = _baselines(users[fitted], rated.item[fitted].astype(np.int64), rated.rating[fitted], bundle)
     user, item = np.where(user < bundle.n_users, user, -1), np.where(item < bundle.n_items, item, -1)
     for name, baseline in baselines.items():
@@ -55,7 +61,7 @@ def evaluate(bundle: Bundle) -> Figures:
 
 
 def _baselines(
-    user: np.ndarray, item: np.ndarray, rating: np.ndarray, bundle: Bundle
+    user: NDArray[np.int64], item: NDArray[np.int64], rating: NDArray[np.float32], bundle: Bundle
 ) -> dict[str, Biases]:
     items = fit_item_means(item, rating, bundle.n_users, bundle.n_items)
     return {
@@ -68,7 +74,9 @@ def _baselines(
 def print_figures(figures: Figures, title: str) -> None:
     """A table of RMSE on all, warm and cold test rows: the model beside the baselines."""
     share = figures["test/share_cold"] or 0.0
-    table = Table(title=title, caption=f"{share:.1%} of test rows are cold: user or item not in the fitted rows")
+    table = Table(
+        title=title, caption=f"{share:.1%} of test rows are cold: user or item not in the fitted rows"
+    )
     table.add_column("RMSE in stars")
     for group in ("all", "warm", "cold"):
         table.add_column(group, justify="right")
@@ -86,7 +94,9 @@ def main(cfg: DictConfig) -> None:
     folder = Path(cfg.run)
     bundle = Bundle.load(folder / "bundle")
     figures = evaluate(bundle)
-    print_figures(figures, f"{bundle.manifest['model']} on {bundle.manifest['data']}, from {folder / 'bundle'}")
+    print_figures(
+        figures, f"{bundle.manifest['model']} on {bundle.manifest['data']}, from {folder / 'bundle'}"
+    )
     recorded = json.loads((folder / "metrics.json").read_text())
     differing = [name for name, value in figures.items() if recorded.get(name) != value]
     if differing:

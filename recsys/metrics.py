@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
 import torch
 from torch import Tensor
+from torch.nn import Module
 from torchmetrics import Metric
 
 GROUPS = ("", "_warm", "_cold")
@@ -27,9 +30,9 @@ class RatingErrors(Metric):
         for name in ("squared", "absolute", "count"):
             self.add_state(name, torch.zeros(3, dtype=torch.float64), dist_reduce_fx="sum")
 
-    def set_dtype(self, dst_type: str | torch.dtype) -> RatingErrors:  # noqa: ARG002
-        """Keep float64: a sum of 10^7 squared errors in half precision would be no sum."""
-        return self
+    def _apply(self, fn: Callable[[Tensor], Tensor], exclude_state: Sequence[str] = ()) -> Module:
+        """Follow the model to its device but keep float64: 2048 + 1 is 2048 in half precision."""
+        return super()._apply(lambda state: state.to(fn(state).device), exclude_state)
 
     def update(self, predicted: Tensor, rating: Tensor, warm: Tensor) -> None:
         """Add a batch.

@@ -14,7 +14,7 @@ def learning_curve(metrics: Path, out: Path) -> None:
     rows = pd.read_csv(metrics)
     figure = Figure(figsize=(7, 4), layout="constrained")
     axes = figure.subplots()
-    best = int(rows["val/rmse"].idxmin())
+    best = int(rows["val/rmse"].to_numpy().argmin())
     epoch = rows["epoch"] + 1
     loss_axes = axes.twinx()
     loss_axes.plot(epoch, rows["train/loss"], color="#9aa5b1", linewidth=1.5)
@@ -31,7 +31,6 @@ def learning_curve(metrics: Path, out: Path) -> None:
     axes.set_ylabel("validation RMSE (stars)", color="#1f5fbf")
     axes.set_zorder(loss_axes.get_zorder() + 1)
     axes.patch.set_visible(False)
-    for spine in ("top",):
-        axes.spines[spine].set_visible(False)
-        loss_axes.spines[spine].set_visible(False)
+    axes.spines["top"].set_visible(False)
+    loss_axes.spines["top"].set_visible(False)
     figure.savefig(out, dpi=144)

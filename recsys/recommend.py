@@ -35,10 +35,20 @@ def recommendations(
         users = user_ids[start : start + BLOCK]
         block: dict[str, list[Any]] = {name: [] for name in COLUMNS}
         rows = np.array([bundle.user_row[user] for user in users])
-        for user, (items, scores) in zip(users, bundle.top_items(rows, k, exclude_seen=exclude_seen), strict=True):
+        for user, (items, scores) in zip(
+            users, bundle.top_items(rows, k, exclude_seen=exclude_seen), strict=True
+        ):
             for rank, (item, score) in enumerate(zip(items.tolist(), scores.tolist(), strict=True), 1):
                 about = bundle.items[item]
-                values = (user, rank, bundle.item_ids[item], score, about["title"], about["year"], "|".join(about["genres"]))
+                values = (
+                    user,
+                    rank,
+                    bundle.item_ids[item],
+                    score,
+                    about["title"],
+                    about["year"],
+                    "|".join(about["genres"]),
+                )
                 for name, value in zip(COLUMNS, values, strict=True):
                     block[name].append(value)
         yield block
@@ -77,7 +87,7 @@ def main(cfg: DictConfig) -> None:
     bundle = Bundle.load(Path(cfg.run) / "bundle")
     users = bundle.user_ids.tolist()
     if cfg.users is not None:
-        users = OmegaConf.to_container(cfg.users) if OmegaConf.is_list(cfg.users) else [cfg.users]
+        users = list(cfg.users) if OmegaConf.is_list(cfg.users) else [cfg.users]
         if bundle.manifest["id_kind"] == "str":
             users = [str(user) for user in users]
     with _writer(out, bundle.manifest["id_kind"]) as write:

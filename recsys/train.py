@@ -155,7 +155,13 @@ def refit(
     callbacks: list[Callback] = [ReplayLearningRate(selection.learning_rates), record, keep]
     callbacks += [c for c in instantiate(cfg.callbacks).values() if isinstance(c, RichProgressBar)]
     trainer = _trainer(
-        cfg, folder, callbacks, logger=False, limit_val_batches=0, max_epochs=selection.epochs, min_epochs=None
+        cfg,
+        folder,
+        callbacks,
+        logger=False,
+        limit_val_batches=0,
+        max_epochs=selection.epochs,
+        min_epochs=None,
     )
     model = build_model(cfg, data)
     log.info("refit on %s ratings", f"{len(data.fit_rows):,}")
@@ -238,6 +244,7 @@ def _quiet_libraries() -> None:
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")
     warnings.filterwarnings("ignore", message=".*Checkpoint directory .* exists and is not empty.*")
     warnings.filterwarnings("ignore", message=".*is smaller than the logging interval.*")
+    warnings.filterwarnings("ignore", message=".*isinstance.treespec, LeafSpec.*")
 
 
 if __name__ == "__main__":

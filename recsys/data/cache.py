@@ -41,12 +41,13 @@ def parse_key(files: Iterable[Path], arguments: Mapping[str, Any]) -> str:
 
 def load(key: str) -> RatingData | None:
     """What was stored under the key; None where nothing is, or where it is damaged."""
-    if not _path(key, "ratings").is_file():
-        return None
     try:
+        if not _path(key, "ratings").is_file():
+            return None
         manifest = json.loads(parquet.read_schema(_path(key, "ratings")).metadata[MANIFEST])
         stored = manifest.pop("frames")
-        frames = {name: _read(_path(key, name)) if name in stored else None for name in FRAMES}
+        frames: dict[str, Any] = dict.fromkeys(FRAMES)
+        frames |= {name: _read(_path(key, name)) for name in stored}
         return RatingData(**frames, **manifest)
     except (OSError, ValueError, KeyError, TypeError, pa.ArrowException) as error:
         logger.warning("%s is damaged (%s) and is made again", _path(key, "ratings"), error)
@@ -79,7 +80,7 @@ def written_whole(path: Path) -> Iterator[Path]:
     partial = Path(name)
     try:
         yield partial
-        with partial.open("rb") as file:
+        with partial.open("rb+") as file:
             os.fsync(file.fileno())
         partial.replace(path)
     finally:

@@ -124,6 +124,8 @@ class RatingDataModule(LightningDataModule):
         super().__init__()
         if batch_size < 1:
             raise ValueError(f"batch_size must be >= 1, got {batch_size}")
+        if seed < 0:
+            raise ValueError(f"seed must be >= 0, got {seed}")
         if fit_on not in FIT_ON:
             raise ValueError(f"fit_on must be one of {', '.join(FIT_ON)}, got {fit_on!r}")
         self.source, self.split_name, self.batch_size, self.seed = source, split, batch_size, seed

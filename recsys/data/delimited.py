@@ -56,9 +56,7 @@ def read_columns(path: Path, layout: Layout, fields: Mapping[str, Field]) -> dic
         values = {}
         for column, field in fields.items():
             values[field.name] = field.values(table[column])
-            table = table.drop_columns(
-                [column]
-            )  # so that its parsed chunks are freed before the next is copied
+            table = table.drop_columns([column])  # so that its parsed chunks are freed before the next is copied
         return values
     except (pa.ArrowException, BadValueError) as error:
         _raise_first_problem(path, layout, places, fields)
@@ -177,7 +175,5 @@ def _decoded(path: Path, file: IO[bytes], encoding: str) -> Iterator[str]:
         try:
             text = row.decode(encoding)
         except UnicodeDecodeError as error:
-            raise DataError(
-                f"{path}, line {line}: must be UTF-8, got byte {row[error.start]:#04x}"
-            ) from error
+            raise DataError(f"{path}, line {line}: must be UTF-8, got byte {row[error.start]:#04x}") from error
         yield text.removeprefix("\ufeff") if line == 1 else text

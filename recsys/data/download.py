@@ -5,7 +5,9 @@ What arrives is trusted by its checksum alone, which is verified before anything
 
 from __future__ import annotations
 
+import http.client
 import logging
+import os
 import ssl
 import sys
 import tempfile
@@ -88,7 +90,7 @@ def fetch(name: str, files: Sequence[str], folder: Path) -> None:
                 _move(Path(temporary), files, folder)
             logger.info("%s: fetched from %s into %s", name, source, folder)
             return
-        except (OSError, DataError, zipfile.BadZipFile) as error:
+        except (OSError, DataError, http.client.HTTPException, zipfile.BadZipFile) as error:
             failures.append(f"  {source}: {error}")
             logger.debug("%s: %s failed", name, source, exc_info=True)
     raise DataError(
@@ -101,6 +103,8 @@ def fetch(name: str, files: Sequence[str], folder: Path) -> None:
 def _move(source: Path, files: Sequence[str], folder: Path) -> None:
     folder.mkdir(exist_ok=True)
     for file in files:
+        with (source / file).open("rb+") as whole:
+            os.fsync(whole.fileno())
         (source / file).replace(folder / file)
 
 

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 Values: TypeAlias = Any  # an array of numbers, or of ids a pyarrow dictionary array; both (rows,)
 
 INTEGER = re.compile(r"-?(0|[1-9][0-9]{0,18})", re.ASCII)
+DIGITS = re.compile(r"-?[0-9]{1,40}", re.ASCII)
 LATEST = 100_000_000_000  # unix seconds, in the year 5138: what is later must be milliseconds
 
 
@@ -59,7 +60,7 @@ class IntegerId(Field):
         return _numbers(column)
 
     def problem(self, text: str) -> str | None:
-        return None if is_integer(text) else f"must be an integer, got {text!r}"
+        return None if _parses(text) else f"must be an integer, got {text!r}"
 
 
 @dataclass(frozen=True)
@@ -100,7 +101,7 @@ class Stars(Field):
 
     def problem(self, text: str) -> str | None:
         try:
-            value = np.float32(text.strip())
+            value = np.float32(text.strip().replace("_", "no digit"))
         except ValueError:
             return f"must be a number, got {text!r}"
         if self._inside(value, value):
@@ -116,9 +117,7 @@ class Stars(Field):
             return "finite"
         if math.isinf(self.highest):
             return f"finite and >= {self.lowest:g}"
-        return (
-            f"in [{self.lowest:g}, {self.highest:g}]" if self.lowest > -math.inf else f"<= {self.highest:g}"
-        )
+        return f"in [{self.lowest:g}, {self.highest:g}]" if self.lowest > -math.inf else f"<= {self.highest:g}"
 
 
 @dataclass(frozen=True)
@@ -136,7 +135,7 @@ class Seconds(Field):
         return values
 
     def problem(self, text: str) -> str | None:
-        if not is_integer(text):
+        if not _parses(text):
             return f"must be unix seconds, got {text!r}"
         if 0 <= int(text) < LATEST:
             return None
@@ -176,6 +175,12 @@ class IsoTime(Field):
 def is_integer(text: str) -> bool:
     """Whether a text is the only way to write an integer of 64 bits: "7", not "07", "+7" or "7.0"."""
     return bool(INTEGER.fullmatch(text)) and text != "-0" and -(1 << 63) <= int(text) < 1 << 63
+
+
+def _parses(text: str) -> bool:
+    """Whether Arrow reads the text as an integer of 64 bits; it allows zeros in front and blanks around."""
+    digits = DIGITS.fullmatch(text.strip())
+    return bool(digits) and -(1 << 63) <= int(text) < 1 << 63
 
 
 def _numbers(column: pa.ChunkedArray) -> NDArray[Any]:

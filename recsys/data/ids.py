@@ -15,9 +15,7 @@ if TYPE_CHECKING:  # a served bundle has no pandas
 
 Ids: TypeAlias = "pd.Series[Any] | NDArray[Any] | Sequence[int] | Sequence[str]"
 
-TABLE_SPAN = (
-    1 << 26
-)  # ids within a span up to this are looked up in a table: at most 512 MB, faster than a search
+TABLE_SPAN = 1 << 26  # ids within a span up to this are looked up in a table: at most 512 MB, faster than a search
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,7 +60,7 @@ class IdMap:
         codes, distinct = _codes(ids)
         values = _checked(distinct)
         if len(values) and len(self) and values.dtype != self.values.dtype:
-            raise TypeError(f"ids must be {self.kind} as those fitted, got {values[0]!r}")
+            raise TypeError(f"ids must be {self.kind} as those fitted, got {values[:1].tolist()[0]!r}")
         rows = self._search(values)
         return rows if codes is None else rows[codes]
 
@@ -122,7 +120,7 @@ def _checked(ids: Any) -> NDArray[Any]:
             raise TypeError(f"ids must fit in 64 bits with a sign, got {array.max()}")
         return array.astype(np.int64, copy=False)
     if array.dtype.kind not in "OUT" and len(array):
-        raise TypeError(f"ids must be integers or strings, got {array.dtype} such as {array[0]!r}")
+        raise TypeError(f"ids must be integers or strings, got {array.dtype} such as {array[:1].tolist()[0]!r}")
     given = ids if isinstance(ids, (list, tuple)) else array  # np.asarray turns [1, "a"] into two strings
     wrong = next((value for value in given if not isinstance(value, str)), None) if len(array) else None
     if wrong is not None or any(value is None for value in given):

@@ -127,9 +127,7 @@ class MovieLens(RatingsSource):
         elif not self.root.is_dir():
             raise DataError(f"root must be a folder with the files of {self.name}, got {self.root}")
         elif not (self.root / self.release.ratings.name).is_file():
-            raise DataError(
-                f"root must hold {self.release.ratings.name} of {self.name}, got {self.root} without it"
-            )
+            raise DataError(f"root must hold {self.release.ratings.name} of {self.name}, got {self.root} without it")
 
     def read(self) -> RatingData:
         self.prepare()
@@ -177,8 +175,7 @@ class MovieLens(RatingsSource):
         else:
             names = self._genre_names(self.folder / self.release.genre_names)
             genres = [
-                [name for name, flag in zip(names, row, strict=True) if flag == "1"]
-                for row in zip(*flags, strict=True)
+                [name for name, flag in zip(names, row, strict=True) if flag == "1"] for row in zip(*flags, strict=True)
             ]
         return items_frame(map(int, ids), titles, genres)
 

@@ -98,9 +98,7 @@ class TabularRatings(RatingsSource):
         self.prepare()
         files = [self.root / name for name in (self.ratings_file, self.items_file) if name is not None]
         arguments = {name: value for name, value in vars(self).items() if name not in ("root", "layout")}
-        key = cache.parse_key(
-            files, {"source": "TabularRatings", "separator": self.layout.separator} | arguments
-        )
+        key = cache.parse_key(files, {"source": "TabularRatings", "separator": self.layout.separator} | arguments)
         data = cache.load(key)
         if data is None:
             data = self._parsed()
@@ -140,9 +138,7 @@ class TabularRatings(RatingsSource):
             fields[self.timestamp_column] = self._time(path, self.timestamp_column)
         wanted = 2 + (self.rating_column is not None) + (self.timestamp_column is not None)
         if len(fields) != wanted:
-            raise DataError(
-                f"{path}: user, item, rating and timestamp columns must differ, got {list(fields)}"
-            )
+            raise DataError(f"{path}: user, item, rating and timestamp columns must differ, got {list(fields)}")
         return fields
 
     def _time(self, path: Path, column: str) -> Field:

@@ -60,9 +60,7 @@ def extract(folder: Path) -> None:
         (folder / "u.data").write_bytes(parts["inter"].read_bytes().partition(b"\n")[2])
         check_sums(folder / "u.data", sha256=RATINGS_SHA256)
         (folder / "u.user").write_text("".join("|".join(row) + "\n" for row in _rows(parts["user"])))
-        (folder / "u.item").write_text(
-            "".join(_item_line(*row) for row in _rows(parts["item"])), encoding="latin-1"
-        )
+        (folder / "u.item").write_text("".join(_item_line(*row) for row in _rows(parts["item"])), encoding="latin-1")
     (folder / "u.genre").write_text("".join(f"{name}|{number}\n" for number, name in enumerate(GENRES)))
 
 

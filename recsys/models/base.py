@@ -20,7 +20,8 @@ def check_range(
     name: str, value: float, low: float, high: float = float("inf"), *, open_high: bool = False
 ) -> None:
     """Raise a ValueError that names the argument, its value and the allowed range."""
-    if low <= value < high or (value == high < float("inf") and not open_high):
+    number = isinstance(value, int | float)
+    if number and (low <= value < high or (value == high < float("inf") and not open_high)):
         return
     allowed = f">= {low}" if high == float("inf") else f"in [{low}, {high}{')' if open_high else ']'}"
     raise ValueError(f"{name} must be {allowed}, got {value}")
@@ -74,7 +75,8 @@ class RatingModel(LightningModule, ABC):
         self.n_users, self.n_items, self.seed = n_users, n_items, seed
         self.rating_min, self.rating_max, self.span = rating_min, rating_max, rating_max - rating_min
         self.learning_rate = learning_rate
-        self.plateau = {"factor": plateau_factor, "patience": plateau_patience, "min_lr": plateau_min_lr}
+        self.plateau = {"factor": plateau_factor, "patience": plateau_patience}
+        self.plateau_min_lr = plateau_min_lr
         self.generator = torch.Generator()
         self.train_loss = torch.zeros(())
         self.val_errors, self.test_errors = RatingErrors(), RatingErrors()
@@ -128,7 +130,6 @@ class RatingModel(LightningModule, ABC):
         self.val_errors.reset()
 
     def on_validation_end(self) -> None:
-        """Step the plateau schedule before the checkpoint is written; Lightning would do it after, and a resume lose it."""
         """Step the plateau schedule; Lightning would do so only after the epoch's checkpoint is written."""
         if self.trainer.state.fn == "fit" and not self.trainer.sanity_checking:
             scheduler = cast(ReduceLROnPlateau, self.lr_schedulers())
@@ -153,11 +154,19 @@ class RatingModel(LightningModule, ABC):
         errors.update(predicted.clamp(self.rating_min, self.rating_max), rating, warm)
         return torch.nn.functional.mse_loss(predicted, rating)
 
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        """Parameters by learning rate, the main group first; `lr_factor` multiplies a group's rate."""
+        return [{"params": list(self.parameters()), "lr_factor": 1.0}]
+
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """Adam; and the plateau schedule where there are validation rows (a refit has none)."""
         fused = self.device.type in ("cpu", "cuda")
-        optimizer = torch.optim.Adam(self.parameters(), lr=self.learning_rate, fused=fused)
+        groups = self.parameter_groups()
+        for group in groups:
+            group["lr"] = self.learning_rate * group["lr_factor"]
+        optimizer = torch.optim.Adam(groups, lr=self.learning_rate, fused=fused)
         if not self.trainer.limit_val_batches:
             return optimizer
-        scheduler = ReduceLROnPlateau(optimizer, mode="min", **self.plateau)  # type: ignore[arg-type]
+        floors = [self.plateau_min_lr * group["lr_factor"] for group in groups]
+        scheduler = ReduceLROnPlateau(optimizer, "min", min_lr=floors, **self.plateau)  # type: ignore[arg-type]
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "monitor": "val/loss"}}

@@ -107,8 +107,8 @@ class MatrixFactorization(RatingModel):
         self.user_embedding = nn.Parameter(torch.randn(n_users, embedding_dim, generator=generator))
         self.item_embedding = nn.Parameter(torch.randn(n_items, embedding_dim, generator=generator))
         with torch.no_grad():
-            self.user_embedding *= embedding_std
-            self.item_embedding *= embedding_std
+            self.user_embedding.mul_(embedding_std)
+            self.item_embedding.mul_(embedding_std)
         self.user_bias = nn.Parameter(torch.zeros(n_users), requires_grad=bias)
         self.item_bias = nn.Parameter(torch.zeros(n_items), requires_grad=bias)
         self.mu = nn.Parameter(torch.tensor(0.5))
@@ -133,9 +133,17 @@ class MatrixFactorization(RatingModel):
 
     def forward(self, user: Tensor, item: Tensor) -> Tensor:
         """Predicted stars, unclipped, `(batch,)`; a row of -1 counts as the average user or item."""
-        p, user_bias = self._rows(user, self.user_embedding, self.user_bias, self.user_norm)
+        p, user_bias = self._rows(user, self._user_table(), self.user_bias, self.user_norm)
         q, item_bias = self._rows(item, self.item_embedding, self.item_bias, self.item_norm)
         return self.rating_min + self.span * (self.mu + user_bias + item_bias + (p * q).sum(-1))
+
+    def _user_vectors(self, user: Tensor, embedding: Tensor) -> Tensor:  # noqa: ARG002
+        """Rows of `_user_table` in training, `(batch, dim)`, given the looked-up embeddings."""
+        return embedding
+
+    def _user_table(self) -> Tensor:
+        """What stands for the fitted users in prediction, before normalisation, `(n_users, dim)`."""
+        return self.user_embedding
 
     def _rows(
         self, row: Tensor, table: Tensor, bias: Tensor, norm: nn.BatchNorm1d | None
@@ -159,7 +167,7 @@ class MatrixFactorization(RatingModel):
         penalty = (
             self.reg_lambda * self.span * (self._squares(p, user, "user") + self._squares(q, item, "item"))
         )
-        p, q = self._dropout(p), self._dropout(q)
+        p, q = self._dropout(self._user_vectors(user, p)), self._dropout(q)
         if self.user_norm is not None and self.item_norm is not None:
             p, q = self.user_norm(p), self.item_norm(q)
         predicted = self.mu + (p * q).sum(-1)
@@ -196,10 +204,14 @@ class MatrixFactorization(RatingModel):
         """
         star = self.span**0.5
         sides = []
-        for table, norm in ((self.user_embedding, self.user_norm), (self.item_embedding, self.item_norm)):
+        user_table = self._user_table()
+        for table, norm in ((user_table, self.user_norm), (self.item_embedding, self.item_norm)):
             scale, shift = _affine(norm) if norm is not None else (table.new_ones(()), table.new_zeros(()))
             sides.append(((table * scale + shift) * star, scale.expand(table.shape[1]), shift * star))
         (users, scale, shift), (items, _, _) = sides
+        beyond = (
+            (user_table - self.user_embedding).mean(0) * scale * star
+        )  # what a model adds to p_u, on average
         implied = (self.keep**-2 - 1) * items.square().mean(0)
         return centred_factors(
             mu=self.rating_min + self.span * float(self.mu),
@@ -207,7 +219,7 @@ class MatrixFactorization(RatingModel):
             item_bias=_as_array(self.item_bias) * self.span,
             user_factors=_as_array(users),
             item_factors=_as_array(items),
-            prior_mean=np.append(_as_array(shift.expand(users.shape[1])), 0.0),
+            prior_mean=np.append(_as_array(shift + beyond), 0.0),
             prior_precision=np.append(
                 _as_array(self.reg_lambda / scale.square().clamp_min(1e-6) + implied),
                 self.bias_reg_lambda if self.bias else NO_BIAS,

@@ -1,0 +1,180 @@
+"""SVD++: matrix factorization that also learns from which items a user has rated."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+
+from recsys.data.datamodule import RatingRows
+from recsys.models.base import check_range
+from recsys.models.matrix_factorization import MatrixFactorization
+
+
+class SVDPlusPlus(MatrixFactorization):
+    """`r(u, i) = mu + b_u + b_i + (p_u + |N(u)|^-1/2 sum_{j in N(u)} y_j) . q_i` (Koren 2008, equation 15).
+
+    N(u) are the items that u has rated among the rows the model is fitted on, and no others. The loss is that of
+    `MatrixFactorization`, with `implicit_reg_lambda |y_j|^2` for every rating of item j. Learned besides:
+    `item_implicit (n_items, embedding_dim)`, which starts at zero. `factors()` adds the sum to `p_u`, so that
+    serving knows nothing of it.
+
+    The ridge that folds in a new user is an approximation: its prior centres on the fitted users' mean sum, with
+    `reg_lambda` for the spread of the new user's whole vector around it.
+
+    Args:
+        n_users: Users the model is fitted on.
+        n_items: Items the model is fitted on.
+        rating_min: Lowest rating of the scale, in stars.
+        rating_max: Highest rating of the scale, in stars.
+        embedding_dim: Length of `p_u`, `q_i` and `y_j`, at least 1.
+        dropout: Share of coordinates of each user's and item's vector set to zero in training, in [0, 1).
+        bias: Whether `b_u` and `b_i` exist; `mu` always does.
+        bias_init: `zero`, or `mean`: `mu` and biases start from the training rows' shrunk means.
+        embedding_std: Standard deviation of the initial `p_u` and `q_i`.
+        reg_lambda: L2 on `p_u` and `q_i`, per rating, in stars squared.
+        reg_exponent: How a row's whole penalty grows with its number of ratings n: as n^reg_exponent. In [0, 1].
+        bias_reg_lambda: L2 on the biases, per rating, in stars squared.
+        implicit_reg_lambda: L2 on `y_j`, per rating, in stars squared.
+        implicit_lr_factor: Learning rate of `y_j` as a share of the others'. Everyone who rated an item moves its
+            `y_j`, so that full steps of Adam would run ahead of all else. In (0, 1].
+        learning_rate: Adam's first learning rate.
+        plateau_factor: Factor on the learning rate when validation loss stops falling, in (0, 1).
+        plateau_patience: Epochs without a new minimum before that happens.
+        plateau_min_lr: Learning rate that the plateau schedule does not go below.
+        seed: Initial embeddings and dropout.
+
+    Raises:
+        ValueError: An argument is outside its range; the message names it.
+    """
+
+    def __init__(
+        self,
+        n_users: int,
+        n_items: int,
+        rating_min: float = 1.0,
+        rating_max: float = 5.0,
+        *,
+        embedding_dim: int = 64,
+        dropout: float = 0.0,
+        bias: bool = True,
+        bias_init: str = "mean",
+        embedding_std: float = 0.05,
+        reg_lambda: float = 0.15,
+        reg_exponent: float = 0.5,
+        bias_reg_lambda: float = 0.01,
+        implicit_reg_lambda: float = 0.01,
+        implicit_lr_factor: float = 0.05,
+        learning_rate: float = 0.01,
+        plateau_factor: float = 0.2,
+        plateau_patience: int = 3,
+        plateau_min_lr: float = 1e-6,
+        seed: int = 0,
+    ) -> None:
+        super().__init__(
+            n_users, n_items, rating_min, rating_max, embedding_dim=embedding_dim, dropout=dropout, bias=bias,
+            bias_init=bias_init, embedding_std=embedding_std, reg_lambda=reg_lambda,
+            reg_exponent=reg_exponent, bias_reg_lambda=bias_reg_lambda, learning_rate=learning_rate,
+            plateau_factor=plateau_factor, plateau_patience=plateau_patience,
+            plateau_min_lr=plateau_min_lr, seed=seed,
+        )  # fmt: skip
+        check_range("implicit_reg_lambda", implicit_reg_lambda, 0.0)
+        if not 0 < implicit_lr_factor <= 1:
+            raise ValueError(f"implicit_lr_factor must be in (0, 1], got {implicit_lr_factor}")
+        for absent in ("batch_norm", "penalty"):  # the base class recorded its own arguments, too
+            self.hparams.pop(absent, None)
+        self.implicit_reg_lambda, self.implicit_lr_factor = implicit_reg_lambda, implicit_lr_factor
+        self.item_implicit = nn.Parameter(torch.zeros(n_items, embedding_dim))
+        self.register_buffer("item_share", torch.zeros(n_items))  # of the training ratings
+        # N(u) in compressed rows; in the state, so that a checkpoint predicts without the ratings.
+        self.register_buffer("rated_indptr", torch.zeros(n_users + 1, dtype=torch.int32))
+        self.register_buffer("rated_item", torch.zeros(0, dtype=torch.int32))
+        self._matrices: tuple[Tensor, Tensor] | None = None
+
+    def initialise(self, rows: RatingRows) -> None:
+        """Note who rated what, each pair once, besides what `MatrixFactorization` takes from the rows."""
+        super().initialise(rows)
+        user, item = rows.columns.user, rows.columns.item
+        self.item_share = torch.bincount(item, minlength=self.n_items) / len(item)
+        pairs = torch.unique(user * self.n_items + item)  # sorted by user, then item
+        counts = torch.bincount(pairs // self.n_items, minlength=self.n_users)
+        self.rated_indptr = nn.functional.pad(counts.cumsum(0), (1, 0)).int()
+        self.rated_item = (pairs % self.n_items).int()
+        self._matrices = None
+
+    def load_state_dict(self, state_dict: Mapping[str, Any], *args: Any, **kwargs: Any) -> Any:
+        """As usual, for as many rated items as the state holds."""
+        if "rated_item" in state_dict:
+            self.rated_item = self.rated_item.new_empty(len(state_dict["rated_item"]))
+        self._matrices = None
+        return super().load_state_dict(state_dict, *args, **kwargs)
+
+    def training_terms(self, user: Tensor, item: Tensor) -> tuple[Tensor, Tensor]:
+        """Predictions on the [0, 1] scale, `(batch,)`, and the penalty in stars squared, a scalar."""
+        predicted, penalty = super().training_terms(user, item)
+        squares = self.item_implicit.square().sum(1) @ self.get_buffer("item_share")
+        return predicted, penalty + self.implicit_reg_lambda * self.span * squares
+
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        """Parameters by learning rate: `item_implicit` has its own."""
+        others = [p for p in self.parameters() if p is not self.item_implicit]
+        return [
+            {"params": others, "lr_factor": 1.0},
+            {"params": [self.item_implicit], "lr_factor": self.implicit_lr_factor},
+        ]
+
+    def implicit(self) -> Tensor:
+        """`|N(u)|^-1/2 sum_{j in N(u)} y_j` of every fitted user, `(n_users, dim)`."""
+        if self._matrices is None or self._matrices[0].device != self.item_implicit.device:
+            self._matrices = self._rated_matrices()
+        return cast(Tensor, _Product.apply(self.item_implicit, *self._matrices))  # type: ignore[no-untyped-call]
+
+    def _user_vectors(self, user: Tensor, embedding: Tensor) -> Tensor:
+        return embedding + self.implicit().index_select(0, user)
+
+    def _user_table(self) -> Tensor:
+        return self.user_embedding + self.implicit()
+
+    @torch.inference_mode(False)
+    def _rated_matrices(self) -> tuple[Tensor, Tensor]:
+        """`|N(u)|^-1/2` at every rated pair, `(n_users, n_items)` in compressed rows, and its transpose."""
+        indptr, item = self.get_buffer("rated_indptr"), self.get_buffer("rated_item")
+        counts = indptr.diff()
+        user = torch.repeat_interleave(counts)  # of every rated item
+        value = counts.clamp(min=1).float().rsqrt()[user]
+        by_item = torch.argsort(item, stable=True)
+        starts = torch.bincount(item, minlength=self.n_items).cumsum(0)
+        item_indptr = nn.functional.pad(starts, (1, 0)).int()
+        shape = (self.n_users, self.n_items)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta state")
+            return (
+                torch.sparse_csr_tensor(indptr, item, value, shape, check_invariants=True),
+                torch.sparse_csr_tensor(
+                    item_indptr, user[by_item].int(), value[by_item], shape[::-1], check_invariants=True
+                ),
+            )
+
+
+class _Product(torch.autograd.Function):
+    """A sparse matrix times a dense one, with the transpose at hand for the gradient.
+
+    PyTorch's own gradient of this product transposes in every step, and takes ten times as long.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, dense: Tensor, matrix: Tensor, transpose: Tensor) -> Tensor:
+        ctx.transpose = transpose
+        return _product(matrix, dense)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
+        return _product(ctx.transpose, gradients[0].contiguous()), None, None
+
+
+def _product(matrix: Tensor, dense: Tensor) -> Tensor:
+    with torch.autocast(dense.device.type, enabled=False):
+        return matrix @ dense.float()

@@ -1,0 +1,149 @@
+"""Small data sets whose right answers are known by construction, and one way to train on them."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import lightning
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from recsys.bundle import Bundle, Factors, RatedRows
+from recsys.data.datamodule import RatingDataModule
+from recsys.data.ratings import RatingData, RatingsSource, ratings_sha256
+from recsys.models.base import RatingModel
+from tests.commands import train  # noqa: F401  (a fixture)
+
+torch.set_num_threads(1)
+warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+warnings.filterwarnings("ignore", message=".*number of training batches.*")
+
+
+class SmallRatings(RatingsSource):
+    """A source that holds its frame."""
+
+    name = "small"
+
+    def __init__(
+        self,
+        ratings: pd.DataFrame,
+        rating_min: float = 1.0,
+        rating_max: float = 5.0,
+        *,
+        implicit: bool = False,
+    ) -> None:
+        self.ratings = ratings.reset_index(drop=True)
+        self.rating_min, self.rating_max, self.implicit = rating_min, rating_max, implicit
+        self.reads = 0
+
+    def prepare(self) -> None: ...
+
+    def read(self) -> RatingData:
+        self.reads += 1
+        return RatingData(
+            self.name, self.ratings, None, None, self.rating_min, self.rating_max, self.implicit,
+            ratings_sha256(self.ratings),
+        )  # fmt: skip
+
+
+def frame(user: Any, item: Any, rating: Any) -> pd.DataFrame:
+    """A canonical ratings frame whose timestamps follow the rows."""
+    columns = {"user_id": user, "item_id": item, "rating": np.asarray(rating, np.float32)}
+    return pd.DataFrame(columns | {"timestamp": np.arange(len(rating), dtype=np.int64)})
+
+
+def checkerboard(n_users: int = 24, n_items: int = 20, low: float = 1.0, high: float = 5.0) -> pd.DataFrame:
+    """Every cell of two tastes: a user likes the items of the same parity and dislikes the others."""
+    user, item = np.divmod(np.random.default_rng(3).permutation(n_users * n_items), n_items)
+    return frame(100 + user, 1000 + item, np.where(user % 2 == item % 2, high, low))
+
+
+def random_ratings(n: int, n_users: int, n_items: int, seed: int = 0) -> pd.DataFrame:
+    """Distinct cells with whole stars that nothing explains."""
+    rng = np.random.default_rng(seed)
+    user, item = np.divmod(rng.choice(n_users * n_items, n, replace=False), n_items)
+    return frame(100 + user, 1000 + item, rng.integers(1, 6, n))
+
+
+def small_data(ratings: pd.DataFrame, *, batch_size: int = 64, **arguments: Any) -> RatingDataModule:
+    """A data module over `ratings`, split at random unless told otherwise, set up already."""
+    data = RatingDataModule(
+        SmallRatings(ratings), **{"split": "random", "batch_size": batch_size} | arguments
+    )
+    data.setup()
+    return data
+
+
+def build(model: Callable[..., RatingModel], data: RatingDataModule, **arguments: Any) -> RatingModel:
+    """A model with a row for each of the data's fitted ids."""
+    low, high = data.data.rating_min, data.data.rating_max
+    return model(len(data.users), len(data.items), low, high, **arguments)
+
+
+def fit(
+    model: RatingModel, data: RatingDataModule, epochs: int, *, resume: Path | None = None, **arguments: Any
+) -> lightning.Trainer:
+    """Train on the CPU and write nothing; the trainer, which still holds the model."""
+    quiet = dict.fromkeys(
+        ("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary"), False
+    )
+    trainer = lightning.Trainer(max_epochs=epochs, accelerator="cpu", **quiet | arguments)
+    trainer.fit(model, datamodule=data, ckpt_path=resume, weights_only=True if resume else None)
+    return trainer
+
+
+def make_bundle(
+    factors: Factors,
+    user_ids: Any,
+    item_ids: Any,
+    rated: list[tuple[int, int, float, int]] | None = None,
+    **manifest: Any,
+) -> Bundle:
+    """A bundle from factors; `rated` holds (user row, item row, stars, part), by user."""
+    rated = rated or []
+    counts = (
+        np.bincount([user for user, *_ in rated], minlength=len(user_ids))
+        if rated
+        else np.zeros(len(user_ids))
+    )
+    kind = "int" if isinstance(user_ids[0], int) else "str"
+    as_ids = lambda ids: np.array(ids, np.int64 if kind == "int" else object)  # noqa: E731
+    return Bundle(
+        {"task": "rating", "rating_scale": [1.0, 5.0], "id_kind": kind, "data": "small"} | manifest,
+        factors,
+        as_ids(user_ids),
+        as_ids(item_ids),
+        RatedRows(
+            np.append(0, np.cumsum(counts)).astype(np.int64),
+            np.array([item for _, item, _, _ in rated], np.int32),
+            np.array([stars for _, _, stars, _ in rated], np.float32),
+            np.array([part for *_, part in rated], np.uint8),
+        ),
+        [{"title": f"Film {row}", "year": 1990 + row, "genres": ["Drama"]} for row in range(len(item_ids))],
+    )
+
+
+def bundle_of(model: RatingModel, data: RatingDataModule) -> Bundle:
+    """The bundle of a model; unlike an export, it knows the fitted ids only and no ratings."""
+    low, high = data.data.rating_min, data.data.rating_max
+    users, items = data.users.values.tolist(), data.items.values.tolist()
+    return make_bundle(model.factors(), users, items, rating_scale=[low, high])
+
+
+@pytest.fixture
+def two_by_three() -> Factors:
+    """Two users, three items, one sample, two coordinates; predictions are easy by hand."""
+    return Factors(
+        mu=np.array([3.0], np.float32),
+        user_bias=np.array([[0.5], [-0.5]], np.float32),
+        item_bias=np.array([[0.25], [0.0], [-0.25]], np.float32),
+        user_factors=np.array([[[1.0, 0.0]], [[-1.0, 0.0]]], np.float32),
+        item_factors=np.array([[[0.5, 9.0]], [[4.0, 0.0]], [[-4.5, -9.0]]], np.float32),
+        prior_mean=np.zeros((1, 3), np.float32),
+        prior_precision=np.eye(3, dtype=np.float32)[None],
+    )

@@ -1,0 +1,238 @@
+from collections.abc import Iterable
+from itertools import chain
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from recsys.data.datamodule import Batch, BatchPositions, RatingDataModule, epoch_seed
+from recsys.models.matrix_factorization import MatrixFactorization
+from tests.conftest import SmallRatings, build, fit, frame, random_ratings, small_data
+
+RATINGS = random_ratings(103, 20, 15, seed=1)
+
+
+def positions(n: int = 103, batch_size: int = 25, epoch: int = 0, **arguments: Any) -> list[list[int]]:
+    sampler = BatchPositions(n, batch_size, **{"shuffle": True} | arguments)
+    sampler.set_epoch(epoch)
+    batches = [batch.tolist() for batch in sampler]
+    assert len(batches) == len(sampler)
+    return batches
+
+
+def flat(lists: Iterable[list[int]]) -> list[int]:
+    return list(chain.from_iterable(lists))
+
+
+def cells(batches: list[Batch], data: RatingDataModule) -> list[tuple[int, int, float]]:
+    """(user_id, item_id, stars) of every row."""
+    user, item, rating = (torch.cat(column).numpy() for column in zip(*batches, strict=True))
+    stars = data.data.rating_min + rating * (data.data.rating_max - data.data.rating_min)
+    return list(
+        zip(data.users.ids(user).tolist(), data.items.ids(item).tolist(), stars.tolist(), strict=True)
+    )
+
+
+def cells_of(rows: pd.DataFrame) -> list[tuple[int, int, float]]:
+    return list(zip(rows.user_id.tolist(), rows.item_id.tolist(), rows.rating.tolist(), strict=True))
+
+
+def test_an_epoch_brings_every_training_row_once_with_its_own_rating() -> None:
+    data = small_data(RATINGS, batch_size=25)
+    batches = list(data.train_dataloader())
+    wanted = cells_of(RATINGS.iloc[data.split.train])
+    found = cells(batches, data)
+    assert sorted(found) == sorted(wanted)
+    assert found != wanted  # shuffled
+    assert len(batches) == len(data.train_dataloader()) == 4
+    assert batches[0].user.dtype == batches[0].item.dtype == torch.int64
+    assert batches[0].rating.dtype == torch.float32
+
+
+@pytest.mark.parametrize(
+    ("n", "batch_size"), [(103, 25), (101, 25), (100, 25), (26, 25), (25, 25), (1, 25), (5, 1)]
+)
+def test_batches_are_even_so_that_none_is_left_with_one_row(n: int, batch_size: int) -> None:
+    sizes = [len(batch) for batch in positions(n, batch_size)]
+    assert sum(sizes) == n
+    assert len(sizes) == -(-n // batch_size)
+    assert max(sizes) <= batch_size
+    assert max(sizes) - min(sizes) <= 1
+
+
+def test_the_order_comes_from_seed_and_epoch_alone() -> None:
+    torch.manual_seed(1)
+    first = positions(epoch=3, seed=7)
+    torch.manual_seed(2)
+    assert positions(epoch=3, seed=7) == first
+    assert positions(epoch=4, seed=7) != first
+    assert positions(epoch=3, seed=8) != first
+    assert sorted(flat(first)) == list(range(103))
+    assert flat(positions(shuffle=False)) == list(range(103))
+
+
+def test_the_epoch_may_be_set_after_iter_is_called() -> None:
+    """Lightning does so on a resume."""
+    sampler = BatchPositions(103, 25, shuffle=True)
+    batches = iter(sampler)
+    sampler.set_epoch(3)
+    assert [batch.tolist() for batch in batches] == positions(epoch=3)
+
+
+def test_training_sees_a_new_order_every_epoch() -> None:
+    seen: list[list[int]] = []
+    data = small_data(RATINGS, batch_size=25)
+
+    class Spy(MatrixFactorization):
+        def training_step(self, batch: Batch, batch_idx: int) -> torch.Tensor:
+            seen.append((batch.user * 1000 + batch.item).tolist())
+            return super().training_step(batch, batch_idx)
+
+    fit(build(Spy, data), data, epochs=2)
+    first, second = flat(seen[:4]), flat(seen[4:])
+    assert len(seen) == 8
+    assert sorted(first) == sorted(second)
+    assert first != second
+    loader = data.train_dataloader()
+    for epoch, order in enumerate((first, second)):
+        loader.sampler.set_epoch(epoch)  # type: ignore[attr-defined]
+        assert torch.cat([batch.user * 1000 + batch.item for batch in loader]).tolist() == order
+
+
+def test_epoch_seeds_differ_by_seed_epoch_and_stream_and_fit_a_generator() -> None:
+    seeds = [
+        epoch_seed(seed, epoch, stream) for seed in range(5) for epoch in range(5) for stream in range(5)
+    ]
+    assert len(set(seeds)) == 125
+    assert all(0 <= seed < 1 << 63 for seed in seeds)
+    assert max(seeds) > 1 << 60
+    torch.Generator().manual_seed(max(seeds))
+
+
+@pytest.mark.parametrize("n", [1, 2, 100, 101])
+@pytest.mark.parametrize("world", [2, 3])
+@pytest.mark.parametrize("shuffle", [True, False])
+def test_ranks_share_the_rows_and_repeat_at_most_world_minus_one(n: int, world: int, shuffle: bool) -> None:
+    ranks = [positions(n, 8, rank=rank, world=world, shuffle=shuffle, epoch=2) for rank in range(world)]
+    assert len({tuple(map(len, batches)) for batches in ranks}) == 1  # equally many steps of equal size
+    taken = flat(flat(batches) for batches in ranks)
+    assert set(taken) == set(range(n))
+    assert len(taken) - n <= world - 1
+
+
+def test_ratings_are_scaled_to_0_1_by_the_scale_of_the_data() -> None:
+    data = small_data(frame([1, 2, 3, 4], [1, 1, 1, 1], [1, 2, 3.5, 5]), split="user_time")
+    np.testing.assert_allclose(data.dense.columns.rating, [0, 0.25, 0.625, 1])
+    half = RatingDataModule(
+        SmallRatings(data.data.ratings, rating_min=0.0, rating_max=10.0), split="user_time"
+    )
+    half.setup()
+    np.testing.assert_allclose(half.dense.columns.rating, [0.1, 0.2, 0.35, 0.5])
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("implicit", [True, False])
+def test_a_constant_rating_does_not_divide_by_zero(implicit: bool) -> None:
+    ones = frame([1, 1, 2, 2], [1, 2, 1, 3], [1, 1, 1, 1])
+    data = RatingDataModule(SmallRatings(ones, 1.0, 1.0, implicit=implicit))
+    data.setup()
+    assert data.dense.columns.rating.tolist() == [0, 0, 0, 0]
+
+
+# User 9 and item 90 occur in the last row only, user 8 in the row before.
+LATE = frame([1, 1, 2, 2, 1, 2, 3, 3, 8, 9], [10, 20, 10, 20, 30, 30, 10, 20, 10, 90], [3] * 10)
+
+
+def test_ids_outside_the_training_rows_are_minus_one() -> None:
+    data = small_data(LATE, split="global_time", test_fraction=0.1)
+    assert (data.split.val.tolist(), data.split.test.tolist()) == ([8], [9])
+    [test], [val] = data.test_dataloader(), data.val_dataloader()
+    assert (test.user.tolist(), test.item.tolist()) == ([-1], [-1])
+    assert (val.user.tolist(), val.item.tolist()) == ([-1], [0])
+    assert data.users.values.tolist() == [1, 2, 3]
+    assert data.items.values.tolist() == [10, 20, 30]
+    assert (data.fit_data.columns.user.min(), data.fit_data.columns.item.min()) == (0, 0)
+
+
+def test_fit_on_widens_rows_and_ids_and_keeps_the_split() -> None:
+    data = small_data(LATE, split="global_time", test_fraction=0.1, seed=5)
+    both, everything = data.with_fit_on("train_val"), data.with_fit_on("all")
+    assert [len(d.fit_data) for d in (data, both, everything)] == [8, 9, 10]
+    assert both.fit_rows.tolist() == list(range(9))
+    assert both.users.values.tolist() == [1, 2, 3, 8]
+    assert everything.users.values.tolist() == [1, 2, 3, 8, 9]
+    assert everything.items.values.tolist() == [10, 20, 30, 90]
+    for other in (both, everything):
+        assert other.split is data.split
+        assert other.data is data.data
+        assert (other.seed, other.batch_size) == (5, 64)
+    [test] = both.test_dataloader()
+    assert test.user.tolist() == [-1]
+    [test] = everything.test_dataloader()
+    assert test.user.tolist() == [4]
+    assert len(data.fit_data) == 8  # untouched
+    source = data.source
+    assert isinstance(source, SmallRatings)
+    assert source.reads == 1
+
+
+@pytest.mark.parametrize("fit_on", ["train", "train_val"])
+@pytest.mark.parametrize("split", ["user_time", "global_time", "random", "kfold", "leave_one_out"])
+def test_no_test_row_is_ever_fitted_on(split: str, fit_on: str) -> None:
+    data = small_data(RATINGS, split=split, fit_on=fit_on)
+    fitted = set(cells(list(data.train_dataloader()), data))
+    held_out = set(cells_of(RATINGS.iloc[data.split.test]))
+    assert held_out
+    assert not fitted & held_out
+    rest = data.split.train if fit_on == "train" else np.concatenate([data.split.train, data.split.val])
+    assert fitted == set(cells_of(RATINGS.iloc[rest]))
+
+
+def test_rows_are_chosen_by_split_seed_and_not_by_seed() -> None:
+    rows = small_data(RATINGS).split.test.tolist()
+    assert small_data(RATINGS, seed=9).split.test.tolist() == rows
+    assert small_data(RATINGS, split_seed=9).split.test.tolist() != rows
+
+
+def test_evaluation_rows_come_in_order_and_once() -> None:
+    data = small_data(RATINGS)
+    for loader, rows in ((data.val_dataloader(), data.split.val), (data.test_dataloader(), data.split.test)):
+        dense = data.rows(rows).columns
+        for found, wanted in zip(zip(*loader, strict=True), dense, strict=True):
+            assert torch.equal(torch.cat(found), wanted)
+        assert len(dense.user) == len(rows) > 0
+
+
+def test_setup_reads_once_and_data_before_it_is_an_error() -> None:
+    source = SmallRatings(RATINGS)
+    data = RatingDataModule(source)
+    with pytest.raises(RuntimeError, match=r"setup\(\) has not been called"):
+        _ = data.data
+    for stage in ("fit", "validate", "test", None):
+        data.setup(stage)
+    assert source.reads == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"batch_size": 0}, "batch_size must be >= 1, got 0"),
+        ({"fit_on": "test"}, "fit_on must be one of train, train_val, all, got 'test'"),
+        ({"split": "users"}, "split must be one of user_time, .*, got 'users'"),
+        ({"split": "random", "test_fraction": 1.0}, r"test_fraction must be in \(0, 1\), got 1.0"),
+        ({"split": "kfold", "folds": 1}, r"folds must be in \[2, 103\] for 103 ratings, got 1"),
+        ({"split": "kfold", "fold": 10}, r"fold must be in \[0, 10\) for kfold, got 10"),
+        ({"split": "random", "split_seed": -1}, r"split_seed must be in \[0, 2\*\*32\), got -1"),
+        ({"seed": -1}, "seed must be >= 0, got -1"),
+    ],
+)
+def test_an_argument_out_of_range_is_named(arguments: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        RatingDataModule(SmallRatings(RATINGS), **arguments).setup()
+
+
+def test_a_split_that_leaves_nothing_to_fit_on_says_so() -> None:
+    with pytest.raises(ValueError, match="split random leaves no row of small to fit on"):
+        small_data(frame([1, 2], [1, 2], [1, 5]), split="random", test_fraction=0.9)

@@ -1,0 +1,353 @@
+"""What every model must do. A new model adds its line to MODELS, and new arguments to CHANGES and WRONG."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from functools import cache, partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from recsys.data.datamodule import RatingDataModule
+from recsys.models.base import RatingModel
+from recsys.models.matrix_factorization import MatrixFactorization
+from tests.conftest import build, bundle_of, checkerboard, fit, random_ratings, small_data
+
+Make = Callable[..., RatingModel]
+
+MODELS: dict[str, Make] = {
+    "mf": MatrixFactorization,
+    "mf-batch-norm": partial(MatrixFactorization, batch_norm=True),
+    "mf-dropout-no-bias": partial(MatrixFactorization, dropout=0.2, bias=False),
+}
+every_model = pytest.mark.parametrize("make", MODELS.values(), ids=MODELS)
+
+DATA = ("n_users", "n_items", "rating_min", "rating_max")  # taken from the data, not chosen
+SMALL = {"embedding_dim": 4, "learning_rate": 0.03}  # those of these that a model has
+# Another value for every argument, and the arguments under which it must make a difference.
+PLATEAUS = {"learning_rate": 0.5, "plateau_patience": 0, "plateau_factor": 0.5}
+CHANGES: dict[str, tuple[Any, dict[str, Any]]] = {
+    "embedding_dim": (5, {}),
+    "dropout": (0.5, {}),
+    "batch_norm": (None, {}),  # None: the opposite
+    "bias": (None, {}),
+    "bias_init": ("zero", {}),
+    "embedding_std": (0.2, {}),
+    "reg_lambda": (0.5, {}),
+    "reg_exponent": (0.5, {"reg_lambda": 0.5}),
+    "bias_reg_lambda": (0.5, {"bias": True}),
+    "penalty": ("sum", {}),
+    "learning_rate": (0.01, {}),
+    "plateau_factor": (0.1, PLATEAUS),
+    "plateau_patience": (3, PLATEAUS),
+    "plateau_min_lr": (0.4, PLATEAUS),
+    "seed": (1, {}),
+}
+# Values outside the range, and the range as the message words it.
+WRONG: dict[str, tuple[list[Any], str]] = {
+    "n_users": ([0, -1], ">= 1"),
+    "n_items": ([0], ">= 1"),
+    "rating_min": ([5.0, 9.0, float("nan")], "rating_max must be > rating_min = "),
+    "rating_max": ([1.0, 0.0, float("nan")], "> rating_min = 1.0"),
+    "embedding_dim": ([0, -3], ">= 1"),
+    "dropout": ([-0.1, 1.0, 1.5, float("nan")], r"in \[0.0, 1.0\)"),
+    "batch_norm": ([], ""),
+    "bias": ([], ""),
+    "bias_init": (["random", None], "one of zero, mean"),
+    "embedding_std": ([-0.1, float("nan"), float("inf")], ">= 0.0"),
+    "reg_lambda": ([-1e-9, float("nan"), float("inf")], ">= 0.0"),
+    "reg_exponent": ([-0.1, 1.1, float("nan")], r"in \[0.0, 1.0\]"),
+    "bias_reg_lambda": ([-1e-9, float("nan"), float("inf")], ">= 0.0"),
+    "penalty": (["max"], "one of mean, sum"),
+    "learning_rate": ([0.0, -1.0, float("nan"), float("inf")], "> 0"),
+    "plateau_factor": ([0.0, 1.0, float("nan")], r"in \(0, 1\)"),
+    "plateau_patience": ([-1], ">= 0"),
+    "plateau_min_lr": ([-1.0, float("nan"), float("inf")], ">= 0.0"),
+    "seed": ([-1], ">= 0"),
+}
+
+
+def arguments_of(make: Make) -> dict[str, Any]:
+    """Name and default of every argument that a user can choose."""
+    return {n: p.default for n, p in inspect.signature(make).parameters.items() if n not in DATA}
+
+
+def small(make: Make, data: RatingDataModule, **arguments: Any) -> RatingModel:
+    chosen = {name: value for name, value in SMALL.items() if name in arguments_of(make)}
+    return build(make, data, **chosen | arguments)
+
+
+@cache
+def tastes() -> RatingDataModule:
+    return small_data(checkerboard(), test_fraction=0.2)
+
+
+@cache
+def noise() -> RatingDataModule:
+    """Random stars by 20 users of 15 items of unequal counts; some ids occur in held-out rows only."""
+    ratings = random_ratings(150, 20, 15)
+    return small_data(
+        ratings[(ratings.user_id > 105) | (ratings.item_id < 1006)], test_fraction=0.2, batch_size=40
+    )
+
+
+def pairs(data: RatingDataModule) -> tuple[torch.Tensor, torch.Tensor]:
+    """Every user row, and -1, with every item row, and -1."""
+    rows = torch.cartesian_prod(torch.arange(-1, len(data.users)), torch.arange(-1, len(data.items)))
+    return rows[:, 0], rows[:, 1]
+
+
+@torch.no_grad()
+def predictions(model: RatingModel, data: RatingDataModule) -> torch.Tensor:
+    return model.eval()(*pairs(data))
+
+
+@every_model
+def test_it_says_what_it_can(make: Make) -> None:
+    model = small(make, tastes())
+    assert isinstance(model.personalised, bool)
+    assert isinstance(model.can_overfit, bool)
+    assert model.task in ("rating", "ranking")
+    assert model.hparams.keys() == {*DATA, *arguments_of(make)}
+
+
+@every_model
+def test_forward_gives_a_float32_number_of_stars_for_every_pair(make: Make) -> None:
+    model = small(make, tastes()).eval()
+    user, item = pairs(tastes())
+    predicted = model(user, item)
+    assert predicted.shape == user.shape
+    assert predicted.dtype == torch.float32
+    assert predicted.isfinite().all()
+    assert model(user[:1], item[:1]).shape == (1,)
+    assert model(user[:0], item[:0]).shape == (0,)
+    order = torch.randperm(len(user), generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(model(user[order], item[order]), predicted[order])
+
+
+@every_model
+def test_it_learns_two_tastes(make: Make) -> None:
+    data = tastes()
+    model = small(make, data)
+    if not model.personalised:
+        pytest.skip("gives all users the same")
+    fit(model, data, epochs=60)
+    rows = data.rows(data.split.test).columns
+    with torch.no_grad():
+        predicted = model.eval()(rows.user, rows.item)
+    likes = rows.rating > 0.5
+    assert len(likes) == 96
+    assert ((predicted > 3) == likes).all()
+    assert predicted[likes].mean() - predicted[~likes].mean() > 2
+    for user, taste in ((100, 0), (101, 1)):
+        top = bundle_of(model, data).recommend(user, 5)
+        assert {int(entry.item_id) % 2 for entry in top} == {taste}
+
+
+@every_model
+def test_it_learns_fifty_random_ratings_by_heart(make: Make) -> None:
+    data = small_data(random_ratings(50, 12, 12), fit_on="all", batch_size=25)
+    free = {
+        "reg_lambda": 0.0,
+        "bias_reg_lambda": 0.0,
+        "dropout": 0.0,
+        "embedding_dim": 16,
+        "embedding_std": 0.3,
+    }
+    model = build(
+        make, data, **{n: v for n, v in free.items() if n in arguments_of(make)} | {"learning_rate": 0.05}
+    )
+    if not model.can_overfit:
+        pytest.skip("has too few numbers")
+    fit(model, data, epochs=150, limit_val_batches=0)
+    rows = data.fit_data.columns
+    with torch.no_grad():
+        error = model.eval()(rows.user, rows.item) - (1 + 4 * rows.rating)
+    assert error.square().mean().sqrt() < 0.25
+
+
+@every_model
+def test_a_checkpoint_brings_back_the_model(make: Make, tmp_path: Path) -> None:
+    data = noise()
+    model = small(make, data, seed=3)
+    fit(model, data, epochs=2).save_checkpoint(tmp_path / "model.ckpt")
+    again = type(model).load_from_checkpoint(tmp_path / "model.ckpt", weights_only=True)
+    assert torch.equal(predictions(again, data), predictions(model, data))
+    assert not torch.equal(predictions(small(make, data, seed=3), data), predictions(model, data))
+    assert again.hparams == model.hparams
+    assert again.hparams["seed"] == 3
+
+
+@every_model
+def test_a_resumed_run_is_the_run_that_was_not_interrupted(make: Make, tmp_path: Path) -> None:
+    arguments = {"dropout": 0.3} if "dropout" in arguments_of(make) else {}
+    whole, half, rest = (small(make, noise(), **arguments | PLATEAUS) for _ in range(3))
+    fit(whole, noise(), epochs=6)
+    fit(half, noise(), epochs=3).save_checkpoint(tmp_path / "half.ckpt")
+    fit(rest, noise(), epochs=6, resume=tmp_path / "half.ckpt")
+    assert torch.equal(predictions(rest, noise()), predictions(whole, noise()))
+    assert not torch.equal(predictions(half, noise()), predictions(whole, noise()))
+
+
+def trained(make: Make, **arguments: Any) -> tuple[np.ndarray, list[float]]:
+    """Predictions, and the learning rate after each of six epochs."""
+    model = small(make, noise(), **arguments)
+    rates: list[float] = []
+    step = model.on_train_epoch_end
+
+    def record() -> None:
+        step()
+        rates.append(model.trainer.optimizers[0].param_groups[0]["lr"])
+
+    model.on_train_epoch_end = record  # type: ignore[method-assign]
+    fit(model, noise(), epochs=6)
+    return predictions(model, noise()).numpy(), rates
+
+
+@pytest.mark.parametrize(
+    ("make", "name"),
+    [pytest.param(m, n, id=f"{key}-{n}") for key, m in MODELS.items() for n in arguments_of(m)],
+)
+def test_every_argument_changes_the_result(make: Make, name: str) -> None:
+    assert name in CHANGES, f"add another value of {name} to CHANGES"
+    value, base = CHANGES[name]
+    base = {argument: chosen for argument, chosen in base.items() if argument in arguments_of(make)}
+    value = not arguments_of(make)[name] if value is None else value
+    before, after = trained(make, **base), trained(make, **base | {name: value})
+    assert np.isfinite(after[0]).all()
+    assert np.abs(before[0] - after[0]).max() > 1e-4
+    assert (before[1] == after[1]) == (name not in {*PLATEAUS, "plateau_min_lr"} or before[1] == after[1])
+
+
+@every_model
+def test_the_learning_rate_follows_the_plateau_arguments(make: Make) -> None:
+    start = trained(make)[1]
+    assert start[0] == SMALL["learning_rate"]
+    fast, slow = trained(make, **PLATEAUS)[1], trained(make, **PLATEAUS | {"plateau_patience": 9})[1]
+    assert fast[-1] < 0.5
+    assert {rate / 0.5 for rate in fast} <= {0.5**n for n in range(7)}
+    assert slow == [0.5] * 6
+    assert min(trained(make, **PLATEAUS | {"plateau_min_lr": 0.4})[1]) == 0.4
+
+
+@every_model
+def test_one_seed_gives_one_model_bit_by_bit(make: Make) -> None:
+    first, second = small(make, noise(), seed=5), small(make, noise(), seed=5)
+    fit(first, noise(), epochs=3)
+    torch.manual_seed(99)  # of no account
+    fit(second, noise(), epochs=3)
+    for name, array in first.state_dict().items():
+        assert torch.equal(array, second.state_dict()[name]), name
+    assert torch.equal(predictions(first, noise()), predictions(second, noise()))
+
+
+@every_model
+@pytest.mark.parametrize("scale", [(1.0, 5.0), (0.5, 10.0)])
+@pytest.mark.parametrize("epochs", [0, 4])
+def test_the_bundle_predicts_as_the_model_does(make: Make, scale: tuple[float, float], epochs: int) -> None:
+    data = noise()
+    arguments = {"dropout": 0.4, "embedding_std": 0.3}
+    known = {n: v for n, v in arguments.items() if n in arguments_of(make)}
+    model = make(len(data.users), len(data.items), *scale, **SMALL | known)
+    if epochs:
+        fit(model, data, epochs=epochs)
+    predicted = predictions(model, data)
+    user, item = (column.numpy() for column in pairs(data))
+    factors = model.factors()
+    np.testing.assert_allclose(factors.predict(user, item)[:, 0], predicted, atol=1e-5)
+    bundle = bundle_of(model, data)
+    bundle.manifest["rating_scale"] = list(scale)
+    unknown = -77
+    users = [unknown if row < 0 else int(data.users.ids([row])[0]) for row in user]
+    items = [unknown if row < 0 else int(data.items.ids([row])[0]) for row in item]
+    np.testing.assert_allclose(bundle.predict(users, items), predicted.clamp(*scale), atol=1e-5)
+    assert (user[:2].tolist(), item[:2].tolist()) == ([-1, -1], [-1, 0])
+    assert len({round(float(value), 4) for value in predicted}) > len(predicted) // 4
+
+
+@every_model
+def test_factors_are_centred_float32_of_the_documented_shapes(make: Make) -> None:
+    data = noise()
+    model = small(make, data)
+    fit(model, data, epochs=2)
+    f = model.factors()
+    samples, dim = f.user_factors.shape[1:]
+    shapes = {
+        "mu": (samples,),
+        "user_bias": (len(data.users), samples),
+        "item_bias": (len(data.items), samples),
+        "user_factors": (len(data.users), samples, dim),
+        "item_factors": (len(data.items), samples, dim),
+        "prior_mean": (samples, dim + 1),
+        "prior_precision": (samples, dim + 1, dim + 1),
+    }
+    for name, shape in shapes.items():
+        array = getattr(f, name)
+        assert array.shape == shape, name
+        assert array.dtype == np.float32, name
+        assert np.isfinite(array).all(), name
+        if name.startswith(("user", "item")):
+            np.testing.assert_allclose(array.mean(0), 0, atol=1e-5)
+    for precision in f.prior_precision:
+        np.testing.assert_allclose(precision, precision.T, rtol=1e-5)
+        assert np.linalg.eigvalsh(precision.astype(np.float64)).min() > 0
+
+
+@pytest.mark.parametrize(
+    ("make", "name", "value"),
+    [
+        pytest.param(m, n, value, id=f"{key}-{n}-{value}")
+        for key, m in MODELS.items()
+        for n in (*DATA, *arguments_of(m))
+        for value in WRONG.get(n, ([None], ""))[0]
+    ],
+)
+def test_an_argument_out_of_range_is_named_with_its_value_and_range(
+    make: Make, name: str, value: Any
+) -> None:
+    assert name in WRONG, f"add values of {name} to WRONG"
+    allowed = WRONG[name][1]
+    with pytest.raises(ValueError, match=allowed) as error:
+        make(**dict(zip(DATA, (3, 4, 1.0, 5.0), strict=True)) | {name: value})
+    assert name in str(error.value)
+    assert str(value) in str(error.value)
+    assert "must be" in str(error.value)
+
+
+@every_model
+def test_training_works_without_validation_rows(make: Make) -> None:
+    data = small_data(random_ratings(60, 10, 10), split="user_time", batch_size=30)
+    data.split = type(data.split)(
+        np.union1d(data.split.train, data.split.val), np.zeros(0, np.int64), data.split.test
+    )
+    data._fit_ids()
+    model = small(make, data)
+    fit(model, data, epochs=2, limit_val_batches=0)
+    assert predictions(model, data).isfinite().all()
+
+
+@every_model
+def test_validation_and_test_figures_are_of_the_clipped_predictions(make: Make) -> None:
+    data = noise()
+    model = small(make, data)
+    trainer = fit(model, data, epochs=2)
+    logged = dict(trainer.callback_metrics)
+    [found] = trainer.test(model, datamodule=data, verbose=False)
+    for name, rows in (("val", data.rows(data.split.val)), ("test", data.rows(data.split.test))):
+        user, item, rating = rows.columns
+        with torch.no_grad():
+            predicted = model.eval()(user, item)
+        stars = 1 + 4 * rating
+        rmse = (predicted.clamp(1, 5) - stars).square().mean().sqrt().item()
+        figures = logged if name == "val" else found
+        assert float(figures[f"{name}/rmse"]) == pytest.approx(rmse, rel=1e-5)
+        if name == "val":
+            assert float(logged["val/loss"]) == pytest.approx(
+                (predicted - stars).square().mean().item(), rel=1e-5
+            )
+    cold = (data.rows(data.split.test).columns.user < 0) | (data.rows(data.split.test).columns.item < 0)
+    assert found["test/share_cold"] == pytest.approx(cold.float().mean().item())

@@ -1,0 +1,234 @@
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from omegaconf import OmegaConf
+
+from recsys.bundle import Bundle
+from recsys.callbacks import EpochRecord
+from tests.commands import Train, call, train_arguments, write_ratings
+
+TIMES = ("fit_seconds",)
+
+
+class Killed(BaseException):
+    """Ends a run where it is, as SIGKILL does: nothing handles it."""
+
+
+def metrics(folder: Path) -> dict[str, object]:
+    found: dict[str, object] = json.loads((folder / "metrics.json").read_text())
+    return {name: value for name, value in found.items() if name not in TIMES}
+
+
+def test_a_run_leaves_what_the_readme_says(train: Train) -> None:
+    folder = train()
+    for name in ("config.yaml", "metrics.json", "metrics.csv", "learning_curve.png", "bundle/manifest.json",
+                 "checkpoints/best.ckpt", "checkpoints/last.ckpt"):  # fmt: skip
+        assert (folder / name).stat().st_size > 0, name
+    found = json.loads((folder / "metrics.json").read_text())
+    assert found["test/rmse"] < found["baseline/biases"]
+    assert found["test/rmse_cold"] is None
+    assert found["test/share_cold"] == 0
+    assert {"model": "mf", "data": "ratings", "split": "user_time"}.items() <= found.items()
+    rows = pd.read_csv(folder / "metrics.csv")
+    assert list(rows["epoch"]) == list(range(len(rows)))
+    assert not rows[["val/rmse", "train/loss", "lr-Adam"]].isna().any().any()
+    assert found["val/rmse"] == pytest.approx(rows["val/rmse"].min())
+    assert found["epochs"] == rows["val/rmse"].argmin() + 1
+    assert not list(folder.rglob(".*"))
+
+
+def test_checkpoints_load_as_weights_only(train: Train) -> None:
+    for file in (train() / "checkpoints").glob("*.ckpt"):
+        assert "state_dict" in torch.load(file, weights_only=True)
+
+
+def test_two_runs_with_one_seed_are_identical(train: Train) -> None:
+    first, second, other = train(name="a"), train(name="b"), train("seed=1", name="c")
+    assert metrics(first) == metrics(second)
+    a, b, c = (Bundle.load(folder / "bundle").factors for folder in (first, second, other))
+    assert np.array_equal(a.user_factors, b.user_factors)
+    assert not np.array_equal(a.user_factors, c.user_factors)
+
+
+def test_seed_does_not_choose_rows(train: Train) -> None:
+    arguments = ("data.split=random", "trainer.max_epochs=1")
+    first, other = train(*arguments, name="a"), train(*arguments, "seed=1", name="b")
+    moved = train(*arguments, "data.split_seed=1", name="c")
+    a, b, c = (Bundle.load(folder / "bundle").ratings.part for folder in (first, other, moved))
+    assert np.array_equal(a, b)
+    assert not np.array_equal(a, c)
+
+
+@pytest.mark.parametrize("stage", ["select", "refit"])
+@pytest.mark.parametrize("epoch", [0, 1, 3])
+def test_a_killed_run_resumes_to_the_same_end(
+    train: Train,
+    monkeypatch: pytest.MonkeyPatch,
+    stage: str,
+    epoch: int,
+) -> None:
+    """With a plateau patience of 0 and dropout, every epoch's order, mask and learning rate matters."""
+    overrides = ("model.dropout=0.3", "callbacks.early_stopping.patience=3")
+    whole = train(*overrides, name="whole")
+    rates = pd.read_csv(whole / "metrics.csv")["lr-Adam"]
+    assert rates.min() < rates.max(), "no plateau step in this run: it would not show a lost one"
+    start = EpochRecord.on_train_epoch_start
+
+    def die(self: EpochRecord, trainer, module) -> None:  # type: ignore[no-untyped-def]
+        refitting = trainer.limit_val_batches == 0
+        if trainer.current_epoch == epoch and refitting == (stage == "refit"):
+            raise Killed
+        start(self, trainer, module)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(EpochRecord, "on_train_epoch_start", die)
+        with pytest.raises(Killed):
+            train(*overrides, name="cut")
+    cut = whole.with_name("cut")
+    assert not (cut / "metrics.json").exists()
+    assert not (cut / "bundle").exists()
+    call("train", f"resume={cut}")
+    assert metrics(cut) == metrics(whole)
+    assert (cut / "metrics.csv").read_text() == (whole / "metrics.csv").read_text()
+
+
+@pytest.mark.slow
+def test_sigkill_and_resume(tmp_path: Path) -> None:
+    write_ratings(tmp_path / "data" / "ratings.csv", users=400)
+    environment = os.environ | {"RECSYS_CACHE": str(tmp_path / "cache")}
+    command = [sys.executable, "-m", "recsys.train", "model.dropout=0.2"]
+    arguments = ["trainer.max_epochs=40", "callbacks.early_stopping.patience=40"]
+    whole = [*command, *train_arguments(tmp_path / "data", tmp_path / "whole"), *arguments]
+    subprocess.run(whole, check=True, env=environment, capture_output=True)
+    cut = [*command, *train_arguments(tmp_path / "data", tmp_path / "cut"), *arguments]
+    for lines in (4, 12, 25):
+        process = subprocess.Popen(cut, env=environment, stdout=subprocess.DEVNULL)
+        deadline = time.monotonic() + 60
+        file = tmp_path / "cut" / "metrics.csv"
+        while (not file.exists() or file.read_text().count("\n") < lines) and time.monotonic() < deadline:
+            time.sleep(0.005)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        cut = [sys.executable, "-m", "recsys.train", f"resume={tmp_path / 'cut'}"]
+    subprocess.run(cut, check=True, env=environment, capture_output=True)
+    assert metrics(tmp_path / "cut") == metrics(tmp_path / "whole")
+
+
+@pytest.mark.slow
+def test_ctrl_c_leaves_a_run_that_goes_on(tmp_path: Path) -> None:
+    write_ratings(tmp_path / "data" / "ratings.csv", users=400)
+    environment = os.environ | {"RECSYS_CACHE": str(tmp_path / "cache")}
+    arguments = train_arguments(tmp_path / "data", tmp_path / "run")
+    long = ["trainer.max_epochs=2000", "callbacks.early_stopping.patience=2000"]
+    command = [sys.executable, "-m", "recsys.train", *arguments, *long]
+    process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
+    while not (tmp_path / "run" / "metrics.csv").exists():
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert f"resume={tmp_path / 'run'}" in errors
+    assert "Traceback" not in errors
+    torch.load(tmp_path / "run" / "checkpoints" / "last.ckpt", weights_only=True)
+
+
+def test_a_finished_run_is_not_trained_again(train: Train, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = train()
+    before = (folder / "bundle" / "manifest.json").stat().st_mtime_ns
+    call("train", f"resume={folder}")
+    assert (folder / "bundle" / "manifest.json").stat().st_mtime_ns == before
+    assert "test RMSE" in capsys.readouterr().out
+
+
+def test_refit_chooses_the_rows(train: Train) -> None:
+    fitted, rmse = {}, {}
+    for refit in ("none", "train_val", "all"):
+        folder = train(f"refit={refit}", name=refit)
+        bundle = Bundle.load(folder / "bundle")
+        fitted[refit] = bundle.manifest["counts"]["fitted_ratings"]
+        rmse[refit] = json.loads((folder / "metrics.json").read_text())["test/rmse"]
+    parts = np.bincount(bundle.ratings.part)
+    assert [*fitted.values()] == [parts[0], parts[0] + parts[1], parts.sum()]
+    assert rmse["all"] == rmse["train_val"] != rmse["none"]
+
+
+def test_evaluate_equals_metrics_and_refuses_what_saw_the_test_rows(
+    train: Train,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    call("evaluate", f"run={train(name='a')}")
+    assert "figures equal" in capsys.readouterr().out
+    with pytest.raises(SystemExit):
+        call("evaluate", f"run={train('refit=all', name='b')}")
+    assert "fitted on the test rows too" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["model.dropout=1"], "dropout must be in [0.0, 1.0), got 1"),
+        (["model.embedding_dim=0"], "embedding_dim must be >= 1, got 0"),
+        (["model.embedding_dim=many"], "embedding_dim must be >= 1, got many"),
+        (["model.reg_lambda=-1"], "reg_lambda must be >= 0.0, got -1"),
+        (["data.batch_size=0"], "batch_size must be >= 1, got 0"),
+        (["data.split=luck"], "split must be one of"),
+        (["data.split=random", "data.test_fraction=1.5"], "test_fraction must be in (0, 1), got 1.5"),
+        (["refit=some"], "refit must be one of none, train_val, all, got 'some'"),
+        (["data.root=/no/such/folder"], "/no/such/folder"),
+        (["data.ratings_file=no.csv"], "no.csv"),
+        (["data.rating_column=null"], "has no ratings"),
+        (["data.timestamp_column=null"], "timestamp"),
+    ],
+)
+def test_a_mistake_is_one_sentence(
+    train: Train,
+    capsys: pytest.CaptureFixture[str],
+    overrides: list[str],
+    message: str,
+) -> None:
+    with pytest.raises(SystemExit) as exit_:
+        train(*overrides)
+    errors = capsys.readouterr().err
+    assert exit_.value.code == 1
+    assert message in errors
+    assert "Traceback" not in errors
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_a_missing_gpu_is_one_sentence(train: Train, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        train("trainer.accelerator=gpu")
+    assert "gpu" in capsys.readouterr().err.lower()
+
+
+def test_resume_takes_no_other_settings(train: Train, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = train()
+    with pytest.raises(SystemExit):
+        call("train", f"resume={folder}", "model.dropout=0.5")
+    assert "leave out model.dropout=0.5" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        call("train", f"resume={folder.with_name('nowhere')}")
+    assert "holds no run" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        train()
+    assert "holds a run already" in capsys.readouterr().err
+
+
+def test_wandb_writes_offline(train: Train, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    monkeypatch.setenv("WANDB_SILENT", "true")
+    folder = train("logger=wandb", "trainer.max_epochs=2")
+    assert list(folder.glob("wandb/offline-run-*/*.wandb"))
+    assert (folder / "metrics.csv").exists()
+    assert OmegaConf.load(folder / "config.yaml").logger.wandb.project == "recsys"
