@@ -190,9 +190,7 @@ class Bundle:
         item = np.array([self.item_row.get(i, -1) for i in items], np.int64)
         return self.predict_rows(user, item)
 
-    def recommend(
-        self, user_id: int | str, k: int = 10, *, exclude_seen: bool = True
-    ) -> list[Recommendation]:
+    def recommend(self, user_id: int | str, k: int = 10, *, exclude_seen: bool = True) -> list[Recommendation]:
         """The k best items for a user, best first; an unknown user gets the average user's.
 
         Raises:
@@ -301,9 +299,7 @@ class Bundle:
 
     def _write(self, folder: Path) -> None:
         # Contiguous, since safetensors writes another order's bytes as they lie.
-        arrays = {
-            part.name: np.ascontiguousarray(getattr(self.factors, part.name)) for part in fields(Factors)
-        }
+        arrays = {part.name: np.ascontiguousarray(getattr(self.factors, part.name)) for part in fields(Factors)}
         save_file(arrays, folder / "factors.safetensors")
         ids = _packed_ids("user", self.user_ids) | _packed_ids("item", self.item_ids)
         save_file(ids, folder / "ids.safetensors")
@@ -353,9 +349,7 @@ def _read_manifest(path: Path) -> dict[str, Any]:
         manifest: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
         version, listed = int(manifest["schema_version"]), manifest["files"]
         if version > SCHEMA_VERSION:
-            raise BundleError(
-                f"{file} has schema version {version}; this recsys reads up to {SCHEMA_VERSION}"
-            )
+            raise BundleError(f"{file} has schema version {version}; this recsys reads up to {SCHEMA_VERSION}")
         expected = [(path / name, int(listed[name]["size"]), str(listed[name]["sha256"])) for name in FILES]
     except BundleError:
         raise

@@ -72,9 +72,7 @@ def random_ratings(n: int, n_users: int, n_items: int, seed: int = 0) -> pd.Data
 
 def small_data(ratings: pd.DataFrame, *, batch_size: int = 64, **arguments: Any) -> RatingDataModule:
     """A data module over `ratings`, split at random unless told otherwise, set up already."""
-    data = RatingDataModule(
-        SmallRatings(ratings), **{"split": "random", "batch_size": batch_size} | arguments
-    )
+    data = RatingDataModule(SmallRatings(ratings), **{"split": "random", "batch_size": batch_size} | arguments)
     data.setup()
     return data
 
@@ -89,9 +87,7 @@ def fit(
     model: RatingModel, data: RatingDataModule, epochs: int, *, resume: Path | None = None, **arguments: Any
 ) -> lightning.Trainer:
     """Train on the CPU and write nothing; the trainer, which still holds the model."""
-    quiet = dict.fromkeys(
-        ("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary"), False
-    )
+    quiet = dict.fromkeys(("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary"), False)
     trainer = lightning.Trainer(max_epochs=epochs, accelerator="cpu", **quiet | arguments)
     trainer.fit(model, datamodule=data, ckpt_path=resume, weights_only=True if resume else None)
     return trainer
@@ -106,11 +102,7 @@ def make_bundle(
 ) -> Bundle:
     """A bundle from factors; `rated` holds (user row, item row, stars, part), by user."""
     rated = rated or []
-    counts = (
-        np.bincount([user for user, *_ in rated], minlength=len(user_ids))
-        if rated
-        else np.zeros(len(user_ids))
-    )
+    counts = np.bincount([user for user, *_ in rated], minlength=len(user_ids)) if rated else np.zeros(len(user_ids))
     kind = "int" if isinstance(user_ids[0], int) else "str"
     as_ids = lambda ids: np.array(ids, np.int64 if kind == "int" else object)  # noqa: E731
     return Bundle(

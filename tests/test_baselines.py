@@ -13,9 +13,7 @@ def test_item_means_and_the_global_mean_for_an_item_without_ratings() -> None:
     assert means.mu == 3
     np.testing.assert_allclose(means.mu + means.item, [10 / 3, 2, 3])
     assert not means.user.any()
-    np.testing.assert_allclose(
-        means.predict(np.array([0, 2, -1, 1]), np.array([0, 0, 1, -1])), [10 / 3, 10 / 3, 2, 3]
-    )
+    np.testing.assert_allclose(means.predict(np.array([0, 2, -1, 1]), np.array([0, 0, 1, -1])), [10 / 3, 10 / 3, 2, 3])
 
 
 def test_one_sweep_of_biases_by_hand() -> None:
@@ -32,9 +30,7 @@ def test_the_sweeps_solve_the_ridge_problem() -> None:
     user, item, rating = rng.integers(0, 6, 40), rng.integers(0, 5, 40), rng.uniform(1, 5, 40)
     found = fit_biases(user, item, rating, 6, 5, sweeps=200, user_prior=3, item_prior=2)
     rows = np.hstack([np.eye(6)[user], np.eye(5)[item]])
-    wanted = np.linalg.solve(
-        rows.T @ rows + np.diag([3.0] * 6 + [2.0] * 5), rows.T @ (rating - rating.mean())
-    )
+    wanted = np.linalg.solve(rows.T @ rows + np.diag([3.0] * 6 + [2.0] * 5), rows.T @ (rating - rating.mean()))
     np.testing.assert_allclose(np.concatenate([found.user, found.item]), wanted, atol=1e-10)
 
 

@@ -69,9 +69,7 @@ def test_arrays_that_are_views_are_saved_as_they_look(two_by_three: Factors, tmp
     turned = np.asfortranarray(two_by_three.item_factors)
     small = make_bundle(replace(two_by_three, item_factors=turned), USERS, ITEMS, RATED)
     small.save(tmp_path / "bundle")
-    np.testing.assert_array_equal(
-        Bundle.load(tmp_path / "bundle").factors.item_factors, two_by_three.item_factors
-    )
+    np.testing.assert_array_equal(Bundle.load(tmp_path / "bundle").factors.item_factors, two_by_three.item_factors)
 
 
 def test_predictions_by_hand_clipped_and_with_averages_for_the_unknown(small: Bundle) -> None:
@@ -181,9 +179,7 @@ def test_the_top_is_that_of_a_full_sort(k: int) -> None:
         ("10", [7, 7], "user_ids must be a list of integers, got '10'"),
     ],
 )
-def test_an_id_of_the_wrong_kind_is_a_type_error(
-    small: Bundle, users: list, items: list, message: str
-) -> None:
+def test_an_id_of_the_wrong_kind_is_a_type_error(small: Bundle, users: list, items: list, message: str) -> None:
     with pytest.raises(TypeError, match=message):
         small.predict(users, items)
 
@@ -210,9 +206,7 @@ def alter(path: Path) -> None:
     path.write_bytes(content)
 
 
-@pytest.mark.parametrize(
-    "name", ["factors.safetensors", "ids.safetensors", "ratings.safetensors", "items.json"]
-)
+@pytest.mark.parametrize("name", ["factors.safetensors", "ids.safetensors", "ratings.safetensors", "items.json"])
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
@@ -222,9 +216,7 @@ def alter(path: Path) -> None:
     ],
     ids=["altered", "truncated", "missing"],
 )
-def test_a_damaged_file_is_refused(
-    saved: Path, name: str, damage: Callable[[Path], None], message: str
-) -> None:
+def test_a_damaged_file_is_refused(saved: Path, name: str, damage: Callable[[Path], None], message: str) -> None:
     damage(saved / name)
     with pytest.raises(BundleError, match=message) as error:
         Bundle.load(saved)
@@ -342,18 +334,14 @@ def test_saving_over_a_bundle_replaces_it_and_leaves_nothing_else(small: Bundle,
     assert saved.stat().st_mode & 0o777 == 0o755
 
 
-def test_a_loaded_bundle_saved_again_has_the_current_schema(
-    saved: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_loaded_bundle_saved_again_has_the_current_schema(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     loaded = Bundle.load(saved)
     monkeypatch.setattr(module, "SCHEMA_VERSION", 2)
     loaded.save(saved)
     assert Bundle.load(saved).manifest["schema_version"] == 2
 
 
-def test_an_interrupted_save_leaves_the_old_bundle(
-    small: Bundle, saved: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_interrupted_save_leaves_the_old_bundle(small: Bundle, saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupted(self: Bundle, folder: Path) -> None:
         (folder / "factors.safetensors").write_bytes(b"half")
         raise KeyboardInterrupt
@@ -366,9 +354,7 @@ def test_an_interrupted_save_leaves_the_old_bundle(
     assert [path.name for path in saved.parent.iterdir()] == ["bundle"]
 
 
-def test_a_failed_rename_puts_the_old_bundle_back(
-    small: Bundle, saved: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_failed_rename_puts_the_old_bundle_back(small: Bundle, saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     rename = Path.rename
 
     def failing(self: Path, target: Path) -> Path:
@@ -423,6 +409,4 @@ def test_centring_carries_the_prior_along(centring: tuple) -> None:
     new = np.hstack([after.user_factors[:, 0], after.user_bias])
     far_old, far_new = old - before["prior_mean"], new - after.prior_mean[0]
     wanted = (far_old**2 * before["prior_precision"]).sum(1)
-    np.testing.assert_allclose(
-        np.einsum("nd,de,ne->n", far_new, after.prior_precision[0], far_new), wanted, rtol=1e-4
-    )
+    np.testing.assert_allclose(np.einsum("nd,de,ne->n", far_new, after.prior_precision[0], far_new), wanted, rtol=1e-4)

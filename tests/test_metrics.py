@@ -59,9 +59,7 @@ def test_sums_stay_in_float64_whatever_the_model_is_cast_to(dtype: torch.dtype) 
     torch.nn.ModuleList([errors]).to(dtype)
     errors.set_dtype(dtype)
     for _ in range(3):
-        errors.update(
-            torch.full((1000,), 0.5, dtype=dtype), torch.zeros(1000), torch.ones(1000, dtype=torch.bool)
-        )
+        errors.update(torch.full((1000,), 0.5, dtype=dtype), torch.zeros(1000), torch.ones(1000, dtype=torch.bool))
     assert errors.squared.dtype == errors.absolute.dtype == errors.count.dtype == torch.float64
     assert errors.count[0] == 3000  # in float16, 2048 + 1 is 2048
     assert errors.compute()["rmse"].item() == 0.5

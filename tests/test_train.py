@@ -133,14 +133,15 @@ def test_ctrl_c_leaves_a_run_that_goes_on(tmp_path: Path) -> None:
     long = ["trainer.max_epochs=2000", "callbacks.early_stopping.patience=2000"]
     command = [sys.executable, "-m", "recsys.train", *arguments, *long]
     process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
-    while not (tmp_path / "run" / "metrics.csv").exists():
+    last = tmp_path / "run" / "checkpoints" / "last.ckpt"
+    while not last.exists():
         time.sleep(0.01)
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130
     assert f"resume={tmp_path / 'run'}" in errors
     assert "Traceback" not in errors
-    torch.load(tmp_path / "run" / "checkpoints" / "last.ckpt", weights_only=True)
+    torch.load(last, weights_only=True)
 
 
 def test_a_finished_run_is_not_trained_again(train: Train, capsys: pytest.CaptureFixture[str]) -> None:

@@ -49,13 +49,12 @@ class RatingRows(Dataset[Batch]):
 class BatchPositions(Sampler[Tensor]):
     """Positions of a batch at a time: shuffled from (seed, epoch), the same on every rank, then dealt out by rank.
 
-    Lightning calls `set_epoch`, on a resume after it has called `iter`: hence the generator, which draws the order when
-    the first batch is asked for. With several ranks the last rows are repeated so that all ranks take equally many steps.
+    Lightning calls `set_epoch`, on a resume after it has called `iter`: hence the generator, which draws the order
+    when the first batch is asked for. Batches are of even size. With several ranks the first rows of the order are
+    repeated so that all ranks take equally many steps.
     """
 
-    def __init__(
-        self, n: int, batch_size: int, *, shuffle: bool, seed: int = 0, rank: int = 0, world: int = 1
-    ) -> None:
+    def __init__(self, n: int, batch_size: int, *, shuffle: bool, seed: int = 0, rank: int = 0, world: int = 1) -> None:
         self.n, self.batch_size, self.shuffle, self.seed = n, batch_size, shuffle, seed
         self.rank, self.world, self.epoch = rank, world, 0
         self.device = torch.device("cpu")
@@ -141,7 +140,7 @@ class RatingDataModule(LightningDataModule):
     def prepare_data(self) -> None:
         self.source.prepare()
 
-    def setup(self, stage: str | None = None) -> None:  # noqa: ARG002
+    def setup(self, stage: str | None = None) -> None:
         """Read and split once; `stage` makes no difference, as every stage needs the same ids."""
         if self._data is None:
             self._data = self.source.read()
@@ -189,9 +188,7 @@ class RatingDataModule(LightningDataModule):
         self.dense = RatingRows(
             torch.from_numpy(self.users.rows(ratings[USER_ID])),
             torch.from_numpy(self.items.rows(ratings[ITEM_ID])),
-            torch.from_numpy(
-                ((ratings[RATING].to_numpy() - self.data.rating_min) / (span or 1.0)).astype(np.float32)
-            ),
+            torch.from_numpy(((ratings[RATING].to_numpy() - self.data.rating_min) / (span or 1.0)).astype(np.float32)),
         )
         self.fit_data = self.dense if fitted is ratings else self.rows(rows)
 
@@ -214,9 +211,7 @@ class RatingDataModule(LightningDataModule):
         if self.trainer is not None:
             rank, world = self.trainer.global_rank, self.trainer.world_size
             device = self.trainer.strategy.root_device
-        sampler = BatchPositions(
-            len(rows), batch_size, shuffle=shuffle, seed=self.seed, rank=rank, world=world
-        )
+        sampler = BatchPositions(len(rows), batch_size, shuffle=shuffle, seed=self.seed, rank=rank, world=world)
         resident = device.type == "cuda" and _fits(rows, device)
         if resident:
             rows, sampler.device = rows.to(device), device

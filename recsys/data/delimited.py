@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import gzip
+import zlib
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -58,7 +59,7 @@ def read_columns(path: Path, layout: Layout, fields: Mapping[str, Field]) -> dic
             values[field.name] = field.values(table[column])
             table = table.drop_columns([column])  # so that its parsed chunks are freed before the next is copied
         return values
-    except (pa.ArrowException, BadValueError) as error:
+    except (pa.ArrowException, BadValueError, OSError) as error:
         _raise_first_problem(path, layout, places, fields)
         raise DataError(f"{path}: {error}") from error
 
@@ -154,24 +155,39 @@ def _lines(path: Path, layout: Layout) -> Generator[tuple[int, list[str]], None,
     with _opened(path) as file:
         text = _decoded(path, file, layout.encoding)
         if layout.quoted:
-            reader = csv.reader(text, delimiter=layout.separator)
-            line = 1
-            for texts in reader:
-                if texts:
-                    yield line, texts
-                line = reader.line_num + 1
+            yield from _quoted(path, text, layout.separator)
             return
         for line, row in enumerate(text, start=1):
             if row.strip("\r\n"):
                 yield line, row.rstrip("\r\n").split(layout.separator)
 
 
+def _quoted(path: Path, text: Iterator[str], separator: str) -> Iterator[tuple[int, list[str]]]:
+    """The same where values may be quoted, and a record may take several lines: its first is the one given."""
+    reader = csv.reader(text, delimiter=separator)
+    line = 1
+    try:
+        for texts in reader:
+            if texts:
+                yield line, texts
+            line = reader.line_num + 1
+    except csv.Error as error:
+        raise DataError(f"{path}, line {line}: not a record of a CSV: {error}") from error
+
+
 def _opened(path: Path) -> IO[bytes]:
     return cast(IO[bytes], gzip.open(path)) if path.suffix == ".gz" else path.open("rb")
 
 
+def _unpacked(path: Path, file: IO[bytes]) -> Iterator[bytes]:
+    try:
+        yield from file
+    except (EOFError, OSError, zlib.error) as error:
+        raise DataError(f"{path}: cannot be read or unpacked: {error}") from error
+
+
 def _decoded(path: Path, file: IO[bytes], encoding: str) -> Iterator[str]:
-    for line, row in enumerate(file, start=1):
+    for line, row in enumerate(_unpacked(path, file), start=1):
         try:
             text = row.decode(encoding)
         except UnicodeDecodeError as error:

@@ -9,7 +9,7 @@ import pandas as pd
 
 from recsys.data.columns import GENRES, ITEM_ID, TITLE, YEAR
 
-YEAR_IN_TITLE = re.compile(r"\((\d{4})(?:[-\u2013]\d{0,4})?\)")  # also the first year of a series: "(2006-2007)"
+YEAR_IN_TITLE = re.compile(r"\((\d{4})(?:[-\u2013]\s?\d{0,4})?\)")  # also the first year of a series: "(2006-2007)"
 NO_GENRE = ("", "unknown", "(no genres listed)")
 
 

@@ -16,9 +16,7 @@ from recsys.data.datamodule import Batch, RatingDataModule, RatingRows, epoch_se
 from recsys.metrics import RatingErrors
 
 
-def check_range(
-    name: str, value: float, low: float, high: float = float("inf"), *, open_high: bool = False
-) -> None:
+def check_range(name: str, value: float, low: float, high: float = float("inf"), *, open_high: bool = False) -> None:
     """Raise a ValueError that names the argument, its value and the allowed range."""
     number = isinstance(value, int | float)
     if number and (low <= value < high or (value == high < float("inf") and not open_high)):
@@ -110,7 +108,7 @@ class RatingModel(LightningModule, ABC):
         self.generator.manual_seed(epoch_seed(self.seed, self.current_epoch, 1 + self.global_rank))
         self.train_loss = torch.zeros((), device=self.device)
 
-    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:  # noqa: ARG002
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         predicted, penalty = self.training_terms(batch.user, batch.item)
         loss = self.span**2 * torch.nn.functional.mse_loss(predicted, batch.rating) + penalty
         # Summed on the device, logged once an epoch: self.log in every step costs more than the step's maths.
@@ -120,7 +118,7 @@ class RatingModel(LightningModule, ABC):
     def on_train_epoch_end(self) -> None:
         self.log("train/loss", self.train_loss / self.trainer.num_training_batches, sync_dist=True)
 
-    def validation_step(self, batch: Batch, batch_idx: int) -> None:  # noqa: ARG002
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
         loss = self._evaluate(batch, self.val_errors)
         self.log("val/loss", loss, on_epoch=True, batch_size=len(batch.user), sync_dist=True)
 
@@ -138,7 +136,7 @@ class RatingModel(LightningModule, ABC):
     def lr_scheduler_step(self, scheduler: Any, metric: Any) -> None:
         """Nothing: `on_validation_end` has done it."""
 
-    def test_step(self, batch: Batch, batch_idx: int) -> None:  # noqa: ARG002
+    def test_step(self, batch: Batch, batch_idx: int) -> None:
         self._evaluate(batch, self.test_errors)
 
     def on_test_epoch_end(self) -> None:
@@ -169,4 +167,8 @@ class RatingModel(LightningModule, ABC):
             return optimizer
         floors = [self.plateau_min_lr * group["lr_factor"] for group in groups]
         scheduler = ReduceLROnPlateau(optimizer, "min", min_lr=floors, **self.plateau)  # type: ignore[arg-type]
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "monitor": "val/loss"}}
+        # Not strict: a small data set may leave no validation row, and then the rate stays.
+        return {
+            "optimizer": optimizer,
+            "lr_scheduler": {"scheduler": scheduler, "monitor": "val/loss", "strict": False},
+        }

@@ -137,7 +137,7 @@ class MatrixFactorization(RatingModel):
         q, item_bias = self._rows(item, self.item_embedding, self.item_bias, self.item_norm)
         return self.rating_min + self.span * (self.mu + user_bias + item_bias + (p * q).sum(-1))
 
-    def _user_vectors(self, user: Tensor, embedding: Tensor) -> Tensor:  # noqa: ARG002
+    def _user_vectors(self, user: Tensor, embedding: Tensor) -> Tensor:
         """Rows of `_user_table` in training, `(batch, dim)`, given the looked-up embeddings."""
         return embedding
 
@@ -145,9 +145,7 @@ class MatrixFactorization(RatingModel):
         """What stands for the fitted users in prediction, before normalisation, `(n_users, dim)`."""
         return self.user_embedding
 
-    def _rows(
-        self, row: Tensor, table: Tensor, bias: Tensor, norm: nn.BatchNorm1d | None
-    ) -> tuple[Tensor, Tensor]:
+    def _rows(self, row: Tensor, table: Tensor, bias: Tensor, norm: nn.BatchNorm1d | None) -> tuple[Tensor, Tensor]:
         """Normalised embeddings `(batch, dim)` and biases `(batch,)` as prediction uses them."""
         known = row >= 0
         row = row.clamp(min=0)
@@ -164,9 +162,7 @@ class MatrixFactorization(RatingModel):
         p = self.user_embedding.index_select(0, user)  # (batch, dim)
         q = self.item_embedding.index_select(0, item)  # (batch, dim)
         # Stars are span times the inner scale, and a dot product shares that factor between its two sides.
-        penalty = (
-            self.reg_lambda * self.span * (self._squares(p, user, "user") + self._squares(q, item, "item"))
-        )
+        penalty = self.reg_lambda * self.span * (self._squares(p, user, "user") + self._squares(q, item, "item"))
         p, q = self._dropout(self._user_vectors(user, p)), self._dropout(q)
         if self.user_norm is not None and self.item_norm is not None:
             p, q = self.user_norm(p), self.item_norm(q)
@@ -209,9 +205,7 @@ class MatrixFactorization(RatingModel):
             scale, shift = _affine(norm) if norm is not None else (table.new_ones(()), table.new_zeros(()))
             sides.append(((table * scale + shift) * star, scale.expand(table.shape[1]), shift * star))
         (users, scale, shift), (items, _, _) = sides
-        beyond = (
-            (user_table - self.user_embedding).mean(0) * scale * star
-        )  # what a model adds to p_u, on average
+        beyond = (user_table - self.user_embedding).mean(0) * scale * star  # what a model adds to p_u, on average
         implied = (self.keep**-2 - 1) * items.square().mean(0)
         return centred_factors(
             mu=self.rating_min + self.span * float(self.mu),

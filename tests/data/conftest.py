@@ -13,7 +13,18 @@ import pytest
 from recsys.data.columns import ITEM_ID, RATING, TIMESTAMP, USER_ID
 
 GENRES = [
-    *("unknown", "Action", "Adventure", "Animation", "Children's", "Comedy", "Crime", "Documentary", "Drama", "Fantasy"),
+    *(
+        "unknown",
+        "Action",
+        "Adventure",
+        "Animation",
+        "Children's",
+        "Comedy",
+        "Crime",
+        "Documentary",
+        "Drama",
+        "Fantasy",
+    ),
     *("Film-Noir", "Horror", "Musical", "Mystery", "Romance", "Sci-Fi", "Thriller", "War", "Western"),
 ]
 ROWS: list[tuple[Any, ...]] = [(1, 10, 5, 100), (1, 30, 3, 90), (4, 10, 1, 250), (4, 77, 4, 250)]

@@ -30,9 +30,7 @@ def cells(batches: list[Batch], data: RatingDataModule) -> list[tuple[int, int, 
     """(user_id, item_id, stars) of every row."""
     user, item, rating = (torch.cat(column).numpy() for column in zip(*batches, strict=True))
     stars = data.data.rating_min + rating * (data.data.rating_max - data.data.rating_min)
-    return list(
-        zip(data.users.ids(user).tolist(), data.items.ids(item).tolist(), stars.tolist(), strict=True)
-    )
+    return list(zip(data.users.ids(user).tolist(), data.items.ids(item).tolist(), stars.tolist(), strict=True))
 
 
 def cells_of(rows: pd.DataFrame) -> list[tuple[int, int, float]]:
@@ -51,9 +49,7 @@ def test_an_epoch_brings_every_training_row_once_with_its_own_rating() -> None:
     assert batches[0].rating.dtype == torch.float32
 
 
-@pytest.mark.parametrize(
-    ("n", "batch_size"), [(103, 25), (101, 25), (100, 25), (26, 25), (25, 25), (1, 25), (5, 1)]
-)
+@pytest.mark.parametrize(("n", "batch_size"), [(103, 25), (101, 25), (100, 25), (26, 25), (25, 25), (1, 25), (5, 1)])
 def test_batches_are_even_so_that_none_is_left_with_one_row(n: int, batch_size: int) -> None:
     sizes = [len(batch) for batch in positions(n, batch_size)]
     assert sum(sizes) == n
@@ -102,9 +98,7 @@ def test_training_sees_a_new_order_every_epoch() -> None:
 
 
 def test_epoch_seeds_differ_by_seed_epoch_and_stream_and_fit_a_generator() -> None:
-    seeds = [
-        epoch_seed(seed, epoch, stream) for seed in range(5) for epoch in range(5) for stream in range(5)
-    ]
+    seeds = [epoch_seed(seed, epoch, stream) for seed in range(5) for epoch in range(5) for stream in range(5)]
     assert len(set(seeds)) == 125
     assert all(0 <= seed < 1 << 63 for seed in seeds)
     assert max(seeds) > 1 << 60
@@ -125,9 +119,7 @@ def test_ranks_share_the_rows_and_repeat_at_most_world_minus_one(n: int, world: 
 def test_ratings_are_scaled_to_0_1_by_the_scale_of_the_data() -> None:
     data = small_data(frame([1, 2, 3, 4], [1, 1, 1, 1], [1, 2, 3.5, 5]), split="user_time")
     np.testing.assert_allclose(data.dense.columns.rating, [0, 0.25, 0.625, 1])
-    half = RatingDataModule(
-        SmallRatings(data.data.ratings, rating_min=0.0, rating_max=10.0), split="user_time"
-    )
+    half = RatingDataModule(SmallRatings(data.data.ratings, rating_min=0.0, rating_max=10.0), split="user_time")
     half.setup()
     np.testing.assert_allclose(half.dense.columns.rating, [0.1, 0.2, 0.35, 0.5])
 

@@ -173,6 +173,23 @@ def test_broken_csv(text: str | bytes, message: str, tmp_path: Path) -> None:
         read_csv(tmp_path, text)
 
 
+@pytest.mark.parametrize("damage", ["truncated", "plain", "flipped"])
+def test_broken_gzip(damage: str, tmp_path: Path) -> None:
+    whole = gzip.compress((HEADER + "".join(f"{n},{n * n % 9973},3\n" for n in range(20_000))).encode())
+    middle = len(whole) // 2
+    flipped = whole[:middle] + bytes(50) + whole[middle + 50 :]
+    contents = {"truncated": whole[:middle], "plain": b"user_id\n", "flipped": flipped}[damage]
+    (tmp_path / "r.csv.gz").write_bytes(contents)
+    with pytest.raises(DataError, match=r"r.csv.gz"):
+        TabularRatings(str(tmp_path), "r.csv.gz").read()
+
+
+def test_a_quote_that_does_not_end(tmp_path: Path) -> None:
+    rows = "".join(f"{n},{n},3\n" for n in range(50_000))
+    with pytest.raises(DataError, match=r"r.csv, line 3: "):
+        read_csv(tmp_path, HEADER + '1,2,3\n2,"3,4\n' + rows)
+
+
 @pytest.mark.parametrize(
     ("scale", "message"),
     [
@@ -213,7 +230,7 @@ def test_broken_times(times: list[str], message: str, tmp_path: Path) -> None:
         ([100, 200], [100, 200]),
         (["1970-01-01", "1970-01-02T00:00:01"], [0, 86401]),
         (pd.to_datetime(["1970-01-01T00:00:00.0", "1970-01-02T00:00:01.5"]), [0, 86401]),
-        (pd.to_datetime(["1970-01-01T02:00+02:00", "1970-01-02T02:00:01+02:00"]), [0, 86401]),
+        (pd.to_datetime(["1970-01-01T02:00:00+02:00", "1970-01-02T02:00:01+02:00"]), [0, 86401]),
     ],
 )
 def test_parquet(when: Any, seconds: list[int], tmp_path: Path) -> None:

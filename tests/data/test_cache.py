@@ -1,0 +1,116 @@
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from recsys.data import cache as cache_module
+from recsys.data.cache import cache_folder, parse_key, written_whole
+from recsys.data.sources import MovieLens, RatingData
+
+Write = Callable[..., Path]
+
+
+def read(folder: Path) -> RatingData:
+    return MovieLens("ml-1m", root=str(folder)).read()
+
+
+def stored(cache: Path, frame: str) -> Path:
+    (path,) = cache.glob(f"parsed/*-{frame}.parquet")
+    return path
+
+
+def test_where_it_is(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
+    monkeypatch.setenv("RECSYS_CACHE", str(tmp_path / "own"))
+    assert cache_folder() == tmp_path / "own"
+    monkeypatch.delenv("RECSYS_CACHE")
+    assert cache_folder() == tmp_path / "xdg" / "recsys"
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    assert cache_folder() == Path.home() / ".cache" / "recsys"
+
+
+def test_the_key_depends_on_all_that_parsing_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "a"
+    file.write_text("1")
+    keys = [parse_key([file], {"x": 1}), parse_key([file], {"x": 2}), parse_key([file, tmp_path / "absent"], {"x": 1})]
+    file.write_text("2")
+    keys.append(parse_key([file], {"x": 1}))
+    monkeypatch.setattr(cache_module, "PARSER_VERSION", cache_module.PARSER_VERSION + 1)
+    keys.append(parse_key([file], {"x": 1}))
+    assert len(set(keys)) == len(keys)
+
+
+@pytest.mark.parametrize("frame", ["ratings", "items", "users"])
+@pytest.mark.parametrize("damage", ["truncated", "empty", "text", "absent", "end", "page"])
+def test_a_damaged_file_is_made_again(frame: str, damage: str, cache: Path, write_release: Write) -> None:
+    folder = write_release("ml-1m", [(user, item, 3, 5) for user in range(60) for item in range(60)])
+    first = read(folder)
+    path = stored(cache, frame)
+    whole = bytearray(path.read_bytes())
+    flipped = bytearray(whole)
+    flipped[40] ^= 0xFF
+    contents = {
+        "truncated": whole[: len(whole) // 2],
+        "empty": b"",
+        "text": b"not a table",
+        "end": whole[:-20] + bytes(20),
+        "page": flipped,
+    }
+    if damage == "absent":
+        path.unlink()
+    else:
+        path.write_bytes(contents[damage])
+    again = read(folder)
+    assert again.sha256 == first.sha256
+    assert again.ratings.equals(first.ratings)
+    assert first.items is not None
+    assert first.items.equals(again.items)
+    assert path.read_bytes() == whole
+
+
+def test_a_flipped_byte_is_noticed_and_said(
+    cache: Path, write_release: Write, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = write_release("ml-1m", [(user, item, 3, 5) for user in range(60) for item in range(60)])
+    read(folder)
+    path = stored(cache, "ratings")
+    contents = bytearray(path.read_bytes())
+    contents[200] ^= 0x01
+    path.write_bytes(contents)
+    read(folder)
+    assert "is damaged" in caplog.text
+    assert "is made again" in caplog.text
+
+
+def test_a_cache_that_cannot_be_written(cache: Path, write_release: Write, caplog: pytest.LogCaptureFixture) -> None:
+    cache.write_text("a file where the folder should be")
+    assert len(read(write_release("ml-1m")).ratings) == 4
+    assert f"cannot keep the parsed ratings in {cache}" in caplog.text
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="the superuser may write anywhere")
+def test_a_cache_that_must_not_be_written(cache: Path, write_release: Write) -> None:
+    cache.mkdir()
+    cache.chmod(0o500)
+    assert len(read(write_release("ml-1m")).ratings) == 4
+
+
+def test_a_file_takes_its_name_only_when_it_is_whole(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "file"
+
+    def interrupted() -> None:
+        with written_whole(path) as partial:
+            partial.write_text("half")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        interrupted()
+    assert list(path.parent.iterdir()) == []
+    with written_whole(path) as partial:
+        partial.write_text("whole")
+        assert not path.exists()
+    assert [file.name for file in path.parent.iterdir()] == ["file"]
+    assert path.read_text() == "whole"

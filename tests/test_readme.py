@@ -1,0 +1,58 @@
+"""What README shows can be typed."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+from hydra import compose, initialize_config_dir
+
+from recsys.cli import CONF
+from tests.commands import Train
+
+ROOT = CONF.parent
+README = (ROOT / "README.md").read_text()
+COMMANDS = [
+    shlex.split(line, comments=True)
+    for block in re.findall(r"```bash\n(.*?)```", README, re.DOTALL)
+    for line in block.splitlines()
+    if line.startswith("python -m recsys.")
+]
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+def test_commands_compose(command: list[str]) -> None:
+    name = command[2].removeprefix("recsys.")
+    overrides = [text for text in command[3:] if text != "-m"]
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        for choice in overrides:  # a sweep's choices one by one
+            key, _, values = choice.partition("=")
+            for value in values.split(","):
+                compose(name, [f"{key}={value}"] if "=" in choice else [choice])
+        if not any("," in text for text in overrides):
+            compose(name, overrides)
+
+
+def test_python_lines_run(train: Train, capsys: pytest.CaptureFixture[str]) -> None:
+    [code] = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    bundle = train("trainer.max_epochs=1") / "bundle"
+    code = re.sub(r'"outputs/[^"]*"', repr(str(bundle)), code)
+    for theirs, ours in (("242, 302", "101, 102"), ("196", "7")):
+        code = code.replace(theirs, ours)
+    exec(code, {})
+    assert "Recommendation(item_id=" in capsys.readouterr().out
+
+
+def test_the_tree_is_the_tree() -> None:
+    tree = README[README.index("## The tree") :]
+    for folder in ("recsys", "recsys/data", "recsys/models", "benchmarks"):
+        for file in (ROOT / folder).glob("*.py"):
+            assert file.name == "__init__.py" or re.search(rf"\b{re.escape(file.name)}\b", tree), file
+
+
+def test_two_commands_are_the_makefile_s() -> None:
+    makefile = Path(ROOT / "Makefile").read_text()
+    for target in re.findall(r"^make ([a-z-]+)", README, re.MULTILINE):
+        assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
