@@ -99,7 +99,7 @@ def main() -> None:
     warnings.filterwarnings("ignore")
     data = RatingDataModule(Synthetic(), split="random", batch_size=arguments.batch_size)
     data.setup()
-    bare(data, 1), under_lightning(data, 1)  # noqa: B018  (warm up)
+    bare(data, 1), under_lightning(data, 1)
     pairs = [(under_lightning(data, arguments.epochs), bare(data, arguments.epochs)) for _ in range(arguments.repeats)]
     result = {
         "what": "seconds an epoch of 900,189 ratings, dim 64, under Lightning and in a bare loop",

@@ -35,9 +35,7 @@ def command(config_name: str) -> Callable[[Callable[[DictConfig], None]], Callab
                 print(f"error: {cause or error}", file=sys.stderr)
                 sys.exit(1)
 
-        main: Callable[[], None] = hydra.main(
-            version_base="1.3", config_path=str(CONF), config_name=config_name
-        )(run)
+        main: Callable[[], None] = hydra.main(version_base="1.3", config_path=str(CONF), config_name=config_name)(run)
         return main
 
     return decorate

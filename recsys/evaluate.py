@@ -49,9 +49,7 @@ def evaluate(bundle: Bundle) -> Figures:
     def measure(predicted: NDArray[Any]) -> Figures:
         return rating_figures(torch.from_numpy(predicted), truth, warm)
 
-    figures: Figures = {
-        f"test/{name}": value for name, value in measure(bundle.predict_rows(user, item)).items()
-    }
+    figures: Figures = {f"test/{name}": value for name, value in measure(bundle.predict_rows(user, item)).items()}
     baselines = _baselines(users[fitted], rated.item[fitted].astype(np.int64), rated.rating[fitted], bundle)
     user, item = np.where(user < bundle.n_users, user, -1), np.where(item < bundle.n_items, item, -1)
     for name, baseline in baselines.items():
@@ -74,9 +72,7 @@ def _baselines(
 def print_figures(figures: Figures, title: str) -> None:
     """A table of RMSE on all, warm and cold test rows: the model beside the baselines."""
     share = figures["test/share_cold"] or 0.0
-    table = Table(
-        title=title, caption=f"{share:.1%} of test rows are cold: user or item not in the fitted rows"
-    )
+    table = Table(title=title, caption=f"{share:.1%} of test rows are cold: user or item not in the fitted rows")
     table.add_column("RMSE in stars")
     for group in ("all", "warm", "cold"):
         table.add_column(group, justify="right")
@@ -94,9 +90,7 @@ def main(cfg: DictConfig) -> None:
     folder = Path(cfg.run)
     bundle = Bundle.load(folder / "bundle")
     figures = evaluate(bundle)
-    print_figures(
-        figures, f"{bundle.manifest['model']} on {bundle.manifest['data']}, from {folder / 'bundle'}"
-    )
+    print_figures(figures, f"{bundle.manifest['model']} on {bundle.manifest['data']}, from {folder / 'bundle'}")
     recorded = json.loads((folder / "metrics.json").read_text())
     differing = [name for name, value in figures.items() if recorded.get(name) != value]
     if differing:

@@ -17,13 +17,12 @@ from recsys.data.ids import IdMap
 from recsys.models.base import RatingModel
 
 
-def make_bundle(model: RatingModel, data: RatingDataModule, about: dict[str, Any]) -> Bundle:
+def make_bundle(model: RatingModel, data: RatingDataModule) -> Bundle:
     """A bundle of the model, every id of the data set, every rating and what is known of the items.
 
     Args:
         model: Fitted on `data.fit_rows`.
         data: Set up.
-        about: What the manifest says beyond what model and data know, such as `metrics`.
     """
     ratings = data.data.ratings
     user_ids, user = _all_ids(data.users, ratings[USER_ID])
@@ -57,7 +56,7 @@ def make_bundle(model: RatingModel, data: RatingDataModule, about: dict[str, Any
         },
         "git_commit": git_commit(),
     }  # fmt: skip
-    return Bundle(manifest | about, factors, user_ids, item_ids, rated, _items(data.data.items, item_ids))
+    return Bundle(manifest, factors, user_ids, item_ids, rated, _items(data.data.items, item_ids))
 
 
 def _all_ids(fitted: IdMap, ids: pd.Series[Any]) -> tuple[NDArray[Any], NDArray[np.int64]]:
@@ -75,9 +74,7 @@ def _items(items: pd.DataFrame | None, item_ids: NDArray[Any]) -> list[dict[str,
     """Title, year and genres by item row; the id stands for a title that is not known."""
     known: dict[Any, dict[str, Any]] = {}
     if items is not None:
-        for item, title, year, genres in zip(
-            items[ITEM_ID], items[TITLE], items[YEAR], items[GENRES], strict=True
-        ):
+        for item, title, year, genres in zip(items[ITEM_ID], items[TITLE], items[YEAR], items[GENRES], strict=True):
             known[item] = {
                 "title": title,
                 "year": None if pd.isna(year) else int(year),

@@ -35,9 +35,7 @@ def recommendations(
         users = user_ids[start : start + BLOCK]
         block: dict[str, list[Any]] = {name: [] for name in COLUMNS}
         rows = np.array([bundle.user_row[user] for user in users])
-        for user, (items, scores) in zip(
-            users, bundle.top_items(rows, k, exclude_seen=exclude_seen), strict=True
-        ):
+        for user, (items, scores) in zip(users, bundle.top_items(rows, k, exclude_seen=exclude_seen), strict=True):
             for rank, (item, score) in enumerate(zip(items.tolist(), scores.tolist(), strict=True), 1):
                 about = bundle.items[item]
                 values = (

@@ -16,13 +16,14 @@ import torch
 from hydra.core.hydra_config import HydraConfig
 from hydra.utils import instantiate
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint, RichProgressBar
+from lightning.pytorch.loggers import Logger, WandbLogger
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
 from recsys.callbacks import EpochRecord, ReplayLearningRate
 from recsys.cli import command
 from recsys.data.datamodule import REFITS, RatingDataModule
-from recsys.evaluate import evaluate, print_figures
+from recsys.evaluate import Figures, evaluate, print_figures
 from recsys.export import git_commit, make_bundle
 from recsys.models.base import RatingModel
 from recsys.plots import learning_curve
@@ -60,38 +61,46 @@ def main(cfg: DictConfig) -> None:
 
 
 def run(cfg: DictConfig, folder: Path) -> dict[str, Any]:
-    """Select, refit, export and measure in `folder`, going on where it was left. Returns what `metrics.json` holds."""
-    torch.use_deterministic_algorithms(True, warn_only=True)
+    """Select, refit, measure and export in `folder`, going on where it was left. Returns what `metrics.json` holds."""
     data = build_data(cfg)
     data.prepare_data()
     data.setup()
     log.info("%s: %s ratings to train on, %s to validate on, %s to test on", data.data.name,
              *(f"{len(rows):,}" for rows in (data.split.train, data.split.val, data.split.test)))  # fmt: skip
-    selection, model = select(cfg, data, folder)
-    seconds = selection.seconds
-    fits = {"none": [], "train_val": ["train_val"], "all": ["train_val", "all"]}[cfg.refit]
-    figures: dict[str, float | None] | None = None
-    for fit_on in fits:
-        if fit_on == "all":  # test rows join in now, so this is the last moment to measure
-            figures = evaluate(make_bundle(model, data, {}))
-        data = data.with_fit_on(fit_on)
-        model, spent = refit(cfg, data, selection, folder)
-        seconds += spent
-    metrics = {
-        **selection.figures,
-        **(figures or evaluate(make_bundle(model, data, {}))),
-        "fit_seconds": round(seconds, 3),
-        "epochs": selection.epochs,
-        "refit": cfg.refit,
-        "test_figures_of": "train" if cfg.refit == "none" else "train_val",
-        "model": HydraConfig.get().runtime.choices["model"],
-        "data": data.data.name,
-        "split": data.split_name,
-        "device": _device_name(cfg),
-        "git_commit": git_commit(),
-        "data_sha256": data.data.sha256,
-    }
-    make_bundle(model, data, {"metrics": metrics}).save(folder / "bundle")
+    loggers = list(instantiate(cfg.logger).values())
+    try:
+        selection, model = select(cfg, data, folder, loggers)
+        bundle, seconds = make_bundle(model, data), selection.seconds
+        fits = {"none": [], "train_val": ["train_val"], "all": ["train_val", "all"]}[cfg.refit]
+        figures: Figures = {}
+        for fit_on in fits:
+            if fit_on == "all":  # test rows join in now: this is the last moment to measure
+                figures = evaluate(bundle)
+            data = data.with_fit_on(fit_on)
+            model, spent = refit(cfg, data, selection, folder)
+            bundle, seconds = make_bundle(model, data), seconds + spent
+        metrics = {
+            **selection.figures,
+            **(figures or evaluate(bundle)),
+            "fit_seconds": round(seconds, 3),
+            "epochs": selection.epochs,
+            "refit": cfg.refit,
+            "test_figures_of": "train" if cfg.refit == "none" else "train_val",
+            "model": HydraConfig.get().runtime.choices["model"],
+            "data": data.data.name,
+            "split": data.split_name,
+            "device": _device_name(cfg),
+            "git_commit": git_commit(),
+            "data_sha256": data.data.sha256,
+        }
+        for logger in loggers:
+            logger.log_metrics({name: value for name, value in metrics.items() if isinstance(value, float)})
+    finally:
+        for logger in loggers:
+            if isinstance(logger, WandbLogger):  # else the next job of a sweep would go on in this one's run
+                logger.experiment.finish()
+    bundle.manifest["metrics"] = metrics
+    bundle.save(folder / "bundle")
     _write_json(folder / "metrics.json", metrics)
     return metrics
 
@@ -121,19 +130,19 @@ def build_model(cfg: DictConfig, data: RatingDataModule) -> RatingModel:
     return model
 
 
-def select(cfg: DictConfig, data: RatingDataModule, folder: Path) -> tuple[Selection, RatingModel]:
-    """Fit on training rows with validation; returns the epochs and learning rates to replay, and the best model."""
+def select(
+    cfg: DictConfig, data: RatingDataModule, folder: Path, loggers: list[Logger]
+) -> tuple[Selection, RatingModel]:
+    """Fit on training rows, with validation. Returns the epochs and learning rates to replay, and the best model."""
     done = folder / "checkpoints" / "selection.json"
     model = build_model(cfg, data)
     if not done.exists():
-        record, loggers = EpochRecord(), list(instantiate(cfg.logger).values())
+        record = EpochRecord()
         callbacks = [*instantiate(cfg.callbacks).values(), record]
         trainer = _trainer(cfg, folder, callbacks, logger=loggers, num_sanity_val_steps=0)
         if not len(data.split.val):
             raise ValueError(f"split {data.split_name} leaves no validation rows of {data.data.name}")
         _fit(trainer, model, data, folder / "checkpoints" / "last.ckpt")
-        for logger in loggers:
-            logger.finalize("success")
         best = record.epochs[record.best]
         figures = {"val/rmse": best["val_rmse"]}
         _write_json(done, {"learning_rates": record.path, "figures": figures, "seconds": record.seconds})
@@ -145,9 +154,7 @@ def select(cfg: DictConfig, data: RatingDataModule, folder: Path) -> tuple[Selec
     return selection, model
 
 
-def refit(
-    cfg: DictConfig, data: RatingDataModule, selection: Selection, folder: Path
-) -> tuple[RatingModel, float]:
+def refit(cfg: DictConfig, data: RatingDataModule, selection: Selection, folder: Path) -> tuple[RatingModel, float]:
     """A fresh model on `data.fit_rows`, replaying the selection's learning rates. Returns it and the seconds it took."""
     name = f"refit_{data.fit_on}"
     record = EpochRecord()
@@ -183,9 +190,7 @@ def _trainer(cfg: DictConfig, folder: Path, callbacks: list[Callback], **argumen
 def _fit(trainer: L.Trainer, model: RatingModel, data: RatingDataModule, checkpoint: Path) -> None:
     """Fit, from the checkpoint if there is one. Lightning turns Ctrl-C into SystemExit; here it stays Ctrl-C."""
     try:
-        trainer.fit(
-            model, datamodule=data, ckpt_path=checkpoint if checkpoint.exists() else None, weights_only=True
-        )
+        trainer.fit(model, datamodule=data, ckpt_path=checkpoint if checkpoint.exists() else None, weights_only=True)
     except SystemExit as error:
         raise KeyboardInterrupt from error
 

@@ -40,9 +40,7 @@ def test_keys_are_arguments(file: Path) -> None:
 def test_model_yaml_gives_every_argument(file: Path) -> None:
     given = OmegaConf.load(file)
     data_says = {"n_users", "n_items", "rating_min", "rating_max"}
-    assert set(inspect.signature(get_class(given._target_)).parameters) - data_says == set(given) - {
-        "_target_"
-    }
+    assert set(inspect.signature(get_class(given._target_)).parameters) - data_says == set(given) - {"_target_"}
 
 
 @pytest.mark.parametrize("file", sorted((CONF / "experiment").glob("*.yaml")), ids=lambda file: file.stem)
@@ -53,9 +51,7 @@ def test_experiments_compose(file: Path) -> None:
 
 
 def test_names_on_the_command_line() -> None:
-    cfg = composed(
-        "model.embedding_dim=7", "data.split=kfold", "data.root=/x", "trainer.accelerator=gpu", "seed=3"
-    )
+    cfg = composed("model.embedding_dim=7", "data.split=kfold", "data.root=/x", "trainer.accelerator=gpu", "seed=3")
     assert cfg.model.embedding_dim == 7
     assert cfg.model.seed == cfg.data.seed == 3
     assert cfg.data.split_seed == 0

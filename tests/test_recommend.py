@@ -47,9 +47,7 @@ def test_some_users(run: Path, tmp_path: Path) -> None:
         ("out=/no/such/folder/top.csv", "no folder /no/such/folder"),
     ],
 )
-def test_mistakes(
-    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], argument: str, message: str
-) -> None:
+def test_mistakes(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], argument: str, message: str) -> None:
     out = [] if argument.startswith("out=") else [f"out={tmp_path / 'top.csv'}"]
     with pytest.raises(SystemExit):
         call("recommend", f"run={run}", argument, *out)

@@ -15,6 +15,7 @@ import torch
 from recsys.data.datamodule import RatingDataModule
 from recsys.models.base import RatingModel
 from recsys.models.matrix_factorization import MatrixFactorization
+from recsys.models.svdpp import SVDPlusPlus
 from tests.conftest import build, bundle_of, checkerboard, fit, random_ratings, small_data
 
 Make = Callable[..., RatingModel]
@@ -23,6 +24,7 @@ MODELS: dict[str, Make] = {
     "mf": MatrixFactorization,
     "mf-batch-norm": partial(MatrixFactorization, batch_norm=True),
     "mf-dropout-no-bias": partial(MatrixFactorization, dropout=0.2, bias=False),
+    "svdpp": SVDPlusPlus,
 }
 every_model = pytest.mark.parametrize("make", MODELS.values(), ids=MODELS)
 
