@@ -46,6 +46,7 @@ def main() -> None:
         "device": arguments.device,
         "python": platform.python_version(),
         "processor": platform.machine(),
+        "load": round(os.getloadavg()[0], 2),  # processes at work in the minute before: what else was running
     }
     if arguments.ml_1m:
         results["ml-1m"] = compared("ml-1m", Path(arguments.ml_1m).resolve(), arguments.repeat)
@@ -121,14 +122,14 @@ def measure(name: str, folder: str) -> dict[str, float]:
         ids = IdMap.fit(ratings[column].iloc[split.train])
         ids.rows(ratings[column])
     end = time.perf_counter()
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20  # Linux counts in KiB
+    used = resource.getrusage(resource.RUSAGE_SELF)
     return {
         "rows": len(ratings),
         "seconds": end - start,
         "read_seconds": read - start,
         "split_seconds": cut - read,
         "ids_seconds": end - cut,
-        "peak_gib": peak,
+        "peak_gib": used.ru_maxrss / 2**20,  # Linux counts in KiB
     }
 
 

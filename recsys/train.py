@@ -86,7 +86,7 @@ def run(cfg: DictConfig, folder: Path) -> dict[str, Any]:
             "epochs": selection.epochs,
             "refit": cfg.refit,
             "test_figures_of": "train" if cfg.refit == "none" else "train_val",
-            "model": HydraConfig.get().runtime.choices["model"],
+            "model": cfg.model_name,
             "data": data.data.name,
             "split": data.split_name,
             "device": _device_name(cfg),
@@ -155,7 +155,7 @@ def select(
 
 
 def refit(cfg: DictConfig, data: RatingDataModule, selection: Selection, folder: Path) -> tuple[RatingModel, float]:
-    """A fresh model on `data.fit_rows`, replaying the selection's learning rates. Returns it and the seconds it took."""
+    """A fresh model on `data.fit_rows`, replaying the selection's learning rates. Returns it and its seconds."""
     name = f"refit_{data.fit_on}"
     record = EpochRecord()
     keep = ModelCheckpoint(folder / "checkpoints", filename=name, enable_version_counter=False)

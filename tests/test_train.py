@@ -152,6 +152,17 @@ def test_a_finished_run_is_not_trained_again(train: Train, capsys: pytest.Captur
     assert "test RMSE" in capsys.readouterr().out
 
 
+def test_resume_keeps_the_model(train: Train, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = train("model=svdpp", "trainer.max_epochs=2", name="whole")
+    with monkeypatch.context() as patch:
+        patch.setattr("recsys.train.refit", lambda *_: (_ for _ in ()).throw(Killed))
+        with pytest.raises(Killed):
+            train("model=svdpp", "trainer.max_epochs=2", name="cut")
+    call("train", f"resume={whole.with_name('cut')}")
+    assert metrics(whole.with_name("cut")) == metrics(whole)
+    assert metrics(whole)["model"] == "svdpp"
+
+
 def test_refit_chooses_the_rows(train: Train) -> None:
     fitted, rmse = {}, {}
     for refit in ("none", "train_val", "all"):

@@ -39,9 +39,21 @@ def read_stored(path: Path, fields: Mapping[str, Field]) -> dict[str, Values]:
     return values
 
 
+def stored_schema(path: Path) -> pa.Schema:
+    """Names and types of the columns.
+
+    Raises:
+        DataError: The file is not Parquet.
+    """
+    try:
+        return parquet.read_schema(path)
+    except (pa.ArrowException, OSError) as error:
+        raise DataError(f"{path}: not a Parquet file that can be read: {error}") from error
+
+
 def stored_time(path: Path, column: str) -> Field:
     """How the column holds times: as text in ISO 8601, or as something that casts to unix seconds."""
-    schema = parquet.read_schema(path)
+    schema = stored_schema(path)
     text = column in schema.names and _is_text(schema.field(column).type)
     return IsoTime(TIMESTAMP) if text else Seconds(TIMESTAMP)
 
@@ -58,14 +70,14 @@ def read_stored_texts(path: Path, columns: Sequence[str], integers: Sequence[str
 
 
 def _table(path: Path, columns: Iterable[str]) -> pa.Table:
+    names = stored_schema(path).names
+    for column in columns:
+        if names.count(column) != 1:
+            raise DataError(f"{path}: no column {column!r}; the columns are {', '.join(names)}")
     try:
-        names = parquet.read_schema(path).names
-        for column in columns:
-            if names.count(column) != 1:
-                raise DataError(f"{path}: no column {column!r}; the columns are {', '.join(names)}")
         return parquet.read_table(path, columns=list(columns))
     except (pa.ArrowException, OSError) as error:
-        raise DataError(f"{path}: not a Parquet file that can be read: {error}") from error
+        raise DataError(f"{path}: not a Parquet file whose columns can be read: {error}") from error
 
 
 def _typed(path: Path, column: str, given: pa.ChunkedArray, field: Field) -> pa.ChunkedArray:

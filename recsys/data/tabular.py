@@ -10,7 +10,6 @@ from typing import Any
 
 import pandas as pd
 import pyarrow as pa
-from pyarrow import parquet
 
 from recsys.data import cache
 from recsys.data.columns import GENRES, ITEM_ID, RATING, TIMESTAMP, TITLE, USER_ID, YEAR
@@ -18,7 +17,7 @@ from recsys.data.delimited import Layout, header, read_columns, read_texts, reco
 from recsys.data.fields import AnyId, Field, IsoTime, Seconds, Stars, Values, is_integer
 from recsys.data.items import items_frame
 from recsys.data.ratings import DataError, RatingData, RatingsSource, keep_latest, ratings_sha256
-from recsys.data.stored import is_parquet, read_stored, read_stored_texts, stored_time
+from recsys.data.stored import is_parquet, read_stored, read_stored_texts, stored_schema, stored_time
 
 logger = logging.getLogger(__name__)
 
@@ -155,7 +154,7 @@ class TabularRatings(RatingsSource):
             return None
         path = self.root / self.items_file
         item, title = self.columns[ITEM_ID], self.item_columns[TITLE]
-        names = parquet.read_schema(path).names if is_parquet(path) else header(path, self.layout)
+        names = stored_schema(path).names if is_parquet(path) else header(path, self.layout)
         optional = [self.item_columns[name] for name in (YEAR, GENRES) if self.item_columns[name] in names]
         columns = [item, title, *optional]
         whole = [item] if integers else []

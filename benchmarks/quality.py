@@ -1,0 +1,103 @@
+"""RMSE of the experiments on every protocol, and what each ingredient brings, by the real command.
+
+    python benchmarks/quality.py [--ml-100k-root DIR] [--ml-1m-root DIR] [--only TEXT] [--seeds 0 1 2]
+
+Every row is `python -m recsys.train` as a process of its own; figures are read from its `metrics.json` and kept in
+`results/quality-<device>.json` and `results/ablation-<device>.json`, a row replaced when it is run again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+RESULTS = Path(__file__).parent / "results"
+DEVICE = f"cpu-{os.cpu_count()}core"
+
+PROTOCOLS = {
+    "ml_100k user_time": "data.split=user_time",
+    "ml_100k official u1": "data.split=official data.fold=1",
+    "ml_1m kfold fold 0": "data.split=kfold data.folds=10 data.fold=0",
+    "ml_1m user_time": "data.split=user_time",
+}
+QUALITY = [
+    (f"{name} {model}", f"experiment={name.split()[0]}_{model} {split}")
+    for name, split in PROTOCOLS.items()
+    for model in ("mf", "svdpp")
+]
+ABLATION = [
+    ("mf as it is", ""),
+    ("dropout 0.2", "model.dropout=0.2"),
+    ("batch norm", "model.batch_norm=true"),
+    ("batch norm and dropout 0.2", "model.batch_norm=true model.dropout=0.2"),
+    ("no biases", "model.bias=false"),
+    ("biases start at zero", "model.bias_init=zero"),
+    ("reg_exponent 1", "model.reg_exponent=1"),
+    ("reg_lambda 0.06", "model.reg_lambda=0.06"),
+    ("reg_lambda 0.03", "model.reg_lambda=0.03"),
+    ("reg_lambda 0", "model.reg_lambda=0"),
+    ("reg_lambda 0, dropout 0.5", "model.reg_lambda=0 model.dropout=0.5"),
+    ("experiment=seed_mf", "experiment=seed_mf"),
+]
+
+
+def run(arguments: list[str], seed: int, root: str | None) -> dict[str, Any]:
+    """The metrics of one run of the command."""
+    with tempfile.TemporaryDirectory() as folder:
+        command = [sys.executable, "-m", "recsys.train", *arguments, f"seed={seed}", f"hydra.run.dir={folder}/run"]
+        command += [f"data.root={root}"] if root else []
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, cwd=RESULTS.parent.parent)
+        metrics: dict[str, Any] = json.loads((Path(folder) / "run" / "metrics.json").read_text())
+        return metrics
+
+
+def measure(name: str, overrides: str, seeds: list[int], root: str | None) -> dict[str, Any]:
+    runs = [run(overrides.split(), seed, root) for seed in seeds]
+    return {
+        "name": name,
+        "command": f"python -m recsys.train {overrides}".strip(),
+        "seeds": seeds,
+        "val_rmse": [round(m["val/rmse"], 4) for m in runs],
+        "test_rmse": [round(m["test/rmse"], 4) for m in runs],
+        "biases_rmse": round(runs[0]["baseline/biases"], 4),
+        "epochs": [m["epochs"] for m in runs],
+        "fit_seconds": [m["fit_seconds"] for m in runs],
+        "device": runs[0]["device"],
+        "git_commit": runs[0]["git_commit"],
+    }
+
+
+def keep(row: dict[str, Any], what: str) -> None:
+    """Put a row into its results file, in place of one of the same name."""
+    file = RESULTS / f"{what}-{DEVICE}.json"
+    rows = json.loads(file.read_text()) if file.exists() else []
+    rows = [other for other in rows if other["name"] != row["name"]] + [row]
+    file.write_text(json.dumps(rows, indent=1) + "\n")
+    mean = sum(row["test_rmse"]) / len(row["test_rmse"])
+    print(f"| {row['name']} | {mean:.4f} | {row['test_rmse']} | {row['val_rmse']} | `{row['command']}` |", flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--ml-100k-root")
+    parser.add_argument("--ml-1m-root")
+    parser.add_argument("--only", default="", help="rows whose name has this text")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    arguments = parser.parse_args()
+    roots = {"ml_100k": arguments.ml_100k_root, "ml_1m": arguments.ml_1m_root}
+    for name, overrides in QUALITY:
+        if arguments.only in name:
+            keep(measure(name, overrides, arguments.seeds, roots[name.split()[0]]), "quality")
+    for name, overrides in ABLATION:
+        if arguments.only in name:
+            keep(measure(name, overrides, arguments.seeds, roots["ml_100k"]), "ablation")
+
+
+if __name__ == "__main__":
+    main()
