@@ -1,6 +1,7 @@
 """RMSE of the experiments on every protocol, and what each ingredient brings, by the real command.
 
-    python benchmarks/quality.py [--ml-100k-root DIR] [--ml-1m-root DIR] [--only TEXT] [--seeds 0 1 2]
+    python benchmarks/quality.py [--ml-100k-root DIR] [--ml-1m-root DIR] [--table quality|ablation]
+        [--only TEXT] [--seeds 0 1 2]
 
 Every row is `python -m recsys.train` as a process of its own; figures are read from its `metrics.json` and kept in
 `results/quality-<device>.json` and `results/ablation-<device>.json`, a row replaced when it is run again.
@@ -87,16 +88,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--ml-100k-root")
     parser.add_argument("--ml-1m-root")
+    parser.add_argument("--table", choices=["quality", "ablation", "both"], default="both")
     parser.add_argument("--only", default="", help="rows whose name has this text")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     arguments = parser.parse_args()
     roots = {"ml_100k": arguments.ml_100k_root, "ml_1m": arguments.ml_1m_root}
-    for name, overrides in QUALITY:
-        if arguments.only in name:
-            keep(measure(name, overrides, arguments.seeds, roots[name.split()[0]]), "quality")
-    for name, overrides in ABLATION:
-        if arguments.only in name:
-            keep(measure(name, overrides, arguments.seeds, roots["ml_100k"]), "ablation")
+    for table, rows in (("quality", QUALITY), ("ablation", ABLATION)):
+        for name, overrides in rows if arguments.table in (table, "both") else []:
+            if arguments.only in name:
+                data = name.split()[0] if table == "quality" else "ml_100k"
+                keep(measure(name, overrides, arguments.seeds, roots[data]), table)
 
 
 if __name__ == "__main__":
