@@ -1,7 +1,7 @@
 """RMSE of the experiments on every protocol, and what each ingredient brings, by the real command.
 
     python benchmarks/quality.py [--ml-100k-root DIR] [--ml-1m-root DIR] [--table quality|ablation]
-        [--only TEXT] [--seeds 0 1 2]
+        [--only TEXT] [--seeds 0 1 2] [--show]
 
 Every row is `python -m recsys.train` as a process of its own; figures are read from its `metrics.json` and kept in
 `results/quality-<device>.json` and `results/ablation-<device>.json`, a row replaced when it is run again.
@@ -84,6 +84,19 @@ def keep(row: dict[str, Any], what: str) -> None:
     print(f"| {row['name']} | {mean:.4f} | {row['test_rmse']} | {row['val_rmse']} | `{row['command']}` |", flush=True)
 
 
+def show(what: str) -> str:
+    """A results file as a Markdown table, in the order of this file."""
+    order = [name for name, _ in (QUALITY if what == "quality" else ABLATION)]
+    rows = json.loads((RESULTS / f"{what}-{DEVICE}.json").read_text())
+    lines = ["| | validation | test | each seed | epochs | command |", "|---|---|---|---|---|---|"]
+    for row in sorted(rows, key=lambda row: order.index(row["name"])):
+        val, test = (sum(row[key]) / len(row[key]) for key in ("val_rmse", "test_rmse"))
+        seeds = " ".join(f"{value:.4f}" for value in row["test_rmse"])
+        epochs = " ".join(map(str, row["epochs"]))
+        lines.append(f"| {row['name']} | {val:.4f} | **{test:.4f}** | {seeds} | {epochs} | `{row['command']}` |")
+    return "\n".join(lines)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--ml-100k-root")
@@ -91,7 +104,11 @@ def main() -> None:
     parser.add_argument("--table", choices=["quality", "ablation", "both"], default="both")
     parser.add_argument("--only", default="", help="rows whose name has this text")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--show", action="store_true", help="only print the tables of what was measured")
     arguments = parser.parse_args()
+    if arguments.show:
+        print(show("quality"), show("ablation"), sep="\n\n")
+        return
     roots = {"ml_100k": arguments.ml_100k_root, "ml_1m": arguments.ml_1m_root}
     for table, rows in (("quality", QUALITY), ("ablation", ABLATION)):
         for name, overrides in rows if arguments.table in (table, "both") else []:

@@ -71,7 +71,7 @@ def test_the_penalty_counts_an_item_once_a_rating(by_hand: SVDPlusPlus) -> None:
     squares = [101.0, 404.0, 909.0, 20000.0, 1616.0]
     counts = [1, 2, 1, 0, 2]
     expected = 0.01 * 4 * np.dot(squares, counts) / 6
-    assert float(penalty) == pytest.approx(expected, rel=1e-5)
+    assert penalty.item() == pytest.approx(expected, rel=1e-5)
 
 
 def test_the_gradient_is_that_of_a_dense_product(by_hand: SVDPlusPlus) -> None:
