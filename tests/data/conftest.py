@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 
 from recsys.data.columns import ITEM_ID, RATING, TIMESTAMP, USER_ID
+from recsys.data.sources import RatingData, TabularRatings
 
 GENRES = [
     *(
@@ -28,6 +29,7 @@ GENRES = [
     *("Film-Noir", "Horror", "Musical", "Mystery", "Romance", "Sci-Fi", "Thriller", "War", "Western"),
 ]
 ROWS: list[tuple[Any, ...]] = [(1, 10, 5, 100), (1, 30, 3, 90), (4, 10, 1, 250), (4, 77, 4, 250)]
+HEADER = "user_id,item_id,rating\n"
 SHARED = Path(__file__).parents[3] / "shared" / "data"
 
 Frames = Callable[..., pd.DataFrame]
@@ -123,3 +125,13 @@ def _write_with_header(folder: Path, rows: list[tuple[Any, ...]]) -> None:
 
 def _joined(rows: list[tuple[Any, ...]], separator: str) -> str:
     return "".join(separator.join(map(str, row)) + "\n" for row in rows)
+
+
+def read_csv(folder: Path, text: str | bytes, **arguments: Any) -> RatingData:
+    (folder / "r.csv").write_bytes(text.encode() if isinstance(text, str) else text)
+    return TabularRatings(str(folder), "r.csv", **arguments).read()
+
+
+def read_parquet(folder: Path, columns: dict[str, Any], **arguments: Any) -> RatingData:
+    pd.DataFrame(columns).to_parquet(folder / "r.parquet")
+    return TabularRatings(str(folder), "r.parquet", **arguments).read()

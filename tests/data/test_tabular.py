@@ -1,27 +1,14 @@
 from __future__ import annotations
 
-import gzip
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from recsys.data.columns import GENRES, ITEM_ID, RATING, TIMESTAMP, TITLE, USER_ID, YEAR
-from recsys.data.sources import DataError, RatingData, TabularRatings
-
-HEADER = "user_id,item_id,rating\n"
-
-
-def read_csv(folder: Path, text: str | bytes, **arguments: Any) -> RatingData:
-    (folder / "r.csv").write_bytes(text.encode() if isinstance(text, str) else text)
-    return TabularRatings(str(folder), "r.csv", **arguments).read()
-
-
-def read_parquet(folder: Path, columns: dict[str, Any], **arguments: Any) -> RatingData:
-    pd.DataFrame(columns).to_parquet(folder / "r.parquet")
-    return TabularRatings(str(folder), "r.parquet", **arguments).read()
+from recsys.data.sources import DataError, TabularRatings
+from tests.data.conftest import HEADER, read_csv
 
 
 def test_columns_by_name(tmp_path: Path) -> None:
@@ -133,63 +120,6 @@ def test_pairs_of_ids_too_far_apart_to_pack(tmp_path: Path) -> None:
     assert read_csv(tmp_path, text).ratings[RATING].tolist() == [2.0, 3.0]
 
 
-def test_forms_of_csv(tmp_path: Path) -> None:
-    plain = read_csv(tmp_path, HEADER + "1,2,3\n4,5,1\n").ratings
-    quoted = read_csv(tmp_path, 'user_id,"item_id",rating,text\n1,"2",3,"a ""b"", c\nd"\n4,5,1,\n').ratings
-    windows = read_csv(tmp_path, "\ufeffuser_id,item_id,rating\r\n1,2,3\r\n4,5,1\r\n").ratings
-    blank = read_csv(tmp_path, HEADER + "1,2,3\n\n4,5,1").ratings
-    with gzip.open(tmp_path / "z.csv.gz", "wt") as file:
-        file.write(HEADER + "1,2,3\n4,5,1\n")
-    packed = TabularRatings(str(tmp_path), "z.csv.gz").read()
-    assert packed.name == "z"
-    for other in (quoted, windows, blank, packed.ratings):
-        pd.testing.assert_frame_equal(plain, other)
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("", "r.csv: the file is empty"),
-        (HEADER, "r.csv: .*(no ratings|Empty)"),
-        ("user,item_id,rating\n1,2,3\n", "no column 'user_id'; the columns are user, item_id, rating"),
-        ("user_id,item_id,rating,rating\n1,2,3,3\n", "more than one column 'rating'"),
-        (HEADER + "1,2,3\n1,3\n", "line 3: must have 3 columns, got 2"),
-        (HEADER + "1,2,3\n1,3,4,5\n", "line 3: must have 3 columns, got 4"),
-        (HEADER + "1,2,3\n,3,4\n", "line 3: user_id must not be empty, got ''"),
-        (HEADER + "1,2,3\n1,  ,4\n", "line 3: item_id must not be empty, got '  '"),
-        (HEADER + "1,2,3\n1,3,x\n", "line 3: rating must be a number, got 'x'"),
-        (HEADER + "1,2,3\n1,3,\n", "line 3: rating must be a number, got ''"),
-        (HEADER + "1,2,3\n1,3,nan\n", "line 3: rating must be finite, got nan"),
-        (HEADER + "1,2,3\n1,3,-inf\n", "line 3: rating must be finite, got -inf"),
-        ((HEADER + "1,2,3\nJos\u00e9,3,4\n").encode("latin-1"), "line 3: must be UTF-8, got byte 0xe9"),
-        (
-            'user_id,item_id,rating,t\n1,2,3,"two\nlines"\n1,3,x,\n',
-            "line 4: rating must be a number, got 'x'",
-        ),
-    ],
-)
-def test_broken_csv(text: str | bytes, message: str, tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=message):
-        read_csv(tmp_path, text)
-
-
-@pytest.mark.parametrize("damage", ["truncated", "plain", "flipped"])
-def test_broken_gzip(damage: str, tmp_path: Path) -> None:
-    whole = gzip.compress((HEADER + "".join(f"{n},{n * n % 9973},3\n" for n in range(20_000))).encode())
-    middle = len(whole) // 2
-    flipped = whole[:middle] + bytes(50) + whole[middle + 50 :]
-    contents = {"truncated": whole[:middle], "plain": b"user_id\n", "flipped": flipped}[damage]
-    (tmp_path / "r.csv.gz").write_bytes(contents)
-    with pytest.raises(DataError, match=r"r.csv.gz"):
-        TabularRatings(str(tmp_path), "r.csv.gz").read()
-
-
-def test_a_quote_that_does_not_end(tmp_path: Path) -> None:
-    rows = "".join(f"{n},{n},3\n" for n in range(50_000))
-    with pytest.raises(DataError, match=r"r.csv, line 3: "):
-        read_csv(tmp_path, HEADER + '1,2,3\n2,"3,4\n' + rows)
-
-
 @pytest.mark.parametrize(
     ("scale", "message"),
     [
@@ -222,81 +152,6 @@ def test_broken_times(times: list[str], message: str, tmp_path: Path) -> None:
     text = "user_id,item_id,rating,t\n" + "".join(f"1,{n},3,{time}\n" for n, time in enumerate(times))
     with pytest.raises(DataError, match=message):
         read_csv(tmp_path, text, timestamp_column="t")
-
-
-@pytest.mark.parametrize(
-    ("when", "seconds"),
-    [
-        ([100, 200], [100, 200]),
-        (["1970-01-01", "1970-01-02T00:00:01"], [0, 86401]),
-        (pd.to_datetime(["1970-01-01T00:00:00.0", "1970-01-02T00:00:01.5"]), [0, 86401]),
-        (pd.to_datetime(["1970-01-01T02:00:00+02:00", "1970-01-02T02:00:01+02:00"]), [0, 86401]),
-    ],
-)
-def test_parquet(when: Any, seconds: list[int], tmp_path: Path) -> None:
-    columns = {USER_ID: ["b", "a"], ITEM_ID: [7, 8], RATING: [1, 5], "t": when}
-    ratings = read_parquet(tmp_path, columns, timestamp_column="t").ratings
-    assert ratings[USER_ID].tolist() == ["b", "a"]
-    assert ratings[ITEM_ID].tolist() == ["7", "8"]  # one kind for both
-    assert str(ratings[RATING].dtype) == "float32"
-    assert ratings[TIMESTAMP].tolist() == seconds
-
-
-def test_parquet_and_csv_give_the_same(tmp_path: Path) -> None:
-    first = read_csv(tmp_path, HEADER + "1,2,3\n4,5,1\n")
-    second = read_parquet(tmp_path, {USER_ID: pd.Series([1, 4], dtype="int32"), ITEM_ID: [2, 5], RATING: [3.0, 1.0]})
-    pd.testing.assert_frame_equal(first.ratings, second.ratings)
-    assert first.sha256 == second.sha256
-
-
-@pytest.mark.parametrize(
-    ("columns", "message"),
-    [
-        ({ITEM_ID: [1], RATING: [1.0]}, "no column 'user_id'; the columns are item_id, rating"),
-        ({USER_ID: [], ITEM_ID: [], RATING: []}, "the file has no ratings"),
-        ({USER_ID: [1.5], ITEM_ID: [1], RATING: [1.0]}, "user_id must hold integers or strings, got double"),
-        (
-            {USER_ID: ["a", None], ITEM_ID: [1, 2], RATING: [1.0, 2]},
-            "row 2: user_id must not be empty, got ''",
-        ),
-        ({USER_ID: [1, 2], ITEM_ID: [1, 2], RATING: ["1", "2"]}, "rating must hold numbers, got"),
-        (
-            {USER_ID: [1, 2], ITEM_ID: [1, 2], RATING: [1.0, float("inf")]},
-            "row 2: rating must be finite, got inf",
-        ),
-        ({USER_ID: [1, 2], ITEM_ID: [1, 2], RATING: [1.0, None]}, "row 2: rating must be a number, got ''"),
-    ],
-)
-def test_broken_parquet(columns: dict[str, Any], message: str, tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=message):
-        read_parquet(tmp_path, columns)
-
-
-@pytest.mark.parametrize(
-    ("times", "message"),
-    [
-        ([1, -1], r"row 2: t must be unix seconds in \[0, .*\), got -1"),
-        ([1.0, 2.5], "t must hold int64, got double"),
-        (["1970-01-01", "soon"], "row 2: t must be a time in ISO 8601, as in the first row, got 'soon'"),
-    ],
-)
-def test_broken_times_in_parquet(times: list[Any], message: str, tmp_path: Path) -> None:
-    columns = {USER_ID: [1, 2], ITEM_ID: [1, 2], RATING: [1.0, 2.0], "t": times}
-    with pytest.raises(DataError, match=message):
-        read_parquet(tmp_path, columns, timestamp_column="t")
-
-
-@pytest.mark.parametrize("arguments", [{}, {"timestamp_column": "t"}])
-def test_no_parquet_at_all(arguments: dict[str, str], tmp_path: Path) -> None:
-    (tmp_path / "r.parquet").write_text("user_id,item_id\n")
-    with pytest.raises(DataError, match=r"r.parquet: not a Parquet file that can be read"):
-        TabularRatings(str(tmp_path), "r.parquet", **arguments).read()
-
-
-def test_no_parquet_of_items(tmp_path: Path) -> None:
-    (tmp_path / "i.parquet").write_text("item_id,title\n")
-    with pytest.raises(DataError, match=r"i.parquet: not a Parquet file that can be read"):
-        read_csv(tmp_path, HEADER + "1,2,3\n", items_file="i.parquet")
 
 
 @pytest.mark.parametrize("suffix", ["csv", "parquet"])

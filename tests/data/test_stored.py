@@ -1,0 +1,86 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from recsys.data.columns import ITEM_ID, RATING, TIMESTAMP, USER_ID
+from recsys.data.sources import DataError, TabularRatings
+from tests.data.conftest import HEADER, read_csv, read_parquet
+
+
+@pytest.mark.parametrize(
+    ("when", "seconds"),
+    [
+        ([100, 200], [100, 200]),
+        (["1970-01-01", "1970-01-02T00:00:01"], [0, 86401]),
+        (pd.to_datetime(["1970-01-01T00:00:00.0", "1970-01-02T00:00:01.5"]), [0, 86401]),
+        (pd.to_datetime(["1970-01-01T02:00:00+02:00", "1970-01-02T02:00:01+02:00"]), [0, 86401]),
+    ],
+)
+def test_parquet(when: Any, seconds: list[int], tmp_path: Path) -> None:
+    columns = {USER_ID: ["b", "a"], ITEM_ID: [7, 8], RATING: [1, 5], "t": when}
+    ratings = read_parquet(tmp_path, columns, timestamp_column="t").ratings
+    assert ratings[USER_ID].tolist() == ["b", "a"]
+    assert ratings[ITEM_ID].tolist() == ["7", "8"]  # one kind for both
+    assert str(ratings[RATING].dtype) == "float32"
+    assert ratings[TIMESTAMP].tolist() == seconds
+
+
+def test_parquet_and_csv_give_the_same(tmp_path: Path) -> None:
+    first = read_csv(tmp_path, HEADER + "1,2,3\n4,5,1\n")
+    second = read_parquet(tmp_path, {USER_ID: pd.Series([1, 4], dtype="int32"), ITEM_ID: [2, 5], RATING: [3.0, 1.0]})
+    pd.testing.assert_frame_equal(first.ratings, second.ratings)
+    assert first.sha256 == second.sha256
+
+
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        ({ITEM_ID: [1], RATING: [1.0]}, "no column 'user_id'; the columns are item_id, rating"),
+        ({USER_ID: [], ITEM_ID: [], RATING: []}, "the file has no ratings"),
+        ({USER_ID: [1.5], ITEM_ID: [1], RATING: [1.0]}, "user_id must hold integers or strings, got double"),
+        (
+            {USER_ID: ["a", None], ITEM_ID: [1, 2], RATING: [1.0, 2]},
+            "row 2: user_id must not be empty, got ''",
+        ),
+        ({USER_ID: [1, 2], ITEM_ID: [1, 2], RATING: ["1", "2"]}, "rating must hold numbers, got"),
+        (
+            {USER_ID: [1, 2], ITEM_ID: [1, 2], RATING: [1.0, float("inf")]},
+            "row 2: rating must be finite, got inf",
+        ),
+        ({USER_ID: [1, 2], ITEM_ID: [1, 2], RATING: [1.0, None]}, "row 2: rating must be a number, got ''"),
+    ],
+)
+def test_broken_parquet(columns: dict[str, Any], message: str, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=message):
+        read_parquet(tmp_path, columns)
+
+
+@pytest.mark.parametrize(
+    ("times", "message"),
+    [
+        ([1, -1], r"row 2: t must be unix seconds in \[0, .*\), got -1"),
+        ([1.0, 2.5], "t must hold int64, got double"),
+        (["1970-01-01", "soon"], "row 2: t must be a time in ISO 8601, as in the first row, got 'soon'"),
+    ],
+)
+def test_broken_times_in_parquet(times: list[Any], message: str, tmp_path: Path) -> None:
+    columns = {USER_ID: [1, 2], ITEM_ID: [1, 2], RATING: [1.0, 2.0], "t": times}
+    with pytest.raises(DataError, match=message):
+        read_parquet(tmp_path, columns, timestamp_column="t")
+
+
+@pytest.mark.parametrize("arguments", [{}, {"timestamp_column": "t"}])
+def test_no_parquet_at_all(arguments: dict[str, str], tmp_path: Path) -> None:
+    (tmp_path / "r.parquet").write_text("user_id,item_id\n")
+    with pytest.raises(DataError, match=r"r.parquet: not a Parquet file that can be read"):
+        TabularRatings(str(tmp_path), "r.parquet", **arguments).read()
+
+
+def test_no_parquet_of_items(tmp_path: Path) -> None:
+    (tmp_path / "i.parquet").write_text("item_id,title\n")
+    with pytest.raises(DataError, match=r"i.parquet: not a Parquet file that can be read"):
+        read_csv(tmp_path, HEADER + "1,2,3\n", items_file="i.parquet")
