@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import shlex
 from pathlib import Path
@@ -27,12 +28,14 @@ def test_commands_compose(command: list[str]) -> None:
     name = command[2].removeprefix("recsys.")
     overrides = [text for text in command[3:] if text != "-m"]
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        for choice in overrides:  # a sweep's choices one by one
-            key, _, values = choice.partition("=")
-            for value in values.split(","):
-                compose(name, [f"{key}={value}"] if "=" in choice else [choice])
-        if not any("," in text for text in overrides):
-            compose(name, overrides)
+        for chosen in itertools.product(*(choices(text) for text in overrides)):
+            compose(name, list(chosen))
+
+
+def choices(override: str) -> list[str]:
+    """An override's values in a sweep, one by one."""
+    key, equals, values = override.partition("=")
+    return [f"{key}{equals}{value}" for value in values.split(",")]
 
 
 def test_python_lines_run(train: Train, capsys: pytest.CaptureFixture[str]) -> None:
