@@ -72,7 +72,7 @@ def _baselines(
 def print_figures(figures: Figures, title: str) -> None:
     """A table of RMSE on all, warm and cold test rows: the model beside the baselines."""
     share = figures["test/share_cold"] or 0.0
-    table = Table(title=title, caption=f"{share:.1%} of test rows are cold: user or item not in the fitted rows")
+    table = Table(title=title, caption=f"{share:.1%} of test rows are cold")
     table.add_column("RMSE in stars")
     for group in ("all", "warm", "cold"):
         table.add_column(group, justify="right")
@@ -90,7 +90,7 @@ def main(cfg: DictConfig) -> None:
     folder = Path(cfg.run)
     bundle = Bundle.load(folder / "bundle")
     figures = evaluate(bundle)
-    print_figures(figures, f"{bundle.manifest['model']} on {bundle.manifest['data']}, from {folder / 'bundle'}")
+    print_figures(figures, f"{bundle.manifest['model']} on {bundle.manifest['data']}: test RMSE")
     recorded = json.loads((folder / "metrics.json").read_text())
     differing = [name for name, value in figures.items() if recorded.get(name) != value]
     if differing:

@@ -216,6 +216,8 @@ def _configuration(cfg: DictConfig, folder: Path) -> DictConfig:
         raise FileNotFoundError(f"resume: {folder} holds no run (it has no config.yaml)")
     resumed = OmegaConf.load(file)
     assert isinstance(resumed, DictConfig)
+    if Path(resumed.run_dir) != folder:  # ModelCheckpoint forgets its best score when its folder changes
+        raise ValueError(f"resume: {folder} was made as {resumed.run_dir}, where its checkpoints belong; move it back")
     return resumed
 
 

@@ -240,6 +240,11 @@ def test_resume_takes_no_other_settings(train: Train, capsys: pytest.CaptureFixt
     with pytest.raises(SystemExit):
         call("train", f"resume={folder.with_name('nowhere')}")
     assert "holds no run" in capsys.readouterr().err
+    moved = folder.rename(folder.with_name("moved"))
+    with pytest.raises(SystemExit):
+        call("train", f"resume={moved}")
+    assert f"was made as {folder}" in capsys.readouterr().err
+    moved.rename(folder)
     with pytest.raises(SystemExit):
         train()
     assert "holds a run already" in capsys.readouterr().err
