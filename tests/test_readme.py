@@ -5,9 +5,13 @@ from __future__ import annotations
 import itertools
 import re
 import shlex
+import textwrap
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
+import torch
 from hydra import compose, initialize_config_dir
 
 from recsys.cli import CONF
@@ -46,6 +50,19 @@ def test_python_lines_run(train: Train, capsys: pytest.CaptureFixture[str]) -> N
         code = code.replace(theirs, ours)
     exec(code, {})
     assert "Recommendation(item_id=" in capsys.readouterr().out
+
+
+def test_contributing_s_model_predicts_what_its_factors_do() -> None:
+    [code] = re.findall(r"```python\n(.*?)```", (ROOT / "CONTRIBUTING.md").read_text(), re.DOTALL)
+    names: dict[str, Any] = {"__name__": "contributing"}
+    exec(textwrap.dedent(code), names)
+    model = names["BiasModel"](2, 3)
+    with torch.no_grad():
+        model.user_bias.copy_(torch.tensor([0.1, -0.3]))
+        model.item_bias.copy_(torch.tensor([0.0, 0.2, -0.1]))
+    user, item = torch.tensor([0, 1, -1, 1, -1]), torch.tensor([0, 2, 1, -1, -1])
+    expected = model(user, item).detach().numpy()
+    np.testing.assert_allclose(model.factors().predict(user.numpy(), item.numpy())[:, 0], expected, atol=1e-5)
 
 
 def test_the_tree_is_the_tree() -> None:
