@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from lightning.pytorch.callbacks import ModelCheckpoint
 from omegaconf import OmegaConf
 
 from recsys.bundle import Bundle
@@ -158,6 +159,25 @@ def test_a_finished_run_is_not_trained_again(train: Train, capsys: pytest.Captur
     call("train", f"resume={folder}")
     assert (folder / "bundle" / "manifest.json").stat().st_mtime_ns == before
     assert "test RMSE" in capsys.readouterr().out
+
+
+def test_an_epoch_is_recorded_whole_before_its_checkpoint(
+    train: Train, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run killed right after a checkpoint does not come back to that epoch, so nothing of it may be missing."""
+    save = ModelCheckpoint.on_train_epoch_end
+
+    def save_and_die(self: ModelCheckpoint, trainer, module) -> None:  # type: ignore[no-untyped-def]
+        save(self, trainer, module)
+        if trainer.current_epoch == 1:
+            raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ModelCheckpoint, "on_train_epoch_end", save_and_die)
+        with pytest.raises(Killed):
+            train(*DROPOUT, name="cut")
+    call("train", f"resume={tmp_path / 'cut'}")
+    assert (tmp_path / "cut" / "metrics.csv").read_text() == (whole / "metrics.csv").read_text()
 
 
 def test_resume_keeps_the_model(train: Train, monkeypatch: pytest.MonkeyPatch) -> None:

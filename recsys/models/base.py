@@ -115,14 +115,14 @@ class RatingModel(LightningModule, ABC):
         self.train_loss += loss.detach()
         return loss
 
-    def on_train_epoch_end(self) -> None:
-        self.log("train/loss", self.train_loss / self.trainer.num_training_batches, sync_dist=True)
-
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         loss = self._evaluate(batch, self.val_errors)
         self.log("val/loss", loss, on_epoch=True, batch_size=len(batch.user), sync_dist=True)
 
     def on_validation_epoch_end(self) -> None:
+        """Log the epoch, its training loss too: what is logged at an epoch's end comes after its checkpoint."""
+        if self.trainer.state.fn == "fit":
+            self.log("train/loss", self.train_loss / self.trainer.num_training_batches, sync_dist=True)
         figures = self.val_errors.compute()
         self.log_dict({"val/rmse": figures["rmse"].float(), "val/mae": figures["mae"].float()})
         self.val_errors.reset()
