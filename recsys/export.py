@@ -54,7 +54,7 @@ def make_bundle(model: RatingModel, data: RatingDataModule) -> Bundle:
             "users": len(data.users), "items": len(data.items), "ratings": len(ratings),
             "fitted_ratings": len(data.fit_rows), "test_ratings": len(data.split.test),
         },
-        "git_commit": git_commit(),
+        "git_commit": _git_commit(),
     }  # fmt: skip
     return Bundle(manifest, factors, user_ids, item_ids, rated, _items(data.data.items, item_ids))
 
@@ -83,7 +83,7 @@ def _items(items: pd.DataFrame | None, item_ids: NDArray[Any]) -> list[dict[str,
     return [known.get(i, {"title": str(i), "year": None, "genres": []}) for i in item_ids.tolist()]
 
 
-def git_commit() -> str | None:
+def _git_commit() -> str | None:
     """The commit of the code that runs, with `+` where files differ from it; None outside a checkout."""
     try:
         result = subprocess.run(

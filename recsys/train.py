@@ -24,7 +24,7 @@ from recsys.callbacks import EpochRecord, ReplayLearningRate
 from recsys.cli import command
 from recsys.data.datamodule import REFITS, RatingDataModule
 from recsys.evaluate import Figures, evaluate, print_figures
-from recsys.export import git_commit, make_bundle
+from recsys.export import make_bundle
 from recsys.models.base import RatingModel
 from recsys.plots import learning_curve
 
@@ -70,15 +70,16 @@ def run(cfg: DictConfig, folder: Path) -> dict[str, Any]:
     loggers = list(instantiate(cfg.logger).values())
     try:
         selection, model = select(cfg, data, folder, loggers)
-        bundle, seconds = make_bundle(model, data), selection.seconds
+        seconds = selection.seconds
         fits = {"none": [], "train_val": ["train_val"], "all": ["train_val", "all"]}[cfg.refit]
         figures: Figures = {}
         for fit_on in fits:
             if fit_on == "all":  # test rows join in now: this is the last moment to measure
-                figures = evaluate(bundle)
+                figures = evaluate(make_bundle(model, data))
             data = data.with_fit_on(fit_on)
             model, spent = refit(cfg, data, selection, folder)
-            bundle, seconds = make_bundle(model, data), seconds + spent
+            seconds += spent
+        bundle = make_bundle(model, data)
         metrics = {
             **selection.figures,
             **(figures or evaluate(bundle)),
@@ -87,11 +88,9 @@ def run(cfg: DictConfig, folder: Path) -> dict[str, Any]:
             "refit": cfg.refit,
             "test_figures_of": "train" if cfg.refit == "none" else "train_val",
             "model": cfg.model_name,
-            "data": data.data.name,
             "split": data.split_name,
             "device": _device_name(cfg),
-            "git_commit": git_commit(),
-            "data_sha256": data.data.sha256,
+            **{name: bundle.manifest[name] for name in ("data", "git_commit", "data_sha256")},
         }
         for logger in loggers:
             logger.log_metrics({name: value for name, value in metrics.items() if isinstance(value, float)})
