@@ -13,9 +13,10 @@ import pandas as pd
 import pytest
 import torch
 
-from recsys.bundle import Bundle, Factors, RatedRows
+from recsys.bundle import Bundle, RatedRows
 from recsys.data.datamodule import RatingDataModule
 from recsys.data.ratings import RatingData, RatingsSource, ratings_sha256
+from recsys.factors import Factors
 from recsys.models.base import RatingModel
 from tests.commands import train  # noqa: F401  (a fixture)
 
@@ -137,5 +138,6 @@ def two_by_three() -> Factors:
         user_factors=np.array([[[1.0, 0.0]], [[-1.0, 0.0]]], np.float32),
         item_factors=np.array([[[0.5, 9.0]], [[4.0, 0.0]], [[-4.5, -9.0]]], np.float32),
         prior_mean=np.zeros((1, 3), np.float32),
-        prior_precision=np.eye(3, dtype=np.float32)[None],
+        prior_precision=np.eye(3, dtype=np.float32)[None, None],
+        prior_exponent=np.ones(1, np.float32),
     )

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from recsys import bundle as module
-from recsys.bundle import Bundle, BundleError, Factors, centred_factors
+from recsys import bundle_files as module
+from recsys.bundle import Bundle, BundleError
+from recsys.factors import Factors, centred_factors
 from tests.conftest import make_bundle
 
 USERS, ITEMS = [10, 20, 30], [7, 3, 5, 99]  # user 30 and item 99 are in the data but were not fitted

@@ -11,8 +11,8 @@ from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
-from recsys.bundle import Factors
 from recsys.data.datamodule import Batch, RatingDataModule, RatingRows, epoch_seed
+from recsys.factors import Factors
 from recsys.metrics import RatingErrors
 
 

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from recsys.baselines import fit_biases
-from recsys.bundle import Factors, centred_factors
 from recsys.data.datamodule import RatingRows
+from recsys.factors import Factors, centred_factors
 from recsys.models.base import RatingModel, check_range
 
 WORD = 1 << 16  # values of the 16 random bits that decide about one coordinate
@@ -114,14 +114,15 @@ class MatrixFactorization(RatingModel):
         self.mu = nn.Parameter(torch.tensor(0.5))
         self.register_buffer("user_weight", torch.ones(n_users))  # of each row in the penalty
         self.register_buffer("item_weight", torch.ones(n_items))
+        self.register_buffer("weight_of_one", torch.ones(()))  # of a user with one rating
         self.user_norm = _batch_norm(embedding_dim) if batch_norm else None
         self.item_norm = _batch_norm(embedding_dim) if batch_norm else None
 
     def initialise(self, rows: RatingRows) -> None:
         """Weigh the penalty by the rows' counts; start `mu` and biases from their means where `bias_init` says so."""
         user, item, rating = (column.cpu().numpy() for column in rows.columns)
-        self.user_weight = _penalty_weight(user, self.n_users, self.reg_exponent)
-        self.item_weight = _penalty_weight(item, self.n_items, self.reg_exponent)
+        self.user_weight, self.weight_of_one = _penalty_weight(user, self.n_users, self.reg_exponent)
+        self.item_weight, _ = _penalty_weight(item, self.n_items, self.reg_exponent)
         if self.bias_init == "zero":
             return
         biases = fit_biases(user, item, rating, self.n_users, self.n_items)
@@ -194,38 +195,48 @@ class MatrixFactorization(RatingModel):
     def factors(self) -> Factors:
         """The model as arrays in stars: batch norm folded in, both sides centred.
 
-        The prior of a folded-in user is what the loss says about one: `reg_lambda` and `bias_reg_lambda` per
-        rating, and the penalty that dropout amounts to, `(1 / keep^2 - 1) q_d^2` a coordinate and rating
-        (Srivastava et al. 2014, section 9.1). Without `bias`, the prior holds a new user's at 0.
+        The prior of a folded-in user is what the loss says about one with n ratings: `reg_lambda`, which grows as
+        n^reg_exponent; and, on every rating, `bias_reg_lambda` and the penalty that dropout amounts to,
+        `(1 / keep^2 - 1) q_d^2` a coordinate (Srivastava et al. 2014, section 9.1). Without `bias`, the prior holds
+        a new user's at 0.
         """
         star = self.span**0.5
         sides = []
-        user_table = self._user_table()
-        for table, norm in ((user_table, self.user_norm), (self.item_embedding, self.item_norm)):
+        for table, norm in ((self._user_table(), self.user_norm), (self.item_embedding, self.item_norm)):
             scale, shift = _affine(norm) if norm is not None else (table.new_ones(()), table.new_zeros(()))
             sides.append(((table * scale + shift) * star, scale.expand(table.shape[1]), shift * star))
         (users, scale, shift), (items, _, _) = sides
-        beyond = (user_table - self.user_embedding).mean(0) * scale * star  # what a model adds to p_u, on average
         implied = (self.keep**-2 - 1) * items.square().mean(0)
+        reg_lambda = self.reg_lambda * float(self.get_buffer("weight_of_one"))
+        implicit = self._implicit_items()
         return centred_factors(
             mu=self.rating_min + self.span * float(self.mu),
             user_bias=_as_array(self.user_bias) * self.span,
             item_bias=_as_array(self.item_bias) * self.span,
             user_factors=_as_array(users),
             item_factors=_as_array(items),
-            prior_mean=np.append(_as_array(shift + beyond), 0.0),
-            prior_precision=np.append(
-                _as_array(self.reg_lambda / scale.square().clamp_min(1e-6) + implied),
-                self.bias_reg_lambda if self.bias else NO_BIAS,
+            prior_mean=np.append(_as_array(shift.expand(users.shape[1])), 0.0),
+            prior_precision=np.stack(
+                [
+                    np.append(_as_array(reg_lambda / scale.square().clamp_min(1e-6)), 0.0),
+                    np.append(_as_array(implied), self.bias_reg_lambda if self.bias else NO_BIAS),
+                ]
             ),
+            prior_exponent=(self.reg_exponent, 1.0),
+            item_implicit=None if implicit is None else _as_array(implicit * star),
         )
 
+    def _implicit_items(self) -> Tensor | None:
+        """What having rated an item adds to a user's vector, times the root of their count, `(n_items, dim)`."""
+        return None
 
-def _penalty_weight(row: np.ndarray, n: int, exponent: float) -> Tensor:
-    """n_row^(exponent - 1), scaled to a mean of 1 over the ratings, `(n,)`."""
+
+def _penalty_weight(row: np.ndarray, n: int, exponent: float) -> tuple[Tensor, Tensor]:
+    """n_row^(exponent - 1), scaled to a mean of 1 over the ratings, `(n,)`; and that of a row with one rating."""
     count = np.bincount(row, minlength=n)
     weight = np.maximum(count, 1.0) ** (exponent - 1.0)
-    return torch.from_numpy((weight * (count.sum() / (weight @ count))).astype(np.float32))
+    level = count.sum() / (weight @ count)
+    return torch.from_numpy((weight * level).astype(np.float32)), torch.tensor(level, dtype=torch.float32)
 
 
 def _as_array(tensor: Tensor) -> NDArray[np.float64]:

@@ -22,8 +22,8 @@ class SVDPlusPlus(MatrixFactorization):
     `item_implicit (n_items, embedding_dim)`, which starts at zero. `factors()` adds the sum to `p_u`, so that
     serving knows nothing of it.
 
-    The ridge that folds in a new user is an approximation: its prior centres on the fitted users' mean sum, with
-    `reg_lambda` for the spread of the new user's whole vector around it.
+    A new user is folded in around the sum over what they rated. Dropout's share of their penalty is then an
+    approximation: it shrinks their whole vector, sum included, where the ridge shrinks what is left of it.
 
     Args:
         n_users: Users the model is fitted on.
@@ -137,6 +137,9 @@ class SVDPlusPlus(MatrixFactorization):
 
     def _user_table(self) -> Tensor:
         return self.user_embedding + self.implicit()
+
+    def _implicit_items(self) -> Tensor:
+        return self.item_implicit
 
     @torch.inference_mode(False)
     def _rated_matrices(self) -> tuple[Tensor, Tensor]:

@@ -1,0 +1,236 @@
+"""The arithmetic of a trained model: plain arrays that predict, rank, take in new users and give reasons.
+
+r(u, i) = mean over samples s of link(mu_s + b_us + b_is + p_us . q_is)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float32]
+Rows = NDArray[np.int64] | NDArray[np.int32]
+
+
+class UserVector(NamedTuple):
+    """What a model knows of one user; all zeros is the average user."""
+
+    bias: Floats  # (samples,)
+    factors: Floats  # (samples, dim)
+
+
+@dataclass(frozen=True)
+class Factors:
+    """A trained model as float32 arrays in stars; row 0..n_users - 1 and 0..n_items - 1 are the fitted ids.
+
+    A row never seen is the zero vector with bias 0, which by centring is the average user or item. The
+    `[p, b]` of a new user with n ratings minimises, in each sample,
+
+        sum over ratings (r - r^)^2 + sum over terms t n^prior_exponent[t] d' prior_precision[t] d
+
+    with `d = [p, b] - m` and `m = prior_mean + n^-1/2 sum of item_implicit over the rated items`. An exponent of 0
+    is a Gaussian prior in units of the noise, 1 a penalty on every rating.
+    """
+
+    mu: Floats  # (samples,)
+    user_bias: Floats  # (n_users, samples)
+    item_bias: Floats  # (n_items, samples)
+    user_factors: Floats  # (n_users, samples, dim)
+    item_factors: Floats  # (n_items, samples, dim)
+    prior_mean: Floats  # (samples, dim + 1)
+    prior_precision: Floats  # (terms, samples, dim + 1, dim + 1)
+    prior_exponent: Floats  # (terms,)
+    item_implicit: Floats | None = None  # (n_items, samples, dim + 1): what having rated an item says of [p, b]
+
+    @property
+    def samples(self) -> int:
+        return len(self.mu)
+
+    def predict(self, user: Rows, item: Rows) -> Floats:
+        """The linear part in stars, `(rows, samples)`, for dense rows; -1 is a row never seen."""
+        known_user, known_item = (user >= 0)[:, None], (item >= 0)[:, None]
+        biases = np.where(known_user, self.user_bias[user], 0) + np.where(known_item, self.item_bias[item], 0)
+        dot = np.einsum("nsd,nsd->ns", self.user_factors[user], self.item_factors[item])
+        return np.asarray(self.mu + biases + np.where(known_user & known_item, dot, 0), np.float32)
+
+    def user(self, user: int) -> UserVector:
+        """The vector of a fitted user's row; of any other row, the average user's."""
+        if 0 <= user < len(self.user_bias):
+            return UserVector(self.user_bias[user], self.user_factors[user])
+        return self._average_user
+
+    def predict_for(self, vector: UserVector, item: int) -> Floats:
+        """The linear part in stars, `(samples,)`, for one item row; one outside the fitted is the average item."""
+        if 0 <= item < len(self.item_bias):
+            dot = np.einsum("sd,sd->s", vector.factors, self.item_factors[item])
+            return self.mu + (vector.bias + self.item_bias[item]) + dot
+        return self.mu + vector.bias
+
+    def scores(self, vector: UserVector) -> Floats:
+        """The mean of the linear part over the samples for every fitted item, `(n_items,)`."""
+        weights = vector.factors.reshape(-1) / np.float32(self.samples)
+        scores: Floats = self._concatenated_items @ weights
+        scores += self._item_level
+        scores += vector.bias.mean()
+        return scores
+
+    def similar(self, item: int) -> Floats:
+        """Cosine of a fitted item's vector, all samples concatenated, with every fitted item's, `(n_items,)`."""
+        cosines: Floats = self._item_directions @ self._item_directions[item]
+        return cosines
+
+    def fold_in(self, item: Rows, rating: Floats) -> FoldIn:
+        """A user made of ratings, by one ridge solve a sample.
+
+        Args:
+            item: Fitted item rows, each once, `(n,)`.
+            rating: Stars, `(n,)`.
+        """
+        n = len(item)
+        prior_mean = self.prior_mean.astype(np.float64)  # (samples, dim + 1)
+        design = self._design(item)  # (samples, n, dim + 1)
+        known = self.mu[:, None] + self.item_bias[item].T  # (samples, n)
+        surprise = rating - known - np.einsum("snd,sd->sn", design, prior_mean)  # (samples, n)
+        implicit = None
+        if self.item_implicit is not None and n:
+            implicit = self.item_implicit[item].transpose(1, 0, 2) / np.sqrt(n)  # (samples, n, dim + 1)
+        system = design.transpose(0, 2, 1) @ design
+        for exponent, precision in zip(self.prior_exponent.tolist(), self.prior_precision, strict=True):
+            system += n**exponent * precision
+        # Without a penalty, fewer ratings than coordinates leave the system singular: then the shortest solution.
+        diagonal = np.einsum("sdd->sd", system)
+        diagonal += 1e-7 * (1 + diagonal.mean(1, keepdims=True))
+        return FoldIn(self, item, rating, design, surprise, system, implicit)
+
+    def _design(self, item: Rows) -> NDArray[np.float64]:
+        """What multiplies a user's `[p, b]` in the prediction of each item, `(samples, items, dim + 1)`."""
+        q = self.item_factors[item]  # (items, samples, dim)
+        design = np.ones((self.samples, len(item), q.shape[2] + 1))
+        design[:, :, :-1] = q.transpose(1, 0, 2)
+        return design
+
+    @cached_property
+    def _average_user(self) -> UserVector:
+        samples, dim = self.item_factors.shape[1:]
+        return UserVector(np.zeros(samples, np.float32), np.zeros((samples, dim), np.float32))
+
+    @cached_property
+    def _concatenated_items(self) -> Floats:
+        return np.ascontiguousarray(self.item_factors.reshape(len(self.item_factors), -1))
+
+    @cached_property
+    def _item_level(self) -> Floats:
+        return np.asarray(self.item_bias.mean(1) + self.mu.mean(), np.float32)
+
+    @cached_property
+    def _item_directions(self) -> Floats:
+        norms = np.linalg.norm(self._concatenated_items, axis=1, keepdims=True)
+        return np.asarray(self._concatenated_items / np.maximum(norms, 1e-12), np.float32)
+
+
+@dataclass(frozen=True)
+class FoldIn:
+    """A user made of ratings, and the linear algebra that says what each rating contributed to a score.
+
+    Without ratings it is the average user.
+    """
+
+    model: Factors
+    items: Rows  # (n,) fitted item rows
+    rating: Floats  # (n,) stars
+    design: NDArray[np.float64]  # (samples, n, dim + 1)
+    surprise: NDArray[np.float64]  # (samples, n): stars above what the prior mean predicts
+    system: NDArray[np.float64]  # (samples, dim + 1, dim + 1)
+    implicit: NDArray[np.float64] | None  # (samples, n, dim + 1)
+
+    @cached_property
+    def vector(self) -> UserVector:
+        if not len(self.items):
+            return self.model.user(-1)
+        mean, surprise = self.model.prior_mean.astype(np.float64), self.surprise
+        if self.implicit is not None:
+            shift = self.implicit.sum(1)  # (samples, dim + 1)
+            mean, surprise = mean + shift, surprise - np.einsum("snd,sd->sn", self.design, shift)
+        pull = self.design.transpose(0, 2, 1) @ surprise[:, :, None]
+        solution = (mean + np.linalg.solve(self.system, pull)[:, :, 0]).astype(np.float32)
+        return UserVector(solution[:, -1], solution[:, :-1])
+
+    def contributions(self, targets: Rows) -> tuple[Floats, Floats]:
+        """How the scores of some items come about: `score = base + sum of contributions`, in stars.
+
+        Since the ridge solution is linear in what was rated, the parts are exact.
+
+        Args:
+            targets: Fitted item rows, `(t,)`.
+
+        Returns:
+            `base (t,)`, what the model says of each item to someone of whom it knows only the prior mean, and
+            `contributions (t, n)` of each rating.
+        """
+        model = self.model
+        if not len(self.items):
+            return model.scores(model.user(-1))[targets], np.zeros((len(targets), 0), np.float32)
+        wanted = model._design(targets).transpose(0, 2, 1)  # (samples, dim + 1, t)
+        weight = self.design @ np.linalg.solve(self.system, wanted)  # (samples, n, t)
+        parts = weight * self.surprise[:, :, None]
+        if self.implicit is not None:
+            parts += self.implicit @ (wanted - self.design.transpose(0, 2, 1) @ weight)
+        base = np.einsum("sdt,sd->st", wanted, model.prior_mean).mean(0) + model._item_level[targets]
+        return base.astype(np.float32), parts.mean(0).T.astype(np.float32)
+
+
+def centred_factors(
+    mu: float,
+    user_bias: NDArray[np.float64],
+    item_bias: NDArray[np.float64],
+    user_factors: NDArray[np.float64],
+    item_factors: NDArray[np.float64],
+    prior_mean: NDArray[np.float64],
+    prior_precision: NDArray[np.float64],
+    prior_exponent: Sequence[float],
+    item_implicit: NDArray[np.float64] | None = None,
+) -> Factors:
+    """One sample of factors, moved so that the mean row of each side is the zero vector with bias 0.
+
+    With means `p0, q0`: `p.q = (p - p0).(q - q0) + p.q0 + p0.q - p0.q0`, so that each side's bias takes the
+    product with the other side's mean. Predictions stay as they are.
+
+    Args:
+        mu: Global level in stars.
+        user_bias: `(n_users,)`.
+        item_bias: `(n_items,)`.
+        user_factors: `(n_users, dim)`.
+        item_factors: `(n_items, dim)`.
+        prior_mean: Of a user's `[p, b]` before centring, `(dim + 1,)`.
+        prior_precision: The diagonal of each term, before centring, `(terms, dim + 1)`.
+        prior_exponent: How each term grows with a user's number of ratings.
+        item_implicit: What having rated an item adds to `p`, times the root of the number of ratings,
+            `(n_items, dim)`.
+    """
+    p0, q0 = user_factors.mean(0), item_factors.mean(0)
+    user_bias, item_bias = user_bias + user_factors @ q0, item_bias + item_factors @ p0
+    mu = mu - float(p0 @ q0) + float(user_bias.mean() + item_bias.mean())
+    # The user's new coordinates are y = T x - t; the prior follows them.
+    to_new = np.eye(len(prior_mean))
+    to_new[-1, :-1] = q0
+    to_old = np.eye(len(prior_mean))
+    to_old[-1, :-1] = -q0
+    origin = np.append(p0, user_bias.mean())
+    precision = np.stack([to_old.T * diagonal @ to_old for diagonal in prior_precision])
+    implicit = None if item_implicit is None else (item_implicit @ to_new[:, :-1].T).astype(np.float32)[:, None]
+    return Factors(
+        mu=np.array([mu], np.float32),
+        user_bias=(user_bias - user_bias.mean()).astype(np.float32)[:, None],
+        item_bias=(item_bias - item_bias.mean()).astype(np.float32)[:, None],
+        user_factors=(user_factors - p0).astype(np.float32)[:, None],
+        item_factors=(item_factors - q0).astype(np.float32)[:, None],
+        prior_mean=(to_new @ prior_mean - origin).astype(np.float32)[None],
+        prior_precision=precision.astype(np.float32)[:, None],
+        prior_exponent=np.array(prior_exponent, np.float32),
+        item_implicit=implicit,
+    )
