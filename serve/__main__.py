@@ -1,0 +1,65 @@
+"""Serve a bundle: `python -m serve --bundle outputs/…/bundle --port 8000`."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+
+# Before NumPy is imported: an answer's products are too small to share among threads, and workers share the cores.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import uvicorn
+from pydantic import ValidationError
+from uvicorn.supervisors import Multiprocess
+
+from recsys.bundle import BundleError
+from serve import logs
+from serve.settings import Settings
+
+
+def read_settings() -> Settings:
+    """From flags, then the environment; a mistake ends the program with one sentence."""
+    try:
+        return Settings(_cli_parse_args=True)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = "-".join(map(str, first["loc"])).replace("_", "-")
+        sys.exit(f"error: {name + ': ' if name else ''}{first['msg'].removeprefix('Value error, ')}")
+
+
+def main() -> None:
+    settings = read_settings()
+    logs.configure(settings.log_level)
+    many = settings.workers > 1
+    with tempfile.TemporaryDirectory(prefix="recsys-metrics-") as shared:
+        if many:  # workers are fresh processes, which read the environment; their figures meet in a folder
+            os.environ["PROMETHEUS_MULTIPROC_DIR"] = shared
+            os.environ |= {f"RECSYS_{k.upper()}": str(v) for k, v in settings.model_dump().items() if v is not None}
+        from serve.app import create_app
+        from serve.swap import Models
+
+        try:
+            models = Models(settings)
+        except BundleError as error:
+            sys.exit(f"error: {error}")
+        config = uvicorn.Config(
+            "serve.app:from_environment" if many else create_app(settings, models), factory=many,
+            workers=settings.workers, host=settings.host, port=settings.port, log_config=None, access_log=False,
+            server_header=False, timeout_keep_alive=30,
+        )  # fmt: skip
+        listening = config.bind_socket()
+        address = f"http://{settings.host}:{listening.getsockname()[1]}"
+        manifest = models.current.bundle.manifest
+        print(f"{manifest.get('model')} on {manifest['data']}, version {models.current.version}, from {models.folder}")
+        print(f"{address} (documentation at {address}/docs); Ctrl-C stops", flush=True)
+        if many:
+            del models  # the workers have their own
+            Multiprocess(config, [listening]).run()
+        else:
+            uvicorn.Server(config).run([listening])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,96 @@
+"""What is known of the items: found by title, filtered by genre and year."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from bisect import bisect_left
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recsys.bundle import Bundle
+
+WORDS = re.compile(r"\w+")
+APOSTROPHES = str.maketrans("", "", "'’`")  # "schindlers" finds "Schindler's"
+
+
+def words(text: str) -> list[str]:
+    """The words of a text without case and accents."""
+    # Compatibility forms first: casefold alone leaves "ﬁ" and "Å" apart from "fi" and "A".
+    decomposed = unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", text).casefold())
+    bare = "".join(char for char in decomposed if not unicodedata.combining(char))
+    return WORDS.findall(bare.translate(APOSTROPHES).replace("_", " "))
+
+
+class Catalogue:
+    """Titles, genres, years and counts of a bundle's items, by item row."""
+
+    def __init__(self, bundle: Bundle) -> None:
+        items, rated = len(bundle.items), bundle.ratings
+        self.n_ratings = np.bincount(rated.item, minlength=items)
+        stars = np.bincount(rated.item, weights=rated.rating, minlength=items)
+        self.mean_rating = np.divide(stars, self.n_ratings, out=np.full(items, np.nan), where=self.n_ratings > 0)
+        place = np.empty(items, np.int64)
+        place[np.argsort(-self.n_ratings, kind="stable")] = np.arange(items)
+        self._place: list[int] = place.tolist()  # of each item when sorted by popularity
+        postings: dict[str, set[int]] = {}
+        genres: dict[str, list[int]] = {}
+        for row, about in enumerate(bundle.items):
+            for word in words(about["title"]):
+                postings.setdefault(word, set()).add(row)
+            for genre in about["genres"]:
+                genres.setdefault(genre, []).append(row)
+        self._postings = postings
+        self._vocabulary = sorted(postings)
+        self._year = np.array([_year(about) for about in bundle.items])
+        self._genre: dict[str, NDArray[np.bool_]] = {}
+        for genre in sorted(genres):
+            self._genre[genre] = np.zeros(items, bool)
+            self._genre[genre][genres[genre]] = True
+
+    @property
+    def genres(self) -> list[str]:
+        return list(self._genre)
+
+    @property
+    def years(self) -> tuple[int, int] | None:
+        """The first and the last year; None where no item has one."""
+        known = self._year[np.isfinite(self._year)]
+        return (int(known.min()), int(known.max())) if len(known) else None
+
+    def search(self, query: str, limit: int) -> list[int]:
+        """Rows of items whose title holds all words of `query`, the last one as a prefix; most rated first."""
+        *whole, last = words(query) or [""]
+        if not last:
+            return []
+        found: set[int] = set()
+        for word in self._vocabulary[bisect_left(self._vocabulary, last) :]:
+            if not word.startswith(last):
+                break
+            found |= self._postings[word]
+        for word in whole:
+            found &= self._postings.get(word, set())
+        return sorted(found, key=self._place.__getitem__)[:limit]
+
+    def allowed(self, genre: str | None, year_from: int | None, year_to: int | None) -> NDArray[np.bool_] | None:
+        """Whether each item is of the genre and of the years, `(all items,)`; None where nothing is asked.
+
+        An item without a year is in no range of years.
+
+        Raises:
+            KeyError: No item has that genre.
+        """
+        if genre is None and year_from is None and year_to is None:
+            return None
+        allowed = self._genre[genre].copy() if genre is not None else np.ones(len(self._year), bool)
+        if year_from is not None:
+            allowed &= self._year >= year_from
+        if year_to is not None:
+            allowed &= self._year <= year_to
+        return allowed
+
+
+def _year(about: dict[str, Any]) -> float:
+    return np.nan if about["year"] is None else float(about["year"])

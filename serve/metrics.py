@@ -1,0 +1,89 @@
+"""What `/metrics` shows, correct across workers: each writes its figures to files of a folder that all share."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
+
+from serve.model import ServedModel
+
+BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
+SHARED = "PROMETHEUS_MULTIPROC_DIR"  # prometheus_client looks at it when it is imported
+
+
+class Metrics:
+    """Requests by route template and status, never by path: ids of people are no labels."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        labels = ("method", "route", "status")
+        self._seconds = Histogram(
+            "recsys_request_seconds", "Time from a request's arrival to the end of its answer.", labels,
+            buckets=BUCKETS, registry=self.registry,
+        )  # fmt: skip
+        self._requests = Counter("recsys_requests", "Requests answered.", labels, registry=self.registry)
+        self._in_flight = Gauge(
+            "recsys_requests_in_flight", "Requests being answered.", registry=self.registry,
+            multiprocess_mode="livesum",
+        )  # fmt: skip
+        self._model = Gauge(
+            "recsys_model_workers", "Workers that serve this model version.", ("version", "model", "data"),
+            registry=self.registry, multiprocess_mode="livesum",
+        )  # fmt: skip
+        self._failed = Counter("recsys_failed_loads", "Bundles refused.", registry=self.registry)
+        self._swaps = Counter("recsys_swaps", "Models swapped in.", registry=self.registry)
+        self._by_labels: dict[tuple[str, str, int], tuple[Histogram, Counter]] = {}
+        self._serving: tuple[str, str, str] | None = None
+        self._failed_before = 0
+
+    def answered(self, method: str, route: str, status: int, seconds: float) -> None:
+        key = (method, route, status)
+        children = self._by_labels.get(key)
+        if children is None:  # labels() checks and locks each time
+            values = (method, route, str(status))
+            children = self._by_labels[key] = (self._seconds.labels(*values), self._requests.labels(*values))
+        children[0].observe(seconds)
+        children[1].inc()
+
+    def in_flight(self, count: int) -> None:
+        self._in_flight.set(count)
+
+    def serving(self, model: ServedModel, *, swapped: bool) -> None:
+        manifest = model.bundle.manifest
+        labels = (model.version, str(manifest.get("model")), str(manifest["data"]))
+        if self._serving is not None and self._serving != labels:
+            self._model.labels(*self._serving).set(0)
+        self._model.labels(*labels).set(1)
+        self._serving = labels
+        if swapped:
+            self._swaps.inc()
+
+    def failed_loads(self, count: int) -> None:
+        self._failed.inc(count - self._failed_before)
+        self._failed_before = count
+
+    def text(self) -> bytes:
+        """All figures, of all workers, in Prometheus' text format."""
+        folder = os.environ.get(SHARED)
+        if folder is None:
+            return generate_latest(self.registry)
+        for file in Path(folder).glob("gauge_live*_*.db"):
+            process = int(file.stem.rpartition("_")[2])
+            if not _alive(process):  # killed: it could not take its own figures away
+                mark_process_dead(process, folder)  # type: ignore[no-untyped-call]
+        registry = CollectorRegistry()
+        MultiProcessCollector(registry, folder)  # type: ignore[no-untyped-call]
+        return generate_latest(registry)
+
+
+def _alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

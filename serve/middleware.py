@@ -1,0 +1,99 @@
+"""Around every request: an id, a line in the log, figures for `/metrics`, and a limit to how many there are at once."""
+
+from __future__ import annotations
+
+import logging
+import re
+import secrets
+from time import perf_counter
+from typing import Any
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from serve.errors import error
+from serve.metrics import Metrics
+
+access = logging.getLogger("serve.access")
+log = logging.getLogger("serve")
+
+SANE_ID = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
+ALWAYS = ("/health/live", "/health/ready", "/metrics")  # answered also when there is too much to do
+
+
+class Edge:
+    """ASGI middleware, outside all others.
+
+    Args:
+        app: What answers.
+        metrics: Where requests are counted.
+        max_in_flight: Requests at a time, beyond which the answer is 503; 0 is no limit.
+    """
+
+    def __init__(self, app: ASGIApp, metrics: Metrics, max_in_flight: int) -> None:
+        self.app, self.metrics, self.max_in_flight = app, metrics, max_in_flight
+        self.in_flight = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        start = perf_counter()
+        request_id = _request_id(scope)
+        status = 500
+        started = False
+
+        async def answer(message: Message) -> None:
+            nonlocal status, started
+            if message["type"] == "http.response.start":
+                status, started = message["status"], True
+                message["headers"] = [*message["headers"], (b"x-request-id", request_id)]
+            await send(message)
+
+        limited = scope["path"] not in ALWAYS
+        if limited and self.max_in_flight and self.in_flight >= self.max_in_flight:
+            full = error(503, "overloaded", "too many requests at once; try again", {"Retry-After": "1"})
+            await full(scope, receive, answer)
+            self._note(scope, request_id, status, start)
+            return
+        self.in_flight += limited
+        self.metrics.in_flight(self.in_flight)
+        try:
+            await self.app(scope, receive, answer)
+        except Exception:
+            log.exception("request %s failed", request_id.decode())
+            if not started:
+                detail = "something went wrong here; the log tells what, under this answer's X-Request-ID"
+                await error(500, "internal_error", detail)(scope, receive, answer)
+        finally:
+            self.in_flight -= limited
+            self.metrics.in_flight(self.in_flight)
+            self._note(scope, request_id, status, start)
+
+    def _note(self, scope: Scope, request_id: bytes, status: int, start: float) -> None:
+        seconds = perf_counter() - start
+        route = _template(scope)
+        self.metrics.answered(scope["method"] if route != "other" else "other", route, status, seconds)
+        if access.isEnabledFor(logging.INFO):
+            fields: dict[str, Any] = {
+                "request_id": request_id.decode(), "method": scope["method"], "route": route, "status": status,
+                "ms": round(1000 * seconds, 3),
+            }  # fmt: skip
+            if access.isEnabledFor(logging.DEBUG):
+                fields["path"] = scope["path"]  # may hold the id of a person
+            access.info("request", extra={"fields": fields})
+
+
+def _request_id(scope: Scope) -> bytes:
+    """The client's, if it is sane, or a new one."""
+    for name, value in scope["headers"]:
+        if name == b"x-request-id":
+            if SANE_ID.fullmatch(value):
+                return bytes(value)
+            break
+    return secrets.token_hex(8).encode()
+
+
+def _template(scope: Scope) -> str:
+    """The route as it is declared, such as `/items/{item_id}`; `other` for what has no route."""
+    route = scope.get("route")
+    return getattr(route, "path_format", "other") if route is not None else "other"

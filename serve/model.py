@@ -1,0 +1,309 @@
+"""A bundle that is loaded, proven and ready to answer: ids travel as text, answers leave as plain values."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from recsys.bundle import Bundle, BundleError
+from recsys.factors import Floats, FoldIn, Rows
+from serve.catalogue import Catalogue
+from serve.errors import ApiError
+from serve.schemas import MAX_ID
+
+INT_ID = re.compile(r"-?[0-9]{1,19}")
+REASONS = 3
+BINS = 16  # of the distribution of predicted ratings
+EXAMPLES = 20
+
+Answer = dict[str, Any]
+
+
+class ServedModel:
+    """All that a request needs, so that one reference to it answers a request from start to end."""
+
+    def __init__(self, bundle: Bundle) -> None:
+        self.bundle, self.catalogue = bundle, Catalogue(bundle)
+        self.version = (bundle.sha256 or "unsaved")[:12]
+        self.integer_ids = bundle.manifest["id_kind"] == "int"
+        self.users = {str(user): row for user, row in bundle.user_row.items()}
+        self.items = {str(item): row for item, row in bundle.item_row.items()}
+        ids = [str(item) for item in bundle.item_ids.tolist()]
+        self.about: list[Answer] = [
+            {"item_id": item, "title": a["title"], "year": a["year"], "genres": a["genres"]}
+            for item, a in zip(ids, bundle.items, strict=True)
+        ]
+
+    @classmethod
+    def load(cls, path: Path) -> ServedModel:
+        """Load, verify and probe the bundle in `path`.
+
+        Raises:
+            BundleError: It is no bundle, is damaged, or gives impossible answers.
+        """
+        model = cls(Bundle.load(path))
+        model.probe(path)
+        return model
+
+    def probe(self, path: Path) -> None:
+        """Ask a few things that requests will ask, and raise a BundleError where an answer is impossible."""
+        bundle = self.bundle
+        low, high = bundle.scale
+        busiest = int(np.diff(bundle.ratings.indptr)[: bundle.n_users].argmax()) if bundle.n_users else -1
+        for user in {-1, 0, busiest}:
+            scores = bundle.factors.scores(bundle.factors.user(user))
+            rows, shown = bundle.top(scores, 3, seen=bundle.seen(user))
+            predicted = bundle.linked(bundle.factors.predict_for(bundle.factors.user(user), 0))
+            answers = [*shown.tolist(), *predicted.tolist()]
+            if user >= 0 and self.can_fold_in:
+                base, parts = bundle.fold_in_user(user).contributions(rows)
+                answers += [(base + parts.sum(1)).clip(low, high).mean().item()] if len(rows) else []
+            possible = np.isfinite(answers).all()
+            if not possible or (not bundle.ranks_only and not all(low <= answer <= high for answer in answers)):
+                raise BundleError(f"{path}: a trial prediction is no rating between {low:g} and {high:g}")
+
+    @property
+    def id_rule(self) -> str:
+        """What an id must be, as a sentence."""
+        return "IDs must be valid integers" if self.integer_ids else f"IDs must be strings of 1 to {MAX_ID} characters"
+
+    @property
+    def id_schema(self) -> Answer:
+        """The same as JSON schema."""
+        if self.integer_ids:
+            return {"type": "string", "pattern": f"^{INT_ID.pattern}$"}
+        return {"type": "string", "minLength": 1, "maxLength": MAX_ID}
+
+    @property
+    def can_fold_in(self) -> bool:
+        return bool(self.bundle.manifest.get("fold_in", "ridge") == "ridge")
+
+    def user_row(self, user_id: str) -> int:
+        """The row of a user; -1 for one that is not in the data set.
+
+        Raises:
+            ApiError: 400, the id is malformed.
+        """
+        row = self.users.get(user_id)
+        return self._other_row(self.users, user_id) if row is None else row
+
+    def item_row(self, item_id: str) -> int:
+        """The row of an item.
+
+        Raises:
+            ApiError: 400, the id is malformed; 404, the item is not in the data set.
+        """
+        row = self.items.get(item_id)
+        if row is None:
+            row = self._other_row(self.items, item_id)
+        if row < 0:
+            raise ApiError(404, "unknown_item", "there is no item with this id")
+        return row
+
+    def _other_row(self, rows: dict[str, int], text: str) -> int:
+        if not (INT_ID.fullmatch(text) if self.integer_ids else 0 < len(text) <= MAX_ID):
+            raise ApiError(400, "invalid_id", self.id_rule)
+        return rows.get(str(int(text)), -1) if self.integer_ids else -1  # 007 is 7
+
+    def check_stars(self) -> None:
+        """Raise a 409 where the model's scores are no stars."""
+        if self.bundle.ranks_only:
+            raise ApiError(409, "ranking_model", "this model ranks items and predicts no ratings")
+
+    def check_fold_in(self) -> None:
+        """Raise a 409 where the model takes in no new users."""
+        if not self.can_fold_in:
+            raise ApiError(409, "no_fold_in", "this model takes in no new users")
+
+    def predict(self, user_id: str, item_id: str) -> tuple[float, bool]:
+        """Predicted stars of a rating model, and whether the user or the item counts as average."""
+        item, user = self.item_row(item_id), self.user_row(user_id)
+        bundle = self.bundle
+        stars = bundle.linked(bundle.factors.predict_for(bundle.factors.user(user), item)).mean().item()
+        return stars, not (0 <= user < bundle.n_users and item < bundle.n_items)
+
+    def predict_many(self, pairs: Sequence[tuple[str, str]]) -> list[Answer]:
+        """As `predict`, for each pair; an error takes the place of what cannot be predicted."""
+        user, item = np.full(len(pairs), -1), np.full(len(pairs), -1)
+        errors: dict[int, ApiError] = {}
+        for place, (user_id, item_id) in enumerate(pairs):
+            try:
+                item[place], user[place] = self.item_row(item_id), self.user_row(user_id)
+            except ApiError as error:
+                errors[place] = error
+        stars = self.bundle.predict_rows(user, item).tolist()
+        cold = ((user < 0) | (user >= self.bundle.n_users) | (item >= self.bundle.n_items)).tolist()
+        return [
+            {"rating": stars[place], "cold_start": cold[place], "error": None}
+            if place not in errors
+            else {
+                "rating": None,
+                "cold_start": None,
+                "error": {"code": errors[place].code, "detail": errors[place].detail},
+            }
+            for place in range(len(pairs))
+        ]
+
+    def recommend(
+        self,
+        user: int | FoldIn,
+        k: int,
+        *,
+        exclude_seen: bool,
+        genre: str | None,
+        year_from: int | None,
+        year_to: int | None,
+        explain: bool,
+        distribution: bool,
+    ) -> Answer:
+        """The k best items for a user's row, or for someone folded in."""
+        bundle = self.bundle
+        vector = user.vector if isinstance(user, FoldIn) else bundle.factors.user(user)
+        scores = bundle.factors.scores(vector)
+        counts = self._distribution(scores) if distribution else None
+        seen = None
+        if exclude_seen:
+            seen = user.items if isinstance(user, FoldIn) else bundle.seen(user)
+        try:
+            allowed = self.catalogue.allowed(genre, year_from, year_to)
+        except KeyError:
+            raise ApiError(400, "unknown_genre", "genre must be one of those that /model lists") from None
+        rows, shown = bundle.top(scores, k, seen=seen, allowed=None if allowed is None else allowed[: bundle.n_items])
+        because: list[list[Answer] | None] = [None] * len(rows)
+        if explain:
+            because[:] = self._because(user, rows)
+        stars = [None] * len(rows) if bundle.ranks_only else shown.tolist()
+        recommendations = [
+            {**self.about[row], "rating": rating, "score": score, "because": reasons}
+            for row, rating, score, reasons in zip(rows.tolist(), stars, scores[rows].tolist(), because, strict=True)
+        ]
+        known = len(user.items) > 0 if isinstance(user, FoldIn) else 0 <= user < bundle.n_users
+        return {
+            "recommendations": recommendations,
+            "cold_start": not known,
+            "distribution": counts,
+            "model_version": self.version,
+        }
+
+    def _because(self, user: int | FoldIn, rows: Rows) -> list[list[Answer]]:
+        """For each recommended item the rated ones that contributed most to its score."""
+        if not isinstance(user, FoldIn):
+            if not (0 <= user < self.bundle.n_users and self.can_fold_in):
+                return [[] for _ in rows]
+            user = self.bundle.fold_in_user(user)
+        _, parts = user.contributions(rows)
+        strongest = np.argsort(-parts, axis=1, kind="stable")[:, :REASONS]
+        items, stars = user.items[strongest].tolist(), user.rating[strongest].tolist()
+        amounts = np.take_along_axis(parts, strongest, 1).tolist()
+        return [
+            [
+                {"item_id": (about := self.about[item])["item_id"], "title": about["title"], "rating": rating,
+                 "contribution": amount}
+                for item, rating, amount in zip(*reasons, strict=True)
+                if amount > 0
+            ]
+            for reasons in zip(items, stars, amounts, strict=True)
+        ]  # fmt: skip
+
+    def _distribution(self, scores: Floats) -> Answer | None:
+        """How many items are predicted to get how many stars; None for a ranking model."""
+        if self.bundle.ranks_only:
+            return None
+        low, high = self.bundle.scale
+        counts, edges = np.histogram(scores.clip(low, high), BINS, (low, high))
+        return {"edges": edges.tolist(), "counts": counts.tolist()}
+
+    def fold_in(self, ratings: Sequence[tuple[str, float]]) -> tuple[FoldIn, list[int]]:
+        """Someone new, and the positions of the ratings whose items the model does not know.
+
+        Raises:
+            ApiError: 400, an id is malformed, a rating is off the scale or an item occurs twice.
+        """
+        low, high = self.bundle.scale
+        rated: dict[int, float] = {}
+        seen: set[str] = set()
+        skipped = []
+        for place, (item_id, stars) in enumerate(ratings):
+            row = self.items.get(item_id)
+            if row is None:
+                row = self._other_row(self.items, item_id)
+            if not low <= stars <= high:
+                raise ApiError(400, "rating_off_scale", f"body.ratings[{place}].rating must be in [{low:g}, {high:g}]")
+            if row in rated or item_id in seen:
+                raise ApiError(400, "duplicate_item", f"body.ratings[{place}].item_id occurs twice")
+            seen.add(item_id)
+            if 0 <= row < self.bundle.n_items:
+                rated[row] = stars
+            else:
+                skipped.append(place)
+        folded = self.bundle.fold_in_rows(np.array([*rated], np.int64), np.array([*rated.values()], np.float32))
+        return folded, skipped
+
+    def search(self, query: str, limit: int) -> list[Answer]:
+        return [self.item(row) for row in self.catalogue.search(query, limit)]
+
+    def item(self, row: int) -> Answer:
+        """What is known of an item's row."""
+        count = int(self.catalogue.n_ratings[row])
+        mean = float(self.catalogue.mean_rating[row]) if count else None
+        return {**self.about[row], "n_ratings": count, "mean_rating": mean}
+
+    def similar(self, row: int, k: int) -> list[Answer]:
+        """The k nearest items; none for an item that the model was not fitted on."""
+        if row >= self.bundle.n_items:
+            return []
+        rows, cosines = self.bundle.similar_rows(row, k)
+        return [
+            {**self.about[other], "similarity": cosine}
+            for other, cosine in zip(rows.tolist(), cosines.tolist(), strict=True)
+        ]
+
+    def user(self, user_id: str, limit: int) -> Answer:
+        """What a user rated, best first, then most rated first.
+
+        Raises:
+            ApiError: 400, the id is malformed; 404, the user is not in the data set.
+        """
+        row = self.user_row(user_id)
+        if row < 0:
+            raise ApiError(404, "unknown_user", "there is no user with this id")
+        entries = self.bundle.ratings.of(row)
+        item, stars = self.bundle.ratings.item[entries], self.bundle.ratings.rating[entries]
+        order = np.lexsort((item, -self.catalogue.n_ratings[item], -stars))[:limit]
+        return {
+            "user_id": str(self.bundle.user_ids[row]),
+            "n_ratings": len(item),
+            "mean_rating": float(stars.mean()) if len(item) else None,
+            "cold_start": row >= self.bundle.n_users,
+            "ratings": [
+                {**self.about[i], "rating": r} for i, r in zip(item[order].tolist(), stars[order].tolist(), strict=True)
+            ],
+            "model_version": self.version,
+        }
+
+    def facts(self, *, histories: bool) -> Answer:
+        """The manifest, and what clients need to know besides."""
+        return {
+            **self.bundle.manifest,
+            "model_version": self.version,
+            "service": {
+                "genres": self.catalogue.genres,
+                "years": self.catalogue.years,
+                "histories": histories,
+                "example_users": self.busiest_users() if histories else [],
+            },
+        }
+
+    def busiest_users(self) -> list[str]:
+        """Those with most ratings."""
+        counts = np.diff(self.bundle.ratings.indptr)[: self.bundle.n_users]
+        return [str(self.bundle.user_ids[row]) for row in np.argsort(-counts, kind="stable")[:EXAMPLES]]
+
+    def examples(self, *, histories: bool) -> dict[str, str]:
+        """Ids that exist, for the documentation."""
+        found = {"item_id": self.about[int(self.catalogue.n_ratings.argmax())]["item_id"]}
+        return found | ({"user_id": self.busiest_users()[0]} if histories and self.bundle.n_users else {})

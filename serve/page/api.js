@@ -1,0 +1,83 @@
+// Asking the service: only the newest question of a kind counts, and what fails is said, with a way to try again.
+
+const running = new Map(); // kind -> AbortController of the newest question
+const failed = new Map(); // kind -> {message, retry}
+const box = document.querySelector("#errors");
+
+export class ServiceError extends Error {
+  constructor(status, detail) {
+    super(detail);
+    this.status = status;
+    this.passing = status === 0 || status === 429 || status >= 500; // the same question may yet be answered
+  }
+}
+
+/**
+ * Do `work(ask)`; an older work of the same kind is dropped, whatever it still waits for.
+ * A failure is shown, after `cleanUp` has removed what is no longer true.
+ */
+export async function newest(kind, work, cleanUp = () => {}) {
+  drop(kind);
+  const controller = new AbortController();
+  running.set(kind, controller);
+  try {
+    await work((path, body) => fetchJson(path, body, controller.signal));
+    settle(kind);
+  } catch (error) {
+    if (controller.signal.aborted) return;
+    cleanUp();
+    failed.set(kind, { message: error.message, passing: error.passing, retry: () => newest(kind, work, cleanUp) });
+    showFailures();
+    if (!(error instanceof ServiceError)) throw error; // a mistake of this page: let the console have it, too
+  }
+}
+
+/** Forget a kind: its answer is not wanted any more, nor its error. */
+export function drop(kind) {
+  running.get(kind)?.abort();
+  settle(kind);
+}
+
+function settle(kind) {
+  if (failed.delete(kind)) showFailures();
+}
+
+/** Errors stand where the reader is: nothing behind an open dialog is seen or read out. */
+export function showErrorsIn(parent) {
+  if (box.parentNode !== parent) parent.prepend(box);
+}
+
+async function fetchJson(path, body, signal) {
+  const post = { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) };
+  let answer;
+  try {
+    answer = await fetch(path, body ? { ...post, signal } : { signal });
+  } catch (error) {
+    if (signal.aborted) throw error;
+    throw new ServiceError(0, "The service does not answer. It may have stopped, or the network is down.");
+  }
+  const data = await answer.json().catch(() => null);
+  signal.throwIfAborted();
+  if (answer.ok && data) return data;
+  throw new ServiceError(answer.status, explain(answer, data));
+}
+
+function explain(answer, data) {
+  const detail = data?.detail ?? `The service answered ${answer.status} ${answer.statusText}`.trim() + ".";
+  const wait = answer.headers.get("Retry-After");
+  return wait ? `${detail} It asks to try again in ${wait} s.` : detail;
+}
+
+function showFailures() {
+  const messages = new Set([...failed.values()].map(({ message }) => message));
+  const again = document.createElement("button");
+  again.textContent = "Try again";
+  again.onclick = () => [...failed.values()].forEach(({ retry }) => retry());
+  const hope = [...failed.values()].some(({ passing }) => passing);
+  const lines = [...messages].map((message) => {
+    const line = document.createElement("p");
+    line.textContent = message;
+    return line;
+  });
+  box.replaceChildren(...lines, ...(hope ? [again] : []));
+}

@@ -1,0 +1,342 @@
+// The page: the address holds what is shown, `show()` makes it so. Everything asked of the service is in api.js.
+
+import { drop, newest, showErrorsIn } from "./api.js";
+import { setUpSearch } from "./search.js";
+import { count, facts, given, h, histogram, itemLink, name, neighbour, ratedRow, recommendation, starPicker, starScale, stars } from "./view.js";
+
+const $ = (id) => document.getElementById(id);
+const SHOWN = 10; // recommendations, unless the address says otherwise
+const RATED = 6; // of a user's ratings, before "Show more"
+const FILTERS = ["genre", "from", "to", "k"];
+
+let model; // what GET /model says
+let scale; // how its ratings are drawn
+let state = {}; // what the address says
+let lastUser = null; // to come back to from the other tab
+let mine = []; // [{item_id, title, year, rating}] of someone new, the latest first; rating null: not given yet
+
+// ---- The address: #user=405&genre=Comedy, #new, each with &item=50 for the panel
+
+function parse(hash) {
+  const found = new URLSearchParams(hash.slice(1));
+  const isNew = found.has("new") && model.fold_in !== "none";
+  const read = { isNew, user: isNew ? null : found.get("user"), item: found.get("item") };
+  for (const key of FILTERS) read[key] = found.get(key);
+  return read;
+}
+
+function address(change) {
+  const { isNew, user, ...rest } = { ...state, ...change };
+  const who = isNew ? ["new"] : user ? [`user=${encodeURIComponent(user)}`] : [];
+  const more = Object.entries(rest).filter(([, value]) => value).map(([key, value]) => `${key}=${encodeURIComponent(value)}`);
+  return `#${[...who, ...more].join("&")}`;
+}
+
+/** Go on to another state; `replace` leaves no step for the back button, as while typing into a filter. */
+function go(change, replace = false) {
+  history[replace ? "replaceState" : "pushState"](null, "", address(change));
+  show();
+}
+
+function show() {
+  const before = state;
+  state = parse(location.hash);
+  lastUser = state.user ?? lastUser;
+  const differs = (...keys) => keys.some((key) => before[key] !== state[key]);
+  showTabs();
+  for (const key of FILTERS) {
+    const field = $("filters").elements[key];
+    const value = state[key] ?? (key === "k" ? String(SHOWN) : "");
+    if (field.value !== value) field.value = value; // else the caret would jump while typing
+  }
+  $("results-name").textContent = state.isNew ? "Recommended for you" : state.user ? `Recommended for user ${state.user}` : "Recommended";
+  if (differs("isNew", "user")) showPerson();
+  if (differs("isNew", "user", ...FILTERS)) recommend();
+  if (differs("item", "isNew", "user")) showItem();
+}
+
+// ---- For whom
+
+function showTabs() {
+  for (const [tab, selected] of [[$("tab-user"), !state.isNew], [$("tab-new"), state.isNew]]) {
+    tab.ariaSelected = String(selected);
+    tab.tabIndex = selected ? 0 : -1;
+  }
+  $("panel").setAttribute("aria-labelledby", state.isNew ? "tab-new" : "tab-user");
+  $("who-user").hidden = state.isNew;
+  $("who-new").hidden = !state.isNew;
+}
+
+function showPerson() {
+  $("user-id").value = state.user ?? "";
+  for (const link of $("examples").querySelectorAll("a")) {
+    if (link.dataset.user === state.user) link.setAttribute("aria-current", "true");
+    else link.removeAttribute("aria-current");
+  }
+  drop("user");
+  if (state.isNew) showMine();
+  else if (!state.user) $("profile").replaceChildren();
+  else if (!model.service.histories) note($("profile"), "This service keeps to itself what people rated.");
+  else newest("user", showUser, () => $("profile").replaceChildren());
+}
+
+async function showUser(ask) {
+  let user;
+  $("profile").ariaBusy = "true";
+  try {
+    user = await ask(`users/${encodeURIComponent(state.user)}?limit=100`);
+  } catch (error) {
+    if (error.status !== 404 && error.status !== 403) throw error;
+    return note($("profile"), error.message);
+  } finally {
+    $("profile").ariaBusy = "false";
+  }
+  const list = h("ol", { className: "rated" }, user.ratings.map((item) => ratedRow(scale, item)));
+  const hidden = [...list.children].slice(RATED);
+  hidden.forEach((row) => (row.hidden = true));
+  const more = h("button", { className: "plain", onclick: showMore }, `Show ${hidden.length} more`);
+  function showMore() {
+    hidden.forEach((row) => (row.hidden = false));
+    hidden[0].querySelector("a").focus();
+    more.remove();
+  }
+  const mean = user.mean_rating === null ? "" : `, ${user.mean_rating.toFixed(2)} on average`;
+  $("profile").replaceChildren(
+    h("h2", {}, "Rated high"), h("p", { className: "quiet" }, count(user.n_ratings, "rating") + mean),
+    list, ...(hidden.length ? [more] : []));
+}
+
+const note = (parent, ...text) => parent.replaceChildren(h("p", { className: "note" }, ...text));
+
+// ---- Someone new
+
+const storageKey = () => `recsys ratings of ${model.data}`;
+
+function loadMine() {
+  try {
+    mine = JSON.parse(sessionStorage.getItem(storageKey())) ?? [];
+  } catch {
+    mine = []; // storage is switched off, or holds something else: begin anew
+  }
+}
+
+function saveMine() {
+  try {
+    sessionStorage.setItem(storageKey(), JSON.stringify(mine));
+  } catch {
+    // without storage, the ratings last as long as the page
+  }
+}
+
+function showMine(focusOn = null) {
+  const rows = mine.map((item) => {
+    const picker = starPicker(scale, item, item.rating, { pick: (rating) => rate(item, rating), done: () => $("search").focus() });
+    const remove = h("button", { className: "plain", "aria-label": `Remove ${item.title}`, onclick: () => removeMine(item) }, "Remove");
+    const row = h("li", {}, h("span", {}, itemLink(item), " ", h("small", {}, item.year ?? "")), h("span", { className: "give" }, picker, remove));
+    if (item.item_id === focusOn) queueMicrotask(() => (picker.querySelector(":checked") ?? picker.querySelector("input")).focus());
+    return row;
+  });
+  const clear = h("button", { className: "plain", onclick: clearMine }, "Remove all");
+  $("given").replaceChildren(...(rows.length ? [h("div", { className: "bar" }, h("h2", {}, "Your ratings"), clear), h("ul", { className: "rated" }, rows)] : []));
+}
+
+function choose(item) {
+  if (!mine.some(({ item_id }) => item_id === item.item_id)) mine = [{ item_id: item.item_id, title: item.title, year: item.year, rating: null }, ...mine];
+  saveMine();
+  showMine(item.item_id);
+}
+
+function rate(item, rating) {
+  if (!mine.some(({ item_id }) => item_id === item.item_id)) choose(item);
+  mine.find(({ item_id }) => item_id === item.item_id).rating = rating;
+  saveMine();
+  recommend();
+}
+
+function removeMine(item) {
+  mine = mine.filter((other) => other !== item);
+  saveMine();
+  showMine();
+  $("search").focus();
+  recommend();
+}
+
+function clearMine() {
+  mine = [];
+  saveMine();
+  showMine();
+  $("search").focus();
+  recommend();
+}
+
+// ---- Recommendations
+
+function recommend() {
+  drop("recommendations");
+  if (state.isNew && !mine.some(({ rating }) => rating !== null)) return prompt("Give a title some stars, and recommendations appear here.");
+  if (!state.isNew && !state.user) return prompt("Name a user, and recommendations appear here.");
+  $("results").ariaBusy = "true";
+  newest("recommendations", showRecommendations, () => prompt("No recommendations: see the message above."));
+}
+
+function prompt(text) {
+  $("results").ariaBusy = "false";
+  $("distribution").hidden = true;
+  $("recommendations").replaceChildren();
+  note($("notes"), text);
+}
+
+async function showRecommendations(ask) {
+  const rated = mine.filter(({ rating }) => rating !== null);
+  const answer = state.isNew
+    ? await ask("recommendations/", { ...query(true), ratings: rated.map(({ item_id, rating }) => ({ item_id, rating })) })
+    : await ask(`users/${encodeURIComponent(state.user)}/recommendations?${new URLSearchParams(query(model.service.histories && model.fold_in !== "none"))}`);
+  const items = answer.recommendations;
+  $("recommendations").replaceChildren(...items.map((item) => recommendation(scale, item, state.isNew ? "you" : "they")));
+  $("notes").replaceChildren(...notes(answer, rated).map((text) => h("p", { className: "note" }, text)));
+  showDistribution(answer.distribution, items);
+  $("results").ariaBusy = "false";
+  $("status").textContent = items.length ? `${count(items.length, "recommendation")}, the first: ${items[0].title}.` : "No recommendations.";
+}
+
+/** The filters as the service names them. */
+function query(explain) {
+  const all = { k: Number(state.k ?? SHOWN), genre: state.genre, year_from: state.from, year_to: state.to, explain, distribution: true };
+  return Object.fromEntries(Object.entries(all).filter(([, value]) => value !== null));
+}
+
+function notes({ cold_start, recommendations, skipped = [] }, rated) {
+  const said = [];
+  if (cold_start) said.push(`The model does not know user ${state.user}: these are the predictions for an average user.`);
+  if (skipped.length) said.push(`The model knows nothing of ${skipped.map((i) => rated[i].title).join(", ")}; the other ratings count.`);
+  if (!recommendations.length) said.push(state.genre || state.from || state.to ? "Nothing that is not rated yet passes the filters. Choose another genre or more years." : "Nothing is left to recommend: every title is rated.");
+  return said;
+}
+
+function showDistribution(distribution, items) {
+  $("distribution").hidden = !distribution;
+  if (!distribution) return;
+  const lowest = Math.min(...items.map(({ rating, score }) => rating ?? score));
+  $("histogram").replaceChildren(...histogram(distribution, lowest).filter(Boolean));
+}
+
+// ---- An item and its neighbours
+
+function showItem() {
+  drop("item");
+  showErrorsIn(state.item ? $("item") : document.querySelector("main"));
+  if (!state.item) return $("item").close();
+  $("item-body").ariaBusy = "true";
+  if (!$("item").open) {
+    $("item-body").replaceChildren(h("h2", { id: "item-name" }, "…"));
+    $("item").showModal();
+  }
+  newest("item", fillItem, () => $("item-body").replaceChildren(h("h2", { id: "item-name" }, `Item ${state.item}`)));
+}
+
+async function fillItem(ask) {
+  const path = `items/${encodeURIComponent(state.item)}`;
+  const [item, similar, predicted] = await Promise.all([
+    ask(path), ask(`${path}/similar?k=12`),
+    state.user && model.task === "rating" ? ask("predict/rating/", { user_id: state.user, item_id: state.item }) : null,
+  ]);
+  const mean = item.mean_rating === null ? null : [stars(scale, item.mean_rating), `${item.mean_rating.toFixed(2)} on average`];
+  const heading = h("h2", { id: "item-name", tabIndex: -1 }, name(item));
+  const current = mine.find(({ item_id }) => item_id === item.item_id)?.rating;
+  $("item-body").replaceChildren(
+    heading,
+    h("p", { className: "quiet" }, facts(item)),
+    h("dl", {},
+      fact("Ratings", item.n_ratings ? [count(item.n_ratings, "rating"), " "] : ["none yet"], mean),
+      predicted && fact(`Predicted for ${predicted.cold_start ? "an average user" : `user ${state.user}`}`, [stars(scale, predicted.rating), predicted.rating.toFixed(2)]),
+      state.isNew ? fact("Your rating", starPicker(scale, item, current, { pick: (rating) => { rate(item, rating); showMine(); } })) : null),
+    h("h3", {}, "Neighbours"),
+    similar.items.length
+      ? h("ol", { className: "rated" }, similar.items.map(neighbour))
+      : h("p", { className: "note" }, "The model was fitted without this title, so it has no neighbours."));
+  $("item-body").ariaBusy = "false";
+  $("item").scrollTop = 0;
+  heading.focus({ preventScroll: true });
+}
+
+const fact = (term, ...value) => h("div", {}, h("dt", {}, term), h("dd", {}, ...value));
+
+// ---- Beginning
+
+function showModel() {
+  const { metrics = {}, counts = {}, service } = model;
+  document.title = `recsys · ${model.data}`;
+  $("model-name").textContent = model.model;
+  $("model-data").textContent = model.data;
+  $("model-version").textContent = model.model_version;
+  $("metric").textContent = Number.isFinite(metrics?.["test/rmse"]) ? metrics["test/rmse"].toFixed(4) : "not measured";
+  $("counts").textContent = ["ratings", "users", "items"].filter((key) => counts[key]).map((key) => count(counts[key], key.slice(0, -1))).join(", ");
+  $("no-new").hidden = model.fold_in !== "none";
+  $("tab-new").hidden = model.fold_in === "none";
+  $("genre-field").hidden = service.genres.length === 0;
+  $("filters").elements.genre.append(...service.genres.map((genre) => h("option", {}, genre)));
+  for (const label of document.querySelectorAll(".year")) label.hidden = !service.years;
+  if (service.years) [$("filters").elements.from.placeholder, $("filters").elements.to.placeholder] = service.years;
+  if (model.id_kind === "int") $("user-id").inputMode = "numeric";
+  $("examples").replaceChildren(...service.example_users.slice(0, 6).map((user) => h("a", { href: `#user=${encodeURIComponent(user)}`, "data-user": user }, user)));
+}
+
+function setUp() {
+  const tabs = [$("tab-user"), $("tab-new")];
+  tabs[0].onclick = () => state.isNew && go({ isNew: false, user: lastUser, item: null });
+  tabs[1].onclick = () => state.isNew || go({ isNew: true, user: null, item: null });
+  document.querySelector("[role=tablist]").onkeydown = ({ key }) => {
+    if (!["ArrowLeft", "ArrowRight"].includes(key) || tabs[1].hidden) return;
+    const other = tabs[state.isNew ? 0 : 1];
+    other.click();
+    other.focus();
+  };
+  $("user-form").onsubmit = (event) => {
+    event.preventDefault();
+    go({ isNew: false, user: $("user-id").value.trim() });
+  };
+  let timer;
+  $("filters").oninput = () => {
+    clearTimeout(timer);
+    timer = setTimeout(readFilters, 250);
+  };
+  $("filters").onchange = () => $("filters").reportValidity();
+  $("filters").onsubmit = (event) => event.preventDefault();
+  $("item-close").onclick = () => $("item").close();
+  $("item").onclose = () => state.item && go({ item: null });
+  $("item").onclick = ({ target }) => target === $("item") && $("item").close(); // beside the panel
+  document.addEventListener("click", keepState);
+  addEventListener("hashchange", show);
+  setUpSearch($("search"), $("found"), $("search-hint"), { choose, find });
+}
+
+function readFilters() {
+  const form = $("filters");
+  if (!form.checkValidity()) return; // half typed, or told on leaving the field
+  const { genre, from, to, k } = form.elements;
+  go({ genre: genre.value || null, from: from.value || null, to: to.value || null, k: Number(k.value) === SHOWN ? null : k.value }, true);
+}
+
+const find = (query, show) => newest("search", async (ask) => show((await ask(`items?${new URLSearchParams({ query, limit: 12 })}`)).items));
+
+/** Links name the item or the user alone; here the rest of the address stays. */
+function keepState(event) {
+  const link = event.target.closest("a[data-item], a[data-user], #skip");
+  if (!link || event.ctrlKey || event.metaKey || event.shiftKey) return;
+  event.preventDefault();
+  if (link.id === "skip") $("panel").focus();
+  else if (link.dataset.user) go({ user: link.dataset.user });
+  else go({ item: link.dataset.item });
+}
+
+newest("model", async (ask) => {
+  model = await ask("model");
+  scale = starScale(model.rating_scale);
+  showModel();
+  loadMine();
+  setUp();
+  const [example] = model.service.example_users;
+  if (location.hash.length < 2 && example) history.replaceState(null, "", `#user=${encodeURIComponent(example)}`);
+  document.body.classList.add("ready");
+  show();
+});

@@ -1,0 +1,51 @@
+"""Let a pointer name a run's bundle: `python -m serve.promote outputs/2026-11-23/12-00-00-mf-ml_100k`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from recsys.bundle import BundleError
+from serve.model import ServedModel
+from serve.pointer import bundle_folder, read_pointer, write_pointer
+
+POINTER = Path("outputs/serving")
+
+
+def promote(run: Path, pointer: Path) -> ServedModel:
+    """Prove the bundle as a service would, then rewrite the pointer.
+
+    Raises:
+        BundleError: The bundle is not one that would be served; the pointer stays as it was.
+    """
+    model = ServedModel.load(bundle_folder(run))
+    if pointer.exists():
+        try:
+            serving = ServedModel.load(read_pointer(pointer))
+        except BundleError:
+            serving = model  # what it named is gone: nothing to agree with
+        if serving.integer_ids != model.integer_ids:
+            raise BundleError(
+                f"{run} has other kinds of ids than what {pointer} serves; point a service of its own at it"
+            )
+    write_pointer(pointer, bundle_folder(run))
+    return model
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m serve.promote", description=__doc__)
+    parser.add_argument("run", type=Path, help="folder of a run, or of a bundle")
+    parser.add_argument("--pointer", type=Path, default=POINTER, help=f"file to rewrite (default {POINTER})")
+    arguments = parser.parse_args()
+    try:
+        model = promote(arguments.run, arguments.pointer)
+    except BundleError as error:
+        sys.exit(f"error: {error}")
+    manifest = model.bundle.manifest
+    served = f"{manifest.get('model')} on {manifest['data']}, version {model.version}"
+    print(f"{arguments.pointer} names {arguments.run}: {served}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,50 @@
+"""What can be set: each field is an environment variable `RECSYS_<FIELD>` and a flag `--<field>`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """Serve the bundle of a training run over HTTP."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="RECSYS_",
+        env_ignore_empty=True,
+        cli_prog_name="python -m serve",
+        cli_kebab_case=True,
+        cli_implicit_flags="dual",
+        cli_hide_none_type=True,
+        cli_avoid_json=True,
+    )
+
+    bundle: Path | None = Field(None, description="folder of the bundle, or of the run that holds it")
+    pointer: Path | None = Field(
+        None, description="file that names the bundle's folder; when it changes, the new bundle is swapped in"
+    )
+    runs: Path = Field(Path("outputs"), description="where the newest finished run is looked for if neither is given")
+    host: str = Field("127.0.0.1", description="address to listen on")
+    port: Annotated[int, Field(ge=0, le=65535)] = Field(8000, description="port to listen on; 0 takes a free one")
+    workers: Annotated[int, Field(ge=1, le=256)] = Field(1, description="processes")
+    poll_seconds: Annotated[float, Field(gt=0, le=3600)] = Field(1.0, description="time between looks at the pointer")
+    drain_seconds: Annotated[float, Field(ge=0, le=600)] = Field(
+        1.0, description="time between SIGTERM, when /health/ready turns 503, and the end of listening"
+    )
+    max_body_bytes: Annotated[int, Field(ge=0)] = Field(
+        1_000_000, description="longest body of a request; 0 is no limit"
+    )
+    max_in_flight: Annotated[int, Field(ge=0)] = Field(
+        256, description="requests that a worker answers at a time; beyond it 503; 0 is no limit"
+    )
+    histories: bool = Field(True, description="whether people's ratings are shown, also as reasons")
+    log_level: str = Field("info", pattern="^(debug|info|warning|error)$", description="debug, info, warning or error")
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Settings:
+        if self.bundle is not None and self.pointer is not None:
+            raise ValueError("give bundle or pointer, not both")
+        return self
