@@ -24,7 +24,7 @@ from serve.middleware import Edge
 from serve.model import ServedModel
 from serve.openapi import document
 from serve.openapi import errors as fails
-from serve.schemas import Flag, Genre, Id, QueryK, QueryYear
+from serve.schemas import Flag, Genre, Id, QueryK, QueryMinRatings, QueryYear
 from serve.settings import Settings
 from serve.swap import Models
 
@@ -182,6 +182,7 @@ def _add_recommendations(app: FastAPI) -> None:
         genre: Genre | None = None,
         year_from: QueryYear | None = None,
         year_to: QueryYear | None = None,
+        min_ratings: QueryMinRatings = 0,
         explain: Annotated[Flag, Query(description="Say which of the user's ratings contributed most.")] = False,
         distribution: Annotated[Flag, Query(description="Count the predicted ratings of all items.")] = False,
     ) -> Any:
@@ -190,7 +191,8 @@ def _add_recommendations(app: FastAPI) -> None:
         if explain:
             _check_histories(service)
         return model.recommend(
-            user, k, exclude_seen=exclude_seen, genre=genre, year_from=year_from, year_to=year_to, explain=explain,
+            user, k, exclude_seen=exclude_seen, genre=genre, year_from=year_from, year_to=year_to,
+            min_ratings=min_ratings, explain=explain,
             distribution=distribution,
         )  # fmt: skip
 
@@ -207,7 +209,7 @@ def _add_recommendations(app: FastAPI) -> None:
         folded, skipped = model.fold_in([(rated.item_id, rated.rating) for rated in body.ratings])
         answer = model.recommend(
             folded, body.k, exclude_seen=body.exclude_seen, genre=body.genre, year_from=body.year_from,
-            year_to=body.year_to, explain=body.explain, distribution=body.distribution,
+            year_to=body.year_to, min_ratings=body.min_ratings, explain=body.explain, distribution=body.distribution,
         )  # fmt: skip
         return answer | {"skipped": skipped}
 

@@ -74,17 +74,21 @@ class Catalogue:
             found &= self._postings.get(word, set())
         return sorted(found, key=self._place.__getitem__)[:limit]
 
-    def allowed(self, genre: str | None, year_from: int | None, year_to: int | None) -> NDArray[np.bool_] | None:
-        """Whether each item is of the genre and of the years, `(all items,)`; None where nothing is asked.
+    def allowed(
+        self, genre: str | None, year_from: int | None, year_to: int | None, min_ratings: int = 0
+    ) -> NDArray[np.bool_] | None:
+        """Whether each item is of the genre, of the years and rated enough, `(all items,)`; None if nothing is asked.
 
         An item without a year is in no range of years.
 
         Raises:
             KeyError: No item has that genre.
         """
-        if genre is None and year_from is None and year_to is None:
+        if genre is None and year_from is None and year_to is None and not min_ratings:
             return None
-        allowed = self._genre[genre].copy() if genre is not None else np.ones(len(self._year), bool)
+        allowed: NDArray[np.bool_] = self.n_ratings >= min_ratings
+        if genre is not None:
+            allowed &= self._genre[genre]
         if year_from is not None:
             allowed &= self._year >= year_from
         if year_to is not None:

@@ -157,6 +157,7 @@ class ServedModel:
         genre: str | None,
         year_from: int | None,
         year_to: int | None,
+        min_ratings: int,
         explain: bool,
         distribution: bool,
     ) -> Answer:
@@ -169,7 +170,7 @@ class ServedModel:
         if exclude_seen:
             seen = user.items if isinstance(user, FoldIn) else bundle.seen(user)
         try:
-            allowed = self.catalogue.allowed(genre, year_from, year_to)
+            allowed = self.catalogue.allowed(genre, year_from, year_to, min_ratings)
         except KeyError:
             raise ApiError(400, "unknown_genre", "genre must be one of those that /model lists") from None
         rows, shown = bundle.top(scores, k, seen=seen, allowed=None if allowed is None else allowed[: bundle.n_items])

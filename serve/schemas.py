@@ -1,7 +1,7 @@
 """What goes in and what comes out, with bounds, units and examples.
 
-Three things depend on the bundle that is served: what an id looks like, the rating scale and the genres. Fields of these
-kinds carry a marker as their `format`, which `serve.openapi` replaces when `/openapi.json` is asked for.
+Three things depend on the bundle that is served: what an id looks like, the rating scale and the genres. Fields of
+these kinds carry a marker as their `format`, which `serve.openapi` replaces when `/openapi.json` is asked for.
 """
 
 from __future__ import annotations
@@ -27,6 +27,10 @@ Stars = Annotated[
 Genre = Annotated[str, Field(max_length=100), WithJsonSchema({"type": "string", "format": "genre"})]
 Year = Annotated[int, Field(ge=-9999, le=9999)]
 K = Annotated[int, Field(ge=1, le=MAX_K)]
+MinRatings = Annotated[
+    int,
+    Field(ge=0, le=2**31 - 1, description="Leave out items that fewer people rated: their predictions are guesses."),
+]
 
 
 def _only(allowed: dict[str, Any], value: Any) -> Any:
@@ -44,6 +48,7 @@ def _digits(value: Any) -> Any:
 Flag = Annotated[bool, Field(strict=True), BeforeValidator(lambda value: _only({"true": True, "false": False}, value))]
 QueryYear = Annotated[Year, BeforeValidator(_digits)]
 QueryK = Annotated[K, BeforeValidator(_digits)]
+QueryMinRatings = Annotated[MinRatings, BeforeValidator(_digits)]
 
 
 class Input(BaseModel):
@@ -80,6 +85,7 @@ class NewUser(Input):
     genre: Genre | None = None
     year_from: Year | None = None
     year_to: Year | None = None
+    min_ratings: MinRatings = 0
     explain: bool = Field(False, description="Say which of the ratings contributed most.")
     distribution: bool = Field(False, description="Count the predicted ratings of all items.")
 
