@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
+import socket
 import sys
 import tempfile
 
@@ -26,11 +29,32 @@ def read_settings() -> Settings:
     except ValidationError as error:
         first = error.errors()[0]
         name = "-".join(map(str, first["loc"])).replace("_", "-")
-        sys.exit(f"error: {name + ': ' if name else ''}{first['msg'].removeprefix('Value error, ')}")
+        message = first["msg"].removeprefix("Value error, ")
+        sys.exit(f"error: {name}: {message}, got {first['input']!r:.80}" if name else f"error: {message}")
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A bound socket; where there can be none the program ends with one sentence."""
+    listening = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listening.set_inheritable(True)
+    try:
+        listening.bind((host, port))
+    except (OSError, UnicodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "this is no name of a host"
+        sys.exit(f"error: cannot listen on {host}, port {port}: {reason}")
+    return listening
 
 
 def main() -> None:
-    settings = read_settings()
+    # Uvicorn stops in good order and then raises the signal once more: by default that would end us with an error.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    with contextlib.suppress(KeyboardInterrupt):
+        serve(read_settings())
+
+
+def serve(settings: Settings) -> None:
+    """Serve until told to stop."""
     logs.configure(settings.log_level)
     many = settings.workers > 1
     with tempfile.TemporaryDirectory(prefix="recsys-metrics-") as shared:
@@ -49,12 +73,15 @@ def main() -> None:
             workers=settings.workers, host=settings.host, port=settings.port, log_config=None, access_log=False,
             server_header=False, timeout_keep_alive=30,
         )  # fmt: skip
-        listening = config.bind_socket()
-        address = f"http://{settings.host}:{listening.getsockname()[1]}"
+        listening = listen(settings.host, settings.port)
+        host = f"[{settings.host}]" if ":" in settings.host else settings.host
+        address = f"http://{host}:{listening.getsockname()[1]}"
         manifest = models.current.bundle.manifest
         print(f"{manifest.get('model')} on {manifest['data']}, version {models.current.version}, from {models.folder}")
         print(f"{address} (documentation at {address}/docs); Ctrl-C stops", flush=True)
         if many:
+            if settings.bundle is None and settings.pointer is None:
+                os.environ["RECSYS_BUNDLE"] = str(models.folder)  # all workers serve this run, later ones too
             del models  # the workers have their own
             Multiprocess(config, [listening]).run()
         else:

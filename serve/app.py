@@ -5,31 +5,34 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import re
 import signal
 from collections.abc import AsyncIterator
 from pathlib import Path
 from types import FrameType
 from typing import Annotated, Any
 
-from fastapi import Depends, FastAPI, Query, Request, Response
+from fastapi import FastAPI, Query, Request, Response
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, JSONResponse, PlainTextResponse
 from fastapi.staticfiles import StaticFiles
 from prometheus_client import CONTENT_TYPE_LATEST
+from pydantic import ValidationError
 
 from recsys.bundle import BundleError
 from serve import errors, logs, schemas
 from serve.errors import ApiError
 from serve.metrics import Metrics
 from serve.middleware import Edge
-from serve.model import ServedModel
-from serve.openapi import document
+from serve.openapi import document, query_parameters
 from serve.openapi import errors as fails
-from serve.schemas import Flag, Genre, Id, QueryK, QueryMinRatings, QueryYear
+from serve.schemas import Id, QueryK
 from serve.settings import Settings
 from serve.swap import Models
 
 log = logging.getLogger("serve")
 
+INTEGER = re.compile("-?[0-9]{1,19}")
 PAGE = Path(__file__).parent / "page"
 PAGE_HEADERS = {
     "Content-Security-Policy": "default-src 'self'; img-src 'self' data:; base-uri 'none'; frame-ancestors 'none'",
@@ -76,19 +79,21 @@ class Service:
                 signal.signal(signal.SIGTERM, drain)
 
 
-async def current_model(request: Request) -> ServedModel:
-    """The model in service when the request came; it answers the request from start to end."""
-    model: ServedModel = request.app.state.service.models.current
-    return model
+def query_wish(request: Request) -> schemas.Wish:
+    """The query string as a `Wish`: FastAPI's own parameters, one by one, take longer than the answer."""
+    values = {name: text if name == "genre" else _typed(text) for name, text in request.query_params.items()}
+    try:
+        return schemas.Wish.model_validate(values)
+    except ValidationError as error:
+        found = error.errors(include_url=False, include_input=False)
+        raise RequestValidationError([{**e, "loc": ("query", *e["loc"])} for e in found]) from None
 
 
-async def the_service(request: Request) -> Service:
-    service: Service = request.app.state.service
-    return service
-
-
-CurrentModel = Annotated[ServedModel, Depends(current_model)]
-TheService = Annotated[Service, Depends(the_service)]
+def _typed(text: str) -> bool | int | str:
+    """The value that a query's text stands for: `true`, `false`, plain digits, or else the text."""
+    if text in ("true", "false"):
+        return text == "true"
+    return int(text) if INTEGER.fullmatch(text) else text
 
 
 def create_app(settings: Settings, models: Models | None = None) -> FastAPI:
@@ -123,10 +128,10 @@ def create_app(settings: Settings, models: Models | None = None) -> FastAPI:
     app.state.service = service
     errors.install(app)
     app.add_middleware(Edge, metrics=service.metrics, max_in_flight=settings.max_in_flight)
-    _add_predictions(app)
-    _add_recommendations(app)
-    _add_items_and_users(app)
-    _add_operations(app)
+    _add_predictions(app, service)
+    _add_recommendations(app, service)
+    _add_items_and_users(app, service)
+    _add_operations(app, service)
     app.mount("/page", StaticFiles(directory=PAGE))
 
     def openapi() -> dict[str, Any]:
@@ -149,52 +154,40 @@ def from_environment() -> FastAPI:
         raise SystemExit(f"error: {error}") from error
 
 
-def _add_predictions(app: FastAPI) -> None:
+def _add_predictions(app: FastAPI, service: Service) -> None:
     @app.post("/predict/rating/", tags=["predict"], responses=fails(400, 404, 409, 413), summary="One rating")
-    async def predict_rating(pair: schemas.Pair, model: CurrentModel) -> schemas.Prediction:
+    async def predict_rating(pair: schemas.Pair) -> schemas.Prediction:
         """Predicted stars of a user for an item. An unknown user counts as the average one; an unknown item is 404."""
+        model = service.models.current
         model.check_stars()
         rating, cold_start = model.predict(pair.user_id, pair.item_id)
         return schemas.Prediction(rating=rating, cold_start=cold_start, model_version=model.version)
 
     @app.post("/predict/ratings/", tags=["predict"], responses=fails(400, 409, 413), summary="Many ratings")
-    async def predict_ratings(body: schemas.Pairs, model: CurrentModel) -> schemas.Predictions:
+    async def predict_ratings(body: schemas.Pairs) -> schemas.Predictions:
         """Up to 1,000 ratings, in order. A pair that cannot be predicted has an error in its place."""
+        model = service.models.current
         model.check_stars()
         predictions = model.predict_many([(pair.user_id, pair.item_id) for pair in body.pairs])
         return schemas.Predictions.model_validate({"predictions": predictions, "model_version": model.version})
 
 
-def _add_recommendations(app: FastAPI) -> None:
+def _add_recommendations(app: FastAPI, service: Service) -> None:
     @app.get(
         "/users/{user_id:path}/recommendations",
         tags=["recommend"],
         response_model=schemas.Recommendations,
         responses=fails(400, 403),
+        openapi_extra={"parameters": query_parameters(schemas.Wish)},
         summary="Top-N for a user",
     )
-    async def recommendations(
-        user_id: Id,
-        model: CurrentModel,
-        service: TheService,
-        k: QueryK = 10,
-        exclude_seen: Annotated[Flag, Query(description="Leave out what the user has rated.")] = True,
-        genre: Genre | None = None,
-        year_from: QueryYear | None = None,
-        year_to: QueryYear | None = None,
-        min_ratings: QueryMinRatings = 0,
-        explain: Annotated[Flag, Query(description="Say which of the user's ratings contributed most.")] = False,
-        distribution: Annotated[Flag, Query(description="Count the predicted ratings of all items.")] = False,
-    ) -> Any:
+    async def recommendations(user_id: Id, request: Request) -> Any:
         """The best items for a user, best first. An unknown user gets the average user's, marked `cold_start`."""
-        user = model.user_row(user_id)
-        if explain:
+        model = service.models.current
+        user, wish = model.user_row(user_id), query_wish(request)
+        if wish.explain:
             _check_histories(service)
-        return model.recommend(
-            user, k, exclude_seen=exclude_seen, genre=genre, year_from=year_from, year_to=year_to,
-            min_ratings=min_ratings, explain=explain,
-            distribution=distribution,
-        )  # fmt: skip
+        return _json(model.recommend(user, wish))
 
     @app.post(
         "/recommendations/",
@@ -203,42 +196,46 @@ def _add_recommendations(app: FastAPI) -> None:
         responses=fails(400, 409, 413),
         summary="Top-N for someone new",
     )
-    async def new_user_recommendations(body: schemas.NewUser, model: CurrentModel) -> Any:
+    async def new_user_recommendations(body: schemas.NewUser) -> Any:
         """The same for someone without an account: their ratings are folded into the model while they wait."""
+        model = service.models.current
         model.check_fold_in()
         folded, skipped = model.fold_in([(rated.item_id, rated.rating) for rated in body.ratings])
-        answer = model.recommend(
-            folded, body.k, exclude_seen=body.exclude_seen, genre=body.genre, year_from=body.year_from,
-            year_to=body.year_to, min_ratings=body.min_ratings, explain=body.explain, distribution=body.distribution,
-        )  # fmt: skip
-        return answer | {"skipped": skipped}
+        return _json(model.recommend(folded, body, skipped))
 
 
-def _add_items_and_users(app: FastAPI) -> None:
+def _add_items_and_users(app: FastAPI, service: Service) -> None:
     @app.get("/items", tags=["items"], responses=fails(400), summary="Search titles")
     async def items(
-        model: CurrentModel,
         query: Annotated[str, Query(min_length=1, max_length=200, examples=["matrix the"])],
         limit: QueryK = 20,
     ) -> schemas.Items:
         """Items whose title holds all words, the last one as a prefix, whatever case and accents. Most rated first."""
+        model = service.models.current
         return schemas.Items.model_validate({"items": model.search(query, limit), "model_version": model.version})
 
     @app.get("/items/{item_id:path}/similar", tags=["items"], responses=fails(400, 404), summary="Similar items")
-    async def similar(item_id: Id, model: CurrentModel, k: QueryK = 10) -> schemas.Neighbours:
+    async def similar(item_id: Id, k: QueryK = 10) -> schemas.Neighbours:
         """The nearest items by the direction of their vectors."""
+        model = service.models.current
         found = model.similar(model.item_row(item_id), k)
         return schemas.Neighbours.model_validate({"items": found, "model_version": model.version})
 
     @app.get("/items/{item_id:path}", tags=["items"], responses=fails(400, 404), summary="An item")
-    async def item(item_id: Id, model: CurrentModel) -> schemas.Item:
+    async def item(item_id: Id) -> schemas.Item:
+        """Title, year, genres, and how it was rated."""
+        model = service.models.current
         return schemas.Item.model_validate(model.item(model.item_row(item_id)))
 
     @app.get("/users/{user_id:path}", tags=["users"], responses=fails(400, 403, 404), summary="A user's ratings")
-    async def user(user_id: Id, model: CurrentModel, service: TheService, limit: QueryK = 100) -> schemas.User:
+    async def user(user_id: Id, limit: QueryK = 100) -> schemas.User:
         """What a user rated, best first. The service may be set not to tell."""
         _check_histories(service)
-        return schemas.User.model_validate(model.user(user_id, limit))
+        return schemas.User.model_validate(service.models.current.user(user_id, limit))
+
+
+def _json(content: str) -> Response:
+    return Response(content, media_type="application/json")
 
 
 def _check_histories(service: Service) -> None:
@@ -246,11 +243,11 @@ def _check_histories(service: Service) -> None:
         raise ApiError(403, "histories_off", "this service does not show people's ratings")
 
 
-def _add_operations(app: FastAPI) -> None:
+def _add_operations(app: FastAPI, service: Service) -> None:
     @app.get("/model", tags=["operations"], responses=fails(), summary="The model in service")
-    async def model_facts(model: CurrentModel, service: TheService) -> schemas.Model:
+    async def model_facts() -> schemas.Model:
         """The bundle's manifest, and what clients need to know besides."""
-        return schemas.Model.model_validate(model.facts(histories=service.settings.histories))
+        return schemas.Model.model_validate(service.models.current.facts(histories=service.settings.histories))
 
     @app.get("/health/live", tags=["operations"], summary="Is the process alive?")
     async def live() -> schemas.Live:
@@ -263,8 +260,9 @@ def _add_operations(app: FastAPI) -> None:
         responses={503: {"model": schemas.Ready, "description": "The service is stopping."}},
         summary="Should it get requests?",
     )
-    async def ready(model: CurrentModel, service: TheService) -> Any:
+    async def ready() -> Any:
         """503 while the service is stopping. A refused bundle shows in `last_error`; the one before it still serves."""
+        model = service.models.current
         found = schemas.Ready(
             status="stopping" if service.draining else "ready",
             model_version=model.version,
@@ -275,7 +273,7 @@ def _add_operations(app: FastAPI) -> None:
         return JSONResponse(found.model_dump(), 503 if service.draining else 200)
 
     @app.get("/metrics", tags=["operations"], response_class=PlainTextResponse, summary="Figures for Prometheus")
-    async def metrics(service: TheService) -> Response:
+    async def metrics() -> Response:
         return Response(service.metrics.text(), media_type=CONTENT_TYPE_LATEST)
 
     @app.get("/", include_in_schema=False)

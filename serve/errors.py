@@ -44,12 +44,12 @@ async def _invalid(request: Request, exc: Exception) -> JSONResponse:
     assert isinstance(exc, RequestValidationError)
     first = exc.errors()[0]
     *place, last = first["loc"] or ("request",)
+    if first["type"] == "extra_forbidden":  # its name is the client's
+        return error(400, "invalid_request", f"{_place(place)} has a field that is not known")
     if last in ("user_id", "item_id") and first["type"] != "missing":
         return error(400, "invalid_id", request.app.state.service.models.current.id_rule)
     if first["type"] == "json_invalid":
         return error(400, "invalid_json", "body is not valid JSON")
-    if first["type"] == "extra_forbidden":  # its name is the client's
-        return error(400, "invalid_request", f"{_place(place)} has a field that is not known")
     if first["type"] == "model_attributes_type":  # also a body whose content type is not JSON
         return error(
             400, "invalid_request", f"{_place([*place, last])} must be a JSON object, sent as application/json"

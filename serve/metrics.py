@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from pathlib import Path
 
@@ -73,7 +74,8 @@ class Metrics:
         for file in Path(folder).glob("gauge_live*_*.db"):
             process = int(file.stem.rpartition("_")[2])
             if not _alive(process):  # killed: it could not take its own figures away
-                mark_process_dead(process, folder)  # type: ignore[no-untyped-call]
+                with contextlib.suppress(FileNotFoundError):  # another worker did it at the same time
+                    mark_process_dead(process, folder)  # type: ignore[no-untyped-call]
         registry = CollectorRegistry()
         MultiProcessCollector(registry, folder)  # type: ignore[no-untyped-call]
         return generate_latest(registry)

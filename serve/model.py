@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,7 +14,7 @@ from recsys.bundle import Bundle, BundleError
 from recsys.factors import Floats, FoldIn, Rows
 from serve.catalogue import Catalogue
 from serve.errors import ApiError
-from serve.schemas import MAX_ID
+from serve.schemas import MAX_ID, Wish
 
 INT_ID = re.compile(r"-?[0-9]{1,19}")
 REASONS = 3
@@ -37,6 +38,9 @@ class ServedModel:
             {"item_id": item, "title": a["title"], "year": a["year"], "genres": a["genres"]}
             for item, a in zip(ids, bundle.items, strict=True)
         ]
+        # Recommendations are put together from JSON text: building and checking objects takes longer than ranking.
+        self._about_json = [_open_json(about) for about in self.about]
+        self._reason_json = [_open_json({name: about[name] for name in ("item_id", "title")}) for about in self.about]
 
     @classmethod
     def load(cls, path: Path) -> ServedModel:
@@ -123,8 +127,10 @@ class ServedModel:
         """Predicted stars of a rating model, and whether the user or the item counts as average."""
         item, user = self.item_row(item_id), self.user_row(user_id)
         bundle = self.bundle
-        stars = bundle.linked(bundle.factors.predict_for(bundle.factors.user(user), item)).mean().item()
-        return stars, not (0 <= user < bundle.n_users and item < bundle.n_items)
+        stars = bundle.linked(bundle.factors.predict_for(bundle.factors.user(user), item))
+        # NumPy's mean of one number takes a third of the time of all else here.
+        mean = stars.item() if len(stars) == 1 else stars.mean().item()
+        return mean, not (0 <= user < bundle.n_users and item < bundle.n_items)
 
     def predict_many(self, pairs: Sequence[tuple[str, str]]) -> list[Answer]:
         """As `predict`, for each pair; an error takes the place of what cannot be predicted."""
@@ -148,67 +154,56 @@ class ServedModel:
             for place in range(len(pairs))
         ]
 
-    def recommend(
-        self,
-        user: int | FoldIn,
-        k: int,
-        *,
-        exclude_seen: bool,
-        genre: str | None,
-        year_from: int | None,
-        year_to: int | None,
-        min_ratings: int,
-        explain: bool,
-        distribution: bool,
-    ) -> Answer:
-        """The k best items for a user's row, or for someone folded in."""
+    def recommend(self, user: int | FoldIn, wish: Wish, skipped: list[int] | None = None) -> str:
+        """The best items for a user's row, or for someone folded in, as the JSON of `schemas.Recommendations`."""
         bundle = self.bundle
         vector = user.vector if isinstance(user, FoldIn) else bundle.factors.user(user)
         scores = bundle.factors.scores(vector)
-        counts = self._distribution(scores) if distribution else None
+        counts = self._distribution(scores) if wish.distribution else None
         seen = None
-        if exclude_seen:
+        if wish.exclude_seen:
             seen = user.items if isinstance(user, FoldIn) else bundle.seen(user)
         try:
-            allowed = self.catalogue.allowed(genre, year_from, year_to, min_ratings)
+            allowed = self.catalogue.allowed(wish.genre, wish.year_from, wish.year_to, wish.min_ratings)
         except KeyError:
             raise ApiError(400, "unknown_genre", "genre must be one of those that /model lists") from None
-        rows, shown = bundle.top(scores, k, seen=seen, allowed=None if allowed is None else allowed[: bundle.n_items])
-        because: list[list[Answer] | None] = [None] * len(rows)
-        if explain:
-            because[:] = self._because(user, rows)
-        stars = [None] * len(rows) if bundle.ranks_only else shown.tolist()
-        recommendations = [
-            {**self.about[row], "rating": rating, "score": score, "because": reasons}
+        rows, shown = bundle.top(
+            scores, wish.k, seen=seen, allowed=None if allowed is None else allowed[: bundle.n_items]
+        )
+        because = self._because(user, rows) if wish.explain else ["null"] * len(rows)
+        stars = ["null"] * len(rows) if bundle.ranks_only else shown.tolist()
+        best = ",".join(
+            f'{self._about_json[row]},"rating":{rating},"score":{score},"because":{reasons}}}'
             for row, rating, score, reasons in zip(rows.tolist(), stars, scores[rows].tolist(), because, strict=True)
-        ]
+        )
         known = len(user.items) > 0 if isinstance(user, FoldIn) else 0 <= user < bundle.n_users
-        return {
-            "recommendations": recommendations,
-            "cold_start": not known,
-            "distribution": counts,
-            "model_version": self.version,
-        }
+        return (
+            f'{{"recommendations":[{best}],"cold_start":{"false" if known else "true"},'
+            f'"distribution":{json.dumps(counts)},"model_version":"{self.version}"'
+            + ("}" if skipped is None else f',"skipped":{skipped}}}')
+        )
 
-    def _because(self, user: int | FoldIn, rows: Rows) -> list[list[Answer]]:
-        """For each recommended item the rated ones that contributed most to its score."""
+    def _because(self, user: int | FoldIn, rows: Rows) -> list[str]:
+        """For each recommended item the rated ones that contributed most to its score, as JSON."""
         if not isinstance(user, FoldIn):
             if not (0 <= user < self.bundle.n_users and self.can_fold_in):
-                return [[] for _ in rows]
+                return ["[]"] * len(rows)
             user = self.bundle.fold_in_user(user)
         _, parts = user.contributions(rows)
-        strongest = np.argsort(-parts, axis=1, kind="stable")[:, :REASONS]
+        strongest = _strongest(parts)
         items, stars = user.items[strongest].tolist(), user.rating[strongest].tolist()
         amounts = np.take_along_axis(parts, strongest, 1).tolist()
+        texts = self._reason_json
         return [
-            [
-                {"item_id": (about := self.about[item])["item_id"], "title": about["title"], "rating": rating,
-                 "contribution": amount}
+            "["
+            + ",".join(
+                f'{texts[item]},"rating":{rating},"contribution":{amount}}}'
                 for item, rating, amount in zip(*reasons, strict=True)
                 if amount > 0
-            ]
+            )
+            + "]"
             for reasons in zip(items, stars, amounts, strict=True)
-        ]  # fmt: skip
+        ]
 
     def _distribution(self, scores: Floats) -> Answer | None:
         """How many items are predicted to get how many stars; None for a ranking model."""
@@ -235,7 +230,7 @@ class ServedModel:
             if not low <= stars <= high:
                 raise ApiError(400, "rating_off_scale", f"body.ratings[{place}].rating must be in [{low:g}, {high:g}]")
             if row in rated or item_id in seen:
-                raise ApiError(400, "duplicate_item", f"body.ratings[{place}].item_id occurs twice")
+                raise ApiError(409, "duplicate_item", f"body.ratings[{place}].item_id occurs twice")
             seen.add(item_id)
             if 0 <= row < self.bundle.n_items:
                 rated[row] = stars
@@ -308,3 +303,18 @@ class ServedModel:
         """Ids that exist, for the documentation."""
         found = {"item_id": self.about[int(self.catalogue.n_ratings.argmax())]["item_id"]}
         return found | ({"user_id": self.busiest_users()[0]} if histories and self.bundle.n_users else {})
+
+
+def _strongest(parts: Floats) -> Rows:
+    """Positions of the largest contributions of each row `(rows, ratings)`, largest first."""
+    if parts.shape[1] > REASONS:
+        strongest = np.argpartition(-parts, REASONS - 1, axis=1)[:, :REASONS]
+    else:
+        strongest = np.broadcast_to(np.arange(parts.shape[1]), parts.shape)
+    order = np.argsort(-np.take_along_axis(parts, strongest, 1), axis=1, kind="stable")
+    return np.take_along_axis(strongest, order, 1)
+
+
+def _open_json(fields: Answer) -> str:
+    """The JSON of an object that more fields will follow."""
+    return json.dumps(fields, ensure_ascii=False, separators=(",", ":"))[:-1]

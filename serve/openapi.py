@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from fastapi import FastAPI
+from pydantic import BaseModel
 
 from serve.model import ServedModel
 from serve.schemas import Error
@@ -13,7 +14,7 @@ STATUS = {
     400: "The request is malformed, or a value is out of range.",
     403: "People's ratings are not shown here.",
     404: "There is no such user or item.",
-    409: "The served model cannot answer this.",
+    409: "The served model cannot answer this, or two ratings of one item contradict each other.",
     413: "The body is too long.",
     500: "A fault of the service.",
     503: "Too many requests at once, or the service is stopping.",
@@ -31,6 +32,21 @@ def errors(*statuses: int) -> dict[int | str, dict[str, Any]]:
         )
         for status in (*statuses, 500, 503)
     }
+
+
+def query_parameters(model: type[BaseModel]) -> list[dict[str, Any]]:
+    """The fields of a model as parameters of a query."""
+    fields: dict[str, dict[str, Any]] = model.model_json_schema()["properties"]
+    parameters = []
+    for name, schema in fields.items():
+        description = schema.pop("description", None)
+        if "anyOf" in schema:  # leaving it out is the way to say null
+            schema |= schema.pop("anyOf")[0]
+            schema.pop("default")
+        parameters.append({"name": name, "in": "query", "required": False, "schema": schema})
+        if description:
+            parameters[-1]["description"] = description
+    return parameters
 
 
 def document(app: FastAPI, model: ServedModel, *, histories: bool) -> dict[str, Any]:

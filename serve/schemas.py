@@ -33,10 +33,6 @@ MinRatings = Annotated[
 ]
 
 
-def _only(allowed: dict[str, Any], value: Any) -> Any:
-    return allowed.get(value, value) if isinstance(value, str) else value
-
-
 def _digits(value: Any) -> Any:
     """Leave to pydantic what are plain digits; make it refuse the spellings of Python, such as 1_000 and ' 7'."""
     if isinstance(value, str) and not (value.isascii() and value.removeprefix("-").isdigit()):
@@ -44,11 +40,7 @@ def _digits(value: Any) -> Any:
     return value
 
 
-# Query parameters come as text; pydantic would also take "yes", "on" and "1" for true.
-Flag = Annotated[bool, Field(strict=True), BeforeValidator(lambda value: _only({"true": True, "false": False}, value))]
-QueryYear = Annotated[Year, BeforeValidator(_digits)]
 QueryK = Annotated[K, BeforeValidator(_digits)]
-QueryMinRatings = Annotated[MinRatings, BeforeValidator(_digits)]
 
 
 class Input(BaseModel):
@@ -76,18 +68,23 @@ class Rated(Input):
     rating: Stars
 
 
-class NewUser(Input):
+class Wish(Input):
+    """Which recommendations are wanted."""
+
+    k: K = Field(10, description="How many; fewer come where fewer are left.")
+    exclude_seen: bool = Field(True, description="Leave out what the user has rated.")
+    genre: Genre | None = Field(None, description="Only items of this genre.")
+    year_from: Year | None = Field(None, description="Only items of this year or later.")
+    year_to: Year | None = Field(None, description="Only items of this year or earlier.")
+    min_ratings: MinRatings = 0
+    explain: bool = Field(False, description="Say which of the user's ratings contributed most.")
+    distribution: bool = Field(False, description="Count the predicted ratings of all items.")
+
+
+class NewUser(Wish):
     """Someone without an account: what they rated, and what they want."""
 
     ratings: list[Rated] = Field(min_length=1, max_length=MAX_RATINGS, description="Each item once.")
-    k: K = 10
-    exclude_seen: bool = Field(True, description="Leave out the items that were rated.")
-    genre: Genre | None = None
-    year_from: Year | None = None
-    year_to: Year | None = None
-    min_ratings: MinRatings = 0
-    explain: bool = Field(False, description="Say which of the ratings contributed most.")
-    distribution: bool = Field(False, description="Count the predicted ratings of all items.")
 
 
 class Error(BaseModel):

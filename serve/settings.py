@@ -46,5 +46,5 @@ class Settings(BaseSettings):
     @model_validator(mode="after")
     def _one_source(self) -> Settings:
         if self.bundle is not None and self.pointer is not None:
-            raise ValueError("give bundle or pointer, not both")
+            raise ValueError("give bundle or pointer, not both; RECSYS_BUNDLE and RECSYS_POINTER count too")
         return self

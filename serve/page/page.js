@@ -6,7 +6,7 @@ import { count, facts, given, h, histogram, itemLink, name, neighbour, ratedRow,
 
 const $ = (id) => document.getElementById(id);
 const SHOWN = 10; // recommendations, unless the address says otherwise
-const RATED = 6; // of a user's ratings, before "Show more"
+const RATED = 5; // of a user's ratings, before "Show more"
 const FILTERS = ["genre", "from", "to", "k"];
 
 let model; // what GET /model says
