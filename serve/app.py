@@ -14,7 +14,7 @@ from typing import Annotated, Any
 
 from fastapi import FastAPI, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import FileResponse, JSONResponse, PlainTextResponse
+from fastapi.responses import FileResponse, PlainTextResponse
 from fastapi.staticfiles import StaticFiles
 from prometheus_client import CONTENT_TYPE_LATEST
 from pydantic import ValidationError
@@ -128,8 +128,8 @@ def create_app(settings: Settings, models: Models | None = None) -> FastAPI:
     app.state.service = service
     errors.install(app)
     app.add_middleware(Edge, metrics=service.metrics, max_in_flight=settings.max_in_flight)
-    _add_predictions(app, service)
-    _add_recommendations(app, service)
+    _add_frequent(app, service)
+    _add_batches(app, service)
     _add_items_and_users(app, service)
     _add_operations(app, service)
     app.mount("/page", StaticFiles(directory=PAGE))
@@ -154,7 +154,9 @@ def from_environment() -> FastAPI:
         raise SystemExit(f"error: {error}") from error
 
 
-def _add_predictions(app: FastAPI, service: Service) -> None:
+def _add_frequent(app: FastAPI, service: Service) -> None:
+    """What is asked most comes first, since routes are tried in order."""
+
     @app.post("/predict/rating/", tags=["predict"], responses=fails(400, 404, 409, 413), summary="One rating")
     async def predict_rating(pair: schemas.Pair) -> schemas.Prediction:
         """Predicted stars of a user for an item. An unknown user counts as the average one; an unknown item is 404."""
@@ -163,16 +165,6 @@ def _add_predictions(app: FastAPI, service: Service) -> None:
         rating, cold_start = model.predict(pair.user_id, pair.item_id)
         return schemas.Prediction(rating=rating, cold_start=cold_start, model_version=model.version)
 
-    @app.post("/predict/ratings/", tags=["predict"], responses=fails(400, 409, 413), summary="Many ratings")
-    async def predict_ratings(body: schemas.Pairs) -> schemas.Predictions:
-        """Up to 1,000 ratings, in order. A pair that cannot be predicted has an error in its place."""
-        model = service.models.current
-        model.check_stars()
-        predictions = model.predict_many([(pair.user_id, pair.item_id) for pair in body.pairs])
-        return schemas.Predictions.model_validate({"predictions": predictions, "model_version": model.version})
-
-
-def _add_recommendations(app: FastAPI, service: Service) -> None:
     @app.get(
         "/users/{user_id:path}/recommendations",
         tags=["recommend"],
@@ -188,6 +180,16 @@ def _add_recommendations(app: FastAPI, service: Service) -> None:
         if wish.explain:
             _check_histories(service)
         return _json(model.recommend(user, wish))
+
+
+def _add_batches(app: FastAPI, service: Service) -> None:
+    @app.post("/predict/ratings/", tags=["predict"], responses=fails(400, 409, 413), summary="Many ratings")
+    async def predict_ratings(body: schemas.Pairs) -> schemas.Predictions:
+        """Up to 1,000 ratings, in order. A pair that cannot be predicted has an error in its place."""
+        model = service.models.current
+        model.check_stars()
+        predictions = model.predict_many([(pair.user_id, pair.item_id) for pair in body.pairs])
+        return schemas.Predictions.model_validate({"predictions": predictions, "model_version": model.version})
 
     @app.post(
         "/recommendations/",
@@ -256,21 +258,21 @@ def _add_operations(app: FastAPI, service: Service) -> None:
     @app.get(
         "/health/ready",
         tags=["operations"],
-        response_model=schemas.Ready,
-        responses={503: {"model": schemas.Ready, "description": "The service is stopping."}},
+        responses={503: {"model": schemas.Error, "description": "The service is stopping."}},
         summary="Should it get requests?",
     )
-    async def ready() -> Any:
+    async def ready() -> schemas.Ready:
         """503 while the service is stopping. A refused bundle shows in `last_error`; the one before it still serves."""
+        if service.draining:
+            raise ApiError(503, "not_ready", "the service is stopping")
         model = service.models.current
-        found = schemas.Ready(
-            status="stopping" if service.draining else "ready",
+        return schemas.Ready(
+            status="ready",
             model_version=model.version,
             data=model.bundle.manifest["data"],
             failed_loads=service.models.failed_loads,
             last_error=service.models.last_error,
         )
-        return JSONResponse(found.model_dump(), 503 if service.draining else 200)
 
     @app.get("/metrics", tags=["operations"], response_class=PlainTextResponse, summary="Figures for Prometheus")
     async def metrics() -> Response:

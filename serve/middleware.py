@@ -18,6 +18,7 @@ log = logging.getLogger("serve")
 
 SANE_ID = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
 ALWAYS = ("/health/live", "/health/ready", "/metrics")  # answered also when there is too much to do
+METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"))
 
 
 class Edge:
@@ -72,7 +73,8 @@ class Edge:
     def _note(self, scope: Scope, request_id: bytes, status: int, start: float) -> None:
         seconds = perf_counter() - start
         route = _template(scope)
-        self.metrics.answered(scope["method"] if route != "other" else "other", route, status, seconds)
+        known = route != "other" and scope["method"] in METHODS  # labels that clients make up would grow without end
+        self.metrics.answered(scope["method"] if known else "other", route, status, seconds)
         if access.isEnabledFor(logging.INFO):
             fields: dict[str, Any] = {
                 "request_id": request_id.decode(), "method": scope["method"], "route": route, "status": status,

@@ -29,6 +29,7 @@ class ServedModel:
 
     def __init__(self, bundle: Bundle) -> None:
         self.bundle, self.catalogue = bundle, Catalogue(bundle)
+        self.low, self.high = bundle.scale
         self.version = (bundle.sha256 or "unsaved")[:12]
         self.integer_ids = bundle.manifest["id_kind"] == "int"
         self.users = {str(user): row for user, row in bundle.user_row.items()}
@@ -56,7 +57,7 @@ class ServedModel:
     def probe(self, path: Path) -> None:
         """Ask a few things that requests will ask, and raise a BundleError where an answer is impossible."""
         bundle = self.bundle
-        low, high = bundle.scale
+        low, high = self.low, self.high
         busiest = int(np.diff(bundle.ratings.indptr)[: bundle.n_users].argmax()) if bundle.n_users else -1
         for user in {-1, 0, busiest}:
             scores = bundle.factors.scores(bundle.factors.user(user))
@@ -127,10 +128,12 @@ class ServedModel:
         """Predicted stars of a rating model, and whether the user or the item counts as average."""
         item, user = self.item_row(item_id), self.user_row(user_id)
         bundle = self.bundle
-        stars = bundle.linked(bundle.factors.predict_for(bundle.factors.user(user), item))
-        # NumPy's mean of one number takes a third of the time of all else here.
-        mean = stars.item() if len(stars) == 1 else stars.mean().item()
-        return mean, not (0 <= user < bundle.n_users and item < bundle.n_items)
+        linear = bundle.factors.predict_for(bundle.factors.user(user), item)
+        if len(linear) == 1:  # plain numbers: NumPy's clip and mean of one take as long as all else here
+            stars = min(max(linear.item(), self.low), self.high)
+        else:
+            stars = bundle.linked(linear).mean().item()
+        return stars, not (0 <= user < bundle.n_users and item < bundle.n_items)
 
     def predict_many(self, pairs: Sequence[tuple[str, str]]) -> list[Answer]:
         """As `predict`, for each pair; an error takes the place of what cannot be predicted."""
@@ -171,9 +174,9 @@ class ServedModel:
             scores, wish.k, seen=seen, allowed=None if allowed is None else allowed[: bundle.n_items]
         )
         because = self._because(user, rows) if wish.explain else ["null"] * len(rows)
-        stars = ["null"] * len(rows) if bundle.ranks_only else shown.tolist()
+        stars = ["null"] * len(rows) if bundle.ranks_only else [f"{rating:.6f}" for rating in shown.tolist()]
         best = ",".join(
-            f'{self._about_json[row]},"rating":{rating},"score":{score},"because":{reasons}}}'
+            f'{self._about_json[row]},"rating":{rating},"score":{score:.6f},"because":{reasons}}}'
             for row, rating, score, reasons in zip(rows.tolist(), stars, scores[rows].tolist(), because, strict=True)
         )
         known = len(user.items) > 0 if isinstance(user, FoldIn) else 0 <= user < bundle.n_users
@@ -190,26 +193,25 @@ class ServedModel:
                 return ["[]"] * len(rows)
             user = self.bundle.fold_in_user(user)
         _, parts = user.contributions(rows)
-        strongest = _strongest(parts)
+        strongest, amounts = _largest(parts, REASONS)
         items, stars = user.items[strongest].tolist(), user.rating[strongest].tolist()
-        amounts = np.take_along_axis(parts, strongest, 1).tolist()
         texts = self._reason_json
         return [
             "["
             + ",".join(
-                f'{texts[item]},"rating":{rating},"contribution":{amount}}}'
+                f'{texts[item]},"rating":{rating},"contribution":{amount:.6f}}}'
                 for item, rating, amount in zip(*reasons, strict=True)
                 if amount > 0
             )
             + "]"
-            for reasons in zip(items, stars, amounts, strict=True)
+            for reasons in zip(items, stars, amounts.tolist(), strict=True)
         ]
 
     def _distribution(self, scores: Floats) -> Answer | None:
         """How many items are predicted to get how many stars; None for a ranking model."""
         if self.bundle.ranks_only:
             return None
-        low, high = self.bundle.scale
+        low, high = self.low, self.high
         counts, edges = np.histogram(scores.clip(low, high), BINS, (low, high))
         return {"edges": edges.tolist(), "counts": counts.tolist()}
 
@@ -219,7 +221,7 @@ class ServedModel:
         Raises:
             ApiError: 400, an id is malformed, a rating is off the scale or an item occurs twice.
         """
-        low, high = self.bundle.scale
+        low, high = self.low, self.high
         rated: dict[int, float] = {}
         seen: set[str] = set()
         skipped = []
@@ -305,14 +307,13 @@ class ServedModel:
         return found | ({"user_id": self.busiest_users()[0]} if histories and self.bundle.n_users else {})
 
 
-def _strongest(parts: Floats) -> Rows:
-    """Positions of the largest contributions of each row `(rows, ratings)`, largest first."""
-    if parts.shape[1] > REASONS:
-        strongest = np.argpartition(-parts, REASONS - 1, axis=1)[:, :REASONS]
-    else:
-        strongest = np.broadcast_to(np.arange(parts.shape[1]), parts.shape)
-    order = np.argsort(-np.take_along_axis(parts, strongest, 1), axis=1, kind="stable")
-    return np.take_along_axis(strongest, order, 1)
+def _largest(values: Floats, k: int) -> tuple[Rows, Floats]:
+    """Positions and values of the k largest of each row, largest first."""
+    n = values.shape[1]
+    line = np.arange(len(values))[:, None]
+    places = values.argpartition(n - k, axis=1)[:, n - k :] if n > k else np.arange(n)[None].repeat(len(values), 0)
+    places = places[line, (-values[line, places]).argsort(axis=1, kind="stable")]
+    return places, values[line, places]
 
 
 def _open_json(fields: Answer) -> str:

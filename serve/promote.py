@@ -40,7 +40,7 @@ def main() -> None:
     arguments = parser.parse_args()
     try:
         model = promote(arguments.run, arguments.pointer)
-    except BundleError as error:
+    except (BundleError, OSError, UnicodeError) as error:
         sys.exit(f"error: {error}")
     manifest = model.bundle.manifest
     served = f"{manifest.get('model')} on {manifest['data']}, version {model.version}"
