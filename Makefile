@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train test test-all lint format clean
+.PHONY: help setup train serve promote load test test-all lint format clean
 
 help:  ## Print every target with its line
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## (.*)/  make \1\t\2/' | expand -t 20
@@ -20,6 +20,15 @@ setup: $(STAMP)  ## Make .venv and install everything
 
 train: $(STAMP)  ## Train on MovieLens 100K: fetch, fit, refit, test, export; ARGS="data=ml_1m …" overrides
 	$(BIN)/python -m recsys.train $(ARGS)
+
+serve: $(STAMP)  ## Serve the newest run at http://127.0.0.1:8000; ARGS="--port 9000 …"
+	$(BIN)/python -m serve $(ARGS)
+
+promote: $(STAMP)  ## Let outputs/serving name RUN=outputs/…; a service with --pointer outputs/serving swaps to it
+	$(BIN)/python -m serve.promote $(if $(RUN),"$(RUN)") $(ARGS)
+
+load: $(STAMP)  ## Load-test the newest run's service: throughput and percentiles by route
+	$(BIN)/python -m benchmarks.load.mix $(ARGS)
 
 test: $(STAMP)  ## Tests, about a minute
 	$(BIN)/python -m pytest

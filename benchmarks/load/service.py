@@ -1,0 +1,94 @@
+"""A service to load: started on a free port, asked over plain sockets, stopped at the end."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[2]
+
+
+class Running:
+    """A service that answers."""
+
+    def __init__(self, process: subprocess.Popen[bytes], port: int, seconds: float) -> None:
+        self.process, self.port, self.seconds = process, port, seconds
+        self.address = f"http://127.0.0.1:{port}"
+
+    def rss_kib(self) -> int:
+        """Resident memory of the process, in KiB."""
+        for line in Path(f"/proc/{self.process.pid}/status").read_text().splitlines():
+            if line.startswith("VmRSS"):
+                return int(line.split()[1])
+        raise RuntimeError("no VmRSS")
+
+
+@contextlib.contextmanager
+def running(*command: str, environment: dict[str, str] | None = None) -> Iterator[Running]:
+    """Start `python <command> --port <free>` and wait for its first 200 on `/health/ready`.
+
+    `seconds` is the time from the start of the process until then.
+    """
+    port = free_port()
+    start = time.perf_counter()
+    process = subprocess.Popen(
+        [sys.executable, *command, "--port", str(port)], cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        env=os.environ | {"OPENBLAS_NUM_THREADS": "1", "RECSYS_DRAIN_SECONDS": "0"} | (environment or {}),
+    )  # fmt: skip
+    try:
+        while not _ready(port):
+            if process.poll() is not None:
+                raise SystemExit(f"error: the service ended with {process.returncode}: {' '.join(command)}")
+            time.sleep(0.005)
+        yield Running(process, port, time.perf_counter() - start)
+    finally:
+        process.terminate()
+        process.wait(20)
+
+
+def free_port() -> int:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        port: int = found.getsockname()[1]
+        return port
+
+
+def _ready(port: int) -> bool:
+    try:
+        return Client(port).get("/health/ready")[0] in (200, 404)  # 404: the bare app has no such route
+    except OSError:
+        return False
+
+
+class Client:
+    """One connection, kept open."""
+
+    def __init__(self, port: int) -> None:
+        self.connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+
+    def get(self, path: str) -> tuple[int, Any]:
+        return self._ask("GET", path, None)
+
+    def post(self, path: str, body: Any) -> tuple[int, Any]:
+        return self._ask("POST", path, json.dumps(body))
+
+    def _ask(self, method: str, path: str, body: str | None) -> tuple[int, Any]:
+        self.connection.request(method, path, body, {"content-type": "application/json"})
+        answer = self.connection.getresponse()
+        return answer.status, json.loads(answer.read())
+
+
+def newest_bundle(arguments: Sequence[str]) -> Path:
+    """The bundle that was named, or the newest run's."""
+    from serve.pointer import bundle_folder, newest_run
+
+    return bundle_folder(Path(arguments[0])) if arguments else newest_run(ROOT / "outputs")

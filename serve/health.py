@@ -1,0 +1,21 @@
+"""Is the service here ready? Exit status 0 or 1, for a container's health check: `python -m serve.health`."""
+
+from __future__ import annotations
+
+import os
+import sys
+from urllib.error import URLError
+from urllib.request import urlopen
+
+
+def main() -> None:
+    address = f"http://127.0.0.1:{os.environ.get('RECSYS_PORT', '8000')}/health/ready"
+    try:
+        with urlopen(address, timeout=2):
+            pass
+    except (URLError, OSError) as error:
+        sys.exit(f"{address}: {error}")
+
+
+if __name__ == "__main__":
+    main()
