@@ -5,13 +5,13 @@ import { setUpSearch } from "./search.js";
 import { count, facts, given, h, histogram, itemLink, name, neighbour, ratedRow, recommendation, starPicker, starScale, stars } from "./view.js";
 
 const $ = (id) => document.getElementById(id);
-const SHOWN = 10; // recommendations, unless the address says otherwise
 const RATED = 5; // of a user's ratings, before "Show more"
-const FILTERS = ["genre", "from", "to", "k"];
+const FILTERS = ["genre", "from", "to", "min", "k"];
 
 let model; // what GET /model says
 let scale; // how its ratings are drawn
 let state = {}; // what the address says
+let usual = { min: "0", k: "10" }; // filters that the address need not name
 let lastUser = null; // to come back to from the other tab
 let mine = []; // [{item_id, title, year, rating}] of someone new, the latest first; rating null: not given yet
 
@@ -46,7 +46,7 @@ function show() {
   showTabs();
   for (const key of FILTERS) {
     const field = $("filters").elements[key];
-    const value = state[key] ?? (key === "k" ? String(SHOWN) : "");
+    const value = state[key] ?? usual[key] ?? "";
     if (field.value !== value) field.value = value; // else the caret would jump while typing
   }
   $("results-name").textContent = state.isNew ? "Recommended for you" : state.user ? `Recommended for user ${state.user}` : "Recommended";
@@ -201,15 +201,16 @@ async function showRecommendations(ask) {
 
 /** The filters as the service names them. */
 function query(explain) {
-  const all = { k: Number(state.k ?? SHOWN), genre: state.genre, year_from: state.from, year_to: state.to, explain, distribution: true };
-  return Object.fromEntries(Object.entries(all).filter(([, value]) => value !== null));
+  const { genre, from, to, min, k } = { ...usual, ...Object.fromEntries(FILTERS.filter((key) => state[key]).map((key) => [key, state[key]])) };
+  const all = { k: Number(k), genre, year_from: from, year_to: to, min_ratings: Number(min), explain, distribution: true };
+  return Object.fromEntries(Object.entries(all).filter(([, value]) => value !== undefined));
 }
 
 function notes({ cold_start, recommendations, skipped = [] }, rated) {
   const said = [];
   if (cold_start) said.push(`The model does not know user ${state.user}: these are the predictions for an average user.`);
   if (skipped.length) said.push(`The model knows nothing of ${skipped.map((i) => rated[i].title).join(", ")}; the other ratings count.`);
-  if (!recommendations.length) said.push(state.genre || state.from || state.to ? "Nothing that is not rated yet passes the filters. Choose another genre or more years." : "Nothing is left to recommend: every title is rated.");
+  if (!recommendations.length) said.push("Nothing that is not rated yet passes the filters. Ask for more years, another genre or fewer ratings.");
   return said;
 }
 
@@ -277,6 +278,8 @@ function showModel() {
   $("filters").elements.genre.append(...service.genres.map((genre) => h("option", {}, genre)));
   for (const label of document.querySelectorAll(".year")) label.hidden = !service.years;
   if (service.years) [$("filters").elements.from.placeholder, $("filters").elements.to.placeholder] = service.years;
+  const typical = counts.ratings / counts.items || 0; // what few rated is predicted high by chance: leave it out at first
+  usual.min = String(Math.min(20, Math.floor(typical / 4)));
   if (model.id_kind === "int") $("user-id").inputMode = "numeric";
   $("examples").replaceChildren(...service.example_users.slice(0, 6).map((user) => h("a", { href: `#user=${encodeURIComponent(user)}`, "data-user": user }, user)));
 }
@@ -293,7 +296,8 @@ function setUp() {
   };
   $("user-form").onsubmit = (event) => {
     event.preventDefault();
-    go({ isNew: false, user: $("user-id").value.trim() });
+    const id = $("user-id").value;
+    go({ isNew: false, user: model.id_kind === "int" ? id.trim() : id });
   };
   let timer;
   $("filters").oninput = () => {
@@ -313,8 +317,8 @@ function setUp() {
 function readFilters() {
   const form = $("filters");
   if (!form.checkValidity()) return; // half typed, or told on leaving the field
-  const { genre, from, to, k } = form.elements;
-  go({ genre: genre.value || null, from: from.value || null, to: to.value || null, k: Number(k.value) === SHOWN ? null : k.value }, true);
+  const chosen = FILTERS.map((key) => [key, form.elements[key].value]);
+  go(Object.fromEntries(chosen.map(([key, value]) => [key, value === usual[key] ? null : value || null])), true);
 }
 
 const find = (query, show) => newest("search", async (ask) => show((await ask(`items?${new URLSearchParams({ query, limit: 12 })}`)).items));

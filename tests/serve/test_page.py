@@ -1,0 +1,381 @@
+"""The page in a real browser, against the real service: what someone sees, clicks and types."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from recsys.bundle import TRAIN, Bundle
+from recsys.factors import Factors
+from tests.conftest import make_bundle
+
+sync_api = pytest.importorskip("playwright.sync_api", reason="needs Playwright: pip install playwright")
+expect = sync_api.expect
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium: apt-get install chromium")
+
+USERS, ITEMS = 12, 30
+MARKUP = '<b>Bold</b> & "quoted"'
+
+
+def two_tastes(**manifest: Any) -> Bundle:
+    """Users and items of two tastes, by parity; everyone has rated some of both. Titles have markup, one no year."""
+    user, item = np.arange(USERS), np.arange(ITEMS)
+    factors = Factors(
+        mu=np.array([3.0], np.float32),
+        user_bias=np.zeros((USERS, 1), np.float32),
+        item_bias=np.linspace(0.4, -0.4, ITEMS, dtype=np.float32)[:, None],
+        user_factors=np.where(user % 2, -1, 1).astype(np.float32)[:, None, None],
+        item_factors=np.where(item % 2, -1, 1).astype(np.float32)[:, None, None],
+        prior_mean=np.zeros((1, 2), np.float32),
+        prior_precision=np.eye(2, dtype=np.float32)[None, None],
+        prior_exponent=np.zeros(1, np.float32),
+    )
+    rated = [
+        (u, i, 5.0 if (u + i) % 2 == 0 else 1.0, TRAIN) for u in range(USERS) for i in range(ITEMS) if (u + i // 2) % 2
+    ]
+    about = {"model": "TwoTastes", "metrics": {"test/rmse": 0.91234}, "counts": {"users": USERS}} | manifest
+    bundle = make_bundle(factors, list(range(100, 100 + USERS)), list(range(ITEMS)), rated, **about)
+    for i, known in enumerate(bundle.items):
+        known |= {"title": f"Film {i} ({1980 + i})", "year": 1980 + i, "genres": ["Even" if i % 2 == 0 else "Odd"]}
+    bundle.items[0] |= {"title": MARKUP, "year": None}
+    return bundle
+
+
+def serve(bundle: Bundle, folder: Path, *arguments: str) -> Iterator[str]:
+    """Start `python -m serve` on a free port; yields its address."""
+    bundle.save(folder / "bundle")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "serve", "--bundle", str(folder / "bundle"), "--port", str(port)]
+    with (folder / "log").open("wb") as log:
+        process = subprocess.Popen([*command, "--drain-seconds", "0", *arguments], stdout=log, stderr=log)
+    try:
+        for _ in range(200):
+            try:
+                urllib.request.urlopen(f"http://127.0.0.1:{port}/health/ready", timeout=1)
+                break
+            except OSError:
+                time.sleep(0.05)
+                assert process.poll() is None, (folder / "log").read_text()
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        process.kill()
+        process.wait()
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    yield from serve(two_tastes(), tmp_path_factory.mktemp("service"))
+
+
+@pytest.fixture(scope="module")
+def ranking(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A ranking model that takes in nobody new, of people whose ratings are not shown."""
+    bundle = two_tastes(task="ranking", fold_in="none", metrics={}, rating_scale=[0.5, 5.0])
+    for item in bundle.items:
+        item |= {"genres": [], "year": None}
+    yield from serve(bundle, tmp_path_factory.mktemp("ranking"), "--no-histories")
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    arguments = ["--no-sandbox"] if os.geteuid() == 0 else []  # Chromium refuses root otherwise
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=arguments)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def page(browser: Any, service: str) -> Iterator[Any]:
+    """A page of its own; afterwards: nothing was wrong in the console, and nobody else was asked."""
+    context = browser.new_context(base_url=service, reduced_motion="reduce", viewport={"width": 1280, "height": 900})
+    context.set_default_timeout(4000)
+    page = context.new_page()
+    said, asked = [], []
+    page.on("console", lambda message: said.append(message.text) if message.type in ("error", "warning") else None)
+    page.on("pageerror", lambda error: said.append(str(error)))
+    page.on("request", lambda request: asked.append(request.url))
+    yield page
+    context.close()
+    assert [text for text in said if not text.startswith("Failed to load resource")] == []  # a 404 is said there, too
+    assert [url for url in asked if not url.startswith(("http://127.0.0.1:", "data:"))] == []
+
+
+def titles(page: Any) -> list[str]:
+    """The recommended titles, once there are some and no answer is awaited."""
+    expect(page.locator("#results[aria-busy=false] #recommendations li").first).to_be_visible()
+    return page.locator("#recommendations h3").all_inner_texts()  # type: ignore[no-any-return]
+
+
+def give(page: Any, query: str, stars: str) -> None:
+    """Rate a title as someone at the keyboard does: type, Enter, the digit, Enter."""
+    page.locator("#search").press_sequentially(query)
+    expect(page.locator("#found li").first).to_be_visible()
+    for key in ("Enter", stars, "Enter"):
+        page.keyboard.press(key)
+    expect(page.locator("#search")).to_be_focused()
+
+
+def test_the_header_names_the_model_its_version_and_its_error(page: Any) -> None:
+    version = page.goto("/") and page.request.get("/model").json()["model_version"]
+    expect(page.locator("#model-name")).to_have_text("TwoTastes")
+    expect(page.locator("#model-data")).to_have_text("small")
+    expect(page.locator("#model-version")).to_have_text(version)
+    expect(page.locator("#metric")).to_have_text("0.9123")
+
+
+def test_a_user_has_ratings_recommendations_reasons_and_a_distribution(page: Any) -> None:
+    page.goto("/")
+    page.get_by_label("User id").fill("104")
+    page.keyboard.press("Enter")
+    expect(page.locator("#profile")).to_contain_text("14 ratings")
+    expect(page.locator("#profile li").first).to_contain_text("5")
+    assert len(titles(page)) == 10
+    likes = [int(re.sub(r"\D", "", title)) for title in titles(page)[:5] if "Film" in title]
+    assert all(number % 2 == 0 for number in likes)
+    first = page.locator("#recommendations li").first
+    expect(first.locator(".because")).to_have_text(re.compile(r"^Because they gave 5 to .+ \(\+0\.\d\d\)"))
+    expect(page.get_by_role("img", name=re.compile("Histogram from 1 to 5. Half of the 30 titles"))).to_be_visible()
+    assert page.url.endswith("#user=104")
+
+
+def test_the_first_visit_shows_an_example(page: Any) -> None:
+    page.goto("/")
+    assert titles(page)
+    expect(page.locator("#examples a[aria-current]")).to_have_count(1)
+
+
+def test_filters_choose_and_say_so_when_nothing_is_left(page: Any) -> None:
+    page.goto("/#user=104")
+    assert len(titles(page)) == 10
+    page.get_by_label("Genre").select_option("Odd")
+    page.wait_for_url("**/*genre=Odd")
+    expect(page.locator("#recommendations .quiet").first).to_contain_text("Odd")
+    page.get_by_label("Number").fill("3")
+    expect(page.locator("#recommendations li")).to_have_count(3)
+    page.reload()
+    expect(page.locator("#recommendations li")).to_have_count(3)
+    page.get_by_label("Min. ratings").fill("7")
+    expect(page.locator("#notes")).to_contain_text("Nothing that is not rated yet passes the filters")
+    page.get_by_label("Min. ratings").fill("0")
+    expect(page.locator("#recommendations li")).to_have_count(3)
+    page.get_by_label("From", exact=True).fill("2030")
+    expect(page.locator("#notes")).to_contain_text("Nothing that is not rated yet passes the filters")
+
+
+def test_someone_new_rates_by_keyboard_alone(page: Any) -> None:
+    page.goto("/#new")
+    expect(page.locator("#notes")).to_contain_text("Give a title some stars")
+    page.locator("#search").focus()
+    give(page, "film 2", "5")
+    first = titles(page)
+    expect(page.locator(".because").first).to_contain_text("Because you gave 5 to Film 2")
+    expect(page.locator("#recommendations")).not_to_contain_text("Odd")
+    give(page, "film 3", "5")
+    expect(page.locator("#given li")).to_have_count(2)
+    expect(page.locator("#recommendations")).to_contain_text("Odd")
+    expect(page.locator("#recommendations")).to_contain_text("Because you gave 5 to Film 3")
+    assert titles(page) != first
+    page.reload()
+    expect(page.locator("#given li")).to_have_count(2)
+    expect(page.locator("#given :checked")).to_have_count(2)
+    page.get_by_role("button", name="Remove all").click()
+    expect(page.locator("#recommendations li")).to_have_count(0)
+
+
+def test_stars_change_by_arrow_and_the_search_is_a_combobox(page: Any) -> None:
+    page.goto("/#new")
+    search = page.get_by_role("combobox", name="Titles you know")
+    search.press_sequentially("film")
+    expect(page.get_by_role("listbox").get_by_role("option")).to_have_count(12)
+    expect(search).to_have_attribute("aria-activedescendant", "found-0")
+    page.keyboard.press("ArrowDown")
+    expect(search).to_have_attribute("aria-activedescendant", "found-1")
+    expect(page.locator("#found [aria-selected=true]")).to_have_count(1)
+    page.keyboard.press("Escape")
+    expect(page.get_by_role("listbox")).to_be_hidden()
+    search.fill("nowhere")
+    expect(page.locator("#search-hint")).to_contain_text("No title holds the words “nowhere”")
+    search.fill("")
+    give(page, "film 4", "2")
+    page.locator("#given :checked").focus()
+    page.keyboard.press("ArrowRight")
+    expect(page.locator("#given :checked")).to_have_value("3")
+    assert page.evaluate("JSON.parse(Object.values(sessionStorage)[0])[0].rating") == 3
+
+
+def test_an_item_opens_its_neighbours_and_back_closes_it(page: Any) -> None:
+    page.goto("/#user=104")
+    first = titles(page)[0]
+    page.locator("#recommendations h3 a").first.click()
+    panel = page.get_by_role("dialog", name=first)
+    expect(panel).to_contain_text("Predicted for user 104")
+    expect(panel.locator("ol li")).to_have_count(12)
+    second = panel.locator("ol a").nth(1).inner_text()
+    panel.locator("ol a").nth(1).click()
+    expect(page.get_by_role("dialog", name=second)).to_be_visible()
+    page.go_back()
+    expect(page.get_by_role("dialog", name=first)).to_be_visible()
+    page.go_back()
+    expect(page.get_by_role("dialog")).to_be_hidden()
+    assert page.url.endswith("#user=104")
+    page.go_forward()
+    expect(page.get_by_role("dialog", name=first)).to_be_visible()
+    page.keyboard.press("Escape")
+    page.wait_for_url("**/#user=104")
+
+
+def test_back_returns_to_the_user_before_and_to_the_other_tab(page: Any) -> None:
+    page.goto("/#user=104")
+    expect(page.locator("#results-name")).to_have_text("Recommended for user 104")
+    page.locator("#examples a").last.click()
+    page.get_by_role("tab", name="A user of the data").press("ArrowRight")
+    expect(page.get_by_role("tab", name="Someone new")).to_be_focused()
+    expect(page.locator("#results-name")).to_have_text("Recommended for you")
+    page.go_back()
+    page.go_back()
+    expect(page.locator("#results-name")).to_have_text("Recommended for user 104")
+    expect(page.get_by_label("User id")).to_have_value("104")
+
+
+def test_markup_in_a_title_is_text(page: Any) -> None:
+    page.goto("/#new")
+    page.locator("#search").press_sequentially("bold")
+    expect(page.locator("#found li")).to_contain_text(MARKUP)
+    page.keyboard.press("Enter")
+    expect(page.locator("#given li")).to_contain_text(MARKUP)
+    page.get_by_role("link", name=MARKUP).click()
+    expect(page.get_by_role("dialog", name=MARKUP)).to_be_visible()
+    assert page.locator("#item-body b", has_text="Bold").count() == 0
+
+
+def test_an_unknown_user_gets_an_average_answer_and_is_told(page: Any) -> None:
+    page.goto("/#user=999")
+    assert titles(page)
+    expect(page.locator("#notes")).to_contain_text("does not know user 999")
+    expect(page.locator("#errors")).to_be_empty()
+
+
+def test_an_error_is_said_in_the_service_s_words(page: Any) -> None:
+    page.goto("/#user=someone")
+    detail = page.request.get("/users/someone").json()["detail"]
+    expect(page.get_by_role("alert")).to_have_text(detail)
+    page.get_by_label("User id").fill("104")
+    page.get_by_role("button", name="Show", exact=True).click()
+    assert titles(page)
+    expect(page.get_by_role("alert")).to_be_empty()
+
+
+def test_an_unknown_item_is_an_error_within_the_panel(page: Any) -> None:
+    page.goto("/#user=104&item=777")
+    expect(page.get_by_role("dialog", name="Item 777").get_by_role("alert")).not_to_be_empty()
+    page.get_by_role("button", name="Close").click()
+    expect(page.get_by_role("alert")).to_be_empty()
+
+
+def test_a_dead_service_is_said_and_asked_again(page: Any) -> None:
+    page.goto("/#user=104")
+    assert titles(page)
+    page.context.set_offline(True)
+    page.locator("#examples a").last.click()
+    expect(page.get_by_role("alert")).to_contain_text("The service does not answer")
+    expect(page.locator("#recommendations li")).to_have_count(0)
+    page.context.set_offline(False)
+    page.get_by_role("button", name="Try again").click()
+    assert titles(page)
+    expect(page.get_by_role("alert")).to_be_empty()
+    expect(page.locator("#profile")).to_contain_text("ratings")
+
+
+def test_a_busy_service_says_when_to_try_again(page: Any) -> None:
+    busy = {
+        "status": 503,
+        "headers": {"Retry-After": "7"},
+        "json": {"detail": "Too many requests.", "code": "overloaded"},
+    }
+    page.route("**/recommendations?*", lambda route: route.fulfill(**busy))
+    page.goto("/#user=104")
+    expect(page.get_by_role("alert")).to_contain_text("Too many requests. It asks to try again in 7 s.")
+    page.unroute_all()
+    page.get_by_role("button", name="Try again").click()
+    assert titles(page)
+
+
+def test_a_late_answer_of_an_older_question_is_dropped(page: Any) -> None:
+    page.add_init_script(
+        """const real = fetch;  // user 101 is answered late, and even if nobody wants to know any more
+        window.fetch = async (url, options) => {
+          if (!url.startsWith("users/101/")) return real(url, options);
+          const answer = await real(url);
+          await new Promise((done) => setTimeout(done, 300));
+          window.late = true;
+          return answer;
+        }"""
+    )
+    page.goto("/#user=101")
+    page.get_by_label("User id").fill("104")
+    page.keyboard.press("Enter")
+    assert titles(page)
+    before = titles(page)
+    page.wait_for_timeout(500)
+    assert page.evaluate("window.late")
+    assert titles(page) == before
+
+
+def test_a_ranking_model_without_histories_shows_what_it_has(page: Any, ranking: str) -> None:
+    page.goto(f"{ranking}/")
+    expect(page.locator("#metric")).to_have_text("not measured")
+    expect(page.locator("#no-new")).to_have_text("This model takes in no new users.")
+    expect(page.get_by_role("tab", name="Someone new")).to_be_hidden()
+    expect(page.get_by_label("Genre")).to_be_hidden()
+    expect(page.get_by_label("From", exact=True)).to_be_hidden()
+    page.get_by_label("User id").fill("104")
+    page.keyboard.press("Enter")
+    assert titles(page)
+    expect(page.locator("#recommendations li").first).to_contain_text("score")
+    expect(page.locator("#recommendations .stars")).to_have_count(0)
+    expect(page.locator("#profile")).to_contain_text("keeps to itself")
+
+
+@pytest.mark.parametrize("address", ["/#user=104", "/#new", "/#user=104&item=0", "/#user=someone"])
+def test_a_phone_never_scrolls_sideways(page: Any, address: str) -> None:
+    page.set_viewport_size({"width": 360, "height": 740})
+    page.goto(address)
+    expect(page.locator("body.ready")).to_be_visible()
+    if address == "/#new":
+        give(page, "film 2", "5")
+    page.wait_for_load_state("networkidle")
+    assert page.evaluate("document.documentElement.scrollWidth") == 360
+    assert page.evaluate("document.querySelector('dialog').scrollWidth") <= 360
+
+
+@pytest.mark.parametrize(
+    ("scale", "steps", "stars"),
+    [
+        ([1, 5], [1, 2, 3, 4, 5], True),
+        ([0.5, 5], [1, 2, 3, 4, 5], True),
+        ([1, 10], list(range(1, 11)), True),
+        ([0, 100], list(range(0, 101, 10)), False),
+        ([-10, 10], list(range(-10, 11, 2)), False),
+        ([0, 1], [round(0.1 * i, 1) for i in range(11)], False),
+    ],
+)
+def test_every_rating_scale_has_steps_to_give(page: Any, scale: list[float], steps: list[float], stars: bool) -> None:
+    page.goto("/")
+    drawn = page.evaluate("async (scale) => (await import('/page/view.js')).starScale(scale)", scale)
+    assert (drawn["steps"], drawn["asStars"]) == (steps, stars)
