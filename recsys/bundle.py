@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, fields
+from numbers import Real
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,12 +18,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recsys.bundle_files import BundleError, packed_ids, read_folder, unpacked_ids, write_folder
-from recsys.factors import Factors, Floats, FoldIn, Rows
+from recsys.factors import Factors, Floats, FoldIn, Rows, UserVector
 
 __all__ = ["TEST", "TRAIN", "VAL", "Bundle", "BundleError", "Explanation", "RatedRows", "Reason", "Recommendation"]
 
 REQUIRED = ("task", "rating_scale", "id_kind", "data")  # what answering needs of the manifest
 IMPLICIT = "item_implicit"  # the one array of the factors that may be absent
+MOST = 1e30  # of a number in the manifest
+# Type and lengths of each array, where a letter is one number throughout: samples, users and items that the model was
+# fitted on, dim, e = dim + 1, terms of the prior, ratings, and U = all users + 1. The first type is the usual one.
+LAYOUT = {
+    "prior_mean": (("f4",), "se"), "mu": (("f4",), "s"), "user_bias": (("f4",), "us"), "item_bias": (("f4",), "is"),
+    "user_factors": (("f4",), "usd"), "item_factors": (("f4",), "isd"), "prior_exponent": (("f4",), "t"),
+    "prior_precision": (("f4",), "tsee"), IMPLICIT: (("f4",), "ise"), "indptr": (("i8", "i4"), "U"),
+    "item": (("i4", "i8"), "r"), "rating": (("f4",), "r"), "part": (("u1",), "r"),
+}  # fmt: skip
 TRAIN, VAL, TEST = 0, 1, 2  # the byte of a rating: which rows it belonged to
 
 Id = int | str
@@ -42,14 +52,14 @@ class RatedRows(NamedTuple):
             return slice(0, 0)
         return slice(int(self.indptr[user]), int(self.indptr[user + 1]))
 
-    def users(self) -> Rows:
+    def users(self) -> NDArray[np.int64]:
         """The user row of every rating, `(ratings,)`."""
         return np.repeat(np.arange(len(self.indptr) - 1), np.diff(self.indptr))
 
 
 class Recommendation(NamedTuple):
     item_id: Id
-    score: float  # predicted stars, or a ranking model's score; for similar items, the cosine
+    score: float  # predicted stars, or a ranking model's score; for similar items, the similarity
     title: str
     year: int | None
     genres: list[str]
@@ -129,15 +139,18 @@ class Bundle:
             item_ids: As many items.
             return_std: Also give the standard deviation of a rating around its prediction, in stars, `(pairs,)`:
                 the manifest's `noise`, and the spread of the samples' predictions where there are several.
+                A trained point estimate's noise is its RMSE on validation rows.
 
         Raises:
-            ValueError: The two lists differ in length; or the bundle has neither noise nor several samples.
+            ValueError: The two lists differ in length; or the bundle has neither noise nor several samples; or the
+                fold-in is another bundle's.
             TypeError: An id is not of the data set's kind, an integer or a string.
         """
         items = self._checked_ids("item_ids", item_ids)
         item = np.array([self.item_row.get(i, -1) for i in items], np.int64)
         if isinstance(user_ids, FoldIn):
-            parts = [self.factors.predict_for(user_ids.vector, row if row < self.n_items else -1) for row in item]
+            vector = self._vector_of(user_ids)
+            parts = [self.factors.predict_for(vector, row if row < self.n_items else -1) for row in item]
             linear = np.stack(parts) if parts else np.zeros((0, self.factors.samples), np.float32)
         else:
             users = self._checked_ids("user_ids", user_ids)
@@ -170,7 +183,7 @@ class Bundle:
             allowed: Items to choose from, unknown ones ignored; all, if None.
 
         Raises:
-            ValueError: `k` is below 1.
+            ValueError: `k` is below 1; or the fold-in is another bundle's.
             TypeError: An id is not of the data set's kind.
         """
         mask = None
@@ -179,7 +192,7 @@ class Bundle:
             mask = np.zeros(self.n_items, bool)
             mask[[row for row in chosen if 0 <= row < self.n_items]] = True
         if isinstance(user_id, FoldIn):
-            vector, seen = user_id.vector, user_id.items
+            vector, seen = self._vector_of(user_id), user_id.items
         else:
             row = self.row_of_user(user_id)
             vector, seen = self.factors.user(row), self.seen(row)
@@ -187,24 +200,28 @@ class Bundle:
         return [self.about(row, score) for row, score in zip(rows.tolist(), scores.tolist(), strict=True)]
 
     def similar_items(self, item_id: Id, k: int = 10) -> list[Recommendation]:
-        """The k items whose vectors point the same way (cosine in [-1, 1]), best first; none for an unfitted item.
+        """The k items whose vectors point the same way, best first, by a similarity in [-1, 1].
+
+        An item that the model was not fitted on has none.
 
         Raises:
             ValueError: `k` is below 1, or the item is not in the data set.
             TypeError: `item_id` is not of the data set's kind.
         """
         row = self._row_of_item(item_id)
+        if k < 1:
+            raise ValueError(f"k must be >= 1, got {k}")
         if row >= self.n_items:
             return []
-        rows, cosines = self.similar_rows(row, k)
-        return [self.about(row, score) for row, score in zip(rows.tolist(), cosines.tolist(), strict=True)]
+        rows, alike = self.similar_rows(row, k)
+        return [self.about(row, score) for row, score in zip(rows.tolist(), alike.tolist(), strict=True)]
 
     def similar_rows(self, item: int, k: int) -> tuple[Rows, Floats]:
-        """As `similar_items`, for a fitted item's row: rows and cosines."""
-        cosines = self.factors.similar(item)
-        cosines[item] = -np.inf
-        rows = best(cosines, k)
-        return rows, cosines[rows]
+        """As `similar_items`, for a fitted item's row: rows and similarities."""
+        alike = self.factors.similar(item)
+        alike[item] = -np.inf
+        rows = best(alike, k)
+        return rows, alike[rows]
 
     def fold_in(self, ratings: Mapping[Id, float]) -> FoldIn:
         """Someone new, from their ratings in stars: a vector and a bias per sample, by ridge regression.
@@ -213,19 +230,23 @@ class Bundle:
 
         Raises:
             ValueError: A rating is not finite or outside the scale; or this bundle's model cannot fold in.
-            TypeError: An item id is not of the data set's kind.
+            TypeError: An item id is not of the data set's kind, or a rating is not a number.
         """
+        if not isinstance(ratings, Mapping):
+            raise TypeError(f"ratings must map item ids to stars, got {ratings!r:.80}")
+        rows = [self.item_row.get(item, -1) for item in self._checked_ids("ratings", ratings)]
         low, high = self.scale
         for item, rating in ratings.items():
+            if not isinstance(rating, Real) or isinstance(rating, bool):
+                raise TypeError(f"rating of item {item!r} must be a number, got {rating!r:.80}")
             if not low <= rating <= high:
                 raise ValueError(f"rating of item {item!r} must be in [{low:g}, {high:g}], got {rating}")
-        rows = [self.item_row.get(item, -1) for item in self._checked_ids("ratings", ratings)]
         known = [(row, stars) for row, stars in zip(rows, ratings.values(), strict=True) if 0 <= row < self.n_items]
         row, stars = zip(*known, strict=True) if known else ((), ())
         return self.fold_in_rows(np.array(row, np.int64), np.array(stars, np.float32))
 
     def fold_in_rows(self, item: Rows, rating: Floats) -> FoldIn:
-        """As `fold_in`, for fitted item rows, each once."""
+        """As `fold_in`, for fitted item rows."""
         if self.manifest.get("fold_in", "ridge") != "ridge":
             raise ValueError(f"a {self.manifest.get('model')} takes in no new users (fold_in: none)")
         return self.factors.fold_in(item, rating)
@@ -246,14 +267,15 @@ class Bundle:
         what separates it from the trained score.
 
         Raises:
-            ValueError: The item is not in the data set, or the model was not fitted on it; or it cannot fold in.
+            ValueError: The item is not in the data set, or the model was not fitted on it; or it cannot fold in; or
+                the fold-in is another bundle's.
             TypeError: An id is not of the data set's kind.
         """
         row = self._row_of_item(item_id)
         if row >= self.n_items:
             raise ValueError(f"the model was not fitted on item {item_id!r}")
         if isinstance(user_id, FoldIn):
-            folded, vector = user_id, user_id.vector
+            folded, vector = user_id, self._vector_of(user_id)
         else:
             user = self.row_of_user(user_id)
             folded = self.fold_in_user(user if user < self.n_users else -1)
@@ -266,6 +288,11 @@ class Bundle:
             for item in [int(folded.items[j])]
         ]
         return Explanation(score, float(bases[0]), reasons, score - float(bases[0]) - float(parts[0].sum()))
+
+    def _vector_of(self, folded: FoldIn) -> UserVector:
+        if folded.model is not self.factors:
+            raise ValueError("this fold-in was made by another bundle, whose coordinates mean nothing here")
+        return folded.vector
 
     def row_of_user(self, user_id: Id) -> int:
         """The row of a user; -1 for one who is not in the data set.
@@ -336,7 +363,7 @@ class Bundle:
     def _checked_ids(self, name: str, ids: Iterable[Id]) -> list[Id]:
         wanted = (int, np.integer) if self.manifest["id_kind"] == "int" else str
         kind = "integers" if self.manifest["id_kind"] == "int" else "strings"
-        if isinstance(ids, str):  # would fall apart into letters
+        if isinstance(ids, str | bytes) or not isinstance(ids, Iterable):  # a string would fall apart into letters
             raise TypeError(f"{name} must be a list of {kind}, got {ids!r}")
         checked = list(ids)
         for value in checked:
@@ -379,72 +406,102 @@ class Bundle:
                               item_implicit=found.get(IMPLICIT))  # fmt: skip
             ratings = RatedRows(**{name: arrays["ratings"][name] for name in RatedRows._fields})
             user_ids, item_ids = unpacked_ids("user", arrays["ids"]), unpacked_ids("item", arrays["ids"])
-            bundle = cls(manifest, factors, user_ids, item_ids, ratings, items, sha256)
-        except (KeyError, ValueError, TypeError) as error:
+        except KeyError as error:
+            raise BundleError(f"{path} is not a usable bundle: there is no array {error}") from error
+        except ValueError as error:
             raise BundleError(f"{path} is not a usable bundle: {error}") from error
+        bundle = cls(manifest, factors, user_ids, item_ids, ratings, items, sha256)
         bundle._check(path)
         return bundle
 
     def _check(self, path: Path) -> None:
         """Raise a BundleError where the parts do not fit together; `path` names the bundle in it."""
-        f = self.factors
-        if missing := [key for key in REQUIRED if key not in self.manifest]:
-            raise BundleError(f"{path}: the manifest lacks {', '.join(missing)}")
         self._check_manifest(path)
-        if f.prior_mean.ndim != 2:
-            raise BundleError(f"{path}: prior_mean has shape {f.prior_mean.shape}, expected two dimensions")
-        samples, dim = f.prior_mean.shape[0], f.prior_mean.shape[1] - 1
-        expected = {
-            "mu": (samples,),
-            "user_bias": (self.n_users, samples),
-            "item_bias": (self.n_items, samples),
-            "user_factors": (self.n_users, samples, dim),
-            "item_factors": (self.n_items, samples, dim),
-            "prior_precision": (len(f.prior_exponent), samples, dim + 1, dim + 1),
-            "prior_exponent": (len(f.prior_exponent),),
-            IMPLICIT: (self.n_items, samples, dim + 1),
-        }
-        floats = {part.name: getattr(f, part.name) for part in fields(Factors)} | {"rating": self.ratings.rating}
-        if floats[IMPLICIT] is None:
-            del floats[IMPLICIT], expected[IMPLICIT]
-        for name, shape in expected.items():
-            if floats[name].shape != shape:
-                raise BundleError(f"{path}: {name} has shape {floats[name].shape}, expected {shape}")
-        for name, array in floats.items():
-            if array.dtype.kind != "f" or not np.isfinite(array).all():
+        arrays = {part.name: getattr(self.factors, part.name) for part in fields(Factors)} | self.ratings._asdict()
+        if arrays[IMPLICIT] is None:
+            del arrays[IMPLICIT]
+        sizes = {"U": len(self.user_ids) + 1}  # of each letter of LAYOUT
+        for name, (kind, letters) in LAYOUT.items():
+            if name not in arrays:
+                continue
+            array = arrays[name]
+            if array.ndim != len(letters):
+                raise BundleError(f"{path}: {name} has shape {array.shape}, expected {len(letters)} dimensions")
+            sizes = dict(zip(letters, array.shape, strict=True)) | sizes
+            if name == "prior_mean":
+                sizes["d"] = sizes["e"] - 1
+            if array.shape != (expected := tuple(sizes[letter] for letter in letters)):
+                raise BundleError(f"{path}: {name} has shape {array.shape}, expected {expected}")
+            if array.dtype.str[1:] not in kind:
+                raise BundleError(f"{path}: {name} holds {array.dtype}, expected {np.dtype(kind[0])}")
+            if array.dtype.kind == "f" and not np.isfinite(array).all():
                 raise BundleError(f"{path}: {name} holds values that are not finite numbers")
+        if not sizes["s"] * sizes["u"] * sizes["i"]:
+            raise BundleError(f"{path}: the factors are those of no sample, no user or no item")
+        precision, exponent = self.factors.prior_precision, self.factors.prior_exponent
+        if (np.einsum("tsee->tse", precision) < 0).any():
+            raise BundleError(f"{path}: prior_precision has negative numbers on its diagonal")
+        if not ((exponent >= 0) & (exponent <= 1)).all():
+            raise BundleError(f"{path}: prior_exponent must be in [0, 1]")
         self._check_rows(path)
 
     def _check_manifest(self, path: Path) -> None:
-        try:
-            low, high = map(float, self.manifest["rating_scale"])
-            known = self.manifest["task"] in ("rating", "ranking") and self.manifest["id_kind"] in ("int", "str")
-        except (TypeError, ValueError):
-            known, low, high = False, 0.0, 0.0
-        if not known or not -np.inf < low < high < np.inf:
-            told = {key: self.manifest[key] for key in ("task", "rating_scale", "id_kind")}
-            raise BundleError(f"{path}: the manifest's values are not understood: {told}")
-        if self.manifest.get("link", "identity") != "identity":
-            raise BundleError(f"{path}: link {self.manifest['link']!r} is not known to this recsys")
+        def number(value: Any) -> bool:
+            return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < MOST
+
+        scale, noise = self.manifest.get("rating_scale"), self.manifest.get("noise")
+        understood = {
+            "task": self.manifest.get("task") in ("rating", "ranking"),
+            "id_kind": self.manifest.get("id_kind") in ("int", "str"),
+            "data": isinstance(self.manifest.get("data"), str),
+            "rating_scale": isinstance(scale, list | tuple) and len(scale) == 2 and all(map(number, scale))
+                            and scale[0] < scale[1],
+            "link": self.manifest.get("link", "identity") == "identity",
+            "fold_in": self.manifest.get("fold_in", "ridge") in ("ridge", "none"),
+            "noise": noise is None or (number(noise) and noise >= 0),
+        }  # fmt: skip
+        if missing := [key for key in REQUIRED if key not in self.manifest]:
+            raise BundleError(f"{path}: the manifest lacks {', '.join(missing)}")
+        for key, known in understood.items():
+            if not known:
+                raise BundleError(f"{path}: the manifest's {key} is not understood: {self.manifest[key]!r:.80}")
 
     def _check_rows(self, path: Path) -> None:
         ratings, users, items = self.ratings, len(self.user_ids), len(self.item_ids)
         n = len(ratings.item)
-        indptr_fits = len(ratings.indptr) == users + 1 and ratings.indptr[0] == 0 and ratings.indptr[-1] == n
-        if not indptr_fits or {len(ratings.rating), len(ratings.part)} != {n} or len(self.items) != items:
-            raise BundleError(f"{path}: ratings, ids and items do not fit together")
-        if (np.diff(ratings.indptr) < 0).any() or {len(self.user_row), len(self.item_row)} != {users, items}:
-            raise BundleError(f"{path}: ratings, ids and items do not fit together")
+        if ratings.indptr[0] != 0 or ratings.indptr[-1] != n or (np.diff(ratings.indptr) < 0).any():
+            raise BundleError(f"{path}: indptr does not cut the {n} ratings into users")
+        if {len(self.user_row), len(self.item_row)} != {users, items}:
+            raise BundleError(f"{path}: an id occurs twice")
         if self.n_users > users or self.n_items > items:
             raise BundleError(f"{path}: there are more factors than ids")
         if n and not 0 <= int(ratings.item.min()) <= int(ratings.item.max()) < items:
             raise BundleError(f"{path}: an item row of the ratings is outside the ids")
+        if n and ratings.part.max() > TEST:
+            raise BundleError(f"{path}: part must be in [{TRAIN}, {TEST}], got {ratings.part.max()}")
         kind = "i" if self.manifest["id_kind"] == "int" else "O"
         if {self.user_ids.dtype.kind, self.item_ids.dtype.kind} != {kind}:
             raise BundleError(f"{path}: the ids are not of the kind that the manifest says")
-        for about in self.items:
-            if not isinstance(about, dict) or not {"title", "year", "genres"} <= set(about):
-                raise BundleError(f"{path}: items.json must hold title, year and genres of every item")
+        if not isinstance(self.items, list) or len(self.items) != items:
+            raise BundleError(f"{path}: items.json must hold a list of {items} items, one for each id")
+        for row, about in enumerate(self.items):
+            if not _describes(about):
+                raise BundleError(
+                    f"{path}: items.json must hold title (text), year (integer or null) and genres (list of texts) of "
+                    f"every item, got {about!r:.80} for item {row}"
+                )
+
+
+def _describes(about: Any) -> bool:
+    """Whether that is what `items` holds of one item; services rely on the types."""
+    return (
+        isinstance(about, dict)
+        and isinstance(about.get("title"), str)
+        and "year" in about
+        and (about["year"] is None or type(about["year"]) is int)
+        and isinstance(about.get("genres"), list)
+        and all(isinstance(genre, str) for genre in about["genres"])
+    )
 
 
 def best(scores: Floats, k: int) -> Rows:

@@ -6,6 +6,7 @@ anything is parsed.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -40,7 +41,13 @@ class Contents(NamedTuple):
 
 
 def write_folder(path: Path, manifest: Mapping[str, Any], arrays: Mapping[str, Arrays], items: Any) -> None:
-    """Write the folder `path`: beside it under another name first, synced, then renamed into place."""
+    """Write the folder `path`: beside it under another name first, synced, then renamed into place.
+
+    Raises:
+        BundleError: What is at `path` already is no bundle, and would be lost.
+    """
+    if path.exists() and not (path / "manifest.json").is_file() and (not path.is_dir() or any(path.iterdir())):
+        raise BundleError(f"{path} is no bundle; it is left as it is")
     path.parent.mkdir(parents=True, exist_ok=True)
     working = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
     try:
@@ -54,7 +61,7 @@ def write_folder(path: Path, manifest: Mapping[str, Any], arrays: Mapping[str, A
             except BaseException:
                 old.rename(path)
                 raise
-            shutil.rmtree(old)
+            old.unlink() if old.is_symlink() else shutil.rmtree(old)
         else:
             working.rename(path)
         _sync(path.parent)
@@ -89,12 +96,15 @@ def read_folder(path: Path) -> Contents:
     """
     manifest, manifest_sha256 = read_manifest(path)
     verified = {name: _verified(path / name, manifest["files"][name]) for name in FILES}
-    try:
-        arrays = {name: load(verified[f"{name}.safetensors"]) for name in ARRAYS}
-        items = json.loads(verified["items.json"])
-    except (SafetensorError, ValueError) as error:
-        raise BundleError(f"{path} is not a usable bundle: {error}") from error
-    return Contents(manifest, manifest_sha256, arrays, items)
+    arrays = {}
+    for name in ARRAYS:
+        try:
+            arrays[name] = load(verified[f"{name}.safetensors"])
+        except KeyError as error:
+            raise BundleError(f"{path} is not a usable bundle: {name} has an array of type {error}") from error
+        except (SafetensorError, ValueError) as error:
+            raise BundleError(f"{path} is not a usable bundle: {name}: {error}") from error
+    return Contents(manifest, manifest_sha256, arrays, _parsed(path / "items.json", verified["items.json"]))
 
 
 def read_manifest(path: Path) -> tuple[dict[str, Any], str]:
@@ -105,33 +115,34 @@ def read_manifest(path: Path) -> tuple[dict[str, Any], str]:
     """
     file = path / "manifest.json"
     try:
-        content = file.read_bytes()
-    except (FileNotFoundError, NotADirectoryError) as error:
+        content = _content(file)
+    except (FileNotFoundError, NotADirectoryError, ValueError) as error:  # ValueError: a path with a zero byte
         raise BundleError(f"{path} is not a bundle: it has no manifest.json") from error
     except OSError as error:
         raise BundleError(f"{file} cannot be read: {error.strerror}") from error
-    try:
-        manifest: dict[str, Any] = json.loads(content)
-        version, listed = int(manifest["schema_version"]), manifest["files"]
-        if version > SCHEMA_VERSION:
-            raise BundleError(f"{file} has schema version {version}; this recsys reads up to {SCHEMA_VERSION}")
-        for name in FILES:
-            int(listed[name]["size"]), str(listed[name]["sha256"])
-        if others := sorted(set(listed) - set(FILES)):
-            raise BundleError(f"{file} names {others[0]!r}, which is no file of a bundle")
-    except BundleError:
-        raise
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise BundleError(f"{file} is not a bundle's manifest: {error!r}") from error
+    manifest = _parsed(file, content)
+    version = manifest.get("schema_version") if isinstance(manifest, dict) else None
+    if type(version) is not int or version < 1:
+        raise BundleError(f"{file} is not a bundle's manifest: it names no schema_version")
+    if version > SCHEMA_VERSION:
+        raise BundleError(f"{file} has schema version {version}; this recsys reads up to {SCHEMA_VERSION}")
+    listed = manifest.get("files")
+    for name in FILES:
+        entry = listed.get(name) if isinstance(listed, dict) else None
+        known = isinstance(entry, dict) and type(entry.get("size")) is int and isinstance(entry.get("sha256"), str)
+        if not known:
+            raise BundleError(f"{file} is not a bundle's manifest: it has no size and sha256 of {name}")
+    if others := sorted(set(listed) - set(FILES)):
+        raise BundleError(f"{file} names {others[0]!r:.80}, which is no file of a bundle")
     return manifest, _sha256(content)
 
 
 def _verified(file: Path, expected: Mapping[str, Any]) -> bytes:
     """The content of a file, once its size and SHA-256 are what the manifest says."""
     try:
-        if (found := file.stat().st_size) != int(expected["size"]):
+        if file.is_file() and (found := file.stat().st_size) != expected["size"]:
             raise BundleError(f"{file} has {found} bytes, the manifest says {expected['size']}")
-        content = file.read_bytes()
+        content = _content(file)
     except FileNotFoundError as error:
         raise BundleError(f"{file} is missing") from error
     except OSError as error:
@@ -139,6 +150,26 @@ def _verified(file: Path, expected: Mapping[str, Any]) -> bytes:
     if _sha256(content) != expected["sha256"]:
         raise BundleError(f"{file} was altered: its SHA-256 is not the manifest's")
     return content
+
+
+def _content(file: Path) -> bytes:
+    if file.exists() and not file.is_file():  # reading a pipe would wait for ever
+        raise OSError(errno.EINVAL, "it is not a file")
+    return file.read_bytes()
+
+
+def _parsed(file: Path, content: bytes) -> Any:
+    """What JSON says, without its NaN and infinities, which JSON itself does not know."""
+    try:
+        return json.loads(content, parse_constant=_refused)
+    except RecursionError as error:
+        raise BundleError(f"{file} cannot be parsed: it is nested too deeply") from error
+    except ValueError as error:
+        raise BundleError(f"{file} cannot be parsed: {error}") from error
+
+
+def _refused(constant: str) -> Any:
+    raise ValueError(f"{constant} is not a number")
 
 
 def packed_ids(side: str, ids: NDArray[Any]) -> dict[str, NDArray[Any]]:
@@ -153,10 +184,23 @@ def packed_ids(side: str, ids: NDArray[Any]) -> dict[str, NDArray[Any]]:
 
 
 def unpacked_ids(side: str, arrays: Arrays) -> NDArray[Any]:
+    """What `packed_ids` packed.
+
+    Raises:
+        KeyError: An array is missing.
+        ValueError: The arrays are not what `packed_ids` makes.
+    """
     if f"{side}_ids" in arrays:
-        return arrays[f"{side}_ids"]
-    text, offsets = arrays[f"{side}_ids_utf8"].tobytes(), arrays[f"{side}_ids_offsets"].tolist()
-    return np.array([text[a:b].decode() for a, b in pairwise(offsets)], dtype=object)
+        ids = arrays[f"{side}_ids"]
+        if ids.ndim != 1 or ids.dtype.kind != "i":
+            raise ValueError(f"{side}_ids must be one row of integers, got {ids.dtype} of shape {ids.shape}")
+        return ids
+    text, offsets = arrays[f"{side}_ids_utf8"], arrays[f"{side}_ids_offsets"]
+    fitting = text.dtype == np.uint8 and text.ndim == offsets.ndim == 1 and offsets.dtype.kind == "i" and len(offsets)
+    if not fitting or offsets[0] != 0 or offsets[-1] != len(text) or (np.diff(offsets) < 0).any():
+        raise ValueError(f"{side}_ids_offsets does not cut {side}_ids_utf8 into ids")
+    content = text.tobytes()
+    return np.array([content[a:b].decode() for a, b in pairwise(offsets.tolist())], dtype=object)
 
 
 def _sha256(content: bytes) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,15 +15,17 @@ from recsys.bundle import TEST, TRAIN, VAL, Bundle, RatedRows
 from recsys.data.columns import GENRES, ITEM_ID, RATING, TITLE, USER_ID, YEAR
 from recsys.data.datamodule import RatingDataModule
 from recsys.data.ids import IdMap
+from recsys.factors import Factors
 from recsys.models.base import RatingModel
 
 
-def make_bundle(model: RatingModel, data: RatingDataModule) -> Bundle:
+def make_bundle(model: RatingModel, data: RatingDataModule, noise: float | None = None) -> Bundle:
     """A bundle of the model, every id of the data set, every rating and what is known of the items.
 
     Args:
         model: Fitted on `data.fit_rows`.
         data: Set up.
+        noise: Standard deviation of a rating around its prediction, in stars; None where nobody measured it.
     """
     ratings = data.data.ratings
     user_ids, user = _all_ids(data.users, ratings[USER_ID])
@@ -36,14 +39,14 @@ def make_bundle(model: RatingModel, data: RatingDataModule) -> Bundle:
         rating=ratings[RATING].to_numpy()[order],
         part=part[order],
     )
-    factors = model.factors()
+    factors = model.factors() if noise is None else expect_bias_spread(model.factors(), noise)
     manifest = {
         "model": type(model).__name__,
         "arguments": dict(model.hparams),
         "task": model.task,
         "link": "identity",
         "samples": len(factors.mu),
-        "noise": None,
+        "noise": noise,
         "fold_in": "ridge",
         "data": data.data.name,
         "data_sha256": data.data.sha256,
@@ -57,6 +60,22 @@ def make_bundle(model: RatingModel, data: RatingDataModule) -> Bundle:
         "git_commit": _git_commit(),
     }  # fmt: skip
     return Bundle(manifest, factors, user_ids, item_ids, rated, _items(data.data.items, item_ids))
+
+
+def expect_bias_spread(factors: Factors, noise: float) -> Factors:
+    """The factors, with a prior that expects of a new user's bias what the fitted users' biases are spread like.
+
+    The training loss alone says next to nothing of someone with one rating, whose bias then takes all its surprise.
+    The term is a Gaussian prior's: noise variance over bias variance, whatever the number of ratings.
+    """
+    samples, coordinates = factors.prior_mean.shape
+    spread = np.zeros((1, samples, coordinates, coordinates), np.float32)
+    spread[0, :, -1, -1] = noise**2 / np.maximum(factors.user_bias.var(0), 1e-6)
+    return replace(
+        factors,
+        prior_precision=np.concatenate([factors.prior_precision, spread]),
+        prior_exponent=np.append(factors.prior_exponent, np.float32(0)),
+    )
 
 
 def _all_ids(fitted: IdMap, ids: pd.Series[Any]) -> tuple[NDArray[Any], NDArray[np.int64]]:

@@ -80,7 +80,11 @@ class Factors:
         return scores
 
     def similar(self, item: int) -> Floats:
-        """Cosine of a fitted item's vector, all samples concatenated, with every fitted item's, `(n_items,)`."""
+        """How alike an item's vector, all samples concatenated, is to every other's: `(n_items,)` in [-1, 1].
+
+        The cosine, where a vector shorter than the median counts as that long: few ratings leave a short vector
+        whose direction is chance.
+        """
         cosines: Floats = self._item_directions @ self._item_directions[item]
         return cosines.clip(-1, 1)  # rounding may leave the range
 
@@ -101,9 +105,10 @@ class Factors:
         system = (design.transpose(0, 2, 1) @ design).astype(np.float64)
         for exponent, precision in zip(self.prior_exponent.tolist(), self.prior_precision, strict=True):
             system += n**exponent * precision
-        # Without a penalty, fewer ratings than coordinates leave the system singular: then the shortest solution.
+        # Without a penalty, fewer ratings than coordinates leave the system singular: then the shortest solution,
+        # as far as what is added outweighs the rounding of float32.
         diagonal = np.einsum("sdd->sd", system)
-        diagonal += 1e-6 * (1 + diagonal.sum() / diagonal.size)
+        diagonal += 1e-5 * (1 + diagonal.sum() / diagonal.size)
         return FoldIn(self, item, rating, design, surprise, system, implicit)
 
     @cached_property
@@ -136,6 +141,7 @@ class Factors:
     @cached_property
     def _item_directions(self) -> Floats:
         norms = np.linalg.norm(self._concatenated_items, axis=1, keepdims=True)
+        norms = np.maximum(norms, np.median(norms))
         return np.asarray(self._concatenated_items / np.maximum(norms, 1e-12), np.float32)
 
 

@@ -79,7 +79,8 @@ def run(cfg: DictConfig, folder: Path) -> dict[str, Any]:
             data = data.with_fit_on(fit_on)
             model, spent = refit(cfg, data, selection, folder)
             seconds += spent
-        bundle = make_bundle(model, data)
+        # A point estimate says nothing of its errors; those on validation rows are the honest measure of them.
+        bundle = make_bundle(model, data, noise=selection.figures["val/rmse"])
         metrics = {
             **selection.figures,
             **(figures or evaluate(bundle)),

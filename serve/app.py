@@ -18,6 +18,7 @@ from fastapi.responses import FileResponse, PlainTextResponse
 from fastapi.staticfiles import StaticFiles
 from prometheus_client import CONTENT_TYPE_LATEST
 from pydantic import ValidationError
+from starlette.convertors import PathConvertor, register_url_convertor
 
 from recsys.bundle import BundleError
 from serve import errors, logs, schemas
@@ -31,6 +32,15 @@ from serve.settings import Settings
 from serve.swap import Models
 
 log = logging.getLogger("serve")
+
+
+class IdConvertor(PathConvertor):
+    """Any text as part of a path, with slashes and newlines, which ids of strings may hold."""
+
+    regex = r"[\s\S]*"
+
+
+register_url_convertor("id", IdConvertor())
 
 INTEGER = re.compile("-?[0-9]{1,19}")
 PAGE = Path(__file__).parent / "page"
@@ -118,16 +128,12 @@ def create_app(settings: Settings, models: Models | None = None) -> FastAPI:
         if following is not None:
             following.cancel()
 
-    app = FastAPI(
-        title="recsys",
-        description=DESCRIPTION,
-        version="1",
-        lifespan=lifespan,
-        max_body_size=settings.max_body_bytes or None,
-    )
+    app = FastAPI(title="recsys", description=DESCRIPTION, version="1", lifespan=lifespan)
     app.state.service = service
     errors.install(app)
-    app.add_middleware(Edge, metrics=service.metrics, max_in_flight=settings.max_in_flight)
+    app.add_middleware(
+        Edge, metrics=service.metrics, max_in_flight=settings.max_in_flight, max_body_bytes=settings.max_body_bytes
+    )
     _add_frequent(app, service)
     _add_batches(app, service)
     _add_items_and_users(app, service)
@@ -166,7 +172,7 @@ def _add_frequent(app: FastAPI, service: Service) -> None:
         return schemas.Prediction(rating=rating, cold_start=cold_start, model_version=model.version)
 
     @app.get(
-        "/users/{user_id:path}/recommendations",
+        "/users/{user_id:id}/recommendations",
         tags=["recommend"],
         response_model=schemas.Recommendations,
         responses=fails(400, 403),
@@ -216,20 +222,20 @@ def _add_items_and_users(app: FastAPI, service: Service) -> None:
         model = service.models.current
         return schemas.Items.model_validate({"items": model.search(query, limit), "model_version": model.version})
 
-    @app.get("/items/{item_id:path}/similar", tags=["items"], responses=fails(400, 404), summary="Similar items")
+    @app.get("/items/{item_id:id}/similar", tags=["items"], responses=fails(400, 404), summary="Similar items")
     async def similar(item_id: Id, k: QueryK = 10) -> schemas.Neighbours:
         """The nearest items by the direction of their vectors."""
         model = service.models.current
         found = model.similar(model.item_row(item_id), k)
         return schemas.Neighbours.model_validate({"items": found, "model_version": model.version})
 
-    @app.get("/items/{item_id:path}", tags=["items"], responses=fails(400, 404), summary="An item")
+    @app.get("/items/{item_id:id}", tags=["items"], responses=fails(400, 404), summary="An item")
     async def item(item_id: Id) -> schemas.Item:
         """Title, year, genres, and how it was rated."""
         model = service.models.current
         return schemas.Item.model_validate(model.item(model.item_row(item_id)))
 
-    @app.get("/users/{user_id:path}", tags=["users"], responses=fails(400, 403, 404), summary="A user's ratings")
+    @app.get("/users/{user_id:id}", tags=["users"], responses=fails(400, 403, 404), summary="A user's ratings")
     async def user(user_id: Id, limit: QueryK = 100) -> schemas.User:
         """What a user rated, best first. The service may be set not to tell."""
         _check_histories(service)

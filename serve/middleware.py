@@ -1,4 +1,4 @@
-"""Around every request: an id, a line in the log, figures for `/metrics`, and a limit to how many there are at once."""
+"""Around every request: an id, a line in the log, figures for `/metrics`, limits to its length and to their number."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import secrets
 from time import perf_counter
 from typing import Any
 
+from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from serve.errors import error
@@ -28,10 +29,12 @@ class Edge:
         app: What answers.
         metrics: Where requests are counted.
         max_in_flight: Requests at a time, beyond which the answer is 503; 0 is no limit.
+        max_body_bytes: Length of a body, beyond which the answer is 413; 0 is no limit.
     """
 
-    def __init__(self, app: ASGIApp, metrics: Metrics, max_in_flight: int) -> None:
-        self.app, self.metrics, self.max_in_flight = app, metrics, max_in_flight
+    def __init__(self, app: ASGIApp, metrics: Metrics, max_in_flight: int, max_body_bytes: int) -> None:
+        self.app, self.metrics = app, metrics
+        self.max_in_flight, self.max_body_bytes = max_in_flight, max_body_bytes
         self.in_flight = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -58,6 +61,8 @@ class Edge:
             return
         self.in_flight += limited
         self.metrics.in_flight(self.in_flight)
+        if self.max_body_bytes and scope["method"] != "GET":
+            receive = _bounded(receive, self.max_body_bytes)
         try:
             await self.app(scope, receive, answer)
         except Exception:
@@ -83,6 +88,21 @@ class Edge:
             if access.isEnabledFor(logging.DEBUG):
                 fields["path"] = scope["path"]  # may hold the id of a person
             access.info("request", extra={"fields": fields})
+
+
+def _bounded(receive: Receive, limit: int) -> Receive:
+    """What is received, until it is too long: whoever reads the body then meets a 413, whatever its headers say."""
+    left = limit
+
+    async def receive_within() -> Message:
+        nonlocal left
+        message = await receive()
+        left -= len(message.get("body", b""))
+        if left < 0:
+            raise HTTPException(413)
+        return message
+
+    return receive_within
 
 
 def _request_id(scope: Scope) -> bytes:

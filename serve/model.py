@@ -254,10 +254,10 @@ class ServedModel:
         """The k nearest items; none for an item that the model was not fitted on."""
         if row >= self.bundle.n_items:
             return []
-        rows, cosines = self.bundle.similar_rows(row, k)
+        rows, alike = self.bundle.similar_rows(row, k)
         return [
-            {**self.about[other], "similarity": cosine}
-            for other, cosine in zip(rows.tolist(), cosines.tolist(), strict=True)
+            {**self.about[other], "similarity": similarity}
+            for other, similarity in zip(rows.tolist(), alike.tolist(), strict=True)
         ]
 
     def user(self, user_id: str, limit: int) -> Answer:

@@ -12,9 +12,16 @@ LONGEST = 4096  # bytes of a pointer
 
 
 def bundle_folder(path: Path) -> Path:
-    """The folder itself, or `bundle` within it where that is the bundle of a run."""
+    """The folder itself, or `bundle` within it where that is the bundle of a run.
+
+    Raises:
+        BundleError: There can be no such folder.
+    """
     inner = path / "bundle"
-    return inner if not (path / "manifest.json").exists() and inner.is_dir() else path
+    try:
+        return inner if not (path / "manifest.json").exists() and inner.is_dir() else path
+    except OSError as error:  # such as a name that is too long
+        raise BundleError(f"{path!s:.80} cannot be read: {error.strerror}") from error
 
 
 def newest_run(runs: Path) -> Path:

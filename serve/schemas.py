@@ -14,6 +14,12 @@ MAX_ID = 512  # characters
 MAX_RATINGS = 1000
 MAX_K = 1000
 
+
+def _whole(value: Any) -> Any:
+    """In JSON 10.0 is an integer."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
 Id = Annotated[str, Field(max_length=MAX_ID), WithJsonSchema({"type": "string", "format": "id"})]
 # A batch answers a malformed id with an error in that id's place, so that any string may stand there.
 AnyId = Annotated[
@@ -25,11 +31,12 @@ Stars = Annotated[
     WithJsonSchema({"type": "number", "format": "stars"}),
 ]
 Genre = Annotated[str, Field(max_length=100), WithJsonSchema({"type": "string", "format": "genre"})]
-Year = Annotated[int, Field(ge=-9999, le=9999)]
-K = Annotated[int, Field(ge=1, le=MAX_K)]
+Year = Annotated[int, Field(ge=-9999, le=9999), BeforeValidator(_whole)]
+K = Annotated[int, Field(ge=1, le=MAX_K), BeforeValidator(_whole)]
 MinRatings = Annotated[
     int,
     Field(ge=0, le=2**31 - 1, description="Leave out items that fewer people rated: their predictions are guesses."),
+    BeforeValidator(_whole),
 ]
 
 
@@ -168,7 +175,10 @@ class Items(BaseModel):
 
 
 class Neighbour(About):
-    similarity: float = Field(description="Cosine of the two items' vectors, in [-1, 1].", examples=[0.83])
+    similarity: float = Field(
+        description="Cosine of the two items' vectors, in [-1, 1]; less for items that few rated.",
+        examples=[0.83],
+    )
 
 
 class Neighbours(BaseModel):

@@ -10,7 +10,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
 class Settings(BaseSettings):
-    """Serve the bundle of a training run over HTTP."""
+    """Serve the bundle of a training run over HTTP. Each flag --some-name is also a variable RECSYS_SOME_NAME."""
 
     model_config = SettingsConfigDict(
         env_prefix="RECSYS_",

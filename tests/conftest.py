@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 import torch
 
-from recsys.bundle import Bundle, RatedRows
+from recsys.bundle import TEST, TRAIN, VAL, Bundle, RatedRows
 from recsys.data.datamodule import RatingDataModule
 from recsys.data.ratings import RatingData, RatingsSource, ratings_sha256
 from recsys.factors import Factors
@@ -23,6 +23,13 @@ from tests.commands import train  # noqa: F401  (a fixture)
 torch.set_num_threads(1)
 warnings.filterwarnings("ignore", message=".*does not have many workers.*")
 warnings.filterwarnings("ignore", message=".*number of training batches.*")
+
+
+SHARED = Path(__file__).parents[2] / "shared" / "data"
+# Of the bundle `small`: user 30 and item 99 are in the data but were not fitted.
+USERS, ITEMS = [10, 20, 30], [7, 3, 5, 99]
+RATED = [(0, 0, 4.0, 0), (0, 3, 2.0, 2), (1, 1, 1.0, 1), (2, 2, 5.0, 2)]
+NAMES = ["Zoë", "李", "a|b"], ["ā", "", "x\ny", "🎬"]
 
 
 class SmallRatings(RatingsSource):
@@ -121,11 +128,74 @@ def make_bundle(
     )
 
 
+def trained_and_folded(bundle: Bundle) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """Of every fitted user: scores of all items by their row, by the fold-in of the ratings that made it, and these
+    ratings' items.
+    """
+    fitted = bundle.ratings.part <= {"train": TRAIN, "train_val": VAL, "all": TEST}[bundle.manifest["fit_on"]]
+    for user in range(bundle.n_users):
+        entries = bundle.ratings.of(user)
+        item, rating = (column[entries][fitted[entries]] for column in (bundle.ratings.item, bundle.ratings.rating))
+        folded = bundle.fold_in_rows(item, rating)
+        yield bundle.factors.scores(bundle.factors.user(user)), bundle.factors.scores(folded.vector), item
+
+
 def bundle_of(model: RatingModel, data: RatingDataModule) -> Bundle:
     """The bundle of a model; unlike an export, it knows the fitted ids only and no ratings."""
     low, high = data.data.rating_min, data.data.rating_max
     users, items = data.users.values.tolist(), data.items.values.tolist()
     return make_bundle(model.factors(), users, items, rating_scale=[low, high])
+
+
+def random_factors(
+    *,
+    n_users: int = 4,
+    n_items: int = 12,
+    samples: int = 1,
+    dim: int = 3,
+    exponents: tuple[float, ...] = (1.0,),
+    implicit: bool = False,
+    seed: int = 0,
+) -> Factors:
+    """Factors drawn at random, with a dense prior of as many terms as there are exponents."""
+    rng = np.random.default_rng(seed)
+    draw = lambda *shape: rng.normal(0, 0.4, shape).astype(np.float32)  # noqa: E731
+    root = rng.normal(size=(len(exponents), samples, dim + 1, dim + 1))
+    return Factors(
+        mu=3.3 + draw(samples),
+        user_bias=draw(n_users, samples),
+        item_bias=draw(n_items, samples),
+        user_factors=draw(n_users, samples, dim),
+        item_factors=draw(n_items, samples, dim),
+        prior_mean=draw(samples, dim + 1),
+        prior_precision=(root @ root.swapaxes(2, 3) / (2 * dim) + 0.1 * np.eye(dim + 1)).astype(np.float32),
+        prior_exponent=np.array(exponents, np.float32),
+        item_implicit=draw(n_items, samples, dim + 1) if implicit else None,
+    )
+
+
+@pytest.fixture
+def shared() -> Callable[[str], Path]:
+    """The folder of a real release, or a skip that says why."""
+
+    def folder(name: str) -> Path:
+        if not (SHARED / name).is_dir():
+            pytest.skip(f"needs {name} in {SHARED}, which is not there")
+        return SHARED / name
+
+    return folder
+
+
+@pytest.fixture
+def small(two_by_three: Factors) -> Bundle:
+    return make_bundle(two_by_three, USERS, ITEMS, RATED, metrics={"test/rmse": 0.9, "test/rmse_cold": None})
+
+
+@pytest.fixture
+def saved(small: Bundle, tmp_path: Path) -> Path:
+    """The folder of `small`."""
+    small.save(tmp_path / "bundle")
+    return tmp_path / "bundle"
 
 
 @pytest.fixture

@@ -15,6 +15,7 @@ import torch
 from hydra import compose, initialize_config_dir
 
 from recsys.cli import CONF
+from serve.settings import Settings
 from tests.commands import Train
 
 ROOT = CONF.parent
@@ -42,11 +43,28 @@ def choices(override: str) -> list[str]:
     return [f"{key}{equals}{value}" for value in values.split(",")]
 
 
+def test_flags_of_the_service_exist() -> None:
+    for line in re.findall(r"python -m serve (--.*)", README):
+        flags = re.findall(r"--([a-z-]+)", line)
+        assert flags
+        for flag in flags:
+            assert flag.removeprefix("no-").replace("-", "_") in {*Settings.model_fields, "help"}, line
+
+
+def test_routes_of_the_service_exist() -> None:
+    app = (ROOT / "serve" / "app.py").read_text()
+    app = re.sub(r"(\{\w+):\w+\}", r"\1}", app)
+    for route in re.findall(
+        r"`(?:GET |POST )?(/[^`?]*)[^`]*`", README[README.index("| route |") : README.index("Errors are")]
+    ):
+        assert f'"{route}"' in app or route == "/docs", route
+
+
 def test_python_lines_run(train: Train, capsys: pytest.CaptureFixture[str]) -> None:
     [code] = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
     bundle = train("trainer.max_epochs=1") / "bundle"
     code = re.sub(r'"outputs/[^"]*"', repr(str(bundle)), code)
-    for theirs, ours in (("242, 302", "101, 102"), ("196", "7")):
+    for theirs, ours in (("242", "101"), ("302", "102"), ("196", "7")):
         code = code.replace(theirs, ours)
     exec(code, {})
     assert "Recommendation(item_id=" in capsys.readouterr().out
@@ -67,7 +85,7 @@ def test_contributing_s_model_predicts_what_its_factors_do() -> None:
 
 def test_the_tree_is_the_tree() -> None:
     tree = README[README.index("## The tree") :]
-    for folder in ("recsys", "recsys/data", "recsys/models", "benchmarks"):
+    for folder in ("recsys", "recsys/data", "recsys/models", "serve", "benchmarks"):
         for file in (ROOT / folder).glob("*.py"):
             assert file.name == "__init__.py" or re.search(rf"\b{re.escape(file.name)}\b", tree), file
 

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from omegaconf import OmegaConf
 from recsys.bundle import Bundle
 from recsys.callbacks import EpochRecord
 from tests.commands import Train, call, train_arguments, write_ratings
+from tests.conftest import trained_and_folded
 
 TIMES = ("fit_seconds",)
 
@@ -110,6 +112,33 @@ def test_a_killed_run_resumes_to_the_same_end(
     call("train", f"resume={cut}")
     assert metrics(cut) == metrics(whole)
     assert (cut / "metrics.csv").read_text() == (whole / "metrics.csv").read_text()
+
+
+def test_the_noise_of_a_bundle_is_its_error_on_validation_rows(train: Train) -> None:
+    for refit in ("none", "train_val", "all"):
+        folder = train("trainer.max_epochs=2", f"refit={refit}", name=refit)
+        bundle = Bundle.load(folder / "bundle")
+        assert bundle.manifest["noise"] == json.loads((folder / "metrics.json").read_text())["val/rmse"]
+        predicted, std = bundle.predict([7, 4711], [101, 102], return_std=True)
+        np.testing.assert_array_equal(predicted, bundle.predict([7, 4711], [101, 102]))
+        np.testing.assert_allclose(std, bundle.manifest["noise"], rtol=1e-6)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("model", ["mf", "svdpp"])
+def test_the_fold_in_of_a_real_user_is_the_user(
+    shared: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, model: str
+) -> None:
+    monkeypatch.setenv("RECSYS_CACHE", str(tmp_path / "cache"))
+    data = (f"experiment=ml_100k_{model}", f"data.root={shared('ml-100k')}")
+    call("train", *data, f"hydra.run.dir={tmp_path / 'run'}")
+    correlations = [
+        np.corrcoef(np.delete(trained, rated), np.delete(folded, rated))[0, 1]
+        for trained, folded, rated in trained_and_folded(Bundle.load(tmp_path / "run" / "bundle"))
+    ]
+    assert len(correlations) == 943
+    assert np.median(correlations) >= 0.95
+    assert np.quantile(correlations, 0.1) >= 0.85
 
 
 @pytest.mark.slow

@@ -115,6 +115,8 @@ class MatrixFactorization(RatingModel):
         self.register_buffer("user_weight", torch.ones(n_users))  # of each row in the penalty
         self.register_buffer("item_weight", torch.ones(n_items))
         self.register_buffer("weight_of_one", torch.ones(()))  # of a user with one rating
+        if penalty == "sum":
+            self.register_buffer("batch_rows", torch.ones(()))  # ratings that a penalty is summed over
         self.user_norm = _batch_norm(embedding_dim) if batch_norm else None
         self.item_norm = _batch_norm(embedding_dim) if batch_norm else None
 
@@ -173,7 +175,10 @@ class MatrixFactorization(RatingModel):
             predicted = predicted + user_bias + item_bias
             squares = user_bias.square().sum() + item_bias.square().sum()
             penalty = penalty + self.bias_reg_lambda * self.span**2 * squares
-        return predicted, penalty / len(user) if self.penalty == "mean" else penalty
+        if self.penalty == "sum":
+            self.get_buffer("batch_rows").fill_(len(user))
+            return predicted, penalty
+        return predicted, penalty / len(user)
 
     def _squares(self, embedding: Tensor, row: Tensor, side: str) -> Tensor:
         """Sum of squared norms over the batch, each weighted by its row's share of the penalty."""
@@ -197,8 +202,9 @@ class MatrixFactorization(RatingModel):
 
         The prior of a folded-in user is what the loss says about one with n ratings: `reg_lambda`, which grows as
         n^reg_exponent; and, on every rating, `bias_reg_lambda` and the penalty that dropout amounts to,
-        `(1 / keep^2 - 1) q_d^2` a coordinate (Srivastava et al. 2014, section 9.1). Without `bias`, the prior holds
-        a new user's at 0.
+        `(1 / keep^2 - 1) q_d^2` a coordinate (Srivastava et al. 2014, section 9.1), on the average over the items.
+        Without `bias`, the prior holds a new user's at 0. A `penalty` of `sum` weighs as many times more as the
+        last batch of training had ratings.
         """
         star = self.span**0.5
         sides = []
@@ -207,7 +213,8 @@ class MatrixFactorization(RatingModel):
             sides.append(((table * scale + shift) * star, scale.expand(table.shape[1]), shift * star))
         (users, scale, shift), (items, _, _) = sides
         implied = (self.keep**-2 - 1) * items.square().mean(0)
-        reg_lambda = self.reg_lambda * float(self.get_buffer("weight_of_one"))
+        times = float(self.get_buffer("batch_rows")) if self.penalty == "sum" else 1.0
+        reg_lambda = times * self.reg_lambda * float(self.get_buffer("weight_of_one"))
         implicit = self._implicit_items()
         return centred_factors(
             mu=self.rating_min + self.span * float(self.mu),
@@ -219,7 +226,7 @@ class MatrixFactorization(RatingModel):
             prior_precision=np.stack(
                 [
                     np.append(_as_array(reg_lambda / scale.square().clamp_min(1e-6)), 0.0),
-                    np.append(_as_array(implied), self.bias_reg_lambda if self.bias else NO_BIAS),
+                    np.append(_as_array(implied), times * self.bias_reg_lambda if self.bias else NO_BIAS),
                 ]
             ),
             prior_exponent=(self.reg_exponent, 1.0),

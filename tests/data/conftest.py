@@ -30,7 +30,6 @@ GENRES = [
 ]
 ROWS: list[tuple[Any, ...]] = [(1, 10, 5, 100), (1, 30, 3, 90), (4, 10, 1, 250), (4, 77, 4, 250)]
 HEADER = "user_id,item_id,rating\n"
-SHARED = Path(__file__).parents[3] / "shared" / "data"
 
 Frames = Callable[..., pd.DataFrame]
 
@@ -40,18 +39,6 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A cache folder of the test's own."""
     folder = tmp_path / "cache"
     monkeypatch.setenv("RECSYS_CACHE", str(folder))
-    return folder
-
-
-@pytest.fixture
-def shared() -> Callable[[str], Path]:
-    """The folder of a real release, or a skip that says why."""
-
-    def folder(name: str) -> Path:
-        if not (SHARED / name).is_dir():
-            pytest.skip(f"needs {name} in {SHARED}, which is not there")
-        return SHARED / name
-
     return folder
 
 

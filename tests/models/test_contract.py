@@ -13,10 +13,11 @@ import pytest
 import torch
 
 from recsys.data.datamodule import RatingDataModule
+from recsys.export import make_bundle
 from recsys.models.base import RatingModel
 from recsys.models.matrix_factorization import MatrixFactorization
 from recsys.models.svdpp import SVDPlusPlus
-from tests.conftest import build, bundle_of, checkerboard, fit, random_ratings, small_data
+from tests.conftest import build, bundle_of, checkerboard, fit, random_ratings, small_data, trained_and_folded
 
 Make = Callable[..., RatingModel]
 
@@ -285,18 +286,33 @@ def test_factors_are_centred_float32_of_the_documented_shapes(make: Make) -> Non
         "user_factors": (len(data.users), samples, dim),
         "item_factors": (len(data.items), samples, dim),
         "prior_mean": (samples, dim + 1),
-        "prior_precision": (samples, dim + 1, dim + 1),
+        "prior_precision": (len(f.prior_exponent), samples, dim + 1, dim + 1),
+        "prior_exponent": (len(f.prior_exponent),),
     }
+    if f.item_implicit is not None:
+        shapes["item_implicit"] = (len(data.items), samples, dim + 1)
     for name, shape in shapes.items():
         array = getattr(f, name)
         assert array.shape == shape, name
         assert array.dtype == np.float32, name
         assert np.isfinite(array).all(), name
-        if name.startswith(("user", "item")):
+        if name.startswith(("user", "item")) and name != "item_implicit":
             np.testing.assert_allclose(array.mean(0), 0, atol=1e-5)
-    for precision in f.prior_precision:
-        np.testing.assert_allclose(precision, precision.T, rtol=1e-5)
-        assert np.linalg.eigvalsh(precision.astype(np.float64)).min() > 0
+    assert ((f.prior_exponent >= 0) & (f.prior_exponent <= 1)).all()
+    np.testing.assert_allclose(f.prior_precision, f.prior_precision.swapaxes(2, 3), rtol=1e-5)
+    assert np.linalg.eigvalsh(f.prior_precision.sum(0).astype(np.float64)).min() > 0  # of a user with one rating
+
+
+@every_model
+@pytest.mark.parametrize("exponent", [1.0, 0.5])
+def test_the_fold_in_of_a_user_s_ratings_is_the_user(make: Make, exponent: float) -> None:
+    """Whoever is folded in gets what training would have given them: in rank, and in stars."""
+    model = small(make, tastes(), **{"reg_exponent": exponent} if "reg_exponent" in arguments_of(make) else {})
+    fit(model, tastes(), epochs=40)
+    pairs = [(trained, folded) for trained, folded, _ in trained_and_folded(make_bundle(model, tastes()))]
+    correlations = [np.corrcoef(trained, folded)[0, 1] for trained, folded in pairs]
+    assert min(correlations) > 0.98
+    assert np.sqrt(np.mean([(trained - folded) ** 2 for trained, folded in pairs])) < 0.2
 
 
 @pytest.mark.parametrize(

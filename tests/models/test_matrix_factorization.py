@@ -1,13 +1,15 @@
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
-from recsys.data.datamodule import Batch, RatingRows
+from recsys.data.datamodule import Batch, RatingDataModule, RatingRows
 from recsys.models.matrix_factorization import MatrixFactorization
+from recsys.models.svdpp import SVDPlusPlus
 from tests.conftest import build, fit, random_ratings, small_data
 
 USER = torch.tensor([0, 0, 1, 2, 2, 2])
@@ -221,17 +223,8 @@ def test_embeddings_start_normal_with_embedding_std(std: float) -> None:
     assert not torch.equal(model.user_embedding[:20], model.item_embedding) or std == 0
 
 
-@pytest.mark.parametrize("scale", [(1.0, 5.0), (0.0, 10.0)])
-@pytest.mark.parametrize("bias", [True, False])
-def test_the_prior_folds_a_trained_user_back_in(bias: bool, scale: tuple[float, float]) -> None:
-    """At the minimum of the loss a user's row solves the ridge problem that `Factors` documents."""
-    low, high = scale
-    ratings = random_ratings(160, 16, 14, seed=2)
-    data = small_data(ratings, fit_on="all", batch_size=160)
-    model = MatrixFactorization(
-        16, 14, low, high, embedding_dim=3, bias=bias, reg_lambda=0.3, bias_reg_lambda=0.1, embedding_std=0.3
-    )  # fmt: skip
-    rows = data.fit_data.columns
+def trained_to_the_minimum(data: RatingDataModule, model: MatrixFactorization) -> None:
+    """Full batches and second order, so that every row is at the minimum of the loss given the others."""
     model.initialise(data.fit_data)
     optimizer = torch.optim.LBFGS(
         [p for p in model.parameters() if p.requires_grad], max_iter=1500, history_size=30,
@@ -240,29 +233,56 @@ def test_the_prior_folds_a_trained_user_back_in(bias: bool, scale: tuple[float, 
 
     def closure() -> torch.Tensor:
         optimizer.zero_grad()
-        loss = model.training_step(rows, 0)
+        loss = model.training_step(data.fit_data.columns, 0)
         loss.backward()
         return loss
 
     optimizer.step(closure)
+
+
+SUMMED = {"penalty": "sum", "reg_lambda": 0.3 / 160, "bias_reg_lambda": 0.1 / 160}
+
+
+@pytest.mark.parametrize(
+    ("make", "arguments"),
+    [
+        (MatrixFactorization, {}),
+        (MatrixFactorization, {"bias": False}),
+        (MatrixFactorization, {"reg_exponent": 0.5}),
+        (MatrixFactorization, {"reg_exponent": 0.0, "bias": False}),
+        (MatrixFactorization, SUMMED),
+        (MatrixFactorization, SUMMED | {"reg_exponent": 0.5}),
+        (SVDPlusPlus, {}),
+        (SVDPlusPlus, {"bias": False}),
+        (SVDPlusPlus, {"reg_exponent": 1.0}),
+    ],
+)
+@pytest.mark.parametrize("scale", [(1.0, 5.0), (0.0, 10.0)])
+def test_the_prior_folds_a_trained_user_back_in(
+    make: type[MatrixFactorization], arguments: dict[str, Any], scale: tuple[float, float]
+) -> None:
+    """At the minimum of the loss a user's row solves the ridge problem that `Factors` documents."""
+    low, high = scale
+    ratings = random_ratings(160, 16, 14, seed=2)
+    data = small_data(ratings, fit_on="all", batch_size=160)
+    chosen = {"embedding_dim": 3, "reg_lambda": 0.3, "bias_reg_lambda": 0.1, "embedding_std": 0.3}
+    model = make(16, 14, low, high, **chosen | arguments)
+    trained_to_the_minimum(data, model)
     f = model.factors()
     assert f.user_factors.std() > 0.1  # the penalty has not flattened all
-    mean, precision = f.prior_mean[0].astype(float), f.prior_precision[0].astype(float)
+    rows = data.fit_data.columns
     user, item = rows.user.numpy(), rows.item.numpy()
-    stars = low + (high - low) * rows.rating.numpy()
+    stars = (low + (high - low) * rows.rating).numpy()
     for row in range(16):
-        items = item[user == row]
-        design = np.hstack([f.item_factors[items, 0], np.ones((len(items), 1))])
-        residual = stars[user == row] - f.mu[0] - f.item_bias[items, 0]
-        left = design.T @ design + len(items) * precision
-        solved = np.linalg.solve(left, design.T @ residual + len(items) * precision @ mean)
+        folded = f.fold_in(item[user == row], stars[user == row]).vector
         trained = np.append(f.user_factors[row, 0], f.user_bias[row])
-        np.testing.assert_allclose(solved, trained, atol=0.01 * (high - low) / 4)
+        np.testing.assert_allclose(np.append(folded.factors, folded.bias), trained, atol=0.01 * (high - low) / 4)
 
 
 def test_the_prior_of_batch_norm_and_dropout_by_hand() -> None:
     """A vector in prediction's coordinates costs `reg |p_raw|^2` plus dropout's variance of the dot product."""
-    model = model_in_stars(batch_norm=True, dropout=0.5)
+    model = model_in_stars(batch_norm=True, dropout=0.5, reg_exponent=0.5)
+    model.initialise(RatingRows(*batch_of(model)))
     for _ in range(50):
         model.training_terms(USER, ITEM)
     f = model.factors()
@@ -279,12 +299,27 @@ def test_the_prior_of_batch_norm_and_dropout_by_hand() -> None:
         items = item_norm.eval()(model.item_embedding).numpy() * 2
         users = norm.eval()(model.user_embedding).numpy() * 2
     p0, q0 = users.mean(0), items.mean(0)
+    assert f.prior_exponent.tolist() == [0.5, 1.0]
+    # The weights n^-0.5 of the users' 2, 1 and 3 ratings have mean 1 over the six.
+    level = 6 / (2**0.5 + 1 + 3**0.5)
     # Dropout at rate 1/2 on both sides multiplies the mean square of p_d q_d by 4.
-    diagonal = np.append(0.07 / scale**2 + 3 * (items**2).mean(0), 0.03)
+    by_root, by_count = np.append(level * 0.07 / scale**2, 0), np.append(3 * (items**2).mean(0), 0.03)
     rng = np.random.default_rng(0)
     bias_mean = (model.user_bias.detach().numpy() * 4 + users @ q0).mean()
     for _ in range(5):
         vector, bias = rng.normal(size=3), rng.normal()
-        wanted = (np.append(vector - shift, bias) ** 2 * diagonal).sum()
         moved = np.append(vector - p0, bias + vector @ q0 - bias_mean) - f.prior_mean[0]
-        assert moved @ f.prior_precision[0] @ moved == pytest.approx(wanted, rel=1e-3)
+        for diagonal, precision in zip((by_root, by_count), f.prior_precision[:, 0], strict=True):
+            wanted = (np.append(vector - shift, bias) ** 2 * diagonal).sum()
+            assert moved @ precision @ moved == pytest.approx(wanted, rel=1e-3)
+
+
+def test_the_prior_of_a_summed_penalty_survives_a_checkpoint(tmp_path: Path) -> None:
+    """It weighs as many times more as a batch has ratings, which the arguments do not tell."""
+    data = small_data(random_ratings(160, 16, 14), fit_on="all", batch_size=40)
+    model = build(MatrixFactorization, data, penalty="sum", embedding_dim=2)
+    trainer = fit(model, data, epochs=1, limit_val_batches=0)
+    trainer.save_checkpoint(tmp_path / "model.ckpt")
+    again = MatrixFactorization.load_from_checkpoint(tmp_path / "model.ckpt", weights_only=True)
+    np.testing.assert_array_equal(again.factors().prior_precision, model.factors().prior_precision)
+    assert model.factors().prior_precision[0, 0, 0, 0] == pytest.approx(40 * 0.05, rel=1e-3)

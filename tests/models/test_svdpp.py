@@ -105,11 +105,20 @@ def test_factors_hold_the_implicit_part_for_known_and_unknown_rows() -> None:
     np.testing.assert_allclose(found, predictions(model).numpy(), atol=1e-5)
 
 
-def test_the_prior_of_a_new_user_is_the_mean_implicit_part(by_hand: SVDPlusPlus) -> None:
-    """In centred coordinates: the mean of the sums less the mean of the whole vectors, which is -mean p_u."""
-    prior = by_hand.factors().prior_mean[0, :-1]
-    expected = -2 * by_hand.user_embedding.detach().mean(0)  # 2: square root of the scale's span
-    np.testing.assert_allclose(prior, expected.numpy(), atol=1e-5)
+def test_the_prior_of_a_new_user_is_the_implicit_part_of_what_they_rated(by_hand: SVDPlusPlus) -> None:
+    """User 0's prior, in centred coordinates: their sum less the mean of the whole vectors."""
+    f = by_hand.factors()
+    assert f.item_implicit is not None
+    rated = [0, 1, 2, 4]
+    prior = f.prior_mean[0] + f.item_implicit[rated, 0].sum(0) / len(rated) ** 0.5
+    sums, items = by_hand.implicit().detach(), by_hand.item_embedding.detach()
+    expected = 2 * (sums[0] - (by_hand.user_embedding.detach() + sums).mean(0))  # 2: root of the scale's span
+    np.testing.assert_allclose(prior[:-1], expected.numpy(), atol=1e-4)
+    # The bias takes what the vector says to the mean item, and is centred, too.
+    np.testing.assert_allclose(prior[-1], (expected @ items.mean(0) * 2).numpy(), atol=1e-4)
+    folded = f.fold_in(np.array(rated), f.mu + f.item_bias[rated, 0])
+    assert folded.implicit is not None
+    np.testing.assert_allclose(folded.implicit.sum(1), f.item_implicit[rated].sum(0) / 2, rtol=1e-5)
 
 
 def test_a_checkpoint_predicts_without_the_ratings(tmp_path: Path) -> None:

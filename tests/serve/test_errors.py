@@ -1,0 +1,83 @@
+"""No error repeats what was sent."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from tests.serve.conftest import CheckedClient, client_of, rich
+
+MARK = "xyzzyMARKER"
+VALUES: list[Any] = [MARK, [MARK], {MARK: MARK}, f"{MARK}\n\r", {"item_id": MARK}, [{MARK: 1}], [[MARK] * 3]]
+GOOD: dict[str, dict[str, Any]] = {
+    "/predict/rating/": {"user_id": "1", "item_id": "50"},
+    "/predict/ratings/": {"pairs": [{"user_id": "1", "item_id": "50"}]},
+    "/recommendations/": {
+        "ratings": [{"item_id": "50", "rating": 3}], "k": 3, "exclude_seen": True, "genre": "Drama", "year_from": 1,
+        "year_to": 2, "min_ratings": 0, "explain": True, "distribution": True,
+    },
+}  # fmt: skip
+
+
+def silent(client: CheckedClient, method: str, url: str, **arguments: Any) -> int:
+    answer = client.request(method, url, **arguments)
+    sent_back = answer.text + "".join(f"{key}: {value}\n" for key, value in answer.headers.items())
+    assert MARK.lower() not in sent_back.lower(), sent_back
+    return int(answer.status_code)
+
+
+def spoilt(value: Any, bad: Any) -> list[Any]:
+    """Every copy of a body with one thing in it replaced, or one key added."""
+    found = [bad]
+    if isinstance(value, dict):
+        found.append({**value, MARK: bad})
+        found += [{**value, key: worse} for key in value for worse in spoilt(value[key], bad)]
+    if isinstance(value, list):
+        found += [[worse] for worse in spoilt(value[0], bad)] + [[*value, bad]]
+    return found
+
+
+@pytest.mark.parametrize("path", GOOD)
+def test_bodies_are_not_echoed(client: CheckedClient, path: str) -> None:
+    for bad in VALUES:
+        for body in spoilt(GOOD[path], bad):
+            status = silent(client, "POST", path, json=body)
+            # A batch has its errors inside; there too nothing may be repeated.
+            assert status == 400 or path == "/predict/ratings/"
+    for content in (MARK, f'"{MARK}', f'{{"{MARK}": ', f"[{MARK}]", json.dumps(MARK)):
+        for media in ("application/json", "text/plain", MARK, f"application/{MARK}+json", f"a/json; charset={MARK}"):
+            assert silent(client, "POST", path, content=content, headers={"Content-Type": media}) == 400
+
+
+def test_paths_and_queries_are_not_echoed(client: CheckedClient) -> None:
+    for path in ("/users/{}", "/users/{}/recommendations", "/items/{}", "/items/{}/similar"):
+        assert silent(client, "GET", path.format(MARK)) == 400
+        assert silent(client, "GET", path.format(f"1%0d%0aX-{MARK}:%201")) == 400
+    for path, names in {
+        "/users/1/recommendations": ["k", "exclude_seen", "genre", "year_from", "year_to", "min_ratings", "explain",
+                                     "distribution", MARK, f"k[{MARK}]"],
+        "/users/1": ["limit"], "/items": ["query&limit"], "/items/50/similar": ["k"],
+    }.items():  # fmt: skip
+        for name in names:
+            assert silent(client, "GET", f"{path}?{name}={MARK}") == 400
+    for method in ("GET", "POST", "DELETE", "OPTIONS"):
+        assert silent(client, method, f"/{MARK}") == 404
+        assert silent(client, method, f"/page/{MARK}?{MARK}={MARK}") in (404, 405)
+    assert silent(client, MARK, "/items") == 405
+    hopeful = {"Host": "testserver", "Origin": MARK, "Cookie": MARK, "Accept": MARK, "X-Request-ID": f"{MARK}\x01"}
+    assert silent(client, "GET", "/items/x", headers=hopeful) == 400
+
+
+def test_a_fault_of_the_service_tells_nothing_either(capsys: pytest.CaptureFixture[str]) -> None:
+    with client_of(rich()) as client:
+
+        def fail(*_: Any) -> None:
+            raise RuntimeError(MARK)
+
+        client.app.state.service.models.current.search = fail  # type: ignore[attr-defined]
+        assert silent(client, "GET", f"/items?query={MARK}") == 500
+        assert client.get("/items?query=x").json()["code"] == "internal_error"
+        assert client.get("/items/50").status_code == 200
+        assert 'status="500"' in client.get("/metrics").text

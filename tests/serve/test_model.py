@@ -1,0 +1,91 @@
+"""A bundle is proven before it serves."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from recsys.bundle import BundleError
+from serve.errors import ApiError
+from serve.model import ServedModel
+from serve.schemas import Wish
+from tests.serve.conftest import ITEMS, USERS, rich, save
+
+
+def test_loading_tells_the_version(saved: Path) -> None:
+    model = ServedModel.load(saved)
+    assert len(model.version) == 12
+    assert model.bundle.sha256 is not None
+    assert model.bundle.sha256.startswith(model.version)
+
+
+def test_another_manifest_is_another_version(saved: Path, tmp_path: Path) -> None:
+    assert ServedModel.load(save(rich(seed=1), tmp_path / "b")).version != ServedModel.load(saved).version
+    assert ServedModel.load(save(rich(), tmp_path / "c")).version == ServedModel.load(saved).version
+
+
+@pytest.mark.parametrize(
+    "file", ["manifest.json", "factors.safetensors", "ids.safetensors", "ratings.safetensors", "items.json"]
+)
+@pytest.mark.parametrize("damage", ["gone", "cut", "altered", "empty", "a folder"])
+def test_damaged_bundles_are_refused_with_a_sentence(saved: Path, file: str, damage: str) -> None:
+    path = saved / file
+    content = path.read_bytes()
+    path.unlink()
+    if damage == "a folder":
+        path.mkdir()
+    elif damage != "gone":
+        half = len(content) // 2
+        altered = content[:half] + bytes([content[half] ^ 1]) + content[half + 1 :]
+        path.write_bytes({"cut": content[:-1], "altered": altered, "empty": b""}[damage])
+    if (file, damage) in (("manifest.json", "altered"), ("manifest.json", "cut")):
+        # What vouches for the manifest is its own SHA-256, the version: a changed letter may still be JSON.
+        path.write_bytes(content[:-10])
+    with pytest.raises(BundleError) as error:
+        ServedModel.load(saved)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("name", ["../secret", "/etc/passwd", "sub/file", "extra.bin"])
+def test_a_manifest_that_names_files_outside_is_refused(saved: Path, name: str) -> None:
+    (saved.parent / "secret").write_text("secret")
+    manifest = json.loads((saved / "manifest.json").read_text())
+    manifest["files"][name] = {"size": 6, "sha256": "0" * 64}
+    (saved / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(BundleError, match="no file of a bundle"):
+        ServedModel.load(saved)
+
+
+def test_impossible_answers_are_refused(saved: Path) -> None:
+    bundle = rich()
+    huge = replace(bundle.factors, item_bias=np.full_like(bundle.factors.item_bias, 3e38), mu=np.float32([3e38]))
+    with np.errstate(all="ignore"), pytest.raises(BundleError, match="trial"):
+        ServedModel(replace(bundle, factors=huge)).probe(saved)
+
+
+def test_duplicates_are_found_among_the_unfitted_too() -> None:
+    model = ServedModel(rich())
+    with pytest.raises(ApiError) as error:
+        model.fold_in([("900", 3.0), ("0900", 3.0), ("50", 1.0), ("050", 1.0)])
+    assert error.value.code == "duplicate_item"
+
+
+def test_many_pairs_with_errors_only() -> None:
+    answers = ServedModel(rich()).predict_many([("x", "50"), ("1", "4711")])
+    assert [answer["rating"] for answer in answers] == [None, None]
+
+
+def test_answers_are_json_also_with_odd_titles() -> None:
+    model = ServedModel(rich())
+    answer = json.loads(model.recommend(-1, Wish(k=1000, distribution=True)))
+    assert {one["item_id"] for one in answer["recommendations"]} == {str(item) for item in ITEMS[:12]}
+    assert any("\u2028" in one["title"] for one in answer["recommendations"])
+    assert answer["cold_start"] is True
+
+
+def test_example_users_have_most_ratings() -> None:
+    assert ServedModel(rich()).busiest_users()[0] == str(USERS[4])

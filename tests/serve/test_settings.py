@@ -1,0 +1,80 @@
+"""Flags go before the environment, which goes before defaults."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from serve.__main__ import read_settings
+from serve.settings import Settings
+
+
+@pytest.fixture(autouse=True)
+def bare(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in Settings.model_fields:
+        monkeypatch.delenv(f"RECSYS_{name.upper()}", raising=False)
+
+
+def given(monkeypatch: pytest.MonkeyPatch, *flags: str, **environment: str) -> Settings:
+    for name, text in environment.items():
+        monkeypatch.setenv(f"RECSYS_{name}", text)
+    monkeypatch.setattr("sys.argv", ["serve", *flags])
+    return read_settings()
+
+
+def test_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = given(monkeypatch)
+    assert (found.host, found.port, found.workers, found.max_body_bytes) == ("127.0.0.1", 8000, 1, 1_000_000)
+    assert found.bundle is None
+    assert found.histories
+
+
+def test_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = given(
+        monkeypatch, BUNDLE="/some/where", PORT="81", HISTORIES="false", WORKERS="3", MAX_IN_FLIGHT="7",
+        POLL_SECONDS="0.5", LOG_LEVEL="debug", HOST="::", POINTER="",
+    )  # fmt: skip
+    assert (found.bundle, found.port, found.histories, found.workers) == (Path("/some/where"), 81, False, 3)
+    assert (found.max_in_flight, found.poll_seconds, found.log_level, found.host) == (7, 0.5, "debug", "::")
+    assert found.pointer is None  # empty is not given
+
+
+def test_flags_win(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = given(monkeypatch, "--port", "82", "--bundle", "b", "--no-histories", BUNDLE="a", PORT="81")
+    assert (found.port, found.bundle, found.histories) == (82, Path("b"), False)
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (["--port", "abc"], "port: .*integer.*'abc'"),
+        (["--port", "65536"], "port: .*65535.*'65536'"),
+        (["--workers", "0"], "workers: .*1.*'0'"),
+        (["--log-level", "loud"], "log-level: .*debug.*'loud'"),
+        (["--poll-seconds", "nan"], "poll-seconds"),
+        (["--poll-seconds", "0"], "poll-seconds"),
+        (["--drain-seconds", "-1"], "drain-seconds"),
+        (["--max-body-bytes", "-1"], "max-body-bytes"),
+        (["--bundle", "a", "--pointer", "b"], "give bundle or pointer, not both"),
+    ],
+)
+def test_a_mistake_is_one_sentence(monkeypatch: pytest.MonkeyPatch, flags: list[str], said: str) -> None:
+    with pytest.raises(SystemExit, match=rf"^error: {said}[^\n]*$"):
+        given(monkeypatch, *flags)
+
+
+def test_a_flag_and_a_variable_that_contradict_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(SystemExit, match="RECSYS_BUNDLE"):
+        given(monkeypatch, "--pointer", "p", BUNDLE="b")
+
+
+def test_help_names_every_setting(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        given(monkeypatch, "--help")
+    assert not ended.value.code
+    told = capsys.readouterr().out
+    for name, about in Settings.model_fields.items():
+        assert f"--{name.replace('_', '-')}" in told
+        assert about.description
+    assert "RECSYS_" in told

@@ -1,0 +1,246 @@
+"""Another model takes the place of the one in service, or does not."""
+
+from __future__ import annotations
+
+import json
+import logging
+import shutil
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from recsys.bundle import BundleError
+from serve import swap as module
+from serve.pointer import write_pointer
+from serve.settings import Settings
+from serve.swap import Models
+from tests.serve.conftest import ITEM_NAMES, USER_NAMES, client_of, rich, save
+from tests.serve.test_metrics import value
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
+    """Lets time pass at once."""
+    now = [1000.0]
+    monkeypatch.setattr(module.time, "monotonic", lambda: now[0])
+
+    def wait(seconds: float) -> None:
+        now[0] += seconds
+
+    return wait
+
+
+@pytest.fixture
+def pointer(tmp_path: Path) -> Path:
+    write_pointer(tmp_path / "serving", save(rich(), tmp_path / "first"))
+    return tmp_path / "serving"
+
+
+@pytest.fixture
+def models(pointer: Path, clock: Callable[[float], None]) -> Models:
+    return Models(Settings(pointer=pointer))
+
+
+def test_nothing_new_is_nothing_done(models: Models) -> None:
+    first = models.current
+    assert models.poll() is None
+    assert models.current is first
+    assert (models.failed_loads, models.last_error) == (0, None)
+
+
+def test_a_rewritten_pointer_swaps(models: Models, pointer: Path, tmp_path: Path) -> None:
+    first = models.current
+    write_pointer(pointer, save(rich(seed=1), tmp_path / "second"))
+    assert models.poll() is models.current is not first
+    assert models.current.bundle.manifest["seed"] == 1
+    assert models.poll() is None
+
+
+def test_a_bundle_replaced_in_place_swaps(models: Models, tmp_path: Path) -> None:
+    save(rich(seed=1), tmp_path / "first")
+    assert models.poll() is not None
+    assert models.current.bundle.manifest["seed"] == 1
+
+
+def spoil(kind: str, pointer: Path, tmp_path: Path) -> None:
+    second = tmp_path / "second"
+    if kind in ("pointer gone", "pointer a folder"):
+        pointer.unlink()
+    match kind:
+        case "pointer a folder":
+            pointer.mkdir()
+        case "pointer empty":
+            pointer.write_text("")
+        case "pointer binary":
+            pointer.write_bytes(b"\xff\x00\xfe")
+        case "no such bundle":
+            pointer.write_text("second\n")
+        case "cut" | "strings" | "outside":
+            save(rich(USER_NAMES, ITEM_NAMES) if kind == "strings" else rich(seed=1), second)
+            write_pointer(pointer, second)
+            manifest = json.loads((second / "manifest.json").read_text())
+            if kind == "cut":
+                file = second / "factors.safetensors"
+                file.write_bytes(file.read_bytes()[:-1])
+            if kind == "outside":
+                manifest["files"]["../first/items.json"] = manifest["files"]["items.json"]
+                (second / "manifest.json").write_text(json.dumps(manifest))
+        case "half replaced":
+            save(rich(seed=1), second)
+            shutil.copy(second / "manifest.json", tmp_path / "first" / "manifest.json")
+
+
+BAD = ["pointer gone", "pointer a folder", "pointer empty", "pointer binary", "no such bundle", "cut", "strings",
+       "outside", "half replaced"]  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", BAD)
+def test_a_bad_bundle_leaves_the_old_one(
+    models: Models, pointer: Path, tmp_path: Path, kind: str, clock: Callable[[float], None],
+    caplog: pytest.LogCaptureFixture,
+) -> None:  # fmt: skip
+    first = models.current
+    spoil(kind, pointer, tmp_path)
+    with caplog.at_level(logging.ERROR, "serve"):
+        for _ in range(5):
+            assert models.poll() is None
+        assert models.failed_loads == 1  # not tried again at once
+        clock(1.1)
+        models.poll()
+    assert models.current is first
+    assert models.failed_loads == 2
+    assert models.last_error
+    assert "\n" not in models.last_error
+    assert len(caplog.records) == 1  # a line once, however often it is tried
+    write_pointer(pointer, save(rich(seed=2), tmp_path / "third")) if not pointer.is_dir() else None
+    if not pointer.is_dir():
+        assert models.poll() is not None  # at once, since it is another one
+        assert models.last_error is None
+        assert models.current.bundle.manifest["seed"] == 2
+
+
+def test_tries_grow_rarer(models: Models, pointer: Path, clock: Callable[[float], None]) -> None:
+    pointer.write_text("nowhere\n")
+    for _ in range(3600):
+        models.poll()
+        clock(1)
+    assert 60 < models.failed_loads < 70
+
+
+def test_back_to_the_one_in_service_clears_the_error(models: Models, pointer: Path, tmp_path: Path) -> None:
+    first = models.current
+    pointer.write_text("nowhere\n")
+    models.poll()
+    assert models.last_error
+    write_pointer(pointer, tmp_path / "first")
+    assert models.poll() is None
+    assert models.last_error is None
+    assert models.current is first
+
+
+def test_a_slow_copy_is_taken_once_it_is_complete(
+    models: Models, tmp_path: Path, clock: Callable[[float], None]
+) -> None:
+    second = save(rich(seed=1), tmp_path / "second")
+    for file in ("manifest.json", "factors.safetensors", "items.json"):
+        shutil.copy(second / file, tmp_path / "first" / file)
+        assert models.poll() is None
+    for file in second.iterdir():
+        shutil.copy(file, tmp_path / "first")
+    clock(61)
+    assert models.poll() is not None
+    assert models.current.bundle.manifest["seed"] == 1
+
+
+def test_without_a_pointer_nothing_is_looked_at(tmp_path: Path) -> None:
+    models = Models(Settings(bundle=save(rich(), tmp_path / "first")))
+    save(rich(seed=1), tmp_path / "first")
+    assert models.poll() is None
+
+
+@pytest.mark.parametrize("kind", BAD)
+def test_there_must_be_something_to_start_with(pointer: Path, tmp_path: Path, kind: str) -> None:
+    spoil(kind, pointer, tmp_path)
+    if kind == "strings":
+        assert not Models(Settings(pointer=pointer)).current.integer_ids
+        return
+    with pytest.raises(BundleError):
+        Models(Settings(pointer=pointer))
+
+
+def until(condition: Callable[[], Any], seconds: float = 5.0) -> Any:
+    end = time.monotonic() + seconds
+    while not (found := condition()):
+        assert time.monotonic() < end
+        time.sleep(0.005)
+    return found
+
+
+def test_a_service_shows_what_became_of_the_pointer(pointer: Path, tmp_path: Path) -> None:
+    settings = Settings(pointer=pointer, poll_seconds=0.02)
+    with client_of(Models(settings), pointer=pointer, poll_seconds=0.02) as client:
+        first = client.get("/health/ready").json()
+        pointer.write_text("nowhere\n")
+        ready = until(lambda: (now := client.get("/health/ready").json())["last_error"] and now)
+        assert ready["model_version"] == first["model_version"]
+        assert ready["failed_loads"] >= 1
+        assert client.get("/users/1/recommendations").json()["model_version"] == first["model_version"]
+        until(lambda: (value(client.get("/metrics").text, "recsys_failed_loads_total") or 0) >= 1)
+        write_pointer(pointer, save(rich(seed=1), tmp_path / "second"))
+        until(lambda: client.get("/health/ready").json()["model_version"] != first["model_version"])
+        ready = client.get("/health/ready").json()
+        assert ready["last_error"] is None
+        assert client.get("/model").json()["seed"] == 1
+        text = until(lambda: value(text := client.get("/metrics").text, "recsys_swaps_total") and text)
+        labels = {"model": "MatrixFactorization", "data": "small"}
+        assert value(text, "recsys_model_workers", version=ready["model_version"], **labels) == 1
+        assert value(text, "recsys_model_workers", version=first["model_version"], **labels) in (0, None)
+
+
+def test_swaps_under_load_mix_no_two_models_in_an_answer(pointer: Path, tmp_path: Path) -> None:
+    """Each answer must be, to the letter, what one of the two models says."""
+    folders = [tmp_path / "first", save(rich(seed=1), tmp_path / "second")]
+    ratings = [{"item_id": "50", "rating": 5.0}, {"item_id": "7", "rating": 1.0}]
+    asks: list[tuple[str, str, Any]] = [
+        ("GET", "/users/1/recommendations?k=12&explain=true&distribution=true", None),
+        ("GET", "/users/405/recommendations?exclude_seen=false", None),
+        ("POST", "/recommendations/", {"ratings": ratings, "explain": True}),
+        ("POST", "/predict/rating/", {"user_id": "2", "item_id": "318"}),
+        ("POST", "/predict/ratings/", {"pairs": [{"user_id": u, "item_id": "318"} for u in ("1", "2", "30")]}),
+        ("GET", "/items/50/similar", None),
+        ("GET", "/model", None),
+    ]
+    settings = Settings(pointer=pointer, poll_seconds=0.005)
+    answers: list[dict[str, str]] = [{}, {}]
+    for turn in (0, 1):
+        write_pointer(pointer, folders[turn])
+        with client_of(Models(settings)) as client:
+            answers[turn] = {path: client.request(method, path, json=body).text for method, path, body in asks}
+    with client_of(Models(settings), pointer=pointer, poll_seconds=0.005) as client:
+        done = threading.Event()
+
+        def load(number: int) -> list[tuple[str, str]]:
+            got: list[tuple[str, str]] = []
+            while not done.is_set():
+                method, path, body = asks[(len(got) + number) % len(asks)]
+                got.append((path, client.request(method, path, json=body).text))
+            return got
+
+        with ThreadPoolExecutor(3) as pool:
+            loads = [pool.submit(load, number) for number in range(3)]
+            for turn in range(20):
+                before = client.app.state.service.models.current  # type: ignore[attr-defined]
+                write_pointer(pointer, folders[turn % 2])
+                until(lambda b=before: client.app.state.service.models.current is not b)  # type: ignore
+            done.set()
+            got = [answer for future in loads for answer in future.result()]
+    seen = {path: {answers[0][path] == text, answers[1][path] == text} for path, text in got}
+    assert len(got) > 50
+    assert set(seen) == {path for _, path, _ in asks}
+    for path, text in got:
+        assert text in (answers[0][path], answers[1][path]), path
