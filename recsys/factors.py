@@ -66,10 +66,11 @@ class Factors:
 
     def predict_for(self, vector: UserVector, item: int) -> Floats:
         """The linear part in stars, `(samples,)`, for one item row; one outside the fitted is the average item."""
-        linear: Floats = self.mu + vector.bias
-        if 0 <= item < len(self.item_bias):
-            linear += self.item_bias[item] + np.einsum("sd,sd->s", vector.factors, self.item_factors[item])
-        return linear
+        if not 0 <= item < len(self.item_bias):
+            return np.asarray(self.mu + vector.bias, np.float32)
+        dot = np.einsum("sd,sd->s", vector.factors, self.item_factors[item])
+        # Summed in the order of predict, so that one prediction equals that of a batch to the last bit.
+        return np.asarray(self.mu + (vector.bias + self.item_bias[item]) + dot, np.float32)
 
     def scores(self, vector: UserVector) -> Floats:
         """The mean of the linear part over the samples for every fitted item, `(n_items,)`."""

@@ -57,7 +57,8 @@ def serve(settings: Settings) -> None:
     """Serve until told to stop."""
     logs.configure(settings.log_level)
     many = settings.workers > 1
-    with tempfile.TemporaryDirectory(prefix="recsys-metrics-") as shared:
+    shares = tempfile.TemporaryDirectory(prefix="recsys-metrics-") if many else contextlib.nullcontext("")
+    with shares as shared:
         if many:  # workers are fresh processes, which read the environment; their figures meet in a folder
             os.environ["PROMETHEUS_MULTIPROC_DIR"] = shared
             os.environ |= {f"RECSYS_{k.upper()}": str(v) for k, v in settings.model_dump().items() if v is not None}

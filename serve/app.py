@@ -215,10 +215,13 @@ def _add_batches(app: FastAPI, service: Service) -> None:
 def _add_items_and_users(app: FastAPI, service: Service) -> None:
     @app.get("/items", tags=["items"], responses=fails(400), summary="Search titles")
     async def items(
-        query: Annotated[str, Query(min_length=1, max_length=200, examples=["matrix the"])],
+        query: Annotated[str | None, Query(min_length=1, max_length=200, examples=["matrix the"])] = None,
         limit: QueryK = 20,
     ) -> schemas.Items:
-        """Items whose title holds all words, the last one as a prefix, whatever case and accents. Most rated first."""
+        """Items whose title holds all words, the last one as a prefix, whatever case and accents. Most rated first.
+
+        Without a query, all items.
+        """
         model = service.models.current
         return schemas.Items.model_validate({"items": model.search(query, limit), "model_version": model.version})
 

@@ -32,9 +32,8 @@ class Catalogue:
         self.n_ratings = np.bincount(rated.item, minlength=items)
         stars = np.bincount(rated.item, weights=rated.rating, minlength=items)
         self.mean_rating = np.divide(stars, self.n_ratings, out=np.full(items, np.nan), where=self.n_ratings > 0)
-        place = np.empty(items, np.int64)
-        place[np.argsort(-self.n_ratings, kind="stable")] = np.arange(items)
-        self._place: list[int] = place.tolist()  # of each item when sorted by popularity
+        self._popular: list[int] = np.argsort(-self.n_ratings, kind="stable").tolist()
+        self._place: list[int] = np.argsort(self._popular).tolist()  # of each item among the popular
         postings: dict[str, set[int]] = {}
         genres: dict[str, list[int]] = {}
         for row, about in enumerate(bundle.items):
@@ -59,6 +58,10 @@ class Catalogue:
         """The first and the last year; None where no item has one."""
         known = self._year[np.isfinite(self._year)]
         return (int(known.min()), int(known.max())) if len(known) else None
+
+    def popular(self, limit: int) -> list[int]:
+        """Rows of the items that were rated most."""
+        return self._popular[:limit]
 
     def search(self, query: str, limit: int) -> list[int]:
         """Rows of items whose title holds all words of `query`, the last one as a prefix; most rated first."""

@@ -19,7 +19,8 @@ from serve.schemas import MAX_ID, Wish
 INT_ID = re.compile(r"-?[0-9]{1,19}")
 REASONS = 3
 BINS = 16  # of the distribution of predicted ratings
-EXAMPLES = 20
+EXAMPLES = 20  # users that are named to try
+EXAMPLE_RATINGS = 100
 
 Answer = dict[str, Any]
 
@@ -241,8 +242,10 @@ class ServedModel:
         folded = self.bundle.fold_in_rows(np.array([*rated], np.int64), np.array([*rated.values()], np.float32))
         return folded, skipped
 
-    def search(self, query: str, limit: int) -> list[Answer]:
-        return [self.item(row) for row in self.catalogue.search(query, limit)]
+    def search(self, query: str | None, limit: int) -> list[Answer]:
+        """Items by title, or all of them, most rated first."""
+        rows = self.catalogue.popular(limit) if query is None else self.catalogue.search(query, limit)
+        return [self.item(row) for row in rows]
 
     def item(self, row: int) -> Answer:
         """What is known of an item's row."""
@@ -292,19 +295,20 @@ class ServedModel:
                 "genres": self.catalogue.genres,
                 "years": self.catalogue.years,
                 "histories": histories,
-                "example_users": self.busiest_users() if histories else [],
+                "example_users": self.example_users() if histories else [],
             },
         }
 
-    def busiest_users(self) -> list[str]:
-        """Those with most ratings."""
+    def example_users(self) -> list[str]:
+        """Those with about as many ratings as show a taste: of more, each would say little."""
         counts = np.diff(self.bundle.ratings.indptr)[: self.bundle.n_users]
-        return [str(self.bundle.user_ids[row]) for row in np.argsort(-counts, kind="stable")[:EXAMPLES]]
+        nearest = np.argsort(np.abs(counts - EXAMPLE_RATINGS), kind="stable")[:EXAMPLES]
+        return [str(self.bundle.user_ids[row]) for row in nearest]
 
     def examples(self, *, histories: bool) -> dict[str, str]:
         """Ids that exist, for the documentation."""
         found = {"item_id": self.about[int(self.catalogue.n_ratings.argmax())]["item_id"]}
-        return found | ({"user_id": self.busiest_users()[0]} if histories and self.bundle.n_users else {})
+        return found | ({"user_id": self.example_users()[0]} if histories and self.bundle.n_users else {})
 
 
 def _largest(values: Floats, k: int) -> tuple[Rows, Floats]:

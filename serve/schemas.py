@@ -205,7 +205,9 @@ class ServiceFacts(BaseModel):
     genres: list[str]
     years: tuple[int, int] | None = Field(description="The first and the last year of the items.")
     histories: bool = Field(description="Whether people's ratings are shown.")
-    example_users: list[str] = Field(description="Users with many ratings; none where histories are not shown.")
+    example_users: list[str] = Field(
+        description="Users with about a hundred ratings; none where histories are not shown."
+    )
 
 
 class Model(BaseModel):

@@ -6,6 +6,8 @@ import { count, facts, given, h, histogram, itemLink, name, neighbour, ratedRow,
 
 const $ = (id) => document.getElementById(id);
 const RATED = 5; // of a user's ratings, before "Show more"
+const SUGGESTED = 8; // titles to begin with
+const ENOUGH = 5; // ratings of someone new, after which nothing is suggested any more
 const FILTERS = ["genre", "from", "to", "min", "k"];
 
 let model; // what GET /model says
@@ -13,6 +15,7 @@ let scale; // how its ratings are drawn
 let state = {}; // what the address says
 let usual = { min: "0", k: "10" }; // filters that the address need not name
 let lastUser = null; // to come back to from the other tab
+let popular = []; // items, the most rated first
 let mine = []; // [{item_id, title, year, rating}] of someone new, the latest first; rating null: not given yet
 
 // ---- The address: #user=405&genre=Comedy, #new, each with &item=50 for the panel
@@ -74,8 +77,10 @@ function showPerson() {
     else link.removeAttribute("aria-current");
   }
   drop("user");
-  if (state.isNew) showMine();
-  else if (!state.user) $("profile").replaceChildren();
+  if (state.isNew) {
+    showMine();
+    if (!popular.length) newest("popular", loadPopular);
+  } else if (!state.user) $("profile").replaceChildren();
   else if (!model.service.histories) note($("profile"), "This service keeps to itself what people rated.");
   else newest("user", showUser, () => $("profile").replaceChildren());
 }
@@ -137,7 +142,20 @@ function showMine(focusOn = null) {
     return row;
   });
   const clear = h("button", { className: "plain", onclick: clearMine }, "Remove all");
+  showPopular();
   $("given").replaceChildren(...(rows.length ? [h("div", { className: "bar" }, h("h2", {}, "Your ratings"), clear), h("ul", { className: "rated" }, rows)] : []));
+}
+
+async function loadPopular(ask) {
+  popular = (await ask(`items?limit=${SUGGESTED + ENOUGH}`)).items;
+  showPopular();
+}
+
+/** Titles to begin with: the most rated ones that have no stars yet. */
+function showPopular() {
+  const others = popular.filter(({ item_id }) => !mine.some((item) => item.item_id === item_id)).slice(0, SUGGESTED);
+  const chips = others.map((item) => h("button", { type: "button", onclick: () => choose(item) }, name(item)));
+  $("popular").replaceChildren(...(mine.length < ENOUGH && chips.length ? [h("h2", {}, "Rated by most"), h("div", { className: "chips" }, chips)] : []));
 }
 
 function choose(item) {
@@ -202,7 +220,8 @@ async function showRecommendations(ask) {
 /** The filters as the service names them. */
 function query(explain) {
   const { genre, from, to, min, k } = { ...usual, ...Object.fromEntries(FILTERS.filter((key) => state[key]).map((key) => [key, state[key]])) };
-  const all = { k: Number(k), genre, year_from: from, year_to: to, min_ratings: Number(min), explain, distribution: true };
+  const year = (text) => (text === undefined ? text : Number(text)); // a body takes numbers, the address holds text
+  const all = { k: Number(k), genre, year_from: year(from), year_to: year(to), min_ratings: Number(min), explain, distribution: true };
   return Object.fromEntries(Object.entries(all).filter(([, value]) => value !== undefined));
 }
 

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import httpx
+import httpx2
 import pytest
 
 from serve.pointer import write_pointer
@@ -76,7 +76,7 @@ def test_the_newest_finished_run_is_served_until_sigterm(serve: Start, tmp_path:
     (tmp_path / "outputs" / "day" / "b" / "metrics.json").unlink()  # still running
     served = serve("--drain-seconds", "0.6")
     assert served.first_lines[0].startswith("MatrixFactorization on small, version ")
-    assert httpx.get(f"{served.url}/model").json()["seed"] == 1
+    assert httpx2.get(f"{served.url}/model").json()["seed"] == 1
 
     body = b'{"user_id": "1", "item_id": "50"}'
     waiting = threading.Event()
@@ -88,17 +88,17 @@ def test_the_newest_finished_run_is_served_until_sigterm(serve: Start, tmp_path:
         yield body[5:]
 
     headers = {"Content-Type": "application/json", "X-Request-ID": "the-late-one"}
-    late: list[httpx.Response] = []
+    late: list[httpx2.Response] = []
     post = threading.Thread(
-        target=lambda: late.append(httpx.post(f"{served.url}/predict/rating/", content=slow_body(), headers=headers))
+        target=lambda: late.append(httpx2.post(f"{served.url}/predict/rating/", content=slow_body(), headers=headers))
     )
     post.start()
     waiting.wait()
     served.process.send_signal(signal.SIGTERM)
     time.sleep(0.2)
-    ready = httpx.get(f"{served.url}/health/ready")
+    ready = httpx2.get(f"{served.url}/health/ready")
     assert (ready.status_code, ready.json()["code"]) == (503, "not_ready")
-    assert httpx.get(f"{served.url}/items/50").status_code == 200
+    assert httpx2.get(f"{served.url}/items/50").status_code == 200
     post.join()
     assert late[0].status_code == 200  # it came before the signal, so it is answered
     assert served.process.wait(10) == 0
@@ -137,7 +137,7 @@ def test_strings_with_anything_in_them_over_the_wire(serve: Start, tmp_path: Pat
 
 
 def counted(served: Served, route: str) -> float:
-    text = httpx.get(f"{served.url}/metrics").text
+    text = httpx2.get(f"{served.url}/metrics").text
     return sum(
         number for (name, labels), number in samples(text).items()
         if name == "recsys_requests_total" and ("route", route) in labels
@@ -151,14 +151,14 @@ def test_figures_are_those_of_all_workers(serve: Start, tmp_path: Path) -> None:
     served = serve("--workers", "2", "--drain-seconds", "0.2", TMPDIR=str(tmp_path))
     time.sleep(1)
     for n in range(60):  # new connections, which the workers share
-        assert httpx.get(f"{served.url}/items/{n % 3 + 11}").status_code == 200
+        assert httpx2.get(f"{served.url}/items/{n % 3 + 11}").status_code == 200
     assert counted(served, "/items/{item_id}") == 60
-    text = httpx.get(f"{served.url}/metrics").text
+    text = httpx2.get(f"{served.url}/metrics").text
     assert {n for (name, _), n in samples(text).items() if name == "recsys_model_workers"} == {2.0}
     assert {n for (name, _), n in samples(text).items() if name == "recsys_requests_in_flight"} == {0.0}
 
     # A worker that is killed is replaced, by one that serves the same run although another is newer.
-    version = httpx.get(f"{served.url}/model").json()["model_version"]
+    version = httpx2.get(f"{served.url}/model").json()["model_version"]
     save(rich(seed=5), tmp_path / "outputs" / "newer" / "bundle")
     (tmp_path / "outputs" / "newer" / "metrics.json").write_text("{}")
     children = subprocess.run(
@@ -166,8 +166,8 @@ def test_figures_are_those_of_all_workers(serve: Start, tmp_path: Path) -> None:
     ).stdout.split()
     os.kill(int(children[0]), signal.SIGKILL)
     time.sleep(3)
-    assert {httpx.get(f"{served.url}/model").json()["model_version"] for _ in range(40)} == {version}
-    text = httpx.get(f"{served.url}/metrics").text
+    assert {httpx2.get(f"{served.url}/model").json()["model_version"] for _ in range(40)} == {version}
+    text = httpx2.get(f"{served.url}/metrics").text
     assert {n for (name, _), n in samples(text).items() if name == "recsys_model_workers"} == {2.0}
     assert counted(served, "/items/{item_id}") == 60  # counters outlive their process
 
@@ -184,10 +184,10 @@ def test_workers_follow_the_pointer_and_keep_their_flags(serve: Start, tmp_path:
         RECSYS_LOG_LEVEL="warning",
     )  # fmt: skip
     time.sleep(1)
-    assert {httpx.get(f"{served.url}/users/1").status_code for _ in range(10)} == {403}
+    assert {httpx2.get(f"{served.url}/users/1").status_code for _ in range(10)} == {403}
     write_pointer(tmp_path / "serving", save(rich(seed=1), tmp_path / "second"))
     time.sleep(1)
-    assert {httpx.get(f"{served.url}/model").json()["seed"] for _ in range(20)} == {1}
+    assert {httpx2.get(f"{served.url}/model").json()["seed"] for _ in range(20)} == {1}
     assert served.stop(signal.SIGINT) == 0
     assert served.log == []
 

@@ -198,6 +198,28 @@ def test_someone_new_rates_by_keyboard_alone(page: Any) -> None:
     expect(page.locator("#recommendations li")).to_have_count(0)
 
 
+def test_someone_new_may_filter_by_year(page: Any) -> None:
+    page.goto("/#new&from=1995&to=2000")
+    page.locator("#search").focus()
+    give(page, "film 2", "5")
+    assert titles(page)
+    for about in page.locator("#recommendations .quiet").all_inner_texts():
+        assert 1995 <= int(about[:4]) <= 2000
+
+
+def test_someone_new_may_begin_with_what_most_have_rated(page: Any) -> None:
+    page.goto("/#new")
+    suggested = page.get_by_role("heading", name="Rated by most")
+    expect(suggested).to_be_visible()
+    first = page.locator("#popular button").first
+    name = first.inner_text()
+    first.click()
+    page.keyboard.press("5")
+    expect(page.locator("#given li")).to_contain_text(name)
+    expect(page.locator("#popular")).not_to_contain_text(name, use_inner_text=True)
+    assert titles(page)
+
+
 def test_stars_change_by_arrow_and_the_search_is_a_combobox(page: Any) -> None:
     page.goto("/#new")
     search = page.get_by_role("combobox", name="Titles you know")
