@@ -13,6 +13,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+RIDGE = 1e-5  # of what is added to every coordinate's precision
+
 Floats = NDArray[np.float32]
 Rows = NDArray[np.int64] | NDArray[np.int32]
 
@@ -99,18 +101,32 @@ class Factors:
         n = len(item)
         design = self._design[:, item]  # (samples, n, dim + 1)
         surprise = rating - self._prior_scores[:, item]  # (samples, n)
-        implicit = None
-        if self.item_implicit is not None and n:
-            implicit = self.item_implicit[item].transpose(1, 0, 2) * _shares(item)  # (samples, n, dim + 1)
         # Products in float32, sums and solves in float64: twice as fast, and exact to seven digits.
         system = (design.transpose(0, 2, 1) @ design).astype(np.float64)
-        for exponent, precision in zip(self.prior_exponent.tolist(), self.prior_precision, strict=True):
-            system += n**exponent * precision
-        # Without a penalty, fewer ratings than coordinates leave the system singular: then the shortest solution,
-        # as far as what is added outweighs the rounding of float32.
-        diagonal = np.einsum("sdd->sd", system)
-        diagonal += 1e-5 * (1 + diagonal.sum() / diagonal.size)
-        return FoldIn(self, item, rating, design, surprise, system, implicit)
+        exponents, terms = self._prior_terms
+        system += (n**exponents @ terms).reshape(system.shape)
+        implicit, shares = None, np.zeros(0, np.float32)
+        if self._implicit is not None and n:
+            implicit, shares = self._implicit[:, item], _shares(item)
+        return FoldIn(self, item, rating, design, surprise, system, implicit, shares)
+
+    @cached_property
+    def _prior_terms(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Exponents `(t,)` and flat precisions `(t, samples * (dim + 1)^2)` of the prior's terms, and of two more.
+
+        Without a penalty, fewer ratings than coordinates leave the system singular: then these two choose the shortest
+        solution, as far as they outweigh the rounding of float32.
+        """
+        samples, coordinates = self.prior_mean.shape
+        ridge = RIDGE * np.broadcast_to(np.eye(coordinates), (1, samples, coordinates, coordinates))
+        size = float(np.square(self._design).mean())
+        terms = np.concatenate([self.prior_precision, ridge, size * ridge]).reshape(-1, samples * coordinates**2)
+        return np.append(self.prior_exponent, (0.0, 1.0)).astype(np.float64), terms
+
+    @cached_property
+    def _implicit(self) -> Floats | None:
+        """`item_implicit` as `(samples, n_items, dim + 1)`."""
+        return None if self.item_implicit is None else np.ascontiguousarray(self.item_implicit.transpose(1, 0, 2))
 
     @cached_property
     def _design(self) -> Floats:
@@ -160,6 +176,7 @@ class FoldIn:
     surprise: Floats  # (samples, n): stars above what the prior mean predicts
     system: NDArray[np.float64]  # (samples, dim + 1, dim + 1)
     implicit: Floats | None  # (samples, n, dim + 1)
+    shares: Floats  # (n,) of each item in the implicit part of the mean; empty where there is none
 
     @cached_property
     def vector(self) -> UserVector:
@@ -167,7 +184,7 @@ class FoldIn:
             return self.model.user(-1)
         mean, surprise = self.model.prior_mean.astype(np.float64), self.surprise
         if self.implicit is not None:
-            shift = self.implicit.sum(1)  # (samples, dim + 1)
+            shift = self.shares @ self.implicit  # (samples, dim + 1)
             mean, surprise = mean + shift, surprise - np.einsum("snd,sd->sn", self.design, shift)
         pull = self.design.transpose(0, 2, 1) @ surprise[:, :, None]
         solution = (mean + np.linalg.solve(self.system, pull)[:, :, 0]).astype(np.float32)
@@ -194,18 +211,19 @@ class FoldIn:
         weight = solved.astype(np.float32) @ self.design.transpose(0, 2, 1)  # (samples, t, n)
         parts = weight * self.surprise[:, None, :]
         if self.implicit is not None:
-            parts += (wanted - weight @ self.design) @ self.implicit.transpose(0, 2, 1)
-        samples = np.float32(len(parts))
-        return model._prior_scores[:, targets].sum(0) / samples, parts.sum(0) / samples
+            parts += ((wanted - weight @ self.design) @ self.implicit.transpose(0, 2, 1)) * self.shares
+        base = model._prior_scores[:, targets]  # (samples, t)
+        if len(parts) == 1:
+            return base[0], parts[0]
+        return base.mean(0), parts.mean(0)
 
 
 def _shares(item: Rows) -> Floats:
-    """`n^-1/2` for each of n items, divided among the ratings of one that was rated repeatedly, `(n, 1)`."""
+    """`n^-1/2` for each of n items, divided among the ratings of one that was rated repeatedly, `(n,)`."""
     if len(set(item.tolist())) == len(item):
-        return np.full((len(item), 1), len(item) ** -0.5, np.float32)
+        return np.full(len(item), len(item) ** -0.5, np.float32)
     _, position, count = np.unique(item, return_inverse=True, return_counts=True)
-    shares: Floats = (1 / (count[position] * np.sqrt(len(count)))).astype(np.float32)
-    return shares[:, None]
+    return np.asarray(1 / (count[position] * np.sqrt(len(count))), np.float32)
 
 
 def centred_factors(

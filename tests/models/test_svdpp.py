@@ -118,7 +118,7 @@ def test_the_prior_of_a_new_user_is_the_implicit_part_of_what_they_rated(by_hand
     np.testing.assert_allclose(prior[-1], (expected @ items.mean(0) * 2).numpy(), atol=1e-4)
     folded = f.fold_in(np.array(rated), f.mu + f.item_bias[rated, 0])
     assert folded.implicit is not None
-    np.testing.assert_allclose(folded.implicit.sum(1), f.item_implicit[rated].sum(0) / 2, rtol=1e-5)
+    np.testing.assert_allclose(folded.shares @ folded.implicit, f.item_implicit[rated].sum(0) / 2, rtol=1e-5)
 
 
 def test_a_checkpoint_predicts_without_the_ratings(tmp_path: Path) -> None:

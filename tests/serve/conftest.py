@@ -16,7 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import httpx
+import httpx2
 import jsonschema_rs
 import numpy as np
 import pytest
@@ -90,14 +90,14 @@ KINDS: dict[str, Callable[[], Bundle]] = {
 class CheckedClient(TestClient):
     """A client that fails where an answer is not one that the OpenAPI document announces."""
 
-    def request(self, method: str, url: Any, **arguments: Any) -> httpx.Response:  # type: ignore[override]
+    def request(self, method: str, url: Any, **arguments: Any) -> httpx2.Response:  # type: ignore[override]
         response = super().request(method, url, **arguments)
         assert isinstance(self.app, FastAPI)
         check_against_openapi(self.app, method, response)
         return response
 
 
-def check_against_openapi(app: FastAPI, method: str, response: httpx.Response) -> None:
+def check_against_openapi(app: FastAPI, method: str, response: httpx2.Response) -> None:
     """Fail if the status, the type or the content is not documented; errors have one shape, documented or not."""
     assert response.headers["x-request-id"]
     if response.status_code >= 400:
@@ -185,8 +185,8 @@ class Served:
         """Wait for the first 200."""
         until = time.monotonic() + 20
         while time.monotonic() < until:
-            with contextlib.suppress(httpx.TransportError):
-                if httpx.get(f"{self.url}/health/ready").status_code == 200:
+            with contextlib.suppress(httpx2.TransportError):
+                if httpx2.get(f"{self.url}/health/ready").status_code == 200:
                     return self
             time.sleep(0.02)
         raise AssertionError(f"{self.url} did not get ready: {self.log}")
