@@ -26,6 +26,8 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+os.environ |= dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"), "1")  # sums in the service's order
+
 from benchmarks.load.service import Client, Running, running
 from recsys.bundle import Bundle
 from serve.pointer import bundle_folder, write_pointer

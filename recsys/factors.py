@@ -102,9 +102,9 @@ class Factors:
         design = self._design[:, item]  # (samples, n, dim + 1)
         surprise = rating - self._prior_scores[:, item]  # (samples, n)
         # Products in float32, sums and solves in float64: twice as fast, and exact to seven digits.
-        system = (design.transpose(0, 2, 1) @ design).astype(np.float64)
         exponents, terms = self._prior_terms
-        system += (n**exponents @ terms).reshape(system.shape)
+        system = (n**exponents @ terms).reshape(self.prior_precision.shape[1:])
+        system += design.transpose(0, 2, 1) @ design
         implicit, shares = None, np.zeros(0, np.float32)
         if self._implicit is not None and n:
             implicit, shares = self._implicit[:, item], _shares(item)
@@ -112,16 +112,17 @@ class Factors:
 
     @cached_property
     def _prior_terms(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Exponents `(t,)` and flat precisions `(t, samples * (dim + 1)^2)` of the prior's terms, and of two more.
+        """Exponents `(t,)`, and flat precisions of as many terms, `(t, samples * (dim + 1)^2)`.
 
-        Without a penalty, fewer ratings than coordinates leave the system singular: then these two choose the shortest
-        solution, as far as they outweigh the rounding of float32.
+        Without a penalty, fewer ratings than coordinates leave the system singular: a little added to every
+        coordinate then chooses the shortest solution, as far as it outweighs the rounding of float32.
         """
-        samples, coordinates = self.prior_mean.shape
-        ridge = RIDGE * np.broadcast_to(np.eye(coordinates), (1, samples, coordinates, coordinates))
-        size = float(np.square(self._design).mean())
-        terms = np.concatenate([self.prior_precision, ridge, size * ridge]).reshape(-1, samples * coordinates**2)
-        return np.append(self.prior_exponent, (0.0, 1.0)).astype(np.float64), terms
+        ridge = RIDGE * np.eye(self.prior_mean.shape[1])
+        terms = {0.0: ridge, 1.0: ridge * float(np.square(self._design).mean())}
+        for exponent, precision in zip(self.prior_exponent.tolist(), self.prior_precision, strict=True):
+            terms[exponent] = terms.get(exponent, 0) + precision.astype(np.float64)
+        shape = self.prior_precision.shape[1:]
+        return np.array([*terms]), np.stack([np.broadcast_to(term, shape).ravel() for term in terms.values()])
 
     @cached_property
     def _implicit(self) -> Floats | None:
