@@ -106,7 +106,7 @@ def speed(bundle: Bundle, seed: int, users: int = 200, repeat: int = 5) -> dict[
     factors = bundle.factors
 
     def top(user: int) -> np.ndarray:
-        return bundle.top(factors.scores(factors.user(user)), 10, seen=bundle.seen(user))[0]
+        return bundle.top(factors.user(user), 10, seen=bundle.seen(user))[0]
 
     return {
         "ratings_a_user": round(float(np.mean([len(bundle.seen(user)) for user in drawn])), 1),

@@ -10,6 +10,7 @@ models of `/predict/rating/` and passes the same middleware; `bare` is the same 
 from __future__ import annotations
 
 import argparse
+import http.client
 import itertools
 import json
 import os
@@ -23,6 +24,7 @@ import tempfile
 import threading
 import time
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -74,7 +76,13 @@ def main() -> None:
         else:
             found[what] = memory(folder, bundle)
         print(json.dumps({what: found[what]}, indent=2), flush=True)
-    results |= {"device": arguments.device, "python": platform.python_version(), "load": round(os.getloadavg()[0], 2)}
+    commit = subprocess.run(["git", "describe", "--always", "--dirty=+"], capture_output=True, text=True, check=False)
+    found |= {
+        "device": arguments.device,
+        "python": platform.python_version(),
+        "load": round(os.getloadavg()[0], 2),  # processes at work in the minute before the end
+        "git_commit": commit.stdout.strip(),
+    }
     file.write_text(json.dumps(results, indent=2) + "\n")
 
 
@@ -155,46 +163,50 @@ def swaps(folder: Path, other: Path, *, count: int = 50, requests: int = 20_000,
         for version, model in models.items()
         for user in users
     }
-    found: Counter[str] = Counter()
-    versions: Counter[str] = Counter()
     done = threading.Event()
+    asked = [0] * threads  # by thread, so that no count is lost
 
-    def ask(service: Running, seed: int) -> None:
-        client, choose = Client(service.port), random.Random(seed)
-        while not (done.is_set() and found["requests"] >= requests):
+    def ask(service: Running, number: int) -> Counter[str]:
+        client, choose = Client(service.port), random.Random(number)
+        found: Counter[str] = Counter()
+        while not done.is_set():
             user = choose.choice(users)
-            status, answer = client.get(f"/users/{user}/recommendations?k=10&explain=true")
-            found["requests"] += 1
-            if status != 200:
+            asked[number] += 1
+            try:
+                status, answer = client.get(f"/users/{user}/recommendations?k=10&explain=true")
+            except (OSError, http.client.HTTPException, ValueError):
                 found["failed"] += 1
-            else:
-                versions[answer["model_version"]] += 1
-                found["mixed"] += answer != expected[answer["model_version"], user]
+                client = Client(service.port)
+                continue
+            found["failed"] += status != 200
+            if status == 200:
+                found[answer["model_version"]] += 1
+                found["mixed"] += answer != expected.get((answer["model_version"], user))
+        return found
 
-    with tempfile.TemporaryDirectory() as place:
+    with tempfile.TemporaryDirectory() as place, ThreadPoolExecutor(threads) as pool:
         pointer = Path(place) / "serving"
         write_pointer(pointer, folder)
         start = time.perf_counter()
         with running("-m", "serve", "--pointer", str(pointer), "--poll-seconds", "0.05") as service:
-            askers = [threading.Thread(target=ask, args=(service, seed)) for seed in range(threads)]
-            for asker in askers:
-                asker.start()
-            watcher, swapped = Client(service.port), 0
-            for target in itertools.islice(itertools.cycle((other, folder)), count):
-                before = watcher.get("/health/ready")[1]["model_version"]
-                write_pointer(pointer, target)
-                while watcher.get("/health/ready")[1]["model_version"] == before:
-                    time.sleep(0.02)
-                swapped += 1
-                # So that the swaps are spread over the requests.
-                while found["requests"] < requests * swapped / count:
-                    time.sleep(0.01)
-            done.set()
-            for asker in askers:
-                asker.join()
+            askers = [pool.submit(ask, service, number) for number in range(threads)]
+            try:
+                watcher, swapped = Client(service.port), 0
+                for target in itertools.islice(itertools.cycle((other, folder)), count):
+                    before = watcher.get("/health/ready")[1]["model_version"]
+                    write_pointer(pointer, target)
+                    while watcher.get("/health/ready")[1]["model_version"] == before:
+                        time.sleep(0.02)
+                    swapped += 1
+                    while sum(asked) < requests * swapped / count:  # so that the swaps are spread over the requests
+                        time.sleep(0.01)
+            finally:
+                done.set()
+            found = sum((asker.result() for asker in askers), Counter())
     return {
-        "swaps": swapped, "requests": found["requests"], "failed": found["failed"], "mixed": found["mixed"],
-        "answers_by_version": dict(versions), "seconds": round(time.perf_counter() - start, 1),
+        "swaps": swapped, "requests": sum(asked), "failed": found["failed"], "mixed": found["mixed"],
+        "answers_by_version": {version: found[version] for version in models},
+        "seconds": round(time.perf_counter() - start, 1),
     }  # fmt: skip
 
 
@@ -205,18 +217,20 @@ def memory(folder: Path, bundle: Bundle, *, warm_up: int = 20_000, requests: int
 
     def ask(client: Client, number: int) -> None:
         user, item = choose.choice(users), choose.choice(items)
-        kind = number % 8
+        kind, expected = number % 8, 200
         if kind < 3:
-            client.post("/predict/rating/", {"user_id": str(user), "item_id": str(item)})
+            status, _ = client.post("/predict/rating/", {"user_id": str(user), "item_id": str(item)})
         elif kind < 5:
-            client.get(f"/users/{user}/recommendations?k=10&explain={'true' if kind == 4 else 'false'}")
+            status, _ = client.get(f"/users/{user}/recommendations?k=10&explain={'true' if kind == 4 else 'false'}")
         elif kind == 5:
             rated = [{"item_id": str(i), "rating": 4} for i in choose.sample(items, 20)]
-            client.post("/recommendations/", {"ratings": rated, "explain": True, "distribution": True})
+            status, _ = client.post("/recommendations/", {"ratings": rated, "explain": True, "distribution": True})
         elif kind == 6:
-            client.get(f"/items?query={choose.choice('abcdefghijklmnoprstuvw')}&limit=20")
+            status, _ = client.get(f"/items?query={choose.choice('abcdefghijklmnoprstuvw')}&limit=20")
         else:
-            client.get(f"/nothing/{number}")  # errors too
+            status, expected = client.get(f"/nothing/{number}")[0], 404
+        if status != expected:
+            raise SystemExit(f"error: {status} instead of {expected} for request {number}")
 
     with running("-m", "serve", "--bundle", str(folder)) as service:
         client = Client(service.port)

@@ -196,7 +196,7 @@ class Bundle:
         else:
             row = self.row_of_user(user_id)
             vector, seen = self.factors.user(row), self.seen(row)
-        rows, scores = self.top(self.factors.scores(vector), k, seen=seen if exclude_seen else None, allowed=mask)
+        rows, scores = self.top(vector, k, seen=seen if exclude_seen else None, allowed=mask)
         return [self.about(row, score) for row, score in zip(rows.tolist(), scores.tolist(), strict=True)]
 
     def similar_items(self, item_id: Id, k: int = 10) -> list[Recommendation]:
@@ -324,33 +324,44 @@ class Bundle:
         return self.ratings.item[self.ratings.of(user)]
 
     def top(
-        self, scores: Floats, k: int, *, seen: Rows | None = None, allowed: NDArray[np.bool_] | None = None
+        self,
+        vector: UserVector,
+        k: int,
+        *,
+        scores: Floats | None = None,
+        seen: Rows | None = None,
+        allowed: NDArray[np.bool_] | None = None,
     ) -> tuple[Rows, Floats]:
-        """Item rows and predictions of the k highest of `scores (n_items,)`, best first, ties by row.
+        """Item rows and predictions of a user's k best items, best first, ties by row.
 
-        The order is that of the scores as they are; a rating model's are clipped to the scale for showing.
+        The order is that of the mean linear part; the predictions are what `predict` says of these items.
 
         Args:
-            scores: As `factors.scores` gives them; changed in place.
+            vector: The user.
             k: At least 1.
+            scores: `factors.scores(vector)`, if at hand, `(n_items,)`; changed in place.
             seen: Item rows to leave out; rows past the fitted are ignored.
             allowed: Whether an item may be chosen, `(n_items,)`.
 
         Raises:
             ValueError: `k` is below 1.
         """
+        if scores is None:
+            scores = self.factors.scores(vector)
         if seen is not None:
             scores[seen if self.n_items == len(self.item_ids) else seen[seen < self.n_items]] = -np.inf
         if allowed is not None:
             scores[~allowed] = -np.inf
         rows = best(scores, k)
-        return rows, scores[rows] if self.ranks_only else scores[rows].clip(*self.scale)
+        if self.factors.samples == 1:  # then the score is the linear part
+            return rows, self.linked(scores[rows])
+        linear = [self.factors.predict_for(vector, row) for row in rows.tolist()]
+        return rows, self.linked(np.array(linear, np.float32).reshape(-1, self.factors.samples)).mean(1)
 
     def top_items(self, users: Rows, k: int, *, exclude_seen: bool = True) -> Iterator[tuple[Rows, Floats]]:
         """For each user row, what `top` gives."""
         for user in users.tolist():
-            scores = self.factors.scores(self.factors.user(user))
-            yield self.top(scores, k, seen=self.seen(user) if exclude_seen else None)
+            yield self.top(self.factors.user(user), k, seen=self.seen(user) if exclude_seen else None)
 
     def _linear(self, user: Rows, item: Rows) -> Floats:
         """The linear part, `(rows, samples)`, for rows of `user_ids` and `item_ids`."""
@@ -498,7 +509,7 @@ def _describes(about: Any) -> bool:
         isinstance(about, dict)
         and isinstance(about.get("title"), str)
         and "year" in about
-        and (about["year"] is None or type(about["year"]) is int)
+        and (about["year"] is None or (type(about["year"]) is int and abs(about["year"]) <= 9999))
         and isinstance(about.get("genres"), list)
         and all(isinstance(genre, str) for genre in about["genres"])
     )

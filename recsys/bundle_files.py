@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import json
+import math
 import os
 import shutil
 import tempfile
@@ -161,11 +162,19 @@ def _content(file: Path) -> bytes:
 def _parsed(file: Path, content: bytes) -> Any:
     """What JSON says, without its NaN and infinities, which JSON itself does not know."""
     try:
-        return json.loads(content, parse_constant=_refused)
+        parsed = json.loads(content, parse_constant=_refused, parse_float=_finite)
+        if b"\\u" in content:  # an escape may stand for half a character, which no answer can carry
+            json.dumps(parsed, ensure_ascii=False).encode()
+        return parsed
     except RecursionError as error:
         raise BundleError(f"{file} cannot be parsed: it is nested too deeply") from error
     except ValueError as error:
         raise BundleError(f"{file} cannot be parsed: {error}") from error
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    return number if math.isfinite(number) else _refused(text)
 
 
 def _refused(constant: str) -> Any:

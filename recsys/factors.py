@@ -101,7 +101,7 @@ class Factors:
         n = len(item)
         design = self._design[:, item]  # (samples, n, dim + 1)
         surprise = rating - self._prior_scores[:, item]  # (samples, n)
-        # Products in float32, sums and solves in float64: twice as fast, and exact to seven digits.
+        # The product in float32, which is twice as fast and costs millionths of a star; the solve in float64.
         exponents, terms = self._prior_terms
         system = (n**exponents @ terms).reshape(self.prior_precision.shape[1:])
         system += design.transpose(0, 2, 1) @ design

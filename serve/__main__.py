@@ -72,7 +72,7 @@ def serve(settings: Settings) -> None:
         config = uvicorn.Config(
             "serve.app:from_environment" if many else create_app(settings, models), factory=many,
             workers=settings.workers, host=settings.host, port=settings.port, log_config=None, access_log=False,
-            server_header=False, timeout_keep_alive=30,
+            server_header=False, timeout_keep_alive=30, timeout_graceful_shutdown=settings.stop_seconds,
         )  # fmt: skip
         listening = listen(settings.host, settings.port)
         host = f"[{settings.host}]" if ":" in settings.host else settings.host

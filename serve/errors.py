@@ -72,6 +72,7 @@ async def _http_error(request: Request, exc: Exception) -> JSONResponse:
         400: ("invalid_json", "body is not valid JSON in UTF-8"),
         404: ("not_found", "there is nothing at this path; /docs lists what there is"),
         405: ("method_not_allowed", "this path does not take this method"),
+        408: ("body_too_slow", "the body did not arrive in time"),
         413: ("body_too_large", "body is longer than this service takes"),
     }.get(exc.status_code, ("error", str(exc.detail)))
     return error(exc.status_code, code, detail, exc.headers)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
+import math
 import re
 import secrets
 from time import perf_counter
@@ -23,18 +25,21 @@ METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 
 
 class Edge:
-    """ASGI middleware, outside all others.
+    """ASGI middleware around the routes. What it refuses itself has no route, and counts as `other`.
 
     Args:
         app: What answers.
         metrics: Where requests are counted.
         max_in_flight: Requests at a time, beyond which the answer is 503; 0 is no limit.
         max_body_bytes: Length of a body, beyond which the answer is 413; 0 is no limit.
+        body_seconds: Time for a body to arrive, after which the answer is 408.
     """
 
-    def __init__(self, app: ASGIApp, metrics: Metrics, max_in_flight: int, max_body_bytes: int) -> None:
+    def __init__(
+        self, app: ASGIApp, metrics: Metrics, max_in_flight: int, max_body_bytes: int, body_seconds: float
+    ) -> None:
         self.app, self.metrics = app, metrics
-        self.max_in_flight, self.max_body_bytes = max_in_flight, max_body_bytes
+        self.max_in_flight, self.max_body_bytes, self.body_seconds = max_in_flight, max_body_bytes, body_seconds
         self.in_flight = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -61,9 +66,11 @@ class Edge:
             return
         self.in_flight += limited
         self.metrics.in_flight(self.in_flight)
-        if self.max_body_bytes and scope["method"] != "GET":
-            receive = _bounded(receive, self.max_body_bytes)
+        if scope["method"] != "GET":
+            receive = _bounded(receive, self.max_body_bytes or math.inf, self.body_seconds)
         try:
+            # Answers are computed without a pause: here the others that wait get to be counted first.
+            await asyncio.sleep(0)
             await self.app(scope, receive, answer)
         except Exception:
             log.exception("request %s failed", request_id.decode())
@@ -90,13 +97,20 @@ class Edge:
             access.info("request", extra={"fields": fields})
 
 
-def _bounded(receive: Receive, limit: int) -> Receive:
-    """What is received, until it is too long: whoever reads the body then meets a 413, whatever its headers say."""
-    left = limit
+def _bounded(receive: Receive, limit: float, seconds: float) -> Receive:
+    """What is received, until it is too long (413) or too late (408), whatever its headers say."""
+    left, deadline, complete = limit, asyncio.get_running_loop().time() + seconds, False
 
     async def receive_within() -> Message:
-        nonlocal left
-        message = await receive()
+        nonlocal left, complete
+        if complete:  # what comes now is that the client has gone, which may take as long as it likes
+            return await receive()
+        try:
+            async with asyncio.timeout_at(deadline):
+                message = await receive()
+        except TimeoutError:
+            raise HTTPException(408) from None
+        complete = not message.get("more_body", False)
         left -= len(message.get("body", b""))
         if left < 0:
             raise HTTPException(413)

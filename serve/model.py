@@ -11,13 +11,14 @@ from typing import Any
 import numpy as np
 
 from recsys.bundle import Bundle, BundleError
-from recsys.factors import Floats, FoldIn, Rows
+from recsys.factors import Floats, FoldIn, Rows, UserVector
 from serve.catalogue import Catalogue
 from serve.errors import ApiError
 from serve.schemas import MAX_ID, Wish
 
 INT_ID = re.compile(r"-?[0-9]{1,19}")
 REASONS = 3
+ROUNDING = 1e-5  # stars by which float32 may miss a bound of the scale
 BINS = 16  # of the distribution of predicted ratings
 EXAMPLES = 20  # users that are named to try
 EXAMPLE_RATINGS = 100
@@ -52,7 +53,10 @@ class ServedModel:
             BundleError: It is no bundle, is damaged, or gives impossible answers.
         """
         model = cls(Bundle.load(path))
-        model.probe(path)
+        try:
+            model.probe(path)
+        except (ArithmeticError, np.linalg.LinAlgError) as error:
+            raise BundleError(f"{path}: a trial answer cannot be computed: {error}") from error
         return model
 
     def probe(self, path: Path) -> None:
@@ -61,15 +65,15 @@ class ServedModel:
         low, high = self.low, self.high
         busiest = int(np.diff(bundle.ratings.indptr)[: bundle.n_users].argmax()) if bundle.n_users else -1
         for user in {-1, 0, busiest}:
-            scores = bundle.factors.scores(bundle.factors.user(user))
-            rows, shown = bundle.top(scores, 3, seen=bundle.seen(user))
+            rows, shown = bundle.top(bundle.factors.user(user), 3, seen=bundle.seen(user))
             predicted = bundle.linked(bundle.factors.predict_for(bundle.factors.user(user), 0))
             answers = [*shown.tolist(), *predicted.tolist()]
             if user >= 0 and self.can_fold_in:
                 base, parts = bundle.fold_in_user(user).contributions(rows)
                 answers += [(base + parts.sum(1)).clip(low, high).mean().item()] if len(rows) else []
             possible = np.isfinite(answers).all()
-            if not possible or (not bundle.ranks_only and not all(low <= answer <= high for answer in answers)):
+            outside = any(not low - ROUNDING <= answer <= high + ROUNDING for answer in answers)
+            if not possible or (outside and not bundle.ranks_only):
                 raise BundleError(f"{path}: a trial prediction is no rating between {low:g} and {high:g}")
 
     @property
@@ -126,15 +130,18 @@ class ServedModel:
             raise ApiError(409, "no_fold_in", "this model takes in no new users")
 
     def predict(self, user_id: str, item_id: str) -> tuple[float, bool]:
-        """Predicted stars of a rating model, and whether the user or the item counts as average."""
-        item, user = self.item_row(item_id), self.user_row(user_id)
+        """Predicted stars of a rating model, and whether the user or the item counts as average.
+
+        Raises:
+            ApiError: 400, an id is malformed; 404, the item is not in the data set.
+        """
+        user, item = self.user_row(user_id), self.item_row(item_id)
         bundle = self.bundle
         linear = bundle.factors.predict_for(bundle.factors.user(user), item)
-        if len(linear) == 1:  # plain numbers: NumPy's clip and mean of one take as long as all else here
-            stars = min(max(linear.item(), self.low), self.high)
-        else:
-            stars = bundle.linked(linear).mean().item()
-        return stars, not (0 <= user < bundle.n_users and item < bundle.n_items)
+        # Of one sample plain numbers do: NumPy's clip and mean of one take as long as all else here. And the clip is in
+        # float64, where the bounds are exactly those of the scale.
+        stars = linear.item() if len(linear) == 1 else bundle.linked(linear).mean().item()
+        return min(max(stars, self.low), self.high), not (0 <= user < bundle.n_users and item < bundle.n_items)
 
     def predict_many(self, pairs: Sequence[tuple[str, str]]) -> list[Answer]:
         """As `predict`, for each pair; an error takes the place of what cannot be predicted."""
@@ -142,10 +149,10 @@ class ServedModel:
         errors: dict[int, ApiError] = {}
         for place, (user_id, item_id) in enumerate(pairs):
             try:
-                item[place], user[place] = self.item_row(item_id), self.user_row(user_id)
+                user[place], item[place] = self.user_row(user_id), self.item_row(item_id)
             except ApiError as error:
                 errors[place] = error
-        stars = self.bundle.predict_rows(user, item).tolist()
+        stars = self.bundle.predict_rows(user, item).astype(np.float64).clip(self.low, self.high).tolist()
         cold = ((user < 0) | (user >= self.bundle.n_users) | (item >= self.bundle.n_items)).tolist()
         return [
             {"rating": stars[place], "cold_start": cold[place], "error": None}
@@ -163,7 +170,7 @@ class ServedModel:
         bundle = self.bundle
         vector = user.vector if isinstance(user, FoldIn) else bundle.factors.user(user)
         scores = bundle.factors.scores(vector)
-        counts = self._distribution(scores) if wish.distribution else None
+        counts = self._distribution(vector, scores) if wish.distribution else None
         seen = None
         if wish.exclude_seen:
             seen = user.items if isinstance(user, FoldIn) else bundle.seen(user)
@@ -172,7 +179,7 @@ class ServedModel:
         except KeyError:
             raise ApiError(400, "unknown_genre", "genre must be one of those that /model lists") from None
         rows, shown = bundle.top(
-            scores, wish.k, seen=seen, allowed=None if allowed is None else allowed[: bundle.n_items]
+            vector, wish.k, scores=scores, seen=seen, allowed=None if allowed is None else allowed[: bundle.n_items]
         )
         because = self._because(user, rows) if wish.explain else ["null"] * len(rows)
         stars = ["null"] * len(rows) if bundle.ranks_only else [f"{rating:.6f}" for rating in shown.tolist()]
@@ -208,12 +215,14 @@ class ServedModel:
             for reasons in zip(items, stars, amounts.tolist(), strict=True)
         ]
 
-    def _distribution(self, scores: Floats) -> Answer | None:
+    def _distribution(self, vector: UserVector, scores: Floats) -> Answer | None:
         """How many items are predicted to get how many stars; None for a ranking model."""
         if self.bundle.ranks_only:
             return None
         low, high = self.low, self.high
-        counts, edges = np.histogram(scores.clip(low, high), BINS, (low, high))
+        if self.bundle.factors.samples > 1:  # clipped before their mean, as predictions are
+            _, scores = self.bundle.top(vector, len(scores))
+        counts, edges = np.histogram(scores.astype(np.float64).clip(low, high), BINS, (low, high))
         return {"edges": edges.tolist(), "counts": counts.tolist()}
 
     def fold_in(self, ratings: Sequence[tuple[str, float]]) -> tuple[FoldIn, list[int]]:

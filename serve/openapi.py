@@ -14,6 +14,7 @@ STATUS = {
     400: "The request is malformed, or a value is out of range.",
     403: "People's ratings are not shown here.",
     404: "There is no such user or item.",
+    408: "The body did not arrive in time.",
     409: "The served model cannot answer this, or two ratings of one item contradict each other.",
     413: "The body is too long.",
     500: "A fault of the service.",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import tempfile
 from pathlib import Path
@@ -30,14 +31,14 @@ def newest_run(runs: Path) -> Path:
     Raises:
         BundleError: There is none.
     """
-    finished = [
-        manifest
-        for manifest in runs.glob("**/bundle/manifest.json")
-        if (manifest.parent.parent / "metrics.json").is_file()
-    ]
+    finished = []
+    for manifest in runs.glob("**/bundle/manifest.json"):
+        with contextlib.suppress(FileNotFoundError):  # deleted meanwhile
+            if (manifest.parent.parent / "metrics.json").is_file():
+                finished.append((manifest.stat().st_mtime_ns, manifest))
     if not finished:
         raise BundleError(f"there is no finished run in {runs}; make one with `make train`, or name a bundle")
-    return max(finished, key=lambda manifest: (manifest.stat().st_mtime_ns, str(manifest))).parent
+    return max(finished)[1].parent
 
 
 def read_pointer(pointer: Path) -> Path:

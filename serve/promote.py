@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import sys
 from pathlib import Path
 
 from recsys.bundle import BundleError
+from recsys.bundle_files import read_manifest
 from serve.model import ServedModel
 from serve.pointer import bundle_folder, read_pointer, write_pointer
 
@@ -21,11 +23,10 @@ def promote(run: Path, pointer: Path) -> ServedModel:
     """
     model = ServedModel.load(bundle_folder(run))
     if pointer.exists():
-        try:
-            serving = ServedModel.load(read_pointer(pointer))
-        except BundleError:
-            serving = model  # what it named is gone: nothing to agree with
-        if serving.integer_ids != model.integer_ids:
+        kind = model.bundle.manifest["id_kind"]
+        with contextlib.suppress(BundleError):  # what it named is gone: nothing to agree with
+            kind = read_manifest(read_pointer(pointer))[0].get("id_kind")
+        if kind != model.bundle.manifest["id_kind"]:
             raise BundleError(
                 f"{run} has other kinds of ids than what {pointer} serves; point a service of its own at it"
             )

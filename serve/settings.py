@@ -37,10 +37,18 @@ class Settings(BaseSettings):
     max_body_bytes: Annotated[int, Field(ge=0)] = Field(
         1_000_000, description="longest body of a request; 0 is no limit"
     )
+    body_seconds: Annotated[float, Field(gt=0, le=3600)] = Field(10.0, description="longest wait for a request's body")
+    stop_seconds: Annotated[int, Field(ge=1, le=3600)] = Field(
+        15, description="longest wait for requests in flight, once listening has ended"
+    )
     max_in_flight: Annotated[int, Field(ge=0)] = Field(
         256, description="requests that a worker answers at a time; beyond it 503; 0 is no limit"
     )
-    histories: bool = Field(True, description="whether people's ratings are shown, also as reasons")
+    histories: bool = Field(
+        True,
+        description="whether people's ratings are shown, also as reasons; "
+        "which titles they rated can be inferred from exclude_seen all the same",
+    )
     log_level: str = Field("info", pattern="^(debug|info|warning|error)$", description="debug, info, warning or error")
 
     @model_validator(mode="after")

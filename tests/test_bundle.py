@@ -72,7 +72,7 @@ def test_samples_are_clipped_before_their_mean_and_ranked_by_the_linear_mean(two
     np.testing.assert_allclose(small.predict([0, 10], [7, 0]), [(3.25 + 4.25) / 2, (3.5 + 5) / 2])
     top = small.recommend(10, 3)
     assert [entry.item_id for entry in top] == [3, 7, 5]
-    np.testing.assert_allclose([entry.score for entry in top], [5, 4.75, 1.75])  # of 6.25, 4.75, 1.75
+    np.testing.assert_allclose([entry.score for entry in top], [5, 4.625, 2.875])  # as predicted above
     ranking = make_bundle(two, USERS, ITEMS, task="ranking")
     np.testing.assert_allclose(ranking.predict([10], [3]), 6.25)
     np.testing.assert_allclose(ranking.recommend(10, 1)[0].score, 6.25)

@@ -378,8 +378,8 @@ GOOD_ITEM: dict[str, Any] = {"title": "x", "year": None, "genres": []}
 @pytest.mark.parametrize(
     "item",
     [
-        *({**GOOD_ITEM, "title": title} for title in (None, 5, ["x"])),
-        *({**GOOD_ITEM, "year": year} for year in ("1999", 1999.0, True, [], 1e400)),
+        *({**GOOD_ITEM, "title": title} for title in (None, 5, ["x"], "half \ud800")),
+        *({**GOOD_ITEM, "year": year} for year in ("1999", 1999.0, True, [], 1e400, 10**400)),
         *({**GOOD_ITEM, "genres": genres} for genres in (None, "Drama", ["Drama", None], [1], {"Drama": 1})),
         *({name: GOOD_ITEM[name] for name in GOOD_ITEM if name != missing} for missing in GOOD_ITEM),
         None, [], "title year genres", {"title": "x" * 10_000},
@@ -390,6 +390,15 @@ def test_an_item_described_otherwise_is_refused(saved: Path, item: Any) -> None:
     (saved / "items.json").write_text(json.dumps([GOOD_ITEM, GOOD_ITEM, item, GOOD_ITEM]))
     reseal(saved, "items.json")
     with pytest.raises(BundleError, match=r"items\.json") as error:
+        Bundle.load(saved)
+    one_sentence(error)
+
+
+@pytest.mark.parametrize(("key", "value"), [("data", '"\\ud800"'), ("metrics", '{"val/rmse": 1e999}')])
+def test_a_manifest_that_no_answer_can_carry_is_refused(saved: Path, key: str, value: str) -> None:
+    manifest = json.loads((saved / "manifest.json").read_text()) | {key: "here"}
+    (saved / "manifest.json").write_text(json.dumps(manifest).replace('"here"', value))
+    with pytest.raises(BundleError, match=r"manifest\.json") as error:
         Bundle.load(saved)
     one_sentence(error)
 

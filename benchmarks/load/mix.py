@@ -29,13 +29,15 @@ def main() -> None:
     bundle = newest_bundle([arguments.bundle] if arguments.bundle else [])
     command = ("-m", "serve", "--bundle", str(bundle), "--workers", str(arguments.workers), "--log-level", "warning")
     with tempfile.TemporaryDirectory() as folder, running(*command) as service:
-        subprocess.run(
+        locust = subprocess.run(
             [sys.executable, "-m", "locust", "-f", str(ROOT / "benchmarks/load/locustfile.py"), "--headless",
              "--only-summary", "--host", service.address, "-u", str(arguments.visitors),
              "-r", str(arguments.visitors), "-t", f"{arguments.seconds}s", "--csv", f"{folder}/load",
              "--reset-stats", "--loglevel", "ERROR"],
-            check=False, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+            check=False, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
         )  # fmt: skip
+        if not (Path(folder) / "load_stats.csv").exists():
+            sys.exit(f"error: locust ended with {locust.returncode}\n{locust.stderr}")
         with (Path(folder) / "load_stats.csv").open() as stream:
             rows = [row for row in csv.DictReader(stream) if not row["Name"].startswith("(")]
     table = Table(title=f"{arguments.visitors} visitors, {arguments.seconds} s, {arguments.workers} worker(s)",

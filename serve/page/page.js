@@ -119,7 +119,8 @@ const storageKey = () => `recsys ratings of ${model.data}`;
 
 function loadMine() {
   try {
-    mine = JSON.parse(sessionStorage.getItem(storageKey())) ?? [];
+    const stored = JSON.parse(sessionStorage.getItem(storageKey()));
+    mine = Array.isArray(stored) ? stored : [];
   } catch {
     mine = []; // storage is switched off, or holds something else: begin anew
   }
@@ -209,6 +210,7 @@ async function showRecommendations(ask) {
   const answer = state.isNew
     ? await ask("recommendations/", { ...query(true), ratings: rated.map(({ item_id, rating }) => ({ item_id, rating })) })
     : await ask(`users/${encodeURIComponent(state.user)}/recommendations?${new URLSearchParams(query(model.service.histories && model.fold_in !== "none"))}`);
+  if (answer.model_version !== model.model_version) newest("model", loadModel); // another one was swapped in
   const items = answer.recommendations;
   $("recommendations").replaceChildren(...items.map((item) => recommendation(scale, item, state.isNew ? "you" : "they")));
   $("notes").replaceChildren(...notes(answer, rated).map((text) => h("p", { className: "note" }, text)));
@@ -294,7 +296,8 @@ function showModel() {
   $("no-new").hidden = model.fold_in !== "none";
   $("tab-new").hidden = model.fold_in === "none";
   $("genre-field").hidden = service.genres.length === 0;
-  $("filters").elements.genre.append(...service.genres.map((genre) => h("option", {}, genre)));
+  const genre = $("filters").elements.genre;
+  genre.replaceChildren(genre.options[0], ...service.genres.map((name) => h("option", { selected: name === state.genre }, name)));
   for (const label of document.querySelectorAll(".year")) label.hidden = !service.years;
   if (service.years) [$("filters").elements.from.placeholder, $("filters").elements.to.placeholder] = service.years;
   const typical = counts.ratings / counts.items || 0; // what few rated is predicted high by chance: leave it out at first
@@ -352,10 +355,14 @@ function keepState(event) {
   else go({ item: link.dataset.item });
 }
 
-newest("model", async (ask) => {
+async function loadModel(ask) {
   model = await ask("model");
   scale = starScale(model.rating_scale);
   showModel();
+}
+
+newest("model", async (ask) => {
+  await loadModel(ask);
   loadMine();
   setUp();
   const [example] = model.service.example_users;

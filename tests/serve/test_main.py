@@ -107,6 +107,46 @@ def test_the_newest_finished_run_is_served_until_sigterm(serve: Start, tmp_path:
     assert {line["level"] for line in served.lines()} == {"info"}
 
 
+def test_what_comes_at_once_beyond_the_limit_is_sent_away(serve: Start, saved: Path) -> None:
+    """The process is held, so that all requests are there when it goes on: it must not just queue them."""
+    served = serve("--bundle", str(saved), "--max-in-flight", "3")
+    host, port = served.url.removeprefix("http://").split(":")
+    lines = [socket.create_connection((host, int(port)), timeout=10) for _ in range(40)]
+    time.sleep(0.3)  # let them be accepted
+    served.process.send_signal(signal.SIGSTOP)
+    for line in lines:
+        line.sendall(b"GET /users/1/recommendations HTTP/1.1\r\nHost: x\r\n\r\n")
+    served.process.send_signal(signal.SIGCONT)
+    answers = [line.recv(4096) for line in lines]
+    for line in lines:
+        line.close()
+    refused = [answer for answer in answers if answer.startswith(b"HTTP/1.1 503")]
+    assert len(refused) + sum(answer.startswith(b"HTTP/1.1 200") for answer in answers) == 40
+    assert 10 < len(refused) < 40
+    assert all(b"retry-after: 1" in answer.lower() and b'"overloaded"' in answer for answer in refused)
+    assert httpx2.get(f"{served.url}/items/50").status_code == 200
+
+
+def test_a_body_that_does_not_come_holds_no_place_for_ever(serve: Start, saved: Path) -> None:
+    served = serve("--bundle", str(saved), "--max-in-flight", "2", "--body-seconds", "0.5")
+    host, port = served.url.removeprefix("http://").split(":")
+    lines = [socket.create_connection((host, int(port)), timeout=10) for _ in range(2)]
+    head = b"POST /predict/rating/ HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 50\r\n\r\n{"
+    for line in lines:
+        line.sendall(head)
+    time.sleep(0.2)
+    assert httpx2.get(f"{served.url}/items/50").status_code == 503
+    for line in lines:
+        answer = line.recv(4096)
+        assert answer.startswith(b"HTTP/1.1 408")
+        assert b'"body_too_slow"' in answer
+    assert httpx2.get(f"{served.url}/items/50").status_code == 200
+    for line in lines:
+        line.close()
+    served.process.terminate()
+    assert served.process.wait(10) == 0
+
+
 def test_strings_with_anything_in_them_over_the_wire(serve: Start, tmp_path: Path) -> None:
     served = serve("--bundle", str(save(rich(USER_NAMES, ITEM_NAMES), tmp_path / "strings")), RECSYS_HISTORIES="false")
     host, port = served.url.removeprefix("http://").split(":")

@@ -90,7 +90,7 @@ def test_beyond_the_limit_requests_are_sent_away_but_not_those_for_health() -> N
         await send({"type": "http.response.body", "body": b""})
 
     async def story() -> None:
-        edge = Edge(slow, Metrics(), max_in_flight=2, max_body_bytes=0)
+        edge = Edge(slow, Metrics(), max_in_flight=2, max_body_bytes=0, body_seconds=5)
         waiting = [asyncio.create_task(ask(edge, "/slow")) for _ in range(2)]
         await asyncio.sleep(0)
         await asyncio.sleep(0)

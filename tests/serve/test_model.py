@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from recsys.bundle import BundleError
+from recsys.bundle import Bundle, BundleError
 from serve.errors import ApiError
 from serve.model import ServedModel
 from serve.schemas import Wish
@@ -90,3 +90,40 @@ def test_answers_are_json_also_with_odd_titles() -> None:
 def test_example_users_are_fitted_and_have_about_a_hundred_ratings() -> None:
     """Nobody has here; the nearest is who has most."""
     assert ServedModel(rich()).example_users()[0] == str(USERS[4])
+
+
+def test_a_scale_that_float32_cannot_hold_is_kept_to_the_bound() -> None:
+    """4.9 is 4.900000095 in float32: the probe lets it pass, and no answer shows it."""
+    bundle = rich()
+    high = replace(bundle.factors, mu=bundle.factors.mu + 100)
+    served = ServedModel(replace(bundle, factors=high, manifest=bundle.manifest | {"rating_scale": [0.1, 4.9]}))
+    served.probe(Path("bundle"))
+    pairs = [(str(USERS[0]), str(ITEMS[0]))]
+    assert served.predict(*pairs[0])[0] == served.predict_many(pairs)[0]["rating"] == 4.9
+
+
+def test_a_malformed_user_counts_before_an_unknown_item() -> None:
+    served = ServedModel(rich())
+    with pytest.raises(ApiError) as error:
+        served.predict("abc", "424242")
+    assert error.value.status == 400
+    assert served.predict_many([("abc", "424242")])[0]["error"]["code"] == "invalid_id"
+
+
+def test_recommended_and_predicted_are_one_rating(bundles: dict[str, Bundle]) -> None:
+    for bundle in bundles.values():
+        if bundle.ranks_only:
+            continue
+        served = ServedModel(bundle)
+        for user in list(served.users)[:4]:
+            answer = json.loads(served.recommend(served.user_row(user), Wish(k=50, exclude_seen=False)))
+            for one in answer["recommendations"]:
+                assert one["rating"] == pytest.approx(served.predict(user, one["item_id"])[0], abs=1e-5)
+
+
+def test_what_cannot_be_computed_is_refused_at_load(tmp_path: Path) -> None:
+    bundle = rich()
+    wild = replace(bundle.factors, prior_precision=np.full_like(bundle.factors.prior_precision, 1e30))
+    replace(bundle, factors=wild).save(tmp_path / "bundle")
+    with pytest.raises(BundleError, match="trial"):
+        ServedModel.load(tmp_path / "bundle")
