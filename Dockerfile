@@ -1,4 +1,4 @@
-# The service and nothing of the training: about 250 MB. See compose.yaml for how to run it.
+# The service and nothing of the training. See compose.yaml for how to run it.
 FROM python:3.11-slim AS build
 WORKDIR /src
 COPY pyproject.toml README.md LICENSE constraints.txt ./

@@ -25,12 +25,13 @@ serve: $(STAMP)  ## Serve the newest run at http://127.0.0.1:8000; ARGS="--port 
 	$(BIN)/python -m serve $(ARGS)
 
 promote: $(STAMP)  ## Let outputs/serving name RUN=outputs/…; a service with --pointer outputs/serving swaps to it
-	$(BIN)/python -m serve.promote $(if $(RUN),"$(RUN)") $(ARGS)
+	@test -n "$(RUN)" || { echo "error: name the run: make promote RUN=outputs/<date>/<time>-…"; exit 1; }
+	$(BIN)/python -m serve.promote "$(RUN)" $(ARGS)
 
 load: $(STAMP)  ## Load-test the newest run's service: throughput and percentiles by route
 	$(BIN)/python -m benchmarks.load.mix $(ARGS)
 
-test: $(STAMP)  ## Tests, about a minute
+test: $(STAMP)  ## Tests, about two minutes
 	$(BIN)/python -m pytest
 
 test-all: $(STAMP)  ## All tests, the slow ones too

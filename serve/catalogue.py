@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from recsys.bundle import Bundle
 
 WORDS = re.compile(r"\w+")
+MANY = 100  # different ratings, beyond which they are no steps
 APOSTROPHES = str.maketrans("", "", "'’`")  # "schindlers" finds "Schindler's"
 
 
@@ -30,6 +31,10 @@ class Catalogue:
     def __init__(self, bundle: Bundle) -> None:
         items, rated = len(bundle.items), bundle.ratings
         self.n_ratings = np.bincount(rated.item, minlength=items)
+        values = np.unique(rated.rating)
+        steps = np.diff(values)
+        even = 0 < len(steps) < MANY and np.allclose(steps / steps.min(), np.round(steps / steps.min()))
+        self.rating_step = float(steps.min()) if even else None
         stars = np.bincount(rated.item, weights=rated.rating, minlength=items)
         self.mean_rating = np.divide(stars, self.n_ratings, out=np.full(items, np.nan), where=self.n_ratings > 0)
         self._popular: list[int] = np.argsort(-self.n_ratings, kind="stable").tolist()

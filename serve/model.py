@@ -302,6 +302,7 @@ class ServedModel:
             "model_version": self.version,
             "service": {
                 "genres": self.catalogue.genres,
+                "rating_step": self.catalogue.rating_step,
                 "years": self.catalogue.years,
                 "histories": histories,
                 "example_users": self.example_users() if histories else [],
@@ -309,10 +310,14 @@ class ServedModel:
         }
 
     def example_users(self) -> list[str]:
-        """Those with about as many ratings as show a taste: of more, each would say little."""
-        counts = np.diff(self.bundle.ratings.indptr)[: self.bundle.n_users]
-        nearest = np.argsort(np.abs(counts - EXAMPLE_RATINGS), kind="stable")[:EXAMPLES]
-        return [str(self.bundle.user_ids[row]) for row in nearest]
+        """Those with enough ratings to show a taste, but not so many that each says little, and no extreme mean."""
+        rated, users = self.bundle.ratings, self.bundle.n_users
+        counts = np.diff(rated.indptr)[:users]
+        nearest = np.argsort(np.abs(counts - EXAMPLE_RATINGS), kind="stable")[: 5 * EXAMPLES]
+        means = np.array([rated.rating[rated.of(user)].mean() if counts[user] else np.inf for user in nearest])
+        usual = rated.rating.mean() if len(rated.rating) else 0.0
+        chosen = nearest[np.argsort(np.abs(means - usual), kind="stable")[:EXAMPLES]]
+        return [str(self.bundle.user_ids[row]) for row in chosen]
 
     def examples(self, *, histories: bool) -> dict[str, str]:
         """Ids that exist, for the documentation."""

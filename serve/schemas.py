@@ -124,7 +124,9 @@ class Reason(BaseModel):
     item_id: str = Field(examples=["172"])
     title: str = Field(examples=["Empire Strikes Back, The (1980)"])
     rating: float = Field(description="Stars that the user gave.", examples=[5.0])
-    contribution: float = Field(description="Stars that this added to the prediction.", examples=[0.21])
+    contribution: float = Field(
+        description="Stars that this added, in the fold-in of all that the user rated.", examples=[0.21]
+    )
 
 
 class About(BaseModel):
@@ -203,6 +205,7 @@ class ServiceFacts(BaseModel):
     """What the page and other clients need to know besides the manifest."""
 
     genres: list[str]
+    rating_step: float | None = Field(description="Between neighbouring ratings of the data set; null where it varies.")
     years: tuple[int, int] | None = Field(description="The first and the last year of the items.")
     histories: bool = Field(description="Whether people's ratings are shown.")
     example_users: list[str] = Field(

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import random
 from typing import Any, ClassVar
+from urllib.parse import quote
 
 from locust import FastHttpUser, constant, task
 
@@ -47,11 +48,11 @@ class Visitor(FastHttpUser):
 
     @task(1)
     def top(self) -> None:
-        self.client.get(f"/users/{_one(self.users)}/recommendations?k=10", name="GET top-10")
+        self.client.get(f"/users/{quote(_one(self.users), safe='')}/recommendations?k=10", name="GET top-10")
 
     @task(1)
     def top_with_reasons(self) -> None:
-        path = f"/users/{_one(self.users)}/recommendations?k=10&explain=true"
+        path = f"/users/{quote(_one(self.users), safe='')}/recommendations?k=10&explain=true"
         self.client.get(path, name="GET top-10 with reasons")
 
     @task(1)

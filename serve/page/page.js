@@ -89,7 +89,7 @@ async function showUser(ask) {
   let user;
   $("profile").ariaBusy = "true";
   try {
-    user = await ask(`users/${encodeURIComponent(state.user)}?limit=100`);
+    user = await ask(`users/${encodeURIComponent(state.user)}?limit=1000`);
   } catch (error) {
     if (error.status !== 404 && error.status !== 403) throw error;
     return note($("profile"), error.message);
@@ -357,7 +357,7 @@ function keepState(event) {
 
 async function loadModel(ask) {
   model = await ask("model");
-  scale = starScale(model.rating_scale);
+  scale = starScale(model.rating_scale, model.service.rating_step);
   showModel();
 }
 

@@ -30,13 +30,15 @@ export const itemLink = (item) => h("a", { href: `#item=${encodeURIComponent(ite
 export const facts = ({ year, genres }) => [year, genres.join(", ")].filter(Boolean).join(" · ");
 
 /** How a rating scale is drawn (`stars`, of which `share(value)` are filled) and chosen from (`steps`). */
-export function starScale([low, high]) {
+export function starScale([low, high], given = null) {
   const countable = low >= 0 && high >= 2 && high <= 10;
   const stars = countable ? Math.ceil(high) : 5;
   const share = (value) => (countable ? value / stars : (value - low) / (high - low));
   const rough = Math.max((high - low) / 10, high - low >= 3 ? 1 : 0);
   const power = 10 ** Math.floor(Math.log10(rough));
-  const step = [1, 2, 5, 10].map((digit) => digit * power).find((size) => size >= rough * 0.999);
+  const round = [1, 2, 5, 10].map((digit) => digit * power).find((size) => size >= rough * 0.999);
+  // Finer where the data has it, such as half stars, and it is not too much to choose from.
+  const step = given && given < round && (high - low) / given <= 10 ? given : round;
   const first = Math.ceil(low / step - 1e-9);
   const last = Math.floor(high / step + 1e-9);
   const steps = Array.from({ length: last - first + 1 }, (_, i) => Number(((first + i) * step).toFixed(6)));

@@ -7,7 +7,9 @@ from dataclasses import replace
 import pytest
 
 from recsys.bundle import Bundle
+from recsys.factors import Factors
 from serve.catalogue import Catalogue, words
+from tests.conftest import make_bundle
 from tests.serve.conftest import ABOUT, rich
 
 
@@ -107,3 +109,19 @@ def test_filters(catalogue: Catalogue) -> None:
         catalogue.allowed("drama", None, None)
     assert catalogue.years == (1931, 2024)
     assert catalogue.genres == sorted({genre for *_, genres in ABOUT for genre in genres})
+
+
+@pytest.mark.parametrize(
+    ("stars", "step"),
+    [
+        ([1, 2, 3, 5], 1.0),
+        ([0.5, 1.0, 5.0], 0.5),
+        ([1, 3, 5], 2.0),
+        ([1.0, 1.5, 2.2], None),
+        ([4, 4], None),
+        ([], None),
+    ],
+)
+def test_the_step_between_ratings(two_by_three: Factors, stars: list[float], step: float | None) -> None:
+    rated = [(0, row % 3, value, 0) for row, value in enumerate(stars)]
+    assert Catalogue(make_bundle(two_by_three, [1, 2], [1, 2, 3], rated)).rating_step == step

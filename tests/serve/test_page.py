@@ -386,6 +386,14 @@ def test_a_phone_never_scrolls_sideways(page: Any, address: str) -> None:
     assert page.evaluate("document.querySelector('dialog').scrollWidth") <= 360
 
 
+def test_half_stars_can_be_given_where_the_data_has_them(page: Any) -> None:
+    page.goto("/")
+    drawn = page.evaluate("async () => (await import('/page/view.js')).starScale([0.5, 5], 0.5).steps")
+    assert drawn == [n / 2 for n in range(1, 11)]
+    fine = page.evaluate("async () => (await import('/page/view.js')).starScale([0, 100], 1).steps.length")
+    assert fine <= 11
+
+
 @pytest.mark.parametrize(
     ("scale", "steps", "stars"),
     [
