@@ -19,6 +19,7 @@ import pytest
 
 from recsys.bundle import TRAIN, Bundle
 from recsys.factors import Factors
+from serve.pointer import write_pointer
 from tests.conftest import make_bundle
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="needs Playwright: pip install playwright")
@@ -55,14 +56,19 @@ def two_tastes(**manifest: Any) -> Bundle:
 
 
 def serve(bundle: Bundle, folder: Path, *arguments: str) -> Iterator[str]:
-    """Start `python -m serve` on a free port; yields its address."""
+    """Start `python -m serve` on a bundle; yields its address."""
     bundle.save(folder / "bundle")
+    yield from serve_with("--bundle", str(folder / "bundle"), *arguments, log=folder / "log")
+
+
+def serve_with(*arguments: str, log: Path) -> Iterator[str]:
+    """Start `python -m serve` on a free port; yields its address."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    command = [sys.executable, "-m", "serve", "--bundle", str(folder / "bundle"), "--port", str(port)]
-    with (folder / "log").open("wb") as log:
-        process = subprocess.Popen([*command, "--drain-seconds", "0", *arguments], stdout=log, stderr=log)
+    command = [sys.executable, "-m", "serve", "--port", str(port), "--drain-seconds", "0", *arguments]
+    with log.open("wb") as stream:
+        process = subprocess.Popen(command, stdout=stream, stderr=stream)
     try:
         for _ in range(200):
             try:
@@ -70,7 +76,7 @@ def serve(bundle: Bundle, folder: Path, *arguments: str) -> Iterator[str]:
                 break
             except OSError:
                 time.sleep(0.05)
-                assert process.poll() is None, (folder / "log").read_text()
+                assert process.poll() is None, log.read_text()
         yield f"http://127.0.0.1:{port}"
     finally:
         process.kill()
@@ -384,6 +390,22 @@ def test_a_phone_never_scrolls_sideways(page: Any, address: str) -> None:
     page.wait_for_load_state("networkidle")
     assert page.evaluate("document.documentElement.scrollWidth") == 360
     assert page.evaluate("document.querySelector('dialog').scrollWidth") <= 360
+
+
+def test_a_model_that_is_swapped_in_shows_in_the_header(page: Any, tmp_path: Path) -> None:
+    two_tastes().save(tmp_path / "old" / "bundle")
+    two_tastes(model="Another", metrics={"test/rmse": 0.5}).save(tmp_path / "new" / "bundle")
+    pointer = tmp_path / "serving"
+    write_pointer(pointer, tmp_path / "old" / "bundle")
+    for address in serve_with("--pointer", str(pointer), "--poll-seconds", "0.05", log=tmp_path / "log"):
+        page.goto(f"{address}/#user=104")
+        expect(page.locator("#model-name")).to_have_text("TwoTastes")
+        assert titles(page)
+        write_pointer(pointer, tmp_path / "new" / "bundle")
+        time.sleep(0.5)
+        page.get_by_label("Number").fill("3")
+        expect(page.locator("#model-name")).to_have_text("Another")
+        expect(page.locator("#metric")).to_have_text("0.5000")
 
 
 def test_half_stars_can_be_given_where_the_data_has_them(page: Any) -> None:
