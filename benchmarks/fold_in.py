@@ -32,6 +32,7 @@ import numpy as np
 
 from recsys.baselines import fit_biases, fit_item_means
 from recsys.bundle import TEST, TRAIN, VAL, Bundle
+from serve.pointer import bundle_folder
 
 RESULTS = Path(__file__).parent / "results"
 DEVICE = f"cpu-{os.cpu_count()}core"
@@ -48,7 +49,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     for folder in arguments.runs:
-        bundle = Bundle.load(folder if (folder / "manifest.json").exists() else folder / "bundle")
+        bundle = Bundle.load(bundle_folder(folder))
         keep(measured(bundle, arguments.seed), "runs")
     for model in ("mf", "svdpp") if arguments.unseen else ():
         keep(unseen(model, arguments.ml_100k_root, arguments.seed), "unseen")

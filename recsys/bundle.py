@@ -125,6 +125,11 @@ class Bundle:
         """Whether scores order items and are not stars."""
         return bool(self.manifest["task"] == "ranking")
 
+    @property
+    def can_fold_in(self) -> bool:
+        """Whether new users can be taken in."""
+        return bool(self.manifest.get("fold_in", "ridge") == "ridge")
+
     def predict_rows(self, user: Rows, item: Rows) -> Floats:
         """Predicted stars `(rows,)` for rows of `user_ids` and `item_ids`; -1 and rows past the fitted: unseen."""
         return np.asarray(self.linked(self._linear(user, item)).mean(1), np.float32)
@@ -150,8 +155,7 @@ class Bundle:
         item = np.array([self.item_row.get(i, -1) for i in items], np.int64)
         if isinstance(user_ids, FoldIn):
             vector = self._vector_of(user_ids)
-            parts = [self.factors.predict_for(vector, row if row < self.n_items else -1) for row in item]
-            linear = np.stack(parts) if parts else np.zeros((0, self.factors.samples), np.float32)
+            linear = self._linear_for(vector, item)
         else:
             users = self._checked_ids("user_ids", user_ids)
             if len(users) != len(items):
@@ -247,7 +251,7 @@ class Bundle:
 
     def fold_in_rows(self, item: Rows, rating: Floats) -> FoldIn:
         """As `fold_in`, for fitted item rows."""
-        if self.manifest.get("fold_in", "ridge") != "ridge":
+        if not self.can_fold_in:
             raise ValueError(f"a {self.manifest.get('model')} takes in no new users (fold_in: none)")
         return self.factors.fold_in(item, rating)
 
@@ -355,8 +359,7 @@ class Bundle:
         rows = best(scores, k)
         if self.factors.samples == 1:  # then the score is the linear part
             return rows, self.linked(scores[rows])
-        linear = [self.factors.predict_for(vector, row) for row in rows.tolist()]
-        return rows, self.linked(np.array(linear, np.float32).reshape(-1, self.factors.samples)).mean(1)
+        return rows, self.linked(self._linear_for(vector, rows)).mean(1)
 
     def top_items(self, users: Rows, k: int, *, exclude_seen: bool = True) -> Iterator[tuple[Rows, Floats]]:
         """For each user row, what `top` gives."""
@@ -366,6 +369,11 @@ class Bundle:
     def _linear(self, user: Rows, item: Rows) -> Floats:
         """The linear part, `(rows, samples)`, for rows of `user_ids` and `item_ids`."""
         return self.factors.predict(np.where(user < self.n_users, user, -1), np.where(item < self.n_items, item, -1))
+
+    def _linear_for(self, vector: UserVector, item: Rows) -> Floats:
+        """The linear part, `(rows, samples)`, for one user and rows of `item_ids`."""
+        linear = [self.factors.predict_for(vector, row) for row in item.tolist()]
+        return np.array(linear, np.float32).reshape(-1, self.factors.samples)
 
     def linked(self, linear: Floats) -> Floats:
         """What the linear part of each sample says in stars: itself, within the scale; a ranking's is no star."""

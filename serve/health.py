@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-from urllib.error import URLError
 from urllib.request import urlopen
 
 
@@ -13,7 +12,7 @@ def main() -> None:
     try:
         with urlopen(address, timeout=2):
             pass
-    except (URLError, OSError) as error:
+    except OSError as error:  # URLError is one
         sys.exit(f"{address}: {error}")
 
 

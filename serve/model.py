@@ -68,7 +68,7 @@ class ServedModel:
             rows, shown = bundle.top(bundle.factors.user(user), 3, seen=bundle.seen(user))
             predicted = bundle.linked(bundle.factors.predict_for(bundle.factors.user(user), 0))
             answers = [*shown.tolist(), *predicted.tolist()]
-            if user >= 0 and self.can_fold_in:
+            if user >= 0 and self.bundle.can_fold_in:
                 base, parts = bundle.fold_in_user(user).contributions(rows)
                 answers += [(base + parts.sum(1)).clip(low, high).mean().item()] if len(rows) else []
             possible = np.isfinite(answers).all()
@@ -87,10 +87,6 @@ class ServedModel:
         if self.integer_ids:
             return {"type": "string", "pattern": f"^{INT_ID.pattern}$"}
         return {"type": "string", "minLength": 1, "maxLength": MAX_ID}
-
-    @property
-    def can_fold_in(self) -> bool:
-        return bool(self.bundle.manifest.get("fold_in", "ridge") == "ridge")
 
     def user_row(self, user_id: str) -> int:
         """The row of a user; -1 for one that is not in the data set.
@@ -126,7 +122,7 @@ class ServedModel:
 
     def check_fold_in(self) -> None:
         """Raise a 409 where the model takes in no new users."""
-        if not self.can_fold_in:
+        if not self.bundle.can_fold_in:
             raise ApiError(409, "no_fold_in", "this model takes in no new users")
 
     def predict(self, user_id: str, item_id: str) -> tuple[float, bool]:
@@ -197,7 +193,7 @@ class ServedModel:
     def _because(self, user: int | FoldIn, rows: Rows) -> list[str]:
         """For each recommended item the rated ones that contributed most to its score, as JSON."""
         if not isinstance(user, FoldIn):
-            if not (0 <= user < self.bundle.n_users and self.can_fold_in):
+            if not (0 <= user < self.bundle.n_users and self.bundle.can_fold_in):
                 return ["[]"] * len(rows)
             user = self.bundle.fold_in_user(user)
         _, parts = user.contributions(rows)
