@@ -6,9 +6,8 @@ import hashlib
 import json
 import logging
 import os
-import tempfile
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ import pyarrow as pa
 from pyarrow import parquet
 
 from recsys.data.ratings import RatingData
+from recsys.files import locked, written_whole
 
 logger = logging.getLogger(__name__)
 
@@ -37,6 +37,29 @@ def parse_key(files: Iterable[Path], arguments: Mapping[str, Any]) -> str:
     digests = [_sha256(file) if file.is_file() else None for file in files]
     subject = json.dumps([PARSER_VERSION, digests, arguments], sort_keys=True)
     return hashlib.sha256(subject.encode()).hexdigest()[:32]
+
+
+def stored_or_parsed(key: str, parse: Callable[[], RatingData]) -> RatingData:
+    """What is stored under the key, else what `parse` gives, stored; jobs of a sweep do not parse the same at once."""
+    data = load(key)
+    if data is not None:
+        return data
+    with alone("parses ratings"):
+        data = load(key)
+        if data is None:
+            data = parse()
+            store(key, data)
+    return data
+
+
+def alone(work: str) -> AbstractContextManager[None]:
+    """The cache to oneself; where its folder cannot be written, there is nothing to share."""
+    folder = cache_folder()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        return nullcontext()
+    return locked(folder, work) if os.access(folder, os.W_OK) else nullcontext()
 
 
 def load(key: str) -> RatingData | None:
@@ -69,22 +92,6 @@ def store(key: str, data: RatingData) -> None:
                 parquet.write_table(table, partial, compression="lz4", write_page_checksum=True)
     except OSError as error:
         logger.warning("cannot keep the parsed ratings in %s: %s", cache_folder(), error)
-
-
-@contextmanager
-def written_whole(path: Path) -> Iterator[Path]:
-    """A partial file in the same folder, which takes the name `path` only once it is complete and on disk."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
-    os.close(handle)
-    partial = Path(name)
-    try:
-        yield partial
-        with partial.open("rb+") as file:
-            os.fsync(file.fileno())
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def _path(key: str, frame: str) -> Path:

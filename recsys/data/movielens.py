@@ -122,8 +122,10 @@ class MovieLens(RatingsSource):
             DataError: `root` is no folder or holds no ratings, or the files could not be fetched.
         """
         if self.root is None:
-            if not all((self.folder / name).is_file() for name in self.release.files):
-                download.fetch(self.name, self.release.files, self.folder)
+            if not self._complete():
+                with cache.alone("fetches ratings"):
+                    if not self._complete():
+                        download.fetch(self.name, self.release.files, self.folder)
         elif not self.root.is_dir():
             raise DataError(f"root must be a folder with the files of {self.name}, got {self.root}")
         elif not (self.root / self.release.ratings.name).is_file():
@@ -133,11 +135,10 @@ class MovieLens(RatingsSource):
         self.prepare()
         files = [self.folder / name for name in self.release.files]
         key = cache.parse_key(files, {"source": "MovieLens", "name": self.name})
-        data = cache.load(key)
-        if data is None:
-            data = self._parsed()
-            cache.store(key, data)
-        return data
+        return cache.stored_or_parsed(key, self._parsed)
+
+    def _complete(self) -> bool:
+        return all((self.folder / name).is_file() for name in self.release.files)
 
     def _parsed(self) -> RatingData:
         release = self.release

@@ -98,10 +98,7 @@ class TabularRatings(RatingsSource):
         files = [self.root / name for name in (self.ratings_file, self.items_file) if name is not None]
         arguments = {name: value for name, value in vars(self).items() if name not in ("root", "layout")}
         key = cache.parse_key(files, {"source": "TabularRatings", "separator": self.layout.separator} | arguments)
-        data = cache.load(key)
-        if data is None:
-            data = self._parsed()
-            cache.store(key, data)
+        data = cache.stored_or_parsed(key, self._parsed)
         self._say_scale(data)
         return data
 

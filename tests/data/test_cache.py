@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from recsys.data import cache as cache_module
-from recsys.data.cache import cache_folder, parse_key, written_whole
+from recsys.data.cache import cache_folder, parse_key
 from recsys.data.sources import MovieLens, RatingData
 
 Write = Callable[..., Path]
@@ -96,21 +96,3 @@ def test_a_cache_that_must_not_be_written(cache: Path, write_release: Write) -> 
     cache.mkdir()
     cache.chmod(0o500)
     assert len(read(write_release("ml-1m")).ratings) == 4
-
-
-def test_a_file_takes_its_name_only_when_it_is_whole(tmp_path: Path) -> None:
-    path = tmp_path / "new" / "file"
-
-    def interrupted() -> None:
-        with written_whole(path) as partial:
-            partial.write_text("half")
-            raise RuntimeError
-
-    with pytest.raises(RuntimeError):
-        interrupted()
-    assert list(path.parent.iterdir()) == []
-    with written_whole(path) as partial:
-        partial.write_text("whole")
-        assert not path.exists()
-    assert [file.name for file in path.parent.iterdir()] == ["file"]
-    assert path.read_text() == "whole"

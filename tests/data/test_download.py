@@ -93,7 +93,7 @@ def offer(server: Server, write_release: Write, monkeypatch: pytest.MonkeyPatch)
 
 
 def leftovers(cache: Path) -> list[str]:
-    return [path.name for path in cache.iterdir() if path.name not in (*RELEASES, "parsed")]
+    return [path.name for path in cache.iterdir() if path.name not in (*RELEASES, "parsed", ".lock")]
 
 
 @pytest.mark.parametrize("name", RELEASES)
@@ -137,7 +137,7 @@ def test_a_wrong_checksum(sums: dict[str, str], offer: Callable[..., bytes], cac
     (algorithm,) = sums
     with pytest.raises(DataError, match=rf"{algorithm} of archive.zip must be 000.*, got [0-9a-f]+"):
         MovieLens("ml-1m").prepare()
-    assert list(cache.iterdir()) == []
+    assert leftovers(cache) == []
 
 
 def test_an_answer_that_ends_early(offer: Callable[..., bytes], server: Server, cache: Path) -> None:
@@ -145,7 +145,7 @@ def test_an_answer_that_ends_early(offer: Callable[..., bytes], server: Server, 
     server.length = size + 1000
     with pytest.raises(DataError, match=rf"ml-1m.zip ended after {size} of {size + 1000} bytes"):
         MovieLens("ml-1m").prepare()
-    assert list(cache.iterdir()) == []
+    assert leftovers(cache) == []
 
 
 def test_an_answer_that_does_not_end(offer: Callable[..., bytes], cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -153,7 +153,7 @@ def test_an_answer_that_does_not_end(offer: Callable[..., bytes], cache: Path, m
     monkeypatch.setattr(download, "LARGEST_ARCHIVE", 100)
     with pytest.raises(DataError, match=r"ml-1m.zip must have at most 100 bytes, got more"):
         MovieLens("ml-1m").prepare()
-    assert list(cache.iterdir()) == []
+    assert leftovers(cache) == []
 
 
 def test_a_failure_says_what_was_tried_and_what_can_be_done(server: Server) -> None:

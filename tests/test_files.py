@@ -1,0 +1,61 @@
+from __future__ import annotations
+
+import multiprocessing
+import time
+from pathlib import Path
+
+import pytest
+
+from recsys.files import is_locked, locked, write_json, written_whole
+
+
+def test_a_file_takes_its_name_only_when_it_is_whole(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "file"
+
+    def interrupted() -> None:
+        with written_whole(path) as partial:
+            partial.write_text("half")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        interrupted()
+    assert list(path.parent.iterdir()) == []
+    with written_whole(path) as partial:
+        partial.write_text("whole")
+        assert not path.exists()
+    assert [file.name for file in path.parent.iterdir()] == ["file"]
+    assert path.read_text() == "whole"
+    (tmp_path / "plain").touch()
+    assert path.stat().st_mode == (tmp_path / "plain").stat().st_mode
+
+
+def test_json_has_no_nan(tmp_path: Path) -> None:
+    write_json(tmp_path / "a.json", {"a": None})
+    with pytest.raises(ValueError, match="Out of range"):
+        write_json(tmp_path / "a.json", {"a": float("nan")})
+    assert (tmp_path / "a.json").read_text() == '{\n  "a": null\n}\n'
+
+
+def hold(folder: Path, seconds: float) -> None:
+    with locked(folder, "trains"):
+        (folder / "held").touch()
+        time.sleep(seconds)
+        (folder / "done").touch()
+
+
+def test_a_second_process_waits_and_a_killed_one_holds_nothing(tmp_path: Path) -> None:
+    assert not is_locked(tmp_path)
+    spawn = multiprocessing.get_context("fork")
+    for seconds in (0.3, 60.0):
+        first = spawn.Process(target=hold, args=(tmp_path, seconds))
+        first.start()
+        while not (tmp_path / "held").exists():
+            time.sleep(0.01)
+        assert is_locked(tmp_path)
+        if seconds > 1:
+            first.kill()
+        with locked(tmp_path, "trains"):
+            assert (tmp_path / "done").exists() == (seconds < 1)
+        first.join()
+        for name in ("held", "done"):
+            (tmp_path / name).unlink(missing_ok=True)
