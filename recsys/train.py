@@ -7,6 +7,7 @@ import json
 import logging
 import sys
 import warnings
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,12 @@ from recsys.data.datamodule import REFITS, RatingDataModule
 from recsys.evaluate import Figures, evaluate, print_figures
 from recsys.export import make_bundle
 from recsys.models.base import RatingModel
+from recsys.files import locked, write_json
 from recsys.plots import learning_curve
+from recsys.repeats import planned, summary
+from recsys.report import print_summary
+from recsys.run_folder import REPEATS, read_json, recorded, resumed, shown
+from recsys.sweep import in_sweep, sweep_job
 
 log = logging.getLogger(__name__)
 
@@ -45,23 +51,42 @@ class Selection:
 
 
 @command("train")
-def main(cfg: DictConfig) -> None:
+def main(cfg: DictConfig) -> float | None:
+    """Train what `cfg` asks for. Returns the validation RMSE, which sweepers minimize; None if there is none."""
     folder = Path(HydraConfig.get().runtime.output_dir)
-    cfg = _configuration(cfg, folder)
     _quiet_libraries()
-    if (folder / "metrics.json").exists():
-        log.info("%s is finished already", folder)
-        _report(json.loads((folder / "metrics.json").read_text()), folder)
-        return
+    if in_sweep():
+        return sweep_job(lambda: train(cfg, folder), folder)
     try:
-        _report(run(cfg, folder), folder)
+        metrics = train(cfg, folder)
     except KeyboardInterrupt:
-        print(f"\ninterrupted; go on with: python -m recsys.train resume={_shown(folder)}", file=sys.stderr)
+        print(f"\ninterrupted; go on with: python -m recsys.train resume={shown(folder)}", file=sys.stderr)
         sys.exit(130)
+    _report(metrics, folder)
+    return float(metrics["val/rmse"])
+
+
+def train(cfg: DictConfig, folder: Path) -> dict[str, Any]:
+    """One run in `folder`, or the repeats of it in sub-folders. Returns its figures, or their means."""
+    with locked(folder, "trains"), recorded(folder):
+        runs = resumed(folder, list(HydraConfig.get().overrides.task)) if cfg.resume else planned(cfg, folder)
+        results = {}
+        for name, run_cfg in runs.items():
+            with recorded(folder / name) if len(runs) > 1 else nullcontext():
+                results[name] = _finished(folder / name) or run(run_cfg, folder / name)
+        if list(results) == ["."]:
+            return results["."]
+        combined = summary(results)
+        write_json(folder / REPEATS, combined)
+        means: dict[str, Any] = combined["mean"]
+        return means
 
 
 def run(cfg: DictConfig, folder: Path) -> dict[str, Any]:
     """Select, refit, measure and export in `folder`, going on where it was left. Returns what `metrics.json` holds."""
+    if cfg.refit not in REFITS:
+        raise ValueError(f"refit must be one of {', '.join(REFITS)}, got {cfg.refit!r}")
+    (folder / "checkpoints").mkdir(parents=True, exist_ok=True)
     data = build_data(cfg)
     data.prepare_data()
     data.setup()
@@ -101,7 +126,7 @@ def run(cfg: DictConfig, folder: Path) -> dict[str, Any]:
                 logger.experiment.finish()
     bundle.manifest["metrics"] = metrics
     bundle.save(folder / "bundle")
-    _write_json(folder / "metrics.json", metrics)
+    write_json(folder / "metrics.json", metrics)
     return metrics
 
 
@@ -145,7 +170,7 @@ def select(
         _fit(trainer, model, data, folder / "checkpoints" / "last.ckpt")
         best = record.epochs[record.best]
         figures = {"val/rmse": best["val_rmse"]}
-        _write_json(done, {"learning_rates": record.path, "figures": figures, "seconds": record.seconds})
+        write_json(done, {"learning_rates": record.path, "figures": figures, "seconds": record.seconds})
         learning_curve(folder / "metrics.csv", folder / "learning_curve.png")
     selection = Selection(**json.loads(done.read_text()))
     state = torch.load(folder / "checkpoints" / "best.ckpt", weights_only=True)["state_dict"]
@@ -177,7 +202,7 @@ def refit(cfg: DictConfig, data: RatingDataModule, selection: Selection, folder:
 
 
 def _trainer(cfg: DictConfig, folder: Path, callbacks: list[Callback], **arguments: Any) -> L.Trainer:
-    if not sys.stdout.isatty():  # a progress bar in a log file is noise
+    if not sys.stdout.isatty() or in_sweep():  # a bar in a log file is noise, and a sweep prints a line a job
         callbacks = [callback for callback in callbacks if not isinstance(callback, RichProgressBar)]
     bar = any(isinstance(callback, RichProgressBar) for callback in callbacks)
     trainer: L.Trainer = instantiate(
@@ -195,54 +220,27 @@ def _fit(trainer: L.Trainer, model: RatingModel, data: RatingDataModule, checkpo
         raise KeyboardInterrupt from error
 
 
-def _configuration(cfg: DictConfig, folder: Path) -> DictConfig:
-    """The configuration of this run: composed now and written down, or the one that a resumed folder holds."""
-    file = folder / "config.yaml"
-    if cfg.resume is None:
-        if file.exists():
-            raise ValueError(f"{folder} holds a run already; resume={_shown(folder)} goes on with it")
-        if cfg.refit not in REFITS:
-            raise ValueError(f"refit must be one of {', '.join(REFITS)}, got {cfg.refit!r}")
-        OmegaConf.resolve(cfg)
-        (folder / "checkpoints").mkdir(parents=True, exist_ok=True)
-        working = file.with_name(".config.yaml")
-        OmegaConf.save(cfg, working)
-        working.replace(file)
-        return cfg
-    others = [text for text in HydraConfig.get().overrides.task if not text.startswith("resume=")]
-    if others:
-        raise ValueError(f"resume goes on with the run's own configuration; leave out {' '.join(others)}")
-    if not file.is_file():
-        raise FileNotFoundError(f"resume: {folder} holds no run (it has no config.yaml)")
-    resumed = OmegaConf.load(file)
-    assert isinstance(resumed, DictConfig)
-    if Path(resumed.run_dir) != folder:  # ModelCheckpoint forgets its best score when its folder changes
-        raise ValueError(f"resume: {folder} was made as {resumed.run_dir}, where its checkpoints belong; move it back")
-    return resumed
+def _finished(folder: Path) -> dict[str, Any] | None:
+    metrics = read_json(folder / "metrics.json")
+    if metrics is not None:
+        log.info("%s is finished already", shown(folder))
+    return metrics
 
 
 def _report(metrics: dict[str, Any], folder: Path) -> None:
+    if (folder / REPEATS).exists():
+        print_summary(folder)
+        return
     print_figures(metrics, f"{metrics['model']} on {metrics['data']}, split {metrics['split']}: test RMSE")
     Console(highlight=False, soft_wrap=True).print(
-        f"{metrics['epochs']} epochs, fitted in {metrics['fit_seconds']:.1f} s, all of it in {_shown(folder)}"
+        f"{metrics['epochs']} epochs, fitted in {metrics['fit_seconds']:.1f} s, all of it in {shown(folder)}"
     )
-
-
-def _shown(folder: Path) -> str:
-    """A folder as one would type it from here."""
-    return str(folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder)
 
 
 def _device_name(cfg: DictConfig) -> str:
     if str(cfg.trainer.accelerator) in ("gpu", "cuda") and torch.cuda.is_available():
         return torch.cuda.get_device_name()
     return f"{cfg.trainer.accelerator}, {torch.get_num_threads()} threads"
-
-
-def _write_json(file: Path, content: dict[str, Any]) -> None:
-    working = file.with_name(f".{file.name}")
-    working.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n")
-    working.replace(file)
 
 
 def _quiet_libraries() -> None:

@@ -1,0 +1,122 @@
+"""Hydra's door to `recsys.study`: it looks for sweepers in this namespace only."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import ChoiceSweep, IntervalSweep, Override, RangeSweep, Sweep
+from hydra.core.plugins import Plugins
+from hydra.plugins.sweeper import Sweeper
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig, OmegaConf
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.trial import Trial
+
+from recsys.study import Study
+
+log = logging.getLogger(__name__)
+
+
+class OptunaSweeper(Sweeper):
+    """Runs the trials of a study until it has as many as asked for.
+
+    Args:
+        study: Name of the study.
+        storage: RDB URL that holds it.
+        n_trials: Trials of the study in all, however often it is started.
+        seed: Of the sampler.
+        pruner: Read by the trials (`callbacks.pruning`).
+        params: Overrides that say what is searched; those of the command line come after them.
+
+    Raises:
+        ValueError: An argument is out of its range, or a sweep cannot be searched.
+    """
+
+    def __init__(
+        self, study: str, storage: str, n_trials: int, seed: int, pruner: str, params: DictConfig | dict[str, Any]
+    ) -> None:
+        if n_trials < 1:
+            raise ValueError(f"hydra.sweeper.n_trials must be >= 1, got {n_trials}")
+        self.study, self.storage, self.n_trials, self.seed, self.params = study, storage, n_trials, seed, params
+
+    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+        self.config = config
+        self.parser = OverridesParser.create(config_loader=hydra_context.config_loader)
+        self.launcher = Plugins.instance().instantiate_launcher(
+            hydra_context=hydra_context, task_function=task_function, config=config
+        )
+
+    def sweep(self, arguments: list[str]) -> None:
+        texts = [*(f"{key}={value}" for key, value in self.params.items()), *arguments]
+        overrides = {override.get_key_element(): override for override in self.parser.parse_overrides(texts)}
+        fixed = [override.input_line for override in overrides.values() if not override.is_sweep_override()]
+        space = {key: distribution(override) for key, override in overrides.items() if override.is_sweep_override()}
+        if not space:
+            raise ValueError("nothing to search: give hydra.sweeper.params, or a sweep such as model.dropout=0.1,0.2")
+        folder = Path(self.config.hydra.sweep.dir).absolute()
+        folder.mkdir(parents=True, exist_ok=True)
+        OmegaConf.save(self.config, folder / "multirun.yaml")
+        study = Study(self.study, self.storage, folder, space, self._settings(), self.seed)
+        study.start_with({key: OmegaConf.select(self.config, key) for key in space})
+        study.recover()
+        while (left := self.n_trials - study.done) > 0:
+            self._run([study.ask() for _ in range(min(left, self._at_once()))], fixed, study)
+
+    def _run(self, trials: Sequence[Trial], fixed: list[str], study: Study) -> None:
+        """Run trials side by side. What came out is read from their folders: a worker that died has left no word."""
+        jobs = [
+            [*fixed, *(f"{key}={value}" for key, value in trial.params.items()), f"trial={trial.number}"]
+            for trial in trials
+        ]
+        try:
+            self.launcher.launch(jobs, initial_job_idx=trials[0].number)
+        except Exception:
+            log.exception("the launcher failed; the study goes on")
+        for trial in trials:
+            study.tell(trial.number)
+
+    def _at_once(self) -> int:
+        """Trials that the launcher runs side by side."""
+        from joblib import effective_n_jobs  # comes with the launcher that needs it
+
+        asked = self.config.hydra.launcher.get("n_jobs", 1)
+        return 1 if asked == 1 else int(effective_n_jobs(asked))
+
+    def _settings(self) -> dict[str, Any]:
+        """The configuration that all trials share, as composed."""
+        settings = OmegaConf.to_container(self.config, resolve=False)
+        assert isinstance(settings, dict)
+        return {str(key): value for key, value in settings.items() if key not in ("hydra", "overrides", "resume")}
+
+
+def distribution(override: Override) -> BaseDistribution:
+    """What Optuna samples for a sweep in Hydra's grammar.
+
+    Raises:
+        ValueError: The sweep is of another kind.
+    """
+    sweep = override.value()
+    key = override.get_key_element()
+    if isinstance(sweep, ChoiceSweep):
+        return CategoricalDistribution([_plain(choice) for choice in sweep.list])
+    if isinstance(sweep, RangeSweep):
+        whole = all(isinstance(end, int) for end in (sweep.start, sweep.stop, sweep.step))
+        last = sweep.stop - sweep.step  # Hydra's ranges leave out their end
+        return (IntDistribution if whole else FloatDistribution)(sweep.start, last, step=sweep.step, log=_log(sweep))  # type: ignore[arg-type]
+    if isinstance(sweep, IntervalSweep):
+        whole = isinstance(sweep.start, int) and isinstance(sweep.end, int)
+        return (IntDistribution if whole else FloatDistribution)(sweep.start, sweep.end, log=_log(sweep))  # type: ignore[arg-type]
+    raise ValueError(f"{key}: a study searches choice(), range() and interval(), got {override.input_line}")
+
+
+def _log(sweep: Sweep) -> bool:
+    return "log" in sweep.tags
+
+
+def _plain(choice: Any) -> Any:
+    """A choice as a number or text; `choice(a,b)` holds quoted strings as objects."""
+    return choice if isinstance(choice, bool | int | float | type(None)) else str(choice)

@@ -1,0 +1,138 @@
+"""A run's folder: the configuration that made it, how it ended, and whether it may be gone on with."""
+
+from __future__ import annotations
+
+import copy
+import json
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from hydra.errors import InstantiationException
+from omegaconf import DictConfig, OmegaConf
+
+from recsys.files import write_json, written_whole
+
+REPEATS = "repeats.json"  # in a folder whose sub-folders are runs of one setting
+PASSING = ("resume", "overrides")  # how a run was asked for, not what it is
+
+
+class PrunedError(Exception):
+    """The run was given up on: what validation said did not promise enough. No failure."""
+
+
+def shown(folder: Path) -> str:
+    """A folder as one would type it from here."""
+    return str(folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder)
+
+
+def configured(cfg: DictConfig, folder: Path, changes: Mapping[str, Any] | None = None) -> DictConfig:
+    """The configuration of the run in `folder`, resolved and written down.
+
+    A folder that holds the same configuration is gone on with.
+
+    Args:
+        cfg: As composed; left as it is.
+        folder: Of the run.
+        changes: Keys with dots and their values, before interpolations are resolved.
+
+    Raises:
+        ValueError: The folder holds a run with another configuration; names a key that differs.
+    """
+    cfg = copy.deepcopy(cfg)
+    for key, value in {"run_dir": str(folder), **(changes or {})}.items():
+        OmegaConf.update(cfg, key, value)
+    OmegaConf.resolve(cfg)
+    file = folder / "config.yaml"
+    if file.exists():
+        key = _differing(OmegaConf.to_container(cfg), OmegaConf.to_container(OmegaConf.load(file)))
+        if key is not None:
+            raise ValueError(f"{shown(folder)} holds another run (its {key} differs); choose another folder")
+    else:
+        with written_whole(file) as partial:
+            OmegaConf.save(cfg, partial)
+    return cfg
+
+
+def resumed(folder: Path, overrides: list[str]) -> dict[str, DictConfig]:
+    """Configurations that an interrupted run's folder holds, by sub-folder: `.`, or one for each repeat.
+
+    Raises:
+        ValueError: Other settings were given too, or the folder was moved.
+        FileNotFoundError: There is no run in it.
+    """
+    others = [text for text in overrides if not text.startswith("resume=")]
+    if others:
+        raise ValueError(f"resume goes on with the run's own configuration; leave out {' '.join(others)}")
+    names = (read_json(folder / REPEATS) or {"runs": ["."]})["runs"]
+    return {name: _resumed_one(folder / name) for name in names}
+
+
+def _resumed_one(folder: Path) -> DictConfig:
+    if not (folder / "config.yaml").is_file():
+        raise FileNotFoundError(f"resume: {folder} holds no run (it has no config.yaml)")
+    cfg = OmegaConf.load(folder / "config.yaml")
+    assert isinstance(cfg, DictConfig)
+    if Path(cfg.run_dir) != folder:  # ModelCheckpoint forgets its best score when its folder changes
+        raise ValueError(f"resume: {folder} was made as {cfg.run_dir}, where its checkpoints belong; move it back")
+    return cfg
+
+
+@contextmanager
+def recorded(folder: Path) -> Iterator[None]:
+    """Say in `status.json` that the run goes on, then how it ended; errors pass through. A finished run's stays."""
+    if (read_json(folder / "status.json") or {}).get("state") == "finished":
+        yield
+        return
+    started, clock = datetime.now(UTC).isoformat(timespec="seconds"), time.perf_counter()
+
+    def record(state: str, message: str | None = None) -> None:
+        seconds = None if state == "running" else round(time.perf_counter() - clock, 3)
+        content = {"state": state, "message": message, "started": started, "seconds": seconds}
+        write_json(folder / "status.json", content)
+
+    record("running")
+    try:
+        yield
+    except PrunedError as error:
+        record("pruned", str(error))
+        raise
+    except Exception as error:
+        record("failed", one_line(error))
+        raise
+    except BaseException:
+        record("interrupted")
+        raise
+    record("finished")
+
+
+def one_line(error: BaseException) -> str:
+    """What happened, without Hydra's wrapping: the message, after the kind of error where that says more."""
+    if isinstance(error, InstantiationException) and error.__cause__ is not None:
+        return one_line(error.__cause__)
+    message = " ".join(str(error).split())
+    return message if isinstance(error, ValueError | OSError) and message else f"{type(error).__name__}: {message}"
+
+
+def read_json(file: Path) -> dict[str, Any] | None:
+    """What the file holds; None where there is none."""
+    try:
+        content: dict[str, Any] = json.loads(file.read_text())
+    except FileNotFoundError:
+        return None
+    return content
+
+
+def _differing(one: Any, other: Any, key: str = "") -> str | None:
+    """The first key, with dots, whose values differ."""
+    if not (isinstance(one, dict) and isinstance(other, dict)):
+        return None if one == other else key
+    for name in [*one, *(name for name in other if name not in one)]:
+        if key or name not in PASSING:
+            found = _differing(one.get(name), other.get(name), f"{key}.{name}" if key else str(name))
+            if found is not None:
+                return found
+    return None

@@ -1,0 +1,171 @@
+"""Many runs: one line a job while they go, what failed and why at the end."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import sys
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.experimental.callback import Callback
+from hydra.types import RunMode
+from omegaconf import DictConfig
+
+from recsys.report import print_summary
+from recsys.run_folder import PrunedError, one_line, read_json, shown
+
+log = logging.getLogger(__name__)
+
+VARIABLE = "RECSYS_SWEEP"  # what the jobs, perhaps in other processes, are told of the sweep
+_held = ExitStack()  # the sweep's lock, until this process ends
+
+
+def in_sweep() -> bool:
+    return HydraConfig.initialized() and HydraConfig.get().mode is RunMode.MULTIRUN
+
+
+class Sweep(Callback):
+    """Keeps a sweep's folder to one process, and tells at its end what came out; a failed job makes the exit status 1.
+
+    A Hydra callback (`hydra.callbacks`).
+    """
+
+    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
+        folder = Path(config.hydra.sweep.dir).absolute()
+        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            _held.enter_context(FileLock(folder / ".lock", timeout=0))
+        except Timeout:
+            sys.exit(f"error: another process runs the sweep in {shown(folder)}")
+        jobs = n_jobs(config)
+        fixed = [text for text in config.hydra.overrides.task if not _sweeps(text)]
+        os.environ[VARIABLE] = json.dumps({"jobs": jobs, "started": time.time(), "fixed": fixed})
+        print(f"{jobs} runs in {shown(folder)}; cut short, it goes on with: "
+              f"python -m recsys.train resume={shown(folder)}", flush=True)  # fmt: skip
+
+    def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
+        folder = Path(config.hydra.sweep.dir).absolute()
+        _held.close()
+        os.environ.pop(VARIABLE, None)
+        print_summary(folder)
+        if any(state(job) == "failed" for job in jobs_of(folder)):
+            sys.exit(1)
+
+
+def sweep_job(job: Callable[[], dict[str, Any]], folder: Path) -> float | None:
+    """One job of a sweep: prints a line; an error is in that line, `status.json` and `train.log`, and ends no other.
+
+    Args:
+        job: Trains in `folder`; returns the figures.
+        folder: Of the job, in the sweep's.
+
+    Returns:
+        The validation RMSE; None where the job failed or was pruned.
+    """
+    _only_to_file()
+    try:
+        figures = job()
+    except KeyboardInterrupt:
+        resume = f"python -m recsys.train resume={shown(folder.parent)}"
+        print(f"\ninterrupted; go on with: {resume}", file=sys.stderr)
+        sys.exit(130)
+    except PrunedError as error:
+        _say(f"pruned: {error}", folder)
+    except Exception as error:  # whatever it is, the others go on
+        log.exception("failed")
+        _say(f"FAILED: {one_line(error)}", folder)
+    else:
+        _say(f"validation {figures['val/rmse']:.4f}  test {figures['test/rmse']:.4f}", folder)
+        return float(figures["val/rmse"])
+    return None
+
+
+def n_jobs(config: DictConfig) -> int:
+    """Jobs of the sweep that a multirun's configuration asks for; of a study, all of its trials."""
+    sweeper = config.hydra.sweeper
+    if "n_trials" in sweeper:
+        return int(sweeper.n_trials)
+    texts = [f"{key}={value}" for key, value in (sweeper.get("params") or {}).items()]
+    by_key = {}
+    for override in OverridesParser.create().parse_overrides([*texts, *config.hydra.overrides.task]):
+        discrete = override.is_sweep_override() and override.is_discrete_sweep()
+        by_key[override.get_key_element()] = len(list(override.sweep_string_iterator())) if discrete else 1
+    count = 1
+    for choices in by_key.values():
+        count *= choices
+    return count
+
+
+def jobs_of(folder: Path) -> list[Path]:
+    """Folders of a sweep's jobs, by number."""
+    return sorted((job for job in folder.iterdir() if job.name.isdecimal()), key=lambda job: int(job.name))
+
+
+def state(folder: Path) -> str | None:
+    """How the job's `status.json` says it stands."""
+    return (read_json(folder / "status.json") or {}).get("state")
+
+
+def _sweeps(text: str) -> bool:
+    return bool(OverridesParser.create().parse_override(text).is_sweep_override())
+
+
+def _only_to_file() -> None:
+    """A job's log goes to its `train.log`; on the terminal it is one line."""
+    root = logging.getLogger()
+    for handler in list(root.handlers):
+        if isinstance(handler, logging.StreamHandler) and not isinstance(handler, logging.FileHandler):
+            root.removeHandler(handler)
+
+
+def _say(what: str, folder: Path) -> None:
+    """The job's line: how many have ended, its settings, what came out, its seconds and how long the others may take."""
+    sweep = json.loads(os.environ.get(VARIABLE, "{}"))
+    records = [read_json(job / "status.json") or {} for job in jobs_of(folder.parent)]
+    ended = sum(record.get("state") in ("finished", "failed", "pruned") for record in records)
+    chosen = [text for text in HydraConfig.get().overrides.task if text not in sweep.get("fixed", [])]
+    label = " ".join(_short(text) for text in chosen if not text.startswith("trial="))
+    seconds = (read_json(folder / "status.json") or {}).get("seconds")
+    took = "" if seconds is None else f"  {seconds:.1f} s"
+    print(f"{ended:>4}/{sweep.get('jobs', '?')}  {label}  {what}{took}{_left(sweep, records, ended)}", flush=True)
+
+
+def _left(sweep: dict[str, Any], records: list[dict[str, Any]], ended: int) -> str:
+    if "jobs" not in sweep or ended >= sweep["jobs"]:
+        return ""
+    now = time.time()
+    here = sum(
+        record.get("state") in ("finished", "failed", "pruned") and _time(record["started"]) >= sweep["started"] - 1
+        for record in records
+    )
+    return f"  about {_lasting((now - sweep['started']) / max(here, 1) * (sweep['jobs'] - ended))} left"
+
+
+def _time(started: str) -> float:
+    from datetime import datetime
+
+    return datetime.fromisoformat(started).timestamp()
+
+
+def _lasting(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def _short(text: str) -> str:
+    """An override without the path of its key: `embedding_dim=32`; floats with four digits that count."""
+    key, _, value = text.partition("=")
+    try:
+        value = f"{float(value):.4g}" if "." in value or "e" in value else value
+    except ValueError:
+        pass
+    return f"{key.rpartition('.')[2]}={value}"
