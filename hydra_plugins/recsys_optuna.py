@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,8 +16,9 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import Trial
+from sqlalchemy.exc import SQLAlchemyError
 
-from recsys.study import Study
+from recsys.study import Study, make_pruner
 
 log = logging.getLogger(__name__)
 
@@ -29,19 +31,16 @@ class OptunaSweeper(Sweeper):
         storage: RDB URL that holds it.
         n_trials: Trials of the study in all, however often it is started.
         seed: Of the sampler.
-        pruner: Read by the trials (`callbacks.pruning`).
+        pruner: One of `recsys.study.PRUNERS`; the trials read it (`callbacks.pruning`).
         params: Overrides that say what is searched; those of the command line come after them.
 
-    Raises:
-        ValueError: An argument is out of its range, or a sweep cannot be searched.
     """
 
     def __init__(
         self, study: str, storage: str, n_trials: int, seed: int, pruner: str, params: DictConfig | dict[str, Any]
     ) -> None:
-        if n_trials < 1:
-            raise ValueError(f"hydra.sweeper.n_trials must be >= 1, got {n_trials}")
-        self.study, self.storage, self.n_trials, self.seed, self.params = study, storage, n_trials, seed, params
+        self.study, self.storage, self.n_trials, self.seed = study, storage, n_trials, seed
+        self.pruner, self.params = pruner, params
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         self.config = config
@@ -51,6 +50,16 @@ class OptunaSweeper(Sweeper):
         )
 
     def sweep(self, arguments: list[str]) -> None:
+        """Begin or go on. Hydra shows a sweeper's errors with their traceback; a user's mistake needs none."""
+        try:
+            self._sweep(arguments)
+        except (ValueError, ImportError, SQLAlchemyError) as error:
+            sys.exit(f"error: {error}")
+
+    def _sweep(self, arguments: list[str]) -> None:
+        if self.n_trials < 1:
+            raise ValueError(f"hydra.sweeper.n_trials must be >= 1, got {self.n_trials}")
+        make_pruner(self.pruner)
         texts = [*(f"{key}={value}" for key, value in self.params.items()), *arguments]
         overrides = {override.get_key_element(): override for override in self.parser.parse_overrides(texts)}
         fixed = [override.input_line for override in overrides.values() if not override.is_sweep_override()]

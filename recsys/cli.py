@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any, NoReturn
 
 import hydra
 from hydra.errors import InstantiationException
@@ -20,22 +21,53 @@ MISTAKES = (ValueError, OSError, MisconfigurationException, InstantiationExcepti
 OmegaConf.register_new_resolver("first_of", lambda *values: next(v for v in values if v), replace=True)
 
 
-def command(config_name: str) -> Callable[[Callable[[DictConfig], None]], Callable[[], None]]:
+def command(config_name: str) -> Callable[[Callable[[DictConfig], Any]], Callable[[], None]]:
     """Make a function of a configuration the main function of `python -m recsys.<config_name>`."""
 
-    def decorate(function: Callable[[DictConfig], None]) -> Callable[[], None]:
+    def decorate(function: Callable[[DictConfig], Any]) -> Callable[[], None]:
         @functools.wraps(function)
-        def run(cfg: DictConfig) -> None:
+        def run(cfg: DictConfig) -> Any:
             try:
-                function(cfg)
+                return function(cfg)
             except MISTAKES as error:
-                if os.environ.get("HYDRA_FULL_ERROR") == "1":
-                    raise
-                cause = error.__cause__ if isinstance(error, InstantiationException) else error
-                print(f"error: {cause or error}", file=sys.stderr)
-                sys.exit(1)
+                _end_with(error)
 
         main: Callable[[], None] = hydra.main(version_base="1.3", config_path=str(CONF), config_name=config_name)(run)
-        return main
+
+        @functools.wraps(function)
+        def start() -> None:
+            try:
+                sys.argv = [sys.argv[0], *resumed_sweep(sys.argv[1:])]
+                main()
+            except MISTAKES as error:
+                _end_with(error)
+
+        return start
 
     return decorate
+
+
+def resumed_sweep(arguments: list[str]) -> list[str]:
+    """What was typed; for `resume=` with the folder of a sweep or a study, what began it, in the same folder.
+
+    Raises:
+        ValueError: Other settings were given too.
+    """
+    folder = next((Path(text.removeprefix("resume=")) for text in arguments if text.startswith("resume=")), None)
+    if folder is None or not (folder / "multirun.yaml").is_file():
+        return arguments
+    others = [text for text in arguments if not text.startswith("resume=") and text not in ("-m", "--multirun")]
+    if others:
+        raise ValueError(f"resume goes on with the sweep's own configuration; leave out {' '.join(others)}")
+    asked = OmegaConf.load(folder / "multirun.yaml").hydra.overrides
+    kept = [text for text in asked.hydra if not text.startswith(("hydra.sweep.dir=", "hydra.mode="))]
+    return ["--multirun", *asked.task, *kept, f"hydra.sweep.dir={folder}"]
+
+
+def _end_with(error: BaseException) -> NoReturn:
+    """One sentence and status 1; with HYDRA_FULL_ERROR=1 the traceback."""
+    if os.environ.get("HYDRA_FULL_ERROR") == "1":
+        raise error
+    cause = error.__cause__ if isinstance(error, InstantiationException) else error
+    print(f"error: {cause or error}", file=sys.stderr)
+    sys.exit(1)

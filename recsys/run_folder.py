@@ -48,9 +48,9 @@ def configured(cfg: DictConfig, folder: Path, changes: Mapping[str, Any] | None 
     OmegaConf.resolve(cfg)
     file = folder / "config.yaml"
     if file.exists():
-        key = _differing(OmegaConf.to_container(cfg), OmegaConf.to_container(OmegaConf.load(file)))
-        if key is not None:
-            raise ValueError(f"{shown(folder)} holds another run (its {key} differs); choose another folder")
+        other = _differing(OmegaConf.to_container(cfg), OmegaConf.to_container(OmegaConf.load(file)))
+        if other is not None:
+            raise ValueError(f"{shown(folder)} holds another run (its {other} differs); choose another folder")
     else:
         with written_whole(file) as partial:
             OmegaConf.save(cfg, partial)

@@ -8,7 +8,8 @@ import os
 import sys
 import time
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -127,7 +128,7 @@ def _only_to_file() -> None:
 
 
 def _say(what: str, folder: Path) -> None:
-    """The job's line: how many have ended, its settings, what came out, its seconds and how long the others may take."""
+    """The job's line: how many have ended, its settings, what came out, its seconds, the time the others may take."""
     sweep = json.loads(os.environ.get(VARIABLE, "{}"))
     records = [read_json(job / "status.json") or {} for job in jobs_of(folder.parent)]
     ended = sum(record.get("state") in ("finished", "failed", "pruned") for record in records)
@@ -150,8 +151,6 @@ def _left(sweep: dict[str, Any], records: list[dict[str, Any]], ended: int) -> s
 
 
 def _time(started: str) -> float:
-    from datetime import datetime
-
     return datetime.fromisoformat(started).timestamp()
 
 
@@ -164,8 +163,6 @@ def _lasting(seconds: float) -> str:
 def _short(text: str) -> str:
     """An override without the path of its key: `embedding_dim=32`; floats with four digits that count."""
     key, _, value = text.partition("=")
-    try:
+    with suppress(ValueError):
         value = f"{float(value):.4g}" if "." in value or "e" in value else value
-    except ValueError:
-        pass
     return f"{key.rpartition('.')[2]}={value}"

@@ -26,8 +26,8 @@ from recsys.cli import command
 from recsys.data.datamodule import REFITS, RatingDataModule
 from recsys.evaluate import Figures, evaluate, print_figures
 from recsys.export import make_bundle
-from recsys.models.base import RatingModel
 from recsys.files import locked, write_json
+from recsys.models.base import RatingModel
 from recsys.plots import learning_curve
 from recsys.repeats import planned, summary
 from recsys.report import print_summary
