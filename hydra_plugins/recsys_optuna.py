@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -113,13 +114,17 @@ def distribution(override: Override) -> BaseDistribution:
     if isinstance(sweep, ChoiceSweep):
         return CategoricalDistribution([_plain(choice) for choice in sweep.list])
     if isinstance(sweep, RangeSweep):
-        whole = all(isinstance(end, int) for end in (sweep.start, sweep.stop, sweep.step))
-        last = sweep.stop - sweep.step  # Hydra's ranges leave out their end
-        return (IntDistribution if whole else FloatDistribution)(sweep.start, last, step=sweep.step, log=_log(sweep))  # type: ignore[arg-type]
+        steps = math.ceil((sweep.stop - sweep.start) / sweep.step) - 1  # Hydra's ranges leave out their end
+        last = sweep.start + steps * sweep.step
+        return _numbers(sweep.start, last, step=sweep.step, log=_log(sweep))
     if isinstance(sweep, IntervalSweep):
-        whole = isinstance(sweep.start, int) and isinstance(sweep.end, int)
-        return (IntDistribution if whole else FloatDistribution)(sweep.start, sweep.end, log=_log(sweep))  # type: ignore[arg-type]
+        return _numbers(sweep.start, sweep.end, log=_log(sweep))
     raise ValueError(f"{key}: a study searches choice(), range() and interval(), got {override.input_line}")
+
+
+def _numbers(low: Any, high: Any, **how: Any) -> BaseDistribution:
+    whole = all(isinstance(end, int) for end in (low, high))
+    return IntDistribution(low, high, **how) if whole else FloatDistribution(low, high, **how)
 
 
 def _log(sweep: Sweep) -> bool:

@@ -18,7 +18,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.experimental.callback import Callback
 from hydra.types import RunMode
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from recsys.report import print_summary
 from recsys.run_folder import PrunedError, one_line, read_json, shown
@@ -46,6 +46,7 @@ class Sweep(Callback):
             _held.enter_context(FileLock(folder / ".lock", timeout=0))
         except Timeout:
             sys.exit(f"error: another process runs the sweep in {shown(folder)}")
+        _refuse_another(folder, list(config.hydra.overrides.task))
         jobs = n_jobs(config)
         fixed = [text for text in config.hydra.overrides.task if not _sweeps(text)]
         os.environ[VARIABLE] = json.dumps({"jobs": jobs, "started": time.time(), "fixed": fixed})
@@ -113,6 +114,14 @@ def jobs_of(folder: Path) -> list[Path]:
 def state(folder: Path) -> str | None:
     """How the job's `status.json` says it stands."""
     return (read_json(folder / "status.json") or {}).get("state")
+
+
+def _refuse_another(folder: Path, asked: list[str]) -> None:
+    """Jobs are told apart by their number: a folder with those of another sweep would mix the two."""
+    if (folder / "multirun.yaml").exists():
+        before = OmegaConf.load(folder / "multirun.yaml").hydra.overrides.task
+        if list(before) != asked:
+            sys.exit(f"error: {shown(folder)} holds another sweep, of {' '.join(before)}; choose another hydra.sweep.dir")
 
 
 def _sweeps(text: str) -> bool:

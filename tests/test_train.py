@@ -48,7 +48,8 @@ def test_a_run_leaves_what_the_readme_says(train: Train) -> None:
     assert not rows[["val/rmse", "train/loss", "lr-Adam"]].isna().any().any()
     assert found["val/rmse"] == pytest.approx(rows["val/rmse"].min())
     assert found["epochs"] == rows["val/rmse"].argmin() + 1
-    assert not list(folder.rglob(".*"))
+    assert [path.name for path in folder.rglob(".*")] == [".lock"]
+    assert json.loads((folder / "status.json").read_text())["state"] == "finished"
 
 
 def test_checkpoints_load_as_weights_only(train: Train) -> None:
@@ -186,6 +187,7 @@ def test_a_finished_run_is_not_trained_again(train: Train, capsys: pytest.Captur
     folder = train()
     before = (folder / "bundle" / "manifest.json").stat().st_mtime_ns
     call("train", f"resume={folder}")
+    train()  # the same command in the same folder
     assert (folder / "bundle" / "manifest.json").stat().st_mtime_ns == before
     assert "test RMSE" in capsys.readouterr().out
 
@@ -295,8 +297,8 @@ def test_resume_takes_no_other_settings(train: Train, capsys: pytest.CaptureFixt
     assert f"was made as {folder}" in capsys.readouterr().err
     moved.rename(folder)
     with pytest.raises(SystemExit):
-        train()
-    assert "holds a run already" in capsys.readouterr().err
+        train("model.dropout=0.5")
+    assert "holds another run (its model.dropout differs)" in capsys.readouterr().err
 
 
 def test_wandb_writes_offline(train: Train, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,127 @@
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from filelock import FileLock
+from hydra import compose, initialize_config_dir
+from omegaconf import open_dict
+
+from recsys.cli import CONF, resumed_sweep
+from recsys.sweep import n_jobs
+from tests.commands import call, train_arguments, write_ratings
+
+SHORT = "trainer.max_epochs=2"
+
+
+@pytest.fixture
+def arguments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """A command that sweeps in `tmp_path / "sweep"`, over what is added to it."""
+    monkeypatch.setenv("RECSYS_CACHE", str(tmp_path / "cache"))
+    write_ratings(tmp_path / "data" / "ratings.csv")
+    common = [text for text in train_arguments(tmp_path / "data", tmp_path) if not text.startswith("hydra.run.dir")]
+    return ["-m", *common, SHORT, f"hydra.sweep.dir={tmp_path / 'sweep'}"]
+
+
+def states(folder: Path) -> dict[str, str]:
+    return {file.parent.name: json.loads(file.read_text())["state"] for file in sorted(folder.glob("*/status.json"))}
+
+
+def test_a_failing_job_ends_no_other_and_is_told_at_the_end(
+    arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as exit_:
+        call("train", *arguments, "model.dropout=0.1,2,0.3")
+    assert exit_.value.code == 1
+    assert states(tmp_path / "sweep") == {"0": "finished", "1": "failed", "2": "finished"}
+    out = capsys.readouterr().out
+    lines = [line for line in out.splitlines() if line.lstrip().startswith(("1/3", "2/3", "3/3"))]
+    assert len(lines) == 3
+    assert "dropout=0.1" in lines[0]
+    assert "validation" in lines[0]
+    assert "left" in lines[0]
+    assert "FAILED: dropout must be in [0.0, 1.0), got 2" in lines[1]
+    assert "ratings to train on" not in out
+    assert "ratings to train on" in (tmp_path / "sweep" / "0" / "train.log").read_text()
+    assert "Traceback" in (tmp_path / "sweep" / "1" / "train.log").read_text()
+    summary = out[out.index(lines[2]) :]
+    assert "dropout must be in [0.0, 1.0), got 2" in " ".join(summary.split())
+
+
+def test_a_sweep_goes_on_with_what_is_left(arguments: list[str], tmp_path: Path) -> None:
+    sweep = tmp_path / "sweep"
+    call("train", *arguments, "model.dropout=0.1,0.2")
+    kept = (sweep / "0" / "metrics.json").stat().st_mtime_ns
+    (sweep / "1" / "metrics.json").unlink()
+    (sweep / "1" / "status.json").unlink()
+    call("train", f"resume={sweep}")
+    assert states(sweep) == {"0": "finished", "1": "finished"}
+    assert (sweep / "0" / "metrics.json").stat().st_mtime_ns == kept
+    assert (sweep / "1" / "metrics.json").exists()
+
+
+def test_another_sweep_in_its_folder_is_refused(arguments: list[str], tmp_path: Path) -> None:
+    call("train", *arguments, "model.dropout=0.1,0.2")
+    before = (tmp_path / "sweep" / "1" / "metrics.json").read_text()
+    with pytest.raises(SystemExit, match=r"holds another sweep, of .*model.dropout=0.1,0.2; choose another"):
+        call("train", *arguments, "model.dropout=0.1,0.3")
+    assert (tmp_path / "sweep" / "1" / "metrics.json").read_text() == before
+
+
+def test_two_processes_do_not_run_one_sweep(arguments: list[str], tmp_path: Path) -> None:
+    (tmp_path / "sweep").mkdir()
+    with FileLock(tmp_path / "sweep" / ".lock"), pytest.raises(SystemExit, match="another process runs the sweep"):
+        call("train", *arguments, "model.dropout=0.1,0.2")
+    assert states(tmp_path / "sweep") == {}
+
+
+def test_resume_of_a_sweep_takes_no_other_settings(tmp_path: Path) -> None:
+    (tmp_path / "multirun.yaml").write_text(
+        "hydra: {overrides: {task: [seed=1], hydra: [hydra/launcher=joblib, hydra.sweep.dir=old, hydra.mode=MULTIRUN]}}"
+    )
+    typed = [f"resume={tmp_path}"]
+    assert resumed_sweep(typed) == ["--multirun", "seed=1", "hydra/launcher=joblib", f"hydra.sweep.dir={tmp_path}"]
+    with pytest.raises(ValueError, match="leave out seed=2"):
+        resumed_sweep([*typed, "seed=2"])
+    assert resumed_sweep(["resume=elsewhere", "seed=2"]) == ["resume=elsewhere", "seed=2"]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "expected"),
+    [
+        (["model.dropout=0,0.1", "seed=range(3)"], 6),
+        (["hparams_search=grid"], 18),
+        (["hparams_search=grid", "model.dropout=0.3"], 9),
+        (["hparams_search=optuna", "hydra.sweeper.n_trials=7"], 7),
+    ],
+)
+def test_jobs_are_counted_before_they_run(overrides: list[str], expected: int) -> None:
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        fixed = [text for text in overrides if "," not in text and "range" not in text]
+        config = compose("train", fixed, return_hydra_config=True)
+    with open_dict(config):
+        config.hydra.overrides.task = [text for text in overrides if not text.startswith("hydra.")]
+    assert n_jobs(config) == expected
+
+
+def test_jobs_side_by_side_equal_jobs_in_turn(arguments: list[str], tmp_path: Path) -> None:
+    """In a process of its own, since its workers import what this one has changed; their threads share the cores."""
+    command = [sys.executable, "-m", "recsys.train", *arguments, "model.dropout=0.1,2,0.3", "hydra/launcher=joblib"]
+    process = subprocess.run(
+        [*command, "hydra.launcher.n_jobs=2"], capture_output=True, text=True, env=os.environ, check=False
+    )
+    assert process.returncode == 1, process.stderr
+    sweep = tmp_path / "sweep"
+    assert states(sweep) == {"0": "finished", "1": "failed", "2": "finished"}
+    turn = tmp_path / "turn"
+    with pytest.raises(SystemExit):
+        call("train", *arguments, "model.dropout=0.1,2,0.3", f"hydra.sweep.dir={turn}")
+    threads = max((os.cpu_count() or 1) // 2, 1)
+    for job in ("0", "2"):
+        one, other = (json.loads((folder / job / "metrics.json").read_text()) for folder in (sweep, turn))
+        assert one["device"] == f"cpu, {threads} threads"
+        assert one["val/rmse"] == pytest.approx(other["val/rmse"], abs=1e-5)
