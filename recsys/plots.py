@@ -2,35 +2,112 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+BLUE, GREY, PALE, ORANGE, INK = "#1f5fbf", "#9aa5b1", "#dfe5ec", "#d98c3f", "#6b7785"
+
 
 def learning_curve(metrics: Path, out: Path) -> None:
-    """Validation RMSE, training loss and learning rate by epoch, from a run's `metrics.csv` to a PNG."""
-    from matplotlib.figure import Figure  # half a second to import; a resumed run may not need it
+    """Validation RMSE, training loss and learning rate by epoch, from a run's `metrics.csv` to a PNG.
 
-    rows = pd.read_csv(metrics)
-    figure = Figure(figsize=(7, 4), layout="constrained")
+    What was not logged is not drawn.
+    """
+    from matplotlib.ticker import MaxNLocator
+
+    rows = pd.read_csv(metrics).set_index("epoch")
+    rows.index += 1
+    figure = _figure()
     axes = figure.subplots()
-    best = int(rows["val/rmse"].to_numpy().argmin())
-    epoch = rows["epoch"] + 1
     loss_axes = axes.twinx()
-    loss_axes.plot(epoch, rows["train/loss"], color="#9aa5b1", linewidth=1.5)
-    loss_axes.set_ylabel("training loss (stars²)", color="#6b7785")
-    axes.plot(epoch, rows["val/rmse"], color="#1f5fbf", linewidth=2.2)
-    axes.scatter([epoch[best]], [rows["val/rmse"][best]], color="#1f5fbf", zorder=3)
-    axes.annotate(
-        f"{rows['val/rmse'][best]:.4f} at epoch {epoch[best]}",
-        (epoch[best], rows["val/rmse"][best]), xytext=(0, 14), textcoords="offset points", ha="center",
-    )  # fmt: skip
-    for change in epoch[rows.filter(like="lr-").iloc[:, 0].diff() < 0]:
-        axes.axvline(change, color="#d98c3f", linewidth=1, linestyle=":")
+    _draw_loss(loss_axes, _logged(rows, "train/loss"))
+    _draw_rmse(axes, _logged(rows, "val/rmse"))
+    rates = [_logged(rows, name) for name in rows.columns.astype(str) if name.startswith("lr-")]
+    for change in rates[0].index[rates[0].diff() < 0] if rates else []:
+        axes.axvline(change, color=ORANGE, linewidth=1, linestyle=":")
     axes.set(xlabel="epoch", title="Learning curve (dotted: learning rate lowered)")
-    axes.set_ylabel("validation RMSE (stars)", color="#1f5fbf")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     axes.set_zorder(loss_axes.get_zorder() + 1)
     axes.patch.set_visible(False)
-    axes.spines["top"].set_visible(False)
-    loss_axes.spines["top"].set_visible(False)
+    _open_top(axes, loss_axes)
     figure.savefig(out, dpi=144)
+
+
+def error_by_activity(analysis: Mapping[str, Any], out: Path) -> None:
+    """Test RMSE of the model and the biases baseline by how many ratings a user has, to a PNG.
+
+    Args:
+        analysis: What `recsys.analysis.analyse` gives.
+        out: The file.
+    """
+    groups = analysis["by_user_activity"]
+    place, rows = range(len(groups)), [group["rows"] for group in groups]
+    figure = _figure()
+    axes, row_axes = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1])
+    for name, key, color in (("biases", "baseline", GREY), ("model", "rmse", BLUE)):
+        axes.plot(place, [group[key] for group in groups], color=color, linewidth=2.2, marker="o", label=name)
+    axes.set_ylabel("RMSE (stars)")
+    axes.set_title("Test error by user activity", loc="left")
+    axes.legend(frameon=False, loc="lower right", bbox_to_anchor=(1, 1), ncols=2, borderaxespad=0.2)
+    bars = row_axes.bar(place, rows, color=PALE, width=0.7)
+    row_axes.bar_label(bars, [f"{count:,}" for count in rows], color=INK, fontsize=8, padding=2)
+    row_axes.margins(y=0.35)  # room for the labels
+    row_axes.set_yticks([])
+    row_axes.set_ylabel("test rows", color=INK)
+    row_axes.set_xticks(place, [_range(group["from"], group["to"]) for group in groups])
+    row_axes.set_xlim(-0.6, len(groups) - 0.4)
+    row_axes.set_xlabel("ratings of the user that the model was fitted on")
+    _open_top(axes, row_axes)
+    figure.savefig(out, dpi=144)
+
+
+def _figure() -> Figure:
+    from matplotlib.figure import Figure  # half a second to import; a resumed run may not need it
+
+    return Figure(figsize=(7, 4), layout="constrained")
+
+
+def _open_top(*all_axes: Axes) -> None:
+    for axes in all_axes:
+        axes.spines["top"].set_visible(False)
+
+
+def _logged(rows: pd.DataFrame, name: str) -> pd.Series[float]:
+    """A column by epoch, where it has numbers; empty, where there is no such column."""
+    return rows[name].dropna().astype(float) if name in rows else pd.Series(dtype=float)
+
+
+def _draw_loss(axes: Axes, loss: pd.Series[float]) -> None:
+    if loss.empty:
+        axes.set_yticks([])
+        return
+    axes.plot(loss.index, loss, color=GREY, linewidth=1.5, marker="." if len(loss) == 1 else None)
+    axes.set_ylabel("training loss (stars²)", color=INK)
+
+
+def _draw_rmse(axes: Axes, rmse: pd.Series[float]) -> None:
+    """The curve, with a point and a label where it is lowest; below the point, where no curve is in the way."""
+    if rmse.empty:
+        axes.set_yticks([])
+        return
+    epoch, best = rmse.index.to_numpy(), int(rmse.to_numpy().argmin())
+    axes.plot(epoch, rmse, color=BLUE, linewidth=2.2)
+    axes.scatter(epoch[best], rmse.iloc[best], color=BLUE, zorder=3)
+    late = epoch[best] > epoch[0] + 0.8 * (epoch[-1] - epoch[0])
+    axes.annotate(
+        f"{rmse.iloc[best]:.4f} at epoch {epoch[best]}", (epoch[best], rmse.iloc[best]), xytext=(0, -9),
+        textcoords="offset points", ha="right" if late else "center", va="top",
+    )  # fmt: skip
+    axes.margins(y=0.14)
+    axes.set_ylabel("validation RMSE (stars)", color=BLUE)
+
+
+def _range(start: int, end: int | None) -> str:
+    return f"{start:,}+" if end is None else str(start) if start == end else f"{start}–{end}"

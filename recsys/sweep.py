@@ -7,7 +7,7 @@ import logging
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack, suppress
 from datetime import datetime
 from pathlib import Path
@@ -21,7 +21,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from recsys.report import print_summary
-from recsys.run_folder import PrunedError, one_line, read_json, shown
+from recsys.run_folder import REPEATS, PrunedError, one_line, read_json, shown
 
 log = logging.getLogger(__name__)
 
@@ -90,6 +90,22 @@ def sweep_job(job: Callable[[], dict[str, Any]], folder: Path) -> float | None:
     return None
 
 
+def run_name(folder: Path) -> tuple[str, str | None]:
+    """How a run is called beside others, and what it belongs to: its sweep, or the setting that it repeats."""
+    top = folder
+    if (top.parent / REPEATS).exists():
+        top = top.parent
+    if in_sweep():
+        top = top.parent
+    return str(folder.relative_to(top.parent)), None if top == folder else top.name
+
+
+def is_best(folder: Path, metrics: Mapping[str, Any]) -> bool:
+    """Whether no run that ended before in the same sweep or repeats did better on its validation rows."""
+    others = [read_json(file) or {} for file in folder.parent.glob("*/metrics.json") if file.parent != folder]
+    return all(metrics["val/rmse"] < other["val/rmse"] for other in others if "val/rmse" in other)
+
+
 def n_jobs(config: DictConfig) -> int:
     """Jobs of the sweep that a multirun's configuration asks for; of a study, all of its trials."""
     sweeper = config.hydra.sweeper
@@ -121,7 +137,9 @@ def _refuse_another(folder: Path, asked: list[str]) -> None:
     if (folder / "multirun.yaml").exists():
         before = OmegaConf.load(folder / "multirun.yaml").hydra.overrides.task
         if list(before) != asked:
-            sys.exit(f"error: {shown(folder)} holds another sweep, of {' '.join(before)}; choose another hydra.sweep.dir")
+            sys.exit(
+                f"error: {shown(folder)} holds another sweep, of {' '.join(before)}; choose hydra.sweep.dir"
+            )
 
 
 def _sweeps(text: str) -> bool:

@@ -7,7 +7,8 @@ import json
 import logging
 import sys
 import warnings
-from contextlib import nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,22 +18,24 @@ import torch
 from hydra.core.hydra_config import HydraConfig
 from hydra.utils import instantiate
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint, RichProgressBar
-from lightning.pytorch.loggers import Logger, WandbLogger
+from lightning.pytorch.loggers import Logger
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
+from recsys.analysis import analyse
 from recsys.callbacks import EpochRecord, ReplayLearningRate
 from recsys.cli import command
 from recsys.data.datamodule import REFITS, RatingDataModule
-from recsys.evaluate import Figures, evaluate, print_figures
+from recsys.evaluate import evaluate, print_figures
 from recsys.export import make_bundle
 from recsys.files import locked, write_json
 from recsys.models.base import RatingModel
-from recsys.plots import learning_curve
+from recsys.plots import error_by_activity, learning_curve
 from recsys.repeats import planned, summary
 from recsys.report import print_summary
-from recsys.run_folder import REPEATS, read_json, recorded, resumed, shown
-from recsys.sweep import in_sweep, sweep_job
+from recsys.run_folder import REPEATS, PrunedError, read_json, recorded, resumed, shown
+from recsys.sweep import in_sweep, is_best, run_name, sweep_job
+from recsys.wandb_tracker import WandbTracker
 
 log = logging.getLogger(__name__)
 
@@ -87,28 +90,29 @@ def run(cfg: DictConfig, folder: Path) -> dict[str, Any]:
     if cfg.refit not in REFITS:
         raise ValueError(f"refit must be one of {', '.join(REFITS)}, got {cfg.refit!r}")
     (folder / "checkpoints").mkdir(parents=True, exist_ok=True)
-    data = build_data(cfg)
-    data.prepare_data()
-    data.setup()
-    log.info("%s: %s ratings to train on, %s to validate on, %s to test on", data.data.name,
-             *(f"{len(rows):,}" for rows in (data.split.train, data.split.val, data.split.test)))  # fmt: skip
     loggers = list(instantiate(cfg.logger).values())
-    try:
+    with tracked(loggers, cfg, folder) as trackers:
+        data = build_data(cfg)
+        data.prepare_data()
+        data.setup()
+        log.info("%s: %s ratings to train on, %s to validate on, %s to test on", data.data.name,
+                 *(f"{len(rows):,}" for rows in (data.split.train, data.split.val, data.split.test)))  # fmt: skip
         selection, model = select(cfg, data, folder, loggers)
         seconds = selection.seconds
-        fits = {"none": [], "train_val": ["train_val"], "all": ["train_val", "all"]}[cfg.refit]
-        figures: Figures = {}
-        for fit_on in fits:
+        measured = None
+        for fit_on in {"none": [], "train_val": ["train_val"], "all": ["train_val", "all"]}[cfg.refit]:
             if fit_on == "all":  # test rows join in now: this is the last moment to measure
-                figures = evaluate(make_bundle(model, data))
+                measured = make_bundle(model, data)
             data = data.with_fit_on(fit_on)
             model, spent = refit(cfg, data, selection, folder)
             seconds += spent
         # A point estimate says nothing of its errors; those on validation rows are the honest measure of them.
         bundle = make_bundle(model, data, noise=selection.figures["val/rmse"])
+        measured = measured or bundle
+        analysis = analyse(measured)
         metrics = {
             **selection.figures,
-            **(figures or evaluate(bundle)),
+            **evaluate(measured),
             "fit_seconds": round(seconds, 3),
             "epochs": selection.epochs,
             "refit": cfg.refit,
@@ -118,16 +122,35 @@ def run(cfg: DictConfig, folder: Path) -> dict[str, Any]:
             "device": _device_name(cfg),
             **{name: bundle.manifest[name] for name in ("data", "git_commit", "data_sha256")},
         }
-        for logger in loggers:
-            logger.log_metrics({name: value for name, value in metrics.items() if isinstance(value, float)})
-    finally:
-        for logger in loggers:
-            if isinstance(logger, WandbLogger):  # else the next job of a sweep would go on in this one's run
-                logger.experiment.finish()
-    bundle.manifest["metrics"] = metrics
-    bundle.save(folder / "bundle")
+        write_json(folder / "analysis.json", analysis)
+        error_by_activity(analysis, folder / "error_by_activity.png")
+        bundle.manifest["metrics"] = metrics
+        bundle.save(folder / "bundle")
+        for tracker in trackers:
+            tracker.results(metrics, analysis, folder, aliases=["best"] if is_best(folder, metrics) else [])
     write_json(folder / "metrics.json", metrics)
     return metrics
+
+
+@contextmanager
+def tracked(loggers: list[Logger], cfg: DictConfig, folder: Path) -> Iterator[list[WandbTracker]]:
+    """The loggers that track a run elsewhere: begun now, and ended whatever happens."""
+    trackers = [logger for logger in loggers if isinstance(logger, WandbTracker)]
+    config = OmegaConf.to_container(cfg)
+    assert isinstance(config, dict)
+    name, group = run_name(folder)
+    exit_code = 1
+    try:
+        for tracker in trackers:
+            tracker.begin({str(key): value for key, value in config.items()}, name, group)
+        yield trackers
+        exit_code = 0
+    except PrunedError:
+        exit_code = 0
+        raise
+    finally:
+        for tracker in trackers:  # else the next job of a sweep would go on in this one's run
+            tracker.close(exit_code)
 
 
 def build_data(cfg: DictConfig) -> RatingDataModule:

@@ -67,7 +67,7 @@ def test_a_sweep_goes_on_with_what_is_left(arguments: list[str], tmp_path: Path)
 def test_another_sweep_in_its_folder_is_refused(arguments: list[str], tmp_path: Path) -> None:
     call("train", *arguments, "model.dropout=0.1,0.2")
     before = (tmp_path / "sweep" / "1" / "metrics.json").read_text()
-    with pytest.raises(SystemExit, match=r"holds another sweep, of .*model.dropout=0.1,0.2; choose another"):
+    with pytest.raises(SystemExit, match=r"holds another sweep, of .*model.dropout=0.1,0.2; choose hydra.sweep.dir"):
         call("train", *arguments, "model.dropout=0.1,0.3")
     assert (tmp_path / "sweep" / "1" / "metrics.json").read_text() == before
 

@@ -1,0 +1,149 @@
+"""The report as JSON, CSV, Markdown, and as one page of HTML."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from recsys import leaderboard
+from recsys.overrides import run_command
+from recsys.runs import Run, number
+from recsys.settings import METRICS, Experiments
+
+SCHEMA = 1
+DIGITS = 6  # that count
+PAGE = Path(__file__).parent / "report_page"
+
+
+def as_json(found: Experiments, root: str) -> str:
+    return json.dumps(report_data(found, root), indent=1) + "\n"
+
+
+def report_data(found: Experiments, root: str) -> dict[str, Any]:
+    """All that the page shows, JSON-ready."""
+    content = {
+        "schema": SCHEMA,
+        "made": datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
+        "root": root,
+        "metric": found.metric,
+        "tasks": [asdict(task) for task in found.tasks],
+        "parameters": [
+            {"name": p.name, "kind": p.kind, "log": p.logarithmic, "values": p.values} for p in found.parameters
+        ],
+        "settings": [asdict(setting) for setting in found.settings],
+        "runs": [_run(found, index) for index in range(len(found.runs))],
+        "importance": found.importance,
+    }
+    rounded: dict[str, Any] = _rounded(content)
+    return rounded
+
+
+def _run(found: Experiments, index: int) -> dict[str, Any]:
+    run = found.runs[index]
+    return {
+        "path": run.path,
+        "state": run.state,
+        "message": run.message,
+        "task": found.task_of[index],
+        "setting": found.setting_of[index],
+        "seed": run.seed,
+        "fold": run.fold,
+        "values": found.values_of[index],
+        "metrics": {name: number(run.metrics.get(name)) for name in (*METRICS, "epochs")},
+        "seconds": run.seconds,
+        "started": run.started,
+        "commit": run.metrics.get("git_commit"),
+        "command": _command(run),
+        "curve": run.curve,
+        "analysis": run.analysis,
+    }
+
+
+def _command(run: Run) -> str | None:
+    return None if run.overrides is None else run_command(run.overrides, run.seed, run.fold)
+
+
+def _rounded(value: Any) -> Any:
+    if isinstance(value, float):
+        return float(f"{value:.{DIGITS}g}")
+    if isinstance(value, dict):
+        return {key: _rounded(inner) for key, inner in value.items()}
+    return [_rounded(inner) for inner in value] if isinstance(value, list | tuple) else value
+
+
+def as_csv(found: Experiments) -> str:
+    """A row a run, with all its figures and the parameters that differ."""
+    figures = list(dict.fromkeys(name for run in found.runs for name, v in run.metrics.items() if _is_figure(v)))
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    about = ["path", "state", "message", "task", "setting", "seed", "fold", "started", "seconds", "commit", "command"]
+    writer.writerow([*about, *(parameter.name for parameter in found.parameters), *figures])
+    for index, run in enumerate(found.runs):
+        row = _run(found, index)
+        task = found.task_of[index]
+        row["task"] = None if task is None else found.tasks[task].label
+        values = [str(value).lower() if isinstance(value, bool) else value for value in row["values"].values()]
+        writer.writerow([*(row[name] for name in about), *values, *(run.metrics.get(name) for name in figures)])
+    return stream.getvalue()
+
+
+def _is_figure(value: Any) -> bool:
+    return value is None or number(value) is not None
+
+
+def as_markdown(found: Experiments, top: int) -> str:
+    """A table a task, to paste into a README."""
+    return "\n".join(_markdown_task(found, task, top) for task in range(len(found.tasks)))
+
+
+def _markdown_task(found: Experiments, task: int, top: int) -> str:
+    settings = found.settings_of(task)
+    shown = leaderboard.columns(found, task, settings[:top])
+    shown.append(leaderboard.Column("command", [_code(setting.command) for setting in settings[:top]] + [""], False))
+    rows = [[column.name for column in shown], ["--:" if column.right else "---" for column in shown]]
+    rows += [list(row) for row in zip(*([_cell(cell) for cell in column.cells] for column in shown), strict=True)]
+    lines = [f"**{_cell(leaderboard.heading(found, task))}**", "", *(f"| {' | '.join(row)} |" for row in rows)]
+    if len(settings) > top:
+        lines += ["", f"{len(settings) - top:,} more settings."]
+    return "\n".join([*lines, ""])
+
+
+def _code(command: str | None) -> str:
+    return "" if command is None else f"`{command}`"
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|")
+
+
+def as_page(found: Experiments, root: str, folder: Path = PAGE) -> str:
+    """One file that needs no other: the template with its style, its scripts and the data inside.
+
+    Args:
+        found: What is shown.
+        root: Where the runs were found, for the title.
+        folder: Holds `page.html` with the markers `/*{{css}}*/`, `/*{{js}}*/` and `{{data}}`, and the `.css` and `.js`
+            files, which are joined in the order of their names.
+    """
+    parts = {
+        "/*{{css}}*/": _joined(folder, "css"),
+        "/*{{js}}*/": _joined(folder, "js"),
+        "{{data}}": _inert(json.dumps(report_data(found, root), separators=(",", ":"))),
+    }
+    markers = "|".join(map(re.escape, parts))  # in one pass, so that no part is searched for another's marker
+    return re.sub(markers, lambda match: parts[match[0]], (folder / "page.html").read_text(encoding="utf-8"))
+
+
+def _joined(folder: Path, ending: str) -> str:
+    return "\n".join(file.read_text(encoding="utf-8") for file in sorted(folder.glob(f"*.{ending}")))
+
+
+def _inert(text: str) -> str:
+    """JSON in which nothing can end a script element, or begin a comment in it; it is ASCII already."""
+    return text.replace("<", "\\u003c")

@@ -1,0 +1,180 @@
+"""A task's settings as rows of text, the best first, and in words what its runs tell."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from recsys.comparison import Difference
+from recsys.parameters import Values
+from recsys.settings import Experiments, Setting
+
+NAMES = {
+    "val/rmse": "validation",
+    "test/rmse": "test",
+    "test/mae": "test MAE",
+    "test/rmse_warm": "warm",
+    "test/rmse_cold": "cold",
+    "fit_seconds": "seconds",
+}
+REPEAT = "'seeds=[0,1,2]'"
+NOTHING = "–"
+
+
+@dataclass
+class Column:
+    """A column of text, whose last cell is the baseline's."""
+
+    name: str
+    cells: list[str]
+    right: bool = True
+    importance: float | None = None  # what goes first where there is no room; None: the column stays
+
+
+def columns(found: Experiments, task: int, settings: Sequence[Setting]) -> list[Column]:
+    """The leaderboard of some of a task's settings, and below them the biases baseline."""
+
+    def column(name: str, cell: Callable[[Setting], str], **arguments: Any) -> Column:
+        return Column(name, [*map(cell, settings), ""], **arguments)
+
+    rank = Column("#", [*(str(position) for position in range(1, len(settings) + 1)), ""])
+    labels = _label_columns(found, task, settings)
+    labels[0].cells[-1] = "biases"
+    figures: list[Column] = []
+    for importance, metric in enumerate(reversed(NAMES)):
+        if metric != "test/mae" or metric == found.metric:
+            stays = metric in (found.metric, "val/rmse", "test/rmse")
+            shown = column(NAMES[metric], _figure(metric), importance=None if stays else _order(importance))
+            figures.insert(0, shown)
+            if metric == "test/rmse":
+                shown.cells[-1] = decimal(found.tasks[task].baselines["biases"])
+    seconds = figures.pop()
+    to_best = [
+        column("to best", lambda setting: signed(setting.difference)),
+        column("95% interval", lambda setting: interval(setting.difference), importance=4.0),
+    ]
+    runs = column("runs", lambda setting: str(len(setting.runs)))
+    return [rank, *labels, *figures, *(to_best if len(settings) > 1 else []), runs, seconds]
+
+
+def _order(importance: int) -> float:
+    """Seconds (0) are dearer than warm (2) and cold (1): they are what a figure costs."""
+    return {0: 3.0}.get(importance, float(importance))
+
+
+def _label_columns(found: Experiments, task: int, settings: Sequence[Setting]) -> list[Column]:
+    """What was set, the most important first; the model where nothing differs."""
+    parameters = found.parameters_of(task)
+    names = short_names([parameter.name for parameter in parameters])
+    labels = []
+    for position, parameter in enumerate(parameters):
+        cells = [value_text(setting.values[parameter.name]) for setting in settings]
+        # The first stays; of the others the least important goes first, after the figures that may.
+        importance = 5.0 + len(parameters) - position if position else None
+        labels.append(Column(names[parameter.name], [*cells, ""], parameter.kind == "number", importance))
+    if not labels:
+        cells = [str(found.runs[setting.runs[0]].config.get("model_name", NOTHING)) for setting in settings]
+        labels = [Column("model", [*cells, ""], right=False)]
+    return labels
+
+
+def short_names(names: Sequence[str]) -> dict[str, str]:
+    """Each name without what stands before its last dots, as long as no other is called the same."""
+    found = {}
+    for name in names:
+        parts = name.split(".")
+        endings = [".".join(parts[start:]) for start in range(len(parts) - 1, -1, -1)]
+        found[name] = next(
+            ending
+            for ending in endings
+            if ending == name or not any(other != name and f".{other}".endswith(f".{ending}") for other in names)
+        )
+    return found
+
+
+def value_text(value: Any) -> str:
+    """A hyper-parameter as one would type it, numbers with four digits."""
+    if value is None:
+        return NOTHING
+    if isinstance(value, bool):
+        return str(value).lower()
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def decimal(value: float | None) -> str:
+    return NOTHING if value is None else f"{value:.4f}"
+
+
+def signed(difference: Difference | None) -> str:
+    return "" if difference is None else f"{difference.mean:+.4f}"
+
+
+def interval(difference: Difference | None) -> str:
+    if difference is None or difference.low is None or difference.high is None:
+        return ""
+    return f"[{difference.low:+.4f}, {difference.high:+.4f}]"
+
+
+def _figure(metric: str) -> Callable[[Setting], str]:
+    """Mean and standard error in stars; seconds with one digit."""
+
+    def cell(setting: Setting) -> str:
+        value, error = setting.mean[metric], setting.standard_error[metric]
+        if metric == "fit_seconds":
+            return NOTHING if value is None else f"{value:.1f}"
+        with_error = error is not None and metric not in ("test/rmse_warm", "test/rmse_cold")
+        return f"{decimal(value)} ±{error:.4f}" if with_error else decimal(value)
+
+    return cell
+
+
+def heading(found: Experiments, task: int) -> str:
+    settings = found.settings_of(task)
+    runs = sum(len(setting.runs) for setting in settings)
+    by = f"by {NAMES[found.metric]}" + ("" if "rmse" not in found.metric else " RMSE")
+    return f"{found.tasks[task].label}: {count(settings, 'setting')}, {count(range(runs), 'run')}, {by}"
+
+
+def count(things: Sequence[Any], noun: str) -> str:
+    return f"{len(things):,} {noun}{'' if len(things) == 1 else 's'}"
+
+
+def verdict(found: Experiments, task: int) -> list[str]:
+    """What the task's runs say of the best setting, in sentences; without its command."""
+    best, *others = found.settings_of(task)
+    lines = [f"best: {describe(found, task, best.values)}"]
+    if found.metric.startswith("test/"):
+        lines.append("Chosen by test figures, the best looks better than it is; --metric val/rmse does not use them.")
+    if best.command and "refit=" not in best.command and found.runs[best.runs[0]].config.get("refit") == "none":
+        lines.append("It was not refitted (a search's refit=none); its command refits, so test figures will differ.")
+    if not others:
+        return lines if len(best.runs) > 1 else [*lines, f"One run has no measure of noise; add {REPEAT}."]
+    return [*lines, _apart(others)]
+
+
+def describe(found: Experiments, task: int, values: Values) -> str:
+    """A setting by the parameters that differ in its task."""
+    parameters = found.parameters_of(task)
+    names = short_names([parameter.name for parameter in parameters])
+    told = [f"{names[p.name]}={value_text(values[p.name])}" for p in parameters if values[p.name] is not None]
+    return " ".join(told) or "the only setting"
+
+
+def _apart(others: Sequence[Setting]) -> str:
+    """Whether chance alone may have put the best before the others."""
+    second = others[0].difference
+    if second is None:
+        return f"It shares no seed and fold with the second best, so nothing is paired; add {REPEAT} to both."
+    if second.includes_zero is None:
+        return f"The second best shares one repeat ({signed(second)}): no measure of noise; add {REPEAT} to both."
+    said = f"{signed(second)}, 95% interval {interval(second)} over {second.n} pairs"
+    if not second.includes_zero:
+        return f"These runs tell it from the second best: {said}."
+    alike = [setting for setting in others if setting.difference and setting.difference.includes_zero]
+    more = "" if len(alike) == 1 else f", nor from {count(alike[1:], 'other')}"
+    return f"These runs do not tell it from the second best ({said}){more}."
+
+
+def best_command(found: Experiments, task: int) -> str | None:
+    return found.settings_of(task)[0].command

@@ -1,0 +1,138 @@
+"""Compare runs: `python -m recsys.report outputs/2026-11-23/12-00-00-mf-ml_100k`.
+
+Any folders will do: of a run, a sweep, a study, of repeats, or one with all of them below.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from recsys.runs import read_runs
+from recsys.settings import METRICS, Experiments, experiments
+
+PAGE_NAME = "report.html"
+TEXTS = ("md", "csv", "json")
+SUMMARY = 10  # settings
+
+
+class ReportError(Exception):
+    """There is nothing to report, or nowhere to write it."""
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    arguments = _arguments(argv)
+    try:
+        found = find(arguments.folders, arguments.metric)
+        _report(found, arguments)
+    except ReportError as error:
+        sys.exit(f"error: {error}")
+
+
+def find(folders: Sequence[Path], metric: str = "val/rmse") -> Experiments:
+    """All runs at or below the folders, compared by `metric`.
+
+    Raises:
+        ReportError: A folder does not exist, or there is no run.
+    """
+    for folder in folders:
+        if not folder.is_dir():
+            raise ReportError(f"{folder} is no folder")
+    runs = read_runs(folders)
+    if not runs:
+        raise ReportError(f"{_root(folders)} holds no run (no config.yaml and no status.json)")
+    return experiments(runs, metric)
+
+
+def print_summary(folder: Path) -> None:
+    """What came out of the runs below a folder, on the terminal; nothing where there is none."""
+    from recsys.terminal import console, print_experiments
+
+    runs = read_runs([folder])
+    if runs:
+        print_experiments(console(), experiments(runs), SUMMARY)
+
+
+def _report(found: Experiments, arguments: argparse.Namespace) -> None:
+    root = _root(arguments.folders)
+    if arguments.format in TEXTS:
+        _put(_text(found, arguments, root), arguments.out)
+        return
+    if arguments.format != "html":
+        from recsys.terminal import console, print_experiments
+
+        print_experiments(console(), found, arguments.top)
+    if arguments.format != "table":
+        from recsys.formats import as_page
+
+        file = arguments.out or arguments.folders[0] / PAGE_NAME
+        _write(file, as_page(found, root))
+        print(f"the page: {file}")
+        if arguments.open:
+            import webbrowser
+
+            webbrowser.open(file.resolve().as_uri())
+
+
+def _text(found: Experiments, arguments: argparse.Namespace, root: str) -> str:
+    from recsys.formats import as_csv, as_json, as_markdown
+
+    if arguments.format == "json":
+        return as_json(found, root)
+    return as_csv(found) if arguments.format == "csv" else as_markdown(found, arguments.top)
+
+
+def _put(text: str, file: Path | None) -> None:
+    if file is None:
+        sys.stdout.write(text)
+    else:
+        _write(file, text)
+
+
+def _write(file: Path, text: str) -> None:
+    from recsys.files import written_whole
+
+    try:
+        with written_whole(file) as partial:
+            partial.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise ReportError(f"{file} cannot be written ({error.strerror}); --out names another file") from error
+
+
+def _root(folders: Sequence[Path]) -> str:
+    return ", ".join(map(str, folders))
+
+
+def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
+    summary, _, rest = (__doc__ or "").partition("\n\n")
+    parser = argparse.ArgumentParser(prog="python -m recsys.report", description=summary, epilog=rest)
+    parser.add_argument("folders", nargs="+", type=Path, metavar="folder", help="where runs are, at any depth")
+    parser.add_argument("--format", choices=("table", "html", *TEXTS),
+                        help="table: to the terminal; html: a page; md, csv, json: to the standard output "
+                        "(default: table and html)")  # fmt: skip
+    parser.add_argument("--metric", choices=METRICS, default="val/rmse",
+                        help="what ranks settings, the lower the better (default val/rmse)")  # fmt: skip
+    parser.add_argument("--top", type=_positive, default=20, metavar="N",
+                        help="settings in a table, and runs that did not finish (default 20)")  # fmt: skip
+    parser.add_argument("--out", type=Path, metavar="FILE",
+                        help=f"where to write (default for the page: {PAGE_NAME} in the first folder)")  # fmt: skip
+    parser.add_argument("--open", action="store_true", help="show the page in the browser")
+    arguments = parser.parse_args(argv)
+    if arguments.format == "table" and arguments.out:
+        parser.error("--out has no meaning with --format table")
+    if arguments.open and arguments.format not in (None, "html"):
+        parser.error(f"--open shows the page, which --format {arguments.format} does not write")
+    return arguments
+
+
+def _positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise ValueError
+    return value
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,47 @@
+// What did not finish: always listed, of all tasks and whatever the filter, so that nothing is dropped in silence.
+
+function showUnfinished() {
+  const runs = report.runs.filter((run) => stateOf(run) !== "finished");
+  const pruned = runs.filter((run) => stateOf(run) === "pruned");
+  const rest = runs.filter((run) => stateOf(run) !== "pruned");
+  const order = Object.keys(STATES);
+  rest.sort((a, b) => order.indexOf(stateOf(a)) - order.indexOf(stateOf(b)));
+  fill("unfinished", "Not finished",
+    runs.length ? h("p", { className: "quiet" }, `${plural(runsByState(runs))}, of ${count(report.runs.length, "run")}. They take no part in the ranking.`) : null,
+    rest.length ? unfinishedTable("Runs that did not finish", rest) : null,
+    pruned.length ? details(`${pruned.length.toLocaleString("en")} pruned: ${STATES.pruned}`, unfinishedTable("Pruned runs", pruned)) : null);
+}
+
+function unfinishedTable(caption, runs) {
+  const tasks = report.tasks.length > 1;
+  const rows = runs.map((run) => [
+    h("span", { title: STATES[stateOf(run)] ?? "" }, stateOf(run)),
+    h("span", { className: "mono" }, run.path || "."),
+    h("span", { className: "message" }, run.message ?? STATES[stateOf(run)] ?? NONE),
+    ...(tasks ? [report.tasks[run.task] ? taskLabel(report.tasks[run.task]) : NONE] : []),
+    h("span", { className: "values" }, valuesOf(run)),
+    figure(lowest(Array.isArray(run.curve) ? run.curve : [])),
+    duration(run.seconds),
+    run.command ? copyButton(run.command, `the command of ${run.path || "this run"}`) : NONE,
+  ]);
+  return table(caption, ["State", "Folder", "Message", tasks ? "Task" : null, "Setting", "Lowest val. RMSE", "Time", "Command"].filter(given), rows, "plain wrap");
+}
+
+function valuesOf(run) {
+  const known = report.parameters.filter(({ name }) => given(run.values?.[name]));
+  return known.map((parameter) => `${shortName(parameter)} ${typed(run.values[parameter.name])}`).join(", ") || NONE;
+}
+
+/** How the page's figures are made, for who wants to know what ± means. */
+function showReading() {
+  if (!view.settings.length) return fill("reading", "How to read this");
+  const terms = [
+    ["Setting", "Runs that share every parameter but seed and fold. Its figure is their mean; ± is the standard error of that mean."],
+    ["Difference to the best", "Paired: both settings' figures of the same seed and fold are subtracted, then averaged. The interval is Student's t at 95%. Where it holds zero, chance may explain the difference. Folds share training rows, so over folds the interval is somewhat too narrow."],
+    ["Warm, cold", "Cold rows have a user or an item that the model never saw in fitting; warm rows have neither."],
+    ["Validation, test", "Validation rows choose the setting and the epoch. Test rows only measure."],
+    ["Biases baseline", "The rating that the user's and the item's averages suggest, without any factor. A model must do better to be worth its cost."],
+  ];
+  const told = view.settings.length > 1 ? terms : terms.slice(2);
+  fill("reading", "How to read this", h("dl", { className: "terms" }, told.map(([term, meaning]) => pair(term, meaning))));
+}

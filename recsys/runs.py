@@ -1,0 +1,300 @@
+"""Run folders, found below a folder and read: the finished, and with a reason those that are not."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+import os
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import yaml  # type: ignore[import-untyped]
+
+SKIPPED = {"checkpoints", "bundle", "wandb"}  # what a run writes besides its own files
+REPEATS = "repeats.json"  # the folder that holds a run's repeats is not itself a run
+STATES = ("finished", "running", "unfinished", "interrupted", "pruned", "failed", "broken")
+TOLD = ("running", "finished", "failed", "pruned", "interrupted")  # what status.json may say
+SPLIT_ARGUMENTS = {  # what decides a split's rows, besides the fold
+    "user_time": (),
+    "leave_one_out": (),
+    "global_time": ("test_fraction",),
+    "random": ("test_fraction", "split_seed"),
+    "kfold": ("folds", "split_seed"),
+    "official": ("split_seed",),
+}
+FOLDED = ("kfold", "official")  # the splits that look at data.fold
+ANALYSIS = {
+    "by_user_activity": ("from", "to", "rows", "rmse", "baseline"),
+    "by_item_popularity": ("from", "to", "rows", "rmse", "baseline"),
+    "by_rating": ("rating", "rows", "mean_predicted", "rmse"),
+    "calibration": ("from", "to", "rows", "mean_predicted", "mean_rating"),
+}
+# libyaml's parser is ten times as fast, and absent from some builds of PyYAML.
+YAML_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+@dataclass
+class Run:
+    """What a run's folder says, of whatever state; what could not be read is empty."""
+
+    folder: Path
+    path: str  # of the folder, below the one that was searched
+    state: str = "broken"  # one of STATES
+    message: str | None = None  # why it is not finished, or what else is to be known
+    config: dict[str, Any] = field(default_factory=dict)  # config.yaml
+    metrics: dict[str, Any] = field(default_factory=dict)  # metrics.json: finite numbers, text and None
+    started: str | None = None  # ISO 8601
+    seconds: float | None = None  # wall time of the whole job; of its fits, where that is all that is known
+    ended: float = 0.0  # Unix time, to tell the latest of several
+    curve: list[float | None] = field(default_factory=list)  # validation RMSE of each epoch
+    analysis: dict[str, list[list[float | None]]] | None = None
+
+    @property
+    def finished(self) -> bool:
+        return self.state == "finished"
+
+    @property
+    def data(self) -> dict[str, Any]:
+        found = self.config.get("data")
+        return found if isinstance(found, dict) else {}
+
+    @property
+    def split(self) -> str | None:
+        found = self.data.get("split")
+        return found if isinstance(found, str) else None
+
+    @property
+    def seed(self) -> int | None:
+        return whole(self.config.get("seed"))
+
+    @property
+    def fold(self) -> int | None:
+        """The fold, of a split that has folds."""
+        return whole(self.data.get("fold")) if self.split in FOLDED else None
+
+    @property
+    def overrides(self) -> list[str] | None:
+        """The command line that made the run; None for a run that did not write it down."""
+        found = self.config.get("overrides")
+        return found if isinstance(found, list) and all(isinstance(text, str) for text in found) else None
+
+
+def read_runs(folders: Iterable[Path]) -> list[Run]:
+    """Every run at or below the folders, each once, in the order of their names (2 before 10)."""
+    folders = list(folders)
+    runs: dict[str, Run] = {}
+    for folder in folders:
+        for found, problem in _run_folders(folder):
+            identity = os.path.realpath(found)
+            if identity not in runs:
+                path = str(found) if len(folders) > 1 else os.path.relpath(found, folder)
+                path = printable(path)
+                runs[identity] = Run(found, path, message=problem) if problem else read_run(found, path)
+    return list(runs.values())
+
+
+def read_run(folder: Path, path: str) -> Run:
+    """The run of one folder, whatever is wrong with it."""
+    run, problems = Run(folder, path), _Problems()
+    status = problems.of(_json, folder / "status.json", _check_status)
+    config = problems.of(_yaml, folder / "config.yaml", _check_config)
+    metrics = problems.of(_json, folder / "metrics.json", _check_metrics)
+    run.config, run.metrics = config or {}, {printable(key): _figure(value) for key, value in (metrics or {}).items()}
+    run.started, run.seconds = (status or {}).get("started"), number((status or {}).get("seconds"))
+    if run.seconds is None:
+        run.seconds = number(run.metrics.get("fit_seconds"))
+    run.ended = _ended(folder, run)
+    run.state, run.message = _state(folder, status, config, metrics, problems.found)
+    notes = _Problems([run.message] if run.message else [])  # these leave a finished run finished
+    run.curve = notes.of(_curve, folder / "metrics.csv") or []
+    run.analysis = notes.of(_analysis, folder / "analysis.json")
+    run.message = "; ".join(notes.found) or None
+    return run
+
+
+def number(value: Any) -> float | None:
+    """A finite number as it is; None for anything else."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    try:
+        return value if math.isfinite(value) else None
+    except OverflowError:  # a whole number beyond any float
+        return None
+
+
+def whole(value: Any) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+def printable(text: str) -> str:
+    """One line that any terminal and any file can take: no control characters, no halves of characters."""
+    text = "".join(character if character.isprintable() else " " for character in text)
+    return " ".join(text.split()).encode("utf-8", "replace").decode()
+
+
+def _run_folders(root: Path) -> Iterator[tuple[Path, str | None]]:
+    """Folders of runs at or below `root`, with what is wrong with one that cannot be looked into."""
+    try:
+        with os.scandir(root) as entries:
+            found = {entry.name: entry.is_dir(follow_symlinks=False) for entry in entries}
+    except OSError as error:
+        yield root, f"cannot be listed: {error.strerror}"
+        return
+    if REPEATS not in found and ("config.yaml" in found or "status.json" in found):
+        yield root, None
+    below = [name for name, is_folder in found.items() if is_folder and name not in SKIPPED and name[0] != "."]
+    for name in sorted(below, key=natural):
+        yield from _run_folders(root / name)
+
+
+def natural(name: str) -> list[Any]:
+    """A key that sorts 2 before 10."""
+    return [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", name)]
+
+
+class _Problems:
+    """Reads files of a run, and collects what is wrong with those that cannot be read."""
+
+    def __init__(self, found: list[str] | None = None) -> None:
+        self.found = found or []
+
+    def of(self, read: Any, file: Path, check: Any = None) -> Any:
+        """What the file holds; None where it is absent or, with a problem more, cannot be used."""
+        try:
+            content = read(file)
+            if check:
+                check(content)
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError, RecursionError, yaml.YAMLError, csv.Error) as error:
+            said = error.strerror if isinstance(error, OSError) else str(error)
+            self.found.append(printable(f"{file.name}: {said or type(error).__name__}"))
+            return None
+        return content
+
+
+def _json(file: Path) -> dict[str, Any]:
+    return _mapping(json.loads(file.read_bytes()))
+
+
+def _yaml(file: Path) -> dict[str, Any]:
+    return _mapping(yaml.load(file.read_bytes(), YAML_LOADER))
+
+
+def _mapping(content: Any) -> dict[str, Any]:
+    if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):
+        raise ValueError(f"must be a mapping with names as keys, got {_kind(content)}")
+    return content
+
+
+def _kind(value: Any) -> str:
+    return "nothing" if value is None else type(value).__name__
+
+
+def _check_status(status: Mapping[str, Any]) -> None:
+    if status.get("state") not in TOLD:
+        raise ValueError(f"state must be one of {', '.join(TOLD)}, got {status.get('state')!r}")
+    for name in ("message", "started"):
+        if not isinstance(status.get(name), str | None):
+            raise ValueError(f"{name} must be text or null, got {_kind(status[name])}")
+
+
+def _check_config(config: Mapping[str, Any]) -> None:
+    for group in ("data", "model"):
+        if not isinstance(config.get(group), dict):
+            raise ValueError(f"{group} must be a mapping, got {_kind(config.get(group))}")
+    for name, value in (("seed", config.get("seed")), ("data.fold", config["data"].get("fold") or 0)):
+        if whole(value) is None:
+            raise ValueError(f"{name} must be a whole number, got {value!r}")
+    if not isinstance(config["data"].get("split"), str):
+        raise ValueError(f"data.split must be text, got {_kind(config['data'].get('split'))}")
+
+
+def _check_metrics(metrics: Mapping[str, Any]) -> None:
+    if number(metrics.get("val/rmse")) is None:
+        raise ValueError(f"val/rmse must be a finite number, got {metrics.get('val/rmse')!r}")
+    if not isinstance(metrics.get("data"), str):
+        raise ValueError(f"data must be text, got {_kind(metrics.get('data'))}")
+
+
+def _figure(value: Any) -> float | str | None:
+    return printable(value) if isinstance(value, str) else number(value)
+
+
+def _state(folder: Path, status: Any, config: Any, metrics: Any, problems: list[str]) -> tuple[str, str | None]:
+    """The run's state, and why it is not finished."""
+    told, message = (status or {}).get("state"), printable((status or {}).get("message") or "") or None
+    if problems:
+        return "broken", "; ".join(problems + ([message] if message else []))
+    if told in ("failed", "pruned"):
+        return told, message
+    if metrics is not None:
+        return ("finished", message) if config is not None else ("broken", "config.yaml is missing")
+    if told == "finished":
+        return "broken", "status.json says finished, but metrics.json is missing"
+    if told == "interrupted":
+        return told, message
+    if told == "running":
+        return ("running", message) if _at_work(folder) else ("unfinished", "no process is at work in it any more")
+    if (folder.parent / REPEATS).exists():
+        return "unfinished", "one of several repeats, not begun"
+    return "unfinished", "metrics.json is missing: the run was stopped, or is still at work"
+
+
+def _at_work(folder: Path) -> bool:
+    """Whether a process holds the run's folder, or that of its repeats."""
+    from recsys.files import is_locked  # here, since few reports have a run to ask about
+
+    try:
+        return is_locked(folder) or ((folder.parent / REPEATS).exists() and is_locked(folder.parent))
+    except OSError:  # a folder that one may only read
+        return False
+
+
+def _ended(folder: Path, run: Run) -> float:
+    """Unix time at which the run ended, or began; a file's own time only where nothing was written down."""
+    if run.started:
+        try:
+            return datetime.fromisoformat(run.started).timestamp() + (run.seconds or 0.0)
+        except (ValueError, OverflowError):
+            run.started = None
+    try:
+        return (folder / "metrics.json").stat().st_mtime
+    except OSError:
+        return 0.0
+
+
+def _curve(file: Path) -> list[float | None]:
+    """Validation RMSE by row, which is by epoch; None where an epoch has none."""
+    with file.open(newline="", encoding="utf-8") as stream:
+        rows = csv.reader(stream)
+        header = next(rows, [])
+        if "val/rmse" not in header:
+            return []
+        column = header.index("val/rmse")
+        return [_cell(row, column) for row in rows]
+
+
+def _cell(row: list[str], column: int) -> float | None:
+    try:
+        value = float(row[column])
+    except (IndexError, ValueError):
+        return None
+    return round(value, 5) if math.isfinite(value) else None
+
+
+def _analysis(file: Path) -> dict[str, list[list[float | None]]]:
+    """`analysis.json` without its titles, a row a group."""
+    content = _json(file)
+    try:
+        return {
+            name: [[number(group[key]) for key in keys] for group in content.get(name, [])]
+            for name, keys in ANALYSIS.items()
+        }
+    except (TypeError, KeyError, AttributeError) as error:
+        raise ValueError(f"a group is not as expected: {error!r}") from error

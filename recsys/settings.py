@@ -1,0 +1,139 @@
+"""Settings: finished runs of a task that only seed and fold tell apart, compared and ranked."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from recsys.comparison import Difference, mean, paired_difference, standard_error
+from recsys.importance import importance
+from recsys.overrides import setting_command
+from recsys.parameters import Parameter, Values, differing, hyper_parameters, key_of
+from recsys.runs import Run, number
+from recsys.tasks import Task, place_of, tasks_of
+
+METRICS = ("val/rmse", "test/rmse", "test/mae", "test/rmse_warm", "test/rmse_cold", "fit_seconds")  # lower is better
+
+
+@dataclass
+class Setting:
+    """Finished runs that only seed and fold tell apart; of the same seed and fold, the latest."""
+
+    task: int
+    values: Values  # of all parameters; None where one does not apply
+    runs: list[int]
+    mean: dict[str, float | None] = field(default_factory=dict)
+    standard_error: dict[str, float | None] = field(default_factory=dict)
+    difference: Difference | None = None  # to the task's best, paired by seed and fold
+    command: str | None = None
+
+
+@dataclass
+class Experiments:
+    """Runs, and what they say together."""
+
+    runs: list[Run]
+    metric: str  # settings are ranked by its mean
+    tasks: list[Task]
+    parameters: list[Parameter]
+    settings: list[Setting]  # by task, the best first
+    task_of: list[int | None]  # of each run
+    setting_of: list[int | None]
+    values_of: list[Values]  # of each run, of all parameters
+    importance: list[dict[str, float] | None]  # by task
+
+    def settings_of(self, task: int) -> list[Setting]:
+        return [setting for setting in self.settings if setting.task == task]
+
+    def parameters_of(self, task: int) -> list[Parameter]:
+        """Those that differ among the task's settings, the most important first."""
+        found = self.settings_of(task)
+        weight = self.importance[task] or {}
+        names = {p.name for p in self.parameters if len({key_of(s.values[p.name]) for s in found}) > 1}
+        return sorted((p for p in self.parameters if p.name in names), key=lambda p: -weight.get(p.name, 0.0))
+
+
+def experiments(runs: Sequence[Run], metric: str = "val/rmse") -> Experiments:
+    """Group runs into tasks and settings, and rank the settings by the mean of `metric`, one of `METRICS`."""
+    runs = list(runs)
+    tasks, task_of = tasks_of(runs)
+    given = [hyper_parameters(run.config) for run in runs]
+    parameters = differing(given, [place_of(run, task) for run, task in zip(runs, task_of, strict=True)])
+    values_of = [{p.name: values.get(p.name) for p in parameters} for values in given]
+    settings, setting_of = _settings(runs, task_of, values_of, metric)
+    found = Experiments(runs, metric, tasks, parameters, settings, task_of, setting_of, values_of, [])
+    found.importance = [_importance(found.settings_of(task), metric) for task in range(len(tasks))]
+    return found
+
+
+def _settings(
+    runs: Sequence[Run], task_of: Sequence[int | None], values_of: Sequence[Values], metric: str
+) -> tuple[list[Setting], list[int | None]]:
+    """Settings in their order, and the number of each run's."""
+    groups: dict[tuple[Any, ...], list[int]] = {}
+    for index, run in enumerate(runs):
+        if run.finished:
+            values = tuple(key_of(value) for value in values_of[index].values())
+            groups.setdefault((task_of[index], run.metrics.get("test_figures_of"), values), []).append(index)
+    found = [(_setting(runs, members, key[0], values_of[members[0]]), members) for key, members in groups.items()]
+    found.sort(key=lambda pair: (pair[0].task, *_rank(pair[0].mean[metric]), pair[0].runs[0]))
+    setting_of: list[int | None] = [None] * len(runs)
+    for position, (_, members) in enumerate(found):
+        for index in members:
+            setting_of[index] = position
+    settings = [setting for setting, _ in found]
+    _compare(settings, runs, metric)
+    return settings, setting_of
+
+
+def _rank(value: float | None) -> tuple[bool, float]:
+    return value is None, value or 0.0
+
+
+def _latest(runs: Sequence[Run], members: Sequence[int]) -> list[int]:
+    """Of the runs of a setting, the latest of each seed and fold, in the order of these."""
+    latest: dict[tuple[int | None, int | None], int] = {}
+    for index in sorted(members, key=lambda index: (runs[index].ended, index)):
+        latest[repeat_of(runs[index])] = index
+    return [
+        latest[repeat] for repeat in sorted(latest, key=lambda repeat: tuple(-1 if n is None else n for n in repeat))
+    ]
+
+
+def repeat_of(run: Run) -> tuple[int | None, int | None]:
+    return run.seed, run.fold
+
+
+def _setting(runs: Sequence[Run], members: Sequence[int], task: int, values: Values) -> Setting:
+    setting = Setting(task, values, _latest(runs, members))
+    kept = [runs[index] for index in setting.runs]
+    for metric in METRICS:
+        figures = [value for run in kept if (value := number(run.metrics.get(metric))) is not None]
+        setting.mean[metric], setting.standard_error[metric] = mean(figures), standard_error(figures)
+    overrides = kept[-1].overrides
+    if overrides is not None:
+        setting.command = setting_command(overrides, [run.seed for run in kept], [run.fold for run in kept])
+    for index in set(members) - set(setting.runs):
+        later = next(runs[other] for other in setting.runs if repeat_of(runs[other]) == repeat_of(runs[index]))
+        runs[index].message = "; ".join(filter(None, [f"run again as {later.path}, which counts", runs[index].message]))
+    return setting
+
+
+def _compare(settings: Sequence[Setting], runs: Sequence[Run], metric: str) -> None:
+    """Each setting's difference to the best of its task, which comes first."""
+    best: dict[int, Setting] = {}
+    for setting in settings:
+        leader = best.setdefault(setting.task, setting)
+        if setting is not leader:
+            setting.difference = paired_difference(_repeats(setting, runs, metric), _repeats(leader, runs, metric))
+
+
+def _repeats(setting: Setting, runs: Sequence[Run], metric: str) -> dict[tuple[int | None, int | None], float]:
+    figures = {repeat_of(runs[index]): number(runs[index].metrics.get(metric)) for index in setting.runs}
+    return {repeat: figure for repeat, figure in figures.items() if figure is not None}
+
+
+def _importance(settings: Sequence[Setting], metric: str) -> dict[str, float] | None:
+    measured = [(setting.values, figure) for setting in settings if (figure := setting.mean[metric]) is not None]
+    return importance([values for values, _ in measured], [figure for _, figure in measured])

@@ -1,0 +1,93 @@
+"""Tasks: a data set and how it was split. Only figures of one task are to be compared."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from recsys.comparison import mean
+from recsys.parameters import plain
+from recsys.runs import SPLIT_ARGUMENTS, Run, natural, number
+
+BASELINES = ("global_mean", "item_mean", "biases")
+SOURCE = ("_target_", "name", "ratings_file", "root")  # of data: tells data sets apart before they are read
+DEFAULTS = {"test_fraction": 0.1, "split_seed": 0}  # not worth saying in a label
+
+Key = tuple[Any, ...]
+
+
+@dataclass(frozen=True)
+class Task:
+    """A data set and how it was split, whatever the fold."""
+
+    label: str
+    data: str
+    split: str
+    baselines: dict[str, float | None]  # test RMSE, mean over folds
+
+
+def tasks_of(runs: Sequence[Run]) -> tuple[list[Task], list[int | None]]:
+    """Tasks of the finished runs, and each run's; one that did not finish belongs where its data and split do."""
+    members: dict[Key, list[Run]] = {}
+    by_source: dict[Key, set[Key]] = {}
+    for run in runs:
+        if run.finished:
+            members.setdefault(_task_key(run), []).append(run)
+            by_source.setdefault(_source_key(run), set()).add(_task_key(run))
+    labels = _labels(members)
+    ordered = sorted(members, key=lambda key: natural(labels[key]))
+    numbers = {key: index for index, key in enumerate(ordered)}
+
+    def task_of(run: Run) -> int | None:
+        if run.finished:
+            return numbers[_task_key(run)]
+        possible = by_source.get(_source_key(run), set())
+        return numbers[next(iter(possible))] if len(possible) == 1 else None
+
+    tasks = [
+        Task(labels[key], str(members[key][0].metrics["data"]), str(members[key][0].split), _baselines(members[key]))
+        for key in ordered
+    ]
+    return tasks, [task_of(run) for run in runs]
+
+
+def _split_key(run: Run) -> Key:
+    arguments = SPLIT_ARGUMENTS.get(str(run.split), ("test_fraction", "folds", "split_seed"))
+    return (run.split, *((name, plain(run.data.get(name))) for name in arguments))
+
+
+def _task_key(run: Run) -> Key:
+    return (run.metrics.get("data_sha256"), run.metrics["data"], *_split_key(run))
+
+
+def _source_key(run: Run) -> Key:
+    named = "name" in run.data  # a release is the same wherever its files lie
+    return (*(plain(run.data.get(key)) for key in SOURCE if not (named and key == "root")), *_split_key(run))
+
+
+def place_of(run: Run, task: int | None) -> Hashable:
+    """What a run is compared within."""
+    return task if task is not None else _source_key(run)
+
+
+def _labels(tasks: Iterable[Key]) -> dict[Key, str]:
+    tasks = list(tasks)
+    labels = {}
+    for key in tasks:
+        _, data, split, *arguments = key
+        said = [f"{name}={value}" for name, value in arguments if value != DEFAULTS.get(name)]
+        labels[key] = f"{data} · {', '.join([str(split), *said])}"
+    several = {label for label in labels.values() if list(labels.values()).count(label) > 1}
+    return {key: f"{label} · {str(key[0])[:8]}" if label in several else label for key, label in labels.items()}
+
+
+def _baselines(runs: Sequence[Run]) -> dict[str, float | None]:
+    """Baselines as the headline figures have them: fitted on training and validation rows, where any run was."""
+    headline = [run for run in runs if run.metrics.get("test_figures_of") == "train_val"] or runs
+    folds = {run.fold: run for run in headline}
+    found = {}
+    for name in BASELINES:
+        values = [number(run.metrics.get(f"baseline/{name}")) for run in folds.values()]
+        found[name] = mean([value for value in values if value is not None])
+    return found

@@ -1,0 +1,115 @@
+"""The report as tables on the terminal."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.measure import Measurement
+from rich.table import Table
+
+from recsys import leaderboard
+from recsys.leaderboard import Column
+from recsys.runs import STATES
+from recsys.settings import Experiments
+
+UNBOUNDED = 1000  # columns, where nobody looks at a screen: no line is wrapped
+BAR = 30  # columns
+LONGEST = 300  # characters of a message
+
+
+def console() -> Console:
+    """What prints text as it is, as wide as the screen; into a file or a pipe, as wide as the text."""
+    plain = Console(markup=False, highlight=False, emoji=False)
+    if plain.is_terminal or "COLUMNS" in os.environ:
+        return plain
+    return Console(markup=False, highlight=False, emoji=False, width=UNBOUNDED)
+
+
+def print_experiments(screen: Console, found: Experiments, top: int) -> None:
+    """A leaderboard for each task with what it says, then what did not finish, and why."""
+    for task in range(len(found.tasks)):
+        _print_task(screen, found, task, top)
+    _print_unfinished(screen, found, top)
+
+
+def _print_task(screen: Console, found: Experiments, task: int, top: int) -> None:
+    settings = found.settings_of(task)
+    screen.print(leaderboard.heading(found, task), style="bold", soft_wrap=True)
+    shown = leaderboard.columns(found, task, settings[:top])
+    table, left_out = _fitting(screen, shown)
+    screen.print(table)
+    more = [f"{len(settings) - top:,} more settings (--top)"] if len(settings) > top else []
+    more += [f"no room for {', '.join(left_out)} (--format csv)"] if left_out else []
+    if more:
+        screen.print(f"  {'; '.join(more)}", style="dim", soft_wrap=True)
+    for line in leaderboard.verdict(found, task):
+        screen.print(line, soft_wrap=not screen.is_terminal)
+    command = leaderboard.best_command(found, task)
+    screen.print(f"  {command or 'its command was not written down'}", style="cyan", soft_wrap=True)  # one can copy it
+    screen.print()
+    _print_importance(screen, found, task)
+
+
+def _fitting(screen: Console, shown: list[Column]) -> tuple[Table, list[str]]:
+    """The table with as many columns as fit, and the names of the others."""
+    left_out: list[str] = []
+    table = _table(shown)
+    while _width(screen, table) > screen.width:
+        spare = [column for column in shown if column.importance is not None]
+        if not spare:
+            break
+        least = min(spare, key=lambda column: column.importance or 0.0)
+        shown = [column for column in shown if column is not least]
+        left_out.append(least.name)
+        table = _table(shown)
+    return table, left_out
+
+
+def _width(screen: Console, table: Table) -> int:
+    """Columns that the table takes where there is room enough."""
+    return Measurement.get(screen, screen.options.update(max_width=UNBOUNDED), table).maximum
+
+
+def _table(shown: Sequence[Column]) -> Table:
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False, collapse_padding=True)
+    for column in shown:
+        table.add_column(column.name, justify="right" if column.right else "left")
+    *rows, baseline = zip(*(column.cells for column in shown), strict=True)
+    for position, row in enumerate(rows):
+        table.add_row(*row, style="bold" if position == 0 else None)
+    table.add_row(*baseline, style="dim")
+    return table
+
+
+def _print_importance(screen: Console, found: Experiments, task: int) -> None:
+    shares = found.importance[task]
+    if not shares:
+        return
+    names = leaderboard.short_names(list(shares))
+    width = max(map(len, names.values()))
+    screen.print("importance of what was varied (PED-ANOVA)")
+    for name, share in shares.items():
+        bar = "█" * round(BAR * share) or "▏"
+        screen.print(f"  {names[name]:<{width}}  {bar} {share:.0%}", soft_wrap=True)
+    screen.print()
+
+
+def _print_unfinished(screen: Console, found: Experiments, top: int) -> None:
+    """What needs someone's eye first: failed and broken before the pruned."""
+    rest = sorted((run for run in found.runs if not run.finished), key=lambda run: -STATES.index(run.state))
+    if not rest:
+        return
+    states = [f"{sum(run.state == state for run in rest)} {state}" for state in STATES]
+    said = ", ".join(text for text in states if not text.startswith("0 "))
+    screen.print(f"{leaderboard.count(rest, 'run')} not finished: {said}", style="bold", soft_wrap=True)
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False, collapse_padding=True)
+    for name in ("run", "state", "why"):
+        table.add_column(name, overflow="fold")
+    for run in rest[:top]:
+        table.add_row(run.path, run.state, (run.message or "")[:LONGEST])
+    screen.print(table)
+    if len(rest) > top:
+        screen.print(f"  {len(rest) - top:,} more (--top)", style="dim")

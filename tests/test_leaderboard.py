@@ -1,0 +1,99 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from recsys.leaderboard import columns, heading, short_names, value_text, verdict
+from recsys.runs import read_runs
+from recsys.settings import Experiments, experiments
+from tests.run_folders import write_run
+
+
+def found(folder: Path, metric: str = "val/rmse") -> Experiments:
+    return experiments(read_runs([folder]), metric)
+
+
+def repeated(folder: Path, noise: float, seeds: int = 3) -> Experiments:
+    """Two settings, the second 0.01 worse on average, by a different amount with each seed."""
+    for seed in range(seeds):
+        write_run(folder / f"a{seed}", "model.dropout=0.1", f"seed={seed}", val_rmse=0.9)
+        write_run(folder / f"b{seed}", "model.dropout=0.2", f"seed={seed}", val_rmse=0.91 + noise * (seed - 1))
+    return found(folder)
+
+
+def test_names_are_as_short_as_they_can_be() -> None:
+    names = ["model.dropout", "model.patience", "callbacks.early_stopping.patience", "refit"]
+    assert list(short_names(names).values()) == ["dropout", "model.patience", "early_stopping.patience", "refit"]
+    assert short_names(["a.x", "b.a.x"]) == {"a.x": "a.x", "b.a.x": "b.a.x"}
+
+
+def test_values_as_one_types_them() -> None:
+    values = [None, True, 64, 1_048_576, 0.001234567, 1e-6, "sum"]
+    assert list(map(value_text, values)) == ["–", "true", "64", "1048576", "0.001235", "1e-06", "sum"]
+
+
+def test_the_columns(tmp_path: Path) -> None:
+    result = repeated(tmp_path, noise=0.001)
+    shown = {column.name: column.cells for column in columns(result, 0, result.settings)}
+    assert shown == {
+        "#": ["1", "2", ""],
+        "dropout": ["0.1", "0.2", "biases"],
+        "validation": ["0.9000 ±0.0000", "0.9100 ±0.0006", ""],
+        "test": ["0.9600 ±0.0000", "0.9600 ±0.0000", "1.0004"],
+        "warm": ["0.9550", "0.9550", ""],
+        "cold": ["1.1900", "1.1900", ""],
+        "to best": ["", "+0.0100", ""],
+        "95% interval": ["", "[+0.0075, +0.0125]", ""],
+        "runs": ["3", "3", ""],
+        "seconds": ["6.5", "6.5", ""],
+    }
+    assert heading(result, 0) == "ml-100k · user_time: 2 settings, 6 runs, by validation RMSE"
+
+
+def test_one_setting_is_called_by_its_model(tmp_path: Path) -> None:
+    write_run(tmp_path / "0", test_rmse_cold=None)
+    result = found(tmp_path)
+    shown = {column.name: column.cells for column in columns(result, 0, result.settings)}
+    assert (shown["model"], shown["cold"]) == (["mf", "biases"], ["–", ""])
+    assert "to best" not in shown
+    assert "test MAE" not in shown
+    assert "test MAE" in [column.name for column in columns(found(tmp_path, "test/mae"), 0, result.settings)]
+
+
+@pytest.mark.parametrize(
+    ("noise", "seeds", "said"),
+    [
+        (0.001, 3, "tell it from the second best: +0.0100, 95% interval [+0.0075, +0.0125] over 3 pairs."),
+        (0.05, 3, "do not tell it from the second best (+0.0100, 95% interval [-0.1142, +0.1342] over 3 pairs)."),
+        (0.0, 1, "shares one repeat (+0.0100): no measure of noise; add 'seeds=[0,1,2]' to both."),
+    ],
+)
+def test_what_the_runs_tell_of_the_best(tmp_path: Path, noise: float, seeds: int, said: str) -> None:
+    best, sentence = verdict(repeated(tmp_path, noise, seeds), 0)
+    assert best == "best: dropout=0.1"
+    assert sentence.removeprefix("These runs ").removeprefix("The second best ") == said
+
+
+def test_others_that_are_as_good(tmp_path: Path) -> None:
+    repeated(tmp_path, noise=0.05)
+    for seed in range(3):
+        write_run(tmp_path / f"c{seed}", "model.dropout=0.3", f"seed={seed}", val_rmse=0.92 + 0.05 * (seed - 1))
+    assert verdict(found(tmp_path), 0)[-1].endswith("over 3 pairs), nor from 1 other.")
+
+
+def test_alone_without_pairs_and_by_test_figures(tmp_path: Path) -> None:
+    write_run(tmp_path / "0", "model.dropout=0.1", "seed=0")
+    assert verdict(found(tmp_path), 0)[1:] == ["One run has no measure of noise; add 'seeds=[0,1,2]'."]
+    write_run(tmp_path / "1", "model.dropout=0.2", "seed=1")
+    assert "shares no seed and fold" in verdict(found(tmp_path), 0)[-1]
+    assert "Chosen by test figures" in verdict(found(tmp_path, "test/rmse"), 0)[1]
+
+
+def test_a_search_without_refit_says_that_its_command_refits(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "0")
+    config = (run / "config.yaml").read_text()
+    (run / "config.yaml").write_text(config.replace("refit: train_val", "refit: none"))
+    assert "its command refits" in verdict(found(tmp_path), 0)[1]
+    write_run(tmp_path / "0", "refit=none")
+    assert "its command refits" not in " ".join(verdict(found(tmp_path), 0))
