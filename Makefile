@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train serve promote load test test-all lint format clean
+.PHONY: help setup train sweep report serve promote load test test-all lint format clean
 
 help:  ## Print every target with its line
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## (.*)/  make \1\t\2/' | expand -t 20
@@ -20,6 +20,12 @@ setup: $(STAMP)  ## Make .venv and install everything
 
 train: $(STAMP)  ## Train on MovieLens 100K: fetch, fit, refit, test, export; ARGS="data=ml_1m …" overrides
 	$(BIN)/python -m recsys.train $(ARGS)
+
+sweep: $(STAMP)  ## Sweep over embedding size, dropout and lambda; ARGS="hparams_search=optuna …"
+	$(BIN)/python -m recsys.train -m $(or $(ARGS),hparams_search=grid)
+
+report: $(STAMP)  ## Compare the runs in outputs/: a table, and outputs/report.html; RUN=outputs/… for some of them
+	$(BIN)/python -m recsys.report $(or $(RUN),outputs) $(ARGS)
 
 serve: $(STAMP)  ## Serve the newest run at http://127.0.0.1:8000; ARGS="--port 9000 …"
 	$(BIN)/python -m serve $(ARGS)

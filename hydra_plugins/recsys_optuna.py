@@ -7,7 +7,7 @@ import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import ChoiceSweep, IntervalSweep, Override, RangeSweep, Sweep
@@ -44,9 +44,9 @@ class OptunaSweeper(Sweeper):
         self.pruner, self.params = pruner, params
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
-        self.config = config
+        self.composed = config
         self.parser = OverridesParser.create(config_loader=hydra_context.config_loader)
-        self.launcher = Plugins.instance().instantiate_launcher(
+        self.jobs = Plugins.instance().instantiate_launcher(
             hydra_context=hydra_context, task_function=task_function, config=config
         )
 
@@ -67,11 +67,11 @@ class OptunaSweeper(Sweeper):
         space = {key: distribution(override) for key, override in overrides.items() if override.is_sweep_override()}
         if not space:
             raise ValueError("nothing to search: give hydra.sweeper.params, or a sweep such as model.dropout=0.1,0.2")
-        folder = Path(self.config.hydra.sweep.dir).absolute()
+        folder = Path(self.composed.hydra.sweep.dir).absolute()
         folder.mkdir(parents=True, exist_ok=True)
-        OmegaConf.save(self.config, folder / "multirun.yaml")
+        OmegaConf.save(self.composed, folder / "multirun.yaml")
         study = Study(self.study, self.storage, folder, space, self._settings(), self.seed)
-        study.start_with({key: OmegaConf.select(self.config, key) for key in space})
+        study.start_with({key: OmegaConf.select(self.composed, key) for key in space})
         study.recover()
         while (left := self.n_trials - study.done) > 0:
             self._run([study.ask() for _ in range(min(left, self._at_once()))], fixed, study)
@@ -83,7 +83,7 @@ class OptunaSweeper(Sweeper):
             for trial in trials
         ]
         try:
-            self.launcher.launch(jobs, initial_job_idx=trials[0].number)
+            self.jobs.launch(jobs, initial_job_idx=trials[0].number)
         except Exception:
             log.exception("the launcher failed; the study goes on")
         for trial in trials:
@@ -93,12 +93,12 @@ class OptunaSweeper(Sweeper):
         """Trials that the launcher runs side by side."""
         from joblib import effective_n_jobs  # comes with the launcher that needs it
 
-        asked = self.config.hydra.launcher.get("n_jobs", 1)
+        asked = self.composed.hydra.launcher.get("n_jobs", 1)
         return 1 if asked == 1 else int(effective_n_jobs(asked))
 
     def _settings(self) -> dict[str, Any]:
         """The configuration that all trials share, as composed."""
-        settings = OmegaConf.to_container(self.config, resolve=False)
+        settings = OmegaConf.to_container(self.composed, resolve=False)
         assert isinstance(settings, dict)
         return {str(key): value for key, value in settings.items() if key not in ("hydra", "overrides", "resume")}
 
@@ -114,9 +114,9 @@ def distribution(override: Override) -> BaseDistribution:
     if isinstance(sweep, ChoiceSweep):
         return CategoricalDistribution([_plain(choice) for choice in sweep.list])
     if isinstance(sweep, RangeSweep):
-        steps = math.ceil((sweep.stop - sweep.start) / sweep.step) - 1  # Hydra's ranges leave out their end
-        last = sweep.start + steps * sweep.step
-        return _numbers(sweep.start, last, step=sweep.step, log=_log(sweep))
+        start, stop, step = cast("tuple[float, float, float]", (sweep.start, sweep.stop, sweep.step))
+        steps = math.ceil((stop - start) / step) - 1  # Hydra's ranges leave out their end
+        return _numbers(start, start + steps * step, step=step, log=_log(sweep))
     if isinstance(sweep, IntervalSweep):
         return _numbers(sweep.start, sweep.end, log=_log(sweep))
     raise ValueError(f"{key}: a study searches choice(), range() and interval(), got {override.input_line}")

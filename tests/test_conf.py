@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from pathlib import Path
 
 import pytest
@@ -55,3 +56,22 @@ def test_names_on_the_command_line() -> None:
     assert cfg.model.embedding_dim == 7
     assert cfg.model.seed == cfg.data.seed == 3
     assert cfg.data.split_seed == 0
+
+
+def test_the_help_names_every_group_and_keys_that_exist() -> None:
+    text = OmegaConf.load(CONF / "train.yaml").hydra.help.template
+    for group in ("data", "model", "logger", "hparams_search"):
+        assert {file.stem for file in (CONF / group).glob("*.yaml")} - set(re.split(r"[\s;:]+", text)) <= {"wandb"}
+    keys = set(re.findall(r"\b(?:model|data|trainer)\.[a-z_]+", text))
+    assert len(keys) >= 7
+    cfg = composed()
+    assert all(OmegaConf.select(cfg, key, throw_on_missing=False, default="absent") != "absent" for key in keys)
+
+
+@pytest.mark.parametrize("name", ["grid", "optuna"])
+def test_searches_compose_and_search_keys_that_exist(name: str) -> None:
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        cfg = compose("train", [f"hparams_search={name}"], return_hydra_config=True)
+    assert cfg.hydra.mode.name == "MULTIRUN"
+    assert len(cfg.hydra.sweeper.params) >= 3
+    assert all(OmegaConf.select(cfg, key) is not None for key in cfg.hydra.sweeper.params)
