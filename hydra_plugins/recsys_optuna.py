@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -38,7 +38,7 @@ class OptunaSweeper(Sweeper):
     """
 
     def __init__(
-        self, study: str, storage: str, n_trials: int, seed: int, pruner: str, params: DictConfig | dict[str, Any]
+        self, study: str, storage: str, n_trials: int, seed: int, pruner: str, params: Mapping[str, Any]
     ) -> None:
         self.study, self.storage, self.n_trials, self.seed = study, storage, n_trials, seed
         self.pruner, self.params = pruner, params
@@ -61,16 +61,16 @@ class OptunaSweeper(Sweeper):
         if self.n_trials < 1:
             raise ValueError(f"hydra.sweeper.n_trials must be >= 1, got {self.n_trials}")
         make_pruner(self.pruner)
-        texts = [*(f"{key}={value}" for key, value in self.params.items()), *arguments]
+        texts = [*(f"{name}={choice}" for name, choice in self.params.items()), *arguments]
         overrides = {override.get_key_element(): override for override in self.parser.parse_overrides(texts)}
-        fixed = [override.input_line for override in overrides.values() if not override.is_sweep_override()]
+        fixed = [str(override.input_line) for override in overrides.values() if not override.is_sweep_override()]
         space = {key: distribution(override) for key, override in overrides.items() if override.is_sweep_override()}
         if not space:
             raise ValueError("nothing to search: give hydra.sweeper.params, or a sweep such as model.dropout=0.1,0.2")
         folder = Path(self.composed.hydra.sweep.dir).absolute()
         folder.mkdir(parents=True, exist_ok=True)
-        OmegaConf.save(self.composed, folder / "multirun.yaml")
         study = Study(self.study, self.storage, folder, space, self._settings(), self.seed)
+        OmegaConf.save(self.composed, folder / "multirun.yaml")
         study.start_with({key: OmegaConf.select(self.composed, key) for key in space})
         study.recover()
         while (left := self.n_trials - study.done) > 0:

@@ -137,9 +137,7 @@ def _refuse_another(folder: Path, asked: list[str]) -> None:
     if (folder / "multirun.yaml").exists():
         before = OmegaConf.load(folder / "multirun.yaml").hydra.overrides.task
         if list(before) != asked:
-            sys.exit(
-                f"error: {shown(folder)} holds another sweep, of {' '.join(before)}; choose hydra.sweep.dir"
-            )
+            sys.exit(f"error: {shown(folder)} holds another sweep, of {' '.join(before)}; choose hydra.sweep.dir")
 
 
 def _sweeps(text: str) -> bool:

@@ -172,8 +172,7 @@ def test_hopeless_trials_are_pruned_by_what_others_reached(tmp_path: Path) -> No
             trainer = SimpleNamespace(callback_metrics={"val/rmse": value}, current_epoch=epoch)
             try:
                 pruning.on_train_epoch_end(trainer, None)  # type: ignore[arg-type]
-            except PrunedError as error:
-                assert f"validation RMSE {rmse:.4f} after {epoch + 1} epochs" in str(error)
+            except PrunedError:
                 return epoch + 1
         return 9
 
