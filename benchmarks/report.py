@@ -20,7 +20,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from tests.run_folders import write_run
+from tests.report.run_folders import write_run
 
 RESULTS = Path(__file__).parent / "results"
 EPOCHS, SEEDS = 40, 3

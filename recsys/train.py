@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 import logging
+import os
 import sys
 import warnings
 from collections.abc import Iterator
@@ -70,7 +71,13 @@ def main(cfg: DictConfig) -> float | None:
 
 
 def train(cfg: DictConfig, folder: Path) -> dict[str, Any]:
-    """One run in `folder`, or the repeats of it in sub-folders. Returns its figures, or their means."""
+    """One run in `folder`, or the repeats of it in sub-folders. Returns its figures, or their means.
+
+    Raises:
+        ValueError: Repeats or a sweep under `wandb agent`, which has one W&B run for all of them.
+    """
+    if "WANDB_SWEEP_ID" in os.environ and (cfg.seeds is not None or cfg.folds is not None or in_sweep()):
+        raise ValueError("wandb agent has one W&B run for this command: leave out -m, seeds and folds")
     with locked(folder, "trains"), recorded(folder):
         runs = resumed(folder, list(HydraConfig.get().overrides.task)) if cfg.resume else planned(cfg, folder)
         results = {}

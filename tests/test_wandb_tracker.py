@@ -172,6 +172,7 @@ class Tracked:
                 tracker.begin(CONFIG, f"{name} run", "a group", ["theirs", "mine"])
                 self.seconds = time.perf_counter() - started
                 tracker.log_hyperparams({"n_users": 4711})
+                print("\x1b[1mepoch 1 ━━━━━ 10/10\x1b[0m")
                 follow(tracker)
                 tracker.results(METRICS, analysis, folder / name, ["best"])
                 tracker.close(0 if name == "first" else 1)
@@ -280,6 +281,18 @@ def test_exit_codes_and_runs_apart(tracked: Tracked) -> None:
     assert tracked.second.run.display_name == "second run"
     assert len(tracked.second.history) == 4
     assert wandb.run is None
+
+
+def test_a_run_that_is_somebody_elses_is_left_alone(tmp_path: Path) -> None:
+    with alone(tmp_path, WANDB_MODE="offline"):
+        other = wandb.init(project="other", settings=wandb.Settings(silent=True))
+        tracker = WandbTracker("recsys", str(tmp_path / "run"))
+        tracker.begin(CONFIG, "a name", None)
+        follow(tracker)
+        tracker.close(0)
+        assert wandb.run is other
+        other.finish()
+    assert len(OfflineRun(tmp_path / "run").history) == 3
 
 
 class Server:

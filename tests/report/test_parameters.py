@@ -2,8 +2,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from recsys.parameters import differing, hyper_parameters
-from tests.run_folders import config
+from recsys.report.parameters import differing, hyper_parameters
+from tests.report.run_folders import config
 
 
 def test_hyper_parameters_by_their_names_on_the_command_line() -> None:

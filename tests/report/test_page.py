@@ -17,7 +17,7 @@ expect = sync_api.expect
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium: apt-get install chromium")
 
-PAGE = Path(__file__).parents[1] / "recsys" / "report_page"
+PAGE = Path(__file__).parents[2] / "recsys" / "report" / "page"
 MARKUP = '</script><b>bold</b><img src=x onerror="window.hit = 1"><!-- & {{js}}'
 FIGURES = ("val/rmse", "test/rmse", "test/mae", "test/rmse_warm", "test/rmse_cold", "fit_seconds")
 ANALYSIS = {

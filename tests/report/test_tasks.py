@@ -2,9 +2,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from recsys.runs import read_runs
-from recsys.tasks import tasks_of
-from tests.run_folders import write_run
+from recsys.report.runs import read_runs
+from recsys.report.tasks import tasks_of
+from tests.report.run_folders import write_run
 
 
 def labels(folder: Path) -> list[str]:

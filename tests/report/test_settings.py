@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from recsys.runs import read_runs
-from recsys.settings import Experiments, experiments
-from tests.run_folders import write_run
+from recsys.report.runs import read_runs
+from recsys.report.settings import Experiments, experiments
+from tests.report.run_folders import write_run
 
 
 def found(folder: Path, metric: str = "val/rmse") -> Experiments:

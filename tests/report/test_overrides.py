@@ -4,7 +4,7 @@ import shlex
 
 import pytest
 
-from recsys.overrides import run_command, setting_command
+from recsys.report.overrides import run_command, setting_command
 
 
 def test_a_runs_command_names_its_seed_and_fold() -> None:

@@ -6,9 +6,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from recsys.comparison import Difference
-from recsys.parameters import Values
-from recsys.settings import Experiments, Setting
+from recsys.report.comparison import Difference
+from recsys.report.parameters import Values
+from recsys.report.settings import Experiments, Setting
 
 NAMES = {
     "val/rmse": "validation",

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from recsys.comparison import Difference, mean, paired_difference, standard_error, t_bound
+from recsys.report.comparison import Difference, mean, paired_difference, standard_error, t_bound
 
 
 @pytest.mark.parametrize(

@@ -10,16 +10,11 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from recsys.runs import read_runs
-from recsys.settings import METRICS, Experiments, experiments
+from recsys.report import ReportError, find, named
+from recsys.report.settings import METRICS, Experiments
 
 PAGE_NAME = "report.html"
 TEXTS = ("md", "csv", "json")
-SUMMARY = 10  # settings
-
-
-class ReportError(Exception):
-    """There is nothing to report, or nowhere to write it."""
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -31,41 +26,17 @@ def main(argv: Sequence[str] | None = None) -> None:
         sys.exit(f"error: {error}")
 
 
-def find(folders: Sequence[Path], metric: str = "val/rmse") -> Experiments:
-    """All runs at or below the folders, compared by `metric`.
-
-    Raises:
-        ReportError: A folder does not exist, or there is no run.
-    """
-    for folder in folders:
-        if not folder.is_dir():
-            raise ReportError(f"{folder} is no folder")
-    runs = read_runs(folders)
-    if not runs:
-        raise ReportError(f"{_root(folders)} holds no run (no config.yaml and no status.json)")
-    return experiments(runs, metric)
-
-
-def print_summary(folder: Path) -> None:
-    """What came out of the runs below a folder, on the terminal; nothing where there is none."""
-    from recsys.terminal import console, print_experiments
-
-    runs = read_runs([folder])
-    if runs:
-        print_experiments(console(), experiments(runs), SUMMARY)
-
-
 def _report(found: Experiments, arguments: argparse.Namespace) -> None:
-    root = _root(arguments.folders)
+    root = named(arguments.folders)
     if arguments.format in TEXTS:
         _put(_text(found, arguments, root), arguments.out)
         return
     if arguments.format != "html":
-        from recsys.terminal import console, print_experiments
+        from recsys.report.terminal import console, print_experiments
 
         print_experiments(console(), found, arguments.top)
     if arguments.format != "table":
-        from recsys.formats import as_page
+        from recsys.report.formats import as_page
 
         file = arguments.out or arguments.folders[0] / PAGE_NAME
         _write(file, as_page(found, root))
@@ -77,7 +48,7 @@ def _report(found: Experiments, arguments: argparse.Namespace) -> None:
 
 
 def _text(found: Experiments, arguments: argparse.Namespace, root: str) -> str:
-    from recsys.formats import as_csv, as_json, as_markdown
+    from recsys.report.formats import as_csv, as_json, as_markdown
 
     if arguments.format == "json":
         return as_json(found, root)
@@ -99,10 +70,6 @@ def _write(file: Path, text: str) -> None:
             partial.write_text(text, encoding="utf-8")
     except OSError as error:
         raise ReportError(f"{file} cannot be written ({error.strerror}); --out names another file") from error
-
-
-def _root(folders: Sequence[Path]) -> str:
-    return ", ".join(map(str, folders))
 
 
 def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:

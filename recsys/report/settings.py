@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from recsys.comparison import Difference, mean, paired_difference, standard_error
-from recsys.importance import importance
-from recsys.overrides import setting_command
-from recsys.parameters import Parameter, Values, differing, hyper_parameters, key_of
-from recsys.runs import Run, number
-from recsys.tasks import Task, place_of, tasks_of
+from recsys.report.comparison import Difference, mean, paired_difference, standard_error
+from recsys.report.importance import importance
+from recsys.report.overrides import setting_command
+from recsys.report.parameters import Parameter, Values, differing, hyper_parameters, key_of
+from recsys.report.runs import Run, number
+from recsys.report.tasks import Task, place_of, tasks_of
 
 METRICS = ("val/rmse", "test/rmse", "test/mae", "test/rmse_warm", "test/rmse_cold", "fit_seconds")  # lower is better
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from recsys.files import locked
-from recsys.runs import Run, read_runs
-from tests.run_folders import write_run
+from recsys.report.runs import Run, read_runs
+from tests.report.run_folders import write_run
 
 
 def only(folder: Path) -> Run:

@@ -6,9 +6,9 @@ from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from recsys.comparison import mean
-from recsys.parameters import plain
-from recsys.runs import SPLIT_ARGUMENTS, Run, natural, number
+from recsys.report.comparison import mean
+from recsys.report.parameters import plain
+from recsys.report.runs import SPLIT_ARGUMENTS, Run, natural, number
 
 BASELINES = ("global_mean", "item_mean", "biases")
 SOURCE = ("_target_", "name", "ratings_file", "root")  # of data: tells data sets apart before they are read

@@ -11,14 +11,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from recsys import leaderboard
-from recsys.overrides import run_command
-from recsys.runs import Run, number
-from recsys.settings import METRICS, Experiments
+from recsys.report import leaderboard
+from recsys.report.overrides import run_command
+from recsys.report.runs import Run, number
+from recsys.report.settings import METRICS, Experiments
 
 SCHEMA = 1
 DIGITS = 6  # that count
-PAGE = Path(__file__).parent / "report_page"
+PAGE = Path(__file__).parent / "page"
 
 
 def as_json(found: Experiments, root: str) -> str:

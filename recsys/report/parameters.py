@@ -6,8 +6,8 @@ from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from recsys.importance import is_number
-from recsys.runs import natural, number, printable
+from recsys.report.importance import is_number
+from recsys.report.runs import natural, number, printable
 
 GROUPS = ("model", "data", "trainer", "callbacks")  # whose keys are hyper-parameters
 OTHERS = ("model_name", "refit")  # which are, too

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from recsys.importance import best_of, importance
+from recsys.report.importance import best_of, importance
 
 
 def search(n: int, seed: int = 0) -> tuple[list[dict[str, Any]], list[float]]:

@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from recsys.formats import as_page
-from recsys.report import find, main, print_summary
-from tests.run_folders import write_run
+from recsys.report import find, print_summary
+from recsys.report.__main__ import main
+from recsys.report.formats import as_page
+from tests.report.run_folders import write_run
 
 NASTY = "</script><script>alert(1)</script><!-- \u2028 {{data}} /*{{js}}*/ [bold]"
 
@@ -213,7 +214,7 @@ def test_the_summary_of_a_sweep(sweep: Path, tmp_path: Path, capsys: pytest.Capt
 
 def test_nothing_heavy_is_imported(sweep: Path) -> None:
     code = (
-        "import sys; from recsys.report import main; main(sys.argv[1:]);"
+        "import sys; from recsys.report.__main__ import main; main(sys.argv[1:]);"
         "print(*sorted({name.split('.')[0] for name in sys.modules}), file=sys.stderr)"
     )
     command = [sys.executable, "-c", code, str(sweep)]

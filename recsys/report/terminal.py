@@ -10,10 +10,10 @@ from rich.console import Console
 from rich.measure import Measurement
 from rich.table import Table
 
-from recsys import leaderboard
-from recsys.leaderboard import Column
-from recsys.runs import STATES
-from recsys.settings import Experiments
+from recsys.report import leaderboard
+from recsys.report.leaderboard import Column
+from recsys.report.runs import STATES
+from recsys.report.settings import Experiments
 
 UNBOUNDED = 1000  # columns, where nobody looks at a screen: no line is wrapped
 BAR = 30  # columns
