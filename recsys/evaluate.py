@@ -13,8 +13,9 @@ from omegaconf import DictConfig
 from rich.console import Console
 from rich.table import Table
 
+from recsys.analysis import held_out
 from recsys.baselines import Biases, fit_biases, fit_item_means
-from recsys.bundle import TEST, TRAIN, Bundle
+from recsys.bundle import Bundle
 from recsys.cli import command
 from recsys.metrics import rating_figures
 
@@ -31,26 +32,18 @@ def evaluate(bundle: Bundle) -> Figures:
     Raises:
         ValueError: The model was fitted on the test rows, or there are none.
     """
-    if bundle.manifest["fit_on"] == "all":
-        raise ValueError(
-            "this bundle was fitted on the test rows too (refit=all), so they cannot measure it; its manifest's "
-            "metrics are those of the model before"
-        )
-    rated = bundle.ratings
-    test = np.flatnonzero(rated.part == TEST)
-    if not len(test):
-        raise ValueError("this bundle has no test rows")
-    fitted = rated.part != TEST if bundle.manifest["fit_on"] == "train_val" else rated.part == TRAIN
-    users = rated.users()
-    user, item = users[test], rated.item[test].astype(np.int64)
+    test, rated = held_out(bundle), bundle.ratings
+    user, item = test.user, test.item
     warm = torch.from_numpy((user < bundle.n_users) & (item < bundle.n_items))
-    truth = torch.from_numpy(rated.rating[test])
+    truth = torch.from_numpy(test.rating)
 
     def measure(predicted: NDArray[Any]) -> Figures:
         return rating_figures(torch.from_numpy(predicted), truth, warm)
 
     figures: Figures = {f"test/{name}": value for name, value in measure(bundle.predict_rows(user, item)).items()}
-    baselines = _baselines(users[fitted], rated.item[fitted].astype(np.int64), rated.rating[fitted], bundle)
+    baselines = _baselines(
+        rated.users()[test.fitted], rated.item[test.fitted].astype(np.int64), rated.rating[test.fitted], bundle
+    )
     user, item = np.where(user < bundle.n_users, user, -1), np.where(item < bundle.n_items, item, -1)
     for name, baseline in baselines.items():
         found = measure(baseline.predict(user, item).clip(*bundle.scale))
