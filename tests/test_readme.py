@@ -15,6 +15,7 @@ import torch
 from hydra import compose, initialize_config_dir
 
 from recsys.cli import CONF
+from recsys.report.__main__ import arguments
 from serve.settings import Settings
 from tests.commands import Train
 
@@ -31,6 +32,9 @@ COMMANDS = [
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
 def test_commands_compose(command: list[str]) -> None:
     name = command[2].removeprefix("recsys.")
+    if name == "report":
+        assert arguments(command[3:]).folders
+        return
     overrides = [text for text in command[3:] if text != "-m"]
     with initialize_config_dir(str(CONF), version_base="1.3"):
         for chosen in itertools.product(*(choices(text) for text in overrides)):
@@ -38,8 +42,12 @@ def test_commands_compose(command: list[str]) -> None:
 
 
 def choices(override: str) -> list[str]:
-    """An override's values in a sweep, one by one."""
+    """An override's values in a sweep, one by one; the ends of a list or an interval stay together."""
     key, equals, values = override.partition("=")
+    if "(" in values:
+        return [f"{key}=0"]
+    if values.startswith("["):
+        return [override]
     return [f"{key}{equals}{value}" for value in values.split(",")]
 
 
@@ -85,7 +93,7 @@ def test_contributing_s_model_predicts_what_its_factors_do() -> None:
 
 def test_the_tree_is_the_tree() -> None:
     tree = README[README.index("## The tree") :]
-    for folder in ("recsys", "recsys/data", "recsys/models", "serve", "benchmarks"):
+    for folder in ("recsys", "recsys/data", "recsys/models", "recsys/report", "serve", "benchmarks"):
         for file in (ROOT / folder).glob("*.py"):
             assert file.name == "__init__.py" or re.search(rf"\b{re.escape(file.name)}\b", tree), file
 

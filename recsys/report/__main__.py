@@ -18,41 +18,41 @@ TEXTS = ("md", "csv", "json")
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    arguments = _arguments(argv)
+    given = arguments(argv)
     try:
-        found = find(arguments.folders, arguments.metric)
-        _report(found, arguments)
+        found = find(given.folders, given.metric)
+        _report(found, given)
     except ReportError as error:
         sys.exit(f"error: {error}")
 
 
-def _report(found: Experiments, arguments: argparse.Namespace) -> None:
-    root = named(arguments.folders)
-    if arguments.format in TEXTS:
-        _put(_text(found, arguments, root), arguments.out)
+def _report(found: Experiments, given: argparse.Namespace) -> None:
+    root = named(given.folders)
+    if given.format in TEXTS:
+        _put(_text(found, given, root), given.out)
         return
-    if arguments.format != "html":
+    if given.format != "html":
         from recsys.report.terminal import console, print_experiments
 
-        print_experiments(console(), found, arguments.top)
-    if arguments.format != "table":
+        print_experiments(console(), found, given.top)
+    if given.format != "table":
         from recsys.report.formats import as_page
 
-        file = arguments.out or arguments.folders[0] / PAGE_NAME
+        file = given.out or given.folders[0] / PAGE_NAME
         _write(file, as_page(found, root))
         print(f"the page: {file}")
-        if arguments.open:
+        if given.open:
             import webbrowser
 
             webbrowser.open(file.resolve().as_uri())
 
 
-def _text(found: Experiments, arguments: argparse.Namespace, root: str) -> str:
+def _text(found: Experiments, given: argparse.Namespace, root: str) -> str:
     from recsys.report.formats import as_csv, as_json, as_markdown
 
-    if arguments.format == "json":
+    if given.format == "json":
         return as_json(found, root)
-    return as_csv(found) if arguments.format == "csv" else as_markdown(found, arguments.top)
+    return as_csv(found) if given.format == "csv" else as_markdown(found, given.top)
 
 
 def _put(text: str, file: Path | None) -> None:
@@ -72,7 +72,8 @@ def _write(file: Path, text: str) -> None:
         raise ReportError(f"{file} cannot be written ({error.strerror}); --out names another file") from error
 
 
-def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
+def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
+    """What was typed. Ends the process, with the usage, where it is wrong."""
     summary, _, rest = (__doc__ or "").partition("\n\n")
     parser = argparse.ArgumentParser(prog="python -m recsys.report", description=summary, epilog=rest)
     parser.add_argument("folders", nargs="+", type=Path, metavar="folder", help="where runs are, at any depth")
@@ -86,12 +87,12 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--out", type=Path, metavar="FILE",
                         help=f"where to write (default for the page: {PAGE_NAME} in the first folder)")  # fmt: skip
     parser.add_argument("--open", action="store_true", help="show the page in the browser")
-    arguments = parser.parse_args(argv)
-    if arguments.format == "table" and arguments.out:
+    given = parser.parse_args(argv)
+    if given.format == "table" and given.out:
         parser.error("--out has no meaning with --format table")
-    if arguments.open and arguments.format not in (None, "html"):
-        parser.error(f"--open shows the page, which --format {arguments.format} does not write")
-    return arguments
+    if given.open and given.format not in (None, "html"):
+        parser.error(f"--open shows the page, which --format {given.format} does not write")
+    return given
 
 
 def _positive(text: str) -> int:
