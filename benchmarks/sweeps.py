@@ -1,7 +1,7 @@
 """What a sweep costs beside its training, what a second worker and pruning save: `python benchmarks/sweeps.py`.
 
-MovieLens 100K, whole commands from start to end. Twelve jobs in one process and with two workers, in turn; then a study of
-forty trials without and with pruning, in turn, with other sampler seeds each time.
+MovieLens 100K, whole commands from start to end. Twelve jobs in one process and with two workers, in turn; then a study
+of forty trials without and with pruning, in turn, with other sampler seeds each time.
 """
 
 from __future__ import annotations

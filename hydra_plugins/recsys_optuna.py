@@ -1,25 +1,23 @@
-"""Hydra's door to `recsys.study`: it looks for sweepers in this namespace only."""
+"""Hydra's door to `recsys.study`: it looks for sweepers in this namespace only, and at the start of every command."""
 
 from __future__ import annotations
 
 import logging
-import math
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import ChoiceSweep, IntervalSweep, Override, RangeSweep, Sweep
 from hydra.core.plugins import Plugins
 from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
-from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
-from optuna.trial import Trial
-from sqlalchemy.exc import SQLAlchemyError
 
-from recsys.study import Study, make_pruner
+if TYPE_CHECKING:  # only a study pays for importing Optuna
+    from optuna.trial import Trial
+
+    from recsys.study import Study
 
 log = logging.getLogger(__name__)
 
@@ -52,12 +50,17 @@ class OptunaSweeper(Sweeper):
 
     def sweep(self, arguments: list[str]) -> None:
         """Begin or go on. Hydra shows a sweeper's errors with their traceback; a user's mistake needs none."""
+        from sqlalchemy.exc import SQLAlchemyError
+
         try:
             self._sweep(arguments)
         except (ValueError, ImportError, SQLAlchemyError) as error:
             sys.exit(f"error: {error}")
 
     def _sweep(self, arguments: list[str]) -> None:
+        from recsys.search_space import distribution
+        from recsys.study import Study, make_pruner
+
         if self.n_trials < 1:
             raise ValueError(f"hydra.sweeper.n_trials must be >= 1, got {self.n_trials}")
         make_pruner(self.pruner)
@@ -101,36 +104,3 @@ class OptunaSweeper(Sweeper):
         settings = OmegaConf.to_container(self.composed, resolve=False)
         assert isinstance(settings, dict)
         return {str(key): value for key, value in settings.items() if key not in ("hydra", "overrides", "resume")}
-
-
-def distribution(override: Override) -> BaseDistribution:
-    """What Optuna samples for a sweep in Hydra's grammar.
-
-    Raises:
-        ValueError: The sweep is of another kind.
-    """
-    sweep = override.value()
-    key = override.get_key_element()
-    if isinstance(sweep, ChoiceSweep):
-        return CategoricalDistribution([_plain(choice) for choice in sweep.list])
-    if isinstance(sweep, RangeSweep):
-        start, stop, step = cast("tuple[float, float, float]", (sweep.start, sweep.stop, sweep.step))
-        steps = math.ceil((stop - start) / step) - 1  # Hydra's ranges leave out their end
-        return _numbers(start, start + steps * step, step=step, log=_log(sweep))
-    if isinstance(sweep, IntervalSweep):
-        return _numbers(sweep.start, sweep.end, log=_log(sweep))
-    raise ValueError(f"{key}: a study searches choice(), range() and interval(), got {override.input_line}")
-
-
-def _numbers(low: Any, high: Any, **how: Any) -> BaseDistribution:
-    whole = all(isinstance(end, int) for end in (low, high))
-    return IntDistribution(low, high, **how) if whole else FloatDistribution(low, high, **how)
-
-
-def _log(sweep: Sweep) -> bool:
-    return "log" in sweep.tags
-
-
-def _plain(choice: Any) -> Any:
-    """A choice as a number or text; `choice(a,b)` holds quoted strings as objects."""
-    return choice if isinstance(choice, bool | int | float | type(None)) else str(choice)

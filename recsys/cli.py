@@ -15,9 +15,12 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from hydra_plugins.recsys_joblib import be_joblib
+
 CONF = Path(__file__).resolve().parent.parent / "conf"
 MISTAKES = (ValueError, OSError, MisconfigurationException, InstantiationException, OmegaConfBaseException)
 
+be_joblib()
 OmegaConf.register_new_resolver("first_of", lambda *values: next(v for v in values if v), replace=True)
 
 

@@ -17,6 +17,7 @@ from omegaconf import DictConfig, OmegaConf
 from recsys.files import write_json, written_whole
 
 REPEATS = "repeats.json"  # in a folder whose sub-folders are runs of one setting
+ENDED = ("finished", "failed", "pruned")  # states of status.json; the others are running, interrupted
 PASSING = ("resume", "overrides")  # how a run was asked for, not what it is
 
 
@@ -107,6 +108,17 @@ def recorded(folder: Path) -> Iterator[None]:
         record("interrupted")
         raise
     record("finished")
+
+
+def ended(folder: Path) -> bool:
+    """Whether the job is through, well or not; one that was interrupted may go on."""
+    return (read_json(folder / "status.json") or {}).get("state") in ENDED
+
+
+def failed(folder: Path, message: str) -> None:
+    """Record for a process that could not do so itself."""
+    record = read_json(folder / "status.json") or {"started": None, "seconds": None}
+    write_json(folder / "status.json", record | {"state": "failed", "message": message})
 
 
 def one_line(error: BaseException) -> str:

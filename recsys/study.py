@@ -18,7 +18,7 @@ from optuna.distributions import BaseDistribution, distribution_to_json
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from recsys.files import locked, write_json
-from recsys.run_folder import PrunedError, read_json
+from recsys.run_folder import PrunedError, ended, read_json
 
 ATTEMPTS = 3  # a trial that has killed its process this often is left failed
 RETRY_OF, ATTEMPT, SETTINGS, SPACE = "retry_of", "attempt", "settings", "space"
@@ -88,8 +88,7 @@ class Study:
         for trial in self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
             folder = self.folder / str(trial.number)
             with locked(folder, "trains"):
-                state = (read_json(folder / "status.json") or {}).get("state")
-                if state in ("finished", "pruned", "failed"):
+                if ended(folder):
                     self.tell(trial.number)
                 else:
                     self._retry(trial, folder)

@@ -21,7 +21,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from recsys.report import print_summary
-from recsys.run_folder import REPEATS, PrunedError, one_line, read_json, shown
+from recsys.run_folder import ENDED, REPEATS, PrunedError, one_line, read_json, shown
 
 log = logging.getLogger(__name__)
 
@@ -137,7 +137,8 @@ def _refuse_another(folder: Path, asked: list[str]) -> None:
     if (folder / "multirun.yaml").exists():
         before = OmegaConf.load(folder / "multirun.yaml").hydra.overrides.task
         if list(before) != asked:
-            sys.exit(f"error: {shown(folder)} holds another sweep, of {' '.join(before)}; choose hydra.sweep.dir")
+            other = "choose another hydra.sweep.dir, or for a study another hydra.sweeper.study"
+            sys.exit(f"error: {shown(folder)} holds another sweep, of {' '.join(before)}; {other}")
 
 
 def _sweeps(text: str) -> bool:
@@ -156,7 +157,7 @@ def _say(what: str, folder: Path) -> None:
     """The job's line: how many have ended, its settings, what came out, its seconds, the time the others may take."""
     sweep = json.loads(os.environ.get(VARIABLE, "{}"))
     records = [read_json(job / "status.json") or {} for job in jobs_of(folder.parent)]
-    ended = sum(record.get("state") in ("finished", "failed", "pruned") for record in records)
+    ended = sum(record.get("state") in ENDED for record in records)
     chosen = [text for text in HydraConfig.get().overrides.task if text not in sweep.get("fixed", [])]
     label = " ".join(_short(text) for text in chosen if not text.startswith("trial="))
     seconds = (read_json(folder / "status.json") or {}).get("seconds")
@@ -168,10 +169,7 @@ def _left(sweep: dict[str, Any], records: list[dict[str, Any]], ended: int) -> s
     if "jobs" not in sweep or ended >= sweep["jobs"]:
         return ""
     now = time.time()
-    here = sum(
-        record.get("state") in ("finished", "failed", "pruned") and _time(record["started"]) >= sweep["started"] - 1
-        for record in records
-    )
+    here = sum(record.get("state") in ENDED and _time(record["started"]) >= sweep["started"] - 1 for record in records)
     return f"  about {_lasting((now - sweep['started']) / max(here, 1) * (sweep['jobs'] - ended))} left"
 
 

@@ -78,6 +78,8 @@ def train(cfg: DictConfig, folder: Path) -> dict[str, Any]:
     """
     if "WANDB_SWEEP_ID" in os.environ and (cfg.seeds is not None or cfg.folds is not None or in_sweep()):
         raise ValueError("wandb agent has one W&B run for this command: leave out -m, seeds and folds")
+    if "hparams_search" in cfg:
+        raise ValueError("wandb.yaml is W&B's own: wandb sweep conf/hparams_search/wandb.yaml, then wandb agent <id>")
     with locked(folder, "trains"), recorded(folder):
         runs = resumed(folder, list(HydraConfig.get().overrides.task)) if cfg.resume else planned(cfg, folder)
         results = {}

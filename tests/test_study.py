@@ -12,11 +12,9 @@ from types import SimpleNamespace
 import optuna
 import pytest
 from filelock import FileLock
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.distributions import CategoricalDistribution, FloatDistribution
 from optuna.trial import TrialState
 
-from hydra_plugins.recsys_optuna import distribution
 from recsys.run_folder import PrunedError
 from recsys.study import Pruning, Study, make_pruner
 from tests.commands import call, train_arguments, write_ratings
@@ -185,28 +183,6 @@ def test_pruners_by_name() -> None:
     assert isinstance(make_pruner("none"), optuna.pruners.NopPruner)
     with pytest.raises(ValueError, match="pruner must be one of halving, median, none, got 'luck'"):
         make_pruner("luck")
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("a=1,2", CategoricalDistribution([1, 2])),
-        ("a=choice(mean,zero)", CategoricalDistribution(["mean", "zero"])),
-        ("a=choice(true,false)", CategoricalDistribution([True, False])),
-        ("a=interval(0.0,0.5)", FloatDistribution(0.0, 0.5)),
-        ("a=tag(log,interval(0.01,1.0))", FloatDistribution(0.01, 1.0, log=True)),
-        ("a=tag(log,int(interval(8,256)))", IntDistribution(8, 256, log=True)),
-        ("a=range(8,65,8)", IntDistribution(8, 64, step=8)),
-    ],
-)
-def test_what_is_searched(text: str, expected: optuna.distributions.BaseDistribution) -> None:
-    assert distribution(OverridesParser.create().parse_override(text)) == expected
-
-
-@pytest.mark.parametrize("text", ["a=glob(*)", "a=glob([a*,b*])"])
-def test_what_cannot_be_searched(text: str) -> None:
-    with pytest.raises(ValueError, match=r"a: a study searches choice\(\), range\(\) and interval\(\)"):
-        distribution(OverridesParser.create().parse_override(text))
 
 
 @pytest.fixture

@@ -67,7 +67,9 @@ def test_a_sweep_goes_on_with_what_is_left(arguments: list[str], tmp_path: Path)
 def test_another_sweep_in_its_folder_is_refused(arguments: list[str], tmp_path: Path) -> None:
     call("train", *arguments, "model.dropout=0.1,0.2")
     before = (tmp_path / "sweep" / "1" / "metrics.json").read_text()
-    with pytest.raises(SystemExit, match=r"holds another sweep, of .*model.dropout=0.1,0.2; choose hydra.sweep.dir"):
+    with pytest.raises(
+        SystemExit, match=r"holds another sweep, of .*model.dropout=0.1,0.2; choose another hydra.sweep.dir"
+    ):
         call("train", *arguments, "model.dropout=0.1,0.3")
     assert (tmp_path / "sweep" / "1" / "metrics.json").read_text() == before
 
@@ -125,3 +127,18 @@ def test_jobs_side_by_side_equal_jobs_in_turn(arguments: list[str], tmp_path: Pa
         one, other = (json.loads((folder / job / "metrics.json").read_text()) for folder in (sweep, turn))
         assert one["device"] == f"cpu, {threads} threads"
         assert one["val/rmse"] == pytest.approx(other["val/rmse"], abs=1e-5)
+
+
+@pytest.mark.parametrize("bad", [1, 0])
+def test_a_worker_that_is_killed_is_one_failed_job(arguments: list[str], tmp_path: Path, bad: int) -> None:
+    targets = ["lightning.pytorch.callbacks.Callback"] * 4
+    targets[bad] = "os.abort"
+    names = ",".join(f"{{_target_:{target},_partial_:false}}" for target in targets)
+    command = [sys.executable, "-m", "recsys.train", *arguments, f"+callbacks.bomb={names}", "hydra/launcher=joblib"]
+    process = subprocess.run(
+        [*command, "hydra.launcher.n_jobs=2"], capture_output=True, text=True, env=os.environ, check=False
+    )
+    assert process.returncode == 1, process.stderr
+    expected = dict.fromkeys("0123", "finished") | {str(bad): "failed"}
+    assert states(tmp_path / "sweep") == expected
+    assert "its process was killed by the system" in " ".join(process.stdout.split())

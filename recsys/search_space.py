@@ -1,0 +1,42 @@
+"""What a study searches, said in Hydra's grammar of sweeps."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, cast
+
+from hydra.core.override_parser.types import ChoiceSweep, IntervalSweep, Override, RangeSweep, Sweep
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+
+
+def distribution(override: Override) -> BaseDistribution:
+    """What Optuna samples for a sweep in Hydra's grammar.
+
+    Raises:
+        ValueError: The sweep is of another kind.
+    """
+    sweep = override.value()
+    key = override.get_key_element()
+    if isinstance(sweep, ChoiceSweep):
+        return CategoricalDistribution([_plain(choice) for choice in sweep.list])
+    if isinstance(sweep, RangeSweep):
+        start, stop, step = cast("tuple[float, float, float]", (sweep.start, sweep.stop, sweep.step))
+        steps = math.ceil((stop - start) / step) - 1  # Hydra's ranges leave out their end
+        return _numbers(start, start + steps * step, step=step, log=_log(sweep))
+    if isinstance(sweep, IntervalSweep):
+        return _numbers(sweep.start, sweep.end, log=_log(sweep))
+    raise ValueError(f"{key}: a study searches choice(), range() and interval(), got {override.input_line}")
+
+
+def _numbers(low: Any, high: Any, **how: Any) -> BaseDistribution:
+    whole = all(isinstance(end, int) for end in (low, high))
+    return IntDistribution(low, high, **how) if whole else FloatDistribution(low, high, **how)
+
+
+def _log(sweep: Sweep) -> bool:
+    return "log" in sweep.tags
+
+
+def _plain(choice: Any) -> Any:
+    """A choice as a number or text; `choice(a,b)` holds quoted strings as objects."""
+    return choice if isinstance(choice, bool | int | float | type(None)) else str(choice)

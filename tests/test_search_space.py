@@ -1,0 +1,30 @@
+from __future__ import annotations
+
+import optuna
+import pytest
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+
+from recsys.search_space import distribution
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("a=1,2", CategoricalDistribution([1, 2])),
+        ("a=choice(mean,zero)", CategoricalDistribution(["mean", "zero"])),
+        ("a=choice(true,false)", CategoricalDistribution([True, False])),
+        ("a=interval(0.0,0.5)", FloatDistribution(0.0, 0.5)),
+        ("a=tag(log,interval(0.01,1.0))", FloatDistribution(0.01, 1.0, log=True)),
+        ("a=tag(log,int(interval(8,256)))", IntDistribution(8, 256, log=True)),
+        ("a=range(8,65,8)", IntDistribution(8, 64, step=8)),
+    ],
+)
+def test_what_is_searched(text: str, expected: optuna.distributions.BaseDistribution) -> None:
+    assert distribution(OverridesParser.create().parse_override(text)) == expected
+
+
+@pytest.mark.parametrize("text", ["a=glob(*)", "a=glob([a*,b*])"])
+def test_what_cannot_be_searched(text: str) -> None:
+    with pytest.raises(ValueError, match=r"a: a study searches choice\(\), range\(\) and interval\(\)"):
+        distribution(OverridesParser.create().parse_override(text))
