@@ -44,6 +44,8 @@ def command(config_name: str) -> Callable[[Callable[[DictConfig], Any]], Callabl
                 main()
             except MISTAKES as error:
                 _end_with(error)
+            except KeyboardInterrupt:  # beside its workers, who have said how to go on
+                sys.exit(130)
 
         return start
 
@@ -55,9 +57,14 @@ def resumed_sweep(arguments: list[str]) -> list[str]:
 
     Raises:
         ValueError: Other settings were given too.
+        FileNotFoundError: The folder holds nothing to go on with.
     """
     folder = next((Path(text.removeprefix("resume=")) for text in arguments if text.startswith("resume=")), None)
-    if folder is None or not (folder / "multirun.yaml").is_file():
+    if folder is None or folder == Path("null"):
+        return arguments
+    if not (folder / "multirun.yaml").is_file():
+        if not any((folder / name).is_file() for name in ("config.yaml", "repeats.json")):
+            raise FileNotFoundError(f"resume: {folder} holds no run (it has no config.yaml) and no sweep")
         return arguments
     others = [text for text in arguments if not text.startswith("resume=") and text not in ("-m", "--multirun")]
     if others:

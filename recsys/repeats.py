@@ -13,6 +13,7 @@ from omegaconf import DictConfig, open_dict
 from recsys.files import write_json
 from recsys.run_folder import REPEATS, configured
 
+FOLDED = ("kfold", "official")  # splits with folds
 REPEATED = ("seeds", "folds", "seed", "data.fold")
 
 
@@ -28,6 +29,8 @@ def planned(cfg: DictConfig, folder: Path) -> dict[str, DictConfig]:
     given = {name: _integers(cfg, name) for name in ("seeds", "folds") if cfg[name] is not None}
     if not given:
         return {".": configured(cfg, folder)}
+    if "folds" in given and cfg.data.split not in FOLDED:
+        raise ValueError(f"folds needs data.split={' or '.join(FOLDED)}, got {cfg.data.split}, which has none")
     keys = {"seeds": "seed", "folds": "data.fold"}
     runs: dict[str, DictConfig] = {}
     for values in product(*given.values()):

@@ -105,7 +105,7 @@ def recorded(folder: Path) -> Iterator[None]:
         record("failed", one_line(error))
         raise
     except BaseException:
-        record("interrupted")
+        record("interrupted", "stopped by Ctrl-C or SIGTERM; resume= goes on")
         raise
     record("finished")
 

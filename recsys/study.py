@@ -111,13 +111,13 @@ class Study:
         attempt = trial.user_attrs.get(ATTEMPT, 1)
         trials = self.study.get_trials(deepcopy=False)
         queued = next((other for other in trials if other.user_attrs.get(RETRY_OF) == trial.number), None)
-        message = f"its process was killed, {attempt} times"
+        message = f"cut off, {attempt} times"
         if attempt < ATTEMPTS:
             if queued is None:
                 again = {RETRY_OF: trial.number, ATTEMPT: attempt + 1}
                 self.study.enqueue_trial(trial.params, user_attrs=again)
                 queued = self.study.get_trials(deepcopy=False)[-1]
-            message = f"its process was killed; tried again as trial {queued.number}"
+            message = f"cut off; tried again as trial {queued.number}"
         record = read_json(folder / "status.json") or {"started": None, "seconds": None}
         write_json(folder / "status.json", record | {"state": "interrupted", "message": message})
         self.study.tell(trial.number, state=TrialState.FAIL)

@@ -21,7 +21,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from recsys.report import print_summary
-from recsys.run_folder import ENDED, REPEATS, PrunedError, one_line, read_json, shown
+from recsys.run_folder import ENDED, REPEATS, PrunedError, ended, one_line, read_json, shown
 
 log = logging.getLogger(__name__)
 
@@ -47,10 +47,13 @@ class Sweep(Callback):
         except Timeout:
             sys.exit(f"error: another process runs the sweep in {shown(folder)}")
         _refuse_another(folder, list(config.hydra.overrides.task))
+        _refuse_moved(folder)
         jobs = n_jobs(config)
         fixed = [text for text in config.hydra.overrides.task if not _sweeps(text)]
         os.environ[VARIABLE] = json.dumps({"jobs": jobs, "started": time.time(), "fixed": fixed})
-        print(f"{jobs} runs in {shown(folder)}; cut short, it goes on with: "
+        done = sum(ended(job) for job in jobs_of(folder))
+        before = f", {done} done before" if done else ""
+        print(f"{jobs} runs in {shown(folder)}{before}; cut short, it goes on with: "
               f"python -m recsys.train resume={shown(folder)}", flush=True)  # fmt: skip
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
@@ -58,6 +61,7 @@ class Sweep(Callback):
         _held.close()
         os.environ.pop(VARIABLE, None)
         print_summary(folder)
+        print(f"all of it, as a page: python -m recsys.report {shown(folder)}")
         if any(state(job) == "failed" for job in jobs_of(folder)):
             sys.exit(1)
 
@@ -85,7 +89,8 @@ def sweep_job(job: Callable[[], dict[str, Any]], folder: Path) -> float | None:
         log.exception("failed")
         _say(f"FAILED: {one_line(error)}", folder)
     else:
-        _say(f"validation {figures['val/rmse']:.4f}  test {figures['test/rmse']:.4f}", folder)
+        test = "" if figures.get("refit") == "none" else f"  test {figures['test/rmse']:.4f}"  # a search looks away
+        _say(f"validation {figures['val/rmse']:.4f}{test}", folder)
         return float(figures["val/rmse"])
     return None
 
@@ -141,6 +146,16 @@ def _refuse_another(folder: Path, asked: list[str]) -> None:
             sys.exit(f"error: {shown(folder)} holds another sweep, of {' '.join(before)}; {other}")
 
 
+def _refuse_moved(folder: Path) -> None:
+    """Checkpoints belong where they were made; without this, each job of a moved sweep would fail by itself."""
+    for job in jobs_of(folder):
+        if (job / "config.yaml").exists():
+            made = Path(OmegaConf.load(job / "config.yaml").run_dir)
+            if made != job:
+                sys.exit(f"error: {shown(folder)} was made as {shown(made.parent)}; move it back to go on with it")
+            return
+
+
 def _sweeps(text: str) -> bool:
     return bool(OverridesParser.create().parse_override(text).is_sweep_override())
 
@@ -157,20 +172,20 @@ def _say(what: str, folder: Path) -> None:
     """The job's line: how many have ended, its settings, what came out, its seconds, the time the others may take."""
     sweep = json.loads(os.environ.get(VARIABLE, "{}"))
     records = [read_json(job / "status.json") or {} for job in jobs_of(folder.parent)]
-    ended = sum(record.get("state") in ENDED for record in records)
+    through = sum(record.get("state") in ENDED for record in records)
     chosen = [text for text in HydraConfig.get().overrides.task if text not in sweep.get("fixed", [])]
     label = " ".join(_short(text) for text in chosen if not text.startswith("trial="))
     seconds = (read_json(folder / "status.json") or {}).get("seconds")
     took = "" if seconds is None else f"  {seconds:.1f} s"
-    print(f"{ended:>4}/{sweep.get('jobs', '?')}  {label}  {what}{took}{_left(sweep, records, ended)}", flush=True)
+    print(f"{through:>4}/{sweep.get('jobs', '?')}  {label}  {what}{took}{_left(sweep, records, through)}", flush=True)
 
 
-def _left(sweep: dict[str, Any], records: list[dict[str, Any]], ended: int) -> str:
-    if "jobs" not in sweep or ended >= sweep["jobs"]:
+def _left(sweep: dict[str, Any], records: list[dict[str, Any]], through: int) -> str:
+    if "jobs" not in sweep or through >= sweep["jobs"]:
         return ""
     now = time.time()
     here = sum(record.get("state") in ENDED and _time(record["started"]) >= sweep["started"] - 1 for record in records)
-    return f"  about {_lasting((now - sweep['started']) / max(here, 1) * (sweep['jobs'] - ended))} left"
+    return f"  about {_lasting((now - sweep['started']) / max(here, 1) * (sweep['jobs'] - through))} left"
 
 
 def _time(started: str) -> float:

@@ -84,7 +84,9 @@ def train(cfg: DictConfig, folder: Path) -> dict[str, Any]:
         runs = resumed(folder, list(HydraConfig.get().overrides.task)) if cfg.resume else planned(cfg, folder)
         results = {}
         for name, run_cfg in runs.items():
-            with recorded(folder / name) if len(runs) > 1 else nullcontext():
+            if name != ".":
+                log.info("%s", name)
+            with recorded(folder / name) if name != "." else nullcontext():
                 results[name] = _finished(folder / name) or run(run_cfg, folder / name)
         if list(results) == ["."]:
             return results["."]
@@ -262,10 +264,12 @@ def _finished(folder: Path) -> dict[str, Any] | None:
 def _report(metrics: dict[str, Any], folder: Path) -> None:
     if (folder / REPEATS).exists():
         print_summary(folder)
+        print(f"all of it in {shown(folder)}")
         return
     print_figures(metrics, f"{metrics['model']} on {metrics['data']}, split {metrics['split']}: test RMSE")
+    epochs = "1 epoch" if metrics["epochs"] == 1 else f"{metrics['epochs']} epochs"
     Console(highlight=False, soft_wrap=True).print(
-        f"{metrics['epochs']} epochs, fitted in {metrics['fit_seconds']:.1f} s, all of it in {shown(folder)}"
+        f"{epochs}, fitted in {metrics['fit_seconds']:.1f} s, all of it in {shown(folder)}"
     )
 
 

@@ -71,6 +71,12 @@ def test_seeds_must_be_distinct_integers(train: Train, capsys: pytest.CaptureFix
     assert "seeds must be a list of distinct integers such as [0,1,2], got" in capsys.readouterr().err
 
 
+def test_folds_need_a_split_that_has_them(train: Train, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        train(SHORT, "folds=[0,1]")
+    assert "folds needs data.split=kfold or official, got user_time" in capsys.readouterr().err
+
+
 def test_one_run_has_no_error_and_text_is_left_out() -> None:
     found = summary({"seed=0": {"val/rmse": 0.5, "test/rmse_cold": None, "model": "mf"}})
     assert found == {"runs": ["seed=0"], "mean": {"val/rmse": 0.5}, "standard_error": {"val/rmse": None}}

@@ -39,7 +39,7 @@ def test_the_same_configuration_goes_on_and_another_is_refused(cfg: DictConfig, 
         (PrunedError("too little"), "pruned", "too little"),
         (ValueError("dropout must be\nless"), "failed", "dropout must be less"),
         (RuntimeError("sizes"), "failed", "RuntimeError: sizes"),
-        (KeyboardInterrupt(), "interrupted", None),
+        (KeyboardInterrupt(), "interrupted", "stopped by Ctrl-C or SIGTERM; resume= goes on"),
     ],
 )
 def test_how_a_run_ended_is_recorded(

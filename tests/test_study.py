@@ -12,9 +12,11 @@ from types import SimpleNamespace
 import optuna
 import pytest
 from filelock import FileLock
+from omegaconf import OmegaConf
 from optuna.distributions import CategoricalDistribution, FloatDistribution
 from optuna.trial import TrialState
 
+from recsys.cli import CONF
 from recsys.run_folder import PrunedError
 from recsys.study import Pruning, Study, make_pruner
 from tests.commands import call, train_arguments, write_ratings
@@ -79,7 +81,7 @@ def test_what_a_kill_left_running_is_settled(tmp_path: Path) -> None:
     assert [trial.params for trial in again] == [asked[1].params, asked[3].params]
     status = json.loads((tmp_path / "1" / "status.json").read_text())
     assert status["state"] == "interrupted"
-    assert status["message"] == "its process was killed; tried again as trial 4"
+    assert status["message"] == "cut off; tried again as trial 4"
 
 
 def test_a_kill_between_queueing_and_failing_makes_no_second_try(tmp_path: Path) -> None:
@@ -98,7 +100,7 @@ def test_a_trial_that_always_kills_its_process_is_left(tmp_path: Path) -> None:
     assert trial_states(study) == ["FAIL", "FAIL", "FAIL"]
     assert study.done == 1
     message = json.loads((tmp_path / "2" / "status.json").read_text())["message"]
-    assert message == "its process was killed, 3 times"
+    assert message == "cut off, 3 times"
 
 
 def test_a_trial_whose_process_lives_on_is_waited_for(tmp_path: Path) -> None:
@@ -204,8 +206,9 @@ def test_the_number_of_trials_is_the_studys(
     call("train", *arguments, "hydra.sweeper.n_trials=4", "model.dropout=interval(0.0,0.2)")
     study = optuna.load_study(study_name=None, storage=f"sqlite:///{folder / 'study.db'}")
     assert len(study.trials) == 4
-    assert study.trials[0].params["model.learning_rate"] == 0.005
-    assert study.trials[0].params["model.dropout"] == 0.0
+    given = OmegaConf.load(CONF / "model" / "mf.yaml")
+    assert study.trials[0].params["model.learning_rate"] == given.learning_rate
+    assert study.trials[0].params["model.dropout"] == given.dropout
     assert all(trial.params["model.dropout"] <= 0.2 for trial in study.trials)
     complete = [trial for trial in study.trials if trial.state == TrialState.COMPLETE]
     for trial in complete:

@@ -89,7 +89,28 @@ def test_resume_of_a_sweep_takes_no_other_settings(tmp_path: Path) -> None:
     assert resumed_sweep(typed) == ["--multirun", "seed=1", "hydra/launcher=joblib", f"hydra.sweep.dir={tmp_path}"]
     with pytest.raises(ValueError, match="leave out seed=2"):
         resumed_sweep([*typed, "seed=2"])
-    assert resumed_sweep(["resume=elsewhere", "seed=2"]) == ["resume=elsewhere", "seed=2"]
+    assert resumed_sweep(["seed=2"]) == ["seed=2"]
+
+
+def test_resume_writes_nothing_where_there_is_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        call("train", f"resume={tmp_path / 'mistyped'}")
+    assert "mistyped holds no run (it has no config.yaml) and no sweep" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_moved_sweep_is_refused_before_anything_is_written(arguments: list[str], tmp_path: Path) -> None:
+    call("train", *arguments, "model.dropout=0.1,0.2")
+    moved = (tmp_path / "sweep").rename(tmp_path / "moved")
+    with pytest.raises(SystemExit, match=r"moved was made as .*sweep; move it back"):
+        call("train", f"resume={moved}")
+    assert states(moved) == {"0": "finished", "1": "finished"}
+
+
+def test_the_file_of_wandb_is_no_search_of_hydra(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        call("train", *arguments[1:], "hparams_search=wandb")
+    assert "wandb sweep conf/hparams_search/wandb.yaml" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
