@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from recsys.report import ReportError, find, named
-from recsys.report.settings import METRICS, Experiments
+from recsys.report.settings import RANKING, Experiments
 
 PAGE_NAME = "report.html"
 TEXTS = ("md", "csv", "json")
@@ -80,7 +80,7 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--format", choices=("table", "html", *TEXTS),
                         help="table: to the terminal; html: a page; md, csv, json: to the standard output "
                         "(default: table and html)")  # fmt: skip
-    parser.add_argument("--metric", choices=METRICS, default="val/rmse",
+    parser.add_argument("--metric", choices=RANKING, default="val/rmse",
                         help="what ranks settings, the lower the better (default val/rmse)")  # fmt: skip
     parser.add_argument("--top", type=_positive, default=20, metavar="N",
                         help="settings in a table, and runs that did not finish (default 20)")  # fmt: skip
@@ -96,9 +96,9 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
 
 
 def _positive(text: str) -> int:
-    value = int(text)
+    value = int(text) if text.isdecimal() else 0
     if value < 1:
-        raise ValueError
+        raise argparse.ArgumentTypeError(f"must be a whole number of at least 1, got {text}")
     return value
 
 

@@ -52,6 +52,7 @@ def _run(found: Experiments, index: int) -> dict[str, Any]:
         "message": run.message,
         "task": found.task_of[index],
         "setting": found.setting_of[index],
+        "model": run.config.get("model_name"),
         "seed": run.seed,
         "fold": run.fold,
         "values": found.values_of[index],
@@ -80,10 +81,11 @@ def _rounded(value: Any) -> Any:
 def as_csv(found: Experiments) -> str:
     """A row a run, with all its figures and the parameters that differ."""
     figures = list(dict.fromkeys(name for run in found.runs for name, v in run.metrics.items() if _is_figure(v)))
+    parameters = [leaderboard.TYPED.get(parameter.name, parameter.name) for parameter in found.parameters]
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
     about = ["path", "state", "message", "task", "setting", "seed", "fold", "started", "seconds", "commit", "command"]
-    writer.writerow([*about, *(parameter.name for parameter in found.parameters), *figures])
+    writer.writerow([*about, *parameters, *figures])
     for index, run in enumerate(found.runs):
         row = _run(found, index)
         task = found.task_of[index]
@@ -111,6 +113,7 @@ def _markdown_task(found: Experiments, task: int, top: int) -> str:
     lines = [f"**{_cell(leaderboard.heading(found, task))}**", "", *(f"| {' | '.join(row)} |" for row in rows)]
     if len(settings) > top:
         lines += ["", f"{len(settings) - top:,} more settings."]
+    lines += ["", f"The best is in {_code(leaderboard.best_folder(found, task))}."]
     return "\n".join([*lines, ""])
 
 

@@ -10,7 +10,8 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-FEWEST = 4  # settings; fewer say nothing
+FEWEST = 6  # settings; fewer say nothing
+ROUGH = 10  # settings for each parameter, below which shares are rough
 ENOUGH = 5  # settings that should be among the best, where there are twice as many
 BEST = 0.1  # share of settings that are the best, where that is more than ENOUGH
 STEPS = 50  # of the grid on which a density of numbers is computed
@@ -37,7 +38,7 @@ def importance(settings: Sequence[Mapping[str, Any]], figures: Sequence[float]) 
         figures: One a setting, the lower the better.
 
     Returns:
-        None for fewer than 4 settings, where no parameter has two values, or where all settings are equally good.
+        None for fewer than 6 settings, where no parameter has two values, or where all settings are equally good.
     """
     if len(settings) < FEWEST:
         return None

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from recsys.report.comparison import Difference
 from recsys.report.parameters import Values
+from recsys.report.runs import printable
 from recsys.report.settings import Experiments, Setting
 
 NAMES = {
@@ -19,7 +21,11 @@ NAMES = {
     "fit_seconds": "seconds",
 }
 REPEAT = "'seeds=[0,1,2]'"
+EXTRAS = ("test/rmse_cold", "test/rmse_warm", "fit_seconds")  # go in this order where there is no room for all
 NOTHING = "–"
+DIGITS, BRIEF = 4, 3  # of a hyper-parameter
+PARAMETERS = 6.0  # the importance from which columns are hyper-parameters
+TYPED = {"model_name": "model"}  # what one types to set it
 
 
 @dataclass
@@ -30,6 +36,7 @@ class Column:
     cells: list[str]
     right: bool = True
     importance: float | None = None  # what goes first where there is no room; None: the column stays
+    brief: list[str] | None = None  # the cells of a hyper-parameter with three digits
 
 
 def columns(found: Experiments, task: int, settings: Sequence[Setting]) -> list[Column]:
@@ -42,25 +49,20 @@ def columns(found: Experiments, task: int, settings: Sequence[Setting]) -> list[
     labels = _label_columns(found, task, settings)
     labels[0].cells[-1] = "biases"
     figures: list[Column] = []
-    for importance, metric in enumerate(reversed(NAMES)):
+    for metric in NAMES:
         if metric != "test/mae" or metric == found.metric:
-            stays = metric in (found.metric, "val/rmse", "test/rmse")
-            shown = column(NAMES[metric], _figure(metric), importance=None if stays else _order(importance))
-            figures.insert(0, shown)
+            goes = metric in EXTRAS and metric != found.metric
+            figures.append(column(NAMES[metric], _figure(metric), importance=EXTRAS.index(metric) if goes else None))
             if metric == "test/rmse":
-                shown.cells[-1] = decimal(found.tasks[task].baselines["biases"])
+                figures[-1].cells[-1] = decimal(found.tasks[task].baselines["biases"])
     seconds = figures.pop()
     to_best = [
-        column("to best", lambda setting: signed(setting.difference)),
+        column("to best", lambda setting: signed(setting.difference), importance=5.0),
         column("95% interval", lambda setting: interval(setting.difference), importance=4.0),
     ]
-    runs = column("runs", lambda setting: str(len(setting.runs)))
+    alone = all(len(setting.runs) == 1 for setting in settings)
+    runs = column("runs", lambda setting: str(len(setting.runs)), importance=3.0 if alone else None)
     return [rank, *labels, *figures, *(to_best if len(settings) > 1 else []), runs, seconds]
-
-
-def _order(importance: int) -> float:
-    """Seconds (0) are dearer than warm (2) and cold (1): they are what a figure costs."""
-    return {0: 3.0}.get(importance, float(importance))
 
 
 def _label_columns(found: Experiments, task: int, settings: Sequence[Setting]) -> list[Column]:
@@ -70,9 +72,11 @@ def _label_columns(found: Experiments, task: int, settings: Sequence[Setting]) -
     labels = []
     for position, parameter in enumerate(parameters):
         cells = [value_text(setting.values[parameter.name]) for setting in settings]
+        brief = [value_text(setting.values[parameter.name], BRIEF) for setting in settings]
         # The first stays; of the others the least important goes first, after the figures that may.
-        importance = 5.0 + len(parameters) - position if position else None
-        labels.append(Column(names[parameter.name], [*cells, ""], parameter.kind == "number", importance))
+        importance = PARAMETERS + len(parameters) - position if position else None
+        right = parameter.kind == "number"
+        labels.append(Column(names[parameter.name], [*cells, ""], right, importance, [*brief, ""]))
     if not labels:
         cells = [str(found.runs[setting.runs[0]].config.get("model_name", NOTHING)) for setting in settings]
         labels = [Column("model", [*cells, ""], right=False)]
@@ -80,7 +84,13 @@ def _label_columns(found: Experiments, task: int, settings: Sequence[Setting]) -
 
 
 def short_names(names: Sequence[str]) -> dict[str, str]:
-    """Each name without what stands before its last dots, as long as no other is called the same."""
+    """Each name as one types it, without what stands before its last dots as long as no other is called the same."""
+    shown = {name: TYPED.get(name, name) for name in names}
+    short = _endings(list(shown.values()))
+    return {name: short[full] for name, full in shown.items()}
+
+
+def _endings(names: Sequence[str]) -> dict[str, str]:
     found = {}
     for name in names:
         parts = name.split(".")
@@ -93,13 +103,13 @@ def short_names(names: Sequence[str]) -> dict[str, str]:
     return found
 
 
-def value_text(value: Any) -> str:
-    """A hyper-parameter as one would type it, numbers with four digits."""
+def value_text(value: Any, digits: int = DIGITS) -> str:
+    """A hyper-parameter as one would type it, fractions with a few digits."""
     if value is None:
         return NOTHING
     if isinstance(value, bool):
         return str(value).lower()
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    return f"{value:.{digits}g}" if isinstance(value, float) else str(value)
 
 
 def decimal(value: float | None) -> str:
@@ -143,14 +153,14 @@ def count(things: Sequence[Any], noun: str) -> str:
 def verdict(found: Experiments, task: int) -> list[str]:
     """What the task's runs say of the best setting, in sentences; without its command."""
     best, *others = found.settings_of(task)
-    lines = [f"best: {describe(found, task, best.values)}"]
+    lines = [f"best: {describe(found, task, best.values)}"] if others else []
     if found.metric.startswith("test/"):
         lines.append("Chosen by test figures, the best looks better than it is; --metric val/rmse does not use them.")
     if best.command and "refit=" not in best.command and found.runs[best.runs[0]].config.get("refit") == "none":
         lines.append("It was not refitted (a search's refit=none); its command refits, so test figures will differ.")
     if not others:
         return lines if len(best.runs) > 1 else [*lines, f"One run has no measure of noise; add {REPEAT}."]
-    return [*lines, _apart(others)]
+    return [*lines, _apart(best, others)]
 
 
 def describe(found: Experiments, task: int, values: Values) -> str:
@@ -158,16 +168,20 @@ def describe(found: Experiments, task: int, values: Values) -> str:
     parameters = found.parameters_of(task)
     names = short_names([parameter.name for parameter in parameters])
     told = [f"{names[p.name]}={value_text(values[p.name])}" for p in parameters if values[p.name] is not None]
-    return " ".join(told) or "the only setting"
+    return " ".join(told)
 
 
-def _apart(others: Sequence[Setting]) -> str:
+def _apart(best: Setting, others: Sequence[Setting]) -> str:
     """Whether chance alone may have put the best before the others."""
     second = others[0].difference
     if second is None:
-        return f"It shares no seed and fold with the second best, so nothing is paired; add {REPEAT} to both."
+        return f"It shares no seed and fold with the second best, so nothing is paired: add {REPEAT} to both commands."
     if second.includes_zero is None:
-        return f"The second best shares one repeat ({signed(second)}): no measure of noise; add {REPEAT} to both."
+        alone = len(best.runs) == len(others[0].runs) == 1
+        where = "in one run each" if alone else "in the only seed and fold that both have"
+        return (
+            f"The second best is {signed(second)} behind {where}, which may be chance: add {REPEAT} to both commands."
+        )
     said = f"{signed(second)}, 95% interval {interval(second)} over {second.n} pairs"
     if not second.includes_zero:
         return f"These runs tell it from the second best: {said}."
@@ -178,3 +192,10 @@ def _apart(others: Sequence[Setting]) -> str:
 
 def best_command(found: Experiments, task: int) -> str | None:
     return found.settings_of(task)[0].command
+
+
+def best_folder(found: Experiments, task: int) -> str:
+    """The folder of the best setting's first run, as one types it from here: for `python -m serve --bundle`."""
+    best = found.settings_of(task)[0]
+    folder, here = found.runs[best.runs[0]].folder, Path.cwd()
+    return printable(str(folder.relative_to(here) if folder.is_relative_to(here) else folder))

@@ -10,8 +10,8 @@ from recsys.report.importance import is_number
 from recsys.report.runs import natural, number, printable
 
 GROUPS = ("model", "data", "trainer", "callbacks")  # whose keys are hyper-parameters
-OTHERS = ("model_name", "refit")  # which are, too
-# What a split is made of is the task; where files lie, a seed and the number of a trial are no settings.
+OTHERS = ("model_name",)  # which are, too
+# What a split is made of, and whether one refits, is the task; where files lie, a seed and the number of a trial are no settings.
 NOT_THESE = {"data.root", "data.split", "data.fold", "data.folds", "data.test_fraction", "data.split_seed"}
 NOT_ENDING = ("seed", "trial")
 NOT_BEGINNING = ("callbacks.pruning.",)  # when a study gives a run up changes no run that finished
@@ -66,6 +66,23 @@ def plain(value: Any) -> Any:
     if value is None or isinstance(value, bool) or number(value) is not None:
         return value
     return printable(str(value))
+
+
+def comparable(given: Sequence[Values], finished: Sequence[bool]) -> list[Values]:
+    """The values, without text of runs that did not finish where all that finished have numbers.
+
+    `model.dropout=a` fails, and must not make a category of the dropout of all other runs.
+    """
+    kinds: dict[str, set[bool]] = {}
+    for values, counts in zip(given, finished, strict=True):
+        for name, value in values.items():
+            if counts and value is not None:
+                kinds.setdefault(name, set()).add(is_number(value))
+    numeric = {name for name, found in kinds.items() if found == {True}}
+    return [
+        {name: value if counts or name not in numeric or is_number(value) else None for name, value in values.items()}
+        for values, counts in zip(given, finished, strict=True)
+    ]
 
 
 def differing(given: Sequence[Values], where: Sequence[Hashable]) -> list[Parameter]:

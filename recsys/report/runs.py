@@ -18,6 +18,7 @@ import yaml  # type: ignore[import-untyped]
 SKIPPED = {"checkpoints", "bundle", "wandb"}  # what a run writes besides its own files
 REPEATS = "repeats.json"  # the folder that holds a run's repeats is not itself a run
 STATES = ("finished", "running", "unfinished", "interrupted", "pruned", "failed", "broken")
+OLD = "no status.json: an older run, or copied in part"
 TOLD = ("running", "finished", "failed", "pruned", "interrupted")  # what status.json may say
 SPLIT_ARGUMENTS = {  # what decides a split's rows, besides the fold
     "user_time": (),
@@ -234,7 +235,9 @@ def _state(folder: Path, status: Any, config: Any, metrics: Any, problems: list[
     if told in ("failed", "pruned"):
         return told, message
     if metrics is not None:
-        return ("finished", message) if config is not None else ("broken", "config.yaml is missing")
+        if config is None:
+            return "broken", "config.yaml is missing"
+        return "finished", OLD if status is None else message
     if told == "finished":
         return "broken", "status.json says finished, but metrics.json is missing"
     if told == "interrupted":

@@ -9,11 +9,12 @@ from typing import Any
 from recsys.report.comparison import Difference, mean, paired_difference, standard_error
 from recsys.report.importance import importance
 from recsys.report.overrides import setting_command
-from recsys.report.parameters import Parameter, Values, differing, hyper_parameters, key_of
+from recsys.report.parameters import Parameter, Values, comparable, differing, hyper_parameters, key_of
 from recsys.report.runs import Run, number
 from recsys.report.tasks import Task, place_of, tasks_of
 
 METRICS = ("val/rmse", "test/rmse", "test/mae", "test/rmse_warm", "test/rmse_cold", "fit_seconds")  # lower is better
+RANKING = METRICS[:-1]  # those that settings are ranked by: the fastest setting is not the one to use
 
 
 @dataclass
@@ -55,10 +56,10 @@ class Experiments:
 
 
 def experiments(runs: Sequence[Run], metric: str = "val/rmse") -> Experiments:
-    """Group runs into tasks and settings, and rank the settings by the mean of `metric`, one of `METRICS`."""
+    """Group runs into tasks and settings, and rank the settings by the mean of `metric`, one of `RANKING`."""
     runs = list(runs)
     tasks, task_of = tasks_of(runs)
-    given = [hyper_parameters(run.config) for run in runs]
+    given = comparable([hyper_parameters(run.config) for run in runs], [run.finished for run in runs])
     parameters = differing(given, [place_of(run, task) for run, task in zip(runs, task_of, strict=True)])
     values_of = [{p.name: values.get(p.name) for p in parameters} for values in given]
     settings, setting_of = _settings(runs, task_of, values_of, metric)
@@ -75,7 +76,7 @@ def _settings(
     for index, run in enumerate(runs):
         if run.finished:
             values = tuple(key_of(value) for value in values_of[index].values())
-            groups.setdefault((task_of[index], run.metrics.get("test_figures_of"), values), []).append(index)
+            groups.setdefault((task_of[index], values), []).append(index)
     found = [(_setting(runs, members, key[0], values_of[members[0]]), members) for key, members in groups.items()]
     found.sort(key=lambda pair: (pair[0].task, *_rank(pair[0].mean[metric]), pair[0].runs[0]))
     setting_of: list[int | None] = [None] * len(runs)

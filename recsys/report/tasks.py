@@ -1,4 +1,4 @@
-"""Tasks: a data set and how it was split. Only figures of one task are to be compared."""
+"""Tasks: a data set, how it was split, and what was fitted. Only figures of one task are to be compared."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Key = tuple[Any, ...]
 
 @dataclass(frozen=True)
 class Task:
-    """A data set and how it was split, whatever the fold."""
+    """A data set and how it was split, whatever the fold, and whether models were refitted before they were tested."""
 
     label: str
     data: str
@@ -58,12 +58,22 @@ def _split_key(run: Run) -> Key:
 
 
 def _task_key(run: Run) -> Key:
-    return (run.metrics.get("data_sha256"), run.metrics["data"], *_split_key(run))
+    return (run.metrics.get("data_sha256"), run.metrics["data"], _refitted(run), *_split_key(run))
 
 
 def _source_key(run: Run) -> Key:
     named = "name" in run.data  # a release is the same wherever its files lie
-    return (*(plain(run.data.get(key)) for key in SOURCE if not (named and key == "root")), *_split_key(run))
+    source = (plain(run.data.get(key)) for key in SOURCE if not (named and key == "root"))
+    return (*source, _refitted(run), *_split_key(run))
+
+
+def _refitted(run: Run) -> bool:
+    """Whether test figures are of a model that saw the validation rows, too: others' are not to be compared with them.
+
+    What is kept of `refit=all` saw the test rows as well, but its test figures are of the model before that.
+    """
+    tested = run.metrics.get("test_figures_of")
+    return tested != "train" if tested else run.config.get("refit") != "none"
 
 
 def place_of(run: Run, task: int | None) -> Hashable:
@@ -75,17 +85,15 @@ def _labels(tasks: Iterable[Key]) -> dict[Key, str]:
     tasks = list(tasks)
     labels = {}
     for key in tasks:
-        _, data, split, *arguments = key
+        _, data, refitted, split, *arguments = key
         said = [f"{name}={value}" for name, value in arguments if value != DEFAULTS.get(name)]
-        labels[key] = f"{data} · {', '.join([str(split), *said])}"
+        labels[key] = f"{data} · {', '.join([str(split), *said])}" + ("" if refitted else " · not refitted")
     several = {label for label in labels.values() if list(labels.values()).count(label) > 1}
     return {key: f"{label} · {str(key[0])[:8]}" if label in several else label for key, label in labels.items()}
 
 
 def _baselines(runs: Sequence[Run]) -> dict[str, float | None]:
-    """Baselines as the headline figures have them: fitted on training and validation rows, where any run was."""
-    headline = [run for run in runs if run.metrics.get("test_figures_of") == "train_val"] or runs
-    folds = {run.fold: run for run in headline}
+    folds = {run.fold: run for run in runs}
     found = {}
     for name in BASELINES:
         values = [number(run.metrics.get(f"baseline/{name}")) for run in folds.values()]

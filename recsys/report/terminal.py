@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Sequence
+from dataclasses import replace
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
@@ -11,6 +13,7 @@ from rich.measure import Measurement
 from rich.table import Table
 
 from recsys.report import leaderboard
+from recsys.report.importance import ROUGH
 from recsys.report.leaderboard import Column
 from recsys.report.runs import STATES
 from recsys.report.settings import Experiments
@@ -49,23 +52,54 @@ def _print_task(screen: Console, found: Experiments, task: int, top: int) -> Non
         screen.print(line, soft_wrap=not screen.is_terminal)
     command = leaderboard.best_command(found, task)
     screen.print(f"  {command or 'its command was not written down'}", style="cyan", soft_wrap=True)  # one can copy it
+    runs = found.settings_of(task)[0].runs
+    several = f" (the first of {len(runs)} runs)" if len(runs) > 1 else ""
+    screen.print(f"  in {leaderboard.best_folder(found, task)}{several}", style="cyan", soft_wrap=True)
     screen.print()
     _print_importance(screen, found, task)
 
 
 def _fitting(screen: Console, shown: list[Column]) -> tuple[Table, list[str]]:
-    """The table with as many columns as fit, and the names of the others."""
+    """The table with as many columns as fit, and the names of the others.
+
+    Hyper-parameters go last, and only after they were shown with fewer digits and with their names over two lines.
+    """
     left_out: list[str] = []
     table = _table(shown)
     while _width(screen, table) > screen.width:
         spare = [column for column in shown if column.importance is not None]
-        if not spare:
+        least = min(spare, key=lambda column: column.importance or 0.0, default=None)
+        if (least is None or (least.importance or 0.0) >= leaderboard.PARAMETERS) and _can_shrink(shown):
+            shown = [_narrow(column) for column in shown]
+        elif least is None:
             break
-        least = min(spare, key=lambda column: column.importance or 0.0)
-        shown = [column for column in shown if column is not least]
-        left_out.append(least.name)
+        else:
+            shown = [column for column in shown if column is not least]
+            left_out.append(least.name.replace("\n", ""))
         table = _table(shown)
     return table, left_out
+
+
+def _can_shrink(shown: Sequence[Column]) -> bool:
+    return any(column.brief for column in shown)
+
+
+def _narrow(column: Column) -> Column:
+    """A hyper-parameter's column as narrow as its values allow."""
+    if not column.brief:
+        return column
+    width = max(map(len, column.brief))
+    return replace(column, name=_folded(column.name, width), cells=column.brief, brief=None)
+
+
+def _folded(name: str, width: int) -> str:
+    """A name over several lines, which end at its underscores and dots."""
+    lines = [""]
+    for part in re.findall(r"[^_.]*[_.]|[^_.]+", name):
+        if lines[-1] and len(lines[-1] + part) > width:
+            lines.append("")
+        lines[-1] += part
+    return "\n".join(lines)
 
 
 def _width(screen: Console, table: Table) -> int:
@@ -90,7 +124,9 @@ def _print_importance(screen: Console, found: Experiments, task: int) -> None:
         return
     names = leaderboard.short_names(list(shares))
     width = max(map(len, names.values()))
-    screen.print("importance of what was varied (PED-ANOVA)")
+    settings = len(found.settings_of(task))
+    rough = f", rough: {settings} settings" if settings < ROUGH * len(shares) else ""
+    screen.print(f"importance of what was varied (PED-ANOVA{rough})", soft_wrap=True)
     for name, share in shares.items():
         bar = "█" * round(BAR * share) or "▏"
         screen.print(f"  {names[name]:<{width}}  {bar} {share:.0%}", soft_wrap=True)
