@@ -66,7 +66,7 @@ def counted(folder: Path, kills: int, arguments: argparse.Namespace) -> dict[str
     study = optuna.load_study(study_name="killed", storage=f"sqlite:///{folder / 'study.db'}")
     states = Counter(trial.state.name for trial in study.trials)
     retried = {trial.user_attrs["retry_of"] for trial in study.trials if "retry_of" in trial.user_attrs}
-    ended = [trial for trial in study.trials if trial.number not in retried]
+    ended = [trial for trial in study.trials if trial.state.name in ("COMPLETE", "PRUNED")]
     parameters = Counter(json.dumps(trial.params, sort_keys=True) for trial in ended)
     runs = [json.loads((run / "status.json").read_text())["state"] for run in folder.glob("*/") if run.name.isdecimal()]
     return {

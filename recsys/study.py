@@ -20,7 +20,7 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 from recsys.files import locked, write_json
 from recsys.run_folder import PrunedError, ended, read_json
 
-ATTEMPTS = 3  # a trial that has killed its process this often is left failed
+ATTEMPTS = 10  # a trial whose process was killed this often may be what kills it: it is left failed
 RETRY_OF, ATTEMPT, SETTINGS, SPACE = "retry_of", "attempt", "settings", "space"
 OBJECTIVE = "val/rmse"
 

@@ -60,10 +60,12 @@ class Sweep(Callback):
         folder = Path(config.hydra.sweep.dir).absolute()
         _held.close()
         os.environ.pop(VARIABLE, None)
-        print_summary(folder)
-        print(f"all of it, as a page: python -m recsys.report {shown(folder)}")
-        if any(state(job) == "failed" for job in jobs_of(folder)):
-            sys.exit(1)
+        try:
+            print_summary(folder)
+            print(f"all of it, as a page: python -m recsys.report {shown(folder)}", flush=True)
+        finally:  # Hydra makes a warning of a callback's error, and the status would be 0
+            if any(state(job) == "failed" for job in jobs_of(folder)):
+                sys.exit(1)
 
 
 def sweep_job(job: Callable[[], dict[str, Any]], folder: Path) -> float | None:

@@ -11,7 +11,8 @@ from recsys.report.runs import natural, number, printable
 
 GROUPS = ("model", "data", "trainer", "callbacks")  # whose keys are hyper-parameters
 OTHERS = ("model_name",)  # which are, too
-# What a split is made of, and whether one refits, is the task; where files lie, a seed and the number of a trial are no settings.
+# What a split is made of, and whether one refits, is the task; where files lie, a seed and the number of a trial are no
+# settings.
 NOT_THESE = {"data.root", "data.split", "data.fold", "data.folds", "data.test_fraction", "data.split_seed"}
 NOT_ENDING = ("seed", "trial")
 NOT_BEGINNING = ("callbacks.pruning.",)  # when a study gives a run up changes no run that finished
@@ -80,7 +81,7 @@ def comparable(given: Sequence[Values], finished: Sequence[bool]) -> list[Values
                 kinds.setdefault(name, set()).add(is_number(value))
     numeric = {name for name, found in kinds.items() if found == {True}}
     return [
-        {name: value if counts or name not in numeric or is_number(value) else None for name, value in values.items()}
+        {name: value for name, value in values.items() if counts or name not in numeric or is_number(value)}
         for values, counts in zip(given, finished, strict=True)
     ]
 

@@ -64,24 +64,24 @@ def test_what_decides_comes_first_and_shares_add_up_to_one() -> None:
     assert sum(found.values()) == pytest.approx(1.0)
 
 
-def test_a_grid_of_four_tells_which_side_matters() -> None:
-    grid = [{"lambda": one, "dim": other} for one, other in itertools.product([0.1, 0.2], [8, 16])]
-    found = importance(grid, [0.90, 0.91, 0.95, 0.96])
+def test_a_small_grid_tells_which_side_matters() -> None:
+    grid = [{"lambda": one, "dim": other} for one, other in itertools.product([0.1, 0.2], [8, 16, 32])]
+    found = importance(grid, [0.90, 0.91, 0.92, 0.95, 0.96, 0.97])
     assert found == pytest.approx({"lambda": 1.0, "dim": 0.0}, abs=1e-9)
 
 
 def test_constants_and_what_never_applies_are_left_out() -> None:
-    settings = [{"one": value, "same": 3, "none": None} for value in range(5)]
-    assert importance(settings, [0.5, 0.4, 0.3, 0.2, 0.1]) == {"one": 1.0}
+    settings = [{"one": value, "same": 3, "none": None} for value in range(6)]
+    assert importance(settings, [0.6, 0.5, 0.4, 0.3, 0.2, 0.1]) == {"one": 1.0}
 
 
 def test_true_is_not_one() -> None:
-    settings = [{"x": value} for value in (True, 1, True, 1)]
-    assert importance(settings, [0.1, 0.4, 0.2, 0.3]) == {"x": 1.0}
+    settings = [{"x": value} for value in (True, 1, True, 1, True, 1)]
+    assert importance(settings, [0.1, 0.4, 0.2, 0.5, 0.3, 0.6]) == {"x": 1.0}
 
 
 def test_nothing_is_said_of_few_settings_or_none_that_differ() -> None:
-    assert importance([{"x": 1}, {"x": 2}, {"x": 3}], [1.0, 2.0, 3.0]) is None
+    assert importance([{"x": value} for value in range(5)], [1.0, 2.0, 3.0, 4.0, 5.0]) is None
     assert importance([{"x": 1}] * 6, [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]) is None
     assert importance([{"x": value} for value in range(6)], [1.0] * 6) is None
     assert importance([], []) is None

@@ -1,10 +1,11 @@
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
 
-from recsys.report.leaderboard import columns, heading, short_names, value_text, verdict
+from recsys.report.leaderboard import best_folder, columns, heading, short_names, value_text, verdict
 from recsys.report.runs import read_runs
 from recsys.report.settings import Experiments, experiments
 from tests.report.run_folders import write_run
@@ -23,8 +24,8 @@ def repeated(folder: Path, noise: float, seeds: int = 3) -> Experiments:
 
 
 def test_names_are_as_short_as_they_can_be() -> None:
-    names = ["model.dropout", "model.patience", "callbacks.early_stopping.patience", "refit"]
-    assert list(short_names(names).values()) == ["dropout", "model.patience", "early_stopping.patience", "refit"]
+    names = ["model.dropout", "model.patience", "callbacks.early_stopping.patience", "model_name"]
+    assert list(short_names(names).values()) == ["dropout", "model.patience", "early_stopping.patience", "model"]
     assert short_names(["a.x", "b.a.x"]) == {"a.x": "a.x", "b.a.x": "b.a.x"}
 
 
@@ -66,7 +67,7 @@ def test_one_setting_is_called_by_its_model(tmp_path: Path) -> None:
     [
         (0.001, 3, "tell it from the second best: +0.0100, 95% interval [+0.0075, +0.0125] over 3 pairs."),
         (0.05, 3, "do not tell it from the second best (+0.0100, 95% interval [-0.1142, +0.1342] over 3 pairs)."),
-        (0.0, 1, "shares one repeat (+0.0100): no measure of noise; add 'seeds=[0,1,2]' to both."),
+        (0.0, 1, "is +0.0100 behind in one run each, which may be chance: add 'seeds=[0,1,2]' to both commands."),
     ],
 )
 def test_what_the_runs_tell_of_the_best(tmp_path: Path, noise: float, seeds: int, said: str) -> None:
@@ -82,9 +83,23 @@ def test_others_that_are_as_good(tmp_path: Path) -> None:
     assert verdict(found(tmp_path), 0)[-1].endswith("over 3 pairs), nor from 1 other.")
 
 
+def test_a_pair_of_settings_of_which_one_was_repeated(tmp_path: Path) -> None:
+    repeated(tmp_path, noise=0.0)
+    for seed in (1, 2):
+        shutil.rmtree(tmp_path / f"b{seed}")
+    assert "behind in the only seed and fold that both have" in verdict(found(tmp_path), 0)[-1]
+
+
+def test_the_folder_of_the_best_as_one_types_it_from_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    repeated(tmp_path / "out", noise=0.0)
+    assert best_folder(found(tmp_path), 0) == f"{tmp_path}/out/a0"
+    monkeypatch.chdir(tmp_path)
+    assert best_folder(found(tmp_path), 0) == "out/a0"
+
+
 def test_alone_without_pairs_and_by_test_figures(tmp_path: Path) -> None:
     write_run(tmp_path / "0", "model.dropout=0.1", "seed=0")
-    assert verdict(found(tmp_path), 0)[1:] == ["One run has no measure of noise; add 'seeds=[0,1,2]'."]
+    assert verdict(found(tmp_path), 0) == ["One run has no measure of noise; add 'seeds=[0,1,2]'."]
     write_run(tmp_path / "1", "model.dropout=0.2", "seed=1")
     assert "shares no seed and fold" in verdict(found(tmp_path), 0)[-1]
     assert "Chosen by test figures" in verdict(found(tmp_path, "test/rmse"), 0)[1]
@@ -94,6 +109,6 @@ def test_a_search_without_refit_says_that_its_command_refits(tmp_path: Path) -> 
     run = write_run(tmp_path / "0")
     config = (run / "config.yaml").read_text()
     (run / "config.yaml").write_text(config.replace("refit: train_val", "refit: none"))
-    assert "its command refits" in verdict(found(tmp_path), 0)[1]
+    assert "its command refits" in verdict(found(tmp_path), 0)[0]
     write_run(tmp_path / "0", "refit=none")
     assert "its command refits" not in " ".join(verdict(found(tmp_path), 0))

@@ -70,6 +70,51 @@ def test_no_line_of_a_table_is_wider_than_the_screen(
     assert ("no room for" in out) == (columns < 140)
 
 
+def test_parameters_are_the_last_to_go(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for number in range(12):
+        odd = [f"model.{name}={0.123456 + number}" for name in ("reg_lambda", "dropout", "embedding_dim")]
+        write_run(tmp_path / str(number), *odd, f"callbacks.early_stopping.patience={number}")
+    monkeypatch.setenv("COLUMNS", "60")
+    main([str(tmp_path), "--format", "table"])
+    out = capsys.readouterr().out
+    assert "no room for cold, warm, seconds, runs, 95% interval, to best (--format csv)" in out
+    head = out.partition("───")[0].split()
+    assert {"embedding_", "reg_", "dropout", "patience", "validation", "test"} <= set(head)
+    assert "0.123" in out
+    assert "(PED-ANOVA, rough: 12 settings)" not in out  # all figures are the same
+
+
+@pytest.mark.parametrize(("settings", "said"), [(5, ""), (8, "(PED-ANOVA, rough: 8 settings)"), (10, "(PED-ANOVA)")])
+def test_importance_says_how_rough_it_is(
+    tmp_path: Path, settings: int, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for number in range(settings):
+        write_run(tmp_path / str(number), f"model.dropout={number / 100}", val_rmse=0.9 + number / 100)
+    main([str(tmp_path), "--format", "table"])
+    out = capsys.readouterr().out
+    assert ("importance of" in out) == bool(said)
+    assert said in out
+
+
+def test_the_folder_of_the_best_is_named(sweep: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    main([str(sweep), "--format", "table"])
+    assert f"\n  in {sweep}/0 (the first of 2 runs)\n" in capsys.readouterr().out
+    main([str(sweep), "--format", "md"])
+    assert f"\nThe best is in `{sweep}/0`.\n" in capsys.readouterr().out
+
+
+def test_the_model_is_called_as_one_types_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for number, model in enumerate(["mf", "svdpp"]):
+        write_run(tmp_path / str(number), f"model_name={model}")
+    for kind in ("table", "md", "csv"):
+        main([str(tmp_path), "--format", kind])
+        out = capsys.readouterr().out
+        assert "model_name" not in out.replace("model_name=", "")  # write_run types overrides as they are resolved
+        assert "svdpp" in out
+
+
 def test_top(sweep: Path, capsys: pytest.CaptureFixture[str]) -> None:
     main([str(sweep), "--format", "table", "--top", "1"])
     out = capsys.readouterr().out
@@ -93,8 +138,8 @@ def test_json_is_the_contracts(sweep: Path, capsys: pytest.CaptureFixture[str]) 
     assert second["difference"] == {"mean": 0.1, "low": 0.1, "high": 0.1, "n": 2}
     run = data["runs"][0]
     assert list(run) == [
-        "path", "state", "message", "task", "setting", "seed", "fold", "values", "metrics", "seconds", "started",
-        "commit", "command", "curve", "analysis",
+        "path", "state", "message", "task", "setting", "model", "seed", "fold", "values", "metrics", "seconds",
+        "started", "commit", "command", "curve", "analysis",
     ]  # fmt: skip
     assert list(run["metrics"]) == [
         "val/rmse", "test/rmse", "test/mae", "test/rmse_warm", "test/rmse_cold", "fit_seconds", "epochs",
@@ -186,13 +231,21 @@ def test_a_mistake_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 @pytest.mark.parametrize(
     "arguments",
-    [[], ["x", "--format", "pdf"], ["x", "--metric", "val/loss"], ["x", "--top", "0"], ["x", "--top", "a"],
+    [[], ["x", "--format", "pdf"], ["x", "--metric", "val/loss"], ["x", "--metric", "fit_seconds"],
+     ["x", "--top", "0"], ["x", "--top", "a"],
      ["x", "--format", "table", "--out", "y"], ["x", "--format", "csv", "--open"]],
 )  # fmt: skip
 def test_wrong_usage_is_status_two(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as exit_:
         main(arguments)
     assert exit_.value.code == 2
+
+
+def test_top_says_what_is_allowed(capsys: pytest.CaptureFixture[str]) -> None:
+    for given in ("0", "-1", "a"):
+        with pytest.raises(SystemExit):
+            main(["x", f"--top={given}"])
+        assert f"must be a whole number of at least 1, got {given}" in capsys.readouterr().err
 
 
 def test_a_folder_where_nothing_finished(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -8,7 +8,7 @@ from tests.report.run_folders import config
 
 def test_hyper_parameters_by_their_names_on_the_command_line() -> None:
     assert hyper_parameters(config(Path("/runs/0"))) == {
-        "model_name": "mf", "refit": "train_val", "model.embedding_dim": 64, "model.dropout": 0.0,
+        "model_name": "mf", "model.embedding_dim": 64, "model.dropout": 0.0,
         "model.reg_lambda": 0.12, "data.batch_size": 2048, "data.name": "ml-100k", "trainer.max_epochs": 100,
         "trainer.accelerator": "cpu", "callbacks.early_stopping.patience": 8,
     }  # fmt: skip

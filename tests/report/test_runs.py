@@ -63,6 +63,7 @@ def test_a_repeat_is_running_while_its_parent_is_held(tmp_path: Path) -> None:
 def test_old_runs(tmp_path: Path) -> None:
     run = only(write_run(tmp_path, state=None))
     assert (run.state, run.seconds, run.started) == ("finished", 6.5, None)
+    assert run.message == "no status.json: an older run, or copied in part"
     (tmp_path / "analysis.json").unlink()
     (tmp_path / "metrics.csv").unlink()
     config = (tmp_path / "config.yaml").read_text().replace("overrides: []\n", "")

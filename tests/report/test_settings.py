@@ -67,9 +67,7 @@ def test_of_the_same_seed_the_latest_counts(tmp_path: Path) -> None:
     assert result.runs[0].message == "run again as 1, which counts"
 
 
-@pytest.mark.parametrize(
-    "override", ["refit=none", "refit=all", "model_name=svdpp", "callbacks.early_stopping.patience=3"]
-)
+@pytest.mark.parametrize("override", ["model_name=svdpp", "callbacks.early_stopping.patience=3"])
 def test_what_makes_another_setting(tmp_path: Path, override: str) -> None:
     write_run(tmp_path / "0")
     write_run(tmp_path / "1", override)
@@ -78,13 +76,29 @@ def test_what_makes_another_setting(tmp_path: Path, override: str) -> None:
     assert [parameter.name for parameter in result.parameters] == [override.partition("=")[0]]
 
 
-def test_what_figures_are_of_tells_settings_apart(tmp_path: Path) -> None:
-    write_run(tmp_path / "0")
-    text = (write_run(tmp_path / "1") / "metrics.json").read_text()
-    (tmp_path / "1" / "metrics.json").write_text(
-        text.replace('"test_figures_of": "train_val"', '"test_figures_of": "train"')
-    )
-    assert len(found(tmp_path).settings) == 2
+def test_models_that_were_not_refitted_are_no_rivals_of_those_that_were(tmp_path: Path) -> None:
+    write_run(tmp_path / "0", "seed=0")
+    write_run(tmp_path / "1", "seed=1", "refit=all")  # its test figures are those of refit=train_val
+    write_run(tmp_path / "2", "refit=none")
+    result = found(tmp_path)
+    assert [(setting.task, setting.runs) for setting in result.settings] == [(0, [0, 1]), (1, [2])]
+    assert result.parameters == []
+
+
+def test_odd_values_of_runs_that_failed_make_no_category_of_a_number(tmp_path: Path) -> None:
+    write_run(tmp_path / "0", "model.dropout=0.1")
+    write_run(tmp_path / "1", "model.dropout=0.2")
+    write_run(tmp_path / "2", "model.dropout=a", state="failed")
+    write_run(tmp_path / "3", "model.dropout=0.5", "model.embedding_dim=many", state="pruned")
+    result = found(tmp_path)
+    assert [(p.name, p.kind, p.values) for p in result.parameters] == [("model.dropout", "number", [0.1, 0.2, 0.5])]
+    assert [values["model.dropout"] for values in result.values_of] == [0.1, 0.2, None, 0.5]
+
+
+def test_where_nothing_finished_values_are_as_they_are(tmp_path: Path) -> None:
+    write_run(tmp_path / "0", "model.dropout=0.1", state="failed")
+    write_run(tmp_path / "1", "model.dropout=a", state="failed")
+    assert [(p.kind, p.values) for p in found(tmp_path).parameters] == [("category", [0.1, "a"])]
 
 
 def test_where_files_lie_and_how_runs_are_logged_makes_no_setting(tmp_path: Path) -> None:
@@ -114,7 +128,7 @@ def test_runs_that_did_not_finish_take_part_in_nothing_but_are_there(tmp_path: P
 
 
 def test_importance_is_by_task(tmp_path: Path) -> None:
-    for number in range(5):
+    for number in range(6):
         write_run(tmp_path / f"{number}", f"model.dropout={number / 10}", val_rmse=0.9 + number / 100)
     write_run(tmp_path / "other", "data.name=ml-1m")
     assert found(tmp_path).importance == [None, {"model.dropout": 1.0}]

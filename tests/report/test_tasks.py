@@ -42,11 +42,23 @@ def test_a_run_that_did_not_finish_belongs_to_the_task_of_its_data_and_split(tmp
     assert tasks_of(read_runs([tmp_path]))[1] == [0, 0, None, None]
 
 
-def test_baselines_are_means_over_folds_of_the_headline_figures(tmp_path: Path) -> None:
+def test_what_was_not_refitted_is_a_task_of_its_own(tmp_path: Path) -> None:
+    write_run(tmp_path / "0", baseline_biases=1.0)
+    write_run(tmp_path / "1", "refit=all", baseline_biases=1.0)
+    write_run(tmp_path / "2", "refit=none", baseline_biases=1.1)
+    write_run(tmp_path / "3", "refit=none", state="failed")
+    write_run(tmp_path / "4", state="failed")
+    tasks, task_of = tasks_of(read_runs([tmp_path]))
+    assert [(task.label, task.baselines["biases"]) for task in tasks] == [
+        ("ml-100k · user_time", 1.0), ("ml-100k · user_time · not refitted", 1.1),
+    ]  # fmt: skip
+    assert task_of == [0, 0, 1, 1, 0]
+
+
+def test_baselines_are_means_over_folds(tmp_path: Path) -> None:
     split = ["data.split=official"]
     for seed in (0, 1):
         write_run(tmp_path / f"1{seed}", *split, "data.fold=1", f"seed={seed}", baseline_biases=1.0)
     write_run(tmp_path / "2", *split, "data.fold=2", baseline_biases=0.9)
-    write_run(tmp_path / "3", *split, "data.fold=1", "refit=none", baseline_biases=9.0)
     (task,), _ = tasks_of(read_runs([tmp_path]))
     assert task.baselines["biases"] == 0.95
