@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.plugins import Plugins
+from hydra.errors import HydraException
 from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
@@ -18,8 +18,6 @@ if TYPE_CHECKING:  # only a study pays for importing Optuna
     from optuna.trial import Trial
 
     from recsys.study import Study
-
-log = logging.getLogger(__name__)
 
 
 class OptunaSweeper(Sweeper):
@@ -54,7 +52,7 @@ class OptunaSweeper(Sweeper):
 
         try:
             self._sweep(arguments)
-        except (ValueError, ImportError, SQLAlchemyError) as error:
+        except (ValueError, ImportError, SQLAlchemyError, HydraException) as error:
             sys.exit(f"error: {error}")
 
     def _sweep(self, arguments: list[str]) -> None:
@@ -81,16 +79,17 @@ class OptunaSweeper(Sweeper):
 
     def _run(self, trials: Sequence[Trial], fixed: list[str], study: Study) -> None:
         """Run trials side by side. What came out is read from their folders: a worker that died has left no word."""
+        from recsys.search_space import written
+
         jobs = [
-            [*fixed, *(f"{key}={value}" for key, value in trial.params.items()), f"trial={trial.number}"]
+            [*fixed, *(f"{key}={written(value)}" for key, value in trial.params.items()), f"trial={trial.number}"]
             for trial in trials
         ]
         try:
             self.jobs.launch(jobs, initial_job_idx=trials[0].number)
-        except Exception:
-            log.exception("the launcher failed; the study goes on")
-        for trial in trials:
-            study.tell(trial.number)
+        finally:
+            for trial in trials:
+                study.tell(trial.number)
 
     def _at_once(self) -> int:
         """Trials that the launcher runs side by side."""

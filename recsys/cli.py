@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +18,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from hydra_plugins.recsys_joblib import be_joblib
 
+FOLDERS = ("run", "resume", "hydra.run.dir", "hydra.sweep.dir", "data.root")
 CONF = Path(__file__).resolve().parent.parent / "conf"
 MISTAKES = (ValueError, OSError, MisconfigurationException, InstantiationException, OmegaConfBaseException)
 
@@ -40,7 +42,7 @@ def command(config_name: str) -> Callable[[Callable[[DictConfig], Any]], Callabl
         @functools.wraps(function)
         def start() -> None:
             try:
-                sys.argv = [sys.argv[0], *resumed_sweep(sys.argv[1:])]
+                sys.argv = [sys.argv[0], *map(quoted, resumed_sweep(sys.argv[1:]))]
                 main()
             except MISTAKES as error:
                 _end_with(error)
@@ -72,6 +74,15 @@ def resumed_sweep(arguments: list[str]) -> list[str]:
     asked = OmegaConf.load(folder / "multirun.yaml").hydra.overrides
     kept = [text for text in asked.hydra if not text.startswith(("hydra.sweep.dir=", "hydra.mode="))]
     return ["--multirun", *asked.task, *kept, f"hydra.sweep.dir={folder}"]
+
+
+def quoted(text: str) -> str:
+    """An argument that names a folder, quoted for Hydra, to which `=`, commas and blanks in it mean something else."""
+    key, equals, value = text.partition("=")
+    if key not in FOLDERS or not equals or value.startswith(("'", '"', "$")) or "${" in value:
+        return text
+    escaped = value.replace("'", "\\'")
+    return f"{key}='{escaped}'" if re.search(r"[^\w./~-]", value) else text
 
 
 def _end_with(error: BaseException) -> NoReturn:

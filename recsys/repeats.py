@@ -11,7 +11,7 @@ import numpy as np
 from omegaconf import DictConfig, open_dict
 
 from recsys.files import write_json
-from recsys.run_folder import REPEATS, configured
+from recsys.run_folder import REPEATS, asked, configured
 
 FOLDED = ("kfold", "official")  # splits with folds
 REPEATED = ("seeds", "folds", "seed", "data.fold")
@@ -60,8 +60,8 @@ def _one(cfg: DictConfig, folder: Path, chosen: dict[str, int], *, first: bool) 
     if not first:  # a study gives a setting up, or not, by its first run
         with open_dict(cfg.callbacks):
             cfg.callbacks.pop("pruning", None)
-    asked = [text for text in cfg.overrides if text.lstrip("+").partition("=")[0] not in REPEATED]
-    overrides = [*asked, *(f"{key}={value}" for key, value in chosen.items())]
+    kept = [text for text in asked() if text.lstrip("+").partition("=")[0] not in REPEATED]
+    overrides = [*kept, *(f"{key}={value}" for key, value in chosen.items())]
     return configured(cfg, folder, {"seeds": None, "folds": None, "overrides": overrides, **chosen})
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import shlex
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -11,6 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from hydra.core.hydra_config import HydraConfig
 from hydra.errors import InstantiationException
 from omegaconf import DictConfig, OmegaConf
 
@@ -26,8 +28,17 @@ class PrunedError(Exception):
 
 
 def shown(folder: Path) -> str:
-    """A folder as one would type it from here."""
-    return str(folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder)
+    """A folder as one would type it from here, in a shell."""
+    return shlex.quote(str(folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder))
+
+
+def asked() -> list[str]:
+    """The overrides of this run as they were typed; for a sweep's job, Hydra escapes their interpolations."""
+    if not HydraConfig.initialized():
+        return []
+    given = OmegaConf.to_container(HydraConfig.get().overrides.task, resolve=False)
+    assert isinstance(given, list)
+    return [str(text).replace("$\\{", "${").replace("\\}", "}") for text in given]
 
 
 def configured(cfg: DictConfig, folder: Path, changes: Mapping[str, Any] | None = None) -> DictConfig:
@@ -43,10 +54,12 @@ def configured(cfg: DictConfig, folder: Path, changes: Mapping[str, Any] | None 
     Raises:
         ValueError: The folder holds a run with another configuration; names a key that differs.
     """
-    cfg = copy.deepcopy(cfg)
-    for key, value in {"run_dir": str(folder), **(changes or {})}.items():
+    cfg, changes = copy.deepcopy(cfg), {"overrides": asked(), "run_dir": str(folder), **(changes or {})}
+    overrides = changes.pop("overrides")
+    for key, value in changes.items():
         OmegaConf.update(cfg, key, value)
     OmegaConf.resolve(cfg)
+    cfg.overrides = overrides  # as they are: an interpolation in them is what was typed
     file = folder / "config.yaml"
     if file.exists():
         other = _differing(OmegaConf.to_container(cfg), OmegaConf.to_container(OmegaConf.load(file)))

@@ -5,7 +5,15 @@ from __future__ import annotations
 import math
 from typing import Any, cast
 
-from hydra.core.override_parser.types import ChoiceSweep, IntervalSweep, Override, RangeSweep, Sweep
+from hydra.core.override_parser.types import (
+    ChoiceSweep,
+    IntervalSweep,
+    Override,
+    Quote,
+    QuotedString,
+    RangeSweep,
+    Sweep,
+)
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
 
@@ -21,7 +29,9 @@ def distribution(override: Override) -> BaseDistribution:
         return CategoricalDistribution([_plain(choice) for choice in sweep.list])
     if isinstance(sweep, RangeSweep):
         start, stop, step = cast("tuple[float, float, float]", (sweep.start, sweep.stop, sweep.step))
-        steps = math.ceil((stop - start) / step) - 1  # Hydra's ranges leave out their end
+        steps = math.ceil((stop - start) / step - 1e-9) - 1 if step > 0 else -1  # Hydra's ranges leave out their end
+        if steps < 0:
+            raise ValueError(f"{key}: a range must hold a value and go up, got {override.input_line}")
         return _numbers(start, start + steps * step, step=step, log=_log(sweep))
     if isinstance(sweep, IntervalSweep):
         return _numbers(sweep.start, sweep.end, log=_log(sweep))
@@ -38,5 +48,14 @@ def _log(sweep: Sweep) -> bool:
 
 
 def _plain(choice: Any) -> Any:
-    """A choice as a number or text; `choice(a,b)` holds quoted strings as objects."""
+    """A choice as a number, None or text."""
+    if isinstance(choice, QuotedString):
+        return choice.text
     return choice if isinstance(choice, bool | int | float | type(None)) else str(choice)
+
+
+def written(value: Any) -> str:
+    """A value as Hydra reads it."""
+    if value is None or isinstance(value, bool):
+        return "null" if value is None else str(value).lower()
+    return str(value) if isinstance(value, int | float) else str(QuotedString(value, Quote.single).with_quotes())

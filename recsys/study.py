@@ -53,6 +53,7 @@ class Study:
     ) -> None:
         self.folder, self.space, self.seed = folder, dict(space), seed
         self.study = optuna.create_study(storage=storage, study_name=name, direction="minimize", load_if_exists=True)
+        self._claim("folder", {"path": str(folder)})
         self._claim(SETTINGS, dict(settings))
         self._claim(SPACE, {key: distribution_to_json(choice) for key, choice in space.items()})
 
@@ -65,10 +66,11 @@ class Study:
     def ask(self) -> Trial:
         """The next trial: one that waits, else what TPE suggests.
 
-        The sampler is made anew, seeded by the number of trials there are: a study that was cut short suggests what it
-        would have suggested, and never the same twice.
+        The sampler is made anew, seeded by the number of trials there are, those tried again counted once: a study that
+        was cut short suggests what it would have suggested, and never the same twice.
         """
-        seed = self.seed + 1000 * len(self.study.trials)
+        suggested = sum(RETRY_OF not in trial.user_attrs for trial in self.study.get_trials(deepcopy=False))
+        seed = self.seed + 1000 * suggested
         self.study.sampler = optuna.samplers.TPESampler(seed=seed, multivariate=True)
         return self.study.ask(self.space)
 
@@ -79,7 +81,7 @@ class Study:
         if state == "finished":
             self.study.tell(number, objective(folder))
         elif state == "pruned":
-            self._prune(number)
+            self.study.tell(number, state=TrialState.PRUNED)
         else:
             self.study.tell(number, state=TrialState.FAIL)
 
@@ -121,10 +123,6 @@ class Study:
         record = read_json(folder / "status.json") or {"started": None, "seconds": None}
         write_json(folder / "status.json", record | {"state": "interrupted", "message": message})
         self.study.tell(trial.number, state=TrialState.FAIL)
-
-    def _prune(self, number: int) -> None:
-        """Pruned, with the last value that was reported; a trial without any cannot be told as pruned with one."""
-        self.study.tell(number, state=TrialState.PRUNED)
 
     def _claim(self, name: str, content: dict[str, Any]) -> None:
         text = json.dumps(content, sort_keys=True)

@@ -6,6 +6,7 @@ import json
 import logging
 import os
 import sys
+import threading
 import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack, suppress
@@ -50,7 +51,8 @@ class Sweep(Callback):
         _refuse_moved(folder)
         jobs = n_jobs(config)
         fixed = [text for text in config.hydra.overrides.task if not _sweeps(text)]
-        os.environ[VARIABLE] = json.dumps({"jobs": jobs, "started": time.time(), "fixed": fixed})
+        sweep = {"jobs": jobs, "started": time.time(), "fixed": fixed, "process": os.getpid()}
+        os.environ[VARIABLE] = json.dumps(sweep)
         done = sum(ended(job) for job in jobs_of(folder))
         before = f", {done} done before" if done else ""
         print(f"{jobs} runs in {shown(folder)}{before}; cut short, it goes on with: "
@@ -64,7 +66,7 @@ class Sweep(Callback):
             print_summary(folder)
             print(f"all of it, as a page: python -m recsys.report {shown(folder)}", flush=True)
         finally:  # Hydra makes a warning of a callback's error, and the status would be 0
-            if any(state(job) == "failed" for job in jobs_of(folder)):
+            if any(_lost(job) for job in jobs_of(folder)):
                 sys.exit(1)
 
 
@@ -79,6 +81,7 @@ def sweep_job(job: Callable[[], dict[str, Any]], folder: Path) -> float | None:
         The validation RMSE; None where the job failed or was pruned.
     """
     _only_to_file()
+    _end_with_the_sweep()
     try:
         figures = job()
     except KeyboardInterrupt:
@@ -108,9 +111,14 @@ def run_name(folder: Path) -> tuple[str, str | None]:
 
 
 def is_best(folder: Path, metrics: Mapping[str, Any]) -> bool:
-    """Whether no run that ended before in the same sweep or repeats did better on its validation rows."""
-    others = [read_json(file) or {} for file in folder.parent.glob("*/metrics.json") if file.parent != folder]
-    return all(metrics["val/rmse"] < other["val/rmse"] for other in others if "val/rmse" in other)
+    """Whether no run of the same sweep or repeats, data and model did better before on its validation rows."""
+    name, group = run_name(folder)
+    if group is None:
+        return True
+    top = folder.parents[len(Path(name).parts) - 2]
+    others = [read_json(file) or {} for file in top.rglob("metrics.json") if file.parent != folder]
+    same = [other for other in others if all(other.get(key) == metrics[key] for key in ("model", "data", "split"))]
+    return all(metrics["val/rmse"] < other["val/rmse"] for other in same)
 
 
 def n_jobs(config: DictConfig) -> int:
@@ -134,9 +142,11 @@ def jobs_of(folder: Path) -> list[Path]:
     return sorted((job for job in folder.iterdir() if job.name.isdecimal()), key=lambda job: int(job.name))
 
 
-def state(folder: Path) -> str | None:
-    """How the job's `status.json` says it stands."""
-    return (read_json(folder / "status.json") or {}).get("state")
+def _lost(job: Path) -> bool:
+    """Whether the job did not come to its end; one that a study has tried again did, there."""
+    record = read_json(job / "status.json") or {}
+    again = record.get("state") == "interrupted" and "tried again" in (record.get("message") or "")
+    return record.get("state") not in ("finished", "pruned") and not again
 
 
 def _refuse_another(folder: Path, asked: list[str]) -> None:
@@ -168,6 +178,21 @@ def _only_to_file() -> None:
     for handler in list(root.handlers):
         if isinstance(handler, logging.StreamHandler) and not isinstance(handler, logging.FileHandler):
             root.removeHandler(handler)
+
+
+def _end_with_the_sweep() -> None:
+    """In a worker process: end when the sweep's process is gone, or a killed sweep would leave its workers behind."""
+    sweep = json.loads(os.environ.get(VARIABLE, "{}")).get("process")
+    watched = any(thread.name == VARIABLE for thread in threading.enumerate())
+    if os.getppid() != sweep or watched:
+        return
+
+    def watch() -> None:
+        while os.getppid() == sweep:
+            time.sleep(1)
+        os._exit(1)
+
+    threading.Thread(target=watch, name=VARIABLE, daemon=True).start()
 
 
 def _say(what: str, folder: Path) -> None:

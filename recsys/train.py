@@ -34,7 +34,7 @@ from recsys.models.base import RatingModel
 from recsys.plots import error_by_activity, learning_curve
 from recsys.repeats import planned, summary
 from recsys.report import print_summary
-from recsys.run_folder import REPEATS, PrunedError, read_json, recorded, resumed, shown
+from recsys.run_folder import REPEATS, PrunedError, asked, read_json, recorded, resumed, shown
 from recsys.sweep import in_sweep, is_best, run_name, sweep_job
 from recsys.wandb_tracker import WandbTracker
 
@@ -80,14 +80,23 @@ def train(cfg: DictConfig, folder: Path) -> dict[str, Any]:
         raise ValueError("wandb agent has one W&B run for this command: leave out -m, seeds and folds")
     if "hparams_search" in cfg:
         raise ValueError("wandb.yaml is W&B's own: wandb sweep conf/hparams_search/wandb.yaml, then wandb agent <id>")
+    runs = resumed(folder, asked()) if cfg.resume else None  # a mistake here is no failure of that run
     with locked(folder, "trains"), recorded(folder):
-        runs = resumed(folder, list(HydraConfig.get().overrides.task)) if cfg.resume else planned(cfg, folder)
-        results = {}
+        runs = runs or planned(cfg, folder)
+        results: dict[str, dict[str, Any]] = {}
+        errors: list[Exception] = []
         for name, run_cfg in runs.items():
             if name != ".":
                 log.info("%s", name)
-            with recorded(folder / name) if name != "." else nullcontext():
-                results[name] = _finished(folder / name) or run(run_cfg, folder / name)
+            try:
+                with recorded(folder / name) if name != "." else nullcontext():
+                    results[name] = _finished(folder / name) or run(run_cfg, folder / name)
+            except PrunedError:
+                raise
+            except Exception as error:  # the other repeats are run all the same
+                errors.append(error)
+        if errors:
+            raise errors[0]
         if list(results) == ["."]:
             return results["."]
         combined = summary(results)
@@ -149,6 +158,9 @@ def tracked(loggers: list[Logger], cfg: DictConfig, folder: Path) -> Iterator[li
     trackers = [logger for logger in loggers if isinstance(logger, WandbTracker)]
     config = OmegaConf.to_container(cfg)
     assert isinstance(config, dict)
+    for private in ("callbacks", "logger", "run_dir", "overrides", "resume"):  # folders, a database's password
+        config.pop(private, None)
+    config["data"] = {key: value for key, value in config["data"].items() if key != "root"}
     name, group = run_name(folder)
     exit_code = 1
     try:

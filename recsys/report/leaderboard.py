@@ -47,7 +47,8 @@ def columns(found: Experiments, task: int, settings: Sequence[Setting]) -> list[
 
     rank = Column("#", [*(str(position) for position in range(1, len(settings) + 1)), ""])
     labels = _label_columns(found, task, settings)
-    labels[0].cells[-1] = "biases"
+    for cells in filter(None, (labels[0].cells, labels[0].brief)):
+        cells[-1] = "biases"
     figures: list[Column] = []
     for metric in NAMES:
         if metric != "test/mae" or metric == found.metric:
@@ -179,9 +180,8 @@ def _apart(best: Setting, others: Sequence[Setting]) -> str:
     if second.includes_zero is None:
         alone = len(best.runs) == len(others[0].runs) == 1
         where = "in one run each" if alone else "in the only seed and fold that both have"
-        return (
-            f"The second best is {signed(second)} behind {where}, which may be chance: add {REPEAT} to both commands."
-        )
+        behind = f"The second best is {signed(second)} behind {where}"
+        return f"{behind}, which may be chance: add {REPEAT} to both commands."
     said = f"{signed(second)}, 95% interval {interval(second)} over {second.n} pairs"
     if not second.includes_zero:
         return f"These runs tell it from the second best: {said}."

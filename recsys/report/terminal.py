@@ -20,6 +20,7 @@ from recsys.report.settings import Experiments
 
 UNBOUNDED = 1000  # columns, where nobody looks at a screen: no line is wrapped
 BAR = 30  # columns
+NARROW = {"validation": "val."}
 LONGEST = 300  # characters of a message
 
 
@@ -85,9 +86,9 @@ def _can_shrink(shown: Sequence[Column]) -> bool:
 
 
 def _narrow(column: Column) -> Column:
-    """A hyper-parameter's column as narrow as its values allow."""
+    """A hyper-parameter's column as narrow as its values allow, and the figures' names shorter."""
     if not column.brief:
-        return column
+        return replace(column, name=NARROW.get(column.name, column.name))
     width = max(map(len, column.brief))
     return replace(column, name=_folded(column.name, width), cells=column.brief, brief=None)
 

@@ -74,14 +74,15 @@ def test_parameters_are_the_last_to_go(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for number in range(12):
-        odd = [f"model.{name}={0.123456 + number}" for name in ("reg_lambda", "dropout", "embedding_dim")]
+        odd = [f"model.{name}={0.123456 + number / 10}" for name in ("reg_lambda", "dropout", "embedding_dim")]
         write_run(tmp_path / str(number), *odd, f"callbacks.early_stopping.patience={number}")
     monkeypatch.setenv("COLUMNS", "60")
     main([str(tmp_path), "--format", "table"])
     out = capsys.readouterr().out
     assert "no room for cold, warm, seconds, runs, 95% interval, to best (--format csv)" in out
     head = out.partition("───")[0].split()
-    assert {"embedding_", "reg_", "dropout", "patience", "validation", "test"} <= set(head)
+    assert {"embedding_", "reg_", "dropout", "patience", "val.", "test"} <= set(head)
+    assert "biases" in out
     assert "0.123" in out
     assert "(PED-ANOVA, rough: 12 settings)" not in out  # all figures are the same
 

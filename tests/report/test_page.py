@@ -46,6 +46,7 @@ class Report:
             "message": None,
             "task": 0,
             "setting": None,
+            "model": "mf",
             "seed": 0,
             "fold": None,
         }
@@ -231,7 +232,7 @@ def ranks(page: Any) -> list[int]:
 @pytest.mark.parametrize("case", [case.__name__ for case in CASES])
 def test_every_report_is_drawn_and_never_scrolls_sideways(show: Show, case: str) -> None:
     page = show(case)
-    expect(page.locator("h1")).to_contain_text("Experiments")
+    expect(page.locator("h1")).to_contain_text("One run" if case in ("one_run", "none_finished") else "Experiments")
     expect(page.locator("#verdict h2")).to_be_visible()
     shown = page.locator("main").inner_text() + page.locator("header").inner_text()
     assert not re.search(r"\b(NaN|undefined|Infinity)\b|\[object", shown)
@@ -244,7 +245,7 @@ def test_every_report_is_drawn_and_never_scrolls_sideways(show: Show, case: str)
 
 def test_the_verdict_says_what_to_use_how_good_it_is_and_how_sure(show: Show) -> None:
     verdict = show().locator("#verdict")
-    expect(verdict).to_contain_text("Use embedding_dim 200, reg_lambda 0.001 and model_name mf.")
+    expect(verdict).to_contain_text("Use embedding_dim 200, reg_lambda 0.001 and model mf.")
     expect(verdict).to_contain_text("0.9001 ± 0.0004, the mean of 3 runs ± its standard error, is the lowest of 40")
     expect(verdict).to_contain_text("0.9201: 8.0% below the best baseline, biases, at 1.0000")
     expect(verdict).to_contain_text("One other setting cannot be told apart from it")
@@ -265,7 +266,7 @@ def test_without_repeats_the_verdict_asks_for_them(show: Show) -> None:
 
 def test_a_page_of_one_run_is_about_that_run(show: Show) -> None:
     page = show("one_run")
-    expect(page.locator("h1")).to_have_text("Experiments: one run")
+    expect(page.locator("h1")).to_have_text("One run: mf on data-0")
     expect(page.locator("#verdict .figures")).to_contain_text("0.9600")
     for absent in ("#leaderboard", "#parallel", "#parameters", "#cost", "#unfinished", "#controls"):
         expect(page.locator(absent)).to_be_hidden()
@@ -300,7 +301,7 @@ def test_the_filter_takes_words_and_terms(show: Show) -> None:
         "embedding_dim>=196": 5,
         "model.embedding_dim=190..192": 3,
         "model_name=mf embedding_dim<164": 1,
-        "model_name=mf|svdpp": 27,
+        "model=mf|svdpp": 27,
         "model_name!=mf rank<=10": 6,
         "val/rmse<0.9005": 2,
         "bold embedding_dim>197": 1,
@@ -320,6 +321,23 @@ def test_a_filter_that_names_nothing_says_what_there_is(show: Show) -> None:
     expect(page.locator("#filter-said")).to_contain_text("Nothing is named depth; there are embedding_dim")
     expect(page.get_by_label("Filter")).to_have_attribute("aria-invalid", "true")
     expect(rows(page)).to_have_count(25)
+
+
+@pytest.mark.parametrize("typed", ["embedding_dim>>", "embedding_dim>", "embedding_dim<x", "embedding_dim==8", "<5"])
+def test_half_a_term_is_answered_as_not_understood(show: Show, typed: str) -> None:
+    page = show()
+    page.get_by_label("Filter").fill(typed)
+    expect(page.locator("#filter-said")).to_have_text(re.compile(f"^{typed} is not understood; write for example emb"))
+    expect(rows(page)).to_have_count(25)
+
+
+def test_what_goes_on_at_the_right_fades_until_one_is_there(show: Show) -> None:
+    page = show()
+    page.set_viewport_size({"width": 390, "height": 800})
+    table = page.locator(".scroll:has(> #settings)")
+    expect(table).to_have_class("scroll more")
+    table.evaluate("(box) => (box.scrollLeft = box.scrollWidth)")
+    expect(table).to_have_class("scroll")
 
 
 def test_brushing_an_axis_writes_the_filter_and_a_click_takes_it_back(show: Show) -> None:

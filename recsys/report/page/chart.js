@@ -1,7 +1,7 @@
 // Charts in SVG: scales, axes, and marks that light up together wherever the same setting is drawn.
 
 const charts = new Set(); // those on the page
-const MARGIN = { top: 10, right: 14, left: 56 };
+const MARGIN = { top: 10, right: 14, left: 68 };
 
 /**
  * A chart that is drawn to its width, and again when that changes. `draw(chart)` appends to chart.svg, registers with
@@ -36,10 +36,18 @@ function drawCharts() {
     chart.marks.clear();
     chart.pick = chart.draw(chart) ?? null;
     chart.top = s("g", { class: "top" });
-    chart.svg.append(chart.top);
+    chart.svg.append(chart.top, ...chart.svg.querySelectorAll(".label, .grip")); // what is read and dragged stays above
     fade(chart);
     raise(chart);
   });
+  showScrollable();
+}
+
+/** Tables and charts that go on at the right fade out there. */
+function showScrollable() {
+  const boxes = [...document.querySelectorAll(".scroll")];
+  const more = boxes.map((box) => box.scrollWidth - box.clientWidth - box.scrollLeft > 2);
+  boxes.forEach((box, i) => box.classList.toggle("more", more[i]));
 }
 
 /** Register a node as the picture of a setting or a run. */
@@ -111,7 +119,7 @@ function logarithmic([low, high], [from, to]) {
 
 /** A number short enough for an axis: 0.0001 as 1e-4. */
 const brief = (value) => {
-  const text = String(Number(value.toPrecision(3)));
+  const text = String(Number.isInteger(value) && Math.abs(value) < 1e5 ? value : Number(value.toPrecision(3)));
   return text.length > 5 ? value.toExponential().replace(/(\.\d\d)\d*/, "$1").replace("e+", "e").replace("-", "−") : text.replace("-", "−");
 };
 

@@ -1,4 +1,4 @@
-// The filter: words, and terms such as reg_lambda>0.05, embedding_dim=16..64, model_name=mf|svdpp. Brushes write into it, too.
+// The filter: words, and terms such as reg_lambda>0.05, embedding_dim=16..64, model=mf|svdpp. Brushes write into it, too.
 
 const TERM = /^([^<>=!"]+)(<=|>=|!=|=|<|>)(.+)$/;
 const quote = (text) => (/[\s|"]|\.\./.test(text) ? `"${text.replaceAll('"', "")}"` : text);
@@ -14,15 +14,20 @@ const FIGURES = {
   rank: (entry) => entry.rank,
 };
 
-/** The terms of a filter, each with a test of an entry; an unknown name throws. */
+/** The terms of a filter, each with a test of an entry; an unknown name throws, and so does what is half a term. */
 function parseFilter(text) {
   return tokens(text).map((token) => {
     const [, name, sign, operand] = TERM.exec(token) ?? [];
+    if (!name && /^[^"]*[<>=]/.test(token)) throw notUnderstood(token);
     if (!name) return { test: word(token) };
     const field = findField(name);
+    if (/[<>]/.test(sign) && !isNumber(Number(operand))) throw notUnderstood(token);
+    if (/^[<>=!]/.test(operand)) throw notUnderstood(token);
     return { field: field.name, sign, operand, test: (entry) => compare(field.get(entry), sign, operand) };
   });
 }
+
+const notUnderstood = (token) => new Error(`${token} is not understood; write for example ${filterExample()}`);
 
 function word(token) {
   const wanted = token.replaceAll('"', "").toLowerCase();
@@ -36,10 +41,10 @@ function haystack(entry) {
 }
 
 function findField(name) {
-  const named = report.parameters.filter((parameter) => parameter.name === name || parameter.name.endsWith(`.${name}`));
+  const named = report.parameters.filter((parameter) => [parameter.name, fullName(parameter)].includes(name) || parameter.name.endsWith(`.${name}`));
   const exact = named.find((parameter) => parameter.name === name) ?? (named.length === 1 ? named[0] : null);
   if (exact) return { name: exact.name, get: (entry) => entry.values[exact.name] };
-  if (named.length) throw new Error(`${name} may be ${named.map((parameter) => parameter.name).join(" or ")}.`);
+  if (named.length) throw new Error(`${name} may be ${named.map(fullName).join(" or ")}.`);
   if (Object.hasOwn(METRICS, name)) return { name, get: (entry) => entry.mean[name] };
   if (Object.hasOwn(FIGURES, name)) return { name, get: FIGURES[name] };
   const known = [...view.parameters.map(shortName), "val/rmse", "test/rmse", "mae", "warm", "cold", "seconds", "runs", "rank"];

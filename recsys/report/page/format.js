@@ -42,10 +42,13 @@ const moment = (iso) => (/^\d{4}-\d\d-\d\dT\d\d:\d\d/.test(iso ?? "") ? `${iso.s
 /** "a, b and c". */
 const spoken = (parts) => (parts.length < 2 ? parts.join("") : `${parts.slice(0, -1).join(", ")} and ${parts.at(-1)}`);
 
+/** A parameter's name as one types it to set it. */
+const fullName = ({ name }) => (name === "model_name" ? "model" : name);
+
 /** The last part of a parameter's name, or the whole where that part says too little. */
-function shortName({ name }) {
-  const last = name.split(".").at(-1);
-  return report.parameters.filter((other) => other.name.split(".").at(-1) === last).length > 1 ? name : last;
+function shortName(parameter) {
+  const last = (other) => fullName(other).split(".").at(-1);
+  return report.parameters.filter((other) => last(other) === last(parameter)).length > 1 ? fullName(parameter) : last(parameter);
 }
 
 /** What sets an entry apart, the parameters that matter most first: "embedding_dim 64, dropout 0.1". */

@@ -23,11 +23,16 @@ const taskLabel = ({ label, data, split }) => label ?? ([data, split].filter(giv
 
 function showHeader() {
   const { runs, tasks } = report;
-  const title = runs.length === 1 ? "One run" : count(runs.length, "run");
-  $("title").textContent = runs.length ? `Experiments: ${title.toLowerCase()}` : "Experiments";
+  $("title").textContent = runs.length === 1 ? oneRun(runs[0]) : runs.length ? `Experiments: ${count(runs.length, "run")}` : "Experiments";
   $("where").textContent = report.root;
   document.title = [report.root.split("/").filter(Boolean).at(-1), "experiments"].filter(Boolean).join(" · ");
   $("facts").replaceChildren(...headerFacts(runs, tasks).filter(given));
+}
+
+/** "One run: mf on ml-100k". */
+function oneRun(run) {
+  const said = [run.model, report.tasks[run.task]?.data && `on ${report.tasks[run.task].data}`].filter(Boolean).join(" ");
+  return said ? `One run: ${said}` : "One run";
 }
 
 function headerFacts(runs, tasks) {

@@ -43,7 +43,7 @@ function makeColumns() {
 const BRIEF = { "val/rmse": "Val. RMSE", "test/rmse": "Test RMSE", "test/mae": "Test MAE", "test/rmse_warm": "Warm", "test/rmse_cold": "Cold" };
 
 const parameterColumn = (parameter) => ({
-  key: parameter.name, name: shortName(parameter), title: parameter.name, number: parameter.kind === "number",
+  key: parameter.name, name: shortName(parameter), title: fullName(parameter), number: parameter.kind === "number",
   get: (setting) => setting.values[parameter.name] ?? null, cell: (setting) => clip(typed(setting.values[parameter.name]), 40),
 });
 
@@ -166,9 +166,10 @@ function runsOf(setting) {
 function runsTable(setting) {
   const folds = setting.runs.some((run) => given(run.fold));
   const shown = Object.keys(METRICS).filter((metric) => setting.runs.some((run) => isNumber(run.metrics?.[metric])));
-  const heads = ["Seed", folds ? "Fold" : null, "State", ...shown.map((metric) => BRIEF[metric]), "Epochs", "Time", "Commit", "Folder", "Command"].filter(given);
+  const notes = setting.runs.some((run) => run.message);
+  const heads = ["Seed", folds ? "Fold" : null, "State", notes ? "Note" : null, ...shown.map((metric) => BRIEF[metric]), "Epochs", "Time", "Commit", "Folder", "Command"].filter(given);
   const rows = setting.runs.map((run) => [
-    typed(run.seed), ...(folds ? [typed(run.fold)] : []), stateOf(run), ...shown.map((metric) => figure(run.metrics?.[metric])),
+    typed(run.seed), ...(folds ? [typed(run.fold)] : []), stateOf(run), ...(notes ? [run.message ?? NONE] : []), ...shown.map((metric) => figure(run.metrics?.[metric])),
     typed(run.metrics?.epochs), duration(run.seconds), typed(run.commit).slice(0, 12), h("span", { className: "mono" }, run.path || "."),
     run.command ? copyButton(run.command, `the command of ${run.path || "this run"}`) : NONE,
   ]);

@@ -30,6 +30,7 @@ function setUp() {
   document.addEventListener("click", followLink);
   document.addEventListener("keydown", ({ key }) => key === "Escape" && hover(null));
   addEventListener("scroll", () => placeTip(null), { passive: true });
+  document.addEventListener("scroll", ({ target }) => target !== document && showScrollable(), { passive: true, capture: true });
   addEventListener("hashchange", () => {
     readAddress();
     showAll();

@@ -6,8 +6,9 @@ let brushes = null; // group of the drawn brushes
 
 function showParallel() {
   axes = [];
-  const shown = view.parameters.slice(0, AXES);
   const settings = view.settings.filter((setting) => isNumber(setting.mean[view.metric]));
+  const varied = view.parameters.filter(({ name }) => new Set(settings.map((setting) => typed(setting.values[name]))).size > 1);
+  const shown = varied.slice(0, AXES);
   if (!shown.length || settings.length < 2) return fill("parallel", "Parameters to metric");
   const domain = bulk(settings.map((setting) => setting.mean[view.metric]));
   const chart = makeChart("parallel", {
@@ -15,7 +16,7 @@ function showParallel() {
     height: 340, least: 110 + 92 * shown.length,
     draw: (chart) => drawParallel(chart, shown, settings, domain.domain),
   });
-  const more = view.parameters.length > AXES ? ` The ${AXES} most important of ${view.parameters.length} parameters are drawn.` : "";
+  const more = varied.length > AXES ? ` The ${AXES} most important of ${varied.length} parameters are drawn.` : "";
   fill("parallel", "From parameters to metric",
     h("p", { className: "quiet", id: "filter-help" }, "Drag along an axis to keep the settings that pass there, click an axis to let go. The same can be typed into the filter: ",
       h("code", {}, `${shortName(shown[0])}=${example(shown[0], settings)}`), ", ", h("code", {}, `${view.metric}<${figure(domain.domain[1], 2)}`), `.${more}`),
@@ -53,10 +54,10 @@ function drawParallel(chart, shown, settings, domain) {
 function drawAxis(chart, axis, top, bottom, gap) {
   const { x, scale, name } = axis;
   const last = axis === axes.at(-1);
-  chart.svg.append(s("line", { class: "axis", x1: x, x2: x, y1: top, y2: bottom }), s("text", { x: last ? x + 50 : x, y: 16, class: last ? "name end" : axis === axes[0] ? "name" : "name middle", dx: axis === axes[0] ? -40 : 0 }, s("title", {}, axis.field), clip(name, Math.floor(gap / 6.4))));
+  chart.svg.append(s("line", { class: "axis", x1: x, x2: x, y1: top, y2: bottom }), s("text", { x: last ? x + 50 : x, y: 16, class: last ? "name end" : axis === axes[0] ? "name" : "name middle", dx: axis === axes[0] ? -40 : 0 }, s("title", {}, fullName({ name: axis.field })), clip(name, Math.floor(gap / 6.4))));
   const ticks = spaced(scale.ticks.map(([at, content]) => [at, content]), 15);
   for (const [at, content] of ticks) {
-    chart.svg.append(s("text", { x: last ? x + 8 : x - 7, y: at + 4, class: last ? "halo" : "end halo" }, clip(content, Math.max(5, Math.floor(gap / 8)))));
+    chart.svg.append(s("text", { x: last ? x + 8 : x - 7, y: at + 4, class: last ? "halo label" : "end halo label" }, clip(content, Math.max(5, Math.floor(gap / 8)))));
   }
   const grip = s("rect", { class: "grip", x: x - 14, y: top - 8, width: 28, height: bottom - top + 16 });
   chart.svg.append(grip);

@@ -16,7 +16,7 @@ function importanceBars(importance) {
   const rows = shares.map(([name, share]) => {
     const bar = h("span", { className: "bar-of", "aria-hidden": "true" });
     bar.style.setProperty("--share", `${(100 * Math.max(0, share)) / most}%`);
-    return h("tr", {}, h("th", { scope: "row", title: name }, shortName({ name })), h("td", {}, bar), h("td", { className: "number" }, percent(Math.max(0, share))));
+    return h("tr", {}, h("th", { scope: "row", title: fullName({ name }) }, shortName({ name })), h("td", {}, bar), h("td", { className: "number" }, percent(Math.max(0, share))));
   });
   return h("div", { className: "importance" }, h("h3", {}, "Importance"),
     h("table", { className: "plain" }, h("caption", { className: "unseen" }, "Importance of the parameters"), h("tbody", {}, rows)),

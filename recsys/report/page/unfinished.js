@@ -16,7 +16,7 @@ function unfinishedTable(caption, runs) {
   const tasks = report.tasks.length > 1;
   const rows = runs.map((run) => [
     h("span", { title: STATES[stateOf(run)] ?? "" }, stateOf(run)),
-    h("span", { className: "mono" }, run.path || "."),
+    folderOf(run),
     h("span", { className: "message" }, run.message ?? STATES[stateOf(run)] ?? NONE),
     ...(tasks ? [report.tasks[run.task] ? taskLabel(report.tasks[run.task]) : NONE] : []),
     h("span", { className: "values" }, valuesOf(run)),
@@ -25,6 +25,13 @@ function unfinishedTable(caption, runs) {
     run.command ? copyButton(run.command, `the command of ${run.path || "this run"}`) : NONE,
   ]);
   return table(caption, ["State", "Folder", "Message", tasks ? "Task" : null, "Setting", "Lowest val. RMSE", "Time", "Command"].filter(given), rows, "plain wrap");
+}
+
+/** A folder's name, which is not broken into many short lines. */
+function folderOf(run) {
+  const node = h("span", { className: "mono" }, run.path || ".");
+  node.style.minWidth = `${Math.min(32, Math.max(4, node.textContent.length))}ch`;
+  return node;
 }
 
 function valuesOf(run) {
