@@ -7,10 +7,10 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from omegaconf import DictConfig, open_dict
 
 from recsys.files import write_json
+from recsys.report.comparison import mean, standard_error
 from recsys.run_folder import REPEATS, asked, configured
 
 FOLDED = ("kfold", "official")  # splits with folds
@@ -46,12 +46,11 @@ def summary(runs: dict[str, dict[str, Any]]) -> dict[str, Any]:
     figures = [
         name for name in next(iter(runs.values())) if all(isinstance(run.get(name), float) for run in runs.values())
     ]
-    values = np.array([[run[name] for name in figures] for run in runs.values()])  # (runs, figures)
-    error = values.std(0, ddof=1) / len(runs) ** 0.5 if len(runs) > 1 else None
+    values = {name: [run[name] for run in runs.values()] for name in figures}
     return {
         "runs": list(runs),
-        "mean": dict(zip(figures, values.mean(0).tolist(), strict=True)),
-        "standard_error": dict.fromkeys(figures) if error is None else dict(zip(figures, error.tolist(), strict=True)),
+        "mean": {name: mean(found) for name, found in values.items()},
+        "standard_error": {name: standard_error(found) for name, found in values.items()},
     }
 
 
