@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from hydra.core.config_store import ConfigStore
 from hydra.core.plugins import Plugins
 from hydra.core.utils import JobReturn, JobStatus
+from hydra.types import HydraContext, TaskFunction
+from hydra_plugins.hydra_joblib_launcher._core import process_joblib_cfg
 from hydra_plugins.hydra_joblib_launcher.config import JobLibLauncherConf
 from hydra_plugins.hydra_joblib_launcher.joblib_launcher import JoblibLauncher
-from omegaconf import OmegaConf, open_dict
+from omegaconf import DictConfig, OmegaConf, open_dict
 
 from recsys.run_folder import ended, failed
 
@@ -27,7 +30,27 @@ class WorkersLauncher(JoblibLauncher):  # type: ignore[misc]
     running are tried again one by one, so that the one to blame is known, and the others go on side by side.
     """
 
+    loading: Iterator[None] = iter(())  # one a worker that imports what jobs need
+
+    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+        """Starts the workers: they import torch while the sweeper composes the first jobs."""
+        from joblib import Parallel, delayed, effective_n_jobs
+
+        from recsys.sweep import expected_jobs, load_worker
+
+        super().setup(hydra_context=hydra_context, task_function=task_function, config=config)
+        process_joblib_cfg(self.joblib)  # as launch does: workers are kept for it only if it asks for the same
+        workers = effective_n_jobs(self.joblib["n_jobs"])
+        if workers > 1:
+            pool = Parallel(**self.joblib | {"backend": "loky", "return_as": "generator_unordered"})
+            self.loading = pool(delayed(load_worker)() for _ in range(min(workers, expected_jobs() or workers)))
+
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> list[JobReturn]:
+        from joblib.externals.loky.process_executor import BrokenProcessPool
+
+        with suppress(BrokenProcessPool):
+            for _ in self.loading:
+                pass
         self._launch([(initial_job_idx + place, overrides) for place, overrides in enumerate(job_overrides)])
         # What came out is in the jobs' folders; a sweeper looks for errors here, and a job has none of its own.
         return [JobReturn(status=JobStatus.COMPLETED) for _ in job_overrides]

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import functools
+import gc
+import importlib
 import os
 import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 from typing import Any, NoReturn
 
 import hydra
 from hydra.errors import InstantiationException
-from lightning.fabric.utilities.exceptions import MisconfigurationException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -20,7 +22,7 @@ from hydra_plugins.recsys_joblib import be_joblib
 
 FOLDERS = ("run", "resume", "hydra.run.dir", "hydra.sweep.dir", "data.root")
 CONF = Path(__file__).resolve().parent.parent / "conf"
-MISTAKES = (ValueError, OSError, MisconfigurationException, InstantiationException, OmegaConfBaseException)
+MISTAKES = (ValueError, OSError, InstantiationException, OmegaConfBaseException)
 
 be_joblib()
 OmegaConf.register_new_resolver("first_of", lambda *values: next(v for v in values if v), replace=True)
@@ -52,6 +54,18 @@ def command(config_name: str) -> Callable[[Callable[[DictConfig], Any]], Callabl
         return start
 
     return decorate
+
+
+def load_run() -> ModuleType:
+    """Import `recsys.run`, and with it torch, Lightning and pandas, once: seconds, so commands do it when they must."""
+    if "recsys.run" not in sys.modules:
+        gc.disable()  # else a quarter of the import is spent on looking for garbage where there is none
+        try:
+            importlib.import_module("recsys.run")
+        finally:
+            gc.enable()
+        gc.freeze()  # else collections, and the end of the process above all, look through half a million objects more
+    return sys.modules["recsys.run"]
 
 
 def resumed_sweep(arguments: list[str]) -> list[str]:

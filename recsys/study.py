@@ -11,14 +11,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import lightning as L
 import optuna
-from lightning.pytorch.callbacks import Callback
 from optuna.distributions import BaseDistribution, distribution_to_json
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from recsys.files import locked, write_json
-from recsys.run_folder import PrunedError, ended, read_json
+from recsys.run_folder import ended, read_json
 
 ATTEMPTS = 10  # a trial whose process was killed this often may be what kills it: it is left failed
 RETRY_OF, ATTEMPT, SETTINGS, SPACE = "retry_of", "attempt", "settings", "space"
@@ -135,30 +133,6 @@ class Study:
                 f"study {self.study.study_name} was begun with other {name}: {differing}; "
                 "go on with those, or give this one another name: hydra.sweeper.study=…"
             )
-
-
-class Pruning(Callback):
-    """Reports each epoch's validation RMSE to the study, and gives the run up when it promises too little.
-
-    Args:
-        storage: RDB URL of the study.
-        study: Its name.
-        trial: Number of the trial that this run is.
-        pruner: One of `PRUNERS`.
-
-    Raises:
-        PrunedError: In training, after an epoch.
-    """
-
-    def __init__(self, storage: str, study: str, trial: int, pruner: str = "halving") -> None:
-        self.study = optuna.load_study(storage=storage, study_name=study, pruner=make_pruner(pruner))
-        self.trial = Trial(self.study, self.study.get_trials(deepcopy=False)[trial]._trial_id)
-
-    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        value, epoch = trainer.callback_metrics[OBJECTIVE].item(), trainer.current_epoch
-        self.trial.report(value, epoch)
-        if self.trial.should_prune():
-            raise PrunedError(f"validation RMSE {value:.4f} after {epoch + 1} epochs")
 
 
 PRUNERS = {

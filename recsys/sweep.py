@@ -21,6 +21,7 @@ from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
+from recsys.cli import load_run
 from recsys.report import print_summary
 from recsys.run_folder import ENDED, REPEATS, PrunedError, ended, one_line, read_json, shown
 
@@ -178,6 +179,18 @@ def _only_to_file() -> None:
     for handler in list(root.handlers):
         if isinstance(handler, logging.StreamHandler) and not isinstance(handler, logging.FileHandler):
             root.removeHandler(handler)
+
+
+def load_worker() -> None:
+    """What a worker process can do before it has a job."""
+    _end_with_the_sweep()
+    load_run()
+
+
+def expected_jobs() -> int | None:
+    """How many jobs the sweep of this process has, if that is known."""
+    jobs: int | None = json.loads(os.environ.get(VARIABLE, "{}")).get("jobs")
+    return jobs
 
 
 def _end_with_the_sweep() -> None:

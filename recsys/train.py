@@ -1,64 +1,36 @@
-"""Train, refit, test and export: `python -m recsys.train data=ml_100k model=mf model.embedding_dim=32`."""
+"""Train, refit, test and export: `python -m recsys.train data=ml_100k model=mf model.embedding_dim=32`.
+
+What a run needs, torch and Lightning before all, is imported when one begins (`cli.load_run`): help, a mistyped key and
+the process that hands jobs to workers do not wait for it.
+"""
 
 from __future__ import annotations
 
-import inspect
-import json
 import logging
 import os
 import sys
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
-import lightning as L
-import torch
 from hydra.core.hydra_config import HydraConfig
-from hydra.utils import instantiate
-from lightning.pytorch.callbacks import Callback, ModelCheckpoint, RichProgressBar
-from lightning.pytorch.loggers import Logger
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from rich.console import Console
 
-from recsys.analysis import analyse
-from recsys.callbacks import EpochRecord, ReplayLearningRate
-from recsys.cli import command
-from recsys.data.datamodule import REFITS, RatingDataModule
-from recsys.evaluate import evaluate, print_figures
-from recsys.export import make_bundle
+from recsys.cli import command, load_run
 from recsys.files import locked, write_json
-from recsys.models.base import RatingModel
-from recsys.plots import error_by_activity, learning_curve
 from recsys.repeats import planned, summary
 from recsys.report import print_summary
 from recsys.run_folder import REPEATS, PrunedError, asked, read_json, recorded, resumed, shown
-from recsys.sweep import in_sweep, is_best, run_name, sweep_job
-from recsys.wandb_tracker import WandbTracker
+from recsys.sweep import in_sweep, sweep_job
 
 log = logging.getLogger(__name__)
-
-
-@dataclass
-class Selection:
-    """What the first fit found out with validation rows."""
-
-    learning_rates: list[float]  # of every epoch up to the best
-    figures: dict[str, float | None]  # of validation at the best epoch
-    seconds: float
-
-    @property
-    def epochs(self) -> int:
-        return len(self.learning_rates)
 
 
 @command("train")
 def main(cfg: DictConfig) -> float | None:
     """Train what `cfg` asks for. Returns the validation RMSE, which sweepers minimize; None if there is none."""
     folder = Path(HydraConfig.get().runtime.output_dir)
-    _quiet_libraries()
     if in_sweep():
         return sweep_job(lambda: train(cfg, folder), folder)
     try:
@@ -90,7 +62,7 @@ def train(cfg: DictConfig, folder: Path) -> dict[str, Any]:
                 log.info("%s", name)
             try:
                 with recorded(folder / name) if name != "." else nullcontext():
-                    results[name] = _finished(folder / name) or run(run_cfg, folder / name)
+                    results[name] = _finished(folder / name) or load_run().run(run_cfg, folder / name)
             except PrunedError:
                 raise
             except Exception as error:  # the other repeats are run all the same
@@ -105,167 +77,6 @@ def train(cfg: DictConfig, folder: Path) -> dict[str, Any]:
         return means
 
 
-def run(cfg: DictConfig, folder: Path) -> dict[str, Any]:
-    """Select, refit, measure and export in `folder`, going on where it was left. Returns what `metrics.json` holds."""
-    if cfg.refit not in REFITS:
-        raise ValueError(f"refit must be one of {', '.join(REFITS)}, got {cfg.refit!r}")
-    (folder / "checkpoints").mkdir(parents=True, exist_ok=True)
-    loggers = list(instantiate(cfg.logger).values())
-    with tracked(loggers, cfg, folder) as trackers:
-        data = build_data(cfg)
-        data.prepare_data()
-        data.setup()
-        log.info("%s: %s ratings to train on, %s to validate on, %s to test on", data.data.name,
-                 *(f"{len(rows):,}" for rows in (data.split.train, data.split.val, data.split.test)))  # fmt: skip
-        selection, model = select(cfg, data, folder, loggers)
-        seconds = selection.seconds
-        measured = None
-        for fit_on in {"none": [], "train_val": ["train_val"], "all": ["train_val", "all"]}[cfg.refit]:
-            if fit_on == "all":  # test rows join in now: this is the last moment to measure
-                measured = make_bundle(model, data)
-            data = data.with_fit_on(fit_on)
-            model, spent = refit(cfg, data, selection, folder)
-            seconds += spent
-        # A point estimate says nothing of its errors; those on validation rows are the honest measure of them.
-        bundle = make_bundle(model, data, noise=selection.figures["val/rmse"])
-        measured = measured or bundle
-        analysis = analyse(measured)
-        metrics = {
-            **selection.figures,
-            **evaluate(measured),
-            "fit_seconds": round(seconds, 3),
-            "epochs": selection.epochs,
-            "refit": cfg.refit,
-            "test_figures_of": "train" if cfg.refit == "none" else "train_val",
-            "model": cfg.model_name,
-            "split": data.split_name,
-            "device": _device_name(cfg),
-            **{name: bundle.manifest[name] for name in ("data", "git_commit", "data_sha256")},
-        }
-        write_json(folder / "analysis.json", analysis)
-        error_by_activity(analysis, folder / "error_by_activity.png")
-        bundle.manifest["metrics"] = metrics
-        bundle.save(folder / "bundle")
-        for tracker in trackers:
-            tracker.results(metrics, analysis, folder, aliases=["best"] if is_best(folder, metrics) else [])
-    write_json(folder / "metrics.json", metrics)
-    return metrics
-
-
-@contextmanager
-def tracked(loggers: list[Logger], cfg: DictConfig, folder: Path) -> Iterator[list[WandbTracker]]:
-    """The loggers that track a run elsewhere: begun now, and ended whatever happens."""
-    trackers = [logger for logger in loggers if isinstance(logger, WandbTracker)]
-    config = OmegaConf.to_container(cfg)
-    assert isinstance(config, dict)
-    for private in ("callbacks", "logger", "run_dir", "overrides", "resume"):  # folders, a database's password
-        config.pop(private, None)
-    config["data"] = {key: value for key, value in config["data"].items() if key != "root"}
-    name, group = run_name(folder)
-    exit_code = 1
-    try:
-        for tracker in trackers:
-            tracker.begin({str(key): value for key, value in config.items()}, name, group)
-        yield trackers
-        exit_code = 0
-    except PrunedError:
-        exit_code = 0
-        raise
-    finally:
-        for tracker in trackers:  # else the next job of a sweep would go on in this one's run
-            tracker.close(exit_code)
-
-
-def build_data(cfg: DictConfig) -> RatingDataModule:
-    """The data module: its own arguments are picked out of `data`, the others are the source's."""
-    own = set(inspect.signature(RatingDataModule).parameters) - {"source"}
-    arguments = OmegaConf.to_container(cfg.data, resolve=True)
-    assert isinstance(arguments, dict)
-    source = instantiate({key: value for key, value in arguments.items() if key not in own})
-    return RatingDataModule(source, **{str(key): value for key, value in arguments.items() if key in own})
-
-
-def build_model(cfg: DictConfig, data: RatingDataModule) -> RatingModel:
-    """The model for as many users and items as `data` fits on."""
-    if data.data.implicit:
-        raise ValueError(
-            f"{data.data.name} has no ratings (data.rating_column=null), and model {cfg.model._target_} predicts them"
-        )
-    model: RatingModel = instantiate(
-        cfg.model,
-        n_users=len(data.users),
-        n_items=len(data.items),
-        rating_min=data.data.rating_min,
-        rating_max=data.data.rating_max,
-    )
-    return model
-
-
-def select(
-    cfg: DictConfig, data: RatingDataModule, folder: Path, loggers: list[Logger]
-) -> tuple[Selection, RatingModel]:
-    """Fit on training rows, with validation. Returns the epochs and learning rates to replay, and the best model."""
-    done = folder / "checkpoints" / "selection.json"
-    model = build_model(cfg, data)
-    if not done.exists():
-        record = EpochRecord()
-        callbacks = [*instantiate(cfg.callbacks).values(), record]
-        trainer = _trainer(cfg, folder, callbacks, logger=loggers, num_sanity_val_steps=0)
-        if not len(data.split.val):
-            raise ValueError(f"split {data.split_name} leaves no validation rows of {data.data.name}")
-        _fit(trainer, model, data, folder / "checkpoints" / "last.ckpt")
-        best = record.epochs[record.best]
-        figures = {"val/rmse": best["val_rmse"]}
-        write_json(done, {"learning_rates": record.path, "figures": figures, "seconds": record.seconds})
-        learning_curve(folder / "metrics.csv", folder / "learning_curve.png")
-    selection = Selection(**json.loads(done.read_text()))
-    state = torch.load(folder / "checkpoints" / "best.ckpt", weights_only=True)["state_dict"]
-    model.load_state_dict(state)
-    log.info("best of validation: RMSE %.4f after %d epochs", selection.figures["val/rmse"], selection.epochs)
-    return selection, model
-
-
-def refit(cfg: DictConfig, data: RatingDataModule, selection: Selection, folder: Path) -> tuple[RatingModel, float]:
-    """A fresh model on `data.fit_rows`, replaying the selection's learning rates. Returns it and its seconds."""
-    name = f"refit_{data.fit_on}"
-    record = EpochRecord()
-    keep = ModelCheckpoint(folder / "checkpoints", filename=name, enable_version_counter=False)
-    callbacks: list[Callback] = [ReplayLearningRate(selection.learning_rates), record, keep]
-    callbacks += [c for c in instantiate(cfg.callbacks).values() if isinstance(c, RichProgressBar)]
-    trainer = _trainer(
-        cfg,
-        folder,
-        callbacks,
-        logger=False,
-        limit_val_batches=0,
-        max_epochs=selection.epochs,
-        min_epochs=None,
-    )
-    model = build_model(cfg, data)
-    log.info("refit on %s ratings", f"{len(data.fit_rows):,}")
-    _fit(trainer, model, data, folder / "checkpoints" / f"{name}.ckpt")
-    return model, record.seconds
-
-
-def _trainer(cfg: DictConfig, folder: Path, callbacks: list[Callback], **arguments: Any) -> L.Trainer:
-    if not sys.stdout.isatty() or in_sweep():  # a bar in a log file is noise, and a sweep prints a line a job
-        callbacks = [callback for callback in callbacks if not isinstance(callback, RichProgressBar)]
-    bar = any(isinstance(callback, RichProgressBar) for callback in callbacks)
-    trainer: L.Trainer = instantiate(
-        cfg.trainer, default_root_dir=str(folder), use_distributed_sampler=False, enable_progress_bar=bar,
-        enable_model_summary=False, _convert_="all",
-    )(callbacks=callbacks, **arguments)  # fmt: skip
-    return trainer
-
-
-def _fit(trainer: L.Trainer, model: RatingModel, data: RatingDataModule, checkpoint: Path) -> None:
-    """Fit, from the checkpoint if there is one. Lightning turns Ctrl-C into SystemExit; here it stays Ctrl-C."""
-    try:
-        trainer.fit(model, datamodule=data, ckpt_path=checkpoint if checkpoint.exists() else None, weights_only=True)
-    except SystemExit as error:
-        raise KeyboardInterrupt from error
-
-
 def _finished(folder: Path) -> dict[str, Any] | None:
     metrics = read_json(folder / "metrics.json")
     if metrics is not None:
@@ -278,26 +89,13 @@ def _report(metrics: dict[str, Any], folder: Path) -> None:
         print_summary(folder)
         print(f"all of it in {shown(folder)}")
         return
+    from recsys.evaluate import print_figures
+
     print_figures(metrics, f"{metrics['model']} on {metrics['data']}, split {metrics['split']}: test RMSE")
     epochs = "1 epoch" if metrics["epochs"] == 1 else f"{metrics['epochs']} epochs"
     Console(highlight=False, soft_wrap=True).print(
         f"{epochs}, fitted in {metrics['fit_seconds']:.1f} s, all of it in {shown(folder)}"
     )
-
-
-def _device_name(cfg: DictConfig) -> str:
-    if str(cfg.trainer.accelerator) in ("gpu", "cuda") and torch.cuda.is_available():
-        return torch.cuda.get_device_name()
-    return f"{cfg.trainer.accelerator}, {torch.get_num_threads()} threads"
-
-
-def _quiet_libraries() -> None:
-    """Lightning's advice is for those who write loaders; ours are whole-batch and want no workers."""
-    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
-    warnings.filterwarnings("ignore", message=".*does not have many workers.*")
-    warnings.filterwarnings("ignore", message=".*Checkpoint directory .* exists and is not empty.*")
-    warnings.filterwarnings("ignore", message=".*is smaller than the logging interval.*")
-    warnings.filterwarnings("ignore", message=".*isinstance.treespec, LeafSpec.*")
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from recsys.repeats import summary
-from recsys.train import run
+from recsys.run import run
 from tests.commands import Train, call
 
 SHORT = "trainer.max_epochs=2"
@@ -52,7 +52,7 @@ def test_repeats_go_on_where_they_were_cut(train: Train, monkeypatch: pytest.Mon
         return run(cfg, folder)
 
     with monkeypatch.context() as patch:
-        patch.setattr("recsys.train.run", die)
+        patch.setattr("recsys.run.run", die)
         with pytest.raises(SystemExit):
             train(SHORT, "seeds=[0,1]", "model=svdpp")
     folder = tmp_path / "run"

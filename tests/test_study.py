@@ -17,8 +17,9 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution
 from optuna.trial import TrialState
 
 from recsys.cli import CONF
+from recsys.pruning import Pruning
 from recsys.run_folder import PrunedError
-from recsys.study import Pruning, Study, make_pruner
+from recsys.study import Study, make_pruner
 from tests.commands import call, train_arguments, write_ratings
 
 SPACE = {"model.dropout": FloatDistribution(0.0, 0.5), "model.embedding_dim": CategoricalDistribution([4, 8])}

@@ -214,7 +214,7 @@ def test_an_epoch_is_recorded_whole_before_its_checkpoint(
 def test_resume_keeps_the_model(train: Train, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = train("model=svdpp", "trainer.max_epochs=2", name="whole")
     with monkeypatch.context() as patch:
-        patch.setattr("recsys.train.refit", lambda *_: (_ for _ in ()).throw(Killed))
+        patch.setattr("recsys.run.refit", lambda *_: (_ for _ in ()).throw(Killed))
         with pytest.raises(Killed):
             train("model=svdpp", "trainer.max_epochs=2", name="cut")
     call("train", f"resume={whole.with_name('cut')}")
