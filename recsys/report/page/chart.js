@@ -113,8 +113,9 @@ function logarithmic([low, high], [from, to]) {
   const scale = (value) => from + ((Math.log10(value) - a) / (b - a)) * (to - from);
   const digits = b - a > 3.5 ? [1] : b - a > 1.2 ? [1, 3] : [1, 2, 5];
   const powers = Array.from({ length: Math.ceil(b) - Math.floor(a) + 1 }, (_, i) => Math.floor(a) + i);
-  const ticks = powers.flatMap((power) => digits.map((digit) => Number((digit * 10 ** power).toPrecision(6))));
-  return Object.assign(scale, { domain: [low, high], ticks: ticks.filter((tick) => tick >= low * 0.999 && tick <= high * 1.001), format: brief });
+  const ticks = powers.flatMap((power) => digits.map((digit) => Number((digit * 10 ** power).toPrecision(6)))).filter((tick) => tick >= low * 0.999 && tick <= high * 1.001);
+  const { ticks: even, format } = linear([low, high], [from, to], 4); // for less than a decade, which may hold none of those
+  return Object.assign(scale, { domain: [low, high] }, ticks.length > 1 ? { ticks, format: brief } : { ticks: even, format });
 }
 
 /** A number short enough for an axis: 0.0001 as 1e-4. */
@@ -154,7 +155,6 @@ function byNumber(parameter, known, from, to) {
   const domain = [sorted[0], sorted.at(-1)];
   const scale = parameter.log && sorted[0] > 0 ? logarithmic(domain, [from, to]) : linear(domain, [from, to], 4);
   if (sorted.length <= 7) Object.assign(scale, { ticks: sorted, format: brief });
-  else if (scale.ticks.length < 2) Object.assign(scale, { ticks: domain, format: brief });
   return scale;
 }
 

@@ -20,7 +20,7 @@ function importanceBars(importance) {
   });
   return h("div", { className: "importance" }, h("h3", {}, "Importance"),
     h("table", { className: "plain" }, h("caption", { className: "unseen" }, "Importance of the parameters"), h("tbody", {}, rows)),
-    h("p", { className: "quiet" }, `An estimate of how much of the variation of ${metricName(report.metric)} between settings each parameter accounts for; rough when the settings are few.`));
+    h("p", { className: "quiet" }, `How far a parameter's values among the settings of lowest ${metricName(report.metric)} are from its values among all, as shares (PED-ANOVA); rough when the settings are few.`));
 }
 
 function panels(drawn, settings) {
