@@ -64,6 +64,30 @@ def test_repeats_go_on_where_they_were_cut(train: Train, monkeypatch: pytest.Mon
     assert "test/rmse" in read(folder / "repeats.json")["mean"]  # type: ignore[operator]
 
 
+def test_a_repeat_that_fails_ends_no_other(train: Train, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    with pytest.raises(SystemExit) as exit_:
+        train(SHORT, "seeds=[0,1,2]", "model.embedding_dim=${seed}")
+    assert exit_.value.code == 1
+    assert capsys.readouterr().err.endswith("error: embedding_dim must be >= 1, got 0\n")
+    folder = tmp_path / "run"
+    states = {file.parent.name: read(file)["state"] for file in folder.rglob("status.json")}
+    assert states == {"run": "failed", "seed=0": "failed", "seed=1": "finished", "seed=2": "finished"}
+    assert read(folder / "status.json")["message"] == read(folder / "seed=0" / "status.json")["message"]
+    assert read(folder / "repeats.json") == {"runs": ["seed=0", "seed=1", "seed=2"]}
+
+
+@pytest.mark.parametrize("repeats", ["seeds=[0,1]", "folds=[0,1]"])
+def test_the_agent_of_wandb_repeats_nothing(
+    train: Train, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path, repeats: str
+) -> None:
+    monkeypatch.setenv("WANDB_SWEEP_ID", "sweep1")
+    with pytest.raises(SystemExit):
+        train(SHORT, "data.split=kfold", repeats)
+    said = "error: wandb agent has one W&B run for this command: leave out -m, seeds and folds\n"
+    assert capsys.readouterr().err.endswith(said)
+    assert not (tmp_path / "run" / "repeats.json").exists()
+
+
 @pytest.mark.parametrize("seeds", ["3", "[]", "[0,0]", "[a]", "[0.5]", "[true]"])
 def test_seeds_must_be_distinct_integers(train: Train, capsys: pytest.CaptureFixture[str], seeds: str) -> None:
     with pytest.raises(SystemExit):

@@ -161,6 +161,16 @@ def test_a_study_is_not_mixed_with_another(tmp_path: Path, changes: dict[str, ob
         make_study(tmp_path, **changes)
 
 
+def test_a_study_belongs_to_one_folder(tmp_path: Path) -> None:
+    begun = make_study(tmp_path / "mine", storage=f"sqlite:///{tmp_path / 'study.db'}")
+    asked = begun.ask()
+    message = f"study s was begun with other folder: path was {tmp_path / 'mine'}, is {tmp_path / 'other'}; .*study="
+    with pytest.raises(ValueError, match=message):
+        make_study(tmp_path / "other", storage=f"sqlite:///{tmp_path / 'study.db'}")
+    again = make_study(tmp_path / "mine", storage=f"sqlite:///{tmp_path / 'study.db'}")
+    assert [trial.params for trial in again.study.trials] == [asked.params]
+
+
 def test_hopeless_trials_are_pruned_by_what_others_reached(tmp_path: Path) -> None:
     storage = f"sqlite:///{tmp_path / 'study.db'}"
     study = make_study(tmp_path)

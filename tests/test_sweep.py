@@ -9,10 +9,14 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 from hydra import compose, initialize_config_dir
-from omegaconf import open_dict
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+from omegaconf import OmegaConf, open_dict
 
 from recsys.cli import CONF, resumed_sweep
-from recsys.sweep import n_jobs
+from recsys.report.overrides import run_command
+from recsys.report.runs import read_run
+from recsys.sweep import VARIABLE, _lost, expected_jobs, is_best, n_jobs
 from tests.commands import call, train_arguments, write_ratings
 
 SHORT = "trainer.max_epochs=2"
@@ -131,6 +135,122 @@ def test_jobs_are_counted_before_they_run(overrides: list[str], expected: int) -
     assert n_jobs(config) == expected
 
 
+@pytest.mark.parametrize(
+    ("status", "lost"),
+    [
+        ({"state": "finished", "message": None}, False),
+        ({"state": "pruned", "message": "epoch 3 was not good enough"}, False),
+        ({"state": "failed", "message": "out of memory"}, True),
+        ({"state": "interrupted", "message": "stopped by Ctrl-C or SIGTERM; resume= goes on"}, True),
+        ({"state": "interrupted", "message": "cut off; tried again as trial 4"}, False),
+        ({"state": "interrupted", "message": "cut off, 10 times"}, True),
+        ({"state": "running", "message": None}, True),
+        (None, True),
+    ],
+)
+def test_a_job_is_lost_unless_it_came_to_its_end(tmp_path: Path, status: dict[str, str] | None, lost: bool) -> None:
+    if status is not None:
+        (tmp_path / "status.json").write_text(json.dumps(status))
+    assert _lost(tmp_path) == lost
+
+
+def test_workers_know_how_many_jobs_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(VARIABLE, raising=False)
+    assert expected_jobs() is None
+    monkeypatch.setenv(VARIABLE, json.dumps({"jobs": 7}))
+    assert expected_jobs() == 7
+
+
+@pytest.fixture
+def multirun(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hydra runs a sweep."""
+    monkeypatch.setattr(HydraConfig.instance(), "cfg", OmegaConf.create({"hydra": {"mode": RunMode.MULTIRUN}}))
+
+
+def figures(folder: Path, rmse: float, **changes: str) -> dict[str, object]:
+    """What a finished run leaves in its folder."""
+    found = {"val/rmse": rmse, "model": "mf", "data": "ratings", "split": "user_time"} | changes
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "metrics.json").write_text(json.dumps(found))
+    return found
+
+
+def test_the_best_of_a_sweep_is_below_all_of_its_like(tmp_path: Path, multirun: None) -> None:
+    sweep = tmp_path / "sweep"
+    assert is_best(sweep / "0", figures(sweep / "0", 0.9))
+    figures(tmp_path / "another sweep" / "0", 0.1)
+    figures(sweep / "1", 0.2, model="svdpp")
+    figures(sweep / "2", 0.3, data="others")
+    figures(sweep / "3", 0.4, split="random")
+    assert is_best(sweep / "4", figures(sweep / "4", 0.8))
+    assert not is_best(sweep / "0", figures(sweep / "0", 0.9))
+    assert not is_best(sweep / "5", figures(sweep / "5", 0.8))
+
+
+def test_the_best_of_a_sweep_of_repeats_is_one_of_all_its_runs(tmp_path: Path, multirun: None) -> None:
+    for job, rmse in (("0", 0.9), ("1", 0.8)):
+        for seed in (0, 1):
+            figures(tmp_path / job / f"seed={seed}", rmse + seed / 100)
+        (tmp_path / job / "repeats.json").write_text("{}")
+    best = [
+        job for job in sorted(tmp_path.glob("*/seed=*")) if is_best(job, json.loads((job / "metrics.json").read_text()))
+    ]
+    assert best == [tmp_path / "1" / "seed=0"]
+
+
+def test_the_best_of_repeats_and_a_run_by_itself(tmp_path: Path) -> None:
+    worse, better = (figures(tmp_path / "run" / f"seed={seed}", 0.9 - seed / 10) for seed in (0, 1))
+    assert is_best(tmp_path / "run" / "seed=0", worse)  # two runs that happen to be side by side
+    (tmp_path / "run" / "repeats.json").write_text("{}")
+    assert not is_best(tmp_path / "run" / "seed=0", worse)
+    assert is_best(tmp_path / "run" / "seed=1", better)
+
+
+def test_an_interpolation_is_resolved_in_each_job_and_typed_again(arguments: list[str], tmp_path: Path) -> None:
+    call("train", *arguments, "model.reg_lambda=0.05,0.07", "model.bias_reg_lambda=${model.reg_lambda}")
+    for job, reg_lambda in (("0", 0.05), ("1", 0.07)):
+        run = read_run(tmp_path / "sweep" / job, job)
+        assert run.config["model"]["bias_reg_lambda"] == reg_lambda
+        command = run_command(run.overrides or [], run.seed, run.fold)
+        assert f" model.reg_lambda={reg_lambda} 'model.bias_reg_lambda=${{model.reg_lambda}}' seed=0" in command
+
+
+def test_the_agent_of_wandb_runs_no_sweep(
+    arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("WANDB_SWEEP_ID", "sweep1")
+    with pytest.raises(SystemExit) as exit_:
+        call("train", *arguments, "model.dropout=0.1,0.2")
+    assert exit_.value.code == 1
+    said = "FAILED: wandb agent has one W&B run for this command: leave out -m, seeds and folds"
+    assert capsys.readouterr().out.count(said) == 2
+    assert states(tmp_path / "sweep") == {}
+
+
+def test_a_worker_ends_soon_after_its_sweep_is_gone() -> None:
+    code = (
+        "import json, os, threading, time\n"
+        "from recsys.sweep import VARIABLE, _end_with_the_sweep\n"
+        "os.environ[VARIABLE] = json.dumps({'process': os.getpid()})\n"
+        "_end_with_the_sweep()\n"
+        "print('sweep', threading.active_count(), flush=True)\n"
+        "read, write = os.pipe()\n"
+        "if os.fork() == 0:\n"
+        "    _end_with_the_sweep()\n"
+        "    _end_with_the_sweep()\n"
+        "    print('worker', threading.active_count(), flush=True)\n"
+        "    os.write(write, b'.')\n"
+        "    time.sleep(30)\n"
+        "    print('lives on')\n"
+        "else:\n"
+        "    os.read(read, 1)\n"
+    )
+    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    process.wait()
+    out, _ = process.communicate(timeout=5)  # until the worker too has let go of it
+    assert out.splitlines() == ["sweep 1", "worker 2"]
+
+
 def test_jobs_side_by_side_equal_jobs_in_turn(arguments: list[str], tmp_path: Path) -> None:
     """In a process of its own, since its workers import what this one has changed; their threads share the cores."""
     command = [sys.executable, "-m", "recsys.train", *arguments, "model.dropout=0.1,2,0.3", "hydra/launcher=joblib"]
@@ -163,3 +283,21 @@ def test_a_worker_that_is_killed_is_one_failed_job(arguments: list[str], tmp_pat
     expected = dict.fromkeys("0123", "finished") | {str(bad): "failed"}
     assert states(tmp_path / "sweep") == expected
     assert "its process was killed by the system" in " ".join(process.stdout.split())
+
+
+def test_workers_that_are_killed_while_they_load_end_no_job(tmp_path: Path) -> None:
+    """In a process of its own; its jobs do not train, so that no worker waits for torch."""
+    code = (
+        "import os, pathlib, hydra, recsys.cli, recsys.sweep\n"
+        "recsys.sweep.load_worker = os.abort\n"
+        "@hydra.main(version_base='1.3', config_path=None)\n"
+        "def main(cfg):\n"
+        "    folder = pathlib.Path(hydra.core.hydra_config.HydraConfig.get().runtime.output_dir)\n"
+        "    (folder / 'made').write_text(str(cfg.x))\n"
+        "main()\n"
+    )
+    sweep = ["-m", "+x=5,6", "hydra/launcher=joblib", "hydra.launcher.n_jobs=2", f"hydra.sweep.dir={tmp_path}"]
+    process = subprocess.run([sys.executable, "-c", code, *sweep], capture_output=True, text=True, check=False)
+    assert process.returncode == 0, process.stderr
+    assert "Abort" in process.stderr
+    assert {file.parent.name: file.read_text() for file in tmp_path.glob("*/made")} == {"0": "5", "1": "6"}

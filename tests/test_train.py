@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -18,6 +19,8 @@ from omegaconf import OmegaConf
 
 from recsys.bundle import Bundle
 from recsys.callbacks import EpochRecord
+from recsys.report.overrides import run_command
+from recsys.report.runs import read_run
 from tests.commands import Train, call, train_arguments, write_ratings
 from tests.conftest import trained_and_folded
 
@@ -260,6 +263,8 @@ def test_evaluate_equals_metrics_and_refuses_what_saw_the_test_rows(
         (["data.ratings_file=no.csv"], "no.csv"),
         (["data.rating_column=null"], "has no ratings"),
         (["data.timestamp_column=null"], "timestamp"),
+        (["callbacks.checkpoint.monitor=val/nothing"], "could not find the monitored key"),  # Lightning's own words
+        (["~logger.csv"], "has no logger"),
     ],
 )
 def test_a_mistake_is_one_sentence(
@@ -274,6 +279,16 @@ def test_a_mistake_is_one_sentence(
     assert exit_.value.code == 1
     assert message in errors
     assert "Traceback" not in errors
+
+
+def test_an_interpolation_is_resolved_and_typed_again(train: Train) -> None:
+    folder = train("trainer.max_epochs=2", "model.reg_lambda=0.07", "model.bias_reg_lambda=${model.reg_lambda}")
+    run = read_run(folder, "run")
+    assert run.config["model"]["bias_reg_lambda"] == 0.07
+    command = run_command(run.overrides or [], run.seed, run.fold)
+    assert "'model.bias_reg_lambda=${model.reg_lambda}'" in command
+    call("train", *shlex.split(command)[3:], f"hydra.run.dir={folder.with_name('again')}")
+    assert metrics(folder.with_name("again")) == metrics(folder)
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
@@ -301,7 +316,9 @@ def test_resume_takes_no_other_settings(train: Train, capsys: pytest.CaptureFixt
     assert "holds another run (its model.dropout differs)" in capsys.readouterr().err
 
 
-def test_wandb_writes_offline(train: Train, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_wandb_writes_offline(train: Train, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in ("CONFIG_DIR", "CACHE_DIR", "DATA_DIR"):  # else tables and logs are left at home
+        monkeypatch.setenv(f"WANDB_{name}", str(tmp_path / "home" / name))
     monkeypatch.setenv("WANDB_MODE", "offline")
     monkeypatch.setenv("WANDB_SILENT", "true")
     folder = train("logger=wandb", "trainer.max_epochs=2")

@@ -1,0 +1,91 @@
+from __future__ import annotations
+
+import gc
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hydra.core.override_parser.overrides_parser import OverridesParser
+
+import recsys.run
+from recsys.cli import FOLDERS, load_run, quoted, resumed_sweep
+from tests.commands import Train, call
+
+
+@pytest.mark.parametrize("key", FOLDERS)
+@pytest.mark.parametrize("folder", ["/data/lr=0.1,dim=8", "my runs/1", "it's", 'a "b" c', "a[1]", "(a) {b}: #1", "-x"])
+def test_a_folder_reaches_hydra_as_it_was_typed(key: str, folder: str) -> None:
+    override = OverridesParser.create().parse_override(quoted(f"{key}={folder}"))
+    assert not override.is_sweep_override()
+    assert (override.key_or_group, override.value()) == (key, folder)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["run='a b'", 'data.root="a, b"', "run=${oc.env:HOME}/a b", "run=/x/${seed}, a", "run=$x", "run=/a/b-1_2.3", "run=",
+     "model.dropout=0.1,0.2", "seeds=[0, 1]", "data.root_=a b", "+data.root=a b", "run", "--multirun"],
+)  # fmt: skip
+def test_all_else_stays_as_it_was_typed(text: str) -> None:
+    assert quoted(text) == text
+
+
+def test_a_run_may_be_in_any_folder(train: Train, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = train("trainer.max_epochs=1", name="it's lr=0.1, dim=[4]")
+    trained = (folder / "bundle" / "manifest.json").stat().st_mtime_ns
+    call("train", f"resume={folder}")
+    call("evaluate", f"run={folder}")
+    assert "figures equal" in capsys.readouterr().out
+    assert (folder / "bundle" / "manifest.json").stat().st_mtime_ns == trained
+
+
+@pytest.mark.parametrize("name", ["config.yaml", "repeats.json"])
+def test_resume_of_a_run_stays_as_it_was_typed(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).touch()
+    for typed in ([f"resume={tmp_path}", "seed=1"], ["resume=null", "seed=1"]):  # the run itself refuses the seed
+        assert resumed_sweep(typed) == typed
+
+
+def test_a_run_is_loaded_once_and_collected_never(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recsys, "run", recsys.run)  # the second import replaces it
+    monkeypatch.delitem(sys.modules, "recsys.run")
+    gc.unfreeze()
+    loaded = load_run()
+    assert (loaded.__name__, gc.isenabled()) == ("recsys.run", True)
+    assert gc.get_freeze_count() > 0
+    gc.unfreeze()
+    assert load_run() is loaded
+    assert gc.get_freeze_count() == 0
+
+
+def test_a_run_that_cannot_be_loaded_leaves_the_collector_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, "recsys.run")
+    monkeypatch.setitem(sys.modules, "recsys.analysis", None)
+    with pytest.raises(ImportError):
+        load_run()
+    assert gc.isenabled()
+
+
+def test_a_command_waits_for_nothing_heavy_before_a_run_begins(tmp_path: Path) -> None:
+    code = (
+        "import sys\n"
+        "def say():\n"
+        "    print(*sorted({name.partition('.')[0] for name in sys.modules}), file=sys.stderr)\n"
+        "import recsys.train, recsys.recommend\n"
+        "try:\n"
+        "    recsys.train.main()\n"
+        "except SystemExit:\n"
+        "    say()\n"
+        "import hydra_plugins.recsys_joblib, hydra_plugins.recsys_optuna, recsys.study\n"
+        "say()\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, "--help"], capture_output=True, text=True, check=True, cwd=tmp_path, env=os.environ
+    )
+    assert "hparams_search" in done.stdout
+    command, study = map(str.split, done.stderr.splitlines())
+    assert {"torch", "lightning", "pandas", "wandb", "matplotlib", "optuna"}.isdisjoint(command)
+    assert {"torch", "lightning"}.isdisjoint(study)
+    assert "optuna" in study
+    assert list(tmp_path.iterdir()) == []
