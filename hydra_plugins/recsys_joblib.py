@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
-from contextlib import suppress
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from hydra.core.config_store import ConfigStore
 from hydra.core.plugins import Plugins
 from hydra.core.utils import JobReturn, JobStatus
-from hydra.types import HydraContext, TaskFunction
-from hydra_plugins.hydra_joblib_launcher._core import process_joblib_cfg
 from hydra_plugins.hydra_joblib_launcher.config import JobLibLauncherConf
 from hydra_plugins.hydra_joblib_launcher.joblib_launcher import JoblibLauncher
-from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf import OmegaConf, open_dict
 
-from recsys.run_folder import ended, failed
+from recsys.run_folder import ended, read_json, record_end
 
 log = logging.getLogger(__name__)
 
@@ -30,27 +28,15 @@ class WorkersLauncher(JoblibLauncher):  # type: ignore[misc]
     running are tried again one by one, so that the one to blame is known, and the others go on side by side.
     """
 
-    loading: Iterator[None] = iter(())  # one a worker that imports what jobs need
-
-    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
-        """Starts the workers: they import torch while the sweeper composes the first jobs."""
-        from joblib import Parallel, delayed, effective_n_jobs
-
-        from recsys.sweep import expected_jobs, load_worker
-
-        super().setup(hydra_context=hydra_context, task_function=task_function, config=config)
-        process_joblib_cfg(self.joblib)  # as launch does: workers are kept for it only if it asks for the same
-        workers = effective_n_jobs(self.joblib["n_jobs"])
-        if workers > 1:
-            pool = Parallel(**self.joblib | {"backend": "loky", "return_as": "generator_unordered"})
-            self.loading = pool(delayed(load_worker)() for _ in range(min(workers, expected_jobs() or workers)))
-
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> list[JobReturn]:
-        from joblib.externals.loky.process_executor import BrokenProcessPool
+        from joblib import effective_n_jobs
 
-        with suppress(BrokenProcessPool):
-            for _ in self.loading:
-                pass
+        try:
+            workers = effective_n_jobs(self.joblib["n_jobs"])
+        except ValueError as error:
+            sys.exit(f"error: hydra.launcher.n_jobs: {error}")
+        # joblib gives each worker its share of the cores; one alone would be this process, which a job must not end
+        self.joblib["n_jobs"] = 1 if workers == 1 else max(2, min(workers, len(job_overrides)))
         self._launch([(initial_job_idx + place, overrides) for place, overrides in enumerate(job_overrides)])
         # What came out is in the jobs' folders; a sweeper looks for errors here, and a job has none of its own.
         return [JobReturn(status=JobStatus.COMPLETED) for _ in job_overrides]
@@ -63,7 +49,7 @@ class WorkersLauncher(JoblibLauncher):  # type: ignore[misc]
         except BrokenProcessPool:
             log.warning("a worker process was killed; what it may have run is tried again, one by one")
             left = [job for job in jobs if not ended(self._folder(job))]
-            running = [job for job in left if (self._folder(job) / "status.json").exists()]
+            running = [job for job in left if self._state(job) == "running"] or left  # some died before they said so
             for job in running:
                 self._alone(job)
             if others := [job for job in left if job not in running]:
@@ -75,7 +61,7 @@ class WorkersLauncher(JoblibLauncher):  # type: ignore[misc]
         try:
             self._side_by_side([job])
         except BrokenProcessPool:
-            failed(self._folder(job), "its process was killed by the system, perhaps for want of memory")
+            record_end(self._folder(job), "failed", "its process was killed by the system, perhaps for want of memory")
 
     def _side_by_side(self, jobs: Sequence[Job]) -> None:
         """Runs of jobs whose numbers follow each other: the launcher numbers from the first."""
@@ -84,6 +70,9 @@ class WorkersLauncher(JoblibLauncher):  # type: ignore[misc]
             if place == len(jobs) or jobs[place][0] != jobs[place - 1][0] + 1:
                 super().launch([overrides for _, overrides in jobs[start:place]], initial_job_idx=jobs[start][0])
                 start = place
+
+    def _state(self, job: Job) -> str | None:
+        return (read_json(self._folder(job) / "status.json") or {}).get("state")
 
     def _folder(self, job: Job) -> Path:
         number, overrides = job

@@ -48,11 +48,12 @@ class OptunaSweeper(Sweeper):
 
     def sweep(self, arguments: list[str]) -> None:
         """Begin or go on. Hydra shows a sweeper's errors with their traceback; a user's mistake needs none."""
+        from optuna.exceptions import OptunaError
         from sqlalchemy.exc import SQLAlchemyError
 
         try:
             self._sweep(arguments)
-        except (ValueError, ImportError, SQLAlchemyError, HydraException) as error:
+        except (ValueError, ImportError, OSError, SQLAlchemyError, OptunaError, HydraException) as error:
             sys.exit(f"error: {error}")
 
     def _sweep(self, arguments: list[str]) -> None:
@@ -85,11 +86,13 @@ class OptunaSweeper(Sweeper):
             [*fixed, *(f"{key}={written(value)}" for key, value in trial.params.items()), f"trial={trial.number}"]
             for trial in trials
         ]
+        cut_off = True  # as by Ctrl-C
         try:
             self.jobs.launch(jobs, initial_job_idx=trials[0].number)
+            cut_off = False
         finally:
             for trial in trials:
-                study.tell(trial.number)
+                study.tell(trial.number, cut_off=cut_off)
 
     def _at_once(self) -> int:
         """Trials that the launcher runs side by side."""

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from recsys.baselines import Floats, Rows, fit_biases
+from recsys.baselines import Biases, Floats, Rows, fit_biases, fit_item_means
 from recsys.bundle import TEST, TRAIN, Bundle
 
 COUNTS = (0, 1, 5, 10, 20, 50, 100, 200, 500, 1000)  # where the groups of fitted ratings begin
@@ -21,16 +21,18 @@ Groups = list[dict[str, Any]]
 
 
 class HeldOut(NamedTuple):
-    """The test rows of a bundle, and which of all its ratings the model was fitted on."""
+    """The test rows of a bundle, and what the model and the baselines, fitted on the same rows, say of them."""
 
     user: Rows  # (test rows,) rows of `user_ids`, also those past the fitted
     item: Rows  # (test rows,)
     rating: Floats  # (test rows,) stars
-    fitted: NDArray[np.bool_]  # (ratings,) of `bundle.ratings`
+    fitted: NDArray[np.bool_]  # (ratings,) which of `bundle.ratings` the model was fitted on
+    predicted: NDArray[np.floating]  # (test rows,) by the model, within the scale
+    baselines: Mapping[str, Floats]  # (test rows,) by the global mean, item means and biases, within the scale
 
 
 def held_out(bundle: Bundle) -> HeldOut:
-    """The rows that measure a bundle's model.
+    """The rows that measure a bundle's model, predicted.
 
     Raises:
         ValueError: The model was fitted on the test rows, or there are none.
@@ -45,13 +47,30 @@ def held_out(bundle: Bundle) -> HeldOut:
     if not len(test):
         raise ValueError("this bundle has no test rows")
     fitted = rated.part != TEST if bundle.manifest["fit_on"] == "train_val" else rated.part == TRAIN
-    return HeldOut(rated.users()[test], rated.item[test].astype(np.int64), rated.rating[test].astype(float), fitted)
+    user, item = rated.users()[test], rated.item[test].astype(np.int64)
+    known = [np.where(row < count, row, -1) for row, count in ((user, bundle.n_users), (item, bundle.n_items))]
+    baselines = {name: np.clip(b.predict(*known), *bundle.scale) for name, b in _baselines(bundle, fitted).items()}
+    return HeldOut(user, item, rated.rating[test].astype(float), fitted, bundle.predict_rows(user, item), baselines)
 
 
-def analyse(bundle: Bundle) -> dict[str, Any]:
+def _baselines(bundle: Bundle, fitted: NDArray[np.bool_]) -> dict[str, Biases]:
+    user, item, rating = bundle.ratings.users()[fitted], bundle.ratings.item[fitted], bundle.ratings.rating[fitted]
+    items = fit_item_means(item.astype(np.int64), rating, bundle.n_users, bundle.n_items)
+    return {
+        "global_mean": Biases(items.mu, np.zeros(bundle.n_users), np.zeros(bundle.n_items)),
+        "item_mean": items,
+        "biases": fit_biases(user, item.astype(np.int64), rating, bundle.n_users, bundle.n_items),
+    }
+
+
+def analyse(bundle: Bundle, test: HeldOut | None = None) -> dict[str, Any]:
     """Errors on the test rows, taken apart; numbers and strings only, ready for JSON.
 
-    Predictions are clipped to the scale. Groups without rows are left out.
+    Groups without rows are left out.
+
+    Args:
+        bundle: The model.
+        test: Its test rows, where `held_out` has found them already.
 
     Returns:
         `by_user_activity` and `by_item_popularity`: `from`, `to` (None: no end), `rows`, `rmse` and `baseline` (the
@@ -64,10 +83,10 @@ def analyse(bundle: Bundle) -> dict[str, Any]:
     Raises:
         ValueError: The model was fitted on the test rows, or there are none.
     """
-    test = held_out(bundle)
-    predicted = np.clip(bundle.predict_rows(test.user, test.item).astype(np.float64), *bundle.scale)
+    test = test or held_out(bundle)
+    predicted = test.predicted.astype(np.float64)
     error = (predicted - test.rating) ** 2
-    baseline = (_by_biases(bundle, test) - test.rating) ** 2
+    baseline = (test.baselines["biases"] - test.rating) ** 2
     users, items = bundle.ratings.users()[test.fitted], bundle.ratings.item[test.fitted]
     activity = np.bincount(users, minlength=len(bundle.user_ids))[test.user]
     popularity = np.bincount(items, minlength=len(bundle.item_ids))[test.item]
@@ -78,16 +97,6 @@ def analyse(bundle: Bundle) -> dict[str, Any]:
         "calibration": _calibration(test.rating, predicted, bundle.scale),
         "items": _best_and_worst(bundle, test, predicted, error),
     }
-
-
-def _by_biases(bundle: Bundle, test: HeldOut) -> Floats:
-    """What the biases baseline, fitted on the model's rows, says of the test rows, within the scale."""
-    rated, fitted = bundle.ratings, test.fitted
-    user, item = rated.users()[fitted], rated.item[fitted].astype(np.int64)
-    biases = fit_biases(user, item, rated.rating[fitted], bundle.n_users, bundle.n_items)
-    known_user, known_item = test.user < bundle.n_users, test.item < bundle.n_items
-    predicted = biases.predict(np.where(known_user, test.user, -1), np.where(known_item, test.item, -1))
-    return np.clip(predicted, *bundle.scale)
 
 
 def _grouped(group: Rows, **values: Floats) -> Iterator[tuple[int, dict[str, Any]]]:

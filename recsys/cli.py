@@ -14,11 +14,13 @@ from types import ModuleType
 from typing import Any, NoReturn
 
 import hydra
+from hydra.core.override_parser.types import Quote, QuotedString
 from hydra.errors import InstantiationException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from hydra_plugins.recsys_joblib import be_joblib
+from recsys.run_folder import sweep_overrides
 
 FOLDERS = ("run", "resume", "hydra.run.dir", "hydra.sweep.dir", "data.root")
 CONF = Path(__file__).resolve().parent.parent / "conf"
@@ -59,11 +61,13 @@ def command(config_name: str) -> Callable[[Callable[[DictConfig], Any]], Callabl
 def load_run() -> ModuleType:
     """Import `recsys.run`, and with it torch, Lightning and pandas, once: seconds, so commands do it when they must."""
     if "recsys.run" not in sys.modules:
+        collects = gc.isenabled()
         gc.disable()  # else a quarter of the import is spent on looking for garbage where there is none
         try:
             importlib.import_module("recsys.run")
         finally:
-            gc.enable()
+            if collects:
+                gc.enable()
         gc.freeze()  # else collections, and the end of the process above all, look through half a million objects more
     return sys.modules["recsys.run"]
 
@@ -85,18 +89,23 @@ def resumed_sweep(arguments: list[str]) -> list[str]:
     others = [text for text in arguments if not text.startswith("resume=") and text not in ("-m", "--multirun")]
     if others:
         raise ValueError(f"resume goes on with the sweep's own configuration; leave out {' '.join(others)}")
-    asked = OmegaConf.load(folder / "multirun.yaml").hydra.overrides
+    asked = sweep_overrides(folder)
     kept = [text for text in asked.hydra if not text.startswith(("hydra.sweep.dir=", "hydra.mode="))]
     return ["--multirun", *asked.task, *kept, f"hydra.sweep.dir={folder}"]
 
 
 def quoted(text: str) -> str:
-    """An argument that names a folder, quoted for Hydra, to which `=`, commas and blanks in it mean something else."""
-    key, equals, value = text.partition("=")
-    if key not in FOLDERS or not equals or value.startswith(("'", '"', "$")) or "${" in value:
+    """An argument that names a folder, quoted where Hydra would read something else: a number, a list, a sweep."""
+    key, _, value = text.partition("=")
+    if key not in FOLDERS or value.lower() in ("", "null") or "${" in value:
         return text
-    escaped = value.replace("'", "\\'")
-    return f"{key}='{escaped}'" if re.search(r"[^\w./~-]", value) else text
+    if len(value) > 1 and value[0] == value[-1] and value[0] in "'\"":
+        return text
+    value = str(Path(value).expanduser()) if value.startswith("~/") else value  # shells do not, after a `=`
+    plain = re.fullmatch(r"(\.{0,2}/|[A-Za-z_])[\w./-]*", value, re.ASCII)
+    if plain and value.lower() not in ("true", "false", "inf", "nan"):
+        return f"{key}={value}"
+    return f"{key}={QuotedString(value, Quote.single).with_quotes()}"
 
 
 def _end_with(error: BaseException) -> NoReturn:

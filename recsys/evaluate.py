@@ -4,17 +4,13 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from omegaconf import DictConfig
 from rich.console import Console
 from rich.table import Table
 
-from recsys.analysis import held_out
-from recsys.baselines import Biases, fit_biases, fit_item_means
+from recsys.analysis import HeldOut, held_out
 from recsys.bundle import Bundle
 from recsys.cli import command
 from recsys.metrics import rating_figures
@@ -22,8 +18,12 @@ from recsys.metrics import rating_figures
 Figures = dict[str, float | None]
 
 
-def evaluate(bundle: Bundle) -> Figures:
+def evaluate(bundle: Bundle, test: HeldOut | None = None) -> Figures:
     """Test figures of a bundle, and of the baselines fitted on the same rows.
+
+    Args:
+        bundle: The model.
+        test: Its test rows, where `held_out` has found them already.
 
     Returns:
         `test/rmse`, `test/mae`, each also `_warm` and `_cold`, `test/share_cold`, and `baseline/<name>` (RMSE) for
@@ -32,34 +32,16 @@ def evaluate(bundle: Bundle) -> Figures:
     Raises:
         ValueError: The model was fitted on the test rows, or there are none.
     """
-    test, rated = held_out(bundle), bundle.ratings
-    user, item = test.user, test.item
-    warm = torch.from_numpy((user < bundle.n_users) & (item < bundle.n_items))
+    test = test or held_out(bundle)
+    warm = torch.from_numpy((test.user < bundle.n_users) & (test.item < bundle.n_items))
     truth = torch.from_numpy(test.rating)
-
-    def measure(predicted: NDArray[Any]) -> Figures:
-        return rating_figures(torch.from_numpy(predicted), truth, warm)
-
-    figures: Figures = {f"test/{name}": value for name, value in measure(bundle.predict_rows(user, item)).items()}
-    baselines = _baselines(
-        rated.users()[test.fitted], rated.item[test.fitted].astype(np.int64), rated.rating[test.fitted], bundle
-    )
-    user, item = np.where(user < bundle.n_users, user, -1), np.where(item < bundle.n_items, item, -1)
-    for name, baseline in baselines.items():
-        found = measure(baseline.predict(user, item).clip(*bundle.scale))
+    figures: Figures = {}
+    for name, value in rating_figures(torch.from_numpy(test.predicted), truth, warm).items():
+        figures[f"test/{name}"] = value
+    for name, predicted in test.baselines.items():
+        found = rating_figures(torch.from_numpy(predicted), truth, warm)
         figures |= {f"baseline/{name}{group}": found[f"rmse{group}"] for group in ("", "_warm", "_cold")}
     return figures
-
-
-def _baselines(
-    user: NDArray[np.int64], item: NDArray[np.int64], rating: NDArray[np.float32], bundle: Bundle
-) -> dict[str, Biases]:
-    items = fit_item_means(item, rating, bundle.n_users, bundle.n_items)
-    return {
-        "global_mean": Biases(items.mu, np.zeros(bundle.n_users), np.zeros(bundle.n_items)),
-        "item_mean": items,
-        "biases": fit_biases(user, item, rating, bundle.n_users, bundle.n_items),
-    }
 
 
 def print_figures(figures: Figures, title: str) -> None:

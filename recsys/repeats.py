@@ -11,9 +11,9 @@ from omegaconf import DictConfig, open_dict
 
 from recsys.files import write_json
 from recsys.report.comparison import mean, standard_error
-from recsys.run_folder import REPEATS, asked, configured
+from recsys.report.runs import FOLDED, REPEATS
+from recsys.run_folder import asked, configured
 
-FOLDED = ("kfold", "official")  # splits with folds
 REPEATED = ("seeds", "folds", "seed", "data.fold")
 
 

@@ -21,7 +21,7 @@ from lightning.pytorch.callbacks import Callback, ModelCheckpoint, RichProgressB
 from lightning.pytorch.loggers import Logger
 from omegaconf import DictConfig, OmegaConf
 
-from recsys.analysis import analyse
+from recsys.analysis import analyse, held_out
 from recsys.callbacks import EpochRecord, ReplayLearningRate
 from recsys.data.datamodule import REFITS, RatingDataModule
 from recsys.evaluate import evaluate
@@ -74,10 +74,11 @@ def run(cfg: DictConfig, folder: Path) -> dict[str, Any]:
         # A point estimate says nothing of its errors; those on validation rows are the honest measure of them.
         bundle = make_bundle(model, data, noise=selection.figures["val/rmse"])
         measured = measured or bundle
-        analysis = analyse(measured)
+        test = held_out(measured)
+        analysis = analyse(measured, test)
         metrics = {
             **selection.figures,
-            **evaluate(measured),
+            **evaluate(measured, test),
             "fit_seconds": round(seconds, 3),
             "epochs": selection.epochs,
             "refit": cfg.refit,

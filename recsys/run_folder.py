@@ -15,12 +15,18 @@ from typing import Any
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import InstantiationException
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError  # type: ignore[import-untyped]
 
 from recsys.files import write_json, written_whole
+from recsys.report.runs import REPEATS
 
-REPEATS = "repeats.json"  # in a folder whose sub-folders are runs of one setting
 ENDED = ("finished", "failed", "pruned")  # states of status.json; the others are running, interrupted
 PASSING = ("resume", "overrides")  # how a run was asked for, not what it is
+
+
+class OtherRunError(ValueError):
+    """The folder holds a run with another configuration."""
 
 
 class PrunedError(Exception):
@@ -52,7 +58,7 @@ def configured(cfg: DictConfig, folder: Path, changes: Mapping[str, Any] | None 
         changes: Keys with dots and their values, before interpolations are resolved.
 
     Raises:
-        ValueError: The folder holds a run with another configuration; names a key that differs.
+        OtherRunError: The folder holds a run with another configuration; names a key that differs.
     """
     cfg, changes = copy.deepcopy(cfg), {"overrides": asked(), "run_dir": str(folder), **(changes or {})}
     overrides = changes.pop("overrides")
@@ -62,9 +68,9 @@ def configured(cfg: DictConfig, folder: Path, changes: Mapping[str, Any] | None 
     cfg.overrides = overrides  # as they are: an interpolation in them is what was typed
     file = folder / "config.yaml"
     if file.exists():
-        other = _differing(OmegaConf.to_container(cfg), OmegaConf.to_container(OmegaConf.load(file)))
-        if other is not None:
-            raise ValueError(f"{shown(folder)} holds another run (its {other} differs); choose another folder")
+        ours, theirs = (_plain(config) for config in (cfg, OmegaConf.load(file)))
+        if found := difference(theirs, ours):
+            raise OtherRunError(f"{shown(folder)} holds another run ({found}); choose another folder")
     else:
         with written_whole(file) as partial:
             OmegaConf.save(cfg, partial)
@@ -95,10 +101,24 @@ def _resumed_one(folder: Path) -> DictConfig:
     return cfg
 
 
+def sweep_overrides(folder: Path) -> DictConfig:
+    """How the sweep in the folder was asked for: `task`, and of Hydra itself, `hydra`.
+
+    Raises:
+        ValueError: Its `multirun.yaml` is damaged.
+    """
+    try:
+        overrides: DictConfig = OmegaConf.load(folder / "multirun.yaml").hydra.overrides
+    except (YAMLError, OmegaConfBaseException, AttributeError) as error:
+        raise ValueError(f"{shown(folder / 'multirun.yaml')} is damaged: {error}") from error
+    return overrides
+
+
 @contextmanager
 def recorded(folder: Path) -> Iterator[None]:
     """Say in `status.json` that the run goes on, then how it ended; errors pass through. A finished run's stays."""
-    if (read_json(folder / "status.json") or {}).get("state") == "finished":
+    before = read_json(folder / "status.json")
+    if (before or {}).get("state") == "finished":
         yield
         return
     started, clock = datetime.now(UTC).isoformat(timespec="seconds"), time.perf_counter()
@@ -114,6 +134,12 @@ def recorded(folder: Path) -> Iterator[None]:
     except PrunedError as error:
         record("pruned", str(error))
         raise
+    except OtherRunError:  # what the folder says is of that one
+        if before:
+            write_json(folder / "status.json", before)
+        else:
+            (folder / "status.json").unlink()
+        raise
     except Exception as error:
         record("failed", one_line(error))
         raise
@@ -128,10 +154,10 @@ def ended(folder: Path) -> bool:
     return (read_json(folder / "status.json") or {}).get("state") in ENDED
 
 
-def failed(folder: Path, message: str) -> None:
-    """Record for a process that could not do so itself."""
+def record_end(folder: Path, state: str, message: str) -> None:
+    """Say how a run ended whose process could not say so itself."""
     record = read_json(folder / "status.json") or {"started": None, "seconds": None}
-    write_json(folder / "status.json", record | {"state": "failed", "message": message})
+    write_json(folder / "status.json", record | {"state": state, "message": message})
 
 
 def one_line(error: BaseException) -> str:
@@ -151,13 +177,18 @@ def read_json(file: Path) -> dict[str, Any] | None:
     return content
 
 
-def _differing(one: Any, other: Any, key: str = "") -> str | None:
-    """The first key, with dots, whose values differ."""
-    if not (isinstance(one, dict) and isinstance(other, dict)):
-        return None if one == other else key
-    for name in [*one, *(name for name in other if name not in one)]:
-        if key or name not in PASSING:
-            found = _differing(one.get(name), other.get(name), f"{key}.{name}" if key else str(name))
-            if found is not None:
-                return found
+def difference(before: Mapping[str, Any], now: Mapping[str, Any], path: str = "") -> str | None:
+    """The first key whose values differ, with both, in words; None where all are equal."""
+    for key in [*before, *(key for key in now if key not in before)]:
+        old, new = before.get(key), now.get(key)
+        if isinstance(old, Mapping) and isinstance(new, Mapping) and old != new:
+            return difference(old, new, f"{path}{key}.")
+        if old != new:
+            return f"{path}{key} was {old}, is {new}"
     return None
+
+
+def _plain(cfg: Any) -> dict[str, Any]:
+    content = OmegaConf.to_container(cfg)
+    assert isinstance(content, dict)
+    return {str(key): value for key, value in content.items() if key not in PASSING}

@@ -15,8 +15,8 @@ import optuna
 from optuna.distributions import BaseDistribution, distribution_to_json
 from optuna.trial import FrozenTrial, Trial, TrialState
 
-from recsys.files import locked, write_json
-from recsys.run_folder import ended, read_json
+from recsys.files import locked
+from recsys.run_folder import difference, ended, read_json, record_end
 
 ATTEMPTS = 10  # a trial whose process was killed this often may be what kills it: it is left failed
 RETRY_OF, ATTEMPT, SETTINGS, SPACE = "retry_of", "attempt", "settings", "space"
@@ -72,9 +72,14 @@ class Study:
         self.study.sampler = optuna.samplers.TPESampler(seed=seed, multivariate=True)
         return self.study.ask(self.space)
 
-    def tell(self, number: int) -> None:
-        """Take over what the trial's folder says came out; a trial without an end counts as failed."""
+    def tell(self, number: int, *, cut_off: bool = False) -> None:
+        """Take over what the trial's folder says came out.
+
+        A trial without an end counts as failed; where trials were cut off, it is left running for `recover`.
+        """
         folder = self.folder / str(number)
+        if cut_off and not ended(folder):
+            return
         state = (read_json(folder / "status.json") or {}).get("state")
         if state == "finished":
             self.study.tell(number, objective(folder))
@@ -100,12 +105,6 @@ class Study:
         retried = {trial.user_attrs.get(RETRY_OF) for trial in trials}
         return sum(trial.state.is_finished() and trial.number not in retried for trial in trials)
 
-    @property
-    def best(self) -> FrozenTrial | None:
-        """The completed trial with the lowest validation RMSE."""
-        completed = self.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-        return min(completed, key=lambda trial: trial.values[0], default=None)
-
     def _retry(self, trial: FrozenTrial, folder: Path) -> None:
         """Queue it again, then fail it: killed in between, the queue already has it, and no second one is made."""
         attempt = trial.user_attrs.get(ATTEMPT, 1)
@@ -118,8 +117,7 @@ class Study:
                 self.study.enqueue_trial(trial.params, user_attrs=again)
                 queued = self.study.get_trials(deepcopy=False)[-1]
             message = f"cut off; tried again as trial {queued.number}"
-        record = read_json(folder / "status.json") or {"started": None, "seconds": None}
-        write_json(folder / "status.json", record | {"state": "interrupted", "message": message})
+        record_end(folder, "interrupted", message)
         self.study.tell(trial.number, state=TrialState.FAIL)
 
     def _claim(self, name: str, content: dict[str, Any]) -> None:
@@ -128,7 +126,7 @@ class Study:
         if before is None:
             self.study.set_user_attr(name, text)
         elif before != text:
-            differing = _difference(json.loads(before), json.loads(text))
+            differing = difference(json.loads(before), json.loads(text))
             raise ValueError(
                 f"study {self.study.study_name} was begun with other {name}: {differing}; "
                 "go on with those, or give this one another name: hydra.sweeper.study=…"
@@ -160,14 +158,3 @@ def contains(distribution: BaseDistribution, value: Any) -> bool:
         return distribution._contains(distribution.to_internal_repr(value))
     except (ValueError, TypeError):
         return False
-
-
-def _difference(before: Mapping[str, Any], now: Mapping[str, Any], path: str = "") -> str:
-    """The first key whose values differ, with both."""
-    for key in [*before, *(key for key in now if key not in before)]:
-        old, new = before.get(key), now.get(key)
-        if isinstance(old, dict) and isinstance(new, dict) and old != new:
-            return _difference(old, new, f"{path}{key}.")
-        if old != new:
-            return f"{path}{key} was {old}, is {new}"
-    return "nothing"

@@ -21,9 +21,9 @@ from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from recsys.cli import load_run
 from recsys.report import print_summary
-from recsys.run_folder import ENDED, REPEATS, PrunedError, ended, one_line, read_json, shown
+from recsys.report.runs import REPEATS
+from recsys.run_folder import ENDED, PrunedError, ended, one_line, read_json, shown, sweep_overrides
 
 log = logging.getLogger(__name__)
 
@@ -43,14 +43,16 @@ class Sweep(Callback):
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         folder = Path(config.hydra.sweep.dir).absolute()
-        folder.mkdir(parents=True, exist_ok=True)
         try:
+            folder.mkdir(parents=True, exist_ok=True)
             _held.enter_context(FileLock(folder / ".lock", timeout=0))
         except Timeout:
             sys.exit(f"error: another process runs the sweep in {shown(folder)}")
+        except OSError as error:  # Hydra would make a warning of it
+            sys.exit(f"error: hydra.sweep.dir: {error}")
         _refuse_another(folder, list(config.hydra.overrides.task))
         _refuse_moved(folder)
-        jobs = n_jobs(config)
+        jobs = count_jobs(config)
         fixed = [text for text in config.hydra.overrides.task if not _sweeps(text)]
         sweep = {"jobs": jobs, "started": time.time(), "fixed": fixed, "process": os.getpid()}
         os.environ[VARIABLE] = json.dumps(sweep)
@@ -122,7 +124,7 @@ def is_best(folder: Path, metrics: Mapping[str, Any]) -> bool:
     return all(metrics["val/rmse"] < other["val/rmse"] for other in same)
 
 
-def n_jobs(config: DictConfig) -> int:
+def count_jobs(config: DictConfig) -> int:
     """Jobs of the sweep that a multirun's configuration asks for; of a study, all of its trials."""
     sweeper = config.hydra.sweeper
     if "n_trials" in sweeper:
@@ -153,8 +155,11 @@ def _lost(job: Path) -> bool:
 def _refuse_another(folder: Path, asked: list[str]) -> None:
     """Jobs are told apart by their number: a folder with those of another sweep would mix the two."""
     if (folder / "multirun.yaml").exists():
-        before = OmegaConf.load(folder / "multirun.yaml").hydra.overrides.task
-        if list(before) != asked:
+        try:
+            before = list(sweep_overrides(folder).task)
+        except ValueError as error:
+            sys.exit(f"error: {error}")
+        if before != asked:
             other = "choose another hydra.sweep.dir, or for a study another hydra.sweeper.study"
             sys.exit(f"error: {shown(folder)} holds another sweep, of {' '.join(before)}; {other}")
 
@@ -181,21 +186,9 @@ def _only_to_file() -> None:
             root.removeHandler(handler)
 
 
-def load_worker() -> None:
-    """What a worker process can do before it has a job."""
-    _end_with_the_sweep()
-    load_run()
-
-
-def expected_jobs() -> int | None:
-    """How many jobs the sweep of this process has, if that is known."""
-    jobs: int | None = json.loads(os.environ.get(VARIABLE, "{}")).get("jobs")
-    return jobs
-
-
 def _end_with_the_sweep() -> None:
     """In a worker process: end when the sweep's process is gone, or a killed sweep would leave its workers behind."""
-    sweep = json.loads(os.environ.get(VARIABLE, "{}")).get("process")
+    sweep = _told().get("process")
     watched = any(thread.name == VARIABLE for thread in threading.enumerate())
     if os.getppid() != sweep or watched:
         return
@@ -208,9 +201,15 @@ def _end_with_the_sweep() -> None:
     threading.Thread(target=watch, name=VARIABLE, daemon=True).start()
 
 
+def _told() -> dict[str, Any]:
+    """What this process knows of its sweep."""
+    told: dict[str, Any] = json.loads(os.environ.get(VARIABLE, "{}"))
+    return told
+
+
 def _say(what: str, folder: Path) -> None:
     """The job's line: how many have ended, its settings, what came out, its seconds, the time the others may take."""
-    sweep = json.loads(os.environ.get(VARIABLE, "{}"))
+    sweep = _told()
     records = [read_json(job / "status.json") or {} for job in jobs_of(folder.parent)]
     through = sum(record.get("state") in ENDED for record in records)
     chosen = [text for text in HydraConfig.get().overrides.task if text not in sweep.get("fixed", [])]

@@ -21,7 +21,8 @@ from recsys.cli import command, load_run
 from recsys.files import locked, write_json
 from recsys.repeats import planned, summary
 from recsys.report import print_summary
-from recsys.run_folder import REPEATS, PrunedError, asked, read_json, recorded, resumed, shown
+from recsys.report.runs import REPEATS
+from recsys.run_folder import PrunedError, asked, read_json, recorded, resumed, shown
 from recsys.sweep import in_sweep, sweep_job
 
 log = logging.getLogger(__name__)
@@ -46,7 +47,7 @@ def train(cfg: DictConfig, folder: Path) -> dict[str, Any]:
     """One run in `folder`, or the repeats of it in sub-folders. Returns its figures, or their means.
 
     Raises:
-        ValueError: Repeats or a sweep under `wandb agent`, which has one W&B run for all of them.
+        ValueError: What is asked for cannot be, as repeats under `wandb agent`, which has one W&B run for all of them.
     """
     if "WANDB_SWEEP_ID" in os.environ and (cfg.seeds is not None or cfg.folds is not None or in_sweep()):
         raise ValueError("wandb agent has one W&B run for this command: leave out -m, seeds and folds")
@@ -73,8 +74,7 @@ def train(cfg: DictConfig, folder: Path) -> dict[str, Any]:
             return results["."]
         combined = summary(results)
         write_json(folder / REPEATS, combined)
-        means: dict[str, Any] = combined["mean"]
-        return means
+        return {"refit": cfg.refit, **combined["mean"]}
 
 
 def _finished(folder: Path) -> dict[str, Any] | None:

@@ -81,14 +81,13 @@ class WandbTracker(WandbLogger):
         return self._experiment
 
     @rank_zero_only
-    def begin(self, config: Mapping[str, Any], name: str | None, group: str | None, tags: Sequence[str] = ()) -> None:
+    def begin(self, config: Mapping[str, Any], name: str | None, group: str | None) -> None:
         """Start the run.
 
         Args:
             config: Resolved; a nested key is a column with dots, as `model.embedding_dim`.
             name: Shown for the run; WANDB_NAME goes before it.
             group: Runs that belong together; WANDB_RUN_GROUP goes before it.
-            tags: Beside the logger's own.
 
         Raises:
             ValueError: wandb does not start; or it must be online and cannot be.
@@ -98,7 +97,7 @@ class WandbTracker(WandbLogger):
         try:
             known = wandb.setup().settings  # from the environment, settings files and an agent
             mode, reason = self._mode(known)
-            arguments: dict[str, Any] = {"tags": list(dict.fromkeys([*(known.run_tags or ()), *self.tags, *tags]))}
+            arguments: dict[str, Any] = {"tags": list(dict.fromkeys([*(known.run_tags or ()), *self.tags]))}
             if known.sweep_id is None:  # else the agent has made the run
                 arguments |= {"project": self._project, "entity": self.entity}
                 arguments |= {"name": known.run_name or name, "group": known.run_group or group}
@@ -158,19 +157,19 @@ class WandbTracker(WandbLogger):
 
     @rank_zero_only
     def results(
-        self, metrics: Mapping[str, Any], analysis: Mapping[str, Any] | None, folder: Path, aliases: Sequence[str]
+        self, metrics: Mapping[str, Any], analysis: Mapping[str, Any], folder: Path, aliases: Sequence[str]
     ) -> None:
         """What a finished run found.
 
         Args:
             metrics: Numbers and strings of `metrics.json`, to the summary.
-            analysis: What `recsys.analysis.analyse` gives, to tables; None, if there is none.
+            analysis: What `recsys.analysis.analyse` gives, to tables.
             folder: The run's, which holds the pictures and the bundle.
             aliases: Of the bundle's artifact, beside `latest`.
         """
         run = self.experiment
         with self._trouble_spared():
-            run.log(_pictures(folder) | _tables(analysis or {}))
+            run.log(_pictures(folder) | _tables(analysis))
             run.summary.update({name: value for name, value in metrics.items() if value is not None})
             if self.upload_bundle:
                 run.log_artifact(_artifact(metrics, folder / "bundle"), aliases=list(aliases))

@@ -15,7 +15,31 @@ from tests.commands import Train, call
 
 
 @pytest.mark.parametrize("key", FOLDERS)
-@pytest.mark.parametrize("folder", ["/data/lr=0.1,dim=8", "my runs/1", "it's", 'a "b" c', "a[1]", "(a) {b}: #1", "-x"])
+@pytest.mark.parametrize(
+    "folder",
+    [
+        "/data/lr=0.1,dim=8",
+        "my runs/1",
+        "it's",
+        'a "b" c',
+        "a[1]",
+        "(a) {b}: #1",
+        "-x",
+        "0",
+        "2024",
+        "1.5",
+        "true",
+        "inf",
+        "ü/é",
+        "a~",
+        "a\\",
+        "a\\'b",
+        "'",
+        "'a",
+        "$x",
+        "nul",
+    ],
+)
 def test_a_folder_reaches_hydra_as_it_was_typed(key: str, folder: str) -> None:
     override = OverridesParser.create().parse_override(quoted(f"{key}={folder}"))
     assert not override.is_sweep_override()
@@ -24,11 +48,16 @@ def test_a_folder_reaches_hydra_as_it_was_typed(key: str, folder: str) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["run='a b'", 'data.root="a, b"', "run=${oc.env:HOME}/a b", "run=/x/${seed}, a", "run=$x", "run=/a/b-1_2.3", "run=",
-     "model.dropout=0.1,0.2", "seeds=[0, 1]", "data.root_=a b", "+data.root=a b", "run", "--multirun"],
+    ["run='a b'", 'data.root="a, b"', "run=${oc.env:HOME}/a b", "run=/x/${seed}, a", "run=/a/b-1_2.3", "run=../b",
+     "run=", "run=null", "model.dropout=0.1,0.2", "seeds=[0, 1]", "data.root_=a b", "+data.root=a b", "run", "--multirun"],
 )  # fmt: skip
 def test_all_else_stays_as_it_was_typed(text: str) -> None:
     assert quoted(text) == text
+
+
+def test_home_is_meant_by_a_tilde(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/me")
+    assert quoted("run=~/outputs/1") == "run=/home/me/outputs/1"
 
 
 def test_a_run_may_be_in_any_folder(train: Train, capsys: pytest.CaptureFixture[str]) -> None:

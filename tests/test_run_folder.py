@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from omegaconf import DictConfig, OmegaConf
 
-from recsys.run_folder import PrunedError, configured, one_line, recorded, resumed
+from recsys.run_folder import OtherRunError, PrunedError, configured, difference, one_line, recorded, resumed
 
 
 @pytest.fixture
@@ -28,7 +28,7 @@ def test_the_same_configuration_goes_on_and_another_is_refused(cfg: DictConfig, 
     configured(cfg, tmp_path)
     cfg.overrides, cfg.resume = ["b"], str(tmp_path)
     configured(cfg, tmp_path)
-    with pytest.raises(ValueError, match=r"holds another run \(its seed differs\)"):
+    with pytest.raises(ValueError, match=r"holds another run \(seed was 0, is 1\)"):
         configured(cfg, tmp_path, {"seed": 1})
 
 
@@ -69,6 +69,23 @@ def test_a_finished_run_stays_finished(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="x"), recorded(tmp_path):
         raise ValueError("x")
     assert (tmp_path / "status.json").read_text() == before
+
+
+@pytest.mark.parametrize("before", ['{"state": "interrupted"}\n', None])
+def test_the_record_of_another_run_stays_as_it_was(tmp_path: Path, before: str | None) -> None:
+    if before:
+        (tmp_path / "status.json").write_text(before)
+    with pytest.raises(OtherRunError), recorded(tmp_path):
+        raise OtherRunError
+    assert (tmp_path / "status.json").exists() == (before is not None)
+    assert before is None or json.loads((tmp_path / "status.json").read_text()) == json.loads(before)
+
+
+def test_the_first_difference_in_words() -> None:
+    before, now = {"a": 1, "b": {"c": [1], "d": None}}, {"a": 1, "b": {"c": [1], "d": 2, "e": 3}}
+    assert difference(before, now) == "b.d was None, is 2"
+    assert difference(now, now) is None
+    assert difference({}, {"a": 1}) == "a was None, is 1"
 
 
 def test_one_line_names_the_kind_of_error_unless_it_is_a_mistake() -> None:

@@ -20,6 +20,7 @@ from recsys.cli import CONF
 from recsys.pruning import Pruning
 from recsys.run_folder import PrunedError
 from recsys.study import Study, make_pruner
+from recsys.sweep import _held
 from tests.commands import call, train_arguments, write_ratings
 
 SPACE = {"model.dropout": FloatDistribution(0.0, 0.5), "model.embedding_dim": CategoricalDistribution([4, 8])}
@@ -54,8 +55,6 @@ def test_trials_are_told_what_their_folders_say(tmp_path: Path) -> None:
     study.tell(4)  # its worker died without a word
     assert trial_states(study) == ["COMPLETE", "PRUNED", "FAIL", "COMPLETE", "FAIL"]
     assert study.done == 5
-    assert study.best is not None
-    assert (study.best.number, study.best.values) == (3, [0.8])
 
 
 def test_repeats_count_with_their_mean(tmp_path: Path) -> None:
@@ -83,6 +82,17 @@ def test_what_a_kill_left_running_is_settled(tmp_path: Path) -> None:
     status = json.loads((tmp_path / "1" / "status.json").read_text())
     assert status["state"] == "interrupted"
     assert status["message"] == "cut off; tried again as trial 4"
+
+
+def test_a_trial_that_was_stopped_is_left_for_recovery(tmp_path: Path) -> None:
+    study = make_study(tmp_path)
+    for number, state in enumerate(("finished", "interrupted", "running")):
+        study.ask()
+        end(tmp_path, number, state, 0.9)
+        study.tell(number, cut_off=True)
+    assert trial_states(study) == ["COMPLETE", "RUNNING", "RUNNING"]
+    study.recover()
+    assert trial_states(study) == ["COMPLETE", "FAIL", "FAIL", "WAITING", "WAITING"]
 
 
 def test_a_kill_between_queueing_and_failing_makes_no_second_try(tmp_path: Path) -> None:
@@ -242,6 +252,33 @@ def test_the_number_of_trials_is_the_studys(
 def test_a_mistake_in_a_study_is_one_sentence(arguments: list[str], override: str, message: str) -> None:
     with pytest.raises(SystemExit, match=message):
         call("train", *arguments, override)
+
+
+def test_ctrl_c_loses_no_trial(arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    study = [*arguments, "hydra.sweeper.n_trials=1", "hydra.sweeper.study=s"]
+    with monkeypatch.context() as patch:
+        patch.setattr("recsys.run.select", stop)
+        with pytest.raises(SystemExit) as exit_:
+            call("train", *study)
+    assert exit_.value.code == 130
+    _held.close()  # as the end of the process does
+    call("train", *study)
+    found = optuna.load_study(study_name="s", storage=f"sqlite:///{tmp_path / 'study' / 'study.db'}")
+    assert [trial.state.name for trial in found.trials] == ["FAIL", "COMPLETE"]
+    assert found.trials[0].params == found.trials[1].params
+
+
+@pytest.mark.parametrize("repeats", [[], ["seeds=[0,1]"]])
+def test_a_search_looks_away_from_test_rows(
+    arguments: list[str], repeats: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    call("train", *arguments, *repeats, "hydra.sweeper.n_trials=1")
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("   1/1")]
+    assert "validation" in line
+    assert "test" not in line
 
 
 @pytest.mark.slow

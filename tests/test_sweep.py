@@ -16,7 +16,7 @@ from omegaconf import OmegaConf, open_dict
 from recsys.cli import CONF, resumed_sweep
 from recsys.report.overrides import run_command
 from recsys.report.runs import read_run
-from recsys.sweep import VARIABLE, _lost, expected_jobs, is_best, n_jobs
+from recsys.sweep import _lost, count_jobs, is_best
 from tests.commands import call, train_arguments, write_ratings
 
 SHORT = "trainer.max_epochs=2"
@@ -132,7 +132,7 @@ def test_jobs_are_counted_before_they_run(overrides: list[str], expected: int) -
         config = compose("train", fixed, return_hydra_config=True)
     with open_dict(config):
         config.hydra.overrides.task = [text for text in overrides if not text.startswith("hydra.")]
-    assert n_jobs(config) == expected
+    assert count_jobs(config) == expected
 
 
 @pytest.mark.parametrize(
@@ -152,13 +152,6 @@ def test_a_job_is_lost_unless_it_came_to_its_end(tmp_path: Path, status: dict[st
     if status is not None:
         (tmp_path / "status.json").write_text(json.dumps(status))
     assert _lost(tmp_path) == lost
-
-
-def test_workers_know_how_many_jobs_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv(VARIABLE, raising=False)
-    assert expected_jobs() is None
-    monkeypatch.setenv(VARIABLE, json.dumps({"jobs": 7}))
-    assert expected_jobs() == 7
 
 
 @pytest.fixture
@@ -285,19 +278,44 @@ def test_a_worker_that_is_killed_is_one_failed_job(arguments: list[str], tmp_pat
     assert "its process was killed by the system" in " ".join(process.stdout.split())
 
 
-def test_workers_that_are_killed_while_they_load_end_no_job(tmp_path: Path) -> None:
+def test_a_worker_that_dies_before_its_run_begins_is_one_failed_job(tmp_path: Path) -> None:
     """In a process of its own; its jobs do not train, so that no worker waits for torch."""
     code = (
-        "import os, pathlib, hydra, recsys.cli, recsys.sweep\n"
-        "recsys.sweep.load_worker = os.abort\n"
+        "import os, pathlib, hydra, recsys.cli\n"
         "@hydra.main(version_base='1.3', config_path=None)\n"
         "def main(cfg):\n"
+        "    if cfg.x == 6:\n"
+        "        os.abort()\n"
         "    folder = pathlib.Path(hydra.core.hydra_config.HydraConfig.get().runtime.output_dir)\n"
-        "    (folder / 'made').write_text(str(cfg.x))\n"
+        "    (folder / 'status.json').write_text('{\"state\": \"finished\"}')\n"
         "main()\n"
     )
-    sweep = ["-m", "+x=5,6", "hydra/launcher=joblib", "hydra.launcher.n_jobs=2", f"hydra.sweep.dir={tmp_path}"]
+    sweep = ["-m", "+x=5,6,7", "hydra/launcher=joblib", "hydra.launcher.n_jobs=2", f"hydra.sweep.dir={tmp_path}"]
     process = subprocess.run([sys.executable, "-c", code, *sweep], capture_output=True, text=True, check=False)
     assert process.returncode == 0, process.stderr
-    assert "Abort" in process.stderr
-    assert {file.parent.name: file.read_text() for file in tmp_path.glob("*/made")} == {"0": "5", "1": "6"}
+    assert states(tmp_path) == {"0": "finished", "1": "failed", "2": "finished"}
+
+
+def test_a_sweep_needs_a_worker(arguments: list[str], tmp_path: Path) -> None:
+    with pytest.raises(SystemExit, match=r"hydra.launcher.n_jobs: n_jobs == 0"):
+        call("train", *arguments, "model.dropout=0.1,0.2", "hydra/launcher=joblib", "hydra.launcher.n_jobs=0")
+
+
+def test_a_sweep_needs_a_folder_that_can_be_made(arguments: list[str], tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(SystemExit, match=r"error: hydra.sweep.dir: .*Not a directory"):
+        call("train", *arguments, "model.dropout=0.1,0.2", f"hydra.sweep.dir={tmp_path}/file/sweep")
+
+
+def test_a_damaged_record_of_a_sweep_is_one_sentence(
+    arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sweep = tmp_path / "sweep"
+    sweep.mkdir()
+    for text in ("hydra: {overr", "", "hydra: {}"):
+        (sweep / "multirun.yaml").write_text(text)
+        with pytest.raises(SystemExit):
+            call("train", f"resume={sweep}")
+        assert "multirun.yaml is damaged" in capsys.readouterr().err
+    with pytest.raises(SystemExit, match=r"multirun.yaml is damaged"):
+        call("train", *arguments, "model.dropout=0.1,0.2")

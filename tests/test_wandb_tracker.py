@@ -167,9 +167,11 @@ class Tracked:
             for name in ("first", "second"):
                 (folder / name).mkdir()
                 analysis = finished(folder / name)
-                tracker = WandbTracker("recsys", str(folder / name), tags=["mine"], upload_bundle=name == "second")
+                tracker = WandbTracker(
+                    "recsys", str(folder / name), tags=["mine", "theirs", "mine"], upload_bundle=name == "second"
+                )
                 started = time.perf_counter()
-                tracker.begin(CONFIG, f"{name} run", "a group", ["theirs", "mine"])
+                tracker.begin(CONFIG, f"{name} run", "a group")
                 self.seconds = time.perf_counter() - started
                 tracker.log_hyperparams({"n_users": 4711})
                 print("\x1b[1mepoch 1 ━━━━━ 10/10\x1b[0m")
@@ -356,7 +358,7 @@ def test_a_folder_that_goes_on_goes_on_in_its_run_and_trouble_ends_no_training(
         assert resumed.version == interrupted_id(server)
         server.status = 500
         follow(resumed)
-        resumed.results(METRICS, None, tmp_path, [])
+        resumed.results(METRICS, {}, tmp_path, [])
         started = time.perf_counter()
         resumed.close(0)
         assert time.perf_counter() - started < 5
@@ -378,7 +380,7 @@ def test_whatever_wandb_raises_once_it_runs_is_said_once(tmp_path: Path, caplog:
     tracker = WandbTracker("recsys", str(tmp_path))
     tracker._experiment = Broken()  # type: ignore[assignment]
     follow(tracker)
-    tracker.results(METRICS, None, tmp_path, [])
+    tracker.results(METRICS, {}, tmp_path, [])
     tracker.close(0)
     (said,) = caplog.records
     assert "wandb-core is gone" in said.getMessage()
@@ -450,7 +452,7 @@ def test_disabled_leaves_nothing(tmp_path: Path) -> None:
         (tmp_path / "run" / "bundle").mkdir(parents=True)
         tracker.begin(CONFIG, "a name", None)
         follow(tracker)
-        tracker.results(METRICS, None, tmp_path / "run", [])
+        tracker.results(METRICS, {}, tmp_path / "run", [])
         tracker.close(0)
         assert [file.name for file in (tmp_path / "run").iterdir()] == ["bundle"]
 

@@ -24,9 +24,9 @@ class Difference:
     n: int  # pairs
 
     @property
-    def includes_zero(self) -> bool | None:
-        """Whether nothing may be between the two; None where there is no interval to tell from."""
-        return None if self.low is None or self.high is None else self.low <= 0 <= self.high
+    def above_zero(self) -> bool | None:
+        """Whether all of the interval is; None where there is none."""
+        return None if self.low is None else self.low > 0
 
 
 def mean(values: Sequence[float]) -> float | None:
@@ -55,8 +55,8 @@ def paired_difference(values: Mapping[Key, float], others: Mapping[Key, float]) 
 
 
 @functools.cache
-def t_bound(freedom: int, level: float = LEVEL) -> float:
-    """The t with P(|T| < t) = `level` for `freedom` degrees of freedom.
+def t_bound(freedom: int) -> float:
+    """The t with P(|T| < t) = 0.95 for `freedom` degrees of freedom.
 
     With t = sqrt(freedom) tan(angle) that probability is a finite sum of cosines (Abramowitz & Stegun 26.7.3, 26.7.4),
     and it grows with the angle, so bisection finds it to the last bits.
@@ -66,7 +66,7 @@ def t_bound(freedom: int, level: float = LEVEL) -> float:
     low, high = 0.0, math.pi / 2
     for _ in range(60):
         middle = (low + high) / 2
-        low, high = (middle, high) if _within(middle, freedom) < level else (low, middle)
+        low, high = (middle, high) if _within(middle, freedom) < LEVEL else (low, middle)
     return math.sqrt(freedom) * math.tan((low + high) / 2)
 
 

@@ -7,7 +7,7 @@ import math
 import statistics
 from bisect import bisect_left, bisect_right
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any
 
 FEWEST = 6  # settings; fewer say nothing
@@ -46,7 +46,7 @@ def importance(settings: Sequence[Mapping[str, Any]], figures: Sequence[float]) 
     shares = {}
     for name in dict.fromkeys(name for setting in settings for name in setting):
         values = [setting.get(name) for setting in settings]
-        if len({_category(value) for value in values if value is not None}) > 1:
+        if len({key_of(value) for value in values if value is not None}) > 1:
             shares[name] = _divergence(values, best)
     total = sum(shares.values())
     if not total > 0:
@@ -83,8 +83,8 @@ def _on_grid(values: Sequence[Any]) -> tuple[list[int], int, Callable[[Counter[i
     if all(map(is_number, values)) and len(set(values)) > FEW:
         places = [place * (STEPS - 1) for place in _places(values)]
         return [min(max(math.ceil(place - 0.5), 0), STEPS - 1) for place in places], STEPS, _number_density
-    numbers = {category: step for step, category in enumerate(dict.fromkeys(map(_category, values)))}
-    return [numbers[_category(value)] for value in values], len(numbers), _category_density
+    numbers = {category: step for step, category in enumerate(dict.fromkeys(map(key_of, values)))}
+    return [numbers[key_of(value)] for value in values], len(numbers), _category_density
 
 
 def _places(values: Sequence[float]) -> list[float]:
@@ -101,7 +101,7 @@ def _places(values: Sequence[float]) -> list[float]:
     return min(plain, logarithmic, key=lambda places: abs(statistics.median(places) - 0.5))
 
 
-def _category(value: Any) -> tuple[bool, Any]:
+def key_of(value: Any) -> Hashable:
     """A value as a key, under which true is not 1."""
     return isinstance(value, bool), value
 

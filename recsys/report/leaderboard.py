@@ -24,7 +24,7 @@ REPEAT = "'seeds=[0,1,2]'"
 EXTRAS = ("test/rmse_cold", "test/rmse_warm", "fit_seconds")  # go in this order where there is no room for all
 NOTHING = "–"
 DIGITS, BRIEF = 4, 3  # of a hyper-parameter
-PARAMETERS = 6.0  # the importance from which columns are hyper-parameters
+PARAMETERS = 6.0  # the worth from which columns are hyper-parameters
 TYPED = {"model_name": "model"}  # what one types to set it
 
 
@@ -35,7 +35,7 @@ class Column:
     name: str
     cells: list[str]
     right: bool = True
-    importance: float | None = None  # what goes first where there is no room; None: the column stays
+    worth: float | None = None  # the least goes first where there is no room; None: the column stays
     brief: list[str] | None = None  # the cells of a hyper-parameter with three digits
 
 
@@ -53,16 +53,16 @@ def columns(found: Experiments, task: int, settings: Sequence[Setting]) -> list[
     for metric in NAMES:
         if metric != "test/mae" or metric == found.metric:
             goes = metric in EXTRAS and metric != found.metric
-            figures.append(column(NAMES[metric], _figure(metric), importance=EXTRAS.index(metric) if goes else None))
+            figures.append(column(NAMES[metric], _figure(metric), worth=EXTRAS.index(metric) if goes else None))
             if metric == "test/rmse":
                 figures[-1].cells[-1] = decimal(found.tasks[task].baselines["biases"])
     seconds = figures.pop()
     to_best = [
-        column("to best", lambda setting: signed(setting.difference), importance=5.0),
-        column("95% interval", lambda setting: interval(setting.difference), importance=4.0),
+        column("to best", lambda setting: signed(setting.difference), worth=5.0),
+        column("95% interval", lambda setting: interval(setting.difference), worth=4.0),
     ]
     alone = all(len(setting.runs) == 1 for setting in settings)
-    runs = column("runs", lambda setting: str(len(setting.runs)), importance=3.0 if alone else None)
+    runs = column("runs", lambda setting: str(len(setting.runs)), worth=3.0 if alone else None)
     return [rank, *labels, *figures, *(to_best if len(settings) > 1 else []), runs, seconds]
 
 
@@ -75,9 +75,9 @@ def _label_columns(found: Experiments, task: int, settings: Sequence[Setting]) -
         cells = [value_text(setting.values[parameter.name]) for setting in settings]
         brief = [value_text(setting.values[parameter.name], BRIEF) for setting in settings]
         # The first stays; of the others the least important goes first, after the figures that may.
-        importance = PARAMETERS + len(parameters) - position if position else None
+        worth = PARAMETERS + len(parameters) - position if position else None
         right = parameter.kind == "number"
-        labels.append(Column(names[parameter.name], [*cells, ""], right, importance, [*brief, ""]))
+        labels.append(Column(names[parameter.name], [*cells, ""], right, worth, [*brief, ""]))
     if not labels:
         cells = [str(found.runs[setting.runs[0]].config.get("model_name", NOTHING)) for setting in settings]
         labels = [Column("model", [*cells, ""], right=False)]
@@ -177,15 +177,15 @@ def _apart(best: Setting, others: Sequence[Setting]) -> str:
     second = others[0].difference
     if second is None:
         return f"It shares no seed and fold with the second best, so nothing is paired: add {REPEAT} to both commands."
-    if second.includes_zero is None:
+    if second.above_zero is None:
         alone = len(best.runs) == len(others[0].runs) == 1
         where = "in one run each" if alone else "in the only seed and fold that both have"
         behind = f"The second best is {signed(second)} behind {where}"
         return f"{behind}, which may be chance: add {REPEAT} to both commands."
     said = f"{signed(second)}, 95% interval {interval(second)} over {second.n} pairs"
-    if not second.includes_zero:
+    if second.above_zero:
         return f"These runs tell it from the second best: {said}."
-    alike = [setting for setting in others if setting.difference and setting.difference.includes_zero]
+    alike = [setting for setting in others if setting.difference and setting.difference.above_zero is False]
     more = "" if len(alike) == 1 else f", nor from {count(alike[1:], 'other')}"
     return f"These runs do not tell it from the second best ({said}){more}."
 

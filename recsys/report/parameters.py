@@ -6,7 +6,7 @@ from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from recsys.report.importance import is_number
+from recsys.report.importance import is_number, key_of
 from recsys.report.runs import natural, number, printable
 
 GROUPS = ("model", "data", "trainer", "callbacks")  # whose keys are hyper-parameters
@@ -98,11 +98,6 @@ def differing(given: Sequence[Values], where: Sequence[Hashable]) -> list[Parame
             distinct = {key: value for values in by_task.values() for key, value in values.items() if value is not None}
             found.append(Parameter(name, _sorted(distinct.values())))
     return found
-
-
-def key_of(value: Any) -> Hashable:
-    """A value as a key, under which true is not 1."""
-    return isinstance(value, bool), value
 
 
 def _sorted(values: Iterable[Any]) -> list[Any]:

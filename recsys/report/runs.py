@@ -16,7 +16,7 @@ from typing import Any
 import yaml  # type: ignore[import-untyped]
 
 SKIPPED = {"checkpoints", "bundle", "wandb"}  # what a run writes besides its own files
-REPEATS = "repeats.json"  # the folder that holds a run's repeats is not itself a run
+REPEATS = "repeats.json"  # in a folder whose sub-folders are runs of one setting; it is not itself a run
 STATES = ("finished", "running", "unfinished", "interrupted", "pruned", "failed", "broken")
 OLD = "no status.json: an older run, or copied in part"
 TOLD = ("running", "finished", "failed", "pruned", "interrupted")  # what status.json may say

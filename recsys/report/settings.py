@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from recsys.report.comparison import Difference, mean, paired_difference, standard_error
-from recsys.report.importance import importance
+from recsys.report.importance import importance, key_of
 from recsys.report.overrides import setting_command
-from recsys.report.parameters import Parameter, Values, comparable, differing, hyper_parameters, key_of
+from recsys.report.parameters import Parameter, Values, comparable, differing, hyper_parameters
 from recsys.report.runs import Run, number
 from recsys.report.tasks import Task, place_of, tasks_of
 

@@ -68,9 +68,9 @@ def _fitting(screen: Console, shown: list[Column]) -> tuple[Table, list[str]]:
     left_out: list[str] = []
     table = _table(shown)
     while _width(screen, table) > screen.width:
-        spare = [column for column in shown if column.importance is not None]
-        least = min(spare, key=lambda column: column.importance or 0.0, default=None)
-        if (least is None or (least.importance or 0.0) >= leaderboard.PARAMETERS) and _can_shrink(shown):
+        spare = [column for column in shown if column.worth is not None]
+        least = min(spare, key=lambda column: column.worth or 0.0, default=None)
+        if (least is None or (least.worth or 0.0) >= leaderboard.PARAMETERS) and _can_shrink(shown):
             shown = [_narrow(column) for column in shown]
         elif least is None:
             break

@@ -52,12 +52,12 @@ def test_what_repeats_have_in_common_drops_out_of_their_difference() -> None:
     assert (found.n, found.mean) == (3, pytest.approx(0.02))
     reach = 4.302653 * 0.01 / 3**0.5
     assert (found.low, found.high) == (pytest.approx(0.02 - reach), pytest.approx(0.02 + reach))
-    assert found.includes_zero is True
-    assert paired_difference({0: 1.0, 1: 1.1}, {0: 0.5, 1: 0.6}).includes_zero is False  # type: ignore[union-attr]
+    assert found.above_zero is False
+    assert paired_difference({0: 1.0, 1: 1.1}, {0: 0.5, 1: 0.6}).above_zero is True  # type: ignore[union-attr]
 
 
 def test_one_pair_has_no_interval_and_none_no_difference() -> None:
     alone = paired_difference({0: 1.0, 1: 2.0}, {0: 0.75})
     assert alone == Difference(0.25, None, None, 1)
-    assert alone.includes_zero is None
+    assert alone.above_zero is None
     assert paired_difference({0: 1.0}, {1: 1.0}) is None

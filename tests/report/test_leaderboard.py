@@ -83,6 +83,14 @@ def test_others_that_are_as_good(tmp_path: Path) -> None:
     assert verdict(found(tmp_path), 0)[-1].endswith("over 3 pairs), nor from 1 other.")
 
 
+def test_pairs_that_speak_against_the_best_do_not_tell_it_apart(tmp_path: Path) -> None:
+    for seed, rmse in enumerate((0.95, 0.95, 0.90)):
+        write_run(tmp_path / f"a{seed}", "model.dropout=0.1", f"seed={seed}", val_rmse=rmse)
+    for seed, rmse in enumerate((0.94, 0.9401)):
+        write_run(tmp_path / f"b{seed}", "model.dropout=0.2", f"seed={seed}", val_rmse=rmse)
+    assert "do not tell it from the second best" in verdict(found(tmp_path), 0)[-1]
+
+
 def test_a_pair_of_settings_of_which_one_was_repeated(tmp_path: Path) -> None:
     repeated(tmp_path, noise=0.0)
     for seed in (1, 2):
