@@ -49,7 +49,8 @@ def test_a_folder_reaches_hydra_as_it_was_typed(key: str, folder: str) -> None:
 @pytest.mark.parametrize(
     "text",
     ["run='a b'", 'data.root="a, b"', "run=${oc.env:HOME}/a b", "run=/x/${seed}, a", "run=/a/b-1_2.3", "run=../b",
-     "run=", "run=null", "model.dropout=0.1,0.2", "seeds=[0, 1]", "data.root_=a b", "+data.root=a b", "run", "--multirun"],
+     "run=", "run=null",
+     "model.dropout=0.1,0.2", "seeds=[0, 1]", "data.root_=a b", "+data.root=a b", "run", "--multirun"],
 )  # fmt: skip
 def test_all_else_stays_as_it_was_typed(text: str) -> None:
     assert quoted(text) == text
