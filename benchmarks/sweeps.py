@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 FILE = Path(__file__).parent / "results" / "sweeps-cpu-2core.json"
-GRID = ["model.embedding_dim=16,32,64", "model.dropout=0.0,0.2", "model.reg_lambda=0.06,0.12"]
+GRID = ["model.embedding_dim=16,32,64", "model.dropout=0.0,0.2", "model.reg_lambda=0.01,0.03"]
 
 
 def main() -> None:

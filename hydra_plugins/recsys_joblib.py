@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,9 +11,10 @@ from pathlib import Path
 from hydra.core.config_store import ConfigStore
 from hydra.core.plugins import Plugins
 from hydra.core.utils import JobReturn, JobStatus
+from hydra.types import HydraContext, TaskFunction
 from hydra_plugins.hydra_joblib_launcher.config import JobLibLauncherConf
 from hydra_plugins.hydra_joblib_launcher.joblib_launcher import JoblibLauncher
-from omegaconf import OmegaConf, open_dict
+from omegaconf import DictConfig, OmegaConf, open_dict
 
 from recsys.run_folder import ended, read_json, record_end
 
@@ -28,15 +30,22 @@ class WorkersLauncher(JoblibLauncher):  # type: ignore[misc]
     running are tried again one by one, so that the one to blame is known, and the others go on side by side.
     """
 
-    def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> list[JobReturn]:
-        from joblib import effective_n_jobs
+    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+        from joblib import cpu_count, effective_n_jobs
 
+        from recsys.sweep import count_jobs
+
+        super().setup(hydra_context=hydra_context, task_function=task_function, config=config)
         try:
             workers = effective_n_jobs(self.joblib["n_jobs"])
         except ValueError as error:
             sys.exit(f"error: hydra.launcher.n_jobs: {error}")
-        # joblib gives each worker its share of the cores; one alone would be this process, which a job must not end
-        self.joblib["n_jobs"] = 1 if workers == 1 else max(2, min(workers, len(job_overrides)))
+        if workers > 1:
+            workers = max(2, min(workers, count_jobs(config)))  # one alone would be this process, which a job might end
+            _fork_from_one(threads=max(cpu_count() // workers, 1))
+        self.joblib["n_jobs"] = workers
+
+    def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> list[JobReturn]:
         self._launch([(initial_job_idx + place, overrides) for place, overrides in enumerate(job_overrides)])
         # What came out is in the jobs' folders; a sweeper looks for errors here, and a job has none of its own.
         return [JobReturn(status=JobStatus.COMPLETED) for _ in job_overrides]
@@ -80,6 +89,29 @@ class WorkersLauncher(JoblibLauncher):  # type: ignore[misc]
         with open_dict(cfg):
             cfg.hydra.job.num = number
         return Path(cfg.hydra.sweep.dir).absolute() / str(OmegaConf.select(cfg, "hydra.sweep.subdir"))
+
+
+def _fork_from_one(threads: int) -> None:
+    """Let workers be forked from a process that imports torch once for all of them, while jobs are composed.
+
+    On Linux; elsewhere system libraries do not survive a fork, and each worker imports for itself. That process
+    computes nothing, so neither OpenMP nor CUDA has anything running that a fork would tear.
+    """
+    if sys.platform != "linux":
+        return
+    import multiprocessing.forkserver
+
+    from joblib.externals.loky.backend.context import set_start_method
+
+    before = os.environ.get("OMP_NUM_THREADS")
+    os.environ["OMP_NUM_THREADS"] = before or str(threads)  # joblib says it to workers that it starts itself
+    try:
+        multiprocessing.set_forkserver_preload(["recsys.loaded"])
+        multiprocessing.forkserver.ensure_running()
+    finally:
+        if before is None:
+            del os.environ["OMP_NUM_THREADS"]
+    set_start_method("forkserver", force=True)
 
 
 def be_joblib() -> None:

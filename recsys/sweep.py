@@ -84,7 +84,7 @@ def sweep_job(job: Callable[[], dict[str, Any]], folder: Path) -> float | None:
         The validation RMSE; None where the job failed or was pruned.
     """
     _only_to_file()
-    _end_with_the_sweep()
+    end_with_the_sweep()
     try:
         figures = job()
     except KeyboardInterrupt:
@@ -186,19 +186,26 @@ def _only_to_file() -> None:
             root.removeHandler(handler)
 
 
-def _end_with_the_sweep() -> None:
+def end_with_the_sweep() -> None:
     """In a worker process: end when the sweep's process is gone, or a killed sweep would leave its workers behind."""
-    sweep = _told().get("process")
-    watched = any(thread.name == VARIABLE for thread in threading.enumerate())
-    if os.getppid() != sweep or watched:
+    sweep = _told().get("process", os.getpid())
+    if sweep == os.getpid() or any(thread.name == VARIABLE for thread in threading.enumerate()):
         return
 
     def watch() -> None:
-        while os.getppid() == sweep:
+        while _lives(sweep):
             time.sleep(1)
         os._exit(1)
 
     threading.Thread(target=watch, name=VARIABLE, daemon=True).start()
+
+
+def _lives(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    return True
 
 
 def _told() -> dict[str, Any]:

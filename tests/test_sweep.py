@@ -223,14 +223,14 @@ def test_the_agent_of_wandb_runs_no_sweep(
 def test_a_worker_ends_soon_after_its_sweep_is_gone() -> None:
     code = (
         "import json, os, threading, time\n"
-        "from recsys.sweep import VARIABLE, _end_with_the_sweep\n"
+        "from recsys.sweep import VARIABLE, end_with_the_sweep\n"
         "os.environ[VARIABLE] = json.dumps({'process': os.getpid()})\n"
-        "_end_with_the_sweep()\n"
+        "end_with_the_sweep()\n"
         "print('sweep', threading.active_count(), flush=True)\n"
         "read, write = os.pipe()\n"
         "if os.fork() == 0:\n"
-        "    _end_with_the_sweep()\n"
-        "    _end_with_the_sweep()\n"
+        "    end_with_the_sweep()\n"
+        "    end_with_the_sweep()\n"
         "    print('worker', threading.active_count(), flush=True)\n"
         "    os.write(write, b'.')\n"
         "    time.sleep(30)\n"
