@@ -15,6 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from recsys.bundle import Bundle
 from recsys.cli import command
+from recsys.files import written_whole
 
 BLOCK = 4096  # users whose recommendations are held before they are written
 COLUMNS = ("user_id", "rank", "item_id", "score", "title", "year", "genres")
@@ -55,8 +56,7 @@ def recommendations(
 @contextmanager
 def _writer(out: Path, id_kind: str) -> Iterator[Callable[[dict[str, list[Any]]], None]]:
     """A function that appends a block to `out`, which appears under its name when everything is written."""
-    working = out.with_name(f".{out.name}")
-    try:
+    with written_whole(out) as working:
         if out.suffix == ".parquet":
             ids = pa.int64() if id_kind == "int" else pa.string()
             types = (ids, pa.int32(), ids, pa.float32(), pa.string(), pa.int32(), pa.string())
@@ -68,9 +68,6 @@ def _writer(out: Path, id_kind: str) -> Iterator[Callable[[dict[str, list[Any]]]
                 lines = csv.writer(stream)
                 lines.writerow(COLUMNS)
                 yield lambda block: lines.writerows(zip(*block.values(), strict=True))
-        working.replace(out)
-    finally:
-        working.unlink(missing_ok=True)
 
 
 @command("recommend")
