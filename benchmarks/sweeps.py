@@ -44,7 +44,7 @@ def jobs(folder: Path, arguments: argparse.Namespace) -> dict[str, Any]:
         rounds.append({
             "seconds": alone, "seconds_two_workers": together, "faster": alone / together,
             "training_seconds": sum(fits), "overhead_a_job": (alone - sum(fits)) / 12,
-            "overhead_a_later_job": statistics.median(map(operator.sub, spent[1:], fits[1:])),  # the first imports torch
+            "overhead_a_later_job": statistics.median(map(operator.sub, spent[1:], fits[1:])),  # torch is there
         })  # fmt: skip
         print(rounds[-1], flush=True)
     return {"rounds": rounds, "median": medians(rounds)}
