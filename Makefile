@@ -37,8 +37,8 @@ promote: $(STAMP)  ## Let outputs/serving name RUN=outputs/…; a service with -
 load: $(STAMP)  ## Load-test the newest run's service: throughput and percentiles by route
 	$(BIN)/python -m benchmarks.load.mix $(ARGS)
 
-test: $(STAMP)  ## Tests, about two minutes
-	$(BIN)/python -m pytest
+test: $(STAMP)  ## Tests, about two minutes on two cores
+	$(BIN)/python -m pytest -n auto --dist worksteal
 
 test-all: $(STAMP)  ## All tests, the slow ones too
 	$(BIN)/python -m pytest -m "slow or not slow"

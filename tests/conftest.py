@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -20,6 +21,7 @@ from recsys.factors import Factors
 from recsys.models.base import RatingModel
 from tests.commands import train  # noqa: F401  (a fixture)
 
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # of what tests start: two that want all cores take many times as long
 torch.set_num_threads(1)
 warnings.filterwarnings("ignore", message=".*does not have many workers.*")
 warnings.filterwarnings("ignore", message=".*number of training batches.*")

@@ -84,7 +84,6 @@ def test_runs(path: Path, cache: Path, tmp_path: Path, monkeypatch: pytest.Monke
         folder.mkdir()
     monkeypatch.setenv("RECSYS_CACHE", str(cache))
     monkeypatch.setenv("TMPDIR", str(tmp_path / "tmp"))
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")  # two processes that both want all cores take many times as long
     monkeypatch.delenv("MPLBACKEND", raising=False)
     for name in ("IPYTHONDIR", "JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR"):
         monkeypatch.setenv(name, str(tmp_path / "jupyter"))  # neither the user's settings nor another Python's kernel
