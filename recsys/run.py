@@ -89,7 +89,9 @@ def run(cfg: DictConfig, folder: Path) -> dict[str, Any]:
             **{name: bundle.manifest[name] for name in ("data", "git_commit", "data_sha256")},
         }
         write_json(folder / "analysis.json", analysis)
-        error_by_activity(analysis, folder / "error_by_activity.png")
+        if trackers or not in_sweep():  # its report shows them of all jobs, and they would be half of a job's overhead
+            learning_curve(folder / "metrics.csv", folder / "learning_curve.png")
+            error_by_activity(analysis, folder / "error_by_activity.png")
         bundle.manifest["metrics"] = metrics
         bundle.save(folder / "bundle")
         for tracker in trackers:
@@ -163,7 +165,6 @@ def select(
         best = record.epochs[record.best]
         figures = {"val/rmse": best["val_rmse"]}
         write_json(done, {"learning_rates": record.path, "figures": figures, "seconds": record.seconds})
-        learning_curve(folder / "metrics.csv", folder / "learning_curve.png")
     selection = Selection(**json.loads(done.read_text()))
     state = torch.load(folder / "checkpoints" / "best.ckpt", weights_only=True)["state_dict"]
     model.load_state_dict(state)

@@ -68,6 +68,17 @@ def test_a_sweep_goes_on_with_what_is_left(arguments: list[str], tmp_path: Path)
     assert (sweep / "1" / "metrics.json").exists()
 
 
+def test_a_job_draws_only_for_who_shows_it(
+    arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    call("train", *arguments)
+    assert not list((tmp_path / "sweep").rglob("*.png"))
+    monkeypatch.setenv("WANDB_MODE", "disabled")
+    call("train", *arguments, "logger=[csv,wandb]", f"hydra.sweep.dir={tmp_path / 'tracked'}")
+    pictures = {file.name for file in (tmp_path / "tracked" / "0").glob("*.png")}
+    assert pictures == {"error_by_activity.png", "learning_curve.png"}
+
+
 def test_another_sweep_in_its_folder_is_refused(arguments: list[str], tmp_path: Path) -> None:
     call("train", *arguments, "model.dropout=0.1,0.2")
     before = (tmp_path / "sweep" / "1" / "metrics.json").read_text()

@@ -38,8 +38,8 @@ def metrics(folder: Path) -> dict[str, object]:
 
 def test_a_run_leaves_what_the_readme_says(train: Train) -> None:
     folder = train()
-    for name in ("config.yaml", "metrics.json", "metrics.csv", "learning_curve.png", "bundle/manifest.json",
-                 "checkpoints/best.ckpt", "checkpoints/last.ckpt"):  # fmt: skip
+    for name in ("config.yaml", "metrics.json", "metrics.csv", "learning_curve.png", "error_by_activity.png",
+                 "bundle/manifest.json", "checkpoints/best.ckpt", "checkpoints/last.ckpt"):  # fmt: skip
         assert (folder / name).stat().st_size > 0, name
     found = json.loads((folder / "metrics.json").read_text())
     assert found["test/rmse"] < found["baseline/biases"]
