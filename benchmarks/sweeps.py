@@ -23,7 +23,7 @@ GRID = ["model.embedding_dim=16,32,64", "model.dropout=0.0,0.2", "model.reg_lamb
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("overrides", nargs="*", help="for every job, such as data.root=…")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
