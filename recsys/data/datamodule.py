@@ -78,7 +78,9 @@ class BatchPositions(Sampler[Tensor]):
         if self.world > 1:
             share = -(-self.n // self.world)
             order = order[torch.arange(share * self.world) % self.n][self.rank :: self.world]
-        yield from order.to(self.device).tensor_split(len(self))
+        for positions in order.to(self.device).tensor_split(len(self)):
+            # Which rows a batch has is random, their order in it is of no account: ascending rows are near each other.
+            yield torch.from_numpy(np.sort(positions.numpy())) if self.shuffle and not positions.is_cuda else positions
 
 
 def epoch_seed(seed: int, epoch: int, stream: int = 0) -> int:
@@ -190,7 +192,8 @@ class RatingDataModule(LightningDataModule):
             torch.from_numpy(self.items.rows(ratings[ITEM_ID])),
             torch.from_numpy(((ratings[RATING].to_numpy() - self.data.rating_min) / (span or 1.0)).astype(np.float32)),
         )
-        self.fit_data = self.dense if fitted is ratings else self.rows(rows)
+        by_user = np.argsort(self.dense.columns.user.numpy()[rows], kind="stable")
+        self.fit_data = self.rows(rows[by_user])  # so a batch's ratings come user by user
 
     def rows(self, positions: NDArray[np.int64]) -> RatingRows:
         """Rows at these positions of the ratings frame."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from typing import ClassVar
 
 import numpy as np
@@ -10,11 +11,13 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from recsys.baselines import fit_biases
-from recsys.data.datamodule import RatingRows
+from recsys.data.datamodule import RatingRows, epoch_seed
 from recsys.factors import Factors, centred_factors
+from recsys.models import products
 from recsys.models.base import RatingModel, check_range
 
 WORD = 1 << 16  # values of the 16 random bits that decide about one coordinate
+SHIFTS = 1 << 20  # places at which a step's masks may begin
 NO_BIAS = 1e3  # precision of a bias that a model does not have: large, yet harmless in float32
 
 
@@ -103,6 +106,7 @@ class MatrixFactorization(RatingModel):
         self.bias, self.bias_init, self.penalty = bias, bias_init, penalty
         self.reg_lambda, self.reg_exponent, self.bias_reg_lambda = reg_lambda, reg_exponent, bias_reg_lambda
         self.keep = 1.0 - dropout
+        self._masks, self._shifts, self._shift = torch.empty(0), random.Random(seed), 0
         generator = torch.Generator().manual_seed(seed)
         self.user_embedding = nn.Parameter(torch.randn(n_users, embedding_dim, generator=generator))
         self.item_embedding = nn.Parameter(torch.randn(n_items, embedding_dim, generator=generator))
@@ -140,12 +144,8 @@ class MatrixFactorization(RatingModel):
         q, item_bias = self._rows(item, self.item_embedding, self.item_bias, self.item_norm)
         return self.rating_min + self.span * (self.mu + user_bias + item_bias + (p * q).sum(-1))
 
-    def _user_vectors(self, user: Tensor, embedding: Tensor) -> Tensor:
-        """Rows of `_user_table` in training, `(batch, dim)`, given the looked-up embeddings."""
-        return embedding
-
     def _user_table(self) -> Tensor:
-        """What stands for the fitted users in prediction, before normalisation, `(n_users, dim)`."""
+        """What stands for the fitted users, before dropout and normalisation, `(n_users, dim)`."""
         return self.user_embedding
 
     def _rows(self, row: Tensor, table: Tensor, bias: Tensor, norm: nn.BatchNorm1d | None) -> tuple[Tensor, Tensor]:
@@ -161,40 +161,55 @@ class MatrixFactorization(RatingModel):
 
     def training_terms(self, user: Tensor, item: Tensor) -> tuple[Tensor, Tensor]:
         """Predictions on the [0, 1] scale, `(batch,)`, and the penalty in stars squared, a scalar."""
-        # index_select, as the gradient of plain indexing depends on the threads' order.
-        p = self.user_embedding.index_select(0, user)  # (batch, dim)
-        q = self.item_embedding.index_select(0, item)  # (batch, dim)
+        predicted = self.mu + self._products(user, item)
+        user_count, item_count = products.counts(user, self.n_users), products.counts(item, self.n_items)
         # Stars are span times the inner scale, and a dot product shares that factor between its two sides.
-        penalty = self.reg_lambda * self.span * (self._squares(p, user, "user") + self._squares(q, item, "item"))
-        p, q = self._dropout(self._user_vectors(user, p)), self._dropout(q)
-        if self.user_norm is not None and self.item_norm is not None:
-            p, q = self.user_norm(p), self.item_norm(q)
-        predicted = self.mu + (p * q).sum(-1)
+        penalty = self.reg_lambda * self.span * (
+            products.weighted_squares(self.user_embedding, user_count * self.get_buffer("user_weight"))
+            + products.weighted_squares(self.item_embedding, item_count * self.get_buffer("item_weight"))
+        )  # fmt: skip
         if self.bias:
-            user_bias, item_bias = self.user_bias.index_select(0, user), self.item_bias.index_select(0, item)
-            predicted = predicted + user_bias + item_bias
-            squares = user_bias.square().sum() + item_bias.square().sum()
+            predicted = predicted + self.user_bias.index_select(0, user) + self.item_bias.index_select(0, item)
+            squares = (self.user_bias.square() * user_count).sum() + (self.item_bias.square() * item_count).sum()
             penalty = penalty + self.bias_reg_lambda * self.span**2 * squares
         if self.penalty == "sum":
             self.get_buffer("batch_rows").fill_(len(user))
             return predicted, penalty
         return predicted, penalty / len(user)
 
-    def _squares(self, embedding: Tensor, row: Tensor, side: str) -> Tensor:
-        """Sum of squared norms over the batch, each weighted by its row's share of the penalty."""
-        if self.reg_exponent == 1.0:
-            return embedding.square().sum()
-        return embedding.square().sum(1) @ self.get_buffer(f"{side}_weight").index_select(0, row)
+    def _products(self, user: Tensor, item: Tensor) -> Tensor:
+        """`p_u . q_i` of a training batch, `(batch,)`, after dropout and batch norm, where there are any."""
+        if self.keep == 1.0 and self.user_norm is None:
+            return products.dot(self._user_table(), self.item_embedding, user, item)
+        p = self._dropout(products.rows(self._user_table(), user))  # (batch, dim)
+        q = self._dropout(products.rows(self.item_embedding, item))  # (batch, dim)
+        if self.user_norm is not None and self.item_norm is not None:
+            p, q = self.user_norm(p), self.item_norm(q)
+        predicted: Tensor = torch.linalg.vecdot(p, q)
+        return predicted
 
     def _dropout(self, embedding: Tensor) -> Tensor:
-        """Dropout from 16 random bits a coordinate: `bernoulli_` takes longer than all else of a step on CPU."""
-        kept = max(1, round(self.keep * WORD))
-        if kept == WORD:
+        """Dropout by a slice of the epoch's masks, from a random place: to draw them takes longer than to multiply."""
+        if self.keep == 1.0:
             return embedding
-        words = torch.empty(-(-embedding.numel() // 4), dtype=torch.int64, device=embedding.device)
-        bits = words.random_(-(2**63), None, generator=self.generator).view(torch.int16)
-        bits = bits[: embedding.numel()].view_as(embedding)
-        return embedding * ((bits < kept - WORD // 2) * (WORD / kept))
+        n = embedding.numel()
+        if len(self._masks) < n + SHIFTS:
+            self._masks = self._draw_masks(n + SHIFTS)
+        # Never the same place twice in a row: both sides of a rating would lose the same coordinates.
+        self._shift = (self._shift + 1 + self._shifts.randrange(SHIFTS - 1)) % SHIFTS
+        return embedding * self._masks[self._shift : self._shift + n].view_as(embedding)
+
+    def _draw_masks(self, n: int) -> Tensor:
+        """0 or 1 / keep, `(n,)` float32, from 16 random bits each: `bernoulli_` takes many times as long on CPU."""
+        kept = max(1, round(self.keep * WORD))
+        words = torch.empty(-(-n // 4), dtype=torch.int64, device=self.device)
+        bits = words.random_(-(2**63), None, generator=self.generator).view(torch.int16)[:n]
+        return (bits <= kept - WORD // 2 - 1).float().mul_(WORD / kept)
+
+    def on_train_epoch_start(self) -> None:
+        super().on_train_epoch_start()
+        self._masks, self._shift = self._masks[:0], 0
+        self._shifts.seed(epoch_seed(self.seed, self.current_epoch, 1 + self.global_rank))
 
     @torch.no_grad()
     def factors(self) -> Factors:

@@ -132,9 +132,6 @@ class SVDPlusPlus(MatrixFactorization):
             self._matrices = self._rated_matrices()
         return cast(Tensor, _Product.apply(self.item_implicit, *self._matrices))  # type: ignore[no-untyped-call]
 
-    def _user_vectors(self, user: Tensor, embedding: Tensor) -> Tensor:
-        return embedding + self.implicit().index_select(0, user)
-
     def _user_table(self) -> Tensor:
         return self.user_embedding + self.implicit()
 

@@ -180,16 +180,31 @@ def test_dropout_at_its_ends(dropout: float) -> None:
     assert (dropped != 0).float().mean().item() == pytest.approx(1 - dropout, abs=1e-5)
 
 
-def test_dropout_comes_from_the_models_generator_alone() -> None:
-    model = MatrixFactorization(2, 2, dropout=0.5)
+def test_dropout_starts_every_epoch_from_the_models_seed_alone() -> None:
+    model = MatrixFactorization(2, 2, dropout=0.5, seed=5)
     ones = torch.ones(50, 7)
-    model.generator.manual_seed(5)
+    model.on_train_epoch_start()
     torch.manual_seed(0)
     first, second = model._dropout(ones), model._dropout(ones)
     assert not torch.equal(first, second)
-    model.generator.manual_seed(5)
+    model.on_train_epoch_start()
     torch.manual_seed(1)
     assert torch.equal(model._dropout(ones), first)
+    assert torch.equal(model._dropout(ones), second)
+    other = MatrixFactorization(2, 2, dropout=0.5, seed=6)
+    other.on_train_epoch_start()
+    assert not torch.equal(other._dropout(ones), first)
+
+
+def test_the_two_sides_of_a_step_lose_different_coordinates() -> None:
+    """Slices of the same masks are as good as masks drawn afresh: two of them keep what chance would."""
+    model = MatrixFactorization(2, 2, dropout=0.3)
+    model.on_train_epoch_start()
+    steps = [(model._dropout(ones) != 0).float() for ones in [torch.ones(500, 80)] * 8]
+    for i, step in enumerate(steps):
+        assert step.mean().item() == pytest.approx(0.7, abs=0.015)
+        for other in steps[:i]:
+            assert (step * other).mean().item() == pytest.approx(0.49, abs=0.015)
 
 
 def test_dropout_lets_the_gradient_through_where_it_keeps() -> None:
