@@ -17,7 +17,7 @@ import lightning as L
 import torch
 from hydra.utils import instantiate
 from lightning.fabric.utilities.exceptions import MisconfigurationException
-from lightning.pytorch.callbacks import Callback, ModelCheckpoint, RichProgressBar
+from lightning.pytorch.callbacks import Callback, ModelCheckpoint, RichProgressBar, WeightAveraging
 from lightning.pytorch.loggers import Logger
 from omegaconf import DictConfig, OmegaConf
 
@@ -177,8 +177,12 @@ def refit(cfg: DictConfig, data: RatingDataModule, selection: Selection, folder:
     name = f"refit_{data.fit_on}"
     record = EpochRecord()
     keep = ModelCheckpoint(folder / "checkpoints", filename=name, enable_version_counter=False)
-    callbacks: list[Callback] = [ReplayLearningRate(selection.learning_rates), record, keep]
-    callbacks += [c for c in instantiate(cfg.callbacks).values() if isinstance(c, RichProgressBar)]
+    model = build_model(cfg, data)
+    model.schedule_epochs = cfg.trainer.max_epochs
+    callbacks: list[Callback] = [record, keep]
+    if model.lr_schedule == "plateau":  # the others are functions of the epoch alone
+        callbacks.append(ReplayLearningRate(selection.learning_rates))
+    callbacks += [c for c in instantiate(cfg.callbacks).values() if isinstance(c, RichProgressBar | WeightAveraging)]
     trainer = _trainer(
         cfg,
         folder,
@@ -188,7 +192,6 @@ def refit(cfg: DictConfig, data: RatingDataModule, selection: Selection, folder:
         max_epochs=selection.epochs,
         min_epochs=None,
     )
-    model = build_model(cfg, data)
     log.info("refit on %s ratings", f"{len(data.fit_rows):,}")
     _fit(trainer, model, data, folder / "checkpoints" / f"{name}.ckpt")
     return model, record.seconds

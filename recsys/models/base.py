@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar
 
 import torch
 from lightning import LightningModule
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
-from torch.optim.lr_scheduler import ReduceLROnPlateau
+from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler, OneCycleLR, ReduceLROnPlateau
 
 from recsys.data.datamodule import Batch, RatingDataModule, RatingRows, epoch_seed
 from recsys.factors import Factors
 from recsys.metrics import RatingErrors
+
+LR_SCHEDULES = ("plateau", "onecycle", "cosine")
 
 
 def check_range(name: str, value: float, low: float, high: float = float("inf"), *, open_high: bool = False) -> None:
@@ -23,6 +25,12 @@ def check_range(name: str, value: float, low: float, high: float = float("inf"),
         return
     allowed = f">= {low}" if high == float("inf") else f"in [{low}, {high}{')' if open_high else ']'}"
     raise ValueError(f"{name} must be {allowed}, got {value}")
+
+
+def check_choice(name: str, value: str, allowed: tuple[str, ...]) -> None:
+    """Raise a ValueError that names the argument, its value and what is allowed."""
+    if value not in allowed:
+        raise ValueError(f"{name} must be one of {', '.join(allowed)}, got {value!r}")
 
 
 class RatingModel(LightningModule, ABC):
@@ -39,6 +47,9 @@ class RatingModel(LightningModule, ABC):
         plateau_factor: Factor on the learning rate when validation loss stops falling, in (0, 1).
         plateau_patience: Epochs without a new minimum before that happens.
         plateau_min_lr: Learning rate that the plateau schedule does not go below.
+        lr_schedule: `plateau` as above. `onecycle` climbs to the learning rate within the first 30% of
+            `trainer.max_epochs` and anneals it to nothing until their end (Smith & Topin 2018), `cosine` anneals from
+            the start: both step every batch, and reach their figure in a fixed, small number of epochs.
         seed: Initial weights and dropout.
     """
 
@@ -56,6 +67,7 @@ class RatingModel(LightningModule, ABC):
         plateau_factor: float,
         plateau_patience: int,
         plateau_min_lr: float,
+        lr_schedule: str,
         seed: int,
     ) -> None:
         super().__init__()
@@ -70,11 +82,13 @@ class RatingModel(LightningModule, ABC):
             raise ValueError(f"learning_rate must be > 0, got {learning_rate}")
         if not 0 < plateau_factor < 1:
             raise ValueError(f"plateau_factor must be in (0, 1), got {plateau_factor}")
+        check_choice("lr_schedule", lr_schedule, LR_SCHEDULES)
         self.n_users, self.n_items, self.seed = n_users, n_items, seed
         self.rating_min, self.rating_max, self.span = rating_min, rating_max, rating_max - rating_min
         self.learning_rate = learning_rate
         self.plateau = {"factor": plateau_factor, "patience": plateau_patience}
         self.plateau_min_lr = plateau_min_lr
+        self.lr_schedule, self.schedule_epochs = lr_schedule, 0  # a refit may end before its schedule
         self.generator = torch.Generator()
         self.train_loss = torch.zeros(())
         self.val_errors, self.test_errors = RatingErrors(), RatingErrors()
@@ -136,12 +150,14 @@ class RatingModel(LightningModule, ABC):
 
     def on_validation_end(self) -> None:
         """Step the plateau schedule; Lightning would do so only after the epoch's checkpoint is written."""
-        if self.trainer.state.fn == "fit" and not self.trainer.sanity_checking:
-            scheduler = cast(ReduceLROnPlateau, self.lr_schedulers())
+        scheduler = self.lr_schedulers() if self.trainer.state.fn == "fit" else None
+        if isinstance(scheduler, ReduceLROnPlateau) and not self.trainer.sanity_checking:
             scheduler.step(self.trainer.callback_metrics["val/loss"].item())
 
     def lr_scheduler_step(self, scheduler: Any, metric: Any) -> None:
-        """Nothing: `on_validation_end` has done it."""
+        """Step a schedule of batches; `on_validation_end` steps the plateau's."""
+        if not isinstance(scheduler, ReduceLROnPlateau):
+            scheduler.step()
 
     def test_step(self, batch: Batch, batch_idx: int) -> None:
         self._evaluate(batch, self.test_errors)
@@ -164,12 +180,14 @@ class RatingModel(LightningModule, ABC):
         return [{"params": list(self.parameters()), "lr_factor": 1.0}]
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        """Adam; and the plateau schedule where there are validation rows (a refit has none)."""
+        """Adam and the schedule; plateau's only where there are validation rows (a refit has none)."""
         fused = self.device.type in ("cpu", "cuda")
         groups = self.parameter_groups()
         for group in groups:
             group["lr"] = self.learning_rate * group["lr_factor"]
         optimizer = torch.optim.Adam(groups, lr=self.learning_rate, fused=fused)
+        if self.lr_schedule != "plateau":
+            return {"optimizer": optimizer, "lr_scheduler": {"scheduler": self._curve(optimizer), "interval": "step"}}
         if not self.trainer.limit_val_batches:
             return optimizer
         floors = [self.plateau_min_lr * group["lr_factor"] for group in groups]
@@ -179,3 +197,15 @@ class RatingModel(LightningModule, ABC):
             "optimizer": optimizer,
             "lr_scheduler": {"scheduler": scheduler, "monitor": "val/loss", "strict": False},
         }
+
+    def _curve(self, optimizer: torch.optim.Optimizer) -> LRScheduler:
+        """A learning rate for every step of the planned epochs."""
+        epochs = self.trainer.max_epochs or 0
+        if epochs < 1:
+            raise ValueError(f"lr_schedule={self.lr_schedule} needs trainer.max_epochs >= 1, got {epochs}")
+        # Rounded down, so that the last step of the last epoch is no step too many.
+        steps = int(self.trainer.estimated_stepping_batches) // epochs * (self.schedule_epochs or epochs)
+        if self.lr_schedule == "cosine":
+            return CosineAnnealingLR(optimizer, T_max=steps)
+        highest = [group["lr"] for group in optimizer.param_groups]
+        return OneCycleLR(optimizer, highest, total_steps=steps + 1, cycle_momentum=False)

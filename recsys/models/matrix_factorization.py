@@ -14,7 +14,7 @@ from recsys.baselines import fit_biases
 from recsys.data.datamodule import RatingRows, epoch_seed
 from recsys.factors import Factors, centred_factors
 from recsys.models import products
-from recsys.models.base import RatingModel, check_range
+from recsys.models.base import RatingModel, check_choice, check_range
 
 WORD = 1 << 16  # values of the 16 random bits that decide about one coordinate
 SHIFTS = 1 << 20  # places at which a step's masks may begin
@@ -54,6 +54,7 @@ class MatrixFactorization(RatingModel):
         plateau_factor: Factor on the learning rate when validation loss stops falling, in (0, 1).
         plateau_patience: Epochs without a new minimum before that happens.
         plateau_min_lr: Learning rate that the plateau schedule does not go below.
+        lr_schedule: `plateau`; or `onecycle` or `cosine` over `trainer.max_epochs` (see `RatingModel`).
         seed: Initial embeddings and dropout.
 
     Raises:
@@ -84,11 +85,12 @@ class MatrixFactorization(RatingModel):
         plateau_factor: float = 0.2,
         plateau_patience: int = 3,
         plateau_min_lr: float = 1e-6,
+        lr_schedule: str = "plateau",
         seed: int = 0,
     ) -> None:
         super().__init__(
             n_users, n_items, rating_min, rating_max,
-            learning_rate, plateau_factor, plateau_patience, plateau_min_lr, seed,
+            learning_rate, plateau_factor, plateau_patience, plateau_min_lr, lr_schedule, seed,
         )  # fmt: skip
         check_range("embedding_dim", embedding_dim, 1)
         check_range("dropout", dropout, 0.0, 1.0, open_high=True)
@@ -96,12 +98,8 @@ class MatrixFactorization(RatingModel):
         check_range("reg_lambda", reg_lambda, 0.0)
         check_range("reg_exponent", reg_exponent, 0.0, 1.0)
         check_range("bias_reg_lambda", bias_reg_lambda, 0.0)
-        for name, value, allowed in (
-            ("bias_init", bias_init, ("zero", "mean")),
-            ("penalty", penalty, ("mean", "sum")),
-        ):
-            if value not in allowed:
-                raise ValueError(f"{name} must be one of {', '.join(allowed)}, got {value!r}")
+        check_choice("bias_init", bias_init, ("zero", "mean"))
+        check_choice("penalty", penalty, ("mean", "sum"))
         self.save_hyperparameters()
         self.bias, self.bias_init, self.penalty = bias, bias_init, penalty
         self.reg_lambda, self.reg_exponent, self.bias_reg_lambda = reg_lambda, reg_exponent, bias_reg_lambda

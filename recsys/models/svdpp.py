@@ -45,6 +45,7 @@ class SVDPlusPlus(MatrixFactorization):
         plateau_factor: Factor on the learning rate when validation loss stops falling, in (0, 1).
         plateau_patience: Epochs without a new minimum before that happens.
         plateau_min_lr: Learning rate that the plateau schedule does not go below.
+        lr_schedule: `plateau`; or `onecycle` or `cosine` over `trainer.max_epochs` (see `RatingModel`).
         seed: Initial embeddings and dropout.
 
     Raises:
@@ -72,6 +73,7 @@ class SVDPlusPlus(MatrixFactorization):
         plateau_factor: float = 0.2,
         plateau_patience: int = 3,
         plateau_min_lr: float = 1e-6,
+        lr_schedule: str = "plateau",
         seed: int = 0,
     ) -> None:
         super().__init__(
@@ -79,7 +81,7 @@ class SVDPlusPlus(MatrixFactorization):
             bias_init=bias_init, embedding_std=embedding_std, reg_lambda=reg_lambda,
             reg_exponent=reg_exponent, bias_reg_lambda=bias_reg_lambda, learning_rate=learning_rate,
             plateau_factor=plateau_factor, plateau_patience=plateau_patience,
-            plateau_min_lr=plateau_min_lr, seed=seed,
+            plateau_min_lr=plateau_min_lr, lr_schedule=lr_schedule, seed=seed,
         )  # fmt: skip
         check_range("implicit_reg_lambda", implicit_reg_lambda, 0.0)
         if not 0 < implicit_lr_factor <= 1:

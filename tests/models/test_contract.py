@@ -50,6 +50,7 @@ CHANGES: dict[str, tuple[Any, dict[str, Any]]] = {
     "plateau_factor": (0.1, PLATEAUS),
     "plateau_patience": (3, PLATEAUS),
     "plateau_min_lr": (0.4, PLATEAUS),
+    "lr_schedule": ("onecycle", {}),
     "seed": (1, {}),
 }
 # Values outside the range, and the range as the message words it.
@@ -74,6 +75,7 @@ WRONG: dict[str, tuple[list[Any], str]] = {
     "plateau_factor": ([0.0, 1.0, float("nan")], r"in \(0, 1\)"),
     "plateau_patience": ([-1], ">= 0"),
     "plateau_min_lr": ([-1.0, float("nan"), float("inf")], ">= 0.0"),
+    "lr_schedule": (["linear", None], "one of plateau, onecycle, cosine"),
     "seed": ([-1], ">= 0"),
 }
 
@@ -235,6 +237,24 @@ def test_the_learning_rate_follows_the_plateau_arguments(make: Make) -> None:
     assert {rate / 0.5 for rate in fast} <= {0.5**n for n in range(7)}
     assert slow == [0.5] * 6
     assert min(trained(make, **PLATEAUS | {"plateau_min_lr": 0.4})[1]) == 0.4
+
+
+@every_model
+def test_the_learning_rate_follows_its_curve_to_the_end_of_the_epochs(make: Make) -> None:
+    """Rates after each of six epochs: onecycle is highest after 30% of the steps, cosine halves after half of them."""
+    onecycle, cosine = (trained(make, lr_schedule=name)[1] for name in ("onecycle", "cosine"))
+    highest = SMALL["learning_rate"]
+    assert onecycle.index(max(onecycle)) == 1
+    assert onecycle[1] == pytest.approx(highest, rel=0.05)
+    assert onecycle[-1] < 0.01 * highest
+    assert cosine[2] == pytest.approx(highest / 2)
+    assert cosine[-1] == pytest.approx(0, abs=1e-9)
+    assert cosine == sorted(cosine, reverse=True)
+
+
+def test_a_curve_needs_to_know_the_number_of_epochs() -> None:
+    with pytest.raises(ValueError, match=r"lr_schedule=cosine needs trainer\.max_epochs >= 1, got -1"):
+        fit(small(MODELS["mf"], noise(), lr_schedule="cosine"), noise(), epochs=-1)
 
 
 @every_model
