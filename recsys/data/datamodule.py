@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
 from lightning import LightningDataModule
 from numpy.typing import NDArray
-from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Sampler
 
+from recsys.data.batches import Batch, RatingBatches, RatingRows
 from recsys.data.columns import ITEM_ID, RATING, USER_ID
 from recsys.data.ids import IdMap
 from recsys.data.ratings import RatingData, RatingsSource
@@ -20,77 +18,6 @@ from recsys.data.splits import Split, split_ratings
 EVAL_BATCH_SIZE = 1 << 16  # evaluation keeps no activations, so its batches may be large
 REFITS = ("none", "train_val", "all")
 FIT_ON = ("train", "train_val", "all")
-
-
-class Batch(NamedTuple):
-    """Rows of a batch; -1 marks a user or item outside the fitted ids."""
-
-    user: Tensor  # (batch,) int64, dense row
-    item: Tensor  # (batch,) int64, dense row
-    rating: Tensor  # (batch,) float32, scaled to [0, 1]
-
-
-class RatingRows(Dataset[Batch]):
-    """Rows as three tensors, indexed by a whole batch of positions at once."""
-
-    def __init__(self, user: Tensor, item: Tensor, rating: Tensor) -> None:
-        self.columns = Batch(user, item, rating)
-
-    def __len__(self) -> int:
-        return len(self.columns.user)
-
-    def __getitem__(self, positions: Tensor) -> Batch:
-        return Batch(*(column.index_select(0, positions) for column in self.columns))
-
-    def to(self, device: torch.device) -> RatingRows:
-        return RatingRows(*(column.to(device) for column in self.columns))
-
-
-class BatchPositions(Sampler[Tensor]):
-    """Positions of a batch at a time: shuffled from (seed, epoch), the same on every rank, then dealt out by rank.
-
-    Lightning calls `set_epoch`, on a resume after it has called `iter`: hence the generator, which draws the order
-    when the first batch is asked for. Batches are of even size. With several ranks the first rows of the order are
-    repeated so that all ranks take equally many steps.
-    """
-
-    def __init__(self, n: int, batch_size: int, *, shuffle: bool, seed: int = 0, rank: int = 0, world: int = 1) -> None:
-        self.n, self.batch_size, self.shuffle, self.seed = n, batch_size, shuffle, seed
-        self.rank, self.world, self.epoch = rank, world, 0
-        self.device = torch.device("cpu")
-
-    def set_epoch(self, epoch: int) -> None:
-        self.epoch = epoch
-
-    def __len__(self) -> int:
-        """Batches of an epoch; of nearly equal size, since batch norm cannot take a last batch of one row."""
-        share = -(-self.n // self.world)  # rounded up: rows of a rank
-        return -(-share // self.batch_size)
-
-    def __iter__(self) -> Iterator[Tensor]:
-        if not self.n:
-            return
-        if self.shuffle:
-            generator = torch.Generator().manual_seed(epoch_seed(self.seed, self.epoch))
-            order = torch.randperm(self.n, generator=generator)
-        else:
-            order = torch.arange(self.n)
-        if self.world > 1:
-            share = -(-self.n // self.world)
-            order = order[torch.arange(share * self.world) % self.n][self.rank :: self.world]
-        for positions in order.to(self.device).tensor_split(len(self)):
-            # Which rows a batch has is random, their order in it is of no account: ascending rows are near each other.
-            yield torch.from_numpy(np.sort(positions.numpy())) if self.shuffle and not positions.is_cuda else positions
-
-
-def epoch_seed(seed: int, epoch: int, stream: int = 0) -> int:
-    """A 63-bit seed for one epoch of one run, so that a resumed run needs no generator's state."""
-    state = np.random.SeedSequence([seed, epoch, stream]).generate_state(2, np.uint32)
-    return int(state[0]) << 31 ^ int(state[1])
-
-
-def as_is(batch: Any) -> Any:
-    return batch
 
 
 class RatingDataModule(LightningDataModule):
@@ -199,35 +126,39 @@ class RatingDataModule(LightningDataModule):
         """Rows at these positions of the ratings frame."""
         return RatingRows(*self.dense[torch.from_numpy(positions)])
 
-    def train_dataloader(self) -> DataLoader[Batch]:
-        return self._loader(self.fit_data, self.batch_size, shuffle=True)
+    def train_dataloader(self) -> RatingBatches:
+        return self._batches(self.fit_data, self.batch_size, shuffle=True)
 
-    def val_dataloader(self) -> DataLoader[Batch]:
-        return self._loader(self.rows(self.split.val), EVAL_BATCH_SIZE, shuffle=False)
+    def val_dataloader(self) -> RatingBatches:
+        return self._batches(self.rows(self.split.val), EVAL_BATCH_SIZE, shuffle=False)
 
-    def test_dataloader(self) -> DataLoader[Batch]:
-        return self._loader(self.rows(self.split.test), EVAL_BATCH_SIZE, shuffle=False)
+    def test_dataloader(self) -> RatingBatches:
+        return self._batches(self.rows(self.split.test), EVAL_BATCH_SIZE, shuffle=False)
 
-    def _loader(self, rows: RatingRows, batch_size: int, *, shuffle: bool) -> DataLoader[Batch]:
-        """A loader whose index is a whole batch: collating sample by sample costs three times the step."""
+    def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
+        """As usual, for batches that are elsewhere: to find out by Lightning's way takes longer than a small step."""
+        if isinstance(batch, Batch) and batch.user.device == device:
+            return batch
+        return super().transfer_batch_to_device(batch, device, dataloader_idx)
+
+    def _batches(self, rows: RatingRows, batch_size: int, *, shuffle: bool) -> RatingBatches:
         rank, world, device = 0, 1, torch.device("cpu")
         if self.trainer is not None:
             rank, world = self.trainer.global_rank, self.trainer.world_size
             device = self.trainer.strategy.root_device
-        sampler = BatchPositions(len(rows), batch_size, shuffle=shuffle, seed=self.seed, rank=rank, world=world)
         resident = device.type == "cuda" and _fits(rows, device)
-        if resident:
-            rows, sampler.device = rows.to(device), device
-        return DataLoader(
-            rows,
-            sampler=sampler,
-            batch_size=None,
-            collate_fn=as_is,
-            pin_memory=device.type == "cuda" and not resident,
+        return RatingBatches(
+            rows.to(device) if resident else rows,
+            batch_size,
+            shuffle=shuffle,
+            seed=self.seed,
+            rank=rank,
+            world=world,
+            pin=device.type == "cuda" and not resident,
         )
 
 
 def _fits(rows: RatingRows, device: torch.device) -> bool:
-    """Whether the rows take at most a quarter of the device's free memory; the model needs the rest."""
+    """Whether the rows take at most an eighth of the device's free memory; their shuffled copy takes another."""
     size = sum(column.numel() * column.element_size() for column in rows.columns)
-    return size <= torch.cuda.mem_get_info(device)[0] // 4
+    return size <= torch.cuda.mem_get_info(device)[0] // 8

@@ -11,7 +11,8 @@ from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler, OneCycleLR, ReduceLROnPlateau
 
-from recsys.data.datamodule import Batch, RatingDataModule, RatingRows, epoch_seed
+from recsys.data.batches import Batch, RatingRows, epoch_seed
+from recsys.data.datamodule import RatingDataModule
 from recsys.factors import Factors
 from recsys.metrics import RatingErrors
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from recsys.baselines import fit_biases
-from recsys.data.datamodule import RatingRows, epoch_seed
+from recsys.data.batches import RatingRows, epoch_seed
 from recsys.factors import Factors, centred_factors
 from recsys.models import products
 from recsys.models.base import RatingModel, check_choice, check_range

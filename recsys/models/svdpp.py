@@ -9,7 +9,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from recsys.data.datamodule import RatingRows
+from recsys.data.batches import RatingRows
 from recsys.models.base import check_range
 from recsys.models.matrix_factorization import MatrixFactorization
 

@@ -1,5 +1,3 @@
-from collections.abc import Iterable
-from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -7,23 +5,12 @@ import pandas as pd
 import pytest
 import torch
 
-from recsys.data.datamodule import Batch, BatchPositions, RatingDataModule, epoch_seed
+from recsys.data.batches import Batch
+from recsys.data.datamodule import RatingDataModule
 from recsys.models.matrix_factorization import MatrixFactorization
 from tests.conftest import SmallRatings, build, fit, frame, random_ratings, small_data
 
 RATINGS = random_ratings(103, 20, 15, seed=1)
-
-
-def positions(n: int = 103, batch_size: int = 25, epoch: int = 0, **arguments: Any) -> list[list[int]]:
-    sampler = BatchPositions(n, batch_size, **{"shuffle": True} | arguments)
-    sampler.set_epoch(epoch)
-    batches = [batch.tolist() for batch in sampler]
-    assert len(batches) == len(sampler)
-    return batches
-
-
-def flat(lists: Iterable[list[int]]) -> list[int]:
-    return list(chain.from_iterable(lists))
 
 
 def cells(batches: list[Batch], data: RatingDataModule) -> list[tuple[int, int, float]]:
@@ -49,34 +36,6 @@ def test_an_epoch_brings_every_training_row_once_with_its_own_rating() -> None:
     assert batches[0].rating.dtype == torch.float32
 
 
-@pytest.mark.parametrize(("n", "batch_size"), [(103, 25), (101, 25), (100, 25), (26, 25), (25, 25), (1, 25), (5, 1)])
-def test_batches_are_even_so_that_none_is_left_with_one_row(n: int, batch_size: int) -> None:
-    sizes = [len(batch) for batch in positions(n, batch_size)]
-    assert sum(sizes) == n
-    assert len(sizes) == -(-n // batch_size)
-    assert max(sizes) <= batch_size
-    assert max(sizes) - min(sizes) <= 1
-
-
-def test_the_order_comes_from_seed_and_epoch_alone() -> None:
-    torch.manual_seed(1)
-    first = positions(epoch=3, seed=7)
-    torch.manual_seed(2)
-    assert positions(epoch=3, seed=7) == first
-    assert positions(epoch=4, seed=7) != first
-    assert positions(epoch=3, seed=8) != first
-    assert sorted(flat(first)) == list(range(103))
-    assert flat(positions(shuffle=False)) == list(range(103))
-
-
-def test_the_epoch_may_be_set_after_iter_is_called() -> None:
-    """Lightning does so on a resume."""
-    sampler = BatchPositions(103, 25, shuffle=True)
-    batches = iter(sampler)
-    sampler.set_epoch(3)
-    assert [batch.tolist() for batch in batches] == positions(epoch=3)
-
-
 def test_training_sees_a_new_order_every_epoch() -> None:
     seen: list[list[int]] = []
     data = small_data(RATINGS, batch_size=25)
@@ -87,33 +46,14 @@ def test_training_sees_a_new_order_every_epoch() -> None:
             return super().training_step(batch, batch_idx)
 
     fit(build(Spy, data), data, epochs=2)
-    first, second = flat(seen[:4]), flat(seen[4:])
+    first, second = ([cell for step in steps for cell in step] for steps in (seen[:4], seen[4:]))
     assert len(seen) == 8
     assert sorted(first) == sorted(second)
     assert first != second
     loader = data.train_dataloader()
     for epoch, order in enumerate((first, second)):
-        loader.sampler.set_epoch(epoch)  # type: ignore[attr-defined]
+        loader.sampler.set_epoch(epoch)
         assert torch.cat([batch.user * 1000 + batch.item for batch in loader]).tolist() == order
-
-
-def test_epoch_seeds_differ_by_seed_epoch_and_stream_and_fit_a_generator() -> None:
-    seeds = [epoch_seed(seed, epoch, stream) for seed in range(5) for epoch in range(5) for stream in range(5)]
-    assert len(set(seeds)) == 125
-    assert all(0 <= seed < 1 << 63 for seed in seeds)
-    assert max(seeds) > 1 << 60
-    torch.Generator().manual_seed(max(seeds))
-
-
-@pytest.mark.parametrize("n", [1, 2, 100, 101])
-@pytest.mark.parametrize("world", [2, 3])
-@pytest.mark.parametrize("shuffle", [True, False])
-def test_ranks_share_the_rows_and_repeat_at_most_world_minus_one(n: int, world: int, shuffle: bool) -> None:
-    ranks = [positions(n, 8, rank=rank, world=world, shuffle=shuffle, epoch=2) for rank in range(world)]
-    assert len({tuple(map(len, batches)) for batches in ranks}) == 1  # equally many steps of equal size
-    taken = flat(flat(batches) for batches in ranks)
-    assert set(taken) == set(range(n))
-    assert len(taken) - n <= world - 1
 
 
 def test_ratings_are_scaled_to_0_1_by_the_scale_of_the_data() -> None:

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from recsys.data.datamodule import Batch, RatingDataModule, RatingRows
+from recsys.data.batches import Batch, RatingRows
+from recsys.data.datamodule import RatingDataModule
 from recsys.models.matrix_factorization import MatrixFactorization
 from recsys.models.svdpp import SVDPlusPlus
 from tests.conftest import build, fit, random_ratings, small_data

@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from recsys.callbacks import EpochRecord, ReplayLearningRate
-from recsys.data.datamodule import RatingDataModule, RatingRows
+from recsys.data.batches import RatingRows
+from recsys.data.datamodule import RatingDataModule
 from recsys.models.svdpp import SVDPlusPlus
 from tests.conftest import build, fit, random_ratings, small_data
 
