@@ -17,7 +17,7 @@ import lightning as L
 import torch
 from hydra.utils import instantiate
 from lightning.fabric.utilities.exceptions import MisconfigurationException
-from lightning.pytorch.callbacks import Callback, ModelCheckpoint, RichProgressBar, WeightAveraging
+from lightning.pytorch.callbacks import Callback, ModelCheckpoint, RichProgressBar
 from lightning.pytorch.loggers import Logger
 from omegaconf import DictConfig, OmegaConf
 
@@ -182,7 +182,7 @@ def refit(cfg: DictConfig, data: RatingDataModule, selection: Selection, folder:
     callbacks: list[Callback] = [record, keep]
     if model.lr_schedule == "plateau":  # the others are functions of the epoch alone
         callbacks.append(ReplayLearningRate(selection.learning_rates))
-    callbacks += [c for c in instantiate(cfg.callbacks).values() if isinstance(c, RichProgressBar | WeightAveraging)]
+    callbacks += [c for c in instantiate(cfg.callbacks).values() if isinstance(c, RichProgressBar)]
     trainer = _trainer(
         cfg,
         folder,

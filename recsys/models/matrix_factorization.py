@@ -159,13 +159,17 @@ class MatrixFactorization(RatingModel):
 
     def training_terms(self, user: Tensor, item: Tensor) -> tuple[Tensor, Tensor]:
         """Predictions on the [0, 1] scale, `(batch,)`, and the penalty in stars squared, a scalar."""
-        predicted = self.mu + self._products(user, item)
         user_count, item_count = products.counts(user, self.n_users), products.counts(item, self.n_items)
+        weights = user_count * self.get_buffer("user_weight"), item_count * self.get_buffer("item_weight")
+        if self.keep == 1.0 and self.user_norm is None:
+            dot, squares = self._plain_terms(user, item, *weights)
+        else:
+            dot = self._noisy_products(user, item)
+            squares = products.weighted_squares(self.user_embedding, weights[0])
+            squares = squares + products.weighted_squares(self.item_embedding, weights[1])
+        predicted = self.mu + dot
         # Stars are span times the inner scale, and a dot product shares that factor between its two sides.
-        penalty = self.reg_lambda * self.span * (
-            products.weighted_squares(self.user_embedding, user_count * self.get_buffer("user_weight"))
-            + products.weighted_squares(self.item_embedding, item_count * self.get_buffer("item_weight"))
-        )  # fmt: skip
+        penalty = self.reg_lambda * self.span * squares
         if self.bias:
             predicted = predicted + self.user_bias.index_select(0, user) + self.item_bias.index_select(0, item)
             squares = (self.user_bias.square() * user_count).sum() + (self.item_bias.square() * item_count).sum()
@@ -175,10 +179,14 @@ class MatrixFactorization(RatingModel):
             return predicted, penalty
         return predicted, penalty / len(user)
 
-    def _products(self, user: Tensor, item: Tensor) -> Tensor:
+    def _plain_terms(
+        self, user: Tensor, item: Tensor, user_weight: Tensor, item_weight: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """`p_u . q_i` of a batch, `(batch,)`, and the weighted squares of all embeddings, a scalar."""
+        return products.dot_and_squares(self.user_embedding, self.item_embedding, user, item, user_weight, item_weight)
+
+    def _noisy_products(self, user: Tensor, item: Tensor) -> Tensor:
         """`p_u . q_i` of a training batch, `(batch,)`, after dropout and batch norm, where there are any."""
-        if self.keep == 1.0 and self.user_norm is None:
-            return products.dot(self._user_table(), self.item_embedding, user, item)
         p = self._dropout(products.rows(self._user_table(), user))  # (batch, dim)
         q = self._dropout(products.rows(self.item_embedding, item))  # (batch, dim)
         if self.user_norm is not None and self.item_norm is not None:

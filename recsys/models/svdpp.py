@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping
 from typing import Any, cast
 
@@ -10,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from recsys.data.batches import RatingRows
+from recsys.models import products
 from recsys.models.base import check_range
 from recsys.models.matrix_factorization import MatrixFactorization
 
@@ -134,6 +134,14 @@ class SVDPlusPlus(MatrixFactorization):
             self._matrices = self._rated_matrices()
         return cast(Tensor, _Product.apply(self.item_implicit, *self._matrices))  # type: ignore[no-untyped-call]
 
+    def _plain_terms(
+        self, user: Tensor, item: Tensor, user_weight: Tensor, item_weight: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        dot, squares = products.dot_and_squares(
+            self._user_table(), self.item_embedding, user, item, item_weight=item_weight
+        )
+        return dot, squares + products.weighted_squares(self.user_embedding, user_weight)
+
     def _user_table(self) -> Tensor:
         return self.user_embedding + self.implicit()
 
@@ -151,14 +159,12 @@ class SVDPlusPlus(MatrixFactorization):
         starts = torch.bincount(item, minlength=self.n_items).cumsum(0)
         item_indptr = nn.functional.pad(starts, (1, 0)).int()
         shape = (self.n_users, self.n_items)
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta state")
-            return (
-                torch.sparse_csr_tensor(indptr, item, value, shape, check_invariants=True),
-                torch.sparse_csr_tensor(
-                    item_indptr, user[by_item].int(), value[by_item], shape[::-1], check_invariants=True
-                ),
-            )
+        return (
+            torch.sparse_csr_tensor(indptr, item, value, shape, check_invariants=True),
+            torch.sparse_csr_tensor(
+                item_indptr, user[by_item].int(), value[by_item], shape[::-1], check_invariants=True
+            ),
+        )
 
 
 class _Product(torch.autograd.Function):

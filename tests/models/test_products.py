@@ -32,7 +32,7 @@ def test_dot_and_its_gradients_are_those_of_the_looked_up_rows(n: int, ascending
     weight = torch.linspace(-1, 2, n, dtype=torch.float64)
     wanted = (users[user] * items[item]).sum(1)
     gradients = torch.autograd.grad((wanted * weight).sum(), (users, items), retain_graph=True)
-    got = products.dot(users, items, user, item)
+    got = products.dot_and_squares(users, items, user, item)[0]
     torch.testing.assert_close(got, wanted)
     for mine, theirs in zip(torch.autograd.grad((got * weight).sum(), (users, items)), gradients, strict=True):
         torch.testing.assert_close(mine, theirs)
@@ -44,24 +44,39 @@ def test_dot_is_not_disturbed_by_what_memory_held_before() -> None:
     user, item = pairs()
     for _ in range(50):
         torch.full((len(user),), float("nan"), dtype=torch.float64)  # given back, and likely handed out again
-        assert products.dot(users, items, user, item).isfinite().all()
+        assert products.dot_and_squares(users, items, user, item)[0].isfinite().all()
 
 
 def test_gradcheck() -> None:
     users, items = tables()
     user, item = pairs(12)
     weight = torch.rand(N_USERS, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
-    assert torch.autograd.gradcheck(lambda p, q: products.dot(p, q, user, item), (users, items))
+    assert torch.autograd.gradcheck(
+        lambda p, q: products.dot_and_squares(p, q, user, item, weight, weight[:N_ITEMS]), (users, items)
+    )
     assert torch.autograd.gradcheck(lambda table: products.rows(table, item), (items,))
     assert torch.autograd.gradcheck(lambda table: products.weighted_squares(table, weight), (users,))
 
 
+@pytest.mark.parametrize("n", [12, 40])
+def test_squares_are_weighted_and_add_to_the_gradient(n: int) -> None:
+    users, items = tables()
+    user, item = pairs(n)
+    weight = torch.rand(N_USERS, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
+    wanted = (users[user] * items[item]).sum() + 3 * (weight @ users.square().sum(1))
+    dot, squares = products.dot_and_squares(users, items, user, item, weight)
+    torch.testing.assert_close(squares, weight @ users.square().sum(1))
+    gradients = torch.autograd.grad(wanted, (users, items))
+    for mine, theirs in zip(torch.autograd.grad(dot.sum() + 3 * squares, (users, items)), gradients, strict=True):
+        torch.testing.assert_close(mine, theirs)
+
+
 def test_one_side_may_have_no_gradient() -> None:
     users, items = tables()
-    products.dot(users, items.detach(), *pairs()).sum().backward()
+    products.dot_and_squares(users, items.detach(), *pairs())[0].sum().backward()
     assert users.grad is not None
     users.grad = None
-    products.dot(users.detach(), items, *pairs()).sum().backward()
+    products.dot_and_squares(users.detach(), items, *pairs())[0].sum().backward()
     assert users.grad is None
     assert items.grad is not None
 
@@ -79,7 +94,9 @@ def test_tables_of_more_rows_than_16_bits_count() -> None:
 def test_half_precision_takes_the_obvious_way() -> None:
     users, items = (table.detach().bfloat16() for table in tables())
     user, item = pairs()
-    torch.testing.assert_close(products.dot(users, items, user, item), (users[user] * items[item]).sum(1))
+    torch.testing.assert_close(
+        products.dot_and_squares(users, items, user, item)[0], (users[user] * items[item]).sum(1)
+    )
 
 
 def test_counts() -> None:
