@@ -30,11 +30,13 @@ PROTOCOLS = {
 QUALITY = [
     (f"{name} {model}", f"experiment={name.split()[0]}_{model} {split}")
     for name, split in PROTOCOLS.items()
-    for model in ("mf", "svdpp")
+    for model in (("mf", "svdpp", "mf_fast") if name.startswith("ml_1m") else ("mf", "svdpp"))
 ]
 ABLATION = [
     ("mf as it is", ""),
-    ("no dropout", "model.dropout=0"),
+    ("onecycle, 8 epochs", "model.lr_schedule=onecycle trainer.max_epochs=8"),
+    ("cosine, 8 epochs", "model.lr_schedule=cosine trainer.max_epochs=8"),
+    ("dropout 0.06", "model.dropout=0.06"),
     ("dropout 0.2", "model.dropout=0.2"),
     ("batch norm", "model.batch_norm=true"),
     ("batch norm and dropout 0.2", "model.batch_norm=true model.dropout=0.2"),

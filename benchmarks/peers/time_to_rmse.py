@@ -1,0 +1,116 @@
+"""Seconds to a given RMSE: that of Surprise SVD as documented, on the same rows, in the same session.
+
+Every contender climbs its ladder of budgets until a fit reaches the target on the test rows. That budget is then fitted
+anew in each of five rounds, in which Surprise SVD and all others take turns: what else the machine does hits all alike.
+The budget is chosen on test rows, for every contender alike: this measures speed, not quality.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import sys
+from dataclasses import dataclass, field
+from typing import Any
+
+from benchmarks.peers import selection
+from benchmarks.peers.contenders import Contender, Settings, chosen
+from benchmarks.peers.measure import Bench, measured
+from benchmarks.peers.protocols import Protocol
+from benchmarks.peers.results import DEVICE, RESULTS, Entry, circumstances, keep
+
+PACE = "surprise-svd"
+ROUNDS = 5
+TOO_SLOW = 60  # times Surprise SVD's own fit: the climb ends there
+KEY = ("contender", "settings_name", "data", "split")
+
+
+@dataclass
+class Climber:
+    """A contender with settings, and how far it came."""
+
+    contender: Contender
+    settings_name: str
+    settings: Settings
+    steps: list[dict[str, Any]] = field(default_factory=list)  # of the ladder: budget, rmse, fit_seconds or error
+    rounds: list[dict[str, Any]] = field(default_factory=list)
+
+
+def run(bench: Bench, protocol: Protocol, arguments: argparse.Namespace) -> None:
+    """Climb, then take turns; after each round an entry is kept for every contender and its settings.
+
+    Raises:
+        ValueError: Surprise SVD itself failed, so that there is no target.
+    """
+    pace = Climber(chosen(PACE), "documented", chosen(PACE).settings(protocol.data))
+    goal = measured(bench, pace.contender, pace.settings, seed=0)
+    if "error" in goal:
+        raise ValueError(f"{PACE} sets the target and failed: {goal['error']}")
+    print(f"{protocol.data} {protocol.split}: target {goal['rmse']:.4f}", flush=True)
+    climbers = climbing(protocol, arguments)
+    arrived = [climber for climber in climbers if climb(climber, bench, goal)]
+    for seed in range(ROUNDS):
+        for climber in [pace, *arrived]:
+            climber.rounds.append(short(measured(bench, climber.contender, climber.settings, seed)))
+        for climber in [pace, *climbers]:
+            keep(summary(climber, pace, goal["rmse"], protocol, bench), RESULTS / f"time_to_rmse-{DEVICE}.json", KEY)
+    for climber in [pace, *climbers]:
+        print(outcome(summary(climber, pace, goal["rmse"], protocol, bench)), flush=True)
+
+
+def climbing(protocol: Protocol, arguments: argparse.Namespace) -> list[Climber]:
+    """Who climbs: all that have a budget; Surprise SVD as documented sets the pace."""
+    return [
+        Climber(contender, name, dict(settings))
+        for contender in selection.contenders(protocol, arguments.only, quick=arguments.quick)
+        if contender.budget
+        for name, settings in selection.settings(contender, protocol.data, tuple(arguments.settings))
+        if (contender.name, name) != (PACE, "documented")
+    ]
+
+
+def climb(climber: Climber, bench: Bench, goal: dict[str, Any]) -> bool:
+    """Raise the budget until the goal's RMSE is reached; whether it was. The settings keep that budget."""
+    budget = climber.contender.budget
+    assert budget is not None
+    for value in budget.ladder:
+        climber.settings[budget.name] = value
+        found = short(measured(bench, climber.contender, climber.settings, seed=0))
+        climber.steps.append({"budget": value, **found})
+        print(f"  {climber.contender.name} ({climber.settings_name}): {climber.steps[-1]}", flush=True)
+        if "error" in found or found["rmse"] <= goal["rmse"]:
+            return "error" not in found
+        if found["fit_seconds"] > TOO_SLOW * goal["fit_seconds"]:
+            return False
+    return False
+
+
+def short(found: dict[str, Any]) -> dict[str, Any]:
+    """What is kept of a fit."""
+    return {name: found[name] for name in ("rmse", "fit_seconds", "fit_cpu_seconds", "error") if name in found}
+
+
+def summary(climber: Climber, pace: Climber, target: float, protocol: Protocol, bench: Bench) -> Entry:
+    """An entry of the results file; `median_seconds` is null where the target was not reached."""
+    return {
+        "contender": climber.contender.name, "label": climber.contender.label, "settings_name": climber.settings_name,
+        "data": protocol.data, "split": protocol.split, "settings": climber.settings, "threads": bench.threads,
+        "target_rmse": target, "median_seconds": median(climber), "pace_median_seconds": median(pace),
+        "steps": climber.steps, "rounds": climber.rounds, **circumstances("benchmarks.peers", sys.argv[1:]),
+    }  # fmt: skip
+
+
+def median(climber: Climber) -> float | None:
+    """Of the rounds' fits, in seconds; a round that failed counts for none."""
+    seconds = [found["fit_seconds"] for found in climber.rounds if "error" not in found]
+    return round(statistics.median(seconds), 3) if seconds else None
+
+
+def outcome(entry: Entry) -> str:
+    """A line for the terminal."""
+    name = f"{entry['contender']} ({entry['settings_name']})"
+    if entry["median_seconds"] is None:
+        return f"{name}: not reached"
+    times = entry["pace_median_seconds"] / entry["median_seconds"]
+    rmse = " ".join(f"{found.get('rmse', float('nan')):.4f}" for found in entry["rounds"])
+    return f"{name}: {entry['median_seconds']:.2f} s, {times:.1f} times as fast as {PACE}, RMSE {rmse}"
