@@ -225,6 +225,38 @@ def test_resume_keeps_the_model(train: Train, monkeypatch: pytest.MonkeyPatch) -
     assert metrics(whole)["model"] == "svdpp"
 
 
+@pytest.mark.parametrize("schedule", ["onecycle", "cosine"])
+def test_a_refit_follows_the_curve_to_the_best_epoch_and_a_cut_off_run_goes_on_with_it(
+    train: Train, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, schedule: str
+) -> None:
+    monkeypatch.setattr(EpochRecord, "best", property(lambda self: 3))
+    settings = (f"model.lr_schedule={schedule}", "trainer.max_epochs=6", "model.learning_rate=0.3")
+    end = EpochRecord.on_train_epoch_end
+    rates: dict[bool, list[float]] = {False: [], True: []}
+
+    def note(self: EpochRecord, trainer, module) -> None:  # type: ignore[no-untyped-def]
+        rates[trainer.limit_val_batches == 0].append(trainer.optimizers[0].param_groups[0]["lr"])
+        end(self, trainer, module)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(EpochRecord, "on_train_epoch_end", note)
+        whole = train(*settings, name="whole")
+    assert (len(rates[False]), len(rates[True])) == (6, 4)
+    np.testing.assert_allclose(rates[True], rates[False][:4], rtol=0.02)  # more rows: other steps of the curve
+
+    def die(self: EpochRecord, trainer, module) -> None:  # type: ignore[no-untyped-def]
+        end(self, trainer, module)
+        if trainer.current_epoch == 2 and trainer.limit_val_batches == 0:
+            raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(EpochRecord, "on_train_epoch_end", die)
+        with pytest.raises(Killed):
+            train(*settings, name="cut")
+    call("train", f"resume={tmp_path / 'cut'}")
+    assert metrics(tmp_path / "cut") == metrics(whole)
+
+
 def test_refit_chooses_the_rows(train: Train) -> None:
     fitted, rmse = {}, {}
     for refit in ("none", "train_val", "all"):

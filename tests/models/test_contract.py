@@ -188,9 +188,13 @@ def test_a_checkpoint_brings_back_the_model(make: Make, tmp_path: Path) -> None:
 
 
 @every_model
-def test_a_resumed_run_is_the_run_that_was_not_interrupted(make: Make, tmp_path: Path) -> None:
+@pytest.mark.parametrize("schedule", [PLATEAUS, {"lr_schedule": "onecycle"}], ids=["plateau", "onecycle"])
+def test_a_resumed_run_is_the_run_that_was_not_interrupted(
+    make: Make, schedule: dict[str, Any], tmp_path: Path
+) -> None:
     arguments = {"dropout": 0.3} if "dropout" in arguments_of(make) else {}
-    whole, half, rest = (small(make, noise(), **arguments | PLATEAUS) for _ in range(3))
+    whole, half, rest = (small(make, noise(), **arguments | schedule) for _ in range(3))
+    half.schedule_epochs = 6
     fit(whole, noise(), epochs=6)
     fit(half, noise(), epochs=3).save_checkpoint(tmp_path / "half.ckpt")
     fit(rest, noise(), epochs=6, resume=tmp_path / "half.ckpt")
