@@ -17,7 +17,7 @@ from recsys.models import products
 from recsys.models.base import RatingModel, check_choice, check_range
 
 WORD = 1 << 16  # values of the 16 random bits that decide about one coordinate
-SHIFTS = 1 << 20  # places at which a step's masks may begin
+SHIFTS = 1 << 18  # places at which a step's masks may begin
 NO_BIAS = 1e3  # precision of a bias that a model does not have: large, yet harmless in float32
 
 
@@ -200,7 +200,7 @@ class MatrixFactorization(RatingModel):
             return embedding
         n = embedding.numel()
         if len(self._masks) < n + SHIFTS:
-            self._masks = self._draw_masks(n + SHIFTS)
+            self._masks = self._draw_masks(n + SHIFTS + embedding.shape[-1])  # another batch may have a row more
         # Never the same place twice in a row: both sides of a rating would lose the same coordinates.
         self._shift = (self._shift + 1 + self._shifts.randrange(SHIFTS - 1)) % SHIFTS
         return embedding * self._masks[self._shift : self._shift + n].view_as(embedding)
