@@ -3,18 +3,33 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+BENCH_VENV := .venv-bench
+BENCH := $(BENCH_VENV)/bin
+BENCH_STAMP := $(BENCH_VENV)/.installed
+PEERS_STAMP := $(BENCH_VENV)/.peers
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train sweep report serve promote load test test-all lint format clean
+.PHONY: help setup train sweep report serve promote load test test-all lint format clean \
+	bench bench-quick bench-report bench-compare
 
 help:  ## Print every target with its line
-	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## (.*)/  make \1\t\2/' | expand -t 20
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## (.*)/  make \1\t\2/' | expand -t 24
 
 $(STAMP): pyproject.toml constraints.txt
 	test -d $(VENV) || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	touch $(STAMP)
+
+$(BENCH_STAMP): pyproject.toml constraints.txt
+	test -d $(BENCH_VENV) || $(PYTHON) -m venv $(BENCH_VENV)
+	$(BENCH)/python -m pip install --quiet --upgrade pip
+	$(BENCH)/python -m pip install --quiet --constraint constraints.txt --editable '.[bench]'
+	touch $(BENCH_STAMP)
+
+$(PEERS_STAMP): $(BENCH_STAMP) benchmarks/peers/environments.py
+	$(BENCH)/python -m benchmarks.peers.environments
+	touch $(PEERS_STAMP)
 
 setup: $(STAMP)  ## Make .venv and install everything
 
@@ -43,6 +58,22 @@ test: $(STAMP)  ## Tests, about two minutes on two cores
 test-all: $(STAMP)  ## All tests, the slow ones too
 	$(BIN)/python -m pytest -m "slow or not slow"
 
+bench: $(PEERS_STAMP)  ## Measure recsys beside its peers, and its speed: hours; ARGS="--data ml_100k …" for the peers
+	$(BENCH)/python -m benchmarks.peers $(ARGS)
+	$(BENCH)/python -m benchmarks.peers --time-to-rmse $(ARGS)
+	$(BENCH)/python -m benchmarks.loop
+	$(BENCH)/python -m benchmarks.growth
+
+bench-quick: $(PEERS_STAMP)  ## The quick ones of these on ML-100K, and the training loop: minutes
+	$(BENCH)/python -m benchmarks.peers --quick $(ARGS)
+	$(BENCH)/python -m benchmarks.loop --epochs 1 --repeats 2 --print-only
+
+bench-report: $(STAMP)  ## Write the tables of README and docs/benchmarks.md from benchmarks/results
+	$(BIN)/python -m benchmarks.tables $(ARGS)
+
+bench-compare: $(BENCH_STAMP)  ## Has anything become slower? The micro-benchmarks against the stored ones
+	$(BENCH)/python -m benchmarks.micro.compare $(ARGS)
+
 lint: $(STAMP)  ## ruff and strict mypy
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -52,6 +83,6 @@ format: $(STAMP)  ## Format with ruff
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-clean:  ## Remove .venv and caches; outputs/ stays
-	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache build *.egg-info
+clean:  ## Remove both environments and caches; outputs/ stays
+	rm -rf $(VENV) $(BENCH_VENV) .mypy_cache .pytest_cache .ruff_cache build *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

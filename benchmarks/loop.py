@@ -1,6 +1,6 @@
 """One epoch of ML-1M's shape: under Lightning, in a bare loop over the same tensors, and by the loop most people write.
 
-    python -m benchmarks.loop [--batch-size 8192] [--epochs 3] [--repeats 5]
+    python -m benchmarks.loop [--batch-size 8192] [--epochs 3] [--repeats 5] [--print-only]
 
 The three take turns; figures are medians of the ratios. The bare loop has the model's own step, and neither hooks nor
 logging: what Lightning adds to it is Lightning's share. The loop most people write looks samples up one by one.
@@ -132,6 +132,7 @@ def main() -> None:
     parser.add_argument("--batch-size", type=int, default=8192)
     parser.add_argument("--epochs", type=int, default=3)
     parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--print-only", action="store_true", help="leave the results file as it is")
     arguments = parser.parse_args()
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     warnings.filterwarnings("ignore")
@@ -146,7 +147,8 @@ def main() -> None:
         "torch": torch.__version__,
         **circumstances("benchmarks.loop", sys.argv[1:]),
     }
-    write(result, RESULTS / f"loop-{DEVICE}.json")
+    if not arguments.print_only:
+        write(result, RESULTS / f"loop-{DEVICE}.json")
     print(json.dumps(result["cases"], indent=2))
 
 

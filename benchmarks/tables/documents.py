@@ -1,0 +1,86 @@
+"""The documents: their blocks are filled from the results, all else stays byte for byte."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from benchmarks.tables import peers, peers_full, picture, quality, runs, service, speed
+from benchmarks.tables.blocks import blocks, filled
+from benchmarks.tables.results import NotMeasuredError, Results, TablesError
+
+DOCUMENTS = ("README.md", "docs/benchmarks.md")
+RESULTS = "benchmarks/results"
+TABLES: dict[str, Callable[[Results], str]] = {
+    "peers": peers.table_of_peers,
+    "picture": picture.picture_link,
+    "time_to_rmse": peers.time_to_rmse,
+    "speed": speed.speed,
+    "peers_full": peers_full.peers_full,
+    "ranking": peers_full.ranking,
+    "tuned": peers_full.tuned,
+    "quality": quality.quality,
+    "ablation": quality.ablation,
+    "sweeps": runs.sweeps,
+    "report": runs.report,
+    "serving": service.serving,
+    "fold_in": service.fold_in,
+    "reading": speed.reading,
+    "micro": speed.micro,
+}
+
+
+def content(name: str, results: Results) -> str:
+    """What belongs into a block.
+
+    Raises:
+        TablesError: No table has this name, or a results file lacks what the table shows.
+    """
+    if name not in TABLES:
+        raise TablesError(f"table must be one of {', '.join(TABLES)}, got {name!r}")
+    try:
+        return TABLES[name](results)
+    except NotMeasuredError as absent:
+        return f"Not measured: {absent}."
+    except (KeyError, TypeError, AttributeError) as error:
+        raise TablesError(f"table {name}: its results file lacks what it shows ({error!r}): measure again") from error
+
+
+def texts(root: Path) -> dict[str, tuple[str, str]]:
+    """Every document as it is and as the results have it."""
+    results = Results(root / RESULTS)
+    return {name: both(root / name, name, results) for name in DOCUMENTS}
+
+
+def both(file: Path, name: str, results: Results) -> tuple[str, str]:
+    """A document's text and what the results make of it; bytes, since reading as text would change line ends."""
+    try:
+        text = file.read_bytes().decode()
+        return text, filled(text, lambda block: content(block, results))
+    except FileNotFoundError as error:
+        raise TablesError(f"{name} does not exist") from error
+    except TablesError as error:
+        raise TablesError(f"{name}: {error}") from error
+
+
+def differing(root: Path) -> list[str]:
+    """`document: block` of all blocks that the results would change, and the picture."""
+    stale = [
+        f"{name}: {old.name}"
+        for name, (before, after) in texts(root).items()
+        for old, new in zip(blocks(before), blocks(after), strict=True)
+        if before[old.start : old.end] != after[new.start : new.end]
+    ]
+    panels = picture.panels(Results(root / RESULTS))
+    fresh = not panels or picture.drawn_from(root / picture.FILE) == picture.digest(panels)
+    return stale if fresh else [*stale, picture.FILE]
+
+
+def write(root: Path) -> list[str]:
+    """Fill the documents and draw the picture; what was written."""
+    for name, (_, after) in texts(root).items():
+        (root / name).write_bytes(after.encode())
+    panels = picture.panels(Results(root / RESULTS))
+    if panels:
+        picture.draw(panels, root / picture.FILE)
+    return [*DOCUMENTS, *([picture.FILE] if panels else [])]

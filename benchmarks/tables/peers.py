@@ -1,0 +1,200 @@
+"""README's tables of the bench of peers: quality, time and memory side by side, and time to a given RMSE."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from statistics import mean, median
+
+from benchmarks.peers.contenders import CONTENDERS
+from benchmarks.peers.protocols import PROTOCOLS
+from benchmarks.tables.markdown import ABSENT, bold, paragraphs, plain, seconds, stars, table, times, whole
+from benchmarks.tables.quality import protocol_name
+from benchmarks.tables.results import Entry, Results, about, device_name, is_gpu
+
+Place = tuple[str, str]  # data, split
+Show = Callable[[list[Entry]], str]  # what a cell says of its entries, one a seed
+
+TIMED: Place = ("ml_1m", "user_time")  # where README's seconds and memory are from
+OURS = ("recsys-mf-fast", "recsys-mf", "recsys-svdpp", "recsys-mf-ranking")  # the last rows, fastest first
+SHORT = {
+    "surprise-baseline": "Surprise BaselineOnly", "lenskit-als": "LensKit ALS", "myfm": "myFM ids",
+    "myfm-blocks": "myFM blocks", "recsys-mf-fast": "recsys mf fast",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Row:
+    """A contender with settings on a device; entries by data and split, one a seed."""
+
+    contender: str
+    label: str
+    settings: str  # documented or tuned
+    device: str
+    entries: dict[Place, list[Entry]] = field(default_factory=dict)
+
+    @property
+    def ours(self) -> bool:
+        return self.contender in OURS
+
+    @property
+    def name(self) -> str:
+        """Short, as README has room for."""
+        return SHORT.get(self.contender, self.label) + self.suffix
+
+    @property
+    def suffix(self) -> str:
+        tuned = ", tuned" if self.settings == "tuned" else ""
+        return tuned + (f", {device_name(self.device)}" if is_gpu(self.device) else "")
+
+    def done(self, place: Place) -> list[Entry]:
+        """The entries that did not fail."""
+        return [entry for entry in self.entries.get(place, []) if "error" not in entry]
+
+    def failed(self) -> list[tuple[Place, Entry]]:
+        return [(place, entry) for place, found in self.entries.items() for entry in found if "error" in entry]
+
+
+def grouped(entries: Iterable[Entry]) -> list[Row]:
+    """Rows in the contenders' order, documented settings before tuned ones, recsys last."""
+    rows: dict[tuple[str, str, str], Row] = {}
+    for entry in entries:
+        key = (entry["contender"], entry["settings_name"], entry["device"])
+        row = rows.setdefault(key, Row(key[0], entry["label"], *key[1:]))
+        row.entries.setdefault((entry["data"], entry["split"]), []).append(entry)
+    return sorted(rows.values(), key=lambda row: (rank(row), row.settings, is_gpu(row.device), row.device))
+
+
+def rank(row: Row) -> int:
+    """The place of a contender; one that takes part no more, but whose results are there, comes first."""
+    order = [*(name for name in CONTENDERS if name not in OURS), *OURS]
+    return order.index(row.contender) if row.contender in order else -1
+
+
+def places(rows: Iterable[Row], kind: str = "rating") -> list[Place]:
+    """Data sets and splits of a kind of task that were measured, in the bench's order."""
+    measured = {place for row in rows for place in row.entries}
+    return [(p.data, p.split) for p in PROTOCOLS if p.kind == kind and (p.data, p.split) in measured]
+
+
+def cell(row: Row, place: Place, show: Show) -> str:
+    """What `show` makes of the entries that did not fail; `failed` if all did."""
+    if place not in row.entries:
+        return ABSENT
+    done = row.done(place)
+    shown = show(done) if done else "failed"
+    return bold(shown) if row.ours else shown
+
+
+def figure(name: str, form: Callable[[float], str], middle: Callable[[list[float]], float]) -> Show:
+    """A cell's text: the mean or median over seeds of one figure, which an empty group of rows does not have."""
+
+    def text(done: list[Entry]) -> str:
+        values = [entry[name] for entry in done if entry[name] is not None]
+        return form(middle(values)) if values else ABSENT
+
+    return text
+
+
+rmse = figure("rmse", stars, mean)
+fit_seconds = figure("fit_seconds", seconds, median)
+peak_memory = figure("peak_memory_mib", whole, median)
+
+
+def table_of_peers(results: Results) -> str:
+    """RMSE on every protocol; seconds and memory on one.
+
+    Raises:
+        NotMeasuredError: There is no results file.
+    """
+    entries = [entry for entry in results.entries("peers") if entry["task"] == "rating"]
+    rows = grouped(entries)
+    columns = places(rows)
+    header = ["RMSE in stars", *(protocol_name(*place) for place in columns), "fit, s", "peak, MiB"]
+    cells = [
+        [name, *(cell(row, place, rmse) for place in columns), cell(row, TIMED, fit_seconds),
+         cell(row, TIMED, peak_memory)]
+        for name, row in zip(named(rows), rows, strict=True)
+    ]  # fmt: skip
+    seeds = ", ".join(map(str, sorted({entry["seed"] for entry in entries})))
+    line = f"Means over seeds {seeds}; seconds and memory: medians on {protocol_name(*TIMED)}. {about(entries)}"
+    notes = " ".join([line, results.gpu_line("peers")]).strip()
+    return paragraphs(table(header, cells, "l" + "r" * (len(header) - 1)), fewer_seeds(rows), failures(rows), notes)
+
+
+def named(rows: Sequence[Row]) -> list[str]:
+    """The first column; a contender's tuned settings stand under its documented ones, without the name."""
+    above = [(row.contender, row.device) for row in rows]
+    names = [
+        f"· {row.settings}" if number and above[number - 1] == above[number] else row.name
+        for number, row in enumerate(rows)
+    ]
+    return [bold(name) if row.ours else name for name, row in zip(names, rows, strict=True)]
+
+
+def failures(rows: Sequence[Row]) -> str:
+    """Who failed where, by reason."""
+    reasons: dict[tuple[str, str], dict[str, list[str]]] = {}
+    for row in rows:
+        for place, entry in row.failed():
+            where = reasons.setdefault((row.name, plain(entry["error"])), {})
+            where.setdefault(protocol_name(*place), []).append(str(entry["seed"]))
+    lines = []
+    for (name, reason), where in reasons.items():
+        listed = "; ".join(f"{place} (seed {', '.join(seeds)})" for place, seeds in where.items())
+        lines.append(f"- {name}, {listed}: {reason}")
+    return paragraphs("Failed:", "\n".join(lines)) if lines else ""
+
+
+def fewer_seeds(rows: Sequence[Row]) -> str:
+    """Where a mean is over fewer seeds than others', except where a seed changes nothing."""
+    most = max((len(found) for row in rows for found in row.entries.values()), default=0)
+    short = [
+        f"{row.name} on {protocol_name(*place)} ({len(row.done(place))})"
+        for row in rows
+        if not (row.contender in CONTENDERS and CONTENDERS[row.contender].deterministic)
+        for place in row.entries
+        if 0 < len(row.done(place)) < most
+    ]
+    return f"Fewer than {most} seeds: {'; '.join(short)}." if short else ""
+
+
+def time_to_rmse(results: Results) -> str:
+    """Seconds to Surprise SVD's RMSE, and how many times as fast as its own fit that is.
+
+    Raises:
+        NotMeasuredError: There is no results file.
+    """
+    entries = results.entries("time_to_rmse")
+    rows = grouped(entries)
+    columns = places(rows)
+    targets = {(entry["data"], entry["split"]): entry["target_rmse"] for entry in entries}
+    header = ["seconds to RMSE", *(f"{protocol_name(*place)}: {targets[place]:.4f}" for place in columns)]
+    cells = [
+        [name, *(cell_of_time(row, place) for place in columns)] for name, row in zip(named(rows), rows, strict=True)
+    ]
+    notes = " ".join(part for part in (above_target(rows), about(entries)) if part)
+    return paragraphs(table(header, cells, "l" + "r" * len(columns)), notes)
+
+
+def cell_of_time(row: Row, place: Place) -> str:
+    """Seconds and speed-up, or how the climb ended."""
+    if place not in row.entries:
+        return ABSENT
+    [entry] = row.entries[place]
+    if entry["median_seconds"] is None:
+        failed = any("error" in step for step in entry["steps"][-1:])
+        return "failed" if failed else "not reached"
+    text = f"{seconds(entry['median_seconds'])} ({times(entry['pace_median_seconds'] / entry['median_seconds'])})"
+    return bold(text) if row.ours else text
+
+
+def above_target(rows: Sequence[Row]) -> str:
+    """Whose fits with other seeds missed the target that the first seed reached, and by how much at most."""
+    worst: dict[str, float] = {}
+    for row in rows:
+        for [entry] in row.entries.values():
+            over = [found["rmse"] - entry["target_rmse"] for found in entry["rounds"] if "rmse" in found]
+            worst[row.name] = max([worst.get(row.name, 0.0), *over])
+    missed = [f"{name} by {over:.4f}" for name, over in worst.items() if round(over, 4) > 0]
+    return f"With another seed the same budget missed the target at most: {', '.join(missed)}." if missed else ""

@@ -1,0 +1,95 @@
+"""What `benchmarks/loop.py`, `growth.py`, `reading.py` and the micro-benchmarks measured."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from statistics import median
+
+from benchmarks.tables.markdown import ABSENT, bold, by_device, paragraphs, seconds, span, stars, table, times
+from benchmarks.tables.results import Entry, NotMeasuredError, Results, about, is_gpu
+
+
+def speed(results: Results) -> str:
+    """The training loop beside others, and a rating's price as data grows; rows of their own for every device."""
+    whats: list[tuple[str, Callable[[dict[str, Entry]], str]]] = [("loop", loops), ("growth", growth)]
+    parts: list[str] = []
+    measured: list[Entry] = []
+    for what, build in whats:
+        try:
+            found = results.of(what)
+        except NotMeasuredError as absent:  # the other may have been
+            parts.append(f"Not measured: {absent}.")
+            continue
+        parts.append(build(found))
+        measured += found.values()
+    return paragraphs(*parts, " ".join([about(measured), results.gpu_line("loop", "growth")]).strip())
+
+
+def loops(found: dict[str, Entry]) -> str:
+    """An epoch of ML-1M's shape by case, and ratios in the sense that a reader asks for."""
+    some = next(iter(found.values()))
+    header = [
+        f"an epoch of ML-1M's shape, batch {some['batch_size']:,}, dim {some['embedding_dim']}", "recsys",
+        "a bare loop, same tensors", "recsys ÷ bare", "the usual `DataLoader` loop", "usual ÷ recsys",
+    ]  # fmt: skip
+    rows = []
+    for device, content in found.items():
+        for case in content["cases"]:
+            usual = case.get("dataloader")
+            rows.append([
+                case["name"] + (f", {device}" if is_gpu(device) else ""),
+                f"{seconds(median(case['lightning']))} s", f"{seconds(median(case['bare']))} s",
+                times(case["lightning_over_bare"]), f"{seconds(median(usual))} s" if usual else ABSENT,
+                bold(times(case["dataloader_over_lightning"])) if usual else ABSENT,
+            ])  # fmt: skip
+    return table(header, rows, "lrrrrr")
+
+
+def growth(found: dict[str, Entry]) -> str:
+    """What a rating costs in small and large data, and what the large batch does to RMSE."""
+    rows, fits = [], []
+    for device, content in found.items():
+        suffix = f", {device}" if is_gpu(device) else ""
+        for name in ("small", "large"):
+            it = content[name]
+            rows.append([
+                f"{it['ratings'] / 1e6:.0f} million{suffix}", f"{it['batch_size']:,}",
+                f"{seconds(median(it['epoch_seconds']))} s",
+                f"{it['ns_per_rating']:.0f} ns" + (f" ({times(content['ratio'])})" if name == "large" else ""),
+            ])  # fmt: skip
+        fits += [
+            f"{stars(fit['rmse'])} with batch {fit['batch_size']:,} after {fit['epochs']} epochs in "
+            f"{seconds(fit['fit_seconds'])} s{suffix}"
+            for fit in content["rmse"]
+        ]
+    text = f"RMSE on the larger data: {'; '.join(fits)}." if fits else ""
+    return paragraphs(table(["ratings", "batch", "an epoch", "a rating"], rows, "lrrr"), text)
+
+
+def reading(results: Results) -> str:
+    """From a file to numbered rows."""
+    return by_device(results, "reading", _reading)
+
+
+def _reading(found: Entry) -> str:
+    rows = [
+        [f"{name.replace('ml-1m', 'ML-1M').replace('25000000', '25 million')}, {when}", *(
+            f"{seconds(it[part])} s" for part in ("seconds", "read_seconds", "split_seconds", "ids_seconds")
+        ), f"{it['peak_gib']:.1f} GiB"]
+        for name, content in found.items() if isinstance(content, dict) and "first" in content
+        for when, it in (("first time", content["first"]), ("from cache", content["cached"]))
+    ]  # fmt: skip
+    return paragraphs(table(["what", "all", "read", "split", "ids", "peak memory"], rows, "lrrrrr"), about([found]))
+
+
+def micro(results: Results) -> str:
+    """The stored micro-benchmarks."""
+    return by_device(results, "micro", _micro)
+
+
+def _micro(found: Entry) -> str:
+    rows = [
+        [f"`{name}`", span(it["min"]), span(it["median"]), f"{median(it['ratios']):.3g}"]
+        for name, it in found["benchmarks"].items()
+    ]
+    return paragraphs(table(["benchmark", "fastest", "median", "in calibrations"], rows, "lrrr"), about([found]))
