@@ -17,7 +17,7 @@ import lightning as L
 import torch
 from hydra.utils import instantiate
 from lightning.fabric.utilities.exceptions import MisconfigurationException
-from lightning.pytorch.callbacks import Callback, ModelCheckpoint, RichProgressBar
+from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint, RichProgressBar
 from lightning.pytorch.loggers import Logger
 from omegaconf import DictConfig, OmegaConf
 
@@ -40,7 +40,7 @@ log = logging.getLogger(__name__)
 class Selection:
     """What the first fit found out with validation rows."""
 
-    learning_rates: list[float]  # of every epoch up to the best
+    learning_rates: list[float]  # at the start of every epoch up to the best
     figures: dict[str, float | None]  # of validation at the best epoch
     seconds: float
 
@@ -158,6 +158,8 @@ def select(
     if not done.exists():
         record = EpochRecord()
         callbacks = [*instantiate(cfg.callbacks).values(), record]
+        if model.lr_schedule != "plateau":  # a curve is worth its end
+            callbacks = [callback for callback in callbacks if not isinstance(callback, EarlyStopping)]
         trainer = _trainer(cfg, folder, callbacks, logger=loggers, num_sanity_val_steps=0)
         if not len(data.split.val):
             raise ValueError(f"split {data.split_name} leaves no validation rows of {data.data.name}")

@@ -345,7 +345,7 @@ def test_resume_takes_no_other_settings(train: Train, capsys: pytest.CaptureFixt
     moved.rename(folder)
     with pytest.raises(SystemExit):
         train("model.dropout=0.5")
-    assert "holds another run (model.dropout was 0.06, is 0.5)" in capsys.readouterr().err
+    assert "holds another run (model.dropout was 0.0, is 0.5)" in capsys.readouterr().err
 
 
 def test_wandb_writes_offline(train: Train, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

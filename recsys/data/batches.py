@@ -126,7 +126,7 @@ def _places(random: np.random.Generator, blocks: int, columns: int) -> Tensor:
     A block's order is that of random numbers whose lowest bits hold the place: one sort, without indices.
     """
     bits = columns.bit_length()
-    kind: Any = np.uint32 if bits <= 12 else np.uint64  # ties, which keep their order, are rare
+    kind: Any = np.uint32 if bits <= 12 else np.uint64  # ties, which keep their order, are too few to matter
     low = kind((1 << bits) - 1)
     keys = random.integers(0, np.iinfo(kind).max, (blocks, columns), kind, endpoint=True)
     keys &= ~low

@@ -50,7 +50,7 @@ class RatingModel(LightningModule, ABC):
         plateau_min_lr: Learning rate that the plateau schedule does not go below.
         lr_schedule: `plateau` as above. `onecycle` climbs to the learning rate within the first 30% of
             `trainer.max_epochs` and anneals it to nothing until their end (Smith & Topin 2018), `cosine` anneals from
-            the start: both step every batch, and reach their figure in a fixed, small number of epochs.
+            the start. Both step every batch and are never stopped early, so plan few epochs: about ten.
         seed: Initial weights and dropout.
     """
 
@@ -201,11 +201,14 @@ class RatingModel(LightningModule, ABC):
 
     def _curve(self, optimizer: torch.optim.Optimizer) -> LRScheduler:
         """A learning rate for every step of the planned epochs."""
-        epochs = self.trainer.max_epochs or 0
+        trainer, epochs = self.trainer, self.trainer.max_epochs or 0
         if epochs < 1:
             raise ValueError(f"lr_schedule={self.lr_schedule} needs trainer.max_epochs >= 1, got {epochs}")
-        # Rounded down, so that the last step of the last epoch is no step too many.
-        steps = int(self.trainer.estimated_stepping_batches) // epochs * (self.schedule_epochs or epochs)
+        if trainer.max_steps != -1:
+            raise ValueError(f"lr_schedule={self.lr_schedule} needs trainer.max_steps = -1, got {trainer.max_steps}")
+        trainer.fit_loop.setup_data()  # else the number of batches is not known yet
+        steps = -(-int(trainer.num_training_batches) // trainer.accumulate_grad_batches)
+        steps = max(1, steps) * (self.schedule_epochs or epochs)
         if self.lr_schedule == "cosine":
             return CosineAnnealingLR(optimizer, T_max=steps)
         highest = [group["lr"] for group in optimizer.param_groups]

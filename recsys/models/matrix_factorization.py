@@ -191,8 +191,7 @@ class MatrixFactorization(RatingModel):
         q = self._dropout(products.rows(self.item_embedding, item))  # (batch, dim)
         if self.user_norm is not None and self.item_norm is not None:
             p, q = self.user_norm(p), self.item_norm(q)
-        predicted: Tensor = torch.linalg.vecdot(p, q)
-        return predicted
+        return (p * q).sum(-1)  # autocast would have vecdot round to 16 bits
 
     def _dropout(self, embedding: Tensor) -> Tensor:
         """Dropout by a slice of the epoch's masks, from a random place: to draw them takes longer than to multiply."""
@@ -203,7 +202,7 @@ class MatrixFactorization(RatingModel):
             self._masks = self._draw_masks(n + SHIFTS + embedding.shape[-1])  # another batch may have a row more
         # Never the same place twice in a row: both sides of a rating would lose the same coordinates.
         self._shift = (self._shift + 1 + self._shifts.randrange(SHIFTS - 1)) % SHIFTS
-        return embedding * self._masks[self._shift : self._shift + n].view_as(embedding)
+        return embedding * self._masks[self._shift : self._shift + n].view_as(embedding).to(embedding.dtype)
 
     def _draw_masks(self, n: int) -> Tensor:
         """0 or 1 / keep, `(n,)` float32, from 16 random bits each: `bernoulli_` takes many times as long on CPU."""

@@ -39,7 +39,8 @@ def dot_and_squares(
         user_weight: Weight of each user's squares, `(n_users,)`, without gradient; None for none.
         item_weight: Weight of each item's squares, `(n_items,)`.
     """
-    if not _sparse(users) or len(user) > len(users) * len(items):  # repeats: a matrix holds no more than its cells
+    # With repeated pairs there may be more of them than a matrix has cells, which is more than it can hold.
+    if not _sparse(users) or users.dtype != items.dtype or len(user) > len(users) * len(items):
         squares = [
             weighted_squares(table, weight)
             for table, weight in ((users, user_weight), (items, item_weight))
@@ -66,7 +67,8 @@ def weighted_squares(table: Tensor, weight: Tensor) -> Tensor:
 
 def counts(row: Tensor, n: int) -> Tensor:
     """How often each of n rows occurs, `(n,)` float32; `bincount` would make a GPU wait."""
-    return torch.zeros(n, device=row.device).index_add_(0, row, torch.ones(len(row), device=row.device))
+    ones = torch.ones(len(row), dtype=torch.float32, device=row.device)  # half precision counts to 256
+    return torch.zeros(n, dtype=torch.float32, device=row.device).index_add_(0, row, ones)
 
 
 class _DotAndSquares(torch.autograd.Function):
@@ -139,7 +141,8 @@ class _WeightedSquares(torch.autograd.Function):
 
 def _squares(table: Tensor) -> Tensor:
     """Squared norm of every row, `(n,)`, some thousand rows at a time: a square of the whole table is a table more."""
-    return torch.cat([torch.linalg.vecdot(part, part) for part in torch.split(table, 1 << 14)])
+    with torch.autocast(table.device.type, enabled=False):
+        return torch.cat([torch.linalg.vecdot(part, part) for part in torch.split(table, 1 << 14)])
 
 
 def _sparse(table: Tensor) -> bool:

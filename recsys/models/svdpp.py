@@ -143,7 +143,7 @@ class SVDPlusPlus(MatrixFactorization):
         return dot, squares + products.weighted_squares(self.user_embedding, user_weight)
 
     def _user_table(self) -> Tensor:
-        return self.user_embedding + self.implicit()
+        return self.user_embedding + self.implicit().to(self.user_embedding.dtype)
 
     def _implicit_items(self) -> Tensor:
         return self.item_implicit

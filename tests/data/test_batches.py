@@ -79,6 +79,14 @@ def test_every_place_of_a_block_is_as_likely_in_every_batch() -> None:
     assert (taken / 500 - 1).abs().max() < 0.2  # 500 each; five standard deviations are 0.21
 
 
+def test_rows_that_are_left_over_go_to_any_batch() -> None:
+    """Of 83 rows in batches of 8, eleven times 7 come from whole blocks."""
+    extra = {
+        number for epoch in range(60) for number, batch in enumerate(positions(83, 8, epoch=epoch)) if max(batch) > 76
+    }
+    assert extra == set(range(11))
+
+
 @pytest.mark.parametrize(("n", "batch_size"), [(1000, 7), (5000, 1), (4097, 2)])
 def test_rows_are_shuffled_in_chunks_and_none_is_lost(n: int, batch_size: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "CHUNK", 300)

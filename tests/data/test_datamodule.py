@@ -34,6 +34,7 @@ def test_an_epoch_brings_every_training_row_once_with_its_own_rating() -> None:
     assert len(batches) == len(data.train_dataloader()) == 4
     assert batches[0].user.dtype == batches[0].item.dtype == torch.int64
     assert batches[0].rating.dtype == torch.float32
+    assert all((batch.user.diff() >= 0).all() for batch in batches)
 
 
 def test_training_sees_a_new_order_every_epoch() -> None:

@@ -257,6 +257,20 @@ def test_the_learning_rate_follows_its_curve_to_the_end_of_the_epochs(make: Make
     assert cosine == sorted(cosine, reverse=True)
 
 
+@every_model
+@pytest.mark.parametrize("precision", ["bf16-mixed", "bf16-true", "64-true"])
+def test_it_trains_in_every_precision_that_has_the_range(make: Make, precision: str) -> None:
+    model = small(make, noise())
+    fit(model, noise(), epochs=2, precision=precision)
+    assert predictions(model, noise()).isfinite().all()
+
+
+def test_a_curve_needs_epochs_and_no_other_end() -> None:
+    model = small(MODELS["mf"], noise(), lr_schedule="onecycle")
+    with pytest.raises(ValueError, match=r"lr_schedule=onecycle needs trainer\.max_steps = -1, got 30"):
+        fit(model, noise(), epochs=6, max_steps=30)
+
+
 def test_a_curve_needs_to_know_the_number_of_epochs() -> None:
     with pytest.raises(ValueError, match=r"lr_schedule=cosine needs trainer\.max_epochs >= 1, got -1"):
         fit(small(MODELS["mf"], noise(), lr_schedule="cosine"), noise(), epochs=-1)

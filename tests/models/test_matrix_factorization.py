@@ -197,6 +197,33 @@ def test_dropout_starts_every_epoch_from_the_models_seed_alone() -> None:
     assert not torch.equal(other._dropout(ones), first)
 
 
+@pytest.mark.parametrize("name", ["current_epoch", "global_rank"])
+def test_every_epoch_and_every_rank_has_masks_of_its_own(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = MatrixFactorization(2, 2, dropout=0.5)
+    dropped, masks, places = [], [], []
+    for number in (0, 1):
+        monkeypatch.setattr(MatrixFactorization, name, number)
+        model.on_train_epoch_start()
+        dropped.append(model._dropout(torch.ones(50, 7)))
+        masks.append(model._masks.clone())
+        places.append(model._shift)
+    assert not torch.equal(*dropped)
+    assert not torch.equal(*masks)
+    assert places[0] != places[1]
+
+
+def test_masks_are_drawn_once_an_epoch(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Batches differ by a row, and the largest need not be the first."""
+    model = MatrixFactorization(2, 2, dropout=0.5)
+    draw, drawn = model._draw_masks, []
+    monkeypatch.setattr(model, "_draw_masks", lambda n: drawn.append(n) or draw(n))
+    for _ in range(2):
+        model.on_train_epoch_start()
+        for rows in (2047, 2048, 2047):
+            model._dropout(torch.ones(rows, 8))
+    assert len(drawn) == 2
+
+
 def test_the_two_sides_of_a_step_lose_different_coordinates() -> None:
     """Slices of the same masks are as good as masks drawn afresh: two of them keep what chance would."""
     model = MatrixFactorization(2, 2, dropout=0.3)

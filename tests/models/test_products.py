@@ -82,13 +82,20 @@ def test_one_side_may_have_no_gradient() -> None:
 
 
 def test_tables_of_more_rows_than_16_bits_count() -> None:
+    """Rows whose order in 16 bits is another."""
     n = (1 << 16) + 10
-    table = torch.zeros(n, DIM, dtype=torch.float64, requires_grad=True)
-    row = torch.tensor([n - 1, 3, n - 1, (1 << 16) + 3])
-    products.rows(table, row).sum().backward()
-    assert table.grad is not None
-    assert table.grad[:, 0].nonzero().flatten().tolist() == [3, (1 << 16) + 3, n - 1]
-    assert table.grad[n - 1, 0] == 2
+    users, items = tables(n, n)
+    row, other = torch.tensor([n - 1, 20, n - 1, (1 << 16) + 3]), torch.tensor([20, n - 1, 1 << 16, 3])
+    weight = torch.tensor([1.0, -2.0, 3.0, 5.0], dtype=torch.float64)
+    for order in (torch.arange(4), torch.argsort(row)):
+        user, item, scale = row[order], other[order], weight[order]
+        wanted = torch.autograd.grad(((users[user] * items[item]).sum(1) * scale).sum(), (users, items))
+        dot, _ = products.dot_and_squares(users, items, user, item)
+        got = torch.autograd.grad((dot * scale).sum(), (users, items))
+        looked_up = (products.rows(users, user) * products.rows(items, item)).sum(1)
+        for found in (got, torch.autograd.grad((looked_up * scale).sum(), (users, items))):
+            for mine, theirs in zip(found, wanted, strict=True):
+                torch.testing.assert_close(mine, theirs)
 
 
 def test_half_precision_takes_the_obvious_way() -> None:
@@ -101,3 +108,13 @@ def test_half_precision_takes_the_obvious_way() -> None:
 
 def test_counts() -> None:
     assert products.counts(torch.tensor([2, 0, 2]), 4).tolist() == [1, 0, 2, 0]
+
+
+def test_counts_are_exact_whatever_the_default_precision() -> None:
+    """Half precision counts to 256, and an item may be rated a thousand times in a batch."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.bfloat16)
+    try:
+        assert products.counts(torch.zeros(1000, dtype=torch.int64), 2).tolist() == [1000, 0]
+    finally:
+        torch.set_default_dtype(before)
