@@ -25,8 +25,8 @@ def entry(contender: str = "libmf", rmse: float = 0.9, seed: int = 0, **others: 
     """A result of the bench of peers."""
     return {
         "contender": contender, "label": contender, "settings_name": "documented", "data": "ml_1m",
-        "split": "user_time", "seed": seed, "task": "rating", "settings": {"k": 8}, "source": "defaults", "threads": 2,
-        "n_train": 900_000, "n_test": 100_000, "machine": MACHINE, "date": "2026-11-27T01:02:03+00:00",
+        "split": "kfold fold 0", "seed": seed, "task": "rating", "settings": {"k": 8}, "source": "defaults",
+        "threads": 2, "n_train": 900_000, "n_test": 100_000, "machine": MACHINE, "date": "2026-11-27T01:02:03+00:00",
         "git_commit": "0123456789ab", "rmse": rmse, "rmse_warm": rmse, "rmse_cold": None, "mae": 0.7,
         "fit_seconds": 1.25, "fit_cpu_seconds": 2.5, "predict_seconds": 0.1, "peak_memory_mib": 321.0,
         "memory_before_fit_mib": 100.0, "versions": {"python": "3.11.7"},
@@ -183,18 +183,18 @@ def test_peers_are_means_over_seeds_with_recsys_last_and_bold(root: Root) -> Non
     assert row(text, "· tuned")[1] == "0.8500"
     assert row(text, "**recsys-mf**") == ["**recsys-mf**", "**0.8000**", "**1.2**", "**321**"]
     assert text.index("| **recsys-mf**") > text.index("| · tuned")
-    assert "Fewer than 2 seeds: libmf, tuned on ML-1M `user_time` (1)" in text
+    assert "Fewer than 2 seeds: libmf, tuned on ML-1M `kfold` fold 0 (1)" in text
     assert "made up, 2 cores, 2 threads, commit `0123456789ab`, 2026-11-27" in text
     assert "On a GPU: not measured." in text
 
 
 def test_a_failed_contender_is_a_cell_and_a_reason(root: Root) -> None:
-    found = [failed(), failed(seed=1), entry(split="kfold fold 0"), entry("myfm", 0.8), failed("myfm", "late", seed=1)]
+    found = [failed(), failed(seed=1), entry(split="user_time"), entry("myfm", 0.8), failed("myfm", "late", seed=1)]
     text = table(root({"peers-cpu-2core": found}), "peers")
-    assert row(text, "libmf") == ["libmf", "0.9000", "failed", "failed", "failed"]
-    assert row(text, "myFM ids")[1:3] == ["–", "0.8000"]  # of the seed that did not fail
-    assert "- libmf, ML-1M `user_time` (seed 0, 1): out of &lt;memory> \\| at once" in text
-    assert "- myFM ids, ML-1M `user_time` (seed 1): late" in text
+    assert row(text, "libmf") == ["libmf", "failed", "0.9000", "failed", "failed"]
+    assert row(text, "myFM ids")[1:3] == ["0.8000", "–"]  # of the seed that did not fail
+    assert "- libmf, ML-1M `kfold` fold 0 (seed 0, 1): out of &lt;memory> \\| at once" in text
+    assert "- myFM ids, ML-1M `kfold` fold 0 (seed 1): late" in text
 
 
 def test_a_gpu_has_rows_of_its_own(root: Root) -> None:
@@ -205,7 +205,7 @@ def test_a_gpu_has_rows_of_its_own(root: Root) -> None:
 
 def test_all_figures_of_every_seed_and_the_settings(root: Root) -> None:
     text = table(root({"peers-cpu-2core": [entry(rmse=0.9), entry(rmse=0.8, seed=1)]}), "peers_full")
-    assert "**ML-1M `user_time`**: 900,000 ratings to fit on, 100,000 to predict" in text
+    assert "**ML-1M `kfold` fold 0**: 900,000 ratings to fit on, 100,000 to predict" in text
     cells = ["libmf", "0.8500", ".9000 .8000", "0.8500", "–", "0.7000", "1.2", "2.5", "0.10", "321", "100"]
     assert [line for line in text.splitlines() if line.startswith("| libmf |")] == [
         f"| {' | '.join(cells)} |",
@@ -232,7 +232,7 @@ def test_time_to_rmse(root: Root) -> None:
         entry("myfm", **climb | {"steps": [{"budget": 2, "error": "late"}]}, median_seconds=None, rounds=[]),
     ]
     text = table(root({"time_to_rmse-cpu-2core": found}), "time_to_rmse")
-    assert "ML-1M `user_time`: 0.8900" in text
+    assert "ML-1M `kfold` fold 0: 0.8900" in text
     assert row(text, "surprise-svd")[1] == "10 (1.00×)"
     assert row(text, "**recsys-mf**")[1] == "**0.50 (20×)**"
     assert row(text, "libmf")[1] == "not reached"
