@@ -2,7 +2,7 @@
 
 Made-up ratings of ML-1M's and ML-25M's shapes, dim 64. Dense Adam passes over both tables in every step, so the batch
 grows with the data: about a hundred steps an epoch in both. That the larger batch costs no accuracy is shown by fitting
-the 25 million with a small one too, at settings that are otherwise the same but for the learning rate (Adam: by the root).
+the 25 million with a small one too, at settings that are the same but for the learning rate.
 """
 
 from __future__ import annotations
