@@ -17,6 +17,7 @@ Show = Callable[[list[Entry]], str]  # what a cell says of its entries, one a se
 
 TIMED: Place = ("ml_1m", "kfold fold 0")  # where README's seconds and memory are from
 OURS = ("recsys-mf-fast", "recsys-mf", "recsys-svdpp", "recsys-mf-ranking")  # the last rows, fastest first
+DIGITS = "⁰¹²³⁴⁵⁶⁷⁸⁹"
 SHORT = {
     "surprise-baseline": "Surprise BaselineOnly", "lenskit-als": "LensKit ALS", "myfm": "myFM ids",
     "myfm-blocks": "myFM blocks", "recsys-mf-fast": "recsys mf fast",
@@ -109,17 +110,18 @@ def table_of_peers(results: Results) -> str:
     """
     entries = [entry for entry in results.entries("peers") if entry["task"] == "rating"]
     rows = grouped(entries)
-    columns = places(rows)
+    columns, most = places(rows), most_seeds(rows)
     header = ["RMSE in stars", *(protocol_name(*place) for place in columns), "fit, s", "peak, MiB"]
     cells = [
-        [name, *(cell(row, place, rmse) for place in columns), cell(row, TIMED, fit_seconds),
-         cell(row, TIMED, peak_memory)]
+        [name, *(cell(row, place, rmse) + seeds_mark(row, place, most) for place in columns),
+         cell(row, TIMED, fit_seconds), cell(row, TIMED, peak_memory)]
         for name, row in zip(named(rows), rows, strict=True)
     ]  # fmt: skip
     seeds = ", ".join(map(str, sorted({entry["seed"] for entry in entries})))
-    line = f"Means over seeds {seeds}; seconds and memory: medians on {protocol_name(*TIMED)}. {about(entries)}"
+    line = f"Means over seeds {seeds}, or as many as a small digit says; seconds and memory: medians on "
+    line += f"{protocol_name(*TIMED)}. {about(entries)}"
     notes = " ".join([line, results.gpu_line("peers")]).strip()
-    return paragraphs(table(header, cells, "l" + "r" * (len(header) - 1)), fewer_seeds(rows), failures(rows), notes)
+    return paragraphs(table(header, cells, "l" + "r" * (len(header) - 1)), failures(rows), notes)
 
 
 def named(rows: Sequence[Row]) -> list[str]:
@@ -146,17 +148,15 @@ def failures(rows: Sequence[Row]) -> str:
     return paragraphs("Failed:", "\n".join(lines)) if lines else ""
 
 
-def fewer_seeds(rows: Sequence[Row]) -> str:
-    """Where a mean is over fewer seeds than others', except where a seed changes nothing."""
-    most = max((len(found) for row in rows for found in row.entries.values()), default=0)
-    short = [
-        f"{row.name} on {protocol_name(*place)} ({len(row.done(place))})"
-        for row in rows
-        if not (row.contender in CONTENDERS and CONTENDERS[row.contender].deterministic)
-        for place in row.entries
-        if 0 < len(row.done(place)) < most
-    ]
-    return f"Fewer than {most} seeds: {'; '.join(short)}." if short else ""
+def most_seeds(rows: Sequence[Row]) -> int:
+    return max((len(found) for row in rows for found in row.entries.values()), default=0)
+
+
+def seeds_mark(row: Row, place: Place, most: int) -> str:
+    """A small digit where a mean is over fewer seeds than others', except where a seed changes nothing."""
+    if row.contender in CONTENDERS and CONTENDERS[row.contender].deterministic:
+        return ""
+    return DIGITS[len(row.done(place))] if 0 < len(row.done(place)) < most else ""
 
 
 def time_to_rmse(results: Results) -> str:
