@@ -192,7 +192,7 @@ def test_a_failed_contender_is_a_cell_and_a_reason(root: Root) -> None:
     found = [failed(), failed(seed=1), entry(split="user_time"), entry("myfm", 0.8), failed("myfm", "late", seed=1)]
     text = table(root({"peers-cpu-2core": found}), "peers")
     assert row(text, "libmf") == ["libmf", "failed", "0.9000¹", "failed", "failed"]
-    assert row(text, "myFM ids")[1:3] == ["0.8000", "–"]  # of the seed that did not fail
+    assert row(text, "myFM ids")[1:3] == ["0.8000¹", "–"]  # of the seed that did not fail
     assert "- libmf, ML-1M `kfold` fold 0 (seed 0, 1): out of &lt;memory> \\| at once" in text
     assert "- myFM ids, ML-1M `kfold` fold 0 (seed 1): late" in text
 
