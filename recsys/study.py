@@ -64,13 +64,20 @@ class Study:
     def ask(self) -> Trial:
         """The next trial: one that waits, else what TPE suggests.
 
-        The sampler is made anew, seeded by the number of trials there are, those tried again counted once: a study that
-        was cut short suggests what it would have suggested, and never the same twice.
+        The sampler is made anew, seeded by the number of trials that drew from it before, those tried again counted
+        once: a study that was cut short suggests what it would have suggested, and never the same twice. A trial that
+        was killed before it had all its settings draws anew when it is tried again, and counts again.
         """
-        suggested = sum(RETRY_OF not in trial.user_attrs for trial in self.study.get_trials(deepcopy=False))
-        seed = self.seed + 1000 * suggested
+        trials = self.study.get_trials(deepcopy=False)
+        seed = self.seed + 1000 * sum(self._drew(trial, trials) for trial in trials)
         self.study.sampler = optuna.samplers.TPESampler(seed=seed, multivariate=True)
         return self.study.ask(self.space)
+
+    def _drew(self, trial: FrozenTrial, trials: list[FrozenTrial]) -> bool:
+        """Whether the sampler gave the trial its settings; one that is tried again has those of the first try."""
+        before = trial.user_attrs.get(RETRY_OF)
+        again = before is not None and len(trials[before].params) == len(self.space)
+        return trial.state != TrialState.WAITING and not again
 
     def tell(self, number: int, *, cut_off: bool = False) -> None:
         """Take over what the trial's folder says came out.

@@ -133,6 +133,15 @@ def test_a_trial_whose_process_lives_on_is_waited_for(tmp_path: Path) -> None:
     assert study.study.trials[0].values == [0.5]
 
 
+def test_a_trial_killed_before_its_settings_were_drawn_takes_none_of_a_later_one(tmp_path: Path) -> None:
+    """Tried again it draws its own, and the next trial draws others."""
+    study = make_study(tmp_path)
+    study.study.ask()  # and the process is killed: a trial that runs, without settings
+    study.recover()
+    drawn = [study.ask().params for _ in range(3)]
+    assert len({json.dumps(params) for params in drawn}) == 3
+
+
 def test_a_study_cut_short_suggests_what_it_would_have(tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
     (tmp_path / "b").mkdir()
