@@ -126,7 +126,10 @@ class RatingDataModule(LightningDataModule):
         """Rows at these positions of the ratings frame."""
         return RatingRows(*self.dense[torch.from_numpy(positions)])
 
-    def train_dataloader(self) -> RatingBatches:
+    def train_dataloader(self) -> RatingBatches | list[Batch]:
+        """Batches in a random order; or all rows as they lie, for a model that wants them all at once."""
+        if self.trainer is not None and getattr(self.trainer.lightning_module, "one_batch", False):
+            return [self.fit_data.columns]
         return self._batches(self.fit_data, self.batch_size, shuffle=True)
 
     def val_dataloader(self) -> RatingBatches:

@@ -7,21 +7,21 @@ from typing import ClassVar
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from recsys.baselines import fit_biases
 from recsys.data.batches import RatingRows, epoch_seed
 from recsys.factors import Factors, centred_factors
 from recsys.models import products
-from recsys.models.base import RatingModel, check_choice, check_range
+from recsys.models.base import as_array, check_choice, check_range, penalty_weight
+from recsys.models.gradient import GradientModel
 
 WORD = 1 << 16  # values of the 16 random bits that decide about one coordinate
 SHIFTS = 1 << 18  # places at which a step's masks may begin
 NO_BIAS = 1e3  # precision of a bias that a model does not have: large, yet harmless in float32
 
 
-class MatrixFactorization(RatingModel):
+class MatrixFactorization(GradientModel):
     """`r(u, i) = mu + b_u + b_i + p_u . q_i`, fitted by Adam (Koren, Bell & Volinsky 2009).
 
     Loss, in stars squared, as a mean over the batch, on the raw looked-up embeddings:
@@ -54,7 +54,7 @@ class MatrixFactorization(RatingModel):
         plateau_factor: Factor on the learning rate when validation loss stops falling, in (0, 1).
         plateau_patience: Epochs without a new minimum before that happens.
         plateau_min_lr: Learning rate that the plateau schedule does not go below.
-        lr_schedule: `plateau`; or `onecycle` or `cosine` over `trainer.max_epochs` (see `RatingModel`).
+        lr_schedule: `plateau`; or `onecycle` or `cosine` over `trainer.max_epochs` (see `GradientModel`).
         seed: Initial embeddings and dropout.
 
     Raises:
@@ -125,8 +125,8 @@ class MatrixFactorization(RatingModel):
     def initialise(self, rows: RatingRows) -> None:
         """Weigh the penalty by the rows' counts; start `mu` and biases from their means where `bias_init` says so."""
         user, item, rating = (column.cpu().numpy() for column in rows.columns)
-        self.user_weight, self.weight_of_one = _penalty_weight(user, self.n_users, self.reg_exponent)
-        self.item_weight, _ = _penalty_weight(item, self.n_items, self.reg_exponent)
+        self.user_weight, self.weight_of_one = penalty_weight(user, self.n_users, self.reg_exponent)
+        self.item_weight, _ = penalty_weight(item, self.n_items, self.reg_exponent)
         if self.bias_init == "zero":
             return
         biases = fit_biases(user, item, rating, self.n_users, self.n_items)
@@ -238,36 +238,24 @@ class MatrixFactorization(RatingModel):
         implicit = self._implicit_items()
         return centred_factors(
             mu=self.rating_min + self.span * float(self.mu),
-            user_bias=_as_array(self.user_bias) * self.span,
-            item_bias=_as_array(self.item_bias) * self.span,
-            user_factors=_as_array(users),
-            item_factors=_as_array(items),
-            prior_mean=np.append(_as_array(shift.expand(users.shape[1])), 0.0),
+            user_bias=as_array(self.user_bias) * self.span,
+            item_bias=as_array(self.item_bias) * self.span,
+            user_factors=as_array(users),
+            item_factors=as_array(items),
+            prior_mean=np.append(as_array(shift.expand(users.shape[1])), 0.0),
             prior_precision=np.stack(
                 [
-                    np.append(_as_array(reg_lambda / scale.square().clamp_min(1e-6)), 0.0),
-                    np.append(_as_array(implied), times * self.bias_reg_lambda if self.bias else NO_BIAS),
+                    np.append(as_array(reg_lambda / scale.square().clamp_min(1e-6)), 0.0),
+                    np.append(as_array(implied), times * self.bias_reg_lambda if self.bias else NO_BIAS),
                 ]
             ),
             prior_exponent=(self.reg_exponent, 1.0),
-            item_implicit=None if implicit is None else _as_array(implicit * star),
+            item_implicit=None if implicit is None else as_array(implicit * star),
         )
 
     def _implicit_items(self) -> Tensor | None:
         """What having rated an item adds to a user's vector, times the root of their count, `(n_items, dim)`."""
         return None
-
-
-def _penalty_weight(row: np.ndarray, n: int, exponent: float) -> tuple[Tensor, Tensor]:
-    """n_row^(exponent - 1), scaled to a mean of 1 over the ratings, `(n,)`; and that of a row with one rating."""
-    count = np.bincount(row, minlength=n)
-    weight = np.maximum(count, 1.0) ** (exponent - 1.0)
-    level = count.sum() / (weight @ count)
-    return torch.from_numpy((weight * level).astype(np.float32)), torch.tensor(level, dtype=torch.float32)
-
-
-def _as_array(tensor: Tensor) -> NDArray[np.float64]:
-    return np.asarray(tensor.detach().double().cpu())
 
 
 def _batch_norm(dim: int) -> nn.BatchNorm1d:

@@ -45,7 +45,7 @@ class SVDPlusPlus(MatrixFactorization):
         plateau_factor: Factor on the learning rate when validation loss stops falling, in (0, 1).
         plateau_patience: Epochs without a new minimum before that happens.
         plateau_min_lr: Learning rate that the plateau schedule does not go below.
-        lr_schedule: `plateau`; or `onecycle` or `cosine` over `trainer.max_epochs` (see `RatingModel`).
+        lr_schedule: `plateau`; or `onecycle` or `cosine` over `trainer.max_epochs` (see `GradientModel`).
         seed: Initial embeddings and dropout.
 
     Raises:

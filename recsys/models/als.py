@@ -1,0 +1,110 @@
+"""Alternating least squares: factors by ridge regressions."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from recsys.baselines import fit_biases
+from recsys.data.batches import RatingRows
+from recsys.factors import Factors, centred_factors
+from recsys.models.base import as_array, check_range, penalty_weight
+from recsys.models.normal_equations import Prior, Side
+from recsys.models.sweeps import SweepModel, design_of
+
+
+class ALS(SweepModel):
+    """`r(u, i) = mu + b_u + b_i + p_u . q_i` by alternating ridge regressions (Zhou et al. 2008, ALS-WR).
+
+    Each sweep solves every item given the users and every user given the items, and so never raises the loss, in
+    stars squared, which is that of `MatrixFactorization`:
+    `mean over ratings of (r - r^)^2 + reg_lambda (|p_u|^2 + |q_i|^2) + bias_reg_lambda (b_u^2 + b_i^2)`.
+
+    Args:
+        n_users: Users the model is fitted on.
+        n_items: Items the model is fitted on.
+        rating_min: Lowest rating of the scale, in stars.
+        rating_max: Highest rating of the scale, in stars.
+        embedding_dim: Length of `p_u` and `q_i`, at least 1.
+        reg_lambda: L2 on the embeddings, per rating, in stars squared.
+        reg_exponent: How a row's whole penalty grows with its number of ratings n: as n^reg_exponent. 1 is the loss
+            above, ALS-WR's. Below it, each rating's pull is weighted by n^(reg_exponent - 1), scaled to a mean of 1
+            over the training rows, so that frequent rows are shrunk less. In [0, 1].
+        bias_reg_lambda: L2 on the biases, per rating and weighted likewise, in stars squared.
+        seed: Starting point.
+
+    Raises:
+        ValueError: An argument is outside its range; the message names it.
+    """
+
+    def __init__(
+        self,
+        n_users: int,
+        n_items: int,
+        rating_min: float = 1.0,
+        rating_max: float = 5.0,
+        *,
+        embedding_dim: int = 32,
+        reg_lambda: float = 0.06,
+        reg_exponent: float = 1.0,
+        bias_reg_lambda: float = 0.01,
+        seed: int = 0,
+    ) -> None:
+        super().__init__(n_users, n_items, rating_min, rating_max, embedding_dim, seed)
+        check_range("reg_lambda", reg_lambda, 0.0)
+        check_range("reg_exponent", reg_exponent, 0.0, 1.0)
+        check_range("bias_reg_lambda", bias_reg_lambda, 0.0)
+        self.save_hyperparameters()
+        self.reg_lambda, self.reg_exponent, self.bias_reg_lambda = reg_lambda, reg_exponent, bias_reg_lambda
+        self.register_buffer("user_penalty", torch.ones(n_users))  # n^reg_exponent, scaled
+        self.register_buffer("item_penalty", torch.ones(n_items))
+        self.register_buffer("penalty_of_one", torch.ones(()))  # of a user with one rating
+
+    def initialise(self, rows: RatingRows) -> None:
+        """Weigh the penalties by the rows' counts; start `mu` and the biases from shrunk means."""
+        user, item, rating = (column.cpu().numpy() for column in rows.columns)
+        for name, row, n in (("user_penalty", user, self.n_users), ("item_penalty", item, self.n_items)):
+            weight, of_one = penalty_weight(row, n, self.reg_exponent)
+            getattr(self, name).copy_(weight * torch.from_numpy(np.bincount(row, minlength=n)))
+            if name == "user_penalty":
+                self.get_buffer("penalty_of_one").fill_(float(of_one))
+        biases = fit_biases(user, item, rating, self.n_users, self.n_items)
+        self.mu.fill_(self.rating_min + self.span * biases.mu)
+        self.user_rows[:, -1] = self.span * torch.from_numpy(biases.user)
+        self.item_rows[:, -1] = self.span * torch.from_numpy(biases.item)
+
+    def sweep(self, users: Side, items: Side, rating: Tensor) -> Tensor:
+        """Items, then users, who are then exactly what folding their ratings in gives."""
+        target, errors = rating - self.mu, torch.empty_like(rating)
+        self.item_rows.copy_(self._solved(items, self.user_rows, target, self.get_buffer("item_penalty")))
+        self.user_rows.copy_(self._solved(users, self.item_rows, target, self.get_buffer("user_penalty"), errors))
+        return errors.square().mean()
+
+    def _solved(
+        self, side: Side, others: Tensor, target: Tensor, penalty: Tensor, errors: Tensor | None = None
+    ) -> Tensor:
+        design, biases = design_of(others)
+        prior = Prior(design.new_zeros(()), penalty[:, None] * self._reg(design))
+        return side.solve(design, target, prior, offset=biases, residual=errors)
+
+    def _reg(self, like: Tensor) -> Tensor:
+        """The penalty of each coordinate, `(e,)`."""
+        reg = like.new_full((self.width,), self.reg_lambda)
+        reg[-1] = self.bias_reg_lambda
+        return reg
+
+    @torch.no_grad()
+    def factors(self) -> Factors:
+        """The model as arrays, both sides centred; a new user's prior is the loss's."""
+        users, items = as_array(self.user_rows), as_array(self.item_rows)
+        return centred_factors(
+            mu=float(self.mu),
+            user_bias=users[:, -1],
+            item_bias=items[:, -1],
+            user_factors=users[:, :-1],
+            item_factors=items[:, :-1],
+            prior_mean=np.zeros(self.width),
+            prior_precision=float(self.get_buffer("penalty_of_one")) * as_array(self._reg(self.mu))[None],
+            prior_exponent=(self.reg_exponent,),
+        )

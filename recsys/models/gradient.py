@@ -1,0 +1,121 @@
+"""Rating models that are trained by gradient descent: loss, optimizer and learning rate."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import Any
+
+import torch
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
+from torch import Tensor
+from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler, OneCycleLR, ReduceLROnPlateau
+
+from recsys.data.batches import Batch
+from recsys.models.base import RatingModel, check_choice, check_range
+
+LR_SCHEDULES = ("plateau", "onecycle", "cosine")
+
+
+class GradientModel(RatingModel):
+    """A rating predictor trained by Adam.
+
+    Args:
+        n_users: Users the model is fitted on.
+        n_items: Items the model is fitted on.
+        rating_min: Lowest rating of the scale, in stars.
+        rating_max: Highest rating of the scale, in stars.
+        learning_rate: Adam's first learning rate.
+        plateau_factor: Factor on the learning rate when validation loss stops falling, in (0, 1).
+        plateau_patience: Epochs without a new minimum before that happens.
+        plateau_min_lr: Learning rate that the plateau schedule does not go below.
+        lr_schedule: `plateau` as above. `onecycle` climbs to the learning rate within the first 30% of
+            `trainer.max_epochs` and anneals it to nothing until their end (Smith & Topin 2018), `cosine` anneals from
+            the start. Both step every batch and are never stopped early, so plan few epochs: about ten.
+        seed: Initial weights and dropout.
+    """
+
+    def __init__(
+        self,
+        n_users: int,
+        n_items: int,
+        rating_min: float,
+        rating_max: float,
+        learning_rate: float,
+        plateau_factor: float,
+        plateau_patience: int,
+        plateau_min_lr: float,
+        lr_schedule: str,
+        seed: int,
+    ) -> None:
+        super().__init__(n_users, n_items, rating_min, rating_max, seed)
+        check_range("plateau_patience", plateau_patience, 0)
+        check_range("plateau_min_lr", plateau_min_lr, 0.0)
+        if not 0 < learning_rate < float("inf"):
+            raise ValueError(f"learning_rate must be > 0, got {learning_rate}")
+        if not 0 < plateau_factor < 1:
+            raise ValueError(f"plateau_factor must be in (0, 1), got {plateau_factor}")
+        check_choice("lr_schedule", lr_schedule, LR_SCHEDULES)
+        self.learning_rate = learning_rate
+        self.plateau = {"factor": plateau_factor, "patience": plateau_patience}
+        self.plateau_min_lr = plateau_min_lr
+        self.lr_schedule, self.schedule_epochs = lr_schedule, 0  # a refit may end before its schedule
+
+    @abstractmethod
+    def training_terms(self, user: Tensor, item: Tensor) -> tuple[Tensor, Tensor]:
+        """Predictions on the [0, 1] scale, `(batch,)`, and the penalty in stars squared, a scalar."""
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        predicted, penalty = self.training_terms(batch.user, batch.item)
+        loss = self.span**2 * torch.nn.functional.mse_loss(predicted, batch.rating) + penalty
+        # Summed on the device, logged once an epoch: self.log in every step costs more than the step's maths.
+        self.train_loss += loss.detach()
+        return loss
+
+    def on_validation_end(self) -> None:
+        """Step the plateau schedule; Lightning would do so only after the epoch's checkpoint is written."""
+        scheduler = self.lr_schedulers() if self.trainer.state.fn == "fit" else None
+        if isinstance(scheduler, ReduceLROnPlateau) and not self.trainer.sanity_checking:
+            scheduler.step(self.trainer.callback_metrics["val/loss"].item())
+
+    def lr_scheduler_step(self, scheduler: Any, metric: Any) -> None:
+        """Step a schedule of batches; `on_validation_end` steps the plateau's."""
+        if not isinstance(scheduler, ReduceLROnPlateau):
+            scheduler.step()
+
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        """Parameters by learning rate, the main group first; `lr_factor` multiplies a group's rate."""
+        return [{"params": list(self.parameters()), "lr_factor": 1.0}]
+
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        """Adam and the schedule; plateau's only where there are validation rows (a refit has none)."""
+        fused = self.device.type in ("cpu", "cuda")
+        groups = self.parameter_groups()
+        for group in groups:
+            group["lr"] = self.learning_rate * group["lr_factor"]
+        optimizer = torch.optim.Adam(groups, lr=self.learning_rate, fused=fused)
+        if self.lr_schedule != "plateau":
+            return {"optimizer": optimizer, "lr_scheduler": {"scheduler": self._curve(optimizer), "interval": "step"}}
+        if not self.trainer.limit_val_batches:
+            return optimizer
+        floors = [self.plateau_min_lr * group["lr_factor"] for group in groups]
+        scheduler = ReduceLROnPlateau(optimizer, "min", min_lr=floors, **self.plateau)  # type: ignore[arg-type]
+        # Not strict: a small data set may leave no validation row, and then the rate stays.
+        return {
+            "optimizer": optimizer,
+            "lr_scheduler": {"scheduler": scheduler, "monitor": "val/loss", "strict": False},
+        }
+
+    def _curve(self, optimizer: torch.optim.Optimizer) -> LRScheduler:
+        """A learning rate for every step of the planned epochs."""
+        trainer, epochs = self.trainer, self.trainer.max_epochs or 0
+        if epochs < 1:
+            raise ValueError(f"lr_schedule={self.lr_schedule} needs trainer.max_epochs >= 1, got {epochs}")
+        if trainer.max_steps != -1:
+            raise ValueError(f"lr_schedule={self.lr_schedule} needs trainer.max_steps = -1, got {trainer.max_steps}")
+        trainer.fit_loop.setup_data()  # else the number of batches is not known yet
+        steps = -(-int(trainer.num_training_batches) // trainer.accumulate_grad_batches)
+        steps = max(1, steps) * (self.schedule_epochs or epochs)
+        if self.lr_schedule == "cosine":
+            return CosineAnnealingLR(optimizer, T_max=steps)
+        highest = [group["lr"] for group in optimizer.param_groups]
+        return OneCycleLR(optimizer, highest, total_steps=steps + 1, cycle_momentum=False)

@@ -1,0 +1,92 @@
+"""The ordinal (ordered probit) likelihood: a rating says between which thresholds a latent number lies.
+
+    P(rating <= levels[k]) = Phi((thresholds[k] - mean) * root)        root = the noise precision's square root
+
+The first and the last threshold are fixed half-way between levels, so that latent numbers are in stars, or nearly so.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+FAR = 1e4  # beyond any threshold
+LEAST = 1e-6  # probability that a draw of float32 is kept away from 0 and 1 by
+
+
+def middles(levels: Tensor) -> Tensor:
+    """Thresholds half-way between levels, `(levels - 1,)`."""
+    return (levels[1:] + levels[:-1]) / 2
+
+
+def expected_level(mean: Tensor, root: Tensor | float, levels: Tensor, thresholds: Tensor) -> Tensor:
+    """The mean rating, of the shape of `mean`."""
+    expected = levels[0].expand(mean.shape)
+    for step, threshold in zip(levels.diff(), thresholds, strict=True):
+        expected = expected + step * torch.special.ndtr((mean - threshold) * root)
+    return expected
+
+
+class Latent:
+    """Ratings of an ordinal scale, by level.
+
+    Args:
+        rating: Stars, `(ratings,)`.
+        levels: The stars that there are, ascending, `(levels,)`.
+    """
+
+    def __init__(self, rating: Tensor, levels: Tensor) -> None:
+        self.level = torch.bucketize(rating, middles(levels))  # (ratings,)
+        self.of_level = [torch.nonzero(self.level == k)[:, 0] for k in range(len(levels))]
+
+    def draw(self, mean: Tensor, root: Tensor, thresholds: Tensor, generator: torch.Generator) -> Tensor:
+        """Latent numbers given the ratings, `(ratings,)`: normal around `mean`, between the thresholds."""
+        edges = torch.nn.functional.pad(thresholds, (1, 1))
+        edges[0], edges[-1] = -FAR, FAR
+        low = torch.special.ndtr((edges[self.level] - mean) * root)
+        high = torch.special.ndtr((edges[self.level + 1] - mean) * root)
+        share = torch.rand(mean.shape, generator=generator, device=mean.device, dtype=mean.dtype)
+        drawn = torch.special.ndtri((low + (high - low) * share).clamp(LEAST, 1 - LEAST))
+        # Rounding must not take a number past its thresholds.
+        return torch.minimum(torch.maximum(mean + drawn / root, edges[self.level]), edges[self.level + 1])
+
+    def step(
+        self, mean: Tensor, root: Tensor, thresholds: Tensor, size: Tensor, generator: torch.Generator
+    ) -> tuple[Tensor, Tensor]:
+        """A Metropolis step of every threshold but the first and the last, latent numbers integrated out (Cowles 1996).
+
+        Args:
+            mean: Of the latent numbers, `(ratings,)`.
+            root: Their precision's square root, `(ratings,)`.
+            thresholds: `(levels - 1,)`.
+            size: Standard deviation of each proposal, `(levels - 1,)`.
+            generator: Of the device of the mean.
+
+        Returns:
+            The thresholds, and whether each one moved.
+        """
+        moved = torch.zeros_like(thresholds, dtype=torch.bool)
+        for k in range(1, len(thresholds) - 1):
+            noise, chance = torch.rand(2, generator=generator, device=mean.device, dtype=mean.dtype)
+            proposed = thresholds.clone()
+            proposed[k] += size[k] * torch.special.ndtri(noise.clamp(LEAST, 1 - LEAST))
+            if not thresholds[k - 1] < proposed[k] < thresholds[k + 1]:
+                continue
+            gain = self._likelihood(mean, root, proposed, k) - self._likelihood(mean, root, thresholds, k)
+            if chance.double().log() < gain:
+                thresholds, moved[k] = proposed, True
+        return thresholds, moved
+
+    def _likelihood(self, mean: Tensor, root: Tensor, thresholds: Tensor, k: int) -> Tensor:
+        """Log-likelihood of the ratings on either side of threshold k, a scalar in double precision."""
+        edges = torch.nn.functional.pad(thresholds, (1, 1))
+        edges[0], edges[-1] = -FAR, FAR
+        total = torch.zeros((), dtype=torch.float64, device=mean.device)
+        for level in (k, k + 1):
+            rows = self.of_level[level]
+            at, scale = mean[rows], root[rows]
+            share = torch.special.ndtr((edges[level + 1] - at) * scale) - torch.special.ndtr(
+                (edges[level] - at) * scale
+            )
+            total += share.clamp_min(LEAST).log().sum(dtype=torch.float64)
+        return total
