@@ -72,8 +72,8 @@ def check_evaluation(evaluation: str, split: str | None = None) -> None:
         raise ValueError(f"evaluation must be one of {', '.join(EVALUATIONS)}, got {evaluation!r}")
     if evaluation == "prequential" and split not in (None, *IN_TIME):
         raise ValueError(
-            f"evaluation=prequential needs a split in time ({', '.join(IN_TIME)}), got {split}, whose models were "
-            "fitted on ratings later than the test rows"
+            f"evaluation=prequential needs a split in time ({', '.join(IN_TIME)}), got {split}, where a "
+            "model was fitted on ratings that a test row's user gave later"
         )
 
 
