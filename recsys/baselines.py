@@ -1,4 +1,4 @@
-"""What a model must beat: the global mean, the item's mean, and user and item biases. NumPy only."""
+"""What a model must beat: the global mean, the item's mean, user and item biases, fixed or running. NumPy only."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+
+USER_PRIOR, ITEM_PRIOR = 15.0, 10.0  # ratings' worth of pull towards zero on a bias
 
 Rows = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -40,8 +42,8 @@ def fit_biases(
     n_items: int,
     *,
     sweeps: int = 10,
-    user_prior: float = 15.0,
-    item_prior: float = 10.0,
+    user_prior: float = USER_PRIOR,
+    item_prior: float = ITEM_PRIOR,
 ) -> Biases:
     """Shrunk biases by alternating least squares (Koren 2010, "Factor in the Neighbors", section 2.1).
 
@@ -64,3 +66,25 @@ def fit_biases(
         item_bias = np.bincount(item, deviation - user_bias[user], minlength=n_items) / item_weight
         user_bias = np.bincount(user, deviation - item_bias[item], minlength=n_users) / user_weight
     return Biases(mu, user_bias, item_bias)
+
+
+def running_user_biases(user: Rows, time: Rows, surprise: Floats, *, prior: float = USER_PRIOR) -> Floats:
+    """The bias of each rating's user as known just before it, `(n,)`: a shrunk mean of their surprises until then.
+
+    Ratings at the same time know nothing of each other.
+
+    Args:
+        user: User rows, `(n,)`.
+        time: When each rating was given, `(n,)`.
+        surprise: Stars above the global mean and the item's bias, `(n,)`.
+        prior: Ratings' worth of pull towards zero.
+    """
+    order = np.lexsort((time, user))
+    new_user = np.diff(user[order], prepend=-1) != 0
+    new_time = new_user | (np.diff(time[order], prepend=-1) != 0)
+    # Where each rating's user begins, and the group of ratings at its time.
+    since, until = (np.maximum.accumulate(np.where(new, np.arange(len(user)), 0)) for new in (new_user, new_time))
+    total = np.append(0, np.cumsum(surprise[order]))
+    biases = np.empty(len(user))
+    biases[order] = (total[until] - total[since]) / (prior + until - since)
+    return biases

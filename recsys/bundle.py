@@ -23,7 +23,7 @@ from recsys.factors import Factors, Floats, FoldIn, Rows, UserVector
 __all__ = ["TEST", "TRAIN", "VAL", "Bundle", "BundleError", "Explanation", "RatedRows", "Reason", "Recommendation"]
 
 REQUIRED = ("task", "rating_scale", "id_kind", "data")  # what answering needs of the manifest
-IMPLICIT = "item_implicit"  # the one array of the factors that may be absent
+IMPLICIT, TIMESTAMP = "item_implicit", "timestamp"  # the arrays that may be absent
 MOST = 1e30  # of a number in the manifest
 # Type and lengths of each array, where a letter is one number throughout: samples, users and items that the model was
 # fitted on, dim, e = dim + 1, terms of the prior, ratings, and U = all users + 1. The first type is the usual one.
@@ -31,7 +31,7 @@ LAYOUT = {
     "prior_mean": (("f4",), "se"), "mu": (("f4",), "s"), "user_bias": (("f4",), "us"), "item_bias": (("f4",), "is"),
     "user_factors": (("f4",), "usd"), "item_factors": (("f4",), "isd"), "prior_exponent": (("f4",), "t"),
     "prior_precision": (("f4",), "tsee"), IMPLICIT: (("f4",), "ise"), "indptr": (("i8", "i4"), "U"),
-    "item": (("i4", "i8"), "r"), "rating": (("f4",), "r"), "part": (("u1",), "r"),
+    "item": (("i4", "i8"), "r"), "rating": (("f4",), "r"), "part": (("u1",), "r"), TIMESTAMP: (("i8",), "r"),
 }  # fmt: skip
 TRAIN, VAL, TEST = 0, 1, 2  # the byte of a rating: which rows it belonged to
 
@@ -45,6 +45,7 @@ class RatedRows(NamedTuple):
     item: NDArray[np.int32]  # (ratings,) item row
     rating: Floats  # (ratings,) stars
     part: NDArray[np.uint8]  # (ratings,) TRAIN, VAL or TEST
+    timestamp: NDArray[np.int64] | None = None  # (ratings,) unix seconds; None where the source has none
 
     def of(self, user: int) -> slice:
         """The entries of a user's row; none for a row outside the data set."""
@@ -397,11 +398,10 @@ class Bundle:
             BundleError: The parts do not fit together.
         """
         self._check(Path(path))
-        factors = {part.name: getattr(self.factors, part.name) for part in fields(Factors)}
         arrays = {
-            "factors": {name: array for name, array in factors.items() if array is not None},
+            "factors": _present({part.name: getattr(self.factors, part.name) for part in fields(Factors)}),
             "ids": packed_ids("user", self.user_ids) | packed_ids("item", self.item_ids),
-            "ratings": self.ratings._asdict(),
+            "ratings": _present(self.ratings._asdict()),
         }
         write_folder(Path(path), self.manifest, arrays, self.items)
 
@@ -423,7 +423,9 @@ class Bundle:
         try:
             factors = Factors(**{part.name: found[part.name] for part in fields(Factors) if part.name != IMPLICIT},
                               item_implicit=found.get(IMPLICIT))  # fmt: skip
-            ratings = RatedRows(**{name: arrays["ratings"][name] for name in RatedRows._fields})
+            rated = arrays["ratings"]
+            ratings = RatedRows(**{name: rated[name] for name in RatedRows._fields if name != TIMESTAMP},
+                                timestamp=rated.get(TIMESTAMP))  # fmt: skip
             user_ids, item_ids = unpacked_ids("user", arrays["ids"]), unpacked_ids("item", arrays["ids"])
         except KeyError as error:
             raise BundleError(f"{path} is not a usable bundle: there is no array {error}") from error
@@ -436,9 +438,8 @@ class Bundle:
     def _check(self, path: Path) -> None:
         """Raise a BundleError where the parts do not fit together; `path` names the bundle in it."""
         self._check_manifest(path)
-        arrays = {part.name: getattr(self.factors, part.name) for part in fields(Factors)} | self.ratings._asdict()
-        if arrays[IMPLICIT] is None:
-            del arrays[IMPLICIT]
+        factors = {part.name: getattr(self.factors, part.name) for part in fields(Factors)}
+        arrays = _present(factors | self.ratings._asdict())
         sizes = {"U": len(self.user_ids) + 1}  # of each letter of LAYOUT
         for name, (kind, letters) in LAYOUT.items():
             if name not in arrays:
@@ -509,6 +510,10 @@ class Bundle:
                     f"{path}: items.json must hold title (text), year (integer or null) and genres (list of texts) of "
                     f"every item, got {about!r:.80} for item {row}"
                 )
+
+
+def _present(arrays: Mapping[str, NDArray[Any] | None]) -> dict[str, NDArray[Any]]:
+    return {name: array for name, array in arrays.items() if array is not None}
 
 
 def _describes(about: Any) -> bool:

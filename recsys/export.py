@@ -12,7 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from recsys.bundle import TEST, TRAIN, VAL, Bundle, RatedRows
-from recsys.data.columns import GENRES, ITEM_ID, RATING, TITLE, USER_ID, YEAR
+from recsys.data.columns import GENRES, ITEM_ID, RATING, TIMESTAMP, TITLE, USER_ID, YEAR
 from recsys.data.datamodule import RatingDataModule
 from recsys.data.ids import IdMap
 from recsys.factors import Factors
@@ -38,6 +38,7 @@ def make_bundle(model: RatingModel, data: RatingDataModule, noise: float | None 
         item=item[order].astype(np.int32),
         rating=ratings[RATING].to_numpy()[order],
         part=part[order],
+        timestamp=ratings[TIMESTAMP].to_numpy(np.int64)[order] if TIMESTAMP in ratings else None,
     )
     factors = model.factors() if noise is None else expect_bias_spread(model.factors(), noise)
     manifest = {
@@ -52,6 +53,7 @@ def make_bundle(model: RatingModel, data: RatingDataModule, noise: float | None 
         "data_sha256": data.data.sha256,
         "id_kind": data.users.kind,
         "rating_scale": [data.data.rating_min, data.data.rating_max],
+        "split": data.split_name,
         "fit_on": data.fit_on,
         "counts": {
             "users": len(data.users), "items": len(data.items), "ratings": len(ratings),

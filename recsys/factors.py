@@ -102,13 +102,18 @@ class Factors:
         design = self._design[:, item]  # (samples, n, dim + 1)
         surprise = rating - self._prior_scores[:, item]  # (samples, n)
         # The product in float32, which is twice as fast and costs millionths of a star; the solve in float64.
-        exponents, terms = self._prior_terms
-        system = (n**exponents @ terms).reshape(self.prior_precision.shape[1:])
+        system = self.prior_systems(n)
         system += design.transpose(0, 2, 1) @ design
         implicit, shares = None, np.zeros(0, np.float32)
         if self._implicit is not None and n:
             implicit, shares = self._implicit[:, item], _shares(item)
         return FoldIn(self, item, rating, design, surprise, system, implicit, shares)
+
+    def prior_systems(self, n: int | Rows) -> NDArray[np.float64]:
+        """What the prior says to users with n ratings each: the sum of its terms, `(*n, samples, dim + 1, dim + 1)`."""
+        exponents, terms = self._prior_terms
+        powers = np.asarray(n)[..., None] ** exponents
+        return (powers @ terms).reshape(*powers.shape[:-1], *self.prior_precision.shape[1:])
 
     @cached_property
     def _prior_terms(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

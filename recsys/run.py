@@ -29,6 +29,7 @@ from recsys.export import make_bundle
 from recsys.files import write_json
 from recsys.models.base import RatingModel
 from recsys.plots import error_by_activity, learning_curve
+from recsys.prequential import check_evaluation, prequential
 from recsys.run_folder import PrunedError
 from recsys.sweep import in_sweep, is_best, run_name
 from recsys.wandb_tracker import WandbTracker
@@ -54,6 +55,8 @@ def run(cfg: DictConfig, folder: Path) -> dict[str, Any]:
     _quiet_libraries()
     if cfg.refit not in REFITS:
         raise ValueError(f"refit must be one of {', '.join(REFITS)}, got {cfg.refit!r}")
+    evaluation = cfg.get("evaluation", "standard")  # a run of an older version that goes on has none
+    check_evaluation(evaluation, cfg.data.split)
     (folder / "checkpoints").mkdir(parents=True, exist_ok=True)
     loggers = list(instantiate(cfg.logger).values())
     with tracked(loggers, cfg, folder) as trackers:
@@ -64,21 +67,23 @@ def run(cfg: DictConfig, folder: Path) -> dict[str, Any]:
                  *(f"{len(rows):,}" for rows in (data.split.train, data.split.val, data.split.test)))  # fmt: skip
         selection, model = select(cfg, data, folder, loggers)
         seconds = selection.seconds
+        # A point estimate says nothing of its errors; those on validation rows are the honest measure of them.
+        noise = selection.figures["val/rmse"]
         measured = None
         for fit_on in {"none": [], "train_val": ["train_val"], "all": ["train_val", "all"]}[cfg.refit]:
             if fit_on == "all":  # test rows join in now: this is the last moment to measure
-                measured = make_bundle(model, data)
+                measured = make_bundle(model, data, noise)
             data = data.with_fit_on(fit_on)
             model, spent = refit(cfg, data, selection, folder)
             seconds += spent
-        # A point estimate says nothing of its errors; those on validation rows are the honest measure of them.
-        bundle = make_bundle(model, data, noise=selection.figures["val/rmse"])
+        bundle = make_bundle(model, data, noise)
         measured = measured or bundle
         test = held_out(measured)
         analysis = analyse(measured, test)
         metrics = {
             **selection.figures,
             **evaluate(measured, test),
+            **(prequential(measured, test) if evaluation == "prequential" else {}),
             "fit_seconds": round(seconds, 3),
             "epochs": selection.epochs,
             "refit": cfg.refit,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +53,9 @@ class ServedModel:
         Raises:
             BundleError: It is no bundle, is damaged, or gives impossible answers.
         """
-        model = cls(Bundle.load(path))
+        bundle = Bundle.load(path)
+        timeless = bundle.ratings._replace(timestamp=None)  # eight bytes a rating that no answer needs
+        model = cls(replace(bundle, ratings=timeless))
         try:
             model.probe(path)
         except (ArithmeticError, np.linalg.LinAlgError) as error:

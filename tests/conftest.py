@@ -108,9 +108,10 @@ def make_bundle(
     user_ids: Any,
     item_ids: Any,
     rated: list[tuple[int, int, float, int]] | None = None,
+    times: list[int] | None = None,
     **manifest: Any,
 ) -> Bundle:
-    """A bundle from factors; `rated` holds (user row, item row, stars, part), by user."""
+    """A bundle from factors; `rated` holds (user row, item row, stars, part), by user, and `times` when each was."""
     rated = rated or []
     counts = np.bincount([user for user, *_ in rated], minlength=len(user_ids)) if rated else np.zeros(len(user_ids))
     kind = "int" if isinstance(user_ids[0], int) else "str"
@@ -125,6 +126,7 @@ def make_bundle(
             np.array([item for _, item, _, _ in rated], np.int32),
             np.array([stars for _, _, stars, _ in rated], np.float32),
             np.array([part for *_, part in rated], np.uint8),
+            None if times is None else np.array(times, np.int64),
         ),
         [{"title": f"Film {row}", "year": 1990 + row, "genres": ["Drama"]} for row in range(len(item_ids))],
     )

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from recsys.baselines import fit_biases, fit_item_means
+from recsys.baselines import fit_biases, fit_item_means, running_user_biases
 
 USER = np.array([0, 0, 1, 2])
 ITEM = np.array([0, 1, 0, 0])
@@ -60,3 +60,13 @@ def test_a_million_float32_ratings_lose_nothing_in_the_mean() -> None:
     means = fit_item_means(rows, rating, 1, 1)
     assert means.mu == pytest.approx(float(np.float32(3.3)), abs=1e-12)
     assert means.item[0] == pytest.approx(0, abs=1e-12)
+
+
+def test_running_biases_by_hand_and_ties_know_nothing_of_each_other() -> None:
+    user = np.array([1, 0, 1, 1, 1, 0])
+    time = np.array([9, 5, 3, 9, -1, 5])
+    surprise = np.array([4.0, 1.0, 0.5, -4.0, 2.0, 1.0])
+    known = (2 + 0.5) / (3 + 2)  # before time 9
+    expected = [known, 0, 2 / (3 + 1), known, 0, 0]
+    np.testing.assert_allclose(running_user_biases(user, time, surprise, prior=3), expected)
+    assert running_user_biases(user[:0], time[:0], surprise[:0]).shape == (0,)

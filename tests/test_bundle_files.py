@@ -27,11 +27,13 @@ def one_sentence(error: pytest.ExceptionInfo[BundleError]) -> str:
     return text
 
 
-@pytest.mark.parametrize("implicit", [False, True], ids=["explicit", "implicit"])
+@pytest.mark.parametrize("optional", [False, True], ids=["without", "with"])
 @pytest.mark.parametrize(("users", "items"), [(USERS, ITEMS), NAMES], ids=["int", "str"])
-def test_everything_comes_back(tmp_path: Path, users: list, items: list, implicit: bool) -> None:
-    factors = random_factors(n_users=2, n_items=3, samples=2, exponents=(0.5, 1), implicit=implicit)
-    before = make_bundle(factors, users, items, RATED, metrics={"test/rmse": 0.9, "title": "Amélie"})
+def test_everything_comes_back(tmp_path: Path, users: list, items: list, optional: bool) -> None:
+    factors = random_factors(n_users=2, n_items=3, samples=2, exponents=(0.5, 1), implicit=optional)
+    times = [2**40, 0, 7, 7] if optional else None
+    metrics = {"test/rmse": 0.9, "title": "Amélie"}
+    before = make_bundle(factors, users, items, RATED, times, metrics=metrics)
     before.save(tmp_path / "deep" / "bundle")
     after = Bundle.load(str(tmp_path / "deep" / "bundle"))
     assert after.user_ids.tolist() == users
@@ -47,6 +49,9 @@ def test_everything_comes_back(tmp_path: Path, users: list, items: list, implici
         np.testing.assert_array_equal(getattr(after.factors, name), getattr(before.factors, name))
         assert getattr(after.factors, name).dtype == np.float32
     for was, now in zip(before.ratings, after.ratings, strict=True):
+        if was is None:
+            assert now is None
+            continue
         np.testing.assert_array_equal(was, now)
         assert was.dtype == now.dtype
     np.testing.assert_array_equal(after.ratings.users(), [0, 0, 1, 2])
@@ -294,6 +299,8 @@ floats = lambda *shape: np.zeros(shape, np.float32)  # noqa: E731
         (RATINGS, {"item": np.zeros(3, np.int32)}, r"rating has shape \(4,\), expected \(3,\)"),
         (RATINGS, {"part": np.zeros(3, np.uint8)}, r"part has shape \(3,\), expected \(4,\)"),
         (RATINGS, {"part": np.full(4, 3, np.uint8)}, r"part must be in \[0, 2\], got 3"),
+        (RATINGS, {"timestamp": np.zeros(3, np.int64)}, r"timestamp has shape \(3,\), expected \(4,\)"),
+        (RATINGS, {"timestamp": np.zeros(4)}, "timestamp holds float64, expected int64"),
         (RATINGS, {"rating": np.full(4, np.nan, np.float32)}, "rating holds values"),
         (RATINGS, {"rating": np.ones(4, np.int32)}, "rating holds int32, expected float32"),
         (RATINGS, {"indptr": np.array([0, 3, 2, 4])}, "indptr does not cut the 4 ratings"),

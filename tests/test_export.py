@@ -37,3 +37,18 @@ def test_noisier_ratings_move_a_newcomer_less(two_by_three: Factors, noise: floa
     item, rating = np.array([1]), np.array([5], np.float32)
     vectors = [expect_bias_spread(two_by_three, n).fold_in(item, rating).vector for n in (noise, 2 * noise)]
     assert vectors[0].bias.item() > vectors[1].bias.item() > 0
+
+
+@pytest.mark.parametrize("timed", [True, False])
+def test_each_rating_keeps_its_time_where_the_source_has_one(timed: bool) -> None:
+    ratings = random_ratings(60, 6, 20)
+    data = small_data(ratings if timed else ratings.drop(columns="timestamp"))
+    bundle = make_bundle(build(MatrixFactorization, data, embedding_dim=2), data)
+    assert bundle.manifest["split"] == "random"
+    rated = bundle.ratings
+    if not timed:
+        assert rated.timestamp is None
+        return
+    assert rated.timestamp is not None
+    pairs = zip(bundle.user_ids[rated.users()], bundle.item_ids[rated.item], rated.timestamp, strict=True)
+    assert sorted(pairs) == sorted(zip(ratings.user_id, ratings.item_id, ratings.timestamp, strict=True))

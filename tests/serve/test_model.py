@@ -23,6 +23,13 @@ def test_loading_tells_the_version(saved: Path) -> None:
     assert model.bundle.sha256.startswith(model.version)
 
 
+def test_a_service_holds_no_times(small: Bundle, tmp_path: Path) -> None:
+    timed = replace(small, ratings=small.ratings._replace(timestamp=np.arange(len(small.ratings.item))))
+    timed.save(tmp_path / "bundle")
+    assert Bundle.load(tmp_path / "bundle").ratings.timestamp is not None
+    assert ServedModel.load(tmp_path / "bundle").bundle.ratings.timestamp is None
+
+
 def test_another_manifest_is_another_version(saved: Path, tmp_path: Path) -> None:
     assert ServedModel.load(save(rich(seed=1), tmp_path / "b")).version != ServedModel.load(saved).version
     assert ServedModel.load(save(rich(), tmp_path / "c")).version == ServedModel.load(saved).version
