@@ -6,7 +6,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from recsys.baselines import fit_biases
 from recsys.data.batches import RatingRows
 from recsys.factors import Factors, centred_factors
 from recsys.models.base import as_array, check_range, penalty_weight
@@ -63,16 +62,13 @@ class ALS(SweepModel):
 
     def initialise(self, rows: RatingRows) -> None:
         """Weigh the penalties by the rows' counts; start `mu` and the biases from shrunk means."""
-        user, item, rating = (column.cpu().numpy() for column in rows.columns)
+        user, item, _ = (column.cpu().numpy() for column in rows.columns)
         for name, row, n in (("user_penalty", user, self.n_users), ("item_penalty", item, self.n_items)):
             weight, of_one = penalty_weight(row, n, self.reg_exponent)
             getattr(self, name).copy_(weight * torch.from_numpy(np.bincount(row, minlength=n)))
             if name == "user_penalty":
                 self.get_buffer("penalty_of_one").fill_(float(of_one))
-        biases = fit_biases(user, item, rating, self.n_users, self.n_items)
-        self.mu.fill_(self.rating_min + self.span * biases.mu)
-        self.user_rows[:, -1] = self.span * torch.from_numpy(biases.user)
-        self.item_rows[:, -1] = self.span * torch.from_numpy(biases.item)
+        self.start_from_means(rows)
 
     def sweep(self, users: Side, items: Side, rating: Tensor) -> Tensor:
         """Items, then users, who are then exactly what folding their ratings in gives."""

@@ -91,6 +91,10 @@ class RatingModel(LightningModule, ABC):
     def factors(self) -> Factors:
         """The trained model as plain arrays, in stars, with both sides centred."""
 
+    def stars(self, rating: Tensor) -> Tensor:
+        """Ratings in [0, 1] as stars."""
+        return self.rating_min + self.span * rating
+
     def initialise(self, rows: RatingRows) -> None:
         """Look at the training rows once, before the first epoch; a model may need nothing of them."""
 
@@ -109,7 +113,7 @@ class RatingModel(LightningModule, ABC):
         self.train_loss = torch.zeros((), device=self.device)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        loss = self._evaluate(batch, self.val_errors)
+        loss = self._evaluate(batch, self.predicted(batch, batch_idx), self.val_errors)
         self.log("val/loss", loss, on_epoch=True, batch_size=len(batch.user), sync_dist=True)
 
     def on_validation_epoch_end(self) -> None:
@@ -121,17 +125,21 @@ class RatingModel(LightningModule, ABC):
         self.val_errors.reset()
 
     def test_step(self, batch: Batch, batch_idx: int) -> None:
-        self._evaluate(batch, self.test_errors)
+        self._evaluate(batch, self.predicted(batch, batch_idx), self.test_errors)
 
     def on_test_epoch_end(self) -> None:
         figures = self.test_errors.compute()
         self.log_dict({f"test/{name}": value.float() for name, value in figures.items()})
         self.test_errors.reset()
 
-    def _evaluate(self, batch: Batch, errors: RatingErrors) -> Tensor:
+    def predicted(self, batch: Batch, batch_idx: int) -> Tensor:
+        """What validation and test measure, in stars, `(batch,)`."""
+        predicted: Tensor = self(batch.user, batch.item)
+        return predicted
+
+    def _evaluate(self, batch: Batch, predicted: Tensor, errors: RatingErrors) -> Tensor:
         """Add a batch to the metrics and give its mean squared error in stars, predictions unclipped."""
-        predicted = self(batch.user, batch.item)
-        rating = self.rating_min + self.span * batch.rating
+        rating = self.stars(batch.rating)
         warm = (batch.user >= 0) & (batch.item >= 0)
         errors.update(predicted.clamp(self.rating_min, self.rating_max), rating, warm)
         return torch.nn.functional.mse_loss(predicted, rating)

@@ -3,8 +3,8 @@
     row ~ N(mean + F effects, 1 / precision)        effects ~ N(0, 1 / effect_precision)
 
 for each coordinate by itself, with a sparse `F (n, k)`. Effects are drawn jointly (Simm et al. 2015, Macau): where one
-side of F is short enough, in the eigenvectors of its Gram matrix, which are found once; else by conjugate gradients on a
-right-hand side with noise, whose exact solution is a draw.
+side of F is short enough, in the eigenvectors of its Gram matrix, which are found once; else by conjugate gradients on
+a right-hand side with noise, whose exact solution is a draw.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from recsys.data.features import Attributes
 from recsys.models import products  # noqa: F401  (silences a warning about sparse rows)
 from recsys.models.conjugate import gamma
 
@@ -104,7 +105,7 @@ class _Basis:
 
 
 def _conjugate_gradients(product: object, wanted: Tensor, diagonal: Tensor) -> Tensor:
-    """x of `product(x) = wanted`, every column by itself, preconditioned by the diagonal."""
+    """The x of `product(x) = wanted`, every column by itself, preconditioned by the diagonal."""
     assert callable(product)
     x, residual = torch.zeros_like(wanted), wanted.clone()
     direction = residual / diagonal
@@ -121,3 +122,22 @@ def _conjugate_gradients(product: object, wanted: Tensor, diagonal: Tensor) -> T
         before, level = level, (residual * conditioned).sum(0)
         direction = conditioned + level / before.clamp_min(torch.finfo(x.dtype).tiny) * direction
     return x
+
+
+def attribute_matrix(attributes: Attributes) -> Tensor:
+    """The table of 0 and 1 as sparse rows, `(rows, attributes)`."""
+    values = torch.ones(len(attributes.index))
+    return _rows(torch.from_numpy(attributes.indptr), torch.from_numpy(attributes.index), values, len(attributes.names))
+
+
+def rated_matrix(row: Tensor, other: Tensor, n: int, n_other: int) -> Tensor:
+    """Who rated what, each row over the root of its count, `(n, n_other)`; a pair counts once."""
+    pairs = torch.unique(row * n_other + other)
+    count = torch.bincount(pairs // n_other, minlength=n)
+    values = count.clamp_min(1).float().rsqrt()[pairs // n_other]
+    return _rows(torch.nn.functional.pad(count.cumsum(0), (1, 0)), pairs % n_other, values, n_other)
+
+
+def _rows(indptr: Tensor, index: Tensor, values: Tensor, columns: int) -> Tensor:
+    shape = (len(indptr) - 1, columns)
+    return torch.sparse_csr_tensor(indptr.long(), index.long(), values, shape, check_invariants=True)

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from recsys.data.batches import Batch
+from recsys.baselines import fit_biases
+from recsys.data.batches import Batch, RatingRows
 from recsys.models.base import RatingModel, check_range
 from recsys.models.normal_equations import Side
 
@@ -80,15 +81,22 @@ class SweepModel(RatingModel):
                 Side(batch.user, batch.item, n, m, self.width),
                 Side(batch.item, batch.user, m, n, self.width),
             )
-        self.train_loss += self.sweep(*self.sides, self.rating_min + self.span * batch.rating)
+        self.train_loss += self.sweep(*self.sides, self.stars(batch.rating))
         optimizer = self.optimizers()
         assert not isinstance(optimizer, list)
         optimizer.step()  # nothing but the count of a step, without which no checkpoint would be the best
 
+    def start_from_means(self, rows: RatingRows) -> None:
+        """Set `mu` and the biases to the rows' shrunk means."""
+        user, item, rating = (column.cpu().numpy() for column in rows.columns)
+        biases = fit_biases(user, item, rating, self.n_users, self.n_items)
+        self.mu.fill_(self.rating_min + self.span * biases.mu)
+        self.user_rows[:, -1] = self.span * torch.from_numpy(biases.user)
+        self.item_rows[:, -1] = self.span * torch.from_numpy(biases.item)
+
     def forward(self, user: Tensor, item: Tensor) -> Tensor:
         """Predicted stars, unclipped, `(batch,)`; a row of -1 counts as the average user or item."""
-        p, q = (_rows(table, row) for table, row in ((self.user_rows, user), (self.item_rows, item)))
-        return self.mu + p[:, -1] + q[:, -1] + (p[:, :-1] * q[:, :-1]).sum(-1)
+        return self.mu + linear_part(self.user_rows, self.item_rows, user, item)
 
 
 class _Sweeps(Optimizer):
@@ -101,9 +109,13 @@ class _Sweeps(Optimizer):
         return closure() if closure is not None else None
 
 
-def _rows(table: Tensor, row: Tensor) -> Tensor:
-    """Rows of a table, `(batch, e)`; for -1 the mean row."""
-    return torch.where((row >= 0)[:, None], table[row.clamp(min=0)], table.mean(0))
+def linear_part(users: Tensor, items: Tensor, user: Tensor, item: Tensor) -> Tensor:
+    """`b_u + b_i + p_u . q_i` of pairs, `(batch,)`, from rows `(n, e)`; for -1 the mean row."""
+    p, q = (
+        torch.where((row >= 0)[:, None], table[row.clamp(min=0)], table.mean(0))
+        for table, row in ((users, user), (items, item))
+    )
+    return p[:, -1] + q[:, -1] + (p[:, :-1] * q[:, :-1]).sum(-1)
 
 
 def design_of(rows: Tensor) -> tuple[Tensor, Tensor]:

@@ -1,0 +1,315 @@
+"""Bayesian matrix factorization: a Gibbs sampler whose posterior samples, averaged, predict."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from recsys.data.batches import Batch, RatingRows
+from recsys.data.datamodule import RatingDataModule
+from recsys.data.features import Attributes
+from recsys.factors import Factors, centred_factors, joined
+from recsys.models.base import check_choice, check_range
+from recsys.models.conjugate import gamma
+from recsys.models.drift import Drift
+from recsys.models.normal_equations import Side
+from recsys.models.ordinal import Latent, expected_level, middles
+from recsys.models.row_prior import RowPrior
+from recsys.models.samples import Samples
+from recsys.models.side_information import Effects, attribute_matrix, rated_matrix
+from recsys.models.sweeps import SweepModel, design_of, linear_part
+
+LIKELIHOODS = ("gaussian", "ordinal")
+SIDES = ("user", "item")
+NOISE_SHAPE, NOISE_RATE = 1.0, 1.0  # of the gamma prior of the noise's precision, in stars squared
+SETTLE_LATENT = 3  # sweeps before thresholds move: until then the rows say nothing of them
+PROPOSAL, ACCEPTED = 3.0, 0.4  # first size of a threshold's proposals, times the root of the ratings; share to accept
+
+
+class BayesianMF(SweepModel):
+    """`r(u, i) ~ N(mu + b_u + b_i + p_u . q_i, 1 / (alpha g_u g_i))`, sampled (Salakhutdinov & Mnih 2008).
+
+    A row `[p_u, b_u]` has the prior `N(m + attributes_u B + |N(u)|^-1/2 sum_{j in N(u)} y_j, diag(L)^-1)`: what is
+    known of the user, and which items they rated among the rows the model is fitted on (as in SVD++); an item's row
+    likewise, by its attributes and by who rated it (Rendle et al. 2019, "flipped"). Means, precisions and effects are
+    drawn too, so that there is nothing to tune but the length of the rows and of the chain. Each epoch is a sweep.
+
+    Predictions are means over the samples that are kept, one every `thin` sweeps after `burn_in`. Validation figures
+    are of the running mean over every sweep after `burn_in`; until then of the sweep itself.
+
+    Args:
+        n_users: Users the model is fitted on.
+        n_items: Items the model is fitted on.
+        rating_min: Lowest rating of the scale, in stars.
+        rating_max: Highest rating of the scale, in stars.
+        embedding_dim: Length of `p_u` and `q_i`, at least 1.
+        attributes: Whether what is known of users and items shifts their priors, where the data has any.
+        implicit: Whether who rated what does.
+        likelihood: `gaussian`, or `ordinal`: a rating says between which thresholds a latent number lies (ordered
+            probit), which also gives the probability of each star.
+        noise_shape: Shape of the gamma prior, of mean 1, of the noise precisions `g_u` and `g_i`: as many ratings
+            as two times that are worth it. 0: all ratings are equally noisy.
+        drift: Ratings over which what a user's latest ones were above or below their predictions is forgotten by a
+            factor e; the mean of it moves their bias for what comes next. For predictions of the future only; 0: none.
+        drift_shrinkage: Ratings that a drift of 0 is worth.
+        burn_in: Sweeps before the first one that counts.
+        thin: Sweeps from one sample that is kept to the next.
+        seed: Starting point, and all that is drawn.
+
+    Raises:
+        ValueError: An argument is outside its range; the message names it.
+    """
+
+    def __init__(
+        self,
+        n_users: int,
+        n_items: int,
+        rating_min: float = 1.0,
+        rating_max: float = 5.0,
+        *,
+        embedding_dim: int = 32,
+        attributes: bool = True,
+        implicit: bool = True,
+        likelihood: str = "gaussian",
+        noise_shape: float = 8.0,
+        drift: float = 0.0,
+        drift_shrinkage: float = 10.0,
+        burn_in: int = 20,
+        thin: int = 5,
+        seed: int = 0,
+    ) -> None:
+        super().__init__(n_users, n_items, rating_min, rating_max, embedding_dim, seed)
+        check_choice("likelihood", likelihood, LIKELIHOODS)
+        check_range("noise_shape", noise_shape, 0.0)
+        check_range("drift", drift, 0.0)
+        check_range("drift_shrinkage", drift_shrinkage, 0.0)
+        check_range("burn_in", burn_in, 0)
+        check_range("thin", thin, 1)
+        self.save_hyperparameters()
+        self.with_attributes, self.with_implicit, self.likelihood = attributes, implicit, likelihood
+        self.noise_shape, self.burn_in, self.thin = noise_shape, burn_in, thin
+        self.drift = Drift(drift, drift_shrinkage)
+        self.samples_file: Path | None = None  # of the run; None: in memory
+        self.chain: dict[str, Tensor] = {}  # what a sweep leaves to the next one, besides rows and their priors
+        self.priors: tuple[RowPrior, RowPrior] | None = None  # of users and of items
+        self.samples: Samples | None = None
+        self.unfitted = self.mu.new_zeros(0, 0)  # what attributes say of items that are not fitted
+        self.counted, self.running = (
+            0,
+            list[Tensor](),
+        )  # sweeps in the running mean, and its sum for each validation batch
+        self._latent: Latent | None = None
+        self._resumed: dict[str, Any] = {}  # of the checkpoint that was loaded
+
+    def setup(self, stage: str) -> None:
+        super().setup(stage)
+        data = getattr(self.trainer, "datamodule", None)
+        if stage == "fit" and isinstance(data, RatingDataModule):
+            self._look_at(data)
+
+    def initialise(self, rows: RatingRows) -> None:
+        """Start `mu` and the biases from shrunk means, and the noise from nothing."""
+        self.start_from_means(rows)
+        one = self.mu.new_ones(())
+        self.chain = {"precision": one, "user_precision": one.repeat(self.n_users),
+                      "item_precision": one.repeat(self.n_items)}  # fmt: skip
+        if self.likelihood == "ordinal":
+            rating = self.stars(rows.columns.rating)
+            levels = torch.unique(rating)
+            self.chain |= {"levels": levels, "thresholds": middles(levels), "latent": rating}
+            self.chain["proposal"] = one.repeat(len(levels) - 1) * PROPOSAL / math.sqrt(len(rating))
+        self.counted, self.running, self._latent, self._resumed = 0, [], None, {}
+
+    def _look_at(self, data: RatingDataModule) -> None:
+        """Note who rated what and when, and what is known of whom."""
+        user, item, _ = data.fit_data.columns
+        if self.drift.ratings:
+            self.drift.observe(user, data.fit_times, self.n_users)
+        blocks: tuple[dict[str, Effects], dict[str, Effects]] = ({}, {})
+        if self.with_attributes:
+            for side, (table, n) in enumerate(
+                ((data.user_attributes, self.n_users), (data.item_attributes, self.n_items))
+            ):
+                if table is not None and table.names:
+                    blocks[side]["attributes"] = Effects(attribute_matrix(table.take(np.arange(n))))
+                    if side == 1:
+                        self.unfitted = attribute_matrix(table.take(np.arange(n, len(table))))
+        if self.with_implicit:
+            blocks[0]["implicit"] = Effects(rated_matrix(user, item, self.n_users, self.n_items))
+            blocks[1]["implicit"] = Effects(rated_matrix(item, user, self.n_items, self.n_users))
+        self.priors = tuple(  # type: ignore[assignment]
+            RowPrior(n, self.width, block, self.mu)
+            for n, block in zip((self.n_users, self.n_items), blocks, strict=True)
+        )
+        self.samples = Samples(self._shapes(), self.samples_file)
+
+    def _shapes(self) -> dict[str, tuple[int, ...]]:
+        """Of what is kept of a sample."""
+        assert self.priors is not None
+        e, state = self.width, self.priors[0].state
+        shapes: dict[str, tuple[int, ...]] = {
+            "user_rows": (self.n_users, e), "item_rows": (self.n_items + len(self.unfitted), e),
+            "mean": (e,), "row_precision": (e,), "precision": (),
+            "user_precision": (self.n_users,), "item_precision": (self.n_items,),
+        }  # fmt: skip
+        shapes |= {name: tuple(state[name].shape) for name in self.priors[0].blocks}
+        return shapes | {name: tuple(self.chain[name].shape) for name in ("thresholds",) if name in self.chain}
+
+    def on_train_start(self) -> None:
+        """Forget the samples of a run that ended after its checkpoint."""
+        assert self.samples is not None
+        self.samples.truncate(self._resumed.get("samples", 0))
+
+    def sweep(self, users: Side, items: Side, rating: Tensor) -> Tensor:
+        """Users given items, items given users, then the noise; a draw of each."""
+        assert self.priors is not None
+        errors = torch.empty_like(rating)
+        target = self.chain.get("latent", rating) - self.mu
+        first = self.current_epoch == 0  # rows that nothing has been drawn of say nothing of their prior
+        for side, own, rows, others, prior in ((users, "user", self.user_rows, self.item_rows, self.priors[0]),
+                                               (items, "item", self.item_rows, self.user_rows, self.priors[1])):  # fmt: skip
+            if not first:
+                prior.draw(rows, self.generator)
+            design, biases = design_of(others)
+            rows.copy_(side.solve(
+                design, target, prior.prior(), offset=biases, generator=self.generator,
+                root=self.chain[f"{SIDES[own == 'user']}_precision"].sqrt(),
+                scale=self.chain["precision"] * self.chain[f"{own}_precision"],
+                residual=errors if own == "item" else None,
+            ))  # fmt: skip
+        user, item = items.other, users.other
+        self._draw_noise(user, item, errors)
+        if self.likelihood == "ordinal":
+            self._draw_latent(rating, target + self.mu - errors, user, item)
+        if self.current_epoch >= self.burn_in:
+            self._keep(user, errors)
+        return errors.square().mean()
+
+    def _draw_noise(self, user: Tensor, item: Tensor, errors: Tensor) -> None:
+        """Precisions of the noise given the errors `(ratings,)`: users', items', then that of all."""
+        chain, squares, shape = self.chain, errors.square(), self.noise_shape
+        weight = torch.ones_like(errors)
+        if shape:
+            half = 0.5 * chain["precision"]
+            for own, row, other, others in (("user", user, item, "item"), ("item", item, user, "user")):
+                weighted = squares * chain[f"{others}_precision"][other]
+                total = torch.bincount(row, weighted, minlength=len(chain[f"{own}_precision"]))
+                count = torch.bincount(row, minlength=len(total))
+                chain[f"{own}_precision"] = gamma(shape + count / 2, shape + half * total, self.generator)
+            weight = chain["user_precision"][user] * chain["item_precision"][item]
+        total = (squares * weight).sum(dtype=torch.float64)
+        chain["precision"] = gamma(NOISE_SHAPE + len(errors) / 2, NOISE_RATE + total / 2, self.generator).to(errors)
+
+    def _draw_latent(self, rating: Tensor, mean: Tensor, user: Tensor, item: Tensor) -> None:
+        """Thresholds, then the numbers behind the ratings, given their means `(ratings,)`."""
+        if self.current_epoch < SETTLE_LATENT:
+            return
+        chain = self.chain
+        if self._latent is None:
+            self._latent = Latent(rating, chain["levels"])
+        root = (chain["precision"] * chain["user_precision"][user] * chain["item_precision"][item]).sqrt()
+        chain["thresholds"], moved = self._latent.step(
+            mean, root, chain["thresholds"], chain["proposal"], self.generator
+        )
+        if self.current_epoch < self.burn_in:
+            chain["proposal"] = chain["proposal"] * torch.where(moved, 1 + (1 - ACCEPTED) / 5, 1 - ACCEPTED / 5)
+        chain["latent"] = self._latent.draw(mean, root, chain["thresholds"], self.generator)
+
+    def _keep(self, user: Tensor, errors: Tensor) -> None:
+        """Note where users have drifted to, and keep the sample if it is one in `thin`."""
+        if self.drift.ratings:
+            self.chain["drift"] = self.drift.of(user, errors)
+        if (self.current_epoch - self.burn_in) % self.thin == self.thin - 1:
+            assert self.samples is not None
+            self.samples.append(self._sample())
+
+    def _sample(self) -> dict[str, Tensor]:
+        """What is kept of this sweep, by name."""
+        assert self.priors is not None
+        users, items = self.priors
+        unfitted = items.means().mean(0).expand(len(self.unfitted), -1)
+        if len(self.unfitted):
+            said = items.said("attributes").mean(0)
+            unfitted = unfitted - said + self.unfitted.to(self.mu.device) @ items.state["attributes"]
+        return self.chain | users.state | {
+            "user_rows": self._drifted(), "item_rows": torch.cat([self.item_rows, unfitted]),
+            "row_precision": users.state["precision"], "precision": self.chain["precision"],
+        }  # fmt: skip
+
+    def _drifted(self) -> Tensor:
+        """The users' rows, the bias as it is after their last rating, `(n_users, e)`."""
+        rows = self.user_rows.detach().clone()
+        if "drift" in self.chain:
+            rows[:, -1] += self.chain["drift"]
+        return rows
+
+    def _linked(self, sample: dict[str, Tensor], user: Tensor, item: Tensor) -> Tensor:
+        """Stars within the scale that a sample predicts, `(batch,)`."""
+        linear = self.mu + linear_part(sample["user_rows"], sample["item_rows"][: self.n_items], user, item)
+        if self.likelihood == "gaussian":
+            return linear.clamp(self.rating_min, self.rating_max)
+        root = sample["precision"].sqrt()
+        for row, name in ((user, "user_precision"), (item, "item_precision")):
+            root = root * torch.where(row >= 0, sample[name][row.clamp(min=0)], 1.0).sqrt()
+        return expected_level(linear, root, self.chain["levels"], sample["thresholds"])
+
+    def forward(self, user: Tensor, item: Tensor) -> Tensor:
+        """Predicted stars within the scale, the mean over the samples, `(batch,)`; -1 is the average user or item."""
+        samples = list(self._samples())
+        return torch.stack([self._linked(sample, user, item) for sample in samples]).mean(0)
+
+    def _samples(self) -> Iterator[dict[str, Tensor]]:
+        """The samples kept; where there are none yet, the chain as it is."""
+        if self.samples is None or not len(self.samples):
+            yield {"user_rows": self._drifted(), "item_rows": self.item_rows, **self.chain}
+            return
+        for number in range(len(self.samples)):
+            arrays = self.samples[number].items()
+            yield {name: torch.from_numpy(array).to(self.mu) for name, array in arrays}
+
+    def on_validation_epoch_start(self) -> None:
+        if self._in_running_mean():
+            self.counted += 1
+
+    def _in_running_mean(self) -> bool:
+        return self.trainer.state.fn == "fit" and self.current_epoch >= self.burn_in
+
+    def predicted(self, batch: Batch, batch_idx: int) -> Tensor:
+        """In a fit, the running mean of the sweeps that count, or the sweep itself; else the mean of the samples."""
+        if self.trainer.state.fn != "fit":
+            return self(batch.user, batch.item)
+        now = self._linked({"user_rows": self._drifted(), "item_rows": self.item_rows, **self.chain}, *batch[:2])
+        if not self._in_running_mean():
+            return now
+        if batch_idx == len(self.running):
+            self.running.append(torch.zeros_like(now))
+        self.running[batch_idx] += now
+        return self.running[batch_idx] / self.counted
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """The chain, the running mean, and how many samples there are; those in memory too."""
+        if self.priors is None or self.samples is None:
+            return
+        checkpoint["chain"] = {
+            "chain": self.chain, "priors": [prior.state for prior in self.priors],
+            "counted": self.counted, "running": self.running, "samples": len(self.samples),
+            "shapes": self.samples.shapes, "memory": [torch.from_numpy(sample) for sample in self.samples.memory],
+        }  # fmt: skip
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        saved = self._resumed = checkpoint.get("chain", {})
+        if not saved:
+            return
+        self.chain = {name: value.to(self.device) for name, value in saved["chain"].items()}
+        self.counted, self.running = saved["counted"], [value.to(self.device) for value in saved["running"]]
+        self.samples = Samples(saved["shapes"], self.samples_file)
+        self.samples.memory = [sample.numpy() for sample in saved["memory"]]
+        for prior, state in zip(self.priors or (), saved["priors"], strict=False):
+            prior.load(state)
