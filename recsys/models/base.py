@@ -15,6 +15,7 @@ from recsys.data.batches import Batch, RatingRows, epoch_seed
 from recsys.data.datamodule import RatingDataModule
 from recsys.factors import Factors
 from recsys.metrics import RatingErrors
+from recsys.monitor import RMSE, Monitor
 
 LR_SCHEDULES = ("plateau", "onecycle", "cosine")
 
@@ -57,6 +58,7 @@ class RatingModel(LightningModule, ABC):
     personalised: ClassVar[bool]  # whether two users may be recommended different items
     can_overfit: ClassVar[bool]  # whether it can learn 50 arbitrary ratings by heart
     task: ClassVar[str] = "rating"
+    monitor: ClassVar[Monitor] = RMSE  # what it logs of validation rows, and is selected and compared by
 
     def __init__(
         self,
