@@ -23,6 +23,7 @@ class Monitor(NamedTuple):
 
 RMSE = Monitor("val/rmse", "min", "test/rmse")
 NDCG = Monitor("val/ndcg@10", "max", "ranking/ndcg@10")
+MONITORS = {monitor.name: monitor for monitor in (RMSE, NDCG)}
 
 
 def monitor_of(figures: Mapping[str, Any]) -> Monitor:
