@@ -147,12 +147,13 @@ def build_model(cfg: DictConfig, data: RatingDataModule) -> RatingModel:
         raise ValueError(
             f"{data.data.name} has no ratings (data.rating_column=null), and model {cfg.model._target_} predicts them"
         )
+    low, high = data.data.scale
     model: RatingModel = instantiate(
         cfg.model,
         n_users=len(data.users),
         n_items=len(data.items),
-        rating_min=data.data.rating_min,
-        rating_max=data.data.rating_max,
+        rating_min=low,
+        rating_max=high,
     )
     return model
 
