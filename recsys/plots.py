@@ -105,10 +105,11 @@ def _draw_figure(axes: Axes, figure: pd.Series[float], monitor: Monitor) -> None
     epoch, best = figure.index.to_numpy(), int(values.argmin() if lower else values.argmax())
     axes.plot(epoch, figure, color=BLUE, linewidth=2.2)
     axes.scatter(epoch[best], values[best], color=BLUE, zorder=3)
-    late = epoch[best] > epoch[0] + 0.8 * (epoch[-1] - epoch[0])
+    share = (epoch[best] - epoch[0]) / max(1, epoch[-1] - epoch[0])  # of the way: near an end the label stays inside
+    side = "right" if share > 0.8 else "left" if share < 0.1 and len(epoch) > 1 else "center"
     axes.annotate(
         f"{values[best]:.4f} at epoch {epoch[best]}", (epoch[best], values[best]), xytext=(0, -9 if lower else 9),
-        textcoords="offset points", ha="right" if late else "center", va="top" if lower else "bottom",
+        textcoords="offset points", ha=side, va="top" if lower else "bottom",
     )  # fmt: skip
     axes.margins(y=0.14)
     axes.set_ylabel(f"validation {monitor.label}{' (stars)' if lower else ''}", color=BLUE)
