@@ -31,8 +31,8 @@ class HeldOut(NamedTuple):
     baselines: Mapping[str, Floats]  # (test rows,) by the global mean, item means and biases, within the scale
 
 
-def held_out(bundle: Bundle) -> HeldOut:
-    """The rows that measure a bundle's model, predicted.
+def measuring(bundle: Bundle) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """The positions in `bundle.ratings` of the rows that measure its model, and which rows the model was fitted on.
 
     Raises:
         ValueError: The model was fitted on the test rows, or there are none.
@@ -42,11 +42,21 @@ def held_out(bundle: Bundle) -> HeldOut:
             "this bundle was fitted on the test rows too (refit=all), so they cannot measure it; its manifest's "
             "metrics are those of the model before"
         )
-    rated = bundle.ratings
-    test = np.flatnonzero(rated.part == TEST)
+    part = bundle.ratings.part
+    test = np.flatnonzero(part == TEST)
     if not len(test):
         raise ValueError("this bundle has no test rows")
-    fitted = rated.part != TEST if bundle.manifest["fit_on"] == "train_val" else rated.part == TRAIN
+    return test, part != TEST if bundle.manifest["fit_on"] == "train_val" else part == TRAIN
+
+
+def held_out(bundle: Bundle) -> HeldOut:
+    """The rows that measure a bundle's model, predicted.
+
+    Raises:
+        ValueError: The model was fitted on the test rows, or there are none.
+    """
+    test, fitted = measuring(bundle)
+    rated = bundle.ratings
     user, item = rated.users()[test], rated.item[test].astype(np.int64)
     known = [np.where(row < count, row, -1) for row, count in ((user, bundle.n_users), (item, bundle.n_items))]
     baselines = {name: np.clip(b.predict(*known), *bundle.scale) for name, b in _baselines(bundle, fitted).items()}

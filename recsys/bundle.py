@@ -69,12 +69,12 @@ class Recommendation(NamedTuple):
 class Reason(NamedTuple):
     item_id: Id
     rating: float  # stars that the user gave
-    contribution: float  # to the predicted score, in stars; negative where it spoke against
+    contribution: float  # to the score, in stars unless the model ranks; negative where it spoke against
     title: str
 
 
 class Explanation(NamedTuple):
-    """`score = base + sum of the reasons' contributions + remainder`, in stars, before clipping to the scale."""
+    """`score = base + sum of the reasons' contributions + remainder`, unclipped; in stars unless the model ranks."""
 
     score: float
     base: float  # what the model says to someone of whom it knows nothing

@@ -8,14 +8,21 @@ from typing import Any
 import lightning as L
 from lightning.pytorch.callbacks import Callback
 
+from recsys.monitor import RMSE, Monitor
+
 
 class EpochRecord(Callback):
-    """Remembers each epoch's learning rate, seconds and validation RMSE; kept in checkpoints.
+    """Remembers each epoch's learning rate, seconds and validation figure; kept in checkpoints.
 
     A refit replays the learning rates of the best epoch and all before it.
+
+    Args:
+        monitor: What validation figure tells the best epoch.
+        last: Whether the last epoch is the best, whatever its figure.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, monitor: Monitor = RMSE, *, last: bool = False) -> None:
+        self.monitor, self.last = monitor, last
         self.epochs: list[dict[str, float]] = []
         self._started = 0.0
 
@@ -26,9 +33,10 @@ class EpochRecord(Callback):
 
     @property
     def best(self) -> int:
-        """Number of the epoch with the lowest validation RMSE, from 0; the last epoch where nothing was validated."""
-        rmse = [epoch["val_rmse"] for epoch in self.epochs if "val_rmse" in epoch]
-        return rmse.index(min(rmse)) if rmse else len(self.epochs) - 1
+        """Number of the epoch with the best validation figure, from 0; the last one where that is best, or none has one."""
+        name = self.monitor.name
+        losses = [self.monitor.loss(epoch[name]) for epoch in self.epochs if name in epoch]
+        return losses.index(min(losses)) if losses and not self.last else len(self.epochs) - 1
 
     @property
     def path(self) -> list[float]:
@@ -42,8 +50,8 @@ class EpochRecord(Callback):
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         self.epochs[-1]["seconds"] = time.perf_counter() - self._started
-        if "val/rmse" in trainer.callback_metrics:
-            self.epochs[-1]["val_rmse"] = trainer.callback_metrics["val/rmse"].item()
+        if (name := self.monitor.name) in trainer.callback_metrics:
+            self.epochs[-1][name] = trainer.callback_metrics[name].item()
 
     def state_dict(self) -> dict[str, Any]:
         return {"epochs": self.epochs}

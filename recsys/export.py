@@ -52,7 +52,7 @@ def make_bundle(model: RatingModel, data: RatingDataModule, noise: float | None 
         "data": data.data.name,
         "data_sha256": data.data.sha256,
         "id_kind": data.users.kind,
-        "rating_scale": [data.data.rating_min, data.data.rating_max],
+        "rating_scale": list(data.data.scale),
         "split": data.split_name,
         "fit_on": data.fit_on,
         "counts": {

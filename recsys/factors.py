@@ -82,6 +82,16 @@ class Factors:
         scores += vector.bias.mean()
         return scores
 
+    def scores_of(self, user: Rows) -> Floats:
+        """As `scores`, `(users, n_items)`, for many users' rows; any row outside the fitted is the average user."""
+        known = (user >= 0) & (user < len(self.user_bias))
+        row = np.where(known, user, 0)
+        weights = self.user_factors[row].reshape(len(user), -1) * (known[:, None] / np.float32(self.samples))
+        scores: Floats = np.asarray(weights @ self._concatenated_items.T, np.float32)
+        scores += self._item_level
+        scores += np.where(known, self.user_bias[row].mean(1), 0)[:, None]
+        return scores
+
     def similar(self, item: int) -> Floats:
         """How alike an item's vector, all samples concatenated, is to every other's: `(n_items,)` in [-1, 1].
 

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from recsys.monitor import Monitor, monitor_of
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -16,7 +18,7 @@ BLUE, GREY, PALE, ORANGE, INK = "#1f5fbf", "#9aa5b1", "#dfe5ec", "#d98c3f", "#6b
 
 
 def learning_curve(metrics: Path, out: Path) -> None:
-    """Validation RMSE, training loss and learning rate by epoch, from a run's `metrics.csv` to a PNG.
+    """The validation figure, training loss and learning rate by epoch, from a run's `metrics.csv` to a PNG.
 
     What was not logged is not drawn.
     """
@@ -28,7 +30,8 @@ def learning_curve(metrics: Path, out: Path) -> None:
     axes = figure.subplots()
     loss_axes = axes.twinx()
     _draw_loss(loss_axes, _logged(rows, "train/loss"))
-    _draw_rmse(axes, _logged(rows, "val/rmse"))
+    monitor = monitor_of(dict.fromkeys(rows.columns))
+    _draw_figure(axes, _logged(rows, monitor.name), monitor)
     rates = [_logged(rows, name) for name in rows.columns.astype(str) if name.startswith("lr-")]
     for change in rates[0].index[rates[0].diff() < 0] if rates else []:
         axes.axvline(change, color=ORANGE, linewidth=1, linestyle=":")
@@ -92,21 +95,24 @@ def _draw_loss(axes: Axes, loss: pd.Series[float]) -> None:
     axes.set_ylabel("training loss (stars²)", color=INK)
 
 
-def _draw_rmse(axes: Axes, rmse: pd.Series[float]) -> None:
-    """The curve, with a point and a label where it is lowest; below the point, where no curve is in the way."""
-    if rmse.empty:
+def _draw_figure(axes: Axes, figure: pd.Series[float], monitor: Monitor) -> None:
+    """The curve, with a point and a label where it is best; beyond the point, where no curve is in the way."""
+    if figure.empty:
         axes.set_yticks([])
         return
-    epoch, best = rmse.index.to_numpy(), int(rmse.to_numpy().argmin())
-    axes.plot(epoch, rmse, color=BLUE, linewidth=2.2)
-    axes.scatter(epoch[best], rmse.iloc[best], color=BLUE, zorder=3)
-    late = epoch[best] > epoch[0] + 0.8 * (epoch[-1] - epoch[0])
+    lower = monitor.mode == "min"
+    values = figure.to_numpy()
+    epoch, best = figure.index.to_numpy(), int(values.argmin() if lower else values.argmax())
+    axes.plot(epoch, figure, color=BLUE, linewidth=2.2)
+    axes.scatter(epoch[best], values[best], color=BLUE, zorder=3)
+    share = (epoch[best] - epoch[0]) / max(1, epoch[-1] - epoch[0])  # of the way: near an end the label stays inside
+    side = "right" if share > 0.8 else "left" if share < 0.1 and len(epoch) > 1 else "center"
     axes.annotate(
-        f"{rmse.iloc[best]:.4f} at epoch {epoch[best]}", (epoch[best], rmse.iloc[best]), xytext=(0, -9),
-        textcoords="offset points", ha="right" if late else "center", va="top",
+        f"{values[best]:.4f} at epoch {epoch[best]}", (epoch[best], values[best]), xytext=(0, -9 if lower else 9),
+        textcoords="offset points", ha=side, va="top" if lower else "bottom",
     )  # fmt: skip
     axes.margins(y=0.14)
-    axes.set_ylabel("validation RMSE (stars)", color=BLUE)
+    axes.set_ylabel(f"validation {monitor.label}{' (stars)' if lower else ''}", color=BLUE)
 
 
 def _range(start: int, end: int | None) -> str:

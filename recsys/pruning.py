@@ -7,12 +7,13 @@ import optuna
 from lightning.pytorch.callbacks import Callback
 from optuna.trial import Trial
 
+from recsys.monitor import monitor_of
 from recsys.run_folder import PrunedError
-from recsys.study import OBJECTIVE, make_pruner
+from recsys.study import make_pruner
 
 
 class Pruning(Callback):
-    """Reports each epoch's validation RMSE to the study, and gives the run up when it promises too little.
+    """Reports each epoch's validation figure to the study, and gives the run up when it promises too little.
 
     Args:
         storage: RDB URL of the study.
@@ -29,7 +30,8 @@ class Pruning(Callback):
         self.trial = Trial(self.study, self.study.get_trials(deepcopy=False)[trial]._trial_id)
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        value, epoch = trainer.callback_metrics[OBJECTIVE].item(), trainer.current_epoch
-        self.trial.report(value, epoch)
+        monitor, epoch = monitor_of(trainer.callback_metrics), trainer.current_epoch
+        value = trainer.callback_metrics[monitor.name].item()
+        self.trial.report(monitor.loss(value), epoch)
         if self.trial.should_prune():
-            raise PrunedError(f"validation RMSE {value:.4f} after {epoch + 1} epochs")
+            raise PrunedError(f"validation {monitor.label} {value:.4f} after {epoch + 1} epochs")

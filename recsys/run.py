@@ -15,7 +15,7 @@ from typing import Any
 
 import lightning as L
 import torch
-from hydra.utils import instantiate
+from hydra.utils import get_class, instantiate
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint, RichProgressBar
 from lightning.pytorch.loggers import Logger
@@ -28,6 +28,7 @@ from recsys.evaluate import evaluate
 from recsys.export import make_bundle
 from recsys.files import write_json
 from recsys.models.base import RatingModel
+from recsys.monitor import RMSE, Monitor
 from recsys.plots import error_by_activity, learning_curve
 from recsys.prequential import check_evaluation, prequential
 from recsys.run_folder import PrunedError
@@ -68,7 +69,7 @@ def run(cfg: DictConfig, folder: Path) -> dict[str, Any]:
         selection, model = select(cfg, data, folder, loggers)
         seconds = selection.seconds
         # A point estimate says nothing of its errors; those on validation rows are the honest measure of them.
-        noise = selection.figures["val/rmse"]
+        noise = selection.figures.get(RMSE.name)
         measured = None
         for fit_on in {"none": [], "train_val": ["train_val"], "all": ["train_val", "all"]}[cfg.refit]:
             if fit_on == "all":  # test rows join in now: this is the last moment to measure
@@ -78,11 +79,11 @@ def run(cfg: DictConfig, folder: Path) -> dict[str, Any]:
             seconds += spent
         bundle = make_bundle(model, data, noise)
         measured = measured or bundle
-        test = held_out(measured)
-        analysis = analyse(measured, test)
+        test = None if measured.ranks_only else held_out(measured)
+        analysis = analyse(measured, test) if test else {}  # it takes errors in stars apart
         metrics = {
             **selection.figures,
-            **evaluate(measured, test),
+            **evaluate(measured, test, ranking=bool(cfg.get("ranking"))),
             **(prequential(measured, test) if evaluation == "prequential" else {}),
             "fit_seconds": round(seconds, 3),
             "epochs": selection.epochs,
@@ -93,10 +94,12 @@ def run(cfg: DictConfig, folder: Path) -> dict[str, Any]:
             "device": _device_name(cfg),
             **{name: bundle.manifest[name] for name in ("data", "git_commit", "data_sha256")},
         }
-        write_json(folder / "analysis.json", analysis)
+        if analysis:
+            write_json(folder / "analysis.json", analysis)
         if trackers or not in_sweep():  # its report shows them of all jobs, and they would be half of a job's overhead
             learning_curve(folder / "metrics.csv", folder / "learning_curve.png")
-            error_by_activity(analysis, folder / "error_by_activity.png")
+            if analysis:
+                error_by_activity(analysis, folder / "error_by_activity.png")
         bundle.manifest["metrics"] = metrics
         bundle.save(folder / "bundle")
         for tracker in trackers:
@@ -139,17 +142,23 @@ def build_data(cfg: DictConfig) -> RatingDataModule:
 
 
 def build_model(cfg: DictConfig, data: RatingDataModule) -> RatingModel:
-    """The model for as many users and items as `data` fits on."""
-    if data.data.implicit:
+    """The model for as many users and items as `data` fits on.
+
+    Raises:
+        ValueError: The model predicts ratings and the data has none.
+    """
+    kind: type[RatingModel] = get_class(cfg.model._target_)
+    if data.data.implicit and kind.task == "rating":
         raise ValueError(
             f"{data.data.name} has no ratings (data.rating_column=null), and model {cfg.model._target_} predicts them"
         )
+    low, high = data.data.scale
     model: RatingModel = instantiate(
         cfg.model,
         n_users=len(data.users),
         n_items=len(data.items),
-        rating_min=data.data.rating_min,
-        rating_max=data.data.rating_max,
+        rating_min=low,
+        rating_max=high,
     )
     return model
 
@@ -161,21 +170,29 @@ def select(
     done = folder / "checkpoints" / "selection.json"
     model = build_model(cfg, data)
     if not done.exists():
-        record = EpochRecord()
-        callbacks = [*instantiate(cfg.callbacks).values(), record]
-        if model.lr_schedule != "plateau":  # a curve is worth its end
+        record = EpochRecord(model.monitor, last=model.last_is_best)
+        callbacks = [*_callbacks(cfg, model.monitor), record]
+        if not model.stops_early:
             callbacks = [callback for callback in callbacks if not isinstance(callback, EarlyStopping)]
+        if model.last_is_best:
+            for callback in callbacks:
+                if isinstance(callback, ModelCheckpoint):
+                    callback.monitor = None
         trainer = _trainer(cfg, folder, callbacks, logger=loggers, num_sanity_val_steps=0)
         if not len(data.split.val):
             raise ValueError(f"split {data.split_name} leaves no validation rows of {data.data.name}")
+        model.keep_in(folder / "checkpoints", "train")
         _fit(trainer, model, data, folder / "checkpoints" / "last.ckpt")
         best = record.epochs[record.best]
-        figures = {"val/rmse": best["val_rmse"]}
+        figures = {model.monitor.name: best[model.monitor.name]}
         write_json(done, {"learning_rates": record.path, "figures": figures, "seconds": record.seconds})
     selection = Selection(**json.loads(done.read_text()))
-    state = torch.load(folder / "checkpoints" / "best.ckpt", weights_only=True)["state_dict"]
-    model.load_state_dict(state)
-    log.info("best of validation: RMSE %.4f after %d epochs", selection.figures["val/rmse"], selection.epochs)
+    model.keep_in(folder / "checkpoints", "train")
+    checkpoint = torch.load(folder / "checkpoints" / "best.ckpt", weights_only=True)
+    model.on_load_checkpoint(checkpoint)
+    model.load_state_dict(checkpoint["state_dict"])
+    label, figure = model.monitor.label, selection.figures[model.monitor.name]
+    log.info("best of validation: %s %.4f after %d epochs", label, figure, selection.epochs)
     return selection, model
 
 
@@ -186,10 +203,11 @@ def refit(cfg: DictConfig, data: RatingDataModule, selection: Selection, folder:
     keep = ModelCheckpoint(folder / "checkpoints", filename=name, enable_version_counter=False)
     model = build_model(cfg, data)
     model.schedule_epochs = cfg.trainer.max_epochs
+    model.keep_in(folder / "checkpoints", data.fit_on)
     callbacks: list[Callback] = [record, keep]
-    if model.lr_schedule == "plateau":  # the others are functions of the epoch alone
+    if model.replays:
         callbacks.append(ReplayLearningRate(selection.learning_rates))
-    callbacks += [c for c in instantiate(cfg.callbacks).values() if isinstance(c, RichProgressBar)]
+    callbacks += [c for c in _callbacks(cfg, model.monitor) if isinstance(c, RichProgressBar)]
     trainer = _trainer(
         cfg,
         folder,
@@ -202,6 +220,15 @@ def refit(cfg: DictConfig, data: RatingDataModule, selection: Selection, folder:
     log.info("refit on %s ratings", f"{len(data.fit_rows):,}")
     _fit(trainer, model, data, folder / "checkpoints" / f"{name}.ckpt")
     return model, record.seconds
+
+
+def _callbacks(cfg: DictConfig, monitor: Monitor) -> list[Callback]:
+    """The configured callbacks; those whose `monitor` is null watch the model's."""
+    found: list[Callback] = []
+    for config in cfg.callbacks.values():
+        watched = "monitor" in config and config.monitor is None
+        found.append(instantiate(config, **({"monitor": monitor.name, "mode": monitor.mode} if watched else {})))
+    return found
 
 
 def _trainer(cfg: DictConfig, folder: Path, callbacks: list[Callback], **arguments: Any) -> L.Trainer:

@@ -16,11 +16,11 @@ from optuna.distributions import BaseDistribution, distribution_to_json
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from recsys.files import locked
+from recsys.monitor import loss_of
 from recsys.run_folder import difference, ended, read_json, record_end
 
 ATTEMPTS = 10  # a trial whose process was killed this often may be what kills it: it is left failed
 RETRY_OF, ATTEMPT, SETTINGS, SPACE = "retry_of", "attempt", "settings", "space"
-OBJECTIVE = "val/rmse"
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
@@ -154,9 +154,9 @@ def make_pruner(name: str) -> optuna.pruners.BasePruner:
 
 
 def objective(folder: Path) -> float:
-    """Validation RMSE of a finished run; of repeats, the mean."""
+    """Validation figure of a finished run, lower being better; of repeats, the mean."""
     figures = read_json(folder / "metrics.json") or (read_json(folder / "repeats.json") or {})["mean"]
-    return float(figures[OBJECTIVE])
+    return loss_of(figures)
 
 
 def contains(distribution: BaseDistribution, value: Any) -> bool:

@@ -21,6 +21,7 @@ from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
+from recsys.monitor import loss_of, monitor_of
 from recsys.report import print_summary
 from recsys.report.runs import REPEATS
 from recsys.run_folder import ENDED, PrunedError, ended, one_line, read_json, shown, sweep_overrides
@@ -81,7 +82,7 @@ def sweep_job(job: Callable[[], dict[str, Any]], folder: Path) -> float | None:
         folder: Of the job, in the sweep's.
 
     Returns:
-        The validation RMSE; None where the job failed or was pruned.
+        The validation figure, lower being better; None where the job failed or was pruned.
     """
     _only_to_file()
     end_with_the_sweep()
@@ -97,9 +98,10 @@ def sweep_job(job: Callable[[], dict[str, Any]], folder: Path) -> float | None:
         log.exception("failed")
         _say(f"FAILED: {one_line(error)}", folder)
     else:
-        test = "" if figures.get("refit") == "none" else f"  test {figures['test/rmse']:.4f}"  # a search looks away
-        _say(f"validation {figures['val/rmse']:.4f}{test}", folder)
-        return float(figures["val/rmse"])
+        monitor = monitor_of(figures)
+        test = "" if figures.get("refit") == "none" else f"  test {figures[monitor.test]:.4f}"  # a search looks away
+        _say(f"validation {figures[monitor.name]:.4f}{test}", folder)
+        return loss_of(figures)
     return None
 
 
@@ -121,7 +123,7 @@ def is_best(folder: Path, metrics: Mapping[str, Any]) -> bool:
     top = folder.parents[len(Path(name).parts) - 2]
     others = [read_json(file) or {} for file in top.rglob("metrics.json") if file.parent != folder]
     same = [other for other in others if all(other.get(key) == metrics[key] for key in ("model", "data", "split"))]
-    return all(metrics["val/rmse"] < other["val/rmse"] for other in same)
+    return all(loss_of(metrics) < loss_of(other) for other in same)
 
 
 def count_jobs(config: DictConfig) -> int:

@@ -19,6 +19,7 @@ from rich.console import Console
 
 from recsys.cli import command, load_run
 from recsys.files import locked, write_json
+from recsys.monitor import loss_of
 from recsys.repeats import planned, summary
 from recsys.report import print_summary
 from recsys.report.runs import REPEATS
@@ -30,7 +31,7 @@ log = logging.getLogger(__name__)
 
 @command("train")
 def main(cfg: DictConfig) -> float | None:
-    """Train what `cfg` asks for. Returns the validation RMSE, which sweepers minimize; None if there is none."""
+    """Train what `cfg` asks for. Returns the validation figure as sweepers minimize it; None if there is none."""
     folder = Path(HydraConfig.get().runtime.output_dir)
     if in_sweep():
         return sweep_job(lambda: train(cfg, folder), folder)
@@ -40,7 +41,7 @@ def main(cfg: DictConfig) -> float | None:
         print(f"\ninterrupted; go on with: python -m recsys.train resume={shown(folder)}", file=sys.stderr)
         sys.exit(130)
     _report(metrics, folder)
-    return float(metrics["val/rmse"])
+    return loss_of(metrics)
 
 
 def train(cfg: DictConfig, folder: Path) -> dict[str, Any]:
@@ -91,7 +92,7 @@ def _report(metrics: dict[str, Any], folder: Path) -> None:
         return
     from recsys.evaluate import print_figures
 
-    print_figures(metrics, f"{metrics['model']} on {metrics['data']}, split {metrics['split']}: test RMSE")
+    print_figures(metrics, f"{metrics['model']} on {metrics['data']}, split {metrics['split']}")
     epochs = "1 epoch" if metrics["epochs"] == 1 else f"{metrics['epochs']} epochs"
     Console(highlight=False, soft_wrap=True).print(
         f"{epochs}, fitted in {metrics['fit_seconds']:.1f} s, all of it in {shown(folder)}"

@@ -28,6 +28,7 @@ log = logging.getLogger(__name__)
 
 SILENT_MODES = ("offline", "dryrun", "disabled")  # of WANDB_MODE: those that send nothing
 LEAST = ("val/rmse", "val/mae", "val/loss", "train/loss", "test/rmse", "test/mae")  # summarised by their minimum
+GREATEST = ("val/ndcg@10",)  # by their maximum
 PICTURES = ("learning_curve", "error_by_activity")
 PARTS = ("model", "data", "split")  # of an artifact's name
 PATIENCE = 2.0  # seconds for the server's first answer
@@ -112,8 +113,8 @@ class WandbTracker(WandbLogger):
             raise ValueError(f"W&B does not start: {sentence}; logger.wandb.offline=true does without it") from error
         run.define_metric("epoch", hidden=True)
         run.define_metric("*", step_metric="epoch")
-        for metric in LEAST:
-            run.define_metric(metric, step_metric="epoch", summary="min")
+        for metric in (*LEAST, *GREATEST):
+            run.define_metric(metric, step_metric="epoch", summary="min" if metric in LEAST else "max")
         self.kept = Path(run.dir).parent
         self._say_where(mode, reason)
 

@@ -125,7 +125,9 @@ class Reason(BaseModel):
     title: str = Field(examples=["Empire Strikes Back, The (1980)"])
     rating: float = Field(description="Stars that the user gave.", examples=[5.0])
     contribution: float = Field(
-        description="Stars that this added, in the fold-in of all that the user rated.", examples=[0.21]
+        description="What this added to the score, in the fold-in of all that the user rated; a rating model's is in "
+        "stars.",
+        examples=[0.21],
     )
 
 

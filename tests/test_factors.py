@@ -256,3 +256,12 @@ def test_a_star_more_moves_the_score_as_its_part(exponents: tuple, implicit: boo
             slopes.append(moved / stars)
         np.testing.assert_allclose(slopes[0], slopes[1], atol=1e-5)
         assert np.abs(slopes[0]).max() > 1e-3
+
+
+@pytest.mark.parametrize("samples", [1, 3])
+def test_scores_of_many_users_are_those_of_each_and_of_the_average_user(samples: int) -> None:
+    f = random_factors(samples=samples)
+    users = np.array([2, -1, 0, 4])  # 4 is past the fitted
+    expected = [f.scores(f.user(user)) for user in users]
+    np.testing.assert_allclose(f.scores_of(users), expected, rtol=1e-6)
+    assert f.scores_of(users).dtype == np.float32

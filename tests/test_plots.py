@@ -61,6 +61,11 @@ def test_learning_curve(tmp_path: Path, drawn: list[Figure]) -> None:
         ("epoch,val/rmse\n0,\n1,0.9\n2,0.8\n3,\n", [[2, 0.9], [3, 0.8]], "0.8000 at epoch 3"),  # gaps
         ("epoch,val/rmse,lr-Adam\n0,0.9,0.1\n1,,\n2,0.8,0.1\n", [[1, 0.9], [3, 0.8]], "0.8000 at epoch 3"),
         ("epoch,val/rmse,train/loss\n4,0.9,nan\n", [[5, 0.9]], "0.9000 at epoch 5"),  # one epoch
+        (
+            "epoch,val/loss,val/ndcg@10\n0,1,0.1\n1,2,0.3\n2,3,0.2\n",
+            [[1, 0.1], [2, 0.3], [3, 0.2]],
+            "0.3000 at epoch 2",
+        ),
         ("epoch,train/loss\n0,1\n1,2\n", None, None),  # nothing was validated
         ("epoch,val/rmse,train/loss,lr-Adam\n0,,,\n", None, None),
         ("epoch\n0\n", None, None),

@@ -17,13 +17,11 @@ import torch
 from benchmarks.peers.contenders import Contender, Settings
 from benchmarks.peers.environments import python
 from benchmarks.peers.protocols import Answers
-from benchmarks.peers.ranking import ranking_figures
 from benchmarks.peers.task import Task
-from recsys.metrics import rating_figures
+from recsys.metrics import LENGTHS, ranking_figures, rating_figures
 
 REPOSITORY = Path(__file__).parents[2]
 LAST_WORDS = 300  # characters of an error
-KS = (10, 20)
 THREAD_VARIABLES = (
     "OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS", "NUMBA_NUM_THREADS",
     "RAYON_NUM_THREADS", "LK_NUM_THREADS", "LK_NUM_BACKEND_THREADS",
@@ -114,7 +112,7 @@ def figures_of(predicted: np.ndarray[Any, Any], task: Task, answers: Answers) ->
     if len(predicted) != len(task.test_user):
         raise ValueError(f"predictions must be {len(task.test_user)}, got {len(predicted)}")
     if task.kind == "ranking":
-        ranked = ranking_figures(predicted, task.test_user, answers.user, answers.item, KS)
+        ranked = ranking_figures(predicted, task.test_user, answers.user, answers.item, LENGTHS)
         return {name: round(value, 5) for name, value in ranked.items()}
     if not np.isfinite(predicted).all():
         raise ValueError(f"predictions must be finite, got {(~np.isfinite(predicted)).sum()} that are not")

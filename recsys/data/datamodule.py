@@ -113,11 +113,11 @@ class RatingDataModule(LightningDataModule):
             raise ValueError(f"split {self.split_name} leaves no row of {self.data.name} to fit on")
         fitted = ratings if len(rows) == len(ratings) else ratings.iloc[rows]
         self.users, self.items = IdMap.fit(fitted[USER_ID]), IdMap.fit(fitted[ITEM_ID])
-        span = self.data.rating_max - self.data.rating_min
+        low, high = self.data.scale
         self.dense = RatingRows(
             torch.from_numpy(self.users.rows(ratings[USER_ID])),
             torch.from_numpy(self.items.rows(ratings[ITEM_ID])),
-            torch.from_numpy(((ratings[RATING].to_numpy() - self.data.rating_min) / (span or 1.0)).astype(np.float32)),
+            torch.from_numpy(((ratings[RATING].to_numpy() - low) / ((high - low) or 1.0)).astype(np.float32)),
         )
         by_user = np.argsort(self.dense.columns.user.numpy()[rows], kind="stable")
         self.fit_data = self.rows(rows[by_user])  # so a batch's ratings come user by user

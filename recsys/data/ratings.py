@@ -52,6 +52,11 @@ class RatingData:
     implicit: bool
     sha256: str
 
+    @property
+    def scale(self) -> tuple[float, float]:
+        """Lowest and highest rating; of implicit feedback 0, which stands for what is not there, and 1."""
+        return (0.0, 1.0) if self.implicit else (self.rating_min, self.rating_max)
+
 
 class RatingsSource(ABC):
     """Where ratings come from."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -15,6 +16,7 @@ from recsys.data.batches import Batch, RatingRows, epoch_seed
 from recsys.data.datamodule import RatingDataModule
 from recsys.factors import Factors
 from recsys.metrics import RatingErrors
+from recsys.monitor import RMSE, Monitor
 
 
 def check_range(name: str, value: float, low: float, high: float = float("inf"), *, open_high: bool = False) -> None:
@@ -62,6 +64,11 @@ class RatingModel(LightningModule, ABC):
     can_overfit: ClassVar[bool]  # whether it can learn 50 arbitrary ratings by heart
     task: ClassVar[str] = "rating"
     one_batch: ClassVar[bool] = False  # whether a step takes all rows, as they lie
+    last_is_best: ClassVar[bool] = False  # whether the end of training is what is wanted, whatever validation says
+    stops_early: bool = True  # whether early stopping may end its training
+    replays: bool = False  # whether a refit replays the learning rates of the selection
+    schedule_epochs: int = 0  # epochs that were planned, where a refit ends before them
+    monitor: ClassVar[Monitor] = RMSE  # what it logs of validation rows, and is selected and compared by
 
     def __init__(self, n_users: int, n_items: int, rating_min: float, rating_max: float, seed: int) -> None:
         super().__init__()
@@ -90,6 +97,12 @@ class RatingModel(LightningModule, ABC):
     @abstractmethod
     def factors(self) -> Factors:
         """The trained model as plain arrays, in stars, with both sides centred."""
+
+    def keep_in(self, folder: Path, name: str) -> None:
+        """Be told where to keep what checkpoints should not hold, in files that begin with `name`."""
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Take what a checkpoint holds besides the state; called before that is loaded."""
 
     def stars(self, rating: Tensor) -> Tensor:
         """Ratings in [0, 1] as stars."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -67,6 +67,8 @@ class BayesianMF(SweepModel):
         ValueError: An argument is outside its range; the message names it.
     """
 
+    last_is_best: ClassVar[bool] = True
+
     def __init__(
         self,
         n_users: int,
@@ -107,6 +109,9 @@ class BayesianMF(SweepModel):
         )  # sweeps in the running mean, and its sum for each validation batch
         self._latent: Latent | None = None
         self._resumed: dict[str, Any] = {}  # of the checkpoint that was loaded
+
+    def keep_in(self, folder: Path, name: str) -> None:
+        self.samples_file = folder / f"samples_{name}.bin"
 
     def setup(self, stage: str) -> None:
         super().setup(stage)

@@ -58,7 +58,8 @@ class GradientModel(RatingModel):
         self.learning_rate = learning_rate
         self.plateau = {"factor": plateau_factor, "patience": plateau_patience}
         self.plateau_min_lr = plateau_min_lr
-        self.lr_schedule, self.schedule_epochs = lr_schedule, 0  # a refit may end before its schedule
+        self.lr_schedule = lr_schedule
+        self.stops_early = self.replays = lr_schedule == "plateau"  # the others are functions of the epoch alone
 
     @abstractmethod
     def training_terms(self, user: Tensor, item: Tensor) -> tuple[Tensor, Tensor]:

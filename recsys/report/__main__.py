@@ -81,7 +81,7 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
                         help="table: to the terminal; html: a page; md, csv, json: to the standard output "
                         "(default: table and html)")  # fmt: skip
     parser.add_argument("--metric", choices=RANKING, default="val/rmse",
-                        help="what ranks settings, the lower the better (default val/rmse)")  # fmt: skip
+                        help="what ranks settings (default val/rmse; of ranking models val/ndcg@10)")  # fmt: skip
     parser.add_argument("--top", type=_positive, default=20, metavar="N",
                         help="settings in a table, and runs that did not finish (default 20)")  # fmt: skip
     parser.add_argument("--out", type=Path, metavar="FILE",

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from recsys.monitor import MONITORS
 from recsys.report.comparison import Difference
 from recsys.report.parameters import Values
 from recsys.report.runs import printable
-from recsys.report.settings import Experiments, Setting
+from recsys.report.settings import ERRORS, HITS, Experiments, Setting
 
 NAMES = {
     "val/rmse": "validation",
@@ -18,10 +19,15 @@ NAMES = {
     "test/mae": "test MAE",
     "test/rmse_warm": "warm",
     "test/rmse_cold": "cold",
+    "val/ndcg@10": "validation",
+    "ranking/ndcg@10": "NDCG@10",
+    "ranking/recall@10": "recall@10",
+    "ranking/hr@10": "HR@10",
     "fit_seconds": "seconds",
 }
 REPEAT = "'seeds=[0,1,2]'"
-EXTRAS = ("test/rmse_cold", "test/rmse_warm", "fit_seconds")  # go in this order where there is no room for all
+# These go in this order where there is no room for all.
+EXTRAS = ("ranking/hr@10", "ranking/recall@10", "test/rmse_cold", "test/rmse_warm", "fit_seconds")
 NOTHING = "–"
 DIGITS, BRIEF = 4, 3  # of a hyper-parameter
 PARAMETERS = 6.0  # the worth from which columns are hyper-parameters
@@ -40,22 +46,23 @@ class Column:
 
 
 def columns(found: Experiments, task: int, settings: Sequence[Setting]) -> list[Column]:
-    """The leaderboard of some of a task's settings, and below them the biases baseline."""
+    """The leaderboard of some of a task's settings, and below them a baseline: the biases, or popularity."""
 
     def column(name: str, cell: Callable[[Setting], str], **arguments: Any) -> Column:
         return Column(name, [*map(cell, settings), ""], **arguments)
 
     rank = Column("#", [*(str(position) for position in range(1, len(settings) + 1)), ""])
     labels = _label_columns(found, task, settings)
+    ranked_by, baselines = found.tasks[task].metric, found.tasks[task].baselines
+    baseline = "biases" if "biases" in baselines else "popularity"
     for cells in filter(None, (labels[0].cells, labels[0].brief)):
-        cells[-1] = "biases"
+        cells[-1] = baseline
     figures: list[Column] = []
-    for metric in NAMES:
-        if metric != "test/mae" or metric == found.metric:
-            goes = metric in EXTRAS and metric != found.metric
-            figures.append(column(NAMES[metric], _figure(metric), worth=EXTRAS.index(metric) if goes else None))
-            if metric == "test/rmse":
-                figures[-1].cells[-1] = decimal(found.tasks[task].baselines["biases"])
+    for metric in _shown(found, task, settings):
+        goes = metric in EXTRAS and metric != ranked_by
+        figures.append(column(NAMES[metric], _figure(metric), worth=EXTRAS.index(metric) / 2 if goes else None))
+        if metric == MONITORS[found.tasks[task].monitor].test:
+            figures[-1].cells[-1] = decimal(baselines[baseline])
     seconds = figures.pop()
     to_best = [
         column("to best", lambda setting: signed(setting.difference), worth=5.0),
@@ -64,6 +71,15 @@ def columns(found: Experiments, task: int, settings: Sequence[Setting]) -> list[
     alone = all(len(setting.runs) == 1 for setting in settings)
     runs = column("runs", lambda setting: str(len(setting.runs)), worth=3.0 if alone else None)
     return [rank, *labels, *figures, *(to_best if len(settings) > 1 else []), runs, seconds]
+
+
+def _shown(found: Experiments, task: int, settings: Sequence[Setting]) -> list[str]:
+    """The figures in columns: those of the task's kind, and others that are there; the MAE only if it is asked for."""
+    own = HITS if found.tasks[task].monitor in HITS else ERRORS
+    named = {*own, *(name for name in HITS if any(setting.mean[name] is not None for setting in settings))}
+    if found.tasks[task].metric != "test/mae":
+        named.discard("test/mae")
+    return [name for name in NAMES if name in named or name == "fit_seconds"]
 
 
 def _label_columns(found: Experiments, task: int, settings: Sequence[Setting]) -> list[Column]:
@@ -134,7 +150,7 @@ def _figure(metric: str) -> Callable[[Setting], str]:
         value, error = setting.mean[metric], setting.standard_error[metric]
         if metric == "fit_seconds":
             return NOTHING if value is None else f"{value:.1f}"
-        with_error = error is not None and metric not in ("test/rmse_warm", "test/rmse_cold")
+        with_error = error is not None and metric not in EXTRAS
         return f"{decimal(value)} ±{error:.4f}" if with_error else decimal(value)
 
     return cell
@@ -143,7 +159,8 @@ def _figure(metric: str) -> Callable[[Setting], str]:
 def heading(found: Experiments, task: int) -> str:
     settings = found.settings_of(task)
     runs = sum(len(setting.runs) for setting in settings)
-    by = f"by {NAMES[found.metric]}" + ("" if "rmse" not in found.metric else " RMSE")
+    metric = found.tasks[task].metric
+    by = f"by {NAMES[metric]}" + (" RMSE" if "rmse" in metric else " NDCG@10" if metric == "val/ndcg@10" else "")
     return f"{found.tasks[task].label}: {count(settings, 'setting')}, {count(range(runs), 'run')}, {by}"
 
 
@@ -155,8 +172,9 @@ def verdict(found: Experiments, task: int) -> list[str]:
     """What the task's runs say of the best setting, in sentences; without its command."""
     best, *others = found.settings_of(task)
     lines = [f"best: {describe(found, task, best.values)}"] if others else []
-    if found.metric.startswith("test/"):
-        lines.append("Chosen by test figures, the best looks better than it is; --metric val/rmse does not use them.")
+    if found.tasks[task].metric.startswith(("test/", "ranking/")):
+        other = found.tasks[task].monitor
+        lines.append(f"Chosen by test figures, the best looks better than it is; --metric {other} does not use them.")
     if best.command and "refit=" not in best.command and found.runs[best.runs[0]].config.get("refit") == "none":
         lines.append("It was not refitted (a search's refit=none); its command refits, so test figures will differ.")
     if not others:

@@ -15,6 +15,8 @@ from typing import Any
 
 import yaml  # type: ignore[import-untyped]
 
+from recsys.monitor import monitor_of
+
 SKIPPED = {"checkpoints", "bundle", "wandb"}  # what a run writes besides its own files
 REPEATS = "repeats.json"  # in a folder whose sub-folders are runs of one setting; it is not itself a run
 STATES = ("finished", "running", "unfinished", "interrupted", "pruned", "failed", "broken")
@@ -52,7 +54,7 @@ class Run:
     started: str | None = None  # ISO 8601
     seconds: float | None = None  # wall time of the whole job; of its fits, where that is all that is known
     ended: float = 0.0  # Unix time, to tell the latest of several
-    curve: list[float | None] = field(default_factory=list)  # validation RMSE of each epoch
+    curve: list[float | None] = field(default_factory=list)  # the validation figure of each epoch
     analysis: dict[str, list[list[float | None]]] | None = None
 
     @property
@@ -217,8 +219,9 @@ def _check_config(config: Mapping[str, Any]) -> None:
 
 
 def _check_metrics(metrics: Mapping[str, Any]) -> None:
-    if number(metrics.get("val/rmse")) is None:
-        raise ValueError(f"val/rmse must be a finite number, got {metrics.get('val/rmse')!r}")
+    name = monitor_of(metrics).name
+    if number(metrics.get(name)) is None:
+        raise ValueError(f"{name} must be a finite number, got {metrics.get(name)!r}")
     if not isinstance(metrics.get("data"), str):
         raise ValueError(f"data must be text, got {_kind(metrics.get('data'))}")
 
@@ -273,13 +276,14 @@ def _ended(folder: Path, run: Run) -> float:
 
 
 def _curve(file: Path) -> list[float | None]:
-    """Validation RMSE by row, which is by epoch; None where an epoch has none."""
+    """The validation figure by row, which is by epoch; None where an epoch has none."""
     with file.open(newline="", encoding="utf-8") as stream:
         rows = csv.reader(stream)
         header = next(rows, [])
-        if "val/rmse" not in header:
+        name = monitor_of(dict.fromkeys(header)).name
+        if name not in header:
             return []
-        column = header.index("val/rmse")
+        column = header.index(name)
         return [_cell(row, column) for row in rows]
 
 

@@ -13,8 +13,10 @@ from recsys.report.parameters import Parameter, Values, comparable, differing, h
 from recsys.report.runs import Run, number
 from recsys.report.tasks import Task, place_of, tasks_of
 
-METRICS = ("val/rmse", "test/rmse", "test/mae", "test/rmse_warm", "test/rmse_cold", "fit_seconds")  # lower is better
-RANKING = METRICS[:-1]  # those that settings are ranked by: the fastest setting is not the one to use
+ERRORS = ("val/rmse", "test/rmse", "test/mae", "test/rmse_warm", "test/rmse_cold")  # lower is better
+HITS = ("val/ndcg@10", "ranking/ndcg@10", "ranking/recall@10", "ranking/hr@10")  # higher is better
+RANKING = (*ERRORS, *HITS)  # those that settings are ranked by: the fastest setting is not the one to use
+METRICS = (*RANKING, "fit_seconds")
 
 
 @dataclass
@@ -26,7 +28,7 @@ class Setting:
     runs: list[int]
     mean: dict[str, float | None] = field(default_factory=dict)
     standard_error: dict[str, float | None] = field(default_factory=dict)
-    difference: Difference | None = None  # to the task's best, paired by seed and fold
+    difference: Difference | None = None  # how much worse than the task's best, paired by seed and fold
     command: str | None = None
 
 
@@ -35,7 +37,7 @@ class Experiments:
     """Runs, and what they say together."""
 
     runs: list[Run]
-    metric: str  # settings are ranked by its mean
+    metric: str  # settings are ranked by its mean, where the task has it (`Task.metric`)
     tasks: list[Task]
     parameters: list[Parameter]
     settings: list[Setting]  # by task, the best first
@@ -55,21 +57,27 @@ class Experiments:
         return sorted((p for p in self.parameters if p.name in names), key=lambda p: -weight.get(p.name, 0.0))
 
 
+def loss(metric: str, value: float) -> float:
+    """A figure such that lower is better."""
+    return -value if metric in HITS else value
+
+
 def experiments(runs: Sequence[Run], metric: str = "val/rmse") -> Experiments:
     """Group runs into tasks and settings, and rank the settings by the mean of `metric`, one of `RANKING`."""
     runs = list(runs)
-    tasks, task_of = tasks_of(runs)
+    tasks, task_of = tasks_of(runs, metric)
+    metrics = [task.metric for task in tasks]
     given = comparable([hyper_parameters(run.config) for run in runs], [run.finished for run in runs])
     parameters = differing(given, [place_of(run, task) for run, task in zip(runs, task_of, strict=True)])
     values_of = [{p.name: values.get(p.name) for p in parameters} for values in given]
-    settings, setting_of = _settings(runs, task_of, values_of, metric)
+    settings, setting_of = _settings(runs, task_of, values_of, metrics)
     found = Experiments(runs, metric, tasks, parameters, settings, task_of, setting_of, values_of, [])
-    found.importance = [_importance(found.settings_of(task), metric) for task in range(len(tasks))]
+    found.importance = [_importance(found.settings_of(task), metric) for task, metric in enumerate(metrics)]
     return found
 
 
 def _settings(
-    runs: Sequence[Run], task_of: Sequence[int | None], values_of: Sequence[Values], metric: str
+    runs: Sequence[Run], task_of: Sequence[int | None], values_of: Sequence[Values], metrics: Sequence[str]
 ) -> tuple[list[Setting], list[int | None]]:
     """Settings in their order, and the number of each run's."""
     groups: dict[tuple[Any, ...], list[int]] = {}
@@ -78,18 +86,19 @@ def _settings(
             values = tuple(key_of(value) for value in values_of[index].values())
             groups.setdefault((task_of[index], values), []).append(index)
     found = [(_setting(runs, members, key[0], values_of[members[0]]), members) for key, members in groups.items()]
-    found.sort(key=lambda pair: (pair[0].task, *_rank(pair[0].mean[metric]), pair[0].runs[0]))
+    found.sort(key=lambda pair: (pair[0].task, *_rank(pair[0], metrics[pair[0].task]), pair[0].runs[0]))
     setting_of: list[int | None] = [None] * len(runs)
     for position, (_, members) in enumerate(found):
         for index in members:
             setting_of[index] = position
     settings = [setting for setting, _ in found]
-    _compare(settings, runs, metric)
+    _compare(settings, runs, metrics)
     return settings, setting_of
 
 
-def _rank(value: float | None) -> tuple[bool, float]:
-    return value is None, value or 0.0
+def _rank(setting: Setting, metric: str) -> tuple[bool, float]:
+    value = setting.mean[metric]
+    return value is None, loss(metric, value or 0.0)
 
 
 def _latest(runs: Sequence[Run], members: Sequence[int]) -> list[int]:
@@ -121,20 +130,21 @@ def _setting(runs: Sequence[Run], members: Sequence[int], task: int, values: Val
     return setting
 
 
-def _compare(settings: Sequence[Setting], runs: Sequence[Run], metric: str) -> None:
-    """Each setting's difference to the best of its task, which comes first."""
+def _compare(settings: Sequence[Setting], runs: Sequence[Run], metrics: Sequence[str]) -> None:
+    """How much worse each setting is than the best of its task, which comes first."""
     best: dict[int, Setting] = {}
     for setting in settings:
         leader = best.setdefault(setting.task, setting)
+        metric = metrics[setting.task]
         if setting is not leader:
             setting.difference = paired_difference(_repeats(setting, runs, metric), _repeats(leader, runs, metric))
 
 
 def _repeats(setting: Setting, runs: Sequence[Run], metric: str) -> dict[tuple[int | None, int | None], float]:
     figures = {repeat_of(runs[index]): number(runs[index].metrics.get(metric)) for index in setting.runs}
-    return {repeat: figure for repeat, figure in figures.items() if figure is not None}
+    return {repeat: loss(metric, figure) for repeat, figure in figures.items() if figure is not None}
 
 
 def _importance(settings: Sequence[Setting], metric: str) -> dict[str, float] | None:
     measured = [(setting.values, figure) for setting in settings if (figure := setting.mean[metric]) is not None]
-    return importance([values for values, _ in measured], [figure for _, figure in measured])
+    return importance([values for values, _ in measured], [loss(metric, figure) for _, figure in measured])

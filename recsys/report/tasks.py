@@ -6,11 +6,13 @@ from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from recsys.monitor import NDCG, monitor_of
 from recsys.report.comparison import mean
 from recsys.report.parameters import plain
 from recsys.report.runs import SPLIT_ARGUMENTS, Run, natural, number
 
-BASELINES = ("global_mean", "item_mean", "biases")
+BASELINES = {name: f"baseline/{name}" for name in ("global_mean", "item_mean", "biases")}
+RANKING_BASELINES = {"popularity": "baseline/popularity_ndcg@10"}
 SOURCE = ("_target_", "name", "ratings_file", "root")  # of data: tells data sets apart before they are read
 DEFAULTS = {"test_fraction": 0.1, "split_seed": 0}  # not worth saying in a label
 
@@ -19,16 +21,24 @@ Key = tuple[Any, ...]
 
 @dataclass(frozen=True)
 class Task:
-    """A data set and how it was split, whatever the fold, and whether models were refitted before they were tested."""
+    """A data set and how it was split, whatever the fold, and what may be compared on it.
+
+    Models that were refitted before they were tested are a task of their own, and so are those that rank.
+    """
 
     label: str
     data: str
     split: str
-    baselines: dict[str, float | None]  # test RMSE, mean over folds
+    baselines: dict[str, float | None]  # the test figure like `monitor`, mean over folds
+    monitor: str  # the validation figure that chose its runs
+    metric: str  # what its settings are ranked by
 
 
-def tasks_of(runs: Sequence[Run]) -> tuple[list[Task], list[int | None]]:
-    """Tasks of the finished runs, and each run's; one that did not finish belongs where its data and split do."""
+def tasks_of(runs: Sequence[Run], metric: str = "val/rmse") -> tuple[list[Task], list[int | None]]:
+    """Tasks of the finished runs, and each run's; one that did not finish belongs where its data and split do.
+
+    A task without any figure called `metric` has its settings ranked by the one that chose its runs.
+    """
     members: dict[Key, list[Run]] = {}
     by_source: dict[Key, set[Key]] = {}
     for run in runs:
@@ -45,11 +55,14 @@ def tasks_of(runs: Sequence[Run]) -> tuple[list[Task], list[int | None]]:
         possible = by_source.get(_source_key(run), set())
         return numbers[next(iter(possible))] if len(possible) == 1 else None
 
-    tasks = [
-        Task(labels[key], str(members[key][0].metrics["data"]), str(members[key][0].split), _baselines(members[key]))
-        for key in ordered
-    ]
-    return tasks, [task_of(run) for run in runs]
+    return [_task(labels[key], members[key], metric) for key in ordered], [task_of(run) for run in runs]
+
+
+def _task(label: str, runs: Sequence[Run], metric: str) -> Task:
+    first, monitor = runs[0], monitor_of(runs[0].metrics).name
+    known = any(number(run.metrics.get(metric)) is not None for run in runs)
+    named = str(first.metrics["data"]), str(first.split)
+    return Task(label, *named, _baselines(runs), monitor, metric if known else monitor)
 
 
 def _split_key(run: Run) -> Key:
@@ -58,7 +71,8 @@ def _split_key(run: Run) -> Key:
 
 
 def _task_key(run: Run) -> Key:
-    return (run.metrics.get("data_sha256"), run.metrics["data"], _refitted(run), *_split_key(run))
+    monitor = monitor_of(run.metrics).name
+    return (run.metrics.get("data_sha256"), run.metrics["data"], monitor, _refitted(run), *_split_key(run))
 
 
 def _source_key(run: Run) -> Key:
@@ -85,9 +99,10 @@ def _labels(tasks: Iterable[Key]) -> dict[Key, str]:
     tasks = list(tasks)
     labels = {}
     for key in tasks:
-        _, data, refitted, split, *arguments = key
+        _, data, monitor, refitted, split, *arguments = key
         said = [f"{name}={value}" for name, value in arguments if value != DEFAULTS.get(name)]
-        labels[key] = f"{data} · {', '.join([str(split), *said])}" + ("" if refitted else " · not refitted")
+        kind = (" · ranking" if monitor == NDCG.name else "") + ("" if refitted else " · not refitted")
+        labels[key] = f"{data} · {', '.join([str(split), *said])}{kind}"
     several = {label for label in labels.values() if list(labels.values()).count(label) > 1}
     return {key: f"{label} · {str(key[0])[:8]}" if label in several else label for key, label in labels.items()}
 
@@ -95,7 +110,7 @@ def _labels(tasks: Iterable[Key]) -> dict[Key, str]:
 def _baselines(runs: Sequence[Run]) -> dict[str, float | None]:
     folds = {run.fold: run for run in runs}
     found = {}
-    for name in BASELINES:
-        values = [number(run.metrics.get(f"baseline/{name}")) for run in folds.values()]
+    for name, figure in (RANKING_BASELINES if monitor_of(runs[0].metrics) is NDCG else BASELINES).items():
+        values = [number(run.metrics.get(figure)) for run in folds.values()]
         found[name] = mean([value for value in values if value is not None])
     return found

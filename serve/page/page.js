@@ -291,7 +291,9 @@ function showModel() {
   $("model-name").textContent = model.model;
   $("model-data").textContent = model.data;
   $("model-version").textContent = model.model_version;
-  $("metric").textContent = Number.isFinite(metrics?.["test/rmse"]) ? metrics["test/rmse"].toFixed(4) : "not measured";
+  const [label, figure] = model.task === "ranking" ? ["Test NDCG@10", metrics?.["ranking/ndcg@10"]] : ["Test RMSE", metrics?.["test/rmse"]];
+  $("metric-name").textContent = label;
+  $("metric").textContent = Number.isFinite(figure) ? figure.toFixed(4) : "not measured";
   $("counts").textContent = ["ratings", "users", "items"].filter((key) => counts[key]).map((key) => count(counts[key], key.slice(0, -1))).join(", ");
   $("no-new").hidden = model.fold_in !== "none";
   $("tab-new").hidden = model.fold_in === "none";

@@ -25,7 +25,7 @@ from benchmarks.peers.contenders import CONTENDERS, Between, Contender, OneOf, V
 from benchmarks.peers.environments import REQUIREMENTS, python
 from benchmarks.peers.measure import Bench, ContenderError, figures_of, measured, run_within
 from benchmarks.peers.protocols import PROTOCOLS, TUNING, Answers, Protocol, build_task
-from benchmarks.peers.ranking import NOTHING, best_unseen, ranking_figures
+from benchmarks.peers.ranking import NOTHING, best_unseen
 from benchmarks.peers.task import Task
 from recsys.data.ratings import RatingData
 from tests.conftest import random_ratings, small_data
@@ -172,17 +172,6 @@ def test_predictions_that_are_none_are_refused(predicted: list[float]) -> None:
     task = replace(task, test_user=np.zeros(3, int), test_item=np.zeros(3, int))
     with pytest.raises(ValueError, match="predictions must be"):
         figures_of(np.array(predicted), task, answers)
-
-
-def test_ranking_figures_by_hand() -> None:
-    lists = np.array([[7, 3, 5], [1, 2, NOTHING], [4, 6, 8]])  # of users 10, 11 and 12
-    figures = ranking_figures(lists, np.array([10, 11, 12]), np.array([10, 10, 11, 12]), np.array([3, 9, 1, 0]), (1, 2))
-    at_two = 1 / math.log2(3)
-    assert figures["hr@1"] == pytest.approx(1 / 3)
-    assert figures["recall@1"] == pytest.approx((0 + 1 + 0) / 3)
-    assert figures["hr@2"] == pytest.approx(2 / 3)
-    assert figures["recall@2"] == pytest.approx((1 / 2 + 1 + 0) / 3)
-    assert figures["ndcg@2"] == pytest.approx((at_two / (1 + at_two) + 1 + 0) / 3)
 
 
 def test_lists_leave_out_what_was_rated_in_training_and_break_ties_by_row() -> None:

@@ -71,7 +71,7 @@ def test_a_constant_rating_does_not_divide_by_zero(implicit: bool) -> None:
     ones = frame([1, 1, 2, 2], [1, 2, 1, 3], [1, 1, 1, 1])
     data = RatingDataModule(SmallRatings(ones, 1.0, 1.0, implicit=implicit))
     data.setup()
-    assert data.dense.columns.rating.tolist() == [0, 0, 0, 0]
+    assert data.dense.columns.rating.tolist() == [float(implicit)] * 4  # of implicit feedback, all that is there is 1
 
 
 # User 9 and item 90 occur in the last row only, user 8 in the row before.

@@ -17,6 +17,7 @@ from recsys.export import make_bundle
 from recsys.models.base import RatingModel
 from recsys.models.matrix_factorization import MatrixFactorization
 from recsys.models.svdpp import SVDPlusPlus
+from recsys.monitor import NDCG, RMSE
 from tests.conftest import build, bundle_of, checkerboard, fit, random_ratings, small_data, trained_and_folded
 
 Make = Callable[..., RatingModel]
@@ -118,7 +119,7 @@ def test_it_says_what_it_can(make: Make) -> None:
     model = small(make, tastes())
     assert isinstance(model.personalised, bool)
     assert isinstance(model.can_overfit, bool)
-    assert model.task in ("rating", "ranking")
+    assert (model.task, model.monitor) in (("rating", RMSE), ("ranking", NDCG))
     assert model.hparams.keys() == {*DATA, *arguments_of(make)}
 
 

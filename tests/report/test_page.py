@@ -106,6 +106,22 @@ def sweep() -> dict[str, Any]:
     return report.data | {"importance": [shares, None]}
 
 
+def rankers() -> dict[str, Any]:
+    """Settings whose NDCG rises with alpha from 0.50 to 0.59, one far below, and one that was pruned at 0.02."""
+    report = Report()
+    report.data["tasks"][0] |= {"monitor": "val/ndcg@10", "metric": "val/ndcg@10", "baselines": {"popularity": 0.285}}
+    for i in range(11):
+        report.setting({"model.alpha": i}, [0.5] * 2)
+        figure = 0.5 + i / 100 if i < 10 else 0.1
+        found = {"val/ndcg@10": figure, "ranking/ndcg@10": figure - 0.02, "ranking/hr@10": figure}
+        for run in report.data["runs"][-2:]:
+            run |= {"metrics": found | {"epochs": 3}, "curve": [0.01, figure, figure / 2], "analysis": None}
+        report.data["settings"][-1] |= {"mean": found | {"fit_seconds": 4.0 + i}, "standard_error": {}}
+    report.run("pruned", {"model.alpha": 3}, message="validation NDCG@10 0.0200 after 1 epochs", curve=[0.02])
+    report.parameter("model.alpha", "number")
+    return report.data
+
+
 def one_run() -> dict[str, Any]:
     report = Report()
     report.setting({}, [0.94])
@@ -149,7 +165,7 @@ def nothing_at_all() -> dict[str, Any]:
     return dict.fromkeys(Report().data)
 
 
-CASES = (sweep, one_run, two_settings, repeats_without_analysis, none_finished, nulls, nothing_at_all)
+CASES = (sweep, rankers, one_run, two_settings, repeats_without_analysis, none_finished, nulls, nothing_at_all)
 
 
 def assemble(data: dict[str, Any]) -> str:
@@ -252,6 +268,24 @@ def test_the_verdict_says_what_to_use_how_good_it_is_and_how_sure(show: Show) ->
     expect(verdict).to_contain_text("One other setting cannot be told apart from it")
     expect(verdict).to_contain_text("The other 38 are worse beyond chance")
     expect(verdict.locator("code").last).to_have_text("python -m recsys.train best=0")
+
+
+def test_of_ranking_models_the_highest_is_the_best(show: Show) -> None:
+    page = show("rankers")
+    verdict = page.locator("#verdict")
+    expect(verdict).to_contain_text("Use alpha 9. Validation NDCG@10 0.5900, the mean of 2 runs")
+    expect(verdict).to_contain_text("is the highest of 11 settings")
+    expect(verdict).to_contain_text(
+        "its NDCG@10 is 0.5700: 100% above the best baseline, the most rated items, at 0.2850"
+    )
+    expect(rows(page).first).to_contain_text("0.5900")
+    expect(rows(page).nth(1)).to_contain_text("+0.0100")  # so much worse
+    assert ranks(page) == list(range(1, 12))
+    expect(page.get_by_role("img", name="The highest is 0.5900.")).to_be_visible()
+    expect(page.locator("#cost")).to_contain_text("1 value beyond the scale is drawn at its lower edge.")
+    expect(page.locator("#parameters")).to_contain_text("Validation NDCG@10 upwards, higher is better.")
+    expect(page.locator("#unfinished")).to_contain_text("0.0200")
+    expect(page.locator("#error")).to_be_hidden()
 
 
 def test_the_interval_of_the_paired_difference_is_student_s(show: Show) -> None:

@@ -92,7 +92,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 @pytest.fixture(scope="module")
 def ranking(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A ranking model that takes in nobody new, of people whose ratings are not shown."""
-    bundle = two_tastes(task="ranking", fold_in="none", metrics={}, rating_scale=[0.5, 5.0])
+    bundle = two_tastes(task="ranking", fold_in="none", metrics={"ranking/ndcg@10": 0.12345}, rating_scale=[0.5, 5.0])
     for item in bundle.items:
         item |= {"genres": [], "year": None}
     yield from serve(bundle, tmp_path_factory.mktemp("ranking"), "--no-histories")
@@ -368,7 +368,8 @@ def test_a_late_answer_of_an_older_question_is_dropped(page: Any) -> None:
 
 def test_a_ranking_model_without_histories_shows_what_it_has(page: Any, ranking: str) -> None:
     page.goto(f"{ranking}/")
-    expect(page.locator("#metric")).to_have_text("not measured")
+    expect(page.locator("#metric-name")).to_have_text("Test NDCG@10")
+    expect(page.locator("#metric")).to_have_text("0.1235")
     expect(page.locator("#no-new")).to_have_text("This model takes in no new users.")
     expect(page.get_by_role("tab", name="Someone new")).to_be_hidden()
     expect(page.get_by_label("Genre")).to_be_hidden()

@@ -124,8 +124,12 @@ const brief = (value) => {
   return text.length > 5 ? value.toExponential().replace(/(\.\d\d)\d*/, "$1").replace("e+", "e").replace("-", "−") : text.replace("-", "−");
 };
 
-/** The bulk of the values: from the lowest to where only outliers are, which are drawn at the edge. */
-function bulk(values) {
+/** The bulk of the values: from the best to where only outliers are, which are drawn at the edge. */
+function bulk(values, metric) {
+  if (higherIsBetter(metric)) {
+    const { domain, beyond } = bulk(values.filter(isNumber).map((value) => -value), "") ?? {};
+    return domain ? { domain: [-domain[1], -domain[0]], beyond } : null;
+  }
   const sorted = values.filter(isNumber).sort((a, b) => a - b);
   if (!sorted.length) return null;
   const at = (share) => sorted[Math.round(share * (sorted.length - 1))];
@@ -136,7 +140,10 @@ function bulk(values) {
   return { domain: [sorted[0] - room, high + room], beyond: sorted.filter((value) => value > high).length };
 }
 
-const beyondNote = (beyond) => (beyond ? `${count(beyond, "value")} beyond the scale ${beyond === 1 ? "is" : "are"} drawn at its upper edge.` : null);
+const beyondNote = (beyond) => (beyond ? `${count(beyond, "value")} beyond the scale ${beyond === 1 ? "is" : "are"} drawn at its ${higherIsBetter(view.metric) ? "lower" : "upper"} edge.` : null);
+
+/** A place on the upward axis, or a little beyond its end. */
+const atEdge = (place, at) => Math.min(place.y[0] + 5, Math.max(place.y[1] - 5, at));
 
 /** Where a parameter's values lie between two places: by number, by logarithm, or in a row; null has a place before all. */
 function parameterScale(parameter, entries, [from, to]) {
@@ -217,8 +224,12 @@ function lineOf(points, className) {
 /** How good a value is among others, from 0 (the best) to 1, as the colour of a mark. */
 function shade(node, value, [low, high]) {
   const share = isNumber(value) ? Math.min(1, Math.max(0, (value - low) / (high - low || 1))) : 1;
-  node.style.setProperty("--worse", `${(100 * share).toFixed(0)}%`);
+  const worse = isNumber(value) && higherIsBetter(view.metric) ? 1 - share : share;
+  node.style.setProperty("--worse", `${(100 * worse).toFixed(0)}%`);
   return node;
 }
 
-const shadeKey = ([low, high]) => h("span", { className: "ramp" }, figure(low), h("i", { "aria-hidden": "true" }), figure(high));
+function shadeKey(domain) {
+  const [best, worst] = higherIsBetter(view.metric) ? [...domain].reverse() : domain;
+  return h("span", { className: "ramp" }, figure(best), h("i", { "aria-hidden": "true" }), figure(worst));
+}

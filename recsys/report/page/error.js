@@ -9,6 +9,7 @@ function showError() {
     ratingFigure(compared),
     calibrationFigure(compared),
   ].filter(given);
+  if (!drawn.length && higherIsBetter(view.monitor)) return fill("error", "Where the error lies"); // scores have no error in stars
   if (!drawn.length && view.settings.length < 2 && !chosen.some((setting) => isNumber(setting.mean["test/rmse_cold"]))) return fill("error", "Where the error lies");
   fill("error", "Where the error lies", legend(compared), warmAndCold(compared), h("div", { className: "pairs" }, drawn),
     drawn.length ? h("p", { className: "quiet" }, `Test rows${compared.some(({ repeats }) => repeats > 1) ? ", averaged over repeats" : ""}. Bars: the share of the rows.`) : note("The compared runs hold no analysis of their test rows."));

@@ -47,7 +47,7 @@ function findField(name) {
   if (named.length) throw new Error(`${name} may be ${named.map(fullName).join(" or ")}.`);
   if (Object.hasOwn(METRICS, name)) return { name, get: (entry) => entry.mean[name] };
   if (Object.hasOwn(FIGURES, name)) return { name, get: FIGURES[name] };
-  const known = [...view.parameters.map(shortName), "val/rmse", "test/rmse", "mae", "warm", "cold", "seconds", "runs", "rank"];
+  const known = [...view.parameters.map(shortName), ...metricsOf(view.task).slice(0, 2), "mae", "warm", "cold", "seconds", "runs", "rank"];
   throw new Error(`Nothing is named ${name}; there are ${known.join(", ")}.`);
 }
 

@@ -6,8 +6,13 @@ const METRICS = {
   "test/mae": "Test MAE",
   "test/rmse_warm": "Test RMSE, warm",
   "test/rmse_cold": "Test RMSE, cold",
+  "val/ndcg@10": "Validation NDCG@10",
+  "ranking/ndcg@10": "Test NDCG@10",
+  "ranking/recall@10": "Test recall@10",
+  "ranking/hr@10": "Test HR@10",
 };
-const BASELINES = { biases: "biases", item_mean: "item means", global_mean: "global mean" };
+const higherIsBetter = (metric) => metric.includes("@"); // figures of lists; all others are errors
+const BASELINES = { biases: "biases", item_mean: "item means", global_mean: "global mean", popularity: "the most rated items" };
 const NONE = "–";
 
 const isNumber = (value) => typeof value === "number" && Number.isFinite(value);
@@ -15,6 +20,7 @@ const figure = (value, digits = 4) => (isNumber(value) ? value.toFixed(digits).r
 const signed = (value) => (isNumber(value) ? (value < 0 ? "" : "+") + figure(value) : NONE);
 const count = (n, noun) => `${n.toLocaleString("en")} ${noun}${n === 1 ? "" : "s"}`;
 const metricName = (metric) => METRICS[metric] ?? metric;
+const extreme = (metric) => (higherIsBetter(metric) ? "highest" : "lowest");
 const percent = (share) => `${(100 * share).toFixed(share < 0.0995 ? 1 : 0)}%`;
 const plusMinus = (mean, error) => figure(mean) + (isNumber(error) ? ` ± ${figure(error)}` : "");
 const interval = ({ mean, low, high }) => signed(mean) + (isNumber(low) && isNumber(high) ? ` [${signed(low)}, ${signed(high)}]` : "");

@@ -40,7 +40,7 @@ function makeColumns() {
   ].filter(Boolean);
 }
 
-const BRIEF = { "val/rmse": "Val. RMSE", "test/rmse": "Test RMSE", "test/mae": "Test MAE", "test/rmse_warm": "Warm", "test/rmse_cold": "Cold" };
+const BRIEF = { "val/rmse": "Val. RMSE", "test/rmse": "Test RMSE", "test/mae": "Test MAE", "test/rmse_warm": "Warm", "test/rmse_cold": "Cold", "val/ndcg@10": "Val. NDCG@10", "ranking/ndcg@10": "NDCG@10", "ranking/recall@10": "Recall@10", "ranking/hr@10": "HR@10" };
 
 const parameterColumn = (parameter) => ({
   key: parameter.name, name: shortName(parameter), title: fullName(parameter), number: parameter.kind === "number",
@@ -64,7 +64,7 @@ function differenceCell(setting) {
 /** A small picture of mean ± standard error, on one scale for all rows: that of the best. */
 function intervalColumn() {
   const ends = view.settings.slice(0, PAGE).flatMap((setting) => [-1, 0, 1].map((side) => setting.mean[view.metric] + side * (setting.error[view.metric] ?? 0)));
-  const { domain } = bulk(ends) ?? { domain: [0, 1] };
+  const { domain } = bulk(ends, view.metric) ?? { domain: [0, 1] };
   const x = linear(domain, [5, 105]);
   return { key: null, name: "", title: "Mean ± standard error", cell: (setting) => intervalPlot(setting, x) };
 }

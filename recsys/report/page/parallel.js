@@ -10,7 +10,7 @@ function showParallel() {
   const varied = view.parameters.filter(({ name }) => new Set(settings.map((setting) => typed(setting.values[name]))).size > 1);
   const shown = varied.slice(0, AXES);
   if (!shown.length || settings.length < 2) return fill("parallel", "Parameters to metric");
-  const domain = bulk(settings.map((setting) => setting.mean[view.metric]));
+  const domain = bulk(settings.map((setting) => setting.mean[view.metric]), view.metric);
   const chart = makeChart("parallel", {
     label: `Parallel coordinates of ${count(settings.length, "setting")} over ${spoken(shown.map(shortName))} to ${metricName(view.metric)}. The table of settings holds the same values.`,
     height: 340, least: 110 + 92 * shown.length,
@@ -19,7 +19,7 @@ function showParallel() {
   const more = varied.length > AXES ? ` The ${AXES} most important of ${varied.length} parameters are drawn.` : "";
   fill("parallel", "From parameters to metric",
     h("p", { className: "quiet", id: "filter-help" }, "Drag along an axis to keep the settings that pass there, click an axis to let go. The same can be typed into the filter: ",
-      h("code", {}, `${shortName(shown[0])}=${example(shown[0], settings)}`), ", ", h("code", {}, `${view.metric}<${figure(domain.domain[1], 2)}`), `.${more}`),
+      h("code", {}, `${shortName(shown[0])}=${example(shown[0], settings)}`), ", ", h("code", {}, higherIsBetter(view.metric) ? `${view.metric}>${figure(domain.domain[0], 2)}` : `${view.metric}<${figure(domain.domain[1], 2)}`), `.${more}`),
     h("figure", {}, h("div", { className: "scroll", tabIndex: 0, role: "region", "aria-label": "Parallel coordinates" }, chart.box),
       h("figcaption", {}, "Colour: ", metricName(view.metric), " ", shadeKey(domain.domain), " ", beyondNote(domain.beyond) ?? "")));
 }
@@ -39,7 +39,7 @@ function drawParallel(chart, shown, settings, domain) {
     return { field: parameter.name, name: shortName(parameter), x: left + i * gap, scale, value: (entry) => entry.values[parameter.name] ?? null };
   });
   const y = linear(domain, [bottom, top]);
-  const metric = Object.assign((value) => Math.max(top - 6, y(value)), { numeric: true, ticks: ticksOf(y) });
+  const metric = Object.assign((value) => Math.min(bottom + 6, Math.max(top - 6, y(value))), { numeric: true, ticks: ticksOf(y) });
   axes.push({ field: view.metric, name: BRIEF[view.metric] ?? view.metric, x: right, scale: metric, value: (entry) => entry.mean[view.metric] });
   const points = (setting) => axes.map(({ x, scale, value }) => [x, scale(value(setting))]);
   const lines = [...settings].reverse().map((setting) => [setting.id, points(setting), setting]);

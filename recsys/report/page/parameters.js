@@ -20,19 +20,19 @@ function importanceBars(importance) {
   });
   return h("div", { className: "importance" }, h("h3", {}, "Importance"),
     h("table", { className: "plain" }, h("caption", { className: "unseen" }, "Importance of the parameters"), h("tbody", {}, rows)),
-    h("p", { className: "quiet" }, `How far a parameter's values among the settings of lowest ${metricName(report.metric)} are from its values among all, as shares (PED-ANOVA); rough when the settings are few.`));
+    h("p", { className: "quiet" }, `How far a parameter's values among the settings of ${extreme(report.tasks[view.task]?.metric ?? report.metric)} ${metricName(report.tasks[view.task]?.metric ?? report.metric)} are from its values among all, as shares (PED-ANOVA); rough when the settings are few.`));
 }
 
 function panels(drawn, settings) {
-  const others = view.metric === "val/rmse" ? view.others.filter((run) => isNumber(run.mean["val/rmse"])) : [];
+  const others = view.metric === view.monitor ? view.others.filter((run) => isNumber(run.mean[view.monitor])) : [];
   const entries = [...others, ...settings]; // what counts is drawn on top
-  const { domain, beyond } = bulk(entries.map((entry) => entry.mean[view.metric]));
+  const { domain, beyond } = bulk(entries.map((entry) => entry.mean[view.metric]), view.metric);
   const figures = drawn.map((parameter) => figureOf(makeChart(`of ${parameter.name}`, {
     label: `${metricName(view.metric)} of ${count(settings.length, "setting")} against ${shortName(parameter)}.${trend(parameter, settings)}`,
     height: 190, bottom: 26, draw: (chart) => drawPanel(chart, parameter, entries, domain),
   }), shortName(parameter)));
-  const hollow = others.length ? `Filled: a setting's mean. Hollow: the lowest figure of ${count(others.length, "run")} that did not finish.` : "A dot is a setting.";
-  return [h("div", { className: "panels" }, figures), h("p", { className: "quiet" }, `${metricName(view.metric)} upwards, lower is better. ${hollow} `, beyondNote(beyond))];
+  const hollow = others.length ? `Filled: a setting's mean. Hollow: the ${extreme(view.metric)} figure of ${count(others.length, "run")} that did not finish.` : "A dot is a setting.";
+  return [h("div", { className: "panels" }, figures), h("p", { className: "quiet" }, `${metricName(view.metric)} upwards, ${higherIsBetter(view.metric) ? "higher" : "lower"} is better. ${hollow} `, beyondNote(beyond))];
 }
 
 /** Where the best tenth lies, for those who cannot see the dots. */
@@ -49,7 +49,7 @@ function drawPanel(chart, parameter, entries, domain) {
   leftAxis(chart, y, null);
   lowerAxis(chart, x.ticks, null, x.numeric ? 34 : Math.max(30, Math.min(120, x.step)));
   const spread = x.numeric ? (x.known.length <= 7 ? 8 : 0) : Math.min(24, x.step * 0.6);
-  const points = entries.map((entry) => [x(entry.values[parameter.name]) + jitter(entry.id) * spread, Math.max(place.y[1] - 5, y(entry.mean[view.metric])), entry.id]);
+  const points = entries.map((entry) => [x(entry.values[parameter.name]) + jitter(entry.id) * spread, atEdge(place, y(entry.mean[view.metric])), entry.id]);
   entries.forEach((entry, i) => chart.svg.append(mark(chart, entry.id, dot(points[i], entry, domain))));
   return (px, py) => nearest(points, px, py);
 }

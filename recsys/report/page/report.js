@@ -1,4 +1,4 @@
-// The report's data, and what follows from the chosen task and metric. Lower is better in every metric.
+// The report's data, and what follows from the chosen task and metric.
 
 const report = readReport($("data").textContent);
 let view = null; // of the chosen task and metric: see makeView
@@ -21,19 +21,22 @@ function readReport(text) {
 
 const mean = (values) => (values.length ? values.reduce((a, b) => a + b, 0) / values.length : null);
 const lowest = (values) => values.reduce((a, b) => (isNumber(b) && (a === null || b < a) ? b : a), null);
+const loss = (value, metric) => (isNumber(value) && higherIsBetter(metric) ? -value : value);
+const bestOf = (values, metric) => loss(lowest(values.map((value) => loss(value, metric))), metric);
+const monitorOf = (task) => report.tasks[task ?? 0]?.monitor ?? "val/rmse"; // the validation figure that chose a task's runs
 const nullsLast = (a, b) => (isNumber(a) ? (isNumber(b) ? a - b : -1) : isNumber(b) ? 1 : 0);
 
 /** The settings of a task ranked by a metric, the parameters that vary among them, and runs that have a curve only. */
 function makeView(task, metric) {
   const settings = report.settings.map(readSetting).filter((setting) => setting.task === task);
-  settings.sort((a, b) => nullsLast(a.mean[metric], b.mean[metric]));
+  settings.sort((a, b) => nullsLast(loss(a.mean[metric], metric), loss(b.mean[metric], metric)));
   settings.forEach((setting, i) => (setting.rank = i + 1));
   const best = isNumber(settings[0]?.mean[metric]) ? settings[0] : null;
   for (const setting of settings) setting.difference = best && setting !== best ? difference(setting, best, metric) : null;
   const others = report.runs.map(readOther).filter((run) => run.task === task && run.state !== "finished" && run.curve.some(isNumber));
   const entries = [...settings, ...others];
   const parameters = parametersOf(entries, report.importance[task] ?? {});
-  return { task, metric, settings, best, others, entries, parameters, about: report.tasks[task], byId: new Map(entries.map((entry) => [entry.id, entry])) };
+  return { task, metric, monitor: monitorOf(task), settings, best, others, entries, parameters, about: report.tasks[task], byId: new Map(entries.map((entry) => [entry.id, entry])) };
 }
 
 function readSetting(raw, index) {
@@ -48,8 +51,9 @@ function readSetting(raw, index) {
 
 function readOther(run, index) {
   const curve = Array.isArray(run.curve) ? run.curve : [];
-  const best = lowest(curve); // of the validation RMSE: all that there is of a run that did not finish
-  return { ...run, id: `r${index}`, values: run.values ?? {}, curve, mean: { "val/rmse": best }, seconds: run.seconds ?? null, runs: [run] };
+  const monitor = monitorOf(run.task);
+  const best = bestOf(curve, monitor); // all that there is of a run that did not finish
+  return { ...run, id: `r${index}`, values: run.values ?? {}, curve, mean: { [monitor]: best }, seconds: run.seconds ?? null, runs: [run] };
 }
 
 /** Those that vary within the task, the most important first. */
@@ -68,16 +72,16 @@ const student = (freedom) => STUDENT[freedom - 1] ?? 1.96 + 2.4 / freedom;
 function byRepeat(runs, metric) {
   const groups = new Map();
   for (const run of runs) {
-    const value = run.metrics?.[metric];
+    const value = loss(run.metrics?.[metric], metric);
     const key = `${run.seed ?? ""} ${run.fold ?? ""}`;
     if (isNumber(value)) groups.set(key, [...(groups.get(key) ?? []), value]);
   }
   return groups;
 }
 
-/** To the best setting, over the repeats (seed, fold) that both have; the report's own figure where it made one. */
+/** How much worse than the best setting, over the repeats (seed, fold) that both have; the report's own figure where it made one. */
 function difference(setting, best, metric) {
-  if (metric === report.metric && setting.told) return setting.told;
+  if (metric === (report.tasks[setting.task]?.metric ?? report.metric) && setting.told) return setting.told;
   const ours = byRepeat(setting.runs, metric);
   const theirs = byRepeat(best.runs, metric);
   const gaps = [...ours].filter(([key]) => theirs.has(key)).map(([key, values]) => mean(values) - mean(theirs.get(key)));

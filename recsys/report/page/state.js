@@ -27,7 +27,7 @@ function firstTask() {
 /** The metrics that a task has figures of, the report's first. */
 function metricsOf(task) {
   const has = (metric) => report.settings.some((setting) => (setting.task ?? 0) === task && isNumber(setting.mean?.[metric]));
-  const known = [...new Set([report.metric, ...Object.keys(METRICS)])].filter(has);
+  const known = [...new Set([report.tasks[task]?.metric ?? report.metric, ...Object.keys(METRICS)])].filter(has);
   return known.length ? known : [report.metric];
 }
 

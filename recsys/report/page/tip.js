@@ -18,7 +18,7 @@ function settingTip(setting) {
 
 const runTip = (run) => [
   h("p", {}, h("b", {}, run.state), ` ${run.path ?? ""}`),
-  h("dl", {}, pair("Best validation RMSE", figure(run.mean["val/rmse"])), pair("Epochs", String(run.curve.length)), valuePairs(run)),
+  h("dl", {}, pair(`Best ${metricName(view.monitor).replace("V", "v")}`, figure(run.mean[view.monitor])), pair("Epochs", String(run.curve.length)), valuePairs(run)),
 ];
 
 function placeTip(event) {

@@ -20,11 +20,11 @@ function unfinishedTable(caption, runs) {
     h("span", { className: "message" }, run.message ?? STATES[stateOf(run)] ?? NONE),
     ...(tasks ? [report.tasks[run.task] ? taskLabel(report.tasks[run.task]) : NONE] : []),
     h("span", { className: "values" }, valuesOf(run)),
-    figure(lowest(Array.isArray(run.curve) ? run.curve : [])),
+    figure(bestOf(Array.isArray(run.curve) ? run.curve : [], monitorOf(run.task))),
     duration(run.seconds),
     run.command ? copyButton(run.command, `the command of ${run.path || "this run"}`) : NONE,
   ]);
-  return table(caption, ["State", "Folder", "Message", tasks ? "Task" : null, "Setting", "Lowest val. RMSE", "Time", "Command"].filter(given), rows, "plain wrap");
+  return table(caption, ["State", "Folder", "Message", tasks ? "Task" : null, "Setting", "Best validation", "Time", "Command"].filter(given), rows, "plain wrap");
 }
 
 /** A folder's name, which is not broken into many short lines. */

@@ -36,7 +36,7 @@ function verdictSentence(best) {
     h("span", { className: "choice" }, `${shortName(parameter)} `, h("b", {}, typed(best.values[parameter.name]))),
   ]);
   return [words.length ? ["Use ", words, ". "] : null, metricName(view.metric), " ", strong(plusMinus(best.mean[view.metric], best.error[view.metric])),
-    times(best), best.runs.length > 1 ? ", is the lowest of " : " is the lowest of ", count(view.settings.length, "setting"), "."].flat();
+    times(best), `${best.runs.length > 1 ? "," : ""} is the ${extreme(view.metric)} of `, count(view.settings.length, "setting"), "."].flat();
 }
 
 /** The best setting's figures in a row. */
@@ -49,14 +49,15 @@ function figures(setting) {
 }
 
 function againstBaselines(setting) {
-  const baselines = Object.entries(view.about.baselines ?? {}).filter(([, value]) => isNumber(value)).sort(([, a], [, b]) => a - b);
-  const ours = setting.mean["test/rmse"];
+  const baselines = Object.entries(view.about.baselines ?? {}).filter(([, value]) => isNumber(value)).sort(([, a], [, b]) => loss(a, view.monitor) - loss(b, view.monitor));
+  const metric = higherIsBetter(view.monitor) ? "ranking/ndcg@10" : "test/rmse";
+  const ours = setting.mean[metric];
   if (!isNumber(ours) || !baselines.length) return null;
   const [[nearest, value], ...others] = baselines;
   const share = Math.abs(1 - ours / value);
   const name = (key) => BASELINES[key] ?? key;
   const rest = others.length ? ` (${spoken(others.map(([key, other]) => `${name(key)} ${figure(other)}`))})` : "";
-  return `On the test rows its RMSE is ${figure(ours)}: ${percent(share)} ${ours < value ? "below" : "above"} the best baseline, ${name(nearest)}, at ${figure(value)}${rest}.`;
+  return `On the test rows its ${metric === "test/rmse" ? "RMSE" : "NDCG@10"} is ${figure(ours)}: ${percent(share)} ${ours < value ? "below" : "above"} the best baseline, ${name(nearest)}, at ${figure(value)}${rest}.`;
 }
 
 const repeats = (setting) => (setting.runs.length > 1 ? null : ["One run says nothing of chance: another seed would give another figure. Repeat it with ", h("code", {}, "'seeds=[0,1,2]'"), "."]);
@@ -77,7 +78,7 @@ function comparison(best) {
 }
 
 const unjudged = (best, next) => [
-  `The next, ${label(next)}, is ${behind(next.mean[view.metric] - best.mean[view.metric])}. What is chance cannot be said without repeats: add `,
+  `The next, ${label(next)}, is ${behind(loss(next.mean[view.metric], view.metric) - loss(best.mean[view.metric], view.metric))}. What is chance cannot be said without repeats: add `,
   h("code", {}, "'seeds=[0,1,2]'"), " to the commands of the best few.",
 ];
 
@@ -103,6 +104,6 @@ function faster(best, same) {
 
 function caution() {
   if (view.settings.length < 2) return null;
-  if (view.metric.startsWith("test/")) return "Here the test rows choose the setting, so its test figures flatter it. Choose by the validation figure, and report the test one.";
+  if (/^(test|ranking)\//.test(view.metric)) return "Here the test rows choose the setting, so its test figures flatter it. Choose by the validation figure, and report the test one.";
   return view.settings.length < 10 ? null : `The best of ${view.settings.length} is also the luckiest: its validation figure is a little too good. The test figure took no part in the choice.`;
 }

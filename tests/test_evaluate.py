@@ -1,0 +1,96 @@
+"""Ranking figures of a bundle, on one whose lists are known by hand."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from recsys.bundle import Bundle
+from recsys.evaluate import evaluate, print_figures, ranked
+from recsys.factors import Factors
+from tests.commands import Train, call
+from tests.conftest import ITEMS, USERS, make_bundle
+
+TRAIN, VAL, TEST = 0, 1, 2
+# Linear parts of `two_by_three`: user 0 has items 0: 4.25, 1: 7.5, 2: -1.25; user 1 has 0: 2.25, 1: -1.5, 2: 6.75;
+# the average user 0: 3.25, 1: 3, 2: 2.75. User 2 and item 3 were not fitted.
+RATED = [(0, 0, 4.0, TEST), (0, 1, 2.0, TRAIN), (0, 2, 1.0, TRAIN), (1, 1, 1.0, TEST), (1, 2, 1.0, VAL),
+         (1, 3, 5.0, TEST), (2, 1, 3.0, TEST)]  # fmt: skip
+
+
+def bundle(factors: Factors, **manifest: Any) -> Bundle:
+    return make_bundle(factors, USERS, ITEMS, RATED, **{"fit_on": "train_val"} | manifest)
+
+
+def test_ranking_by_hand(two_by_three: Factors) -> None:
+    """User 0: item 0 alone is left, a hit. User 1: 0, then 1, of two wanted. User 2, not fitted: 0, then 1."""
+    found = ranked(bundle(two_by_three))
+    second = 1 / math.log2(3)
+    assert found["ranking/recall@10"] == pytest.approx((1 + 1 / 2 + 1) / 3)
+    assert found["ranking/ndcg@10"] == pytest.approx((1 + second / (1 + second) + second) / 3)
+    assert found["ranking/hr@20"] == 1
+
+
+def test_rows_that_were_not_fitted_may_be_recommended(two_by_three: Factors) -> None:
+    """Without refit the validation row, item 2 of user 1, is in the list before the test item."""
+    found = ranked(bundle(two_by_three, fit_on="train"))
+    second, third = 1 / math.log2(3), 1 / math.log2(4)
+    assert found["ranking/ndcg@10"] == pytest.approx((1 + third / (1 + second) + second) / 3)
+
+
+def test_popularity_counts_fitted_ratings(two_by_three: Factors) -> None:
+    """Items 1, 2: one and two fitted ratings, item 0 none. User 1: 1, 0. User 2: 2, 1, 0."""
+    found = ranked(bundle(two_by_three))
+    second = 1 / math.log2(3)
+    assert found["baseline/popularity_ndcg@10"] == pytest.approx((1 + 1 / (1 + second) + second) / 3)
+
+
+def test_a_ranking_model_has_no_figures_in_stars(two_by_three: Factors) -> None:
+    rating, ranking = bundle(two_by_three), bundle(two_by_three, task="ranking")
+    assert "test/rmse" in evaluate(rating)
+    assert not any(name.startswith("ranking/") for name in evaluate(rating))
+    assert evaluate(ranking) == ranked(rating)
+    assert evaluate(rating, ranking=True) == evaluate(rating) | ranked(rating)
+
+
+def test_what_was_fitted_on_the_test_rows_is_refused(two_by_three: Factors) -> None:
+    with pytest.raises(ValueError, match="fitted on the test rows too"):
+        ranked(bundle(two_by_three, fit_on="all"))
+    none = bundle(two_by_three)
+    none = replace(none, ratings=none.ratings._replace(part=np.zeros(len(RATED), np.uint8)))
+    with pytest.raises(ValueError, match="no test rows"):
+        ranked(none)
+
+
+def test_the_table_shows_what_there_is(two_by_three: Factors, capsys: pytest.CaptureFixture[str]) -> None:
+    print_figures(evaluate(bundle(two_by_three)), "mf on small")
+    out = capsys.readouterr().out
+    assert "RMSE in stars" in out
+    assert "popularity" not in out
+    print_figures(evaluate(bundle(two_by_three, task="ranking")), "als on small")
+    out = capsys.readouterr().out
+    assert "RMSE" not in out
+    assert all(name in out for name in ("popularity", "NDCG@10", "recall@20", "HR@10", "0.8333"))
+
+
+def test_every_run_can_be_asked_for_rankings(train: Train, capsys: pytest.CaptureFixture[str]) -> None:
+    plain = train("trainer.max_epochs=1", name="plain")
+    call("evaluate", f"run={plain}", "ranking=true")
+    out = capsys.readouterr().out
+    assert "NDCG@10" in out
+    assert "all 16 figures equal" in out
+    asked = train("trainer.max_epochs=1", "ranking=true", name="asked")
+    assert "NDCG@10" in capsys.readouterr().out
+    call("evaluate", f"run={asked}")
+    assert "all 28 figures equal" in capsys.readouterr().out
+    found = json.loads((asked / "metrics.json").read_text())
+    assert found.items() >= ranked(Bundle.load(plain / "bundle")).items()
+    (asked / "metrics.json").write_text(json.dumps(found | {"ranking/hr@10": 0.5}))
+    with pytest.raises(SystemExit):
+        call("evaluate", f"run={asked}")
+    assert "ranking/hr@10" in capsys.readouterr().err
