@@ -33,7 +33,7 @@ class EpochRecord(Callback):
 
     @property
     def best(self) -> int:
-        """Number of the epoch with the best validation figure, from 0; the last one where that is best, or none has one."""
+        """Number of the epoch with the best validation figure, from 0; or the last one, where none has a figure."""
         name = self.monitor.name
         losses = [self.monitor.loss(epoch[name]) for epoch in self.epochs if name in epoch]
         return losses.index(min(losses)) if losses and not self.last else len(self.epochs) - 1

@@ -27,7 +27,7 @@ WASTE = 8  # a group's shortest row lacks at most a share of 1 / WASTE of its lo
 JITTERS = (1e-6, 1e-4, 1e-2)  # of a matrix' mean diagonal, added to it where it is not positive definite
 
 
-class NotPositiveDefiniteError(ArithmeticError):
+class NotPositiveDefiniteError(ValueError):
     """A row's matrix has no Cholesky decomposition, even with some of its diagonal added."""
 
 
@@ -78,7 +78,7 @@ class Side:
         groups, first = [], 0
         for last in _cuts(count[by_degree], self.block):
             rows = by_degree[first:last]
-            step = np.arange(count[rows[0]])
+            step = np.arange(max(1, count[rows[0]]))
             entry = np.where(step < count[rows, None], start[rows, None] + step, len(row))
             arrays = (rows, others[entry], order[entry])
             groups.append(Group(*(torch.from_numpy(array).to(self.device) for array in arrays)))
@@ -144,7 +144,7 @@ class Side:
     def _pieces(self, group: Group) -> list[tuple[Tensor, Tensor]]:
         """The group's ratings, cut so that each piece keeps to the bound."""
         columns = max(1, self.block // len(group.row))
-        return list(zip(group.other.split(columns, 1), group.place.split(columns, 1), strict=True))
+        return list(zip(torch.split(group.other, columns, 1), torch.split(group.place, columns, 1), strict=True))
 
 
 class _Piece(NamedTuple):
@@ -197,11 +197,13 @@ def _solved(system: Tensor, pull: Tensor, generator: torch.Generator | None) -> 
     half = torch.linalg.solve_triangular(root, pull[:, :, None], upper=False)
     if generator is not None:
         half += torch.randn(half.shape, generator=generator, device=half.device, dtype=half.dtype)
-    return torch.linalg.solve_triangular(root.mT, half, upper=True)[:, :, 0]
+    solution: Tensor = torch.linalg.solve_triangular(root.mT, half, upper=True)[:, :, 0]
+    return solution
 
 
 def _cholesky(system: Tensor) -> Tensor:
     """The lower roots of positive definite matrices `(g, e, e)`, a little of the diagonal added where one needs it."""
+    root: Tensor
     root, failed = torch.linalg.cholesky_ex(system)
     if not failed.any():
         return root

@@ -1,0 +1,125 @@
+"""Every row's solution against its own dense system, and draws against the distribution they are drawn from."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from recsys.models.normal_equations import NotPositiveDefiniteError, Prior, Side
+
+N, M, WIDTH = 30, 20, 4
+
+
+class Case:
+    """Ratings of rows of very unequal degree, one of which has none."""
+
+    def __init__(self, seed: int = 0) -> None:
+        rng = np.random.default_rng(seed)
+        cells = np.flatnonzero(rng.random((N, M)) < np.linspace(0, 1, N)[:, None] ** 2)
+        self.row, self.other = (torch.from_numpy(v) for v in np.divmod(rng.permutation(cells), M))
+        draw = lambda *shape: torch.from_numpy(rng.normal(size=shape)).float()  # noqa: E731
+        self.design, self.target, self.offset = draw(M, WIDTH), draw(len(self.row)), draw(M)
+        self.weight, self.scale, self.pull = draw(M).abs() + 0.1, draw(N).abs() + 0.1, draw(N, WIDTH)
+        root = draw(WIDTH, WIDTH)
+        self.shared, self.diagonal = root @ root.T + torch.eye(WIDTH), draw(N, WIDTH).abs()
+
+    def side(self, numbers: int = 0) -> Side:
+        return Side(self.row, self.other, N, M, WIDTH, numbers)
+
+    def prior(self) -> Prior:
+        return Prior(self.shared, self.diagonal, self.pull)
+
+    def brute_force(self, row: int, gram_scale: float | None = None) -> tuple[Tensor, Tensor]:
+        """The system of one row in double precision."""
+        mine = self.row == row
+        z, w = self.design[self.other[mine]].double(), self.weight[self.other[mine]].double()
+        surprise = (self.target[mine] - self.offset[self.other[mine]]).double()
+        scale = self.scale[row].double()
+        system = self.shared.double() + self.diagonal[row].double().diag()
+        system += (scale if gram_scale is None else gram_scale) * (z.T * w) @ z
+        return system, self.pull[row].double() + scale * (z.T * w) @ surprise
+
+    def solve(self, side: Side, **arguments: object) -> Tensor:
+        return side.solve(
+            self.design, self.target, self.prior(), offset=self.offset, root=self.weight.sqrt(), scale=self.scale,
+            **arguments,  # type: ignore[arg-type]
+        )  # fmt: skip
+
+
+@pytest.mark.parametrize("numbers", [0, 1, 5 * WIDTH, 40 * WIDTH])
+def test_every_row_solves_its_own_dense_system(numbers: int) -> None:
+    case = Case()
+    side = case.side(numbers)
+    assert side.count.min() == 0
+    assert torch.equal(side.count, torch.bincount(case.row, minlength=N))
+    found = case.solve(side)
+    assert found.shape == (N, WIDTH)
+    for row in range(N):
+        torch.testing.assert_close(
+            found[row].double(), torch.linalg.solve(*case.brute_force(row)), atol=1e-4, rtol=1e-4
+        )
+
+
+def test_a_scale_of_the_matrices_alone() -> None:
+    case = Case()
+    found = case.solve(case.side(), gram_scale=0.3)
+    for row in range(N):
+        expected = torch.linalg.solve(*case.brute_force(row, gram_scale=0.3))
+        torch.testing.assert_close(found[row].double(), expected, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("numbers", [0, 3 * WIDTH])
+def test_residuals_are_what_the_solutions_leave_of_the_targets(numbers: int) -> None:
+    case = Case()
+    residual = torch.empty_like(case.target)
+    found = case.solve(case.side(numbers), residual=residual)
+    expected = case.target - case.offset[case.other] - (case.design[case.other] * found[case.row]).sum(1)
+    torch.testing.assert_close(residual, expected, atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("numbers", [1, 7, 200, 1000])
+def test_no_padded_block_is_larger_than_its_bound(numbers: int) -> None:
+    case = Case()
+    side = case.side(numbers * WIDTH)
+    looked_up = [piece[0].numel() for group in side.groups for piece in side._pieces(group)]
+    assert max(looked_up) <= max(numbers, max(len(group.row) for group in side.groups))
+    assert all(group.other.numel() <= numbers for group in side.groups if len(group.row) > 1)
+    assert sorted(torch.cat([group.row for group in side.groups]).tolist()) == list(range(N))
+
+
+def test_draws_have_the_mean_and_the_covariance_of_the_conditional_distribution() -> None:
+    case = Case()
+    side, generator = case.side(), torch.Generator().manual_seed(0)
+    draws = torch.stack([case.solve(side, generator=generator) for _ in range(4000)]).double()
+    for row in (0, 5, N - 1):
+        system, pull = case.brute_force(row)
+        covariance = torch.linalg.inv(system)
+        spread = covariance.diagonal().sqrt()
+        error = (draws[:, row].mean(0) - torch.linalg.solve(system, pull)) / spread * 4000**0.5
+        assert error.abs().max() < 4.5
+        found = torch.cov(draws[:, row].T) / spread[:, None] / spread
+        torch.testing.assert_close(found, covariance / spread[:, None] / spread, atol=0.1, rtol=0)
+
+
+def test_the_same_generator_gives_the_same_draws() -> None:
+    case = Case()
+    first, second = (case.solve(case.side(), generator=torch.Generator().manual_seed(3)) for _ in range(2))
+    assert torch.equal(first, second)
+    assert not torch.equal(first, case.solve(case.side(), generator=torch.Generator().manual_seed(4)))
+
+
+def test_a_matrix_that_is_barely_singular_is_helped_along() -> None:
+    """Without a prior a row of one rating says nothing of most directions."""
+    case = Case()
+    found = case.side().solve(case.design, case.target, Prior(torch.zeros(WIDTH, WIDTH), torch.full((N, WIDTH), 1e-7)))
+    assert found.isfinite().all()
+
+
+def test_a_matrix_that_is_not_positive_definite_is_an_error_that_says_what_to_do() -> None:
+    case = Case()
+    with pytest.raises(NotPositiveDefiniteError, match=r"\d+ of \d+ matrices are not positive definite.*reg_lambda"):
+        case.side().solve(case.design, case.target, Prior(-10 * torch.eye(WIDTH)))
+    with pytest.raises(NotPositiveDefiniteError):
+        case.side().solve(case.design * float("nan"), case.target, case.prior())
