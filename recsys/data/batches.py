@@ -91,6 +91,9 @@ class RatingBatches:
                 yield Batch(*(column.pin_memory() for column in batch)) if self.pin else batch
 
     def _in_order(self) -> Iterator[Batch]:
+        if len(self) == self.world == 1:
+            yield self.rows.columns
+            return
         n, device = len(self.rows), self.rows.columns.user.device
         share = -(-n // self.world)
         order = torch.arange(share * self.world, device=device) % n

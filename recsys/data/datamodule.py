@@ -126,10 +126,10 @@ class RatingDataModule(LightningDataModule):
         """Rows at these positions of the ratings frame."""
         return RatingRows(*self.dense[torch.from_numpy(positions)])
 
-    def train_dataloader(self) -> RatingBatches | list[Batch]:
-        """Batches in a random order; or all rows as they lie, for a model that wants them all at once."""
+    def train_dataloader(self) -> RatingBatches:
+        """Batches in a random order; or all rows as they lie, for a model that wants them at once."""
         if self.trainer is not None and getattr(self.trainer.lightning_module, "one_batch", False):
-            return [self.fit_data.columns]
+            return self._batches(self.fit_data, len(self.fit_data), shuffle=False)
         return self._batches(self.fit_data, self.batch_size, shuffle=True)
 
     def val_dataloader(self) -> RatingBatches:

@@ -9,13 +9,10 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from recsys.data.batches import Batch, RatingRows
 from recsys.data.datamodule import RatingDataModule
-from recsys.data.features import Attributes
-from recsys.factors import Factors, centred_factors, joined
 from recsys.models.base import check_choice, check_range
 from recsys.models.conjugate import gamma
 from recsys.models.drift import Drift
@@ -140,7 +137,7 @@ class BayesianMF(SweepModel):
         blocks: tuple[dict[str, Effects], dict[str, Effects]] = ({}, {})
         if self.with_attributes:
             for side, (table, n) in enumerate(
-                ((data.user_attributes, self.n_users), (data.item_attributes, self.n_items))
+                ((data.user_attributes(), self.n_users), (data.item_attributes(), self.n_items))
             ):
                 if table is not None and table.names:
                     blocks[side]["attributes"] = Effects(attribute_matrix(table.take(np.arange(n))))
