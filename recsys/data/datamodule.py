@@ -8,9 +8,11 @@ import numpy as np
 import torch
 from lightning import LightningDataModule
 from numpy.typing import NDArray
+from torch import Tensor
 
+from recsys.data import features
 from recsys.data.batches import Batch, RatingBatches, RatingRows
-from recsys.data.columns import ITEM_ID, RATING, USER_ID
+from recsys.data.columns import ITEM_ID, RATING, TIMESTAMP, USER_ID
 from recsys.data.ids import IdMap
 from recsys.data.ratings import RatingData, RatingsSource
 from recsys.data.splits import Split, split_ratings
@@ -119,8 +121,37 @@ class RatingDataModule(LightningDataModule):
             torch.from_numpy(self.items.rows(ratings[ITEM_ID])),
             torch.from_numpy(((ratings[RATING].to_numpy() - low) / ((high - low) or 1.0)).astype(np.float32)),
         )
-        by_user = np.argsort(self.dense.columns.user.numpy()[rows], kind="stable")
-        self.fit_data = self.rows(rows[by_user])  # so a batch's ratings come user by user
+        self.fit_data = self.rows(self._by_user(rows))  # so a batch's ratings come user by user
+
+    def _by_user(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        return rows[np.argsort(self.dense.columns.user.numpy()[rows], kind="stable")]
+
+    @property
+    def fit_times(self) -> Tensor | None:
+        """When the ratings of `fit_data` were given, int64 unix seconds `(fit rows,)`; None if nobody knows."""
+        if TIMESTAMP not in self.data.ratings:
+            return None
+        return torch.from_numpy(self.data.ratings[TIMESTAMP].to_numpy()[self._by_user(self.fit_rows)])
+
+    def user_attributes(self) -> features.Attributes | None:
+        """What is known of each user of the data set, fitted or not, by row of the bundle; worked out at each call.
+
+        None if the source has no table of users.
+        """
+        if self.data.users is None:
+            return None
+        return features.user_attributes(self.data, self._all_ids(self.users, USER_ID, self.dense.columns.user))
+
+    def item_attributes(self) -> features.Attributes | None:
+        """The same of each item that has a rating."""
+        if self.data.items is None:
+            return None
+        return features.item_attributes(self.data, self._all_ids(self.items, ITEM_ID, self.dense.columns.item))
+
+    def _all_ids(self, fitted: IdMap, column: str, dense: Tensor) -> NDArray[Any]:
+        """Fitted ids, then the others that occur, as a bundle has them."""
+        unseen = self.data.ratings[column][dense.numpy() < 0]
+        return np.concatenate([fitted.values, IdMap.fit(unseen).values]) if len(unseen) else fitted.values
 
     def rows(self, positions: NDArray[np.int64]) -> RatingRows:
         """Rows at these positions of the ratings frame."""

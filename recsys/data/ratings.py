@@ -33,10 +33,10 @@ class RatingData:
         ratings: A row a rating, in the order of the file, with a RangeIndex: `user_id` and `item_id` (both
             int64 or both strings), `rating` (float32, stars), `timestamp` (int64, unix seconds; absent if the
             source has no times). A (user, item) pair occurs once.
-        users: `user_id` and the attributes that the source has; None if it has none.
+        users: `user_id` and the attributes that the source has, numbers or texts; None if it has none.
         items: `item_id`, `title` (string, as in "Toy Story (1995)"), `year` (Int64, missing where unknown)
-            and `genres` (one string, separated by "|", empty where unknown); also of items without a rating.
-            None if the source has none.
+            and `genres` (one string, separated by "|", empty where unknown), and further attributes if the source
+            has them; also of items without a rating. None if the source has none.
         rating_min: Lowest rating of the scale, in stars.
         rating_max: Highest rating of the scale, in stars.
         implicit: Whether the source gives no ratings; every rating is then 1.0.

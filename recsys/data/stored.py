@@ -58,14 +58,27 @@ def stored_time(path: Path, column: str) -> Field:
     return IsoTime(TIMESTAMP) if text else Seconds(TIMESTAMP)
 
 
+def text_columns(path: Path) -> set[str]:
+    """Columns that `read_stored_texts` can read, by their types: not those of lists, for one."""
+    return {field.name for field in stored_schema(path) if _casts_to_text(field.type)}
+
+
 def read_stored_texts(path: Path, columns: Sequence[str], integers: Sequence[str]) -> dict[str, list[str]]:
     """Columns of a small file as text, empty where there is no value; `integers` must be integers."""
     table = _table(path, columns)
-    texts = {column: pc.fill_null(table[column].cast(pa.string()), "").to_pylist() for column in columns}
+    texts = {column: _texts(path, column, table[column]) for column in columns}
     for column in integers:
         for row, text in enumerate(texts[column], start=1):
             if not is_integer(text):
                 raise DataError(f"{path}, row {row}: {column} must be an integer, got {text!r}")
+    return texts
+
+
+def _texts(path: Path, column: str, given: pa.ChunkedArray) -> list[str]:
+    try:
+        texts: list[str] = pc.fill_null(given.cast(pa.string()), "").to_pylist()
+    except pa.ArrowException as error:
+        raise DataError(f"{path}: {column} must hold texts or numbers, got {given.type}: {error}") from error
     return texts
 
 
@@ -107,3 +120,11 @@ def _first_problem(path: Path, column: str, given: pa.ChunkedArray, field: Field
 
 def _is_text(kind: pa.DataType) -> bool:
     return kind in (pa.string(), pa.large_string(), pa.string_view())
+
+
+def _casts_to_text(kind: pa.DataType) -> bool:
+    try:
+        pa.nulls(0, kind).cast(pa.string())
+    except pa.ArrowException:
+        return False
+    return True

@@ -13,11 +13,12 @@ import pyarrow as pa
 
 from recsys.data import cache
 from recsys.data.columns import GENRES, ITEM_ID, RATING, TIMESTAMP, TITLE, USER_ID, YEAR
-from recsys.data.delimited import Layout, header, read_columns, read_texts, records
+from recsys.data.delimited import Layout, header, read_columns, records
 from recsys.data.fields import AnyId, Field, IsoTime, Seconds, Stars, Values, is_integer
 from recsys.data.items import items_frame
 from recsys.data.ratings import DataError, RatingData, RatingsSource, keep_latest, ratings_sha256
-from recsys.data.stored import is_parquet, read_stored, read_stored_texts, stored_schema, stored_time
+from recsys.data.stored import is_parquet, read_stored, stored_time
+from recsys.data.tables import Table
 
 logger = logging.getLogger(__name__)
 
@@ -39,7 +40,10 @@ class TabularRatings(RatingsSource):
         separator: Between the columns of a CSV, one character.
         rating_min: Lowest rating of the scale; None for the lowest in the data.
         rating_max: Highest rating of the scale; None for the highest in the data.
-        items_file: Name of a file with a row an item, in which ids are under `item_column` too.
+        users_file: Name of a file with a row a user, in which ids are under `user_column` too. Every other column is an
+            attribute, kept as text (see `recsys.data.features`).
+        items_file: Name of a file with a row an item, in which ids are under `item_column` too. Columns other than
+            those below are attributes.
         item_title_column: Column of titles in it.
         item_year_column: Column of years; where it is absent they are taken from titles: "Heat (1995)".
         item_genres_column: Column of genres separated by "|"; may be absent.
@@ -58,6 +62,7 @@ class TabularRatings(RatingsSource):
         separator: str = ",",
         rating_min: float | None = None,
         rating_max: float | None = None,
+        users_file: str | None = None,
         items_file: str | None = None,
         item_title_column: str = TITLE,
         item_year_column: str = YEAR,
@@ -72,7 +77,7 @@ class TabularRatings(RatingsSource):
         if rating_min is not None and rating_max is not None and rating_min >= rating_max:
             raise ValueError(f"rating_max must be > rating_min = {rating_min:g}, got {rating_max:g}")
         self.root = Path(root).expanduser()
-        self.ratings_file, self.items_file = ratings_file, items_file
+        self.ratings_file, self.users_file, self.items_file = ratings_file, users_file, items_file
         self.columns = {USER_ID: user_column, ITEM_ID: item_column}
         self.rating_column, self.timestamp_column = rating_column, timestamp_column
         self.layout = Layout(separator, quoted=True)
@@ -88,14 +93,15 @@ class TabularRatings(RatingsSource):
         """
         if not self.root.is_dir():
             raise DataError(f"root must be a folder with {self.ratings_file}, got {self.root}")
-        for argument in ("ratings_file", "items_file"):
+        for argument in ("ratings_file", "users_file", "items_file"):
             name = getattr(self, argument)
             if name is not None and not (self.root / name).is_file():
                 raise DataError(f"{argument} must be a file in {self.root}, got {name!r}")
 
     def read(self) -> RatingData:
         self.prepare()
-        files = [self.root / name for name in (self.ratings_file, self.items_file) if name is not None]
+        names = (self.ratings_file, self.users_file, self.items_file)
+        files = [self.root / name for name in names if name is not None]
         arguments = {name: value for name, value in vars(self).items() if name not in ("root", "layout")}
         key = cache.parse_key(files, {"source": "TabularRatings", "separator": self.layout.separator} | arguments)
         data = cache.stored_or_parsed(key, self._parsed)
@@ -111,12 +117,13 @@ class TabularRatings(RatingsSource):
         if implicit:
             frame.insert(2, RATING, pd.Series(1.0, index=frame.index, dtype="float32"))
         ratings = keep_latest(frame, str(path))
+        integers = ratings[ITEM_ID].dtype.kind == "i"
         low, high = float(ratings[RATING].min()), float(ratings[RATING].max())
         return RatingData(
             name=self.name,
             ratings=ratings,
-            users=None,
-            items=self._items(integers=ratings[ITEM_ID].dtype.kind == "i"),
+            users=self._users(integers=integers),
+            items=self._items(integers=integers),
             rating_min=low if self.rating_min is None or implicit else float(self.rating_min),
             rating_max=high if self.rating_max is None or implicit else float(self.rating_max),
             implicit=implicit,
@@ -146,26 +153,28 @@ class TabularRatings(RatingsSource):
         text = first[1][list(names).index(column)] if first and column in names else "0"
         return Seconds(TIMESTAMP) if is_integer(text.strip()) else IsoTime(TIMESTAMP)
 
+    def _users(self, *, integers: bool) -> pd.DataFrame | None:
+        if self.users_file is None:
+            return None
+        table = Table(self.root / self.users_file, self.layout, self.columns[USER_ID], integers)
+        ids, texts = table.read(table.attributes((), taken=[USER_ID]))
+        return pd.DataFrame({USER_ID: ids} | texts).astype(dict.fromkeys(texts, "str"))
+
     def _items(self, *, integers: bool) -> pd.DataFrame | None:
         if self.items_file is None:
             return None
-        path = self.root / self.items_file
-        item, title = self.columns[ITEM_ID], self.item_columns[TITLE]
-        names = stored_schema(path).names if is_parquet(path) else header(path, self.layout)
-        optional = [self.item_columns[name] for name in (YEAR, GENRES) if self.item_columns[name] in names]
-        columns = [item, title, *optional]
-        whole = [item] if integers else []
-        if is_parquet(path):
-            texts = read_stored_texts(path, columns, whole)
-        else:
-            texts = read_texts(path, self.layout, columns, whole)
-        years, genres = texts.get(self.item_columns[YEAR]), texts.get(self.item_columns[GENRES])
-        return items_frame(
-            map(int, texts[item]) if integers else texts[item],
+        table = Table(self.root / self.items_file, self.layout, self.columns[ITEM_ID], integers)
+        title, year, genres = self.item_columns.values()
+        optional = [column for column in (year, genres) if column in table.columns]
+        extra = table.attributes([title, *optional], taken=[ITEM_ID, *self.item_columns])
+        ids, texts = table.read([title, *optional, *extra])
+        frame = items_frame(
+            ids,
             texts[title],
-            [text.split("|") for text in genres] if genres is not None else [[]] * len(texts[item]),
-            None if years is None else [_year(path, text) for text in years],
+            [text.split("|") for text in texts[genres]] if genres in texts else [[]] * len(ids),
+            [_year(table.path, text) for text in texts[year]] if year in texts else None,
         )
+        return frame.assign(**{column: pd.Series(texts[column], dtype="str") for column in extra})
 
     def _say_scale(self, data: RatingData) -> None:
         if not data.implicit and (self.rating_min is None or self.rating_max is None):

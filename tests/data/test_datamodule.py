@@ -1,3 +1,4 @@
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -7,6 +8,9 @@ import torch
 
 from recsys.data.batches import Batch
 from recsys.data.datamodule import RatingDataModule
+from recsys.data.items import items_frame
+from recsys.data.ratings import RatingData
+from recsys.export import make_bundle
 from recsys.models.matrix_factorization import MatrixFactorization
 from tests.conftest import SmallRatings, build, fit, frame, random_ratings, small_data
 
@@ -169,3 +173,54 @@ def test_an_argument_out_of_range_is_named(arguments: dict[str, Any], message: s
 def test_a_split_that_leaves_nothing_to_fit_on_says_so() -> None:
     with pytest.raises(ValueError, match="split random leaves no row of small to fit on"):
         small_data(frame([1, 2], [1, 2], [1, 5]), split="random", test_fraction=0.9)
+
+
+class Described(SmallRatings):
+    """With tables, in an order of their own: user 7 and item 70 have no rating, item 20 has no row."""
+
+    def read(self) -> RatingData:
+        users = pd.DataFrame({"user_id": [9, 7, 8, 3, 2, 1], "team": list("zyxcba")})
+        items = items_frame([90, 70, 30, 10], list("ABCD"), [[], ["War"], ["Noir"], ["Noir", "War"]])
+        return replace(super().read(), users=users, items=items)
+
+
+def described(**arguments: Any) -> RatingDataModule:
+    late = LATE.assign(user_id=LATE.user_id.where(LATE.user_id != 8, 0))  # 0, who has no row, sorts before all fitted
+    data = RatingDataModule(Described(late), split="global_time", **arguments)
+    data.setup()
+    return data
+
+
+@pytest.mark.parametrize("fit_on", ["train", "train_val", "all"])
+def test_attributes_come_in_the_order_of_the_bundle(fit_on: str) -> None:
+    data = described(fit_on=fit_on)
+    bundle = make_bundle(build(MatrixFactorization, data, embedding_dim=2), data)
+    users, items = data.user_attributes(), data.item_attributes()
+    assert users is not None
+    assert items is not None
+    team = {9: ["team=z"], 3: ["team=c"], 2: ["team=b"], 1: ["team=a"]}
+    genre = {30: ["genre=Noir"], 10: ["genre=Noir", "genre=War"]}
+    for found, ids, known in ((users, bundle.user_ids, team), (items, bundle.item_ids, genre)):
+        said = [[found.names[index] for index in found.of(row)] for row in range(len(found))]
+        assert said == [known.get(i, []) for i in ids.tolist()]
+    if fit_on == "train":
+        assert bundle.user_ids.tolist() == [1, 2, 3, 0, 9]
+
+
+def test_a_source_that_describes_nobody_has_no_attributes() -> None:
+    data = small_data(RATINGS)
+    assert (data.user_attributes(), data.item_attributes()) == (None, None)
+
+
+def test_times_are_those_of_the_rows_that_are_fitted() -> None:
+    shuffled = RATINGS.sample(frac=1, random_state=0).reset_index(drop=True)
+    for fit_on in ("train", "train_val", "all"):
+        data = small_data(shuffled, fit_on=fit_on)
+        times = data.fit_times
+        assert times is not None
+        assert times.dtype == torch.int64
+        columns = data.fit_data.columns
+        found = zip(data.users.ids(columns.user.numpy()), data.items.ids(columns.item.numpy()), times, strict=True)
+        time = {(user, item): time for user, item, time in shuffled[["user_id", "item_id", "timestamp"]].to_numpy()}
+        assert [time[user, item] for user, item, _ in found] == times.tolist()
+    assert small_data(RATINGS.drop(columns="timestamp")).fit_times is None
