@@ -33,7 +33,7 @@ def evaluate(bundle: Bundle, test: HeldOut | None = None) -> Figures:
         ValueError: The model was fitted on the test rows, or there are none.
     """
     test = test or held_out(bundle)
-    warm = torch.from_numpy((test.user < bundle.n_users) & (test.item < bundle.n_items))
+    warm = torch.from_numpy((test.user < bundle.n_users) & (test.item < bundle.fitted_items))
     truth = torch.from_numpy(test.rating)
     figures: Figures = {}
     for name, value in rating_figures(torch.from_numpy(test.predicted), truth, warm).items():
