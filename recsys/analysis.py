@@ -58,18 +58,18 @@ def held_out(bundle: Bundle) -> HeldOut:
     test, fitted = measuring(bundle)
     rated = bundle.ratings
     user, item = rated.users()[test], rated.item[test].astype(np.int64)
-    known = [np.where(row < count, row, -1) for row, count in ((user, bundle.n_users), (item, bundle.n_items))]
+    known = [np.where(row < count, row, -1) for row, count in ((user, bundle.n_users), (item, bundle.fitted_items))]
     baselines = {name: np.clip(b.predict(*known), *bundle.scale) for name, b in _baselines(bundle, fitted).items()}
     return HeldOut(user, item, rated.rating[test].astype(float), fitted, bundle.predict_rows(user, item), baselines)
 
 
 def _baselines(bundle: Bundle, fitted: NDArray[np.bool_]) -> dict[str, Biases]:
     user, item, rating = bundle.ratings.users()[fitted], bundle.ratings.item[fitted], bundle.ratings.rating[fitted]
-    items = fit_item_means(item.astype(np.int64), rating, bundle.n_users, bundle.n_items)
+    items = fit_item_means(item.astype(np.int64), rating, bundle.n_users, bundle.fitted_items)
     return {
-        "global_mean": Biases(items.mu, np.zeros(bundle.n_users), np.zeros(bundle.n_items)),
+        "global_mean": Biases(items.mu, np.zeros(bundle.n_users), np.zeros(bundle.fitted_items)),
         "item_mean": items,
-        "biases": fit_biases(user, item.astype(np.int64), rating, bundle.n_users, bundle.n_items),
+        "biases": fit_biases(user, item.astype(np.int64), rating, bundle.n_users, bundle.fitted_items),
     }
 
 

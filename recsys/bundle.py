@@ -8,34 +8,45 @@ A bundle is a folder: `manifest.json`, `factors.safetensors`, `ids.safetensors`,
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, fields
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import MISSING, dataclass, field, fields
 from numbers import Real
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from recsys.attributes import UserAttributes, attribute_rows
 from recsys.bundle_files import BundleError, packed_ids, read_folder, unpacked_ids, write_folder
 from recsys.factors import Factors, Floats, FoldIn, Rows, UserVector
 
 __all__ = ["TEST", "TRAIN", "VAL", "Bundle", "BundleError", "Explanation", "RatedRows", "Reason", "Recommendation"]
 
 REQUIRED = ("task", "rating_scale", "id_kind", "data")  # what answering needs of the manifest
-IMPLICIT, TIMESTAMP = "item_implicit", "timestamp"  # the arrays that may be absent
+TIMESTAMP = "timestamp"  # the array of the ratings that may be absent
 MOST = 1e30  # of a number in the manifest
-# Type and lengths of each array, where a letter is one number throughout: samples, users and items that the model was
-# fitted on, dim, e = dim + 1, terms of the prior, ratings, and U = all users + 1. The first type is the usual one.
+CHUNK = 1 << 22  # products of two coordinates at a time, of many predictions: 16 MiB
+# Type and lengths of each array, where a letter is one number throughout: samples, users and items that have factors,
+# dim, e = dim + 1, terms of the prior, levels, k = levels - 1, attributes, ratings, U = all users + 1, and x, all that
+# is known of all users. The first type is the usual one.
 LAYOUT = {
     "prior_mean": (("f4",), "se"), "mu": (("f4",), "s"), "user_bias": (("f4",), "us"), "item_bias": (("f4",), "is"),
     "user_factors": (("f4",), "usd"), "item_factors": (("f4",), "isd"), "prior_exponent": (("f4",), "t"),
-    "prior_precision": (("f4",), "tsee"), IMPLICIT: (("f4",), "ise"), "indptr": (("i8", "i4"), "U"),
+    "prior_precision": (("f4",), "tsee"), "item_implicit": (("f4",), "ise"), "indptr": (("i8", "i4"), "U"),
     "item": (("i4", "i8"), "r"), "rating": (("f4",), "r"), "part": (("u1",), "r"), TIMESTAMP: (("i8",), "r"),
+    "precision": (("f4",), "s"), "user_precision": (("f4",), "us"), "item_precision": (("f4",), "is"),
+    "precision_shape": (("f4",), "s"), "levels": (("f4",), "l"), "thresholds": (("f4",), "sk"),
+    "attribute_effects": (("f4",), "ase"), "attribute_indptr": (("i8", "i4"), "U"),
+    "attribute": (("i4", "i8"), "x"),
 }  # fmt: skip
+OPTIONAL = tuple(part.name for part in fields(Factors) if part.default is None)  # arrays that may be absent
+POSITIVE = ("precision", "user_precision", "item_precision", "precision_shape")
+ASCENDING = ("levels", "thresholds")
 TRAIN, VAL, TEST = 0, 1, 2  # the byte of a rating: which rows it belonged to
 
 Id = int | str
+Answer = TypeVar("Answer")
 
 
 class RatedRows(NamedTuple):
@@ -56,6 +67,11 @@ class RatedRows(NamedTuple):
     def users(self) -> NDArray[np.int64]:
         """The user row of every rating, `(ratings,)`."""
         return np.repeat(np.arange(len(self.indptr) - 1), np.diff(self.indptr))
+
+
+class Predicted(NamedTuple):
+    mean: Floats  # (rows,) stars
+    std: Floats | None  # (rows,) of a rating around it, in stars; None where nobody asked
 
 
 class Recommendation(NamedTuple):
@@ -97,6 +113,7 @@ class Bundle:
     ratings: RatedRows
     items: list[dict[str, Any]]  # title, year, genres by item row
     sha256: str | None = None  # of the manifest it was loaded with
+    user_attributes: UserAttributes | None = None  # of all users
     user_row: Mapping[Id, int] = field(init=False, repr=False)  # of user_ids
     item_row: Mapping[Id, int] = field(init=False, repr=False)  # of item_ids
 
@@ -113,8 +130,15 @@ class Bundle:
 
     @property
     def n_items(self) -> int:
-        """Items the model was fitted on."""
+        """Items that can be scored and recommended: they have factors, fitted or inferred from what the item is."""
         return len(self.factors.item_bias)
+
+    @property
+    def fitted_items(self) -> int:
+        """Items the model was fitted on, the first ones; a rating is warm if its user and item are fitted."""
+        counts = self.manifest.get("counts")
+        items = counts.get("items") if isinstance(counts, dict) else None
+        return items if type(items) is int else self.n_items
 
     @property
     def scale(self) -> tuple[float, float]:
@@ -131,9 +155,56 @@ class Bundle:
         """Whether new users can be taken in."""
         return bool(self.manifest.get("fold_in", "ridge") == "ridge")
 
+    @property
+    def says_std(self) -> bool:
+        """Whether predictions come with a standard deviation: of noise, or of several samples."""
+        noise = self.factors.precision is not None or self.manifest.get("noise") is not None
+        return noise or self.factors.samples > 1
+
+    @property
+    def attributes(self) -> list[str]:
+        """What may be known of a user: names and values, such as "gender=F"."""
+        return list(self.manifest.get("attributes", []))
+
+    def vector(self, user: int) -> UserVector:
+        """A user's row as the model knows it: fitted, or as their attributes say, or else the average user."""
+        if user >= self.n_users and self.user_attributes is not None:
+            return self.factors.described(self.user_attributes.of(user))
+        return self.factors.user(user)
+
     def predict_rows(self, user: Rows, item: Rows) -> Floats:
-        """Predicted stars `(rows,)` for rows of `user_ids` and `item_ids`; -1 and rows past the fitted: unseen."""
-        return np.asarray(self.linked(self._linear(user, item)).mean(1), np.float32)
+        """Predicted stars `(rows,)` for rows of `user_ids` and `item_ids`; -1 and rows past the last are unseen."""
+        return self.predicted(user, item).mean
+
+    def predicted(self, user: Rows, item: Rows, *, std: bool = False) -> Predicted:
+        """As `predict`, for rows of `user_ids` and `item_ids`; `std` as its `return_std`."""
+        step = max(1, CHUNK // (self.factors.samples * max(1, self.factors.item_factors.shape[2])))
+        if len(user) <= step:
+            return self._predicted(*self._linear(user, item), std=std)
+        parts = [self.predicted(user[i : i + step], item[i : i + step], std=std) for i in range(0, len(user), step)]
+        spread = np.concatenate([part.std for part in parts if part.std is not None]) if std else None
+        return Predicted(np.concatenate([part.mean for part in parts]), spread)
+
+    def predicted_for(self, vector: UserVector, item: Rows, *, std: bool = False) -> Predicted:
+        """As `predicted`, for one user."""
+        return self._predicted(*self._linear_for(vector, item), std=std)
+
+    def _predicted(self, linear: Floats, precision: Floats | None, *, std: bool) -> Predicted:
+        stars = self.linked(linear, precision)
+        mean: Floats = np.asarray(stars.mean(1), np.float32)
+        return Predicted(mean, self._std(linear, precision, stars) if std else None)
+
+    def _std(self, linear: Floats, precision: Floats | None, stars: Floats) -> Floats:
+        """Of a rating around its prediction, `(rows,)`."""
+        if not self.says_std:
+            raise ValueError("return_std: this bundle has one sample and no noise, which say nothing of the spread")
+        if self.factors.ordinal is not None and precision is not None:
+            shares, levels = self.factors.ordinal.probabilities(linear, precision), self.factors.ordinal.levels
+            return np.sqrt(np.maximum(shares @ levels**2 - (shares @ levels) ** 2, 0))
+        noise: Any = np.float32(self.manifest.get("noise") or 0) ** 2
+        if precision is not None:
+            noise = (1 / precision).mean(1)
+        return np.asarray(np.sqrt(stars.var(1) + noise), np.float32)
 
     def predict(
         self, user_ids: Iterable[Id] | FoldIn, item_ids: Iterable[Id], *, return_std: bool = False
@@ -144,32 +215,54 @@ class Bundle:
             user_ids: Users, or one `fold_in` for all items.
             item_ids: As many items.
             return_std: Also give the standard deviation of a rating around its prediction, in stars, `(pairs,)`:
-                the manifest's `noise`, and the spread of the samples' predictions where there are several.
-                A trained point estimate's noise is its RMSE on validation rows.
+                the noise, and the spread of the samples' predictions where there are several. The noise is the
+                model's own for this user and item, where it has a `precision`, else the manifest's `noise`: a
+                trained point estimate's is its RMSE on validation rows. Behind an ordinal link it is the standard
+                deviation of the stars by `star_probabilities`.
 
         Raises:
             ValueError: The two lists differ in length; or the bundle has neither noise nor several samples; or the
                 fold-in is another bundle's.
             TypeError: An id is not of the data set's kind, an integer or a string.
         """
+        mean, spread = self._asked(user_ids, item_ids, lambda *pairs: self._predicted(*pairs, std=return_std))
+        return mean if spread is None else (mean, spread)
+
+    def star_probabilities(self, user_ids: Iterable[Id] | FoldIn, item_ids: Iterable[Id]) -> Floats:
+        """How likely each level of the scale is, `(pairs, levels)`, for the levels of `factors.levels`.
+
+        Args:
+            user_ids: Users, or one `fold_in` for all items.
+            item_ids: As many items.
+
+        Raises:
+            ValueError: The model's link is not ordinal; or as in `predict`.
+            TypeError: As in `predict`.
+        """
+        ordinal = self.factors.ordinal
+        if ordinal is None:
+            raise ValueError(
+                "star_probabilities: this model predicts a mean (link: identity), no levels (link: ordinal)"
+            )
+        return self._asked(
+            user_ids, item_ids, lambda linear, precision: ordinal.probabilities(linear, _said(precision))
+        )
+
+    def _asked(
+        self,
+        user_ids: Iterable[Id] | FoldIn,
+        item_ids: Iterable[Id],
+        answer: Callable[[Floats, Floats | None], Answer],
+    ) -> Answer:
+        """What `answer` makes of the linear part and the noise precision of pairs of ids, checked."""
         items = self._checked_ids("item_ids", item_ids)
         item = np.array([self.item_row.get(i, -1) for i in items], np.int64)
         if isinstance(user_ids, FoldIn):
-            vector = self._vector_of(user_ids)
-            linear = self._linear_for(vector, item)
-        else:
-            users = self._checked_ids("user_ids", user_ids)
-            if len(users) != len(items):
-                raise ValueError(f"user_ids and item_ids must be equally long, got {len(users)} and {len(items)}")
-            linear = self._linear(np.array([self.user_row.get(u, -1) for u in users], np.int64), item)
-        predicted = self.linked(linear)
-        mean: Floats = np.asarray(predicted.mean(1), np.float32)
-        if not return_std:
-            return mean
-        noise = self.manifest.get("noise")
-        if noise is None and self.factors.samples == 1:
-            raise ValueError("return_std: this bundle has one sample and no noise, which say nothing of the spread")
-        return mean, np.sqrt(predicted.var(1) + np.float32(noise or 0) ** 2)
+            return answer(*self._linear_for(self._vector_of(user_ids), item))
+        users = self._checked_ids("user_ids", user_ids)
+        if len(users) != len(items):
+            raise ValueError(f"user_ids and item_ids must be equally long, got {len(users)} and {len(items)}")
+        return answer(*self._linear(np.array([self.user_row.get(u, -1) for u in users], np.int64), item))
 
     def recommend(
         self,
@@ -200,14 +293,14 @@ class Bundle:
             vector, seen = self._vector_of(user_id), user_id.items
         else:
             row = self.row_of_user(user_id)
-            vector, seen = self.factors.user(row), self.seen(row)
+            vector, seen = self.vector(row), self.seen(row)
         rows, scores = self.top(vector, k, seen=seen if exclude_seen else None, allowed=mask)
         return [self.about(row, score) for row, score in zip(rows.tolist(), scores.tolist(), strict=True)]
 
     def similar_items(self, item_id: Id, k: int = 10) -> list[Recommendation]:
         """The k items whose vectors point the same way, best first, by a similarity in [-1, 1].
 
-        An item that the model was not fitted on has none.
+        An item without factors has none.
 
         Raises:
             ValueError: `k` is below 1, or the item is not in the data set.
@@ -222,19 +315,24 @@ class Bundle:
         return [self.about(row, score) for row, score in zip(rows.tolist(), alike.tolist(), strict=True)]
 
     def similar_rows(self, item: int, k: int) -> tuple[Rows, Floats]:
-        """As `similar_items`, for a fitted item's row: rows and similarities."""
+        """As `similar_items`, for the row of an item with factors: rows and similarities."""
         alike = self.factors.similar(item)
         alike[item] = -np.inf
         rows = best(alike, k)
         return rows, alike[rows]
 
-    def fold_in(self, ratings: Mapping[Id, float]) -> FoldIn:
+    def fold_in(self, ratings: Mapping[Id, float], attributes: Mapping[str, object] | None = None) -> FoldIn:
         """Someone new, from their ratings in stars: a vector and a bias per sample, by ridge regression.
 
-        Items that the model was not fitted on say nothing and are left out.
+        Items without factors say nothing and are left out.
+
+        Args:
+            ratings: Stars by item id.
+            attributes: What else is known of them, such as `{"gender": "F"}`.
 
         Raises:
-            ValueError: A rating is not finite or outside the scale; or this bundle's model cannot fold in.
+            ValueError: A rating is not finite or outside the scale; an attribute is not one of `attributes`; or this
+                bundle's model cannot fold in.
             TypeError: An item id is not of the data set's kind, or a rating is not a number.
         """
         if not isinstance(ratings, Mapping):
@@ -248,22 +346,26 @@ class Bundle:
                 raise ValueError(f"rating of item {item!r} must be in [{low:g}, {high:g}], got {rating}")
         known = [(row, stars) for row, stars in zip(rows, ratings.values(), strict=True) if 0 <= row < self.n_items]
         row, stars = zip(*known, strict=True) if known else ((), ())
-        return self.fold_in_rows(np.array(row, np.int64), np.array(stars, np.float32))
+        known_of = None if attributes is None else attribute_rows(self.attributes, attributes)
+        return self.fold_in_rows(np.array(row, np.int64), np.array(stars, np.float32), known_of)
 
-    def fold_in_rows(self, item: Rows, rating: Floats) -> FoldIn:
-        """As `fold_in`, for fitted item rows."""
+    def fold_in_rows(self, item: Rows, rating: Floats, attributes: Rows | None = None) -> FoldIn:
+        """As `fold_in`, for rows of items with factors, and positions among `attributes`."""
         if not self.can_fold_in:
             raise ValueError(f"a {self.manifest.get('model')} takes in no new users (fold_in: none)")
-        return self.factors.fold_in(item, rating)
+        return self.factors.fold_in(item, rating, attributes)
 
     def fold_in_user(self, user: int) -> FoldIn:
-        """What a user's row is, seen as the fold-in of all their ratings of fitted items."""
+        """What a user's row is, seen as the fold-in of their attributes and all their ratings of items with factors."""
         entries = self.ratings.of(user)
         item, rating = self.ratings.item[entries], self.ratings.rating[entries]
         if self.n_items < len(self.item_ids):
             fitted = item < self.n_items
             item, rating = item[fitted], rating[fitted]
-        return self.fold_in_rows(item, rating)
+        return self.fold_in_rows(item, rating, self._attributes_of(user))
+
+    def _attributes_of(self, user: int) -> Rows | None:
+        return None if self.user_attributes is None else self.user_attributes.of(user)
 
     def explain(self, user_id: Id | FoldIn, item_id: Id) -> Explanation:
         """What each item that the user rated contributed to the score of another one.
@@ -283,8 +385,7 @@ class Bundle:
             folded, vector = user_id, self._vector_of(user_id)
         else:
             user = self.row_of_user(user_id)
-            folded = self.fold_in_user(user if user < self.n_users else -1)
-            vector = self.factors.user(user)
+            folded, vector = self._fold_in_of(user), self.vector(user)
         score = float(self.factors.predict_for(vector, row).mean())
         bases, parts = folded.contributions(np.array([row]))
         reasons = [
@@ -293,6 +394,12 @@ class Bundle:
             for item in [int(folded.items[j])]
         ]
         return Explanation(score, float(bases[0]), reasons, score - float(bases[0]) - float(parts[0].sum()))
+
+    def _fold_in_of(self, user: int) -> FoldIn:
+        """What `vector` knows of a user's row: their ratings count only if the model was fitted on them."""
+        if user < self.n_users:
+            return self.fold_in_user(user)
+        return self.fold_in_rows(np.zeros(0, np.int64), np.zeros(0, np.float32), self._attributes_of(user))
 
     def _vector_of(self, folded: FoldIn) -> UserVector:
         if folded.model is not self.factors:
@@ -345,7 +452,7 @@ class Bundle:
             vector: The user.
             k: At least 1.
             scores: `factors.scores(vector)`, if at hand, `(n_items,)`; changed in place.
-            seen: Item rows to leave out; rows past the fitted are ignored.
+            seen: Item rows to leave out; those without factors are ignored.
             allowed: Whether an item may be chosen, `(n_items,)`.
 
         Raises:
@@ -358,27 +465,46 @@ class Bundle:
         if allowed is not None:
             scores[~allowed] = -np.inf
         rows = best(scores, k)
-        if self.factors.samples == 1:  # then the score is the linear part
+        if self.factors.samples == 1 and self.factors.ordinal is None:  # then the score is the linear part
             return rows, self.linked(scores[rows])
-        return rows, self.linked(self._linear_for(vector, rows)).mean(1)
+        return rows, self.predicted_for(vector, rows).mean
 
     def top_items(self, users: Rows, k: int, *, exclude_seen: bool = True) -> Iterator[tuple[Rows, Floats]]:
         """For each user row, what `top` gives."""
         for user in users.tolist():
-            yield self.top(self.factors.user(user), k, seen=self.seen(user) if exclude_seen else None)
+            yield self.top(self.vector(user), k, seen=self.seen(user) if exclude_seen else None)
 
-    def _linear(self, user: Rows, item: Rows) -> Floats:
-        """The linear part, `(rows, samples)`, for rows of `user_ids` and `item_ids`."""
-        return self.factors.predict(np.where(user < self.n_users, user, -1), np.where(item < self.n_items, item, -1))
+    def _linear(self, user: Rows, item: Rows) -> tuple[Floats, Floats | None]:
+        """The linear part and the noise precision, `(rows, samples)`, for rows of `user_ids` and `item_ids`."""
+        fitted, known = np.where(user < self.n_users, user, -1), np.where(item < self.n_items, item, -1)
+        linear = self.factors.predict(fitted, known)
+        if self.user_attributes is not None:
+            unseen = np.flatnonzero(user >= self.n_users)
+            for newcomer in np.unique(user[unseen]).tolist():
+                rows = unseen[user[unseen] == newcomer]
+                linear[rows] = self.factors.predict_rows_for(self.vector(newcomer), known[rows])
+        return linear, self.factors.noise_precision(fitted, known)
 
-    def _linear_for(self, vector: UserVector, item: Rows) -> Floats:
-        """The linear part, `(rows, samples)`, for one user and rows of `item_ids`."""
-        linear = [self.factors.predict_for(vector, row) for row in item.tolist()]
-        return np.array(linear, np.float32).reshape(-1, self.factors.samples)
+    def _linear_for(self, vector: UserVector, item: Rows) -> tuple[Floats, Floats | None]:
+        """As `_linear`, for one user and rows of `item_ids`."""
+        known = np.where(item < self.n_items, item, -1)
+        return self.factors.predict_rows_for(vector, known), self.factors.noise_precision_for(vector, known)
 
-    def linked(self, linear: Floats) -> Floats:
-        """What the linear part of each sample says in stars: itself, within the scale; a ranking's is no star."""
-        return linear if self.ranks_only else linear.clip(*self.scale)
+    def linked(self, linear: Floats, precision: Floats | None = None) -> Floats:
+        """What the linear part of each sample says in stars; a ranking's is no star.
+
+        Args:
+            linear: `(rows, samples)`.
+            precision: Of the noise, of the same shape; an ordinal link needs it.
+
+        Returns:
+            The linear part itself, within the scale; or the expected star of an ordinal link.
+        """
+        if self.ranks_only:
+            return linear
+        if self.factors.ordinal is not None:
+            return self.factors.ordinal.expected(linear, _said(precision))
+        return linear.clip(*self.scale)
 
     def _checked_ids(self, name: str, ids: Iterable[Id]) -> list[Id]:
         wanted = (int, np.integer) if self.manifest["id_kind"] == "int" else str
@@ -401,7 +527,7 @@ class Bundle:
         arrays = {
             "factors": _present({part.name: getattr(self.factors, part.name) for part in fields(Factors)}),
             "ids": packed_ids("user", self.user_ids) | packed_ids("item", self.item_ids),
-            "ratings": _present(self.ratings._asdict()),
+            "ratings": _present(self.ratings._asdict() | self._attribute_arrays()),
         }
         write_folder(Path(path), self.manifest, arrays, self.items)
 
@@ -421,17 +547,20 @@ class Bundle:
                 "prior_exponent": np.ones(1, np.float32),
             }
         try:
-            factors = Factors(**{part.name: found[part.name] for part in fields(Factors) if part.name != IMPLICIT},
-                              item_implicit=found.get(IMPLICIT))  # fmt: skip
+            required = {part.name: found[part.name] for part in fields(Factors) if part.default is MISSING}
+            factors = Factors(**required, **{name: found[name] for name in OPTIONAL if name in found})
             rated = arrays["ratings"]
             ratings = RatedRows(**{name: rated[name] for name in RatedRows._fields if name != TIMESTAMP},
                                 timestamp=rated.get(TIMESTAMP))  # fmt: skip
             user_ids, item_ids = unpacked_ids("user", arrays["ids"]), unpacked_ids("item", arrays["ids"])
+            known = None
+            if "attribute" in arrays["ratings"]:
+                known = UserAttributes(arrays["ratings"]["attribute_indptr"], arrays["ratings"]["attribute"])
         except KeyError as error:
             raise BundleError(f"{path} is not a usable bundle: there is no array {error}") from error
         except ValueError as error:
             raise BundleError(f"{path} is not a usable bundle: {error}") from error
-        bundle = cls(manifest, factors, user_ids, item_ids, ratings, items, sha256)
+        bundle = cls(manifest, factors, user_ids, item_ids, ratings, items, sha256, known)
         bundle._check(path)
         return bundle
 
@@ -439,7 +568,7 @@ class Bundle:
         """Raise a BundleError where the parts do not fit together; `path` names the bundle in it."""
         self._check_manifest(path)
         factors = {part.name: getattr(self.factors, part.name) for part in fields(Factors)}
-        arrays = _present(factors | self.ratings._asdict())
+        arrays = _present(factors | self.ratings._asdict() | self._attribute_arrays())
         sizes = {"U": len(self.user_ids) + 1}  # of each letter of LAYOUT
         for name, (kind, letters) in LAYOUT.items():
             if name not in arrays:
@@ -448,8 +577,8 @@ class Bundle:
             if array.ndim != len(letters):
                 raise BundleError(f"{path}: {name} has shape {array.shape}, expected {len(letters)} dimensions")
             sizes = dict(zip(letters, array.shape, strict=True)) | sizes
-            if name == "prior_mean":
-                sizes["d"] = sizes["e"] - 1
+            for whole, short in (("e", "d"), ("l", "k")):
+                sizes |= {short: sizes[whole] - 1} if whole in sizes else {}
             if array.shape != (expected := tuple(sizes[letter] for letter in letters)):
                 raise BundleError(f"{path}: {name} has shape {array.shape}, expected {expected}")
             if array.dtype.str[1:] not in kind:
@@ -458,27 +587,66 @@ class Bundle:
                 raise BundleError(f"{path}: {name} holds values that are not finite numbers")
         if not sizes["s"] * sizes["u"] * sizes["i"]:
             raise BundleError(f"{path}: the factors are those of no sample, no user or no item")
+        for name in POSITIVE:
+            if name in arrays and (arrays[name] <= 0).any():
+                raise BundleError(f"{path}: {name} must be > 0")
+        for name in ASCENDING:
+            if name in arrays and (np.diff(arrays[name]) <= 0).any():
+                raise BundleError(f"{path}: {name} must ascend")
         precision, exponent = self.factors.prior_precision, self.factors.prior_exponent
         if (np.einsum("tsee->tse", precision) < 0).any():
             raise BundleError(f"{path}: prior_precision has negative numbers on its diagonal")
         if not ((exponent >= 0) & (exponent <= 1)).all():
             raise BundleError(f"{path}: prior_exponent must be in [0, 1]")
+        self._check_noise(path)
+        self._check_attributes(path)
         self._check_rows(path)
+
+    def _check_noise(self, path: Path) -> None:
+        factors, (low, high) = self.factors, self.scale
+        for name in ("user_precision", "item_precision", "precision_shape", "thresholds"):
+            if getattr(factors, name) is not None and factors.precision is None:
+                raise BundleError(f"{path}: {name} needs precision, which is missing")
+        levels, link = factors.levels, self.manifest.get("link", "identity")
+        if (levels is None) != (factors.thresholds is None) or (link == "ordinal") != (levels is not None):
+            raise BundleError(f"{path}: levels and thresholds are what link ordinal has, and no other")
+        if levels is not None and not (len(levels) > 1 and low <= levels[0] and levels[-1] <= high):
+            raise BundleError(f"{path}: levels must be two or more in [{low:g}, {high:g}]")
+
+    def _check_attributes(self, path: Path) -> None:
+        names, effects, known = self.attributes, self.factors.attribute_effects, self.user_attributes
+        if len(names) != (0 if effects is None else len(effects)):
+            raise BundleError(f"{path}: attribute_effects must be those of the manifest's {len(names)} attributes")
+        if known is None:
+            return
+        n = len(known.attribute)
+        if known.indptr[0] != 0 or known.indptr[-1] != n or (np.diff(known.indptr) < 0).any():
+            raise BundleError(f"{path}: attribute_indptr does not cut the {n} attributes into users")
+        if n and not 0 <= int(known.attribute.min()) <= int(known.attribute.max()) < len(names):
+            raise BundleError(f"{path}: an attribute of a user is not in the manifest's attributes")
+
+    def _attribute_arrays(self) -> dict[str, NDArray[Any] | None]:
+        """As they are called in the bundle's files and in LAYOUT."""
+        known = self.user_attributes
+        return {} if known is None else {"attribute_indptr": known.indptr, "attribute": known.attribute}
 
     def _check_manifest(self, path: Path) -> None:
         def number(value: Any) -> bool:
             return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < MOST
 
         scale, noise = self.manifest.get("rating_scale"), self.manifest.get("noise")
+        names = self.manifest.get("attributes", [])
         understood = {
             "task": self.manifest.get("task") in ("rating", "ranking"),
             "id_kind": self.manifest.get("id_kind") in ("int", "str"),
             "data": isinstance(self.manifest.get("data"), str),
             "rating_scale": isinstance(scale, list | tuple) and len(scale) == 2 and all(map(number, scale))
                             and scale[0] < scale[1],
-            "link": self.manifest.get("link", "identity") == "identity",
+            "link": self.manifest.get("link", "identity") in ("identity", "ordinal"),
             "fold_in": self.manifest.get("fold_in", "ridge") in ("ridge", "none"),
             "noise": noise is None or (number(noise) and noise >= 0),
+            "attributes": isinstance(names, list) and all(isinstance(name, str) and "=" in name for name in names)
+                          and len(set(names)) == len(names),
         }  # fmt: skip
         if missing := [key for key in REQUIRED if key not in self.manifest]:
             raise BundleError(f"{path}: the manifest lacks {', '.join(missing)}")
@@ -495,6 +663,8 @@ class Bundle:
             raise BundleError(f"{path}: an id occurs twice")
         if self.n_users > users or self.n_items > items:
             raise BundleError(f"{path}: there are more factors than ids")
+        if not 0 < self.fitted_items <= self.n_items:
+            raise BundleError(f"{path}: counts.items must be in [1, {self.n_items}], got {self.fitted_items}")
         if n and not 0 <= int(ratings.item.min()) <= int(ratings.item.max()) < items:
             raise BundleError(f"{path}: an item row of the ratings is outside the ids")
         if n and ratings.part.max() > TEST:
@@ -514,6 +684,12 @@ class Bundle:
 
 def _present(arrays: Mapping[str, NDArray[Any] | None]) -> dict[str, NDArray[Any]]:
     return {name: array for name, array in arrays.items() if array is not None}
+
+
+def _said(precision: Floats | None) -> Floats:
+    """The noise precision, which a bundle of an ordinal link has."""
+    assert precision is not None
+    return precision
 
 
 def _describes(about: Any) -> bool:

@@ -41,7 +41,7 @@ def evaluate(bundle: Bundle, test: HeldOut | None = None, *, ranking: bool = Fal
     if bundle.ranks_only:
         return ranked(bundle)
     test = test or held_out(bundle)
-    warm = torch.from_numpy((test.user < bundle.n_users) & (test.item < bundle.n_items))
+    warm = torch.from_numpy((test.user < bundle.n_users) & (test.item < bundle.fitted_items))
     truth = torch.from_numpy(test.rating)
     figures: Figures = {}
     for name, value in rating_figures(torch.from_numpy(test.predicted), truth, warm).items():

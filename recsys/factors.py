@@ -8,35 +8,41 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+
+from recsys.fold_in import FoldIn, UserVector, settled, shares_of
+from recsys.ordinal import Ordinal
+
+__all__ = ["Factors", "Floats", "FoldIn", "Rows", "UserVector", "centred_factors"]
 
 RIDGE = 1e-5  # of what is added to every coordinate's precision
 
 Floats = NDArray[np.float32]
 Rows = NDArray[np.int64] | NDArray[np.int32]
 
-
-class UserVector(NamedTuple):
-    """What a model knows of one user; all zeros is the average user."""
-
-    bias: Floats  # (samples,)
-    factors: Floats  # (samples, dim)
+NO_ATTRIBUTES: NDArray[np.int64] = np.zeros(0, np.int64)
 
 
 @dataclass(frozen=True, eq=False)
 class Factors:
-    """A trained model as float32 arrays in stars; row 0..n_users - 1 and 0..n_items - 1 are the fitted ids.
+    """A trained model as float32 arrays in stars; rows 0..n_users - 1 are the fitted ids, rows 0..n_items - 1 too.
 
-    A row never seen is the zero vector with bias 0, which by centring is the average user or item. The
+    Items that were not fitted may follow, as the model expects them to be. A row beyond is the zero vector with bias 0,
+    which by centring is the average user or item. The
     `[p, b]` of a new user with n ratings minimises, in each sample,
 
         sum over ratings (r - r^)^2 + sum over terms t n^prior_exponent[t] d' prior_precision[t] d
 
     with `d = [p, b] - m` and `m = prior_mean + n^-1/2 sum of item_implicit over the rated items`. An exponent of 0
     is a Gaussian prior in units of the noise, 1 a penalty on every rating; all lie in [0, 1].
+
+    Some models say more, and then `m` also has the `attribute_effects` of the user's attributes, and a rating's noise
+    has the precision `precision_s user_precision_us item_precision_is` in each sample: a row never seen has the
+    relative precision 1, a rating's squared error above is weighed by its own, and that of a new user is estimated
+    with the prior Gamma(precision_shape, rate = precision_shape), or is 1 without it. With `thresholds`, what is
+    linear is a score behind the stars (`recsys.ordinal`).
     """
 
     mu: Floats  # (samples,)
@@ -48,10 +54,24 @@ class Factors:
     prior_precision: Floats  # (terms, samples, dim + 1, dim + 1)
     prior_exponent: Floats  # (terms,)
     item_implicit: Floats | None = None  # (n_items, samples, dim + 1): what having rated an item says of [p, b]
+    precision: Floats | None = None  # (samples,) of the noise, in stars^-2
+    user_precision: Floats | None = None  # (n_users, samples) relative to that, about 1
+    item_precision: Floats | None = None  # (n_items, samples) relative to that, about 1
+    precision_shape: Floats | None = None  # (samples,) of a user's relative precision; large: all are alike
+    levels: Floats | None = None  # (levels,) stars that can be given, ascending
+    thresholds: Floats | None = None  # (samples, levels - 1) between them, in the unit of the linear part
+    attribute_effects: Floats | None = None  # (attributes, samples, dim + 1): what an attribute says of [p, b]
 
     @property
     def samples(self) -> int:
         return len(self.mu)
+
+    @cached_property
+    def ordinal(self) -> Ordinal | None:
+        """The link, where stars are levels of a latent score."""
+        if self.levels is None or self.thresholds is None:
+            return None
+        return Ordinal(self.levels, self.thresholds)
 
     def predict(self, user: Rows, item: Rows) -> Floats:
         """The linear part in stars, `(rows, samples)`, for dense rows; -1 is a row never seen."""
@@ -63,19 +83,61 @@ class Factors:
     def user(self, user: int) -> UserVector:
         """The vector of a fitted user's row; of any other row, the average user's."""
         if 0 <= user < len(self.user_bias):
-            return UserVector(self.user_bias[user], self.user_factors[user])
+            precision = None if self.user_precision is None else self.user_precision[user]
+            return UserVector(self.user_bias[user], self.user_factors[user], precision)
         return self._average_user
 
+    def described(self, attributes: Rows) -> UserVector:
+        """The vector of someone of whom only attributes are known; without any, the average user's."""
+        if not len(attributes):
+            return self._average_user
+        mean = self._prior_mean_of(attributes)
+        return UserVector(mean[:, -1], mean[:, :-1])
+
+    def noise_precision(self, user: Rows, item: Rows) -> Floats | None:
+        """Of the ratings around the linear part, `(rows, samples)`, for dense rows; -1 is a row never seen.
+
+        None where the model does not say.
+        """
+        if self.precision is None:
+            return None
+        own = None
+        if self.user_precision is not None:
+            own = np.where((user >= 0)[:, None], self.user_precision[user], 1)
+        return self._precision_of(own, item)
+
+    def noise_precision_for(self, vector: UserVector, item: Rows) -> Floats | None:
+        """As `noise_precision`, for one user."""
+        return self._precision_of(vector.precision, item)
+
+    def _precision_of(self, own: Floats | None, item: Rows) -> Floats | None:
+        if self.precision is None:
+            return None
+        total = np.broadcast_to(self.precision, (len(item), self.samples))
+        if own is not None:
+            total = total * own
+        if self.item_precision is not None:
+            total = total * np.where((item >= 0)[:, None], self.item_precision[item], 1)
+        return np.asarray(total, np.float32)
+
     def predict_for(self, vector: UserVector, item: int) -> Floats:
-        """The linear part in stars, `(samples,)`, for one item row; one outside the fitted is the average item."""
+        """The linear part in stars, `(samples,)`, for one item row; one outside is the average item."""
         if not 0 <= item < len(self.item_bias):
             return np.asarray(self.mu + vector.bias, np.float32)
         dot = np.einsum("sd,sd->s", vector.factors, self.item_factors[item])
         # Summed in the order of predict, so that one prediction equals that of a batch to the last bit.
         return np.asarray(self.mu + (vector.bias + self.item_bias[item]) + dot, np.float32)
 
+    def predict_rows_for(self, vector: UserVector, item: Rows) -> Floats:
+        """As `predict`, `(rows, samples)`, for one user."""
+        known = (item >= 0)[:, None]
+        dot = np.einsum("nsd,nsd->ns", np.broadcast_to(vector.factors, (len(item), *vector.factors.shape)),
+                        self.item_factors[item])  # fmt: skip
+        biases = vector.bias + np.where(known, self.item_bias[item], 0)
+        return np.asarray(self.mu + biases + np.where(known, dot, 0), np.float32)
+
     def scores(self, vector: UserVector) -> Floats:
-        """The mean of the linear part over the samples for every fitted item, `(n_items,)`."""
+        """The mean of the linear part over the samples for every item, `(n_items,)`."""
         weights = vector.factors.reshape(-1) / np.float32(self.samples)
         scores: Floats = self._concatenated_items @ weights
         scores += self._item_level
@@ -101,29 +163,49 @@ class Factors:
         cosines: Floats = self._item_directions @ self._item_directions[item]
         return cosines.clip(-1, 1)  # rounding may leave the range
 
-    def fold_in(self, item: Rows, rating: Floats) -> FoldIn:
-        """A user made of ratings, by one ridge solve a sample.
+    def fold_in(self, item: Rows, rating: Floats, attributes: Rows | None = None) -> FoldIn:
+        """A user made of ratings, by one ridge solve a sample, or a few where noise or a link asks for them.
 
         Args:
-            item: Fitted item rows, `(n,)`; one rated twice counts as two ratings, and once in `m`.
+            item: Item rows, `(n,)`; one rated twice counts as two ratings, and once in `m`.
             rating: Stars, `(n,)`.
+            attributes: Positions among the attributes, `(a,)`.
         """
         n = len(item)
         design = self._design[:, item]  # (samples, n, dim + 1)
-        surprise = rating - self._prior_scores[:, item]  # (samples, n)
-        # The product in float32, which is twice as fast and costs millionths of a star; the solve in float64.
-        system = self.prior_systems(n)
-        system += design.transpose(0, 2, 1) @ design
+        mean, surprise = self.prior_mean, rating - self._prior_scores[:, item]  # (samples, n)
+        if attributes is None:
+            attributes = NO_ATTRIBUTES
+        elif len(attributes):
+            mean = self._prior_mean_of(attributes)
+            surprise = surprise - np.einsum("snd,sd->sn", design, mean - self.prior_mean)
         implicit, shares = None, np.zeros(0, np.float32)
         if self._implicit is not None and n:
-            implicit, shares = self._implicit[:, item], _shares(item)
-        return FoldIn(self, item, rating, design, surprise, system, implicit, shares)
+            implicit, shares = self._implicit[:, item], shares_of(item)
+        system = self.prior_systems(n)
+        if not self._is_plain:
+            folded = FoldIn(self, item, rating, attributes, mean, design, design, surprise, system, implicit, shares)
+            return settled(folded, system)
+        # The product in float32, which is twice as fast and costs millionths of a star; the solve in float64.
+        system += design.transpose(0, 2, 1) @ design
+        return FoldIn(self, item, rating, attributes, mean, design, design, surprise, system, implicit, shares)
 
     def prior_systems(self, n: int | Rows) -> NDArray[np.float64]:
         """What the prior says to users with n ratings each: the sum of its terms, `(*n, samples, dim + 1, dim + 1)`."""
         exponents, terms = self._prior_terms
         powers = np.asarray(n)[..., None] ** exponents
         return (powers @ terms).reshape(*powers.shape[:-1], *self.prior_precision.shape[1:])
+
+    def _prior_mean_of(self, attributes: Rows) -> Floats:
+        """Of `[p, b]` of someone with these attributes, `(samples, dim + 1)`."""
+        if self.attribute_effects is None:
+            raise ValueError("attributes: this model knows no attributes of users")
+        return np.asarray(self.prior_mean + self.attribute_effects[attributes].sum(0), np.float32)
+
+    @cached_property
+    def _is_plain(self) -> bool:
+        """Whether every rating weighs the same in a fold-in and stands for itself."""
+        return self.item_precision is None and self.precision_shape is None and self.ordinal is None
 
     @cached_property
     def _prior_terms(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -176,70 +258,6 @@ class Factors:
         norms = np.linalg.norm(self._concatenated_items, axis=1, keepdims=True)
         norms = np.maximum(norms, np.median(norms))
         return np.asarray(self._concatenated_items / np.maximum(norms, 1e-12), np.float32)
-
-
-@dataclass(frozen=True, eq=False)
-class FoldIn:
-    """A user made of ratings, and the linear algebra that says what each rating contributed to a score.
-
-    Without ratings it is the average user.
-    """
-
-    model: Factors
-    items: Rows  # (n,) fitted item rows
-    rating: Floats  # (n,) stars
-    design: Floats  # (samples, n, dim + 1)
-    surprise: Floats  # (samples, n): stars above what the prior mean predicts
-    system: NDArray[np.float64]  # (samples, dim + 1, dim + 1)
-    implicit: Floats | None  # (samples, n, dim + 1)
-    shares: Floats  # (n,) of each item in the implicit part of the mean; empty where there is none
-
-    @cached_property
-    def vector(self) -> UserVector:
-        if not len(self.items):
-            return self.model.user(-1)
-        mean, surprise = self.model.prior_mean.astype(np.float64), self.surprise
-        if self.implicit is not None:
-            shift = self.shares @ self.implicit  # (samples, dim + 1)
-            mean, surprise = mean + shift, surprise - np.einsum("snd,sd->sn", self.design, shift)
-        pull = self.design.transpose(0, 2, 1) @ surprise[:, :, None]
-        solution = (mean + np.linalg.solve(self.system, pull)[:, :, 0]).astype(np.float32)
-        return UserVector(solution[:, -1], solution[:, :-1])
-
-    def contributions(self, targets: Rows) -> tuple[Floats, Floats]:
-        """How the scores of some items come about: `score = base + sum of contributions`, in stars.
-
-        Since the ridge solution is linear in what was rated, the parts are exact.
-
-        Args:
-            targets: Fitted item rows, `(t,)`.
-
-        Returns:
-            `base (t,)`, what the model says of each item to someone of whom it knows only the prior mean, and
-            `contributions (t, n)` of each rating.
-        """
-        model = self.model
-        if not len(self.items):
-            return model.scores(model.user(-1))[targets], np.zeros((len(targets), 0), np.float32)
-        wanted = model._design[:, targets]  # (samples, t, dim + 1)
-        # Transposed all along, so that the result's rows lie in one piece.
-        solved = np.linalg.solve(self.system, wanted.transpose(0, 2, 1)).transpose(0, 2, 1)
-        weight = solved.astype(np.float32) @ self.design.transpose(0, 2, 1)  # (samples, t, n)
-        parts = weight * self.surprise[:, None, :]
-        if self.implicit is not None:
-            parts += ((wanted - weight @ self.design) @ self.implicit.transpose(0, 2, 1)) * self.shares
-        base = model._prior_scores[:, targets]  # (samples, t)
-        if len(parts) == 1:
-            return base[0], parts[0]
-        return base.mean(0), parts.mean(0)
-
-
-def _shares(item: Rows) -> Floats:
-    """`n^-1/2` for each of n items, divided among the ratings of one that was rated repeatedly, `(n,)`."""
-    if len(set(item.tolist())) == len(item):
-        return np.full(len(item), len(item) ** -0.5, np.float32)
-    _, position, count = np.unique(item, return_inverse=True, return_counts=True)
-    return np.asarray(1 / (count[position] * np.sqrt(len(count))), np.float32)
 
 
 def centred_factors(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -159,13 +160,20 @@ def random_factors(
     dim: int = 3,
     exponents: tuple[float, ...] = (1.0,),
     implicit: bool = False,
+    noisy: bool = False,
+    levels: tuple[float, ...] = (),
+    attributes: int = 0,
     seed: int = 0,
 ) -> Factors:
-    """Factors drawn at random, with a dense prior of as many terms as there are exponents."""
+    """Factors drawn at random, with a dense prior of as many terms as there are exponents.
+
+    `noisy` ones differ in noise by user and item, and `levels` make an ordinal link; what is asked for beyond leaves
+    the other arrays as they are.
+    """
     rng = np.random.default_rng(seed)
     draw = lambda *shape: rng.normal(0, 0.4, shape).astype(np.float32)  # noqa: E731
     root = rng.normal(size=(len(exponents), samples, dim + 1, dim + 1))
-    return Factors(
+    factors = Factors(
         mu=3.3 + draw(samples),
         user_bias=draw(n_users, samples),
         item_bias=draw(n_items, samples),
@@ -175,6 +183,17 @@ def random_factors(
         prior_precision=(root @ root.swapaxes(2, 3) / (2 * dim) + 0.1 * np.eye(dim + 1)).astype(np.float32),
         prior_exponent=np.array(exponents, np.float32),
         item_implicit=draw(n_items, samples, dim + 1) if implicit else None,
+    )
+    middles = np.array(levels[:-1], np.float32) + np.diff(np.array(levels, np.float32)) / 2 if levels else None
+    return replace(
+        factors,
+        precision=1.5 + rng.random(samples, np.float32) if noisy or levels else None,
+        user_precision=np.exp(draw(n_users, samples)) if noisy else None,
+        item_precision=np.exp(draw(n_items, samples)) if noisy else None,
+        precision_shape=3 + rng.random(samples, np.float32) if noisy else None,
+        levels=np.array(levels, np.float32) if levels else None,
+        thresholds=None if middles is None else np.sort(middles + 0.5 * draw(samples, len(middles)), axis=1),
+        attribute_effects=draw(attributes, samples, dim + 1) if attributes else None,
     )
 
 

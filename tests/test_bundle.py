@@ -12,7 +12,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from recsys import bundle as module
 from recsys import export
+from recsys.attributes import UserAttributes
 from recsys.bundle import Bundle
 from recsys.factors import Factors
 from recsys.models.matrix_factorization import MatrixFactorization
@@ -400,3 +402,120 @@ def test_a_ranking_s_scores_are_not_clipped_in_explanations_and_fold_ins(two_by_
     np.testing.assert_allclose(
         ranking.predict(folded, [3])[0], ranking.factors.predict_for(folded.vector, 1).mean(), rtol=1e-6
     )
+
+
+LEVELS = (1.0, 2.0, 3.0, 4.0, 5.0)
+PAIRS = [10, 20, 4711, 30], [7, 3, 5, 7]
+
+
+def test_noise_that_differs_is_the_mean_variance_over_samples() -> None:
+    f = random_factors(n_users=2, n_items=3, samples=4, noisy=True)
+    bundle = make_bundle(f, USERS, ITEMS, noise=0.9)  # the factors know better
+    rows = np.array([0, 1, -1, -1]), np.array([0, 1, 2, 0])
+    precision = f.noise_precision(*rows)
+    assert precision is not None
+    wanted = np.sqrt(f.predict(*rows).clip(1, 5).var(1) + (1 / precision).mean(1))
+    np.testing.assert_allclose(bundle.predict(*PAIRS, return_std=True)[1], wanted, rtol=1e-5)
+    folded = bundle.fold_in({7: 5.0, 3: 1.0})
+    assert folded.precision is not None
+    assert f.precision is not None
+    assert f.item_precision is not None
+    stars = np.stack([f.predict_for(folded.vector, row) for row in (1, -1)]).clip(1, 5)
+    own = f.precision * folded.precision * np.stack([f.item_precision[1], np.ones(4)])
+    np.testing.assert_allclose(
+        bundle.predict(folded, [3, 99], return_std=True)[1], np.sqrt(stars.var(1) + (1 / own).mean(1)), rtol=1e-5
+    )
+
+
+def test_an_ordinal_bundle_predicts_the_mean_of_its_probabilities() -> None:
+    f = random_factors(n_users=2, n_items=3, samples=4, noisy=True, levels=LEVELS)
+    bundle = make_bundle(f, USERS, ITEMS, RATED, link="ordinal")
+    shares = bundle.star_probabilities(*PAIRS)
+    assert shares.shape == (4, 5)
+    np.testing.assert_allclose(shares.sum(1), 1, atol=1e-6)
+    mean, std = bundle.predict(*PAIRS, return_std=True)
+    levels = np.array(LEVELS)
+    np.testing.assert_allclose(mean, shares @ levels, atol=1e-5)
+    np.testing.assert_allclose(std**2, [share @ (levels - share @ levels) ** 2 for share in shares], atol=1e-4)
+    top = bundle.recommend(10, 3, exclude_seen=False)
+    by_score = np.argsort(-f.scores(f.user(0)), kind="stable")
+    assert [entry.item_id for entry in top] == [ITEMS[row] for row in by_score]
+    np.testing.assert_allclose([entry.score for entry in top], bundle.predict([10] * 3, [e.item_id for e in top]))
+    folded = bundle.fold_in({7: 5.0, 3: 1.0})
+    np.testing.assert_allclose(bundle.star_probabilities(folded, [5, 99]) @ levels, bundle.predict(folded, [5, 99]))
+
+
+def test_an_identity_link_has_no_probabilities(small: Bundle) -> None:
+    with pytest.raises(ValueError, match=r"this model predicts a mean \(link: identity\)"):
+        small.star_probabilities([10], [7])
+
+
+@pytest.mark.parametrize("kind", [{}, {"noisy": True}, {"noisy": True, "levels": LEVELS}])
+def test_many_predictions_come_in_chunks_and_are_the_same(kind: dict, monkeypatch: pytest.MonkeyPatch) -> None:
+    f = random_factors(n_users=2, n_items=3, samples=3, **kind)
+    bundle = make_bundle(f, USERS, ITEMS, link="ordinal" if "levels" in kind else "identity")
+    rows = np.arange(40) % 3, np.arange(40) % 4
+    whole = bundle.predicted(*rows, std=True)
+    monkeypatch.setattr(module, "CHUNK", 64)
+    for a, b in zip(bundle.predicted(*rows, std=True), whole, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-5)  # exp is not the same to the last bit at the end of an array
+    np.testing.assert_allclose(bundle.predict_rows(*rows), whole.mean, rtol=1e-5)
+
+
+def described() -> Bundle:
+    """Users 10 and 20 are fitted; of 30, 40 and 50, who are not, the first two have attributes."""
+    f = random_factors(n_users=2, n_items=4, samples=2, attributes=3)
+    bundle = make_bundle(f, [10, 20, 30, 40, 50], [*ITEMS, 100], RATED, counts={"items": 3},
+                         attributes=["gender=F", "gender=M", "age=25"])  # fmt: skip
+    known = UserAttributes(np.array([0, 1, 2, 4, 5, 5]), np.array([0, 1, 0, 2, 1], np.int32))
+    return replace(bundle, user_attributes=known)
+
+
+def test_an_unseen_user_with_attributes_is_predicted_from_them() -> None:
+    bundle = described()
+    f = bundle.factors
+    assert f.attribute_effects is not None
+    for user, rows in ((30, [0, 2]), (40, [1])):
+        solution = f.prior_mean + f.attribute_effects[rows].sum(0)
+        linear = [
+            f.mu + f.item_bias[i] + (f.item_factors[i] * solution[:, :-1]).sum(1) + solution[:, -1] for i in (0, 3)
+        ]
+        predicted = bundle.predict([user, user, user], [7, 99, 100])
+        np.testing.assert_allclose(predicted[:2], np.clip(linear, 1, 5).mean(1), rtol=1e-5)
+        np.testing.assert_allclose(predicted[2], (f.mu + solution[:, -1]).clip(1, 5).mean(), rtol=1e-5)
+        best = int(f.scores(f.described(np.array(rows))).argmax())
+        assert bundle.recommend(user, 1, exclude_seen=False)[0].item_id == bundle.item_id(best)
+        explained = bundle.explain(user, 7)
+        assert explained.reasons == []
+        assert explained.score == pytest.approx(float(np.mean(linear[0])), abs=1e-5)
+        assert explained.base == pytest.approx(explained.score, abs=1e-5)
+    np.testing.assert_array_equal(bundle.predict([50, 4711], [7, 7]), bundle.predict([-1, -1], [7, 7]))
+    mixed = bundle.predict([30, 10, 40, 30, 50], [7, 7, 3, 99, 7])
+    alone = [bundle.predict([user], [item])[0] for user, item in ((30, 7), (10, 7), (40, 3), (30, 99), (50, 7))]
+    np.testing.assert_array_equal(mixed, alone)
+
+
+def test_items_that_were_not_fitted_may_have_factors() -> None:
+    bundle = described()
+    assert (bundle.n_items, bundle.fitted_items, len(bundle.item_ids)) == (4, 3, 5)
+    assert 99 in {entry.item_id for entry in bundle.recommend(4711)}
+    assert 100 not in {entry.item_id for entry in bundle.recommend(4711)}
+    assert bundle.fold_in({99: 5.0, 100: 1.0}).items.tolist() == [3]
+    assert bundle.similar_items(99)
+
+
+def test_someone_new_may_have_attributes() -> None:
+    bundle = described()
+    folded = bundle.fold_in({7: 5.0}, attributes={"gender": "F", "age": 25})
+    np.testing.assert_array_equal(
+        folded.vector.factors,
+        bundle.fold_in_rows(np.array([0]), np.array([5], np.float32), np.array([0, 2])).vector.factors,
+    )
+    assert not np.allclose(folded.vector.factors, bundle.fold_in({7: 5.0}).vector.factors)
+    np.testing.assert_allclose(
+        bundle.predict(bundle.fold_in({}, attributes={"gender": "F", "age": "25"}), [7]), bundle.predict([30], [7])
+    )
+    own = bundle.fold_in_user(1)
+    assert own.attributes.tolist() == [1]
+    with pytest.raises(ValueError, match="gender must be one of F, M, got 'X'"):
+        bundle.fold_in({7: 5.0}, attributes={"gender": "X"})

@@ -14,6 +14,7 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from recsys import bundle_files as module
+from recsys.attributes import UserAttributes
 from recsys.bundle import Bundle, BundleError
 from recsys.factors import Factors
 from tests.conftest import ITEMS, NAMES, RATED, USERS, make_bundle, random_factors
@@ -43,8 +44,8 @@ def test_everything_comes_back(tmp_path: Path, users: list, items: list, optiona
     assert after.manifest["schema_version"] == module.SCHEMA_VERSION
     assert after.items == before.items
     for name in Factors.__dataclass_fields__:
-        if name == "item_implicit" and before.factors.item_implicit is None:
-            assert after.factors.item_implicit is None
+        if getattr(before.factors, name) is None:
+            assert getattr(after.factors, name) is None
             continue
         np.testing.assert_array_equal(getattr(after.factors, name), getattr(before.factors, name))
         assert getattr(after.factors, name).dtype == np.float32
@@ -56,6 +57,83 @@ def test_everything_comes_back(tmp_path: Path, users: list, items: list, optiona
         assert was.dtype == now.dtype
     np.testing.assert_array_equal(after.ratings.users(), [0, 0, 1, 2])
     assert after.recommend(users[1], k=2) == before.recommend(users[1], k=2)
+
+
+LEVELS = (1.0, 2.5, 4.0, 5.0)
+KNOWN = UserAttributes(np.array([0, 2, 2, 3]), np.array([0, 2, 1], np.int32))  # of three users
+
+
+def full() -> Bundle:
+    """A bundle that has every array: the third user was not fitted, nor were the third and the fourth item."""
+    factors = random_factors(
+        n_users=2, n_items=3, samples=2, implicit=True, noisy=True, levels=LEVELS, attributes=3, exponents=(0, 1)
+    )
+    names = {"attributes": ["gender=F", "gender=M", "age=25"], "link": "ordinal", "counts": {"items": 2}}
+    return replace(make_bundle(factors, USERS, ITEMS, RATED, **names), user_attributes=KNOWN)
+
+
+def test_noise_levels_and_attributes_come_back(tmp_path: Path) -> None:
+    before = full()
+    before.save(tmp_path / "bundle")
+    after = Bundle.load(tmp_path / "bundle")
+    for name in Factors.__dataclass_fields__:
+        np.testing.assert_array_equal(getattr(after.factors, name), getattr(before.factors, name))
+    assert after.user_attributes is not None
+    for was, now in zip(KNOWN, after.user_attributes, strict=True):
+        np.testing.assert_array_equal(was, now)
+        assert was.dtype == now.dtype
+    assert after.fitted_items == 2
+    assert after.predict([30, 10], [5, 7]).tolist() == before.predict([30, 10], [5, 7]).tolist()
+
+
+FEW = np.ones((2, 2), np.float32)
+
+
+@pytest.mark.parametrize(
+    ("file", "change", "message"),
+    [
+        ("factors", {"precision": np.array([1, 0], np.float32)}, "precision must be > 0"),
+        ("factors", {"user_precision": -FEW}, "user_precision must be > 0"),
+        ("factors", {"item_precision": np.zeros((3, 2), np.float32)}, "item_precision must be > 0"),
+        ("factors", {"precision_shape": np.zeros(2, np.float32)}, "precision_shape must be > 0"),
+        ("factors", {"precision": None}, "user_precision needs precision"),
+        ("factors", {"precision": None, "user_precision": None}, "item_precision needs precision"),
+        ("factors", {"precision": np.ones(3, np.float32)}, r"precision has shape \(3,\), expected \(2,\)"),
+        ("factors", {"item_precision": FEW}, r"item_precision has shape \(2, 2\), expected \(3, 2\)"),
+        ("factors", {"levels": np.array([1, 2, 5, 4], np.float32)}, "levels must ascend"),
+        ("factors", {"levels": np.array([1, 2, 3, 6], np.float32)}, r"levels must be two or more in \[1, 5\]"),
+        ("factors", {"levels": np.array([1, 5], np.float32)}, r"thresholds has shape \(2, 3\), expected \(2, 1\)"),
+        ("factors", {"levels": np.array([3], np.float32), "thresholds": np.zeros((2, 0), np.float32)}, "two or more"),
+        ("factors", {"thresholds": np.array([[1, 2, 3], [1, 3, 3]], np.float32)}, "thresholds must ascend"),
+        ("factors", {"thresholds": None}, "levels and thresholds are what link ordinal has"),
+        ("factors", {"thresholds": None, "levels": None}, "levels and thresholds are what link ordinal has"),
+        ("factors", {"attribute_effects": None}, "attribute_effects must be those of the manifest's 3 attributes"),
+        ("factors", {"attribute_effects": np.zeros((2, 2, 4), np.float32)}, "those of the manifest's 3 attributes"),
+        ("factors", {"attribute_effects": np.zeros((3, 2, 3), np.float32)}, "attribute_effects has shape"),
+        ("ratings", {"attribute": np.array([0, 3, 1], np.int32)}, "an attribute of a user is not in the manifest's"),
+        ("ratings", {"attribute": np.array([0, -1, 1], np.int32)}, "an attribute of a user is not in the manifest's"),
+        ("ratings", {"attribute": np.zeros(4, np.int32)}, "attribute_indptr does not cut the 4 attributes"),
+        ("ratings", {"attribute_indptr": np.array([0, 2, 1, 3])}, "attribute_indptr does not cut"),
+        ("ratings", {"attribute_indptr": np.array([0, 3])}, r"attribute_indptr has shape \(2,\), expected \(4,\)"),
+        ("ratings", {"attribute_indptr": None}, "there is no array 'attribute_indptr'"),
+    ],
+)
+def test_noise_levels_and_attributes_that_cannot_be_are_refused(
+    tmp_path: Path, file: str, change: dict, message: str
+) -> None:
+    full().save(tmp_path / "bundle")
+    exchange(tmp_path / "bundle", f"{file}.safetensors", **change)
+    with pytest.raises(BundleError, match=message) as error:
+        Bundle.load(tmp_path / "bundle")
+    one_sentence(error)
+
+
+@pytest.mark.parametrize("items", [0, -1, 4])
+def test_counts_of_fitted_items_that_cannot_be_are_refused(tmp_path: Path, items: int) -> None:
+    full().save(tmp_path / "bundle")
+    rewritten(tmp_path / "bundle", counts={"items": items})
+    with pytest.raises(BundleError, match=rf"counts.items must be in \[1, 3\], got {items}"):
+        Bundle.load(tmp_path / "bundle")
 
 
 def test_the_manifest_names_every_file_and_nothing_is_a_pickle(saved: Path) -> None:
@@ -255,7 +333,7 @@ def exchange(folder: Path, file: str, **arrays: np.ndarray | None) -> None:
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize("name", list(Factors.__dataclass_fields__))
 def test_numbers_that_are_not_finite_are_refused_on_both_ways(tmp_path: Path, name: str, value: float) -> None:
-    good = make_bundle(random_factors(n_users=2, n_items=3, implicit=True), USERS, ITEMS, RATED)
+    good = full()
     good.save(tmp_path / "bundle")
     array = getattr(good.factors, name).copy()
     array.flat[0] = value
@@ -432,7 +510,8 @@ def test_items_that_are_no_list_of_all_are_refused(saved: Path, text: str) -> No
         *(("task", task) for task in (None, "stars", ["rating"], {})),
         *(("id_kind", kind) for kind in (None, "float", ["int"])),
         ("data", None), ("data", 5),
-        *(("link", link) for link in (None, "ordinal")),
+        *(("link", link) for link in (None, "probit", ["ordinal"])),
+        *(("attributes", names) for names in (None, "gender=F", ["gender"], ["a=b", "a=b"], [1], {"gender": "F"})),
         *(("fold_in", how) for how in (None, "sgd", True)),
         *(("noise", noise) for noise in (-0.1, "0.9", True, [0.9], 10**400)),
     ],

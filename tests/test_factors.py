@@ -62,6 +62,9 @@ def test_predictions_in_bulk_one_by_one_and_as_scores_are_the_same() -> None:
     assert linear.dtype == np.float32
     one_by_one = [f.predict_for(f.user(u), i) for u, i in zip(users.tolist(), items.tolist(), strict=True)]
     np.testing.assert_allclose(one_by_one, linear, atol=1e-6)
+    for user in range(4):
+        rows = slice(12 * user, 12 * user + 12)
+        np.testing.assert_array_equal(f.predict_rows_for(f.user(user), np.arange(12)), linear[rows])
     np.testing.assert_allclose([f.scores(f.user(u)) for u in range(4)], linear.mean(1).reshape(4, 12), atol=1e-6)
 
 
@@ -74,13 +77,33 @@ def test_a_row_outside_the_fitted_is_the_average(user: int, item: int) -> None:
     np.testing.assert_allclose(f.predict_for(f.user(user), item), wanted, atol=1e-6)
 
 
+def test_noise_is_that_of_the_user_and_of_the_item() -> None:
+    f = random_factors(samples=2, noisy=True)
+    assert f.precision is not None
+    assert f.user_precision is not None
+    assert f.item_precision is not None
+    users, items = np.array([0, 3, -1, -1, 2]), np.array([5, -1, 7, -1, 11])
+    found = f.noise_precision(users, items)
+    wanted = [
+        f.precision * (f.user_precision[u] if u >= 0 else 1) * (f.item_precision[i] if i >= 0 else 1)
+        for u, i in zip(users, items, strict=True)
+    ]
+    np.testing.assert_allclose(found, wanted, rtol=1e-6)
+    for row, (user, item) in enumerate(zip(users.tolist(), items, strict=True)):
+        np.testing.assert_allclose(f.noise_precision_for(f.user(user), np.array([item])), wanted[row : row + 1])
+    same = replace(f, user_precision=None, item_precision=None).noise_precision(users, items)
+    np.testing.assert_allclose(same, np.broadcast_to(f.precision, (5, 2)))
+    assert random_factors().noise_precision(users, items) is None
+
+
 def test_what_is_asked_of_a_model_does_not_change_it() -> None:
-    f = random_factors(implicit=True)
+    f = random_factors(implicit=True, noisy=True, levels=(1, 2, 3, 4, 5), attributes=3)
     before = {name: getattr(f, name).copy() for name in Factors.__dataclass_fields__}
     f.scores(f.user(0))[:] = 0
     f.predict_for(f.user(0), 0)[:] = 0
     f.similar(0)[:] = 0
-    folded = f.fold_in(np.array([1, 2]), np.array([4, 2], np.float32))
+    f.described(np.array([1])).factors[:] = 0
+    folded = f.fold_in(np.array([1, 2]), np.array([4, 2], np.float32), np.array([0, 2]))
     assert np.isfinite(folded.vector.factors).all()
     folded.contributions(np.array([0, 1]))
     for name, array in before.items():
