@@ -6,7 +6,7 @@ r(u, i) = mean over samples s of link(mu_s + b_us + b_is + p_us . q_is)
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from recsys.fold_in import FoldIn, UserVector, settled, shares_of
 from recsys.ordinal import Ordinal
 
-__all__ = ["Factors", "Floats", "FoldIn", "Rows", "UserVector", "centred_factors"]
+__all__ = ["Factors", "Floats", "FoldIn", "Rows", "UserVector", "centred_factors", "joined"]
 
 RIDGE = 1e-5  # of what is added to every coordinate's precision
 
@@ -270,6 +270,8 @@ def centred_factors(
     prior_precision: NDArray[np.float64],
     prior_exponent: Sequence[float],
     item_implicit: NDArray[np.float64] | None = None,
+    attribute_effects: NDArray[np.float64] | None = None,
+    fitted_items: int | None = None,
 ) -> Factors:
     """One sample of factors, moved so that the mean row of each side is the zero vector with bias 0.
 
@@ -283,30 +285,52 @@ def centred_factors(
         user_factors: `(n_users, dim)`.
         item_factors: `(n_items, dim)`.
         prior_mean: Of a user's `[p, b]` before centring, `(dim + 1,)`.
-        prior_precision: The diagonal of each term, before centring, `(terms, dim + 1)`.
+        prior_precision: Each term before centring, `(terms, dim + 1, dim + 1)`, or its diagonal, `(terms, dim + 1)`.
         prior_exponent: How each term grows with a user's number of ratings.
-        item_implicit: What having rated an item adds to `p`, times the root of the number of ratings,
-            `(n_items, dim)`.
+        item_implicit: What having rated an item adds to `p`, or to `[p, b]`, times the root of the number of ratings,
+            `(n_items, dim)` or `(n_items, dim + 1)`.
+        attribute_effects: What an attribute adds to a user's prior mean, `(attributes, dim + 1)`.
+        fitted_items: How many of the items, the first ones, make the mean item; None for all.
     """
-    p0, q0 = user_factors.mean(0), item_factors.mean(0)
+    p0, q0 = user_factors.mean(0), item_factors[:fitted_items].mean(0)
     user_bias, item_bias = user_bias + user_factors @ q0, item_bias + item_factors @ p0
-    mu = mu - float(p0 @ q0) + float(user_bias.mean() + item_bias.mean())
+    user_level, item_level = user_bias.mean(), item_bias[:fitted_items].mean()
     # The user's new coordinates are y = T x - t; the prior follows them.
     to_new = np.eye(len(prior_mean))
     to_new[-1, :-1] = q0
     to_old = np.eye(len(prior_mean))
     to_old[-1, :-1] = -q0
-    origin = np.append(p0, user_bias.mean())
-    precision = np.stack([to_old.T * diagonal @ to_old for diagonal in prior_precision])
-    implicit = None if item_implicit is None else (item_implicit @ to_new[:, :-1].T).astype(np.float32)[:, None]
+    origin = np.append(p0, user_level)
+    full = [np.diag(term) if term.ndim == 1 else term for term in prior_precision]
+    moved = {}
+    for name, shifts in (("item_implicit", item_implicit), ("attribute_effects", attribute_effects)):
+        if shifts is not None:
+            moved[name] = (shifts @ to_new[:, : shifts.shape[1]].T).astype(np.float32)[:, None]
     return Factors(
-        mu=np.array([mu], np.float32),
-        user_bias=(user_bias - user_bias.mean()).astype(np.float32)[:, None],
-        item_bias=(item_bias - item_bias.mean()).astype(np.float32)[:, None],
+        mu=np.array([mu - p0 @ q0 + user_level + item_level], np.float32),
+        user_bias=(user_bias - user_level).astype(np.float32)[:, None],
+        item_bias=(item_bias - item_level).astype(np.float32)[:, None],
         user_factors=(user_factors - p0).astype(np.float32)[:, None],
         item_factors=(item_factors - q0).astype(np.float32)[:, None],
         prior_mean=(to_new @ prior_mean - origin).astype(np.float32)[None],
-        prior_precision=precision.astype(np.float32)[:, None],
+        prior_precision=np.stack([to_old.T @ term @ to_old for term in full]).astype(np.float32)[:, None],
         prior_exponent=np.array(prior_exponent, np.float32),
-        item_implicit=implicit,
+        **moved,
     )
+
+
+# Where the samples are among the axes of each array that has them.
+SAMPLE_AXIS = {"mu": 0, "prior_mean": 0, "precision": 0, "precision_shape": 0, "thresholds": 0} | dict.fromkeys(
+    ("user_bias", "item_bias", "user_factors", "item_factors", "prior_precision", "item_implicit", "user_precision",
+     "item_precision", "attribute_effects"), 1
+)  # fmt: skip
+
+
+def joined(samples: Sequence[Factors]) -> Factors:
+    """Factors of all these samples; what is not of a sample is the first one's."""
+    arrays = {
+        name: np.concatenate([getattr(sample, name) for sample in samples], axis)
+        for name, axis in SAMPLE_AXIS.items()
+        if getattr(samples[0], name) is not None
+    }
+    return replace(samples[0], **arrays)

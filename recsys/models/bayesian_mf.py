@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -13,7 +14,9 @@ from torch import Tensor
 
 from recsys.data.batches import Batch, RatingRows
 from recsys.data.datamodule import RatingDataModule
-from recsys.models.base import check_choice, check_range
+from recsys.data.features import Attributes
+from recsys.factors import Factors, centred_factors, joined
+from recsys.models.base import as_array, check_choice, check_range
 from recsys.models.conjugate import gamma
 from recsys.models.drift import Drift
 from recsys.models.normal_equations import Side
@@ -96,32 +99,22 @@ class BayesianMF(SweepModel):
         self.noise_shape, self.burn_in, self.thin = noise_shape, burn_in, thin
         self.drift = Drift(drift, drift_shrinkage)
         self.samples_file: Path | None = None  # of the run; None: in memory
-        self.chain: dict[str, Tensor] = {}  # what a sweep leaves to the next one, besides rows and their priors
-        self.priors: tuple[RowPrior, RowPrior] | None = None  # of users and of items
+        self.chain = self._first_chain()  # what a sweep leaves to the next one, besides rows and their priors
+        self.priors = self._priors({}, {})  # of users and of items
         self.samples: Samples | None = None
         self.unfitted = self.mu.new_zeros(0, 0)  # what attributes say of items that are not fitted
-        self.counted, self.running = (
-            0,
-            list[Tensor](),
-        )  # sweeps in the running mean, and its sum for each validation batch
+        self.counted = 0  # sweeps in the running mean of validation
+        self.running: list[Tensor] = []  # the sum of their predictions, a validation batch
         self._latent: Latent | None = None
         self._resumed: dict[str, Any] = {}  # of the checkpoint that was loaded
 
     def keep_in(self, folder: Path, name: str) -> None:
         self.samples_file = folder / f"samples_{name}.bin"
 
-    def setup(self, stage: str) -> None:
-        super().setup(stage)
-        data = getattr(self.trainer, "datamodule", None)
-        if stage == "fit" and isinstance(data, RatingDataModule):
-            self._look_at(data)
-
     def initialise(self, rows: RatingRows) -> None:
         """Start `mu` and the biases from shrunk means, and the noise from nothing."""
         self.start_from_means(rows)
-        one = self.mu.new_ones(())
-        self.chain = {"precision": one, "user_precision": one.repeat(self.n_users),
-                      "item_precision": one.repeat(self.n_items)}  # fmt: skip
+        self.chain, one = self._first_chain(), self.mu.new_ones(())
         if self.likelihood == "ordinal":
             rating = self.stars(rows.columns.rating)
             levels = torch.unique(rating)
@@ -129,32 +122,51 @@ class BayesianMF(SweepModel):
             self.chain["proposal"] = one.repeat(len(levels) - 1) * PROPOSAL / math.sqrt(len(rating))
         self.counted, self.running, self._latent, self._resumed = 0, [], None, {}
 
-    def _look_at(self, data: RatingDataModule) -> None:
-        """Note who rated what and when, and what is known of whom."""
-        user, item, _ = data.fit_data.columns
+    def on_train_start(self) -> None:
+        """Note who rated what, and what is known of whom; go on from the checkpoint, if there was one."""
+        data = self.trainer.datamodule  # type: ignore[attr-defined]
+        assert isinstance(data, RatingDataModule)
+        user, item, _ = data.fit_data.to(self.device).columns
         if self.drift.ratings:
             self.drift.observe(user, data.fit_times, self.n_users)
-        blocks: tuple[dict[str, Effects], dict[str, Effects]] = ({}, {})
-        if self.with_attributes:
-            for side, (table, n) in enumerate(
-                ((data.user_attributes(), self.n_users), (data.item_attributes(), self.n_items))
-            ):
-                if table is not None and table.names:
-                    blocks[side]["attributes"] = Effects(attribute_matrix(table.take(np.arange(n))))
-                    if side == 1:
-                        self.unfitted = attribute_matrix(table.take(np.arange(n, len(table))))
+        tables = (data.user_attributes(), data.item_attributes()) if self.with_attributes else (None, None)
+        blocks = [self._features(table, n) for table, n in zip(tables, (self.n_users, self.n_items), strict=True)]
+        if tables[1] is not None and tables[1].names:
+            later = np.arange(self.n_items, len(tables[1]))
+            self.unfitted = attribute_matrix(tables[1].take(later)).to(self.device)
         if self.with_implicit:
             blocks[0]["implicit"] = Effects(rated_matrix(user, item, self.n_users, self.n_items))
             blocks[1]["implicit"] = Effects(rated_matrix(item, user, self.n_items, self.n_users))
-        self.priors = tuple(  # type: ignore[assignment]
-            RowPrior(n, self.width, block, self.mu)
-            for n, block in zip((self.n_users, self.n_items), blocks, strict=True)
-        )
+        self.priors = self._priors(*blocks)
+        self.chain = {name: value.to(self.device) for name, value in self.chain.items()}
         self.samples = Samples(self._shapes(), self.samples_file)
+        if self._resumed:
+            self._restore(self._resumed)
+        self.samples.truncate(self._resumed.get("samples", 0))  # others are of a run that ended after its checkpoint
+
+    def _features(self, table: Attributes | None, n: int) -> dict[str, Effects]:
+        if table is None or not table.names:
+            return {}
+        return {"attributes": Effects(attribute_matrix(table.take(np.arange(n))).to(self.device))}
+
+    def _priors(self, users: dict[str, Effects], items: dict[str, Effects]) -> tuple[RowPrior, RowPrior]:
+        """Before anything is drawn, from the features of each side by name."""
+        return (
+            RowPrior(self.n_users, self.width, users, self.mu),
+            RowPrior(self.n_items, self.width, items, self.mu),
+        )
+
+    def _first_chain(self) -> dict[str, Tensor]:
+        """Noise of which nothing is known."""
+        one = self.mu.new_ones(())
+        return {
+            "precision": one,
+            "user_precision": one.repeat(self.n_users),
+            "item_precision": one.repeat(self.n_items),
+        }
 
     def _shapes(self) -> dict[str, tuple[int, ...]]:
         """Of what is kept of a sample."""
-        assert self.priors is not None
         e, state = self.width, self.priors[0].state
         shapes: dict[str, tuple[int, ...]] = {
             "user_rows": (self.n_users, e), "item_rows": (self.n_items + len(self.unfitted), e),
@@ -164,27 +176,21 @@ class BayesianMF(SweepModel):
         shapes |= {name: tuple(state[name].shape) for name in self.priors[0].blocks}
         return shapes | {name: tuple(self.chain[name].shape) for name in ("thresholds",) if name in self.chain}
 
-    def on_train_start(self) -> None:
-        """Forget the samples of a run that ended after its checkpoint."""
-        assert self.samples is not None
-        self.samples.truncate(self._resumed.get("samples", 0))
-
     def sweep(self, users: Side, items: Side, rating: Tensor) -> Tensor:
         """Users given items, items given users, then the noise; a draw of each."""
-        assert self.priors is not None
         errors = torch.empty_like(rating)
         target = self.chain.get("latent", rating) - self.mu
         first = self.current_epoch == 0  # rows that nothing has been drawn of say nothing of their prior
-        for side, own, rows, others, prior in ((users, "user", self.user_rows, self.item_rows, self.priors[0]),
-                                               (items, "item", self.item_rows, self.user_rows, self.priors[1])):  # fmt: skip
+        for k, side in enumerate((users, items)):
+            rows, others = (self.user_rows, self.item_rows) if k == 0 else (self.item_rows, self.user_rows)
             if not first:
-                prior.draw(rows, self.generator)
+                self.priors[k].draw(rows, self.generator)
             design, biases = design_of(others)
             rows.copy_(side.solve(
-                design, target, prior.prior(), offset=biases, generator=self.generator,
-                root=self.chain[f"{SIDES[own == 'user']}_precision"].sqrt(),
-                scale=self.chain["precision"] * self.chain[f"{own}_precision"],
-                residual=errors if own == "item" else None,
+                design, target, self.priors[k].prior(), offset=biases, generator=self.generator,
+                root=self.chain[f"{SIDES[1 - k]}_precision"].sqrt(),
+                scale=self.chain["precision"] * self.chain[f"{SIDES[k]}_precision"],
+                residual=errors if k == 1 else None,
             ))  # fmt: skip
         user, item = items.other, users.other
         self._draw_noise(user, item, errors)
@@ -234,7 +240,6 @@ class BayesianMF(SweepModel):
 
     def _sample(self) -> dict[str, Tensor]:
         """What is kept of this sweep, by name."""
-        assert self.priors is not None
         users, items = self.priors
         unfitted = items.means().mean(0).expand(len(self.unfitted), -1)
         if len(self.unfitted):
@@ -270,7 +275,7 @@ class BayesianMF(SweepModel):
     def _samples(self) -> Iterator[dict[str, Tensor]]:
         """The samples kept; where there are none yet, the chain as it is."""
         if self.samples is None or not len(self.samples):
-            yield {"user_rows": self._drifted(), "item_rows": self.item_rows, **self.chain}
+            yield self._sample()
             return
         for number in range(len(self.samples)):
             arrays = self.samples[number].items()
@@ -295,9 +300,49 @@ class BayesianMF(SweepModel):
         self.running[batch_idx] += now
         return self.running[batch_idx] / self.counted
 
+    @torch.no_grad()
+    def factors(self) -> Factors:
+        """The samples kept, each centred by itself; where there are none yet, the chain as it is.
+
+        A user's prior is the sampler's own, in units of the noise, so that folding someone in gives the mean of the
+        conditional distribution that their row would be drawn from.
+        """
+        return joined([self._centred(sample) for sample in self._samples()])
+
+    def _centred(self, sample: dict[str, Tensor]) -> Factors:
+        """One sample as arrays."""
+        array = {name: as_array(value) for name, value in sample.items()}
+        users, items = array["user_rows"], array["item_rows"]
+        more = len(items) - self.n_items  # that are not fitted
+        implicit = array.get("implicit")
+        factors = centred_factors(
+            mu=float(self.mu),
+            user_bias=users[:, -1],
+            item_bias=items[:, -1],
+            user_factors=users[:, :-1],
+            item_factors=items[:, :-1],
+            prior_mean=array["mean"],
+            prior_precision=array["row_precision"][None] / array["precision"],
+            prior_exponent=(0.0,),
+            item_implicit=None if implicit is None else np.pad(implicit, ((0, more), (0, 0))),
+            attribute_effects=array.get("attributes"),
+            fitted_items=self.n_items,
+        )
+        noise = {"precision": array["precision"].astype(np.float32).reshape(1)}
+        if self.noise_shape:
+            noise["user_precision"] = array["user_precision"].astype(np.float32)[:, None]
+            noise["item_precision"] = np.pad(array["item_precision"], (0, more), constant_values=1).astype(np.float32)[
+                :, None
+            ]
+            noise["precision_shape"] = np.array([self.noise_shape], np.float32)
+        if self.likelihood == "ordinal":
+            noise["levels"] = as_array(self.chain["levels"]).astype(np.float32)
+            noise["thresholds"] = array["thresholds"].astype(np.float32)[None]
+        return replace(factors, **noise)
+
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """The chain, the running mean, and how many samples there are; those in memory too."""
-        if self.priors is None or self.samples is None:
+        if self.samples is None:
             return
         checkpoint["chain"] = {
             "chain": self.chain, "priors": [prior.state for prior in self.priors],
@@ -306,12 +351,16 @@ class BayesianMF(SweepModel):
         }  # fmt: skip
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        saved = self._resumed = checkpoint.get("chain", {})
-        if not saved:
-            return
+        self._resumed = checkpoint.get("chain", {})
+        if self._resumed:
+            self.samples = Samples(self._resumed["shapes"], self.samples_file)
+            self._restore(self._resumed)
+
+    def _restore(self, saved: dict[str, Any]) -> None:
+        """Go on as a checkpoint says; on the device that the model is on now."""
         self.chain = {name: value.to(self.device) for name, value in saved["chain"].items()}
         self.counted, self.running = saved["counted"], [value.to(self.device) for value in saved["running"]]
-        self.samples = Samples(saved["shapes"], self.samples_file)
+        assert self.samples is not None
         self.samples.memory = [sample.numpy() for sample in saved["memory"]]
-        for prior, state in zip(self.priors or (), saved["priors"], strict=False):
+        for prior, state in zip(self.priors, saved["priors"], strict=True):
             prior.load(state)
