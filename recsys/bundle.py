@@ -37,7 +37,8 @@ LAYOUT = {
     "item": (("i4", "i8"), "r"), "rating": (("f4",), "r"), "part": (("u1",), "r"), TIMESTAMP: (("i8",), "r"),
     "precision": (("f4",), "s"), "user_precision": (("f4",), "us"), "item_precision": (("f4",), "is"),
     "precision_shape": (("f4",), "s"), "levels": (("f4",), "l"), "thresholds": (("f4",), "sk"),
-    "attribute_effects": (("f4",), "ase"), "attribute_indptr": (("i8", "i4"), "U"),
+    "attribute_effects": (("f4",), "ase"), "newcomer_effects": (("f4",), "ase"), "newcomer_mean": (("f4",), "se"),
+    "attribute_indptr": (("i8", "i4"), "U"),
     "attribute": (("i4", "i8"), "x"),
 }  # fmt: skip
 OPTIONAL = tuple(part.name for part in fields(Factors) if part.default is None)  # arrays that may be absent

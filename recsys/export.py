@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from recsys.attributes import UserAttributes
 from recsys.bundle import TEST, TRAIN, VAL, Bundle, RatedRows
 from recsys.data.columns import GENRES, ITEM_ID, RATING, TIMESTAMP, TITLE, USER_ID, YEAR
 from recsys.data.datamodule import RatingDataModule
@@ -40,12 +41,17 @@ def make_bundle(model: RatingModel, data: RatingDataModule, noise: float | None 
         part=part[order],
         timestamp=ratings[TIMESTAMP].to_numpy(np.int64)[order] if TIMESTAMP in ratings else None,
     )
-    factors = model.factors() if noise is None else expect_bias_spread(model.factors(), noise)
+    factors = model.factors()
+    if factors.precision is not None:  # it says its own noise, and has a prior of a newcomer's bias
+        noise = None
+    elif noise is not None:
+        factors = expect_bias_spread(factors, noise)
+    known = data.user_attributes() if factors.attribute_effects is not None else None
     manifest = {
         "model": type(model).__name__,
         "arguments": dict(model.hparams),
         "task": model.task,
-        "link": "identity",
+        "link": "identity" if factors.levels is None else "ordinal",
         "samples": len(factors.mu),
         "noise": noise,
         "fold_in": "ridge",
@@ -59,9 +65,12 @@ def make_bundle(model: RatingModel, data: RatingDataModule, noise: float | None 
             "users": len(data.users), "items": len(data.items), "ratings": len(ratings),
             "fitted_ratings": len(data.fit_rows), "test_ratings": len(data.split.test),
         },
+        "attributes": known.names if known else [],
         "git_commit": _git_commit(),
     }  # fmt: skip
-    return Bundle(manifest, factors, user_ids, item_ids, rated, _items(data.data.items, item_ids))
+    attributes = UserAttributes(known.indptr, known.index) if known else None
+    items = _items(data.data.items, item_ids)
+    return Bundle(manifest, factors, user_ids, item_ids, rated, items, user_attributes=attributes)
 
 
 def expect_bias_spread(factors: Factors, noise: float) -> Factors:

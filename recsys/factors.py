@@ -61,6 +61,8 @@ class Factors:
     levels: Floats | None = None  # (levels,) stars that can be given, ascending
     thresholds: Floats | None = None  # (samples, levels - 1) between them, in the unit of the linear part
     attribute_effects: Floats | None = None  # (attributes, samples, dim + 1): what an attribute says of [p, b]
+    newcomer_mean: Floats | None = None  # (samples, dim + 1): [p, b] of someone who has rated nothing, and what each
+    newcomer_effects: Floats | None = None  # (attributes, samples, dim + 1) attribute of theirs adds
 
     @property
     def samples(self) -> int:
@@ -89,9 +91,9 @@ class Factors:
 
     def described(self, attributes: Rows) -> UserVector:
         """The vector of someone of whom only attributes are known; without any, the average user's."""
-        if not len(attributes):
+        if not len(attributes) or self.newcomer_mean is None or self.newcomer_effects is None:
             return self._average_user
-        mean = self._prior_mean_of(attributes)
+        mean = np.asarray(self.newcomer_mean + self.newcomer_effects[attributes].sum(0), np.float32)
         return UserVector(mean[:, -1], mean[:, :-1])
 
     def noise_precision(self, user: Rows, item: Rows) -> Floats | None:
@@ -271,6 +273,8 @@ def centred_factors(
     prior_exponent: Sequence[float],
     item_implicit: NDArray[np.float64] | None = None,
     attribute_effects: NDArray[np.float64] | None = None,
+    newcomer_effects: NDArray[np.float64] | None = None,
+    newcomer_mean: NDArray[np.float64] | None = None,
     fitted_items: int | None = None,
 ) -> Factors:
     """One sample of factors, moved so that the mean row of each side is the zero vector with bias 0.
@@ -290,6 +294,8 @@ def centred_factors(
         item_implicit: What having rated an item adds to `p`, or to `[p, b]`, times the root of the number of ratings,
             `(n_items, dim)` or `(n_items, dim + 1)`.
         attribute_effects: What an attribute adds to a user's prior mean, `(attributes, dim + 1)`.
+        newcomer_effects: What it adds to the row of someone without ratings, `(attributes, dim + 1)`.
+        newcomer_mean: Of such a row, before centring, `(dim + 1,)`.
         fitted_items: How many of the items, the first ones, make the mean item; None for all.
     """
     p0, q0 = user_factors.mean(0), item_factors[:fitted_items].mean(0)
@@ -303,9 +309,12 @@ def centred_factors(
     origin = np.append(p0, user_level)
     full = [np.diag(term) if term.ndim == 1 else term for term in prior_precision]
     moved = {}
-    for name, shifts in (("item_implicit", item_implicit), ("attribute_effects", attribute_effects)):
+    for name, shifts in (("item_implicit", item_implicit), ("attribute_effects", attribute_effects),
+                         ("newcomer_effects", newcomer_effects)):  # fmt: skip
         if shifts is not None:
             moved[name] = (shifts @ to_new[:, : shifts.shape[1]].T).astype(np.float32)[:, None]
+    if newcomer_mean is not None:
+        moved["newcomer_mean"] = (to_new @ newcomer_mean - origin).astype(np.float32)[None]
     return Factors(
         mu=np.array([mu - p0 @ q0 + user_level + item_level], np.float32),
         user_bias=(user_bias - user_level).astype(np.float32)[:, None],
@@ -320,9 +329,9 @@ def centred_factors(
 
 
 # Where the samples are among the axes of each array that has them.
-SAMPLE_AXIS = {"mu": 0, "prior_mean": 0, "precision": 0, "precision_shape": 0, "thresholds": 0} | dict.fromkeys(
+SAMPLE_AXIS = {"mu": 0, "prior_mean": 0, "precision": 0, "precision_shape": 0, "thresholds": 0, "newcomer_mean": 0} | dict.fromkeys(
     ("user_bias", "item_bias", "user_factors", "item_factors", "prior_precision", "item_implicit", "user_precision",
-     "item_precision", "attribute_effects"), 1
+     "item_precision", "attribute_effects", "newcomer_effects"), 1
 )  # fmt: skip
 
 

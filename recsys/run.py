@@ -28,7 +28,7 @@ from recsys.evaluate import evaluate
 from recsys.export import make_bundle
 from recsys.files import write_json
 from recsys.models.base import RatingModel
-from recsys.monitor import RMSE, Monitor
+from recsys.monitor import RMSE
 from recsys.plots import error_by_activity, learning_curve
 from recsys.prequential import check_evaluation, prequential
 from recsys.run_folder import PrunedError
@@ -171,7 +171,7 @@ def select(
     model = build_model(cfg, data)
     if not done.exists():
         record = EpochRecord(model.monitor, last=model.last_is_best)
-        callbacks = [*_callbacks(cfg, model.monitor), record]
+        callbacks = [*_callbacks(cfg, model), record]
         if not model.stops_early:
             callbacks = [callback for callback in callbacks if not isinstance(callback, EarlyStopping)]
         if model.last_is_best:
@@ -207,7 +207,7 @@ def refit(cfg: DictConfig, data: RatingDataModule, selection: Selection, folder:
     callbacks: list[Callback] = [record, keep]
     if model.replays:
         callbacks.append(ReplayLearningRate(selection.learning_rates))
-    callbacks += [c for c in _callbacks(cfg, model.monitor) if isinstance(c, RichProgressBar)]
+    callbacks += [c for c in _callbacks(cfg, model) if isinstance(c, RichProgressBar)]
     trainer = _trainer(
         cfg,
         folder,
@@ -222,12 +222,16 @@ def refit(cfg: DictConfig, data: RatingDataModule, selection: Selection, folder:
     return model, record.seconds
 
 
-def _callbacks(cfg: DictConfig, monitor: Monitor) -> list[Callback]:
-    """The configured callbacks; those whose `monitor` is null watch the model's."""
+def _callbacks(cfg: DictConfig, model: RatingModel) -> list[Callback]:
+    """The configured callbacks; a `monitor` or `patience` that is null is the model's."""
     found: list[Callback] = []
     for config in cfg.callbacks.values():
-        watched = "monitor" in config and config.monitor is None
-        found.append(instantiate(config, **({"monitor": monitor.name, "mode": monitor.mode} if watched else {})))
+        own: dict[str, Any] = {}
+        if "monitor" in config and config.monitor is None:
+            own |= {"monitor": model.monitor.name, "mode": model.monitor.mode}
+        if "patience" in config and config.patience is None:
+            own["patience"] = model.patience
+        found.append(instantiate(config, **own))
     return found
 
 

@@ -65,6 +65,7 @@ class RatingModel(LightningModule, ABC):
     task: ClassVar[str] = "rating"
     one_batch: ClassVar[bool] = False  # whether a step takes all rows, as they lie
     last_is_best: ClassVar[bool] = False  # whether the end of training is what is wanted, whatever validation says
+    patience: ClassVar[int] = 8  # epochs without a better one before early stopping ends its training
     stops_early: bool = True  # whether early stopping may end its training
     replays: bool = False  # whether a refit replays the learning rates of the selection
     schedule_epochs: int = 0  # epochs that were planned, where a refit ends before them

@@ -68,6 +68,7 @@ class BayesianMF(SweepModel):
     """
 
     last_is_best: ClassVar[bool] = True
+    patience: ClassVar[int] = 50
 
     def __init__(
         self,
@@ -174,6 +175,8 @@ class BayesianMF(SweepModel):
             "user_precision": (self.n_users,), "item_precision": (self.n_items,),
         }  # fmt: skip
         shapes |= {name: tuple(state[name].shape) for name in self.priors[0].blocks}
+        if "attributes" in shapes:
+            shapes |= {"newcomer_effects": shapes["attributes"], "newcomer_mean": (e,)}
         return shapes | {name: tuple(self.chain[name].shape) for name in ("thresholds",) if name in self.chain}
 
     def sweep(self, users: Side, items: Side, rating: Tensor) -> Tensor:
@@ -245,10 +248,19 @@ class BayesianMF(SweepModel):
         if len(self.unfitted):
             said = items.said("attributes").mean(0)
             unfitted = unfitted - said + self.unfitted.to(self.mu.device) @ items.state["attributes"]
-        return self.chain | users.state | {
+        return self.chain | users.state | self._newcomers() | {
             "user_rows": self._drifted(), "item_rows": torch.cat([self.item_rows, unfitted]),
             "row_precision": users.state["precision"], "precision": self.chain["precision"],
         }  # fmt: skip
+
+    def _newcomers(self) -> dict[str, Tensor]:
+        """What attributes alone say of a user's row: more than they add to what was rated, which they also foretell."""
+        prior, mean = self.priors[0], self.user_rows.mean(0)
+        if "attributes" not in prior.blocks:
+            return {}
+        block, ratio = prior.blocks["attributes"], prior.state["attributes_precision"] / prior.state["precision"]
+        effects = block.mean(self.user_rows - mean, ratio)
+        return {"newcomer_effects": effects, "newcomer_mean": mean - block.of_rows(effects).mean(0)}
 
     def _drifted(self) -> Tensor:
         """The users' rows, the bias as it is after their last rating, `(n_users, e)`."""
@@ -291,14 +303,15 @@ class BayesianMF(SweepModel):
     def predicted(self, batch: Batch, batch_idx: int) -> Tensor:
         """In a fit, the running mean of the sweeps that count, or the sweep itself; else the mean of the samples."""
         if self.trainer.state.fn != "fit":
-            return self(batch.user, batch.item)
+            return super().predicted(batch, batch_idx)
         now = self._linked({"user_rows": self._drifted(), "item_rows": self.item_rows, **self.chain}, *batch[:2])
         if not self._in_running_mean():
             return now
         if batch_idx == len(self.running):
             self.running.append(torch.zeros_like(now))
-        self.running[batch_idx] += now
-        return self.running[batch_idx] / self.counted
+        total = self.running[batch_idx]
+        total += now
+        return total / self.counted
 
     @torch.no_grad()
     def factors(self) -> Factors:
@@ -326,6 +339,8 @@ class BayesianMF(SweepModel):
             prior_exponent=(0.0,),
             item_implicit=None if implicit is None else np.pad(implicit, ((0, more), (0, 0))),
             attribute_effects=array.get("attributes"),
+            newcomer_effects=array.get("newcomer_effects"),
+            newcomer_mean=array.get("newcomer_mean"),
             fitted_items=self.n_items,
         )
         noise = {"precision": array["precision"].astype(np.float32).reshape(1)}

@@ -47,7 +47,7 @@ class Effects:
             generator: Of the device of the rows.
         """
         if self.basis is None:
-            effects = self._by_gradients(rows, precision, effect_precision, generator)
+            effects = self._drawn_by_gradients(rows, precision, effect_precision, generator)
             squares = effects.square().sum(0)
         elif self.k <= self.n:
             drawn = self.basis.draw(
@@ -64,11 +64,22 @@ class Effects:
             squares = drawn.square().sum(0) + unseen
         return effects, gamma(SHAPE + self.k / 2, RATE + squares / 2, generator)
 
+    def mean(self, rows: Tensor, ratio: Tensor) -> Tensor:
+        """The effects that explain the rows `(n, e)` best, `(k, e)`, by ridge regression of strength `ratio (e,)`."""
+        if self.basis is None:
+            return self._by_gradients(self.transposed @ rows, ratio)
+        vectors, system = self.basis.vectors, self.basis.values[:, None] + ratio
+        if self.k <= self.n:
+            effects: Tensor = vectors @ (vectors.T @ (self.transposed @ rows) / system)
+        else:
+            effects = self.transposed @ (vectors @ (vectors.T @ rows / system))
+        return effects
+
     def of_rows(self, effects: Tensor) -> Tensor:
         """What the features say of each row, `(n, e)`."""
         return self.features @ effects
 
-    def _by_gradients(
+    def _drawn_by_gradients(
         self, rows: Tensor, precision: Tensor, effect_precision: Tensor, generator: torch.Generator
     ) -> Tensor:
         noise = [
@@ -77,10 +88,14 @@ class Effects:
         ]
         ratio = effect_precision / precision
         wanted = self.transposed @ (rows + noise[0] * precision.rsqrt()) + noise[1] * (ratio / precision).sqrt()
+        return self._by_gradients(wanted, ratio)
+
+    def _by_gradients(self, wanted: Tensor, ratio: Tensor) -> Tensor:
+        """The x of `(F'F + ratio) x = wanted`, `(k, e)`."""
         diagonal = self.transposed.values().square()
-        level = torch.zeros(self.k, device=rows.device, dtype=rows.dtype)
+        level = torch.zeros(self.k, device=wanted.device, dtype=wanted.dtype)
         counts = self.transposed.crow_indices().diff()
-        level.index_add_(0, torch.arange(self.k, device=rows.device).repeat_interleave(counts), diagonal)
+        level.index_add_(0, torch.arange(self.k, device=wanted.device).repeat_interleave(counts), diagonal)
         return _conjugate_gradients(
             lambda x: self.transposed @ (self.features @ x) + ratio * x, wanted, level[:, None] + ratio
         )
@@ -101,7 +116,8 @@ class _Basis:
         """Effects along the eigenvectors, given their `F' rows`, `(r, e)`."""
         system = self.values[:, None] + effect_precision / precision
         noise = torch.randn(pull.shape, generator=generator, device=pull.device, dtype=pull.dtype)
-        return pull / system + noise * (system * precision).rsqrt()
+        drawn: Tensor = pull / system + noise * (system * precision).rsqrt()
+        return drawn
 
 
 def _conjugate_gradients(product: object, wanted: Tensor, diagonal: Tensor) -> Tensor:
