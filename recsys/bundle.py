@@ -246,6 +246,13 @@ class Bundle:
             user_ids, item_ids, lambda linear, precision: ordinal.probabilities(linear, _said(precision))
         )
 
+    def star_probabilities_for(self, vector: UserVector, item: Rows) -> Floats | None:
+        """As `star_probabilities`, for one user and item rows; None where the link is not ordinal."""
+        if self.factors.ordinal is None:
+            return None
+        linear, precision = self._linear_for(vector, item)
+        return self.factors.ordinal.probabilities(linear, _said(precision))
+
     def _asked(
         self,
         user_ids: Iterable[Id] | FoldIn,
