@@ -12,8 +12,11 @@ from rich.table import Table
 
 from recsys.analysis import HeldOut, held_out
 from recsys.bundle import Bundle
+from recsys.calibration import calibration_figures, sentence
 from recsys.cli import command
 from recsys.metrics import rating_figures
+
+CALIBRATION = ("test/inside_50", "test/inside_90", "test/mean_std")
 
 Figures = dict[str, float | None]
 
@@ -27,7 +30,8 @@ def evaluate(bundle: Bundle, test: HeldOut | None = None) -> Figures:
 
     Returns:
         `test/rmse`, `test/mae`, each also `_warm` and `_cold`, `test/share_cold`, and `baseline/<name>` (RMSE) for
-        the global mean, item means and biases, also `_warm` and `_cold`; None for an empty group.
+        the global mean, item means and biases, also `_warm` and `_cold`; None for an empty group. Of a bundle that
+        says how sure it is, also `test/inside_50`, `test/inside_90` and `test/mean_std` (`recsys.calibration`).
 
     Raises:
         ValueError: The model was fitted on the test rows, or there are none.
@@ -41,7 +45,7 @@ def evaluate(bundle: Bundle, test: HeldOut | None = None) -> Figures:
     for name, predicted in test.baselines.items():
         found = rating_figures(torch.from_numpy(predicted), truth, warm)
         figures |= {f"baseline/{name}{group}": found[f"rmse{group}"] for group in ("", "_warm", "_cold")}
-    return figures
+    return figures | {f"test/{name}": value for name, value in calibration_figures(bundle, test).items()}
 
 
 def print_figures(figures: Figures, title: str) -> None:
@@ -58,6 +62,8 @@ def print_figures(figures: Figures, title: str) -> None:
         shown = ["–" if value is None else f"{value:.4f}" for value in cells]
         table.add_row(name, *shown, style="bold" if name == "model" else None)
     Console().print(table)
+    if said := sentence(figures):
+        Console(highlight=False).print(said)
 
 
 @command("evaluate")
@@ -67,6 +73,8 @@ def main(cfg: DictConfig) -> None:
     figures = evaluate(bundle)
     print_figures(figures, f"{bundle.manifest['model']} on {bundle.manifest['data']}: test RMSE")
     recorded = json.loads((folder / "metrics.json").read_text())
+    # A run of an older version has no figures of calibration.
+    figures = {name: value for name, value in figures.items() if name in recorded or name not in CALIBRATION}
     differing = [name for name, value in figures.items() if recorded.get(name) != value]
     if differing:
         lines = (f"{name}: {figures[name]} here, {recorded.get(name)} recorded" for name in differing)

@@ -63,16 +63,17 @@ def run(cfg: DictConfig, folder: Path) -> dict[str, Any]:
         log.info("%s: %s ratings to train on, %s to validate on, %s to test on", data.data.name,
                  *(f"{len(rows):,}" for rows in (data.split.train, data.split.val, data.split.test)))  # fmt: skip
         selection, model = select(cfg, data, folder, loggers)
+        # A point estimate says nothing of its errors; those on validation rows are the honest measure of them.
+        noise = selection.figures["val/rmse"]
         seconds = selection.seconds
         measured = None
         for fit_on in {"none": [], "train_val": ["train_val"], "all": ["train_val", "all"]}[cfg.refit]:
             if fit_on == "all":  # test rows join in now: this is the last moment to measure
-                measured = make_bundle(model, data)
+                measured = make_bundle(model, data, noise)
             data = data.with_fit_on(fit_on)
             model, spent = refit(cfg, data, selection, folder)
             seconds += spent
-        # A point estimate says nothing of its errors; those on validation rows are the honest measure of them.
-        bundle = make_bundle(model, data, noise=selection.figures["val/rmse"])
+        bundle = make_bundle(model, data, noise)
         measured = measured or bundle
         test = held_out(measured)
         analysis = analyse(measured, test)
