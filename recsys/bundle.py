@@ -44,6 +44,7 @@ LAYOUT = {
 OPTIONAL = tuple(part.name for part in fields(Factors) if part.default is None)  # arrays that may be absent
 POSITIVE = ("precision", "user_precision", "item_precision", "precision_shape")
 ASCENDING = ("levels", "thresholds")
+NO_LEVELS = "star_probabilities: this model predicts a mean (link: identity), no levels (link: ordinal)"
 TRAIN, VAL, TEST = 0, 1, 2  # the byte of a rating: which rows it belonged to
 
 Id = int | str
@@ -179,12 +180,19 @@ class Bundle:
 
     def predicted(self, user: Rows, item: Rows, *, std: bool = False) -> Predicted:
         """As `predict`, for rows of `user_ids` and `item_ids`; `std` as its `return_std`."""
-        step = max(1, CHUNK // (self.factors.samples * max(1, self.factors.item_factors.shape[2])))
+        step = self._step
         if len(user) <= step:
             return self._predicted(*self._linear(user, item), std=std)
         parts = [self.predicted(user[i : i + step], item[i : i + step], std=std) for i in range(0, len(user), step)]
         spread = np.concatenate([part.std for part in parts if part.std is not None]) if std else None
         return Predicted(np.concatenate([part.mean for part in parts]), spread)
+
+    @property
+    def _step(self) -> int:
+        """Rows to predict at a time, which bounds the memory."""
+        _, samples, dim = self.factors.item_factors.shape
+        rows: int = max(1, CHUNK // (samples * max(1, dim)))
+        return rows
 
     def predicted_for(self, vector: UserVector, item: Rows, *, std: bool = False) -> Predicted:
         """As `predicted`, for one user."""
@@ -242,12 +250,28 @@ class Bundle:
         """
         ordinal = self.factors.ordinal
         if ordinal is None:
-            raise ValueError(
-                "star_probabilities: this model predicts a mean (link: identity), no levels (link: ordinal)"
-            )
+            raise ValueError(NO_LEVELS)
         return self._asked(
             user_ids, item_ids, lambda linear, precision: ordinal.probabilities(linear, _said(precision))
         )
+
+    def star_probabilities_rows(self, user: Rows, item: Rows) -> Floats:
+        """As `star_probabilities`, for rows of `user_ids` and `item_ids`."""
+        if self.factors.ordinal is None:
+            raise ValueError(NO_LEVELS)
+        ordinal, step = self.factors.ordinal, self._step
+        found = []
+        for i in range(0, len(user), step):
+            linear, precision = self._linear(user[i : i + step], item[i : i + step])
+            found.append(ordinal.probabilities(linear, _said(precision)))
+        return np.concatenate([np.zeros((0, len(ordinal.levels)), np.float32), *found])
+
+    def star_probabilities_for(self, vector: UserVector, item: Rows) -> Floats | None:
+        """As `star_probabilities`, for one user and item rows; None where the link is not ordinal."""
+        if self.factors.ordinal is None:
+            return None
+        linear, precision = self._linear_for(vector, item)
+        return self.factors.ordinal.probabilities(linear, _said(precision))
 
     def _asked(
         self,

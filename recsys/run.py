@@ -23,6 +23,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from recsys.analysis import analyse, held_out
 from recsys.callbacks import EpochRecord, ReplayLearningRate
+from recsys.compression import check_compress, compressed_bundle
 from recsys.data.datamodule import REFITS, RatingDataModule
 from recsys.evaluate import evaluate
 from recsys.export import make_bundle
@@ -58,6 +59,8 @@ def run(cfg: DictConfig, folder: Path) -> dict[str, Any]:
         raise ValueError(f"refit must be one of {', '.join(REFITS)}, got {cfg.refit!r}")
     evaluation = cfg.get("evaluation", "standard")  # a run of an older version that goes on has none
     check_evaluation(evaluation, cfg.data.split)
+    compress = cfg.get("compress")  # a run of an older version that goes on has none
+    check_compress(compress)
     (folder / "checkpoints").mkdir(parents=True, exist_ok=True)
     loggers = list(instantiate(cfg.logger).values())
     with tracked(loggers, cfg, folder) as trackers:
@@ -79,12 +82,19 @@ def run(cfg: DictConfig, folder: Path) -> dict[str, Any]:
             seconds += spent
         bundle = make_bundle(model, data, noise)
         measured = measured or bundle
+        whole = {}
+        if compress is not None:  # what is served is measured; beside it, what that costs
+            whole["test/rmse_uncompressed"] = evaluate(measured)["test/rmse"]
+            served = compressed_bundle(bundle, compress)
+            measured = served if measured is bundle else compressed_bundle(measured, compress)
+            bundle = served
         test = None if measured.ranks_only else held_out(measured)
         analysis = analyse(measured, test) if test else {}  # it takes errors in stars apart
         metrics = {
             **selection.figures,
             **evaluate(measured, test, ranking=bool(cfg.get("ranking"))),
             **(prequential(measured, test) if evaluation == "prequential" else {}),
+            **whole,
             "fit_seconds": round(seconds, 3),
             "epochs": selection.epochs,
             "refit": cfg.refit,
