@@ -35,17 +35,14 @@ def calibration_figures(bundle: Bundle, test: HeldOut) -> dict[str, float | None
     for start in range(0, len(test.rating), CHUNK):
         rows = slice(start, start + CHUNK)
         rating = test.rating[rows]
-        if bundle.factors.ordinal is None:
-            mean, std = bundle.predicted(test.user[rows], test.item[rows], std=True)
-            assert std is not None
-            inside = {share: within(rating, mean, std, share) for share in INTERVALS.values()}
-        else:
-            shares = bundle.star_probabilities_rows(test.user[rows], test.item[rows])
-            levels = bundle.factors.ordinal.levels
-            std = np.sqrt(np.maximum(shares @ levels**2 - (shares @ levels) ** 2, 0))
-            inside = {share: within_levels(rating, shares, levels, share) for share in INTERVALS.values()}
+        mean, std, shares = bundle.predicted(test.user[rows], test.item[rows], std=True)
+        assert std is not None
         for name, share in INTERVALS.items():
-            totals[name] += float(inside[share].sum(dtype=np.float64))
+            if shares is None or bundle.factors.levels is None:
+                inside = within(rating, mean, std, share)
+            else:
+                inside = within_levels(rating, shares, bundle.factors.levels, share)
+            totals[name] += float(inside.sum(dtype=np.float64))
         totals["mean_std"] += float(std.sum(dtype=np.float64))
     return {name: total / len(test.rating) for name, total in totals.items()}
 

@@ -154,10 +154,8 @@ class ServedModel:
         if self.is_plain:
             stars, std = bundle.factors.predict_for(vector, item).item(), bundle.manifest.get("noise")
         else:
-            row = np.array([item])
-            mean, spread = bundle.predicted_for(vector, row, std=self.says_std)
+            mean, spread, shares = bundle.predicted_for(vector, np.array([item]), std=self.says_std)
             stars, std = mean.item(), None if spread is None else spread.item()
-            shares = bundle.star_probabilities_for(vector, row)
             probabilities = None if shares is None else shares[0].tolist()
         cold = not (0 <= user < bundle.n_users and item < bundle.fitted_items)
         # Clipped in float64, where the bounds are exactly those of the scale.
@@ -181,7 +179,7 @@ class ServedModel:
                 user[place], item[place] = self.user_row(user_id), self.item_row(item_id)
             except ApiError as error:
                 errors[place] = error
-        mean, spread = self.bundle.predicted(user, item, std=self.says_std)
+        mean, spread, _ = self.bundle.predicted(user, item, std=self.says_std)
         stars = mean.astype(np.float64).clip(self.low, self.high).tolist()
         std = [None] * len(pairs) if spread is None else spread.tolist()
         cold = ((user < 0) | (user >= self.bundle.n_users) | (item >= self.bundle.fitted_items)).tolist()

@@ -39,7 +39,7 @@ def rated_as(bundle: Bundle, rating: np.ndarray) -> HeldOut:
 def test_honest_intervals_hold_what_they_should(kind: dict[str, Any], honest: bool) -> None:
     bundle = drawn([-50.0, 50.0], **kind)
     test = held_out(bundle)
-    mean, std = bundle.predicted(test.user, test.item, std=True)
+    mean, std, _ = bundle.predicted(test.user, test.item, std=True)
     assert std is not None
     noise = np.random.default_rng(1).normal(size=len(mean))
     found = calibration_figures(bundle, rated_as(bundle, mean + (1 if honest else 2) * std * noise))
@@ -52,12 +52,13 @@ def test_honest_intervals_hold_what_they_should(kind: dict[str, Any], honest: bo
 def test_honest_levels_are_inside_as_often_as_they_should(samples: int) -> None:
     bundle = drawn([1.0, 5.0], noisy=True, levels=LEVELS, link="ordinal", samples=samples)
     test = held_out(bundle)
-    shares = bundle.star_probabilities_rows(test.user, test.item)
+    shares = bundle.predicted(test.user, test.item).shares
+    assert shares is not None
     uniform = np.random.default_rng(1).random((len(shares), 1))
     stars = 1.0 + (uniform > shares.cumsum(1)).sum(1).clip(0, 4)
     found = calibration_figures(bundle, rated_as(bundle, stars))
     assert (found["inside_50"], found["inside_90"]) == pytest.approx((0.5, 0.9), abs=0.03)
-    _, std = bundle.predicted(test.user, test.item, std=True)
+    std = bundle.predicted(test.user, test.item, std=True).std
     assert std is not None
     assert found["mean_std"] == pytest.approx(std.mean(), rel=1e-4)
 
