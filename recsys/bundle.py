@@ -493,7 +493,13 @@ class Bundle:
         return self.factors.predict_rows_for(vector, known), self.factors.noise_precision_for(vector, known)
 
     def linked(self, linear: Floats) -> Floats:
-        """What the linear part says in stars, of an identity link: itself, within the scale; a ranking's is no star."""
+        """What the linear part says in stars, of an identity link: itself, within the scale; a ranking's is no star.
+
+        Raises:
+            ValueError: The link is ordinal, and `predicted` says what it makes of the linear part and the noise.
+        """
+        if self.factors.ordinal is not None and not self.ranks_only:
+            raise ValueError("linked: behind an ordinal link stars also depend on the noise; see predicted")
         return linear if self.ranks_only else linear.clip(*self.scale)
 
     def _checked_ids(self, name: str, ids: Iterable[Id]) -> list[Id]:

@@ -21,11 +21,18 @@ def check_compress(compress: object) -> None:
         raise ValueError(f"compress must be null or an integer >= 1, got {compress!r}")
 
 
-def compressed_bundle(bundle: Bundle, dim: int) -> Bundle:
-    """The bundle with `compressed` factors; its manifest tells what they are made of."""
+def compressed_bundle(bundle: Bundle, dim: int, noise: float | None = None) -> Bundle:
+    """The bundle with `compressed` factors; its manifest tells what they are made of.
+
+    Args:
+        bundle: Of one sample or many.
+        dim: Coordinates at most.
+        noise: What a point estimate has, its RMSE on validation rows, in stars; None: the manifest's.
+    """
     samples, before = bundle.factors.item_factors.shape[1:]
-    factors = compressed(bundle.factors, dim, bundle.manifest.get("noise"))
-    manifest = bundle.manifest | {"samples": 1, "compressed": {"samples": samples, "dim": before}}
+    noise = bundle.manifest.get("noise") if noise is None else noise
+    factors = compressed(bundle.factors, dim, noise)
+    manifest = bundle.manifest | {"samples": 1, "noise": noise, "compressed": {"samples": samples, "dim": before}}
     return replace(bundle, factors=factors, manifest=manifest, sha256=None)
 
 
@@ -84,8 +91,8 @@ def compressed(factors: Factors, dim: int, noise: float | None = None) -> Factor
         levels=factors.levels,
         thresholds=None if factors.thresholds is None else factors.thresholds.mean(0, keepdims=True),
         attribute_effects=None if effects is None else moved(effects),
-        newcomer_effects=None if factors.newcomer_effects is None else moved(factors.newcomer_effects),
         newcomer_mean=None if factors.newcomer_mean is None else moved(factors.newcomer_mean[None])[0],
+        newcomer_effects=None if factors.newcomer_effects is None else moved(factors.newcomer_effects),
     )
 
 

@@ -85,8 +85,8 @@ def run(cfg: DictConfig, folder: Path) -> dict[str, Any]:
         whole = {}
         if compress is not None:  # what is served is measured; beside it, what that costs
             whole["test/rmse_uncompressed"] = evaluate(measured)["test/rmse"]
-            served = compressed_bundle(bundle, compress)
-            measured = served if measured is bundle else compressed_bundle(measured, compress)
+            served = compressed_bundle(bundle, compress, noise)
+            measured = served if measured is bundle else compressed_bundle(measured, compress, noise)
             bundle = served
         test = None if measured.ranks_only else held_out(measured)
         analysis = analyse(measured, test) if test else {}  # it takes errors in stars apart
