@@ -17,7 +17,7 @@ import lightning as L
 import torch
 from hydra.utils import get_class, instantiate
 from lightning.fabric.utilities.exceptions import MisconfigurationException
-from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint, RichProgressBar
+from lightning.pytorch.callbacks import Callback, EarlyStopping, LearningRateMonitor, ModelCheckpoint, RichProgressBar
 from lightning.pytorch.loggers import Logger
 from omegaconf import DictConfig, OmegaConf
 
@@ -29,6 +29,7 @@ from recsys.evaluate import evaluate
 from recsys.export import make_bundle
 from recsys.files import write_json
 from recsys.models.base import RatingModel
+from recsys.models.gradient import GradientModel
 from recsys.monitor import RMSE
 from recsys.plots import error_by_activity, learning_curve
 from recsys.prequential import check_evaluation, prequential
@@ -233,7 +234,10 @@ def refit(cfg: DictConfig, data: RatingDataModule, selection: Selection, folder:
 
 
 def _callbacks(cfg: DictConfig, model: RatingModel) -> list[Callback]:
-    """The configured callbacks; a `monitor` or `patience` that is null is the model's."""
+    """The configured callbacks; a `monitor` or `patience` that is null is the model's.
+
+    A model without a learning rate has nobody watch it.
+    """
     found: list[Callback] = []
     for config in cfg.callbacks.values():
         own: dict[str, Any] = {}
@@ -242,6 +246,8 @@ def _callbacks(cfg: DictConfig, model: RatingModel) -> list[Callback]:
         if "patience" in config and config.patience is None:
             own["patience"] = model.patience
         found.append(instantiate(config, **own))
+    if not isinstance(model, GradientModel):
+        found = [callback for callback in found if not isinstance(callback, LearningRateMonitor)]
     return found
 
 
