@@ -61,6 +61,7 @@ class BayesianMF(SweepModel):
         drift_shrinkage: Ratings that a drift of 0 is worth.
         burn_in: Sweeps before the first one that counts.
         thin: Sweeps from one sample that is kept to the next.
+        warm_start: Folder of a bundle whose rows of the same ids are where the first sweep begins; None: from nothing.
         seed: Starting point, and all that is drawn.
 
     Raises:
@@ -86,9 +87,10 @@ class BayesianMF(SweepModel):
         drift_shrinkage: float = 10.0,
         burn_in: int = 20,
         thin: int = 5,
+        warm_start: str | None = None,
         seed: int = 0,
     ) -> None:
-        super().__init__(n_users, n_items, rating_min, rating_max, embedding_dim, seed)
+        super().__init__(n_users, n_items, rating_min, rating_max, embedding_dim, warm_start, seed)
         check_choice("likelihood", likelihood, LIKELIHOODS)
         check_range("noise_shape", noise_shape, 0.0)
         check_range("drift", drift, 0.0)
