@@ -36,14 +36,14 @@ LAYOUT = {
     "prior_precision": (("f4",), "tsee"), "item_implicit": (("f4",), "ise"), "indptr": (("i8", "i4"), "U"),
     "item": (("i4", "i8"), "r"), "rating": (("f4",), "r"), "part": (("u1",), "r"), TIMESTAMP: (("i8",), "r"),
     "precision": (("f4",), "s"), "user_precision": (("f4",), "us"), "item_precision": (("f4",), "is"),
-    "precision_shape": (("f4",), "s"), "levels": (("f4",), "l"), "thresholds": (("f4",), "sk"),
+    "drift": (("f4",), "2"), "levels": (("f4",), "l"), "thresholds": (("f4",), "sk"),
     "attribute_effects": (("f4",), "ase"), "newcomer_effects": (("f4",), "ase"), "newcomer_mean": (("f4",), "se"),
     "newcomer_items": (("f4",), "is"),
     "attribute_indptr": (("i8", "i4"), "U"),
     "attribute": (("i4", "i8"), "x"),
 }  # fmt: skip
 OPTIONAL = tuple(part.name for part in fields(Factors) if part.default is None)  # arrays that may be absent
-POSITIVE = ("precision", "user_precision", "item_precision", "precision_shape")
+POSITIVE = ("precision", "user_precision", "item_precision")
 ASCENDING = ("levels", "thresholds")
 TRAIN, VAL, TEST = 0, 1, 2  # the byte of a rating: which rows it belonged to
 
@@ -51,7 +51,7 @@ Id = int | str
 
 
 class RatedRows(NamedTuple):
-    """All ratings of the data set, by user: user row u has entries `indptr[u]` to `indptr[u + 1]`."""
+    """All ratings of the data set, by user and time: user row u has entries `indptr[u]` to `indptr[u + 1]`."""
 
     indptr: Rows  # (all users + 1,)
     item: NDArray[np.int32]  # (ratings,) item row
@@ -184,7 +184,7 @@ class Bundle:
 
     def predicted_for(self, vector: UserVector, item: Rows, *, std: bool = False) -> Predicted:
         """As `predicted`, for one user."""
-        return self._in_steps(len(item), lambda rows: self._linear_for(vector, item[rows]), std)
+        return self._in_steps(len(item), lambda rows: self._linear_for(vector, item[rows], std=std), std)
 
     def _in_steps(self, n: int, linear: Callable[[slice], tuple[Floats, Floats | None]], std: bool) -> Predicted:
         """Predictions of n rows, so many at a time that memory stays bounded."""
@@ -488,10 +488,12 @@ class Bundle:
                 linear[rows] = self.factors.predict_rows_for(self.vector(newcomer), known[rows])
         return linear, self.factors.noise_precision(fitted, known)
 
-    def _linear_for(self, vector: UserVector, item: Rows) -> tuple[Floats, Floats | None]:
-        """As `_linear`, for one user and rows of `item_ids`."""
+    def _linear_for(self, vector: UserVector, item: Rows, *, std: bool) -> tuple[Floats, Floats | None]:
+        """As `_linear`, for one user and rows of `item_ids`; the precision only where an answer needs it."""
         known = np.where(item < self.n_items, item, -1)
-        return self.factors.predict_rows_for(vector, known), self.factors.noise_precision_for(vector, known)
+        needed = std or self.factors.ordinal is not None
+        precision = self.factors.noise_precision_for(vector, known) if needed else None
+        return self.factors.predict_rows_for(vector, known), precision
 
     def linked(self, linear: Floats) -> Floats:
         """What the linear part says in stars, of an identity link: itself, within the scale; a ranking's is no star.
@@ -566,7 +568,7 @@ class Bundle:
         self._check_manifest(path)
         factors = {part.name: getattr(self.factors, part.name) for part in fields(Factors)}
         arrays = _present(factors | self.ratings._asdict() | self._attribute_arrays())
-        sizes = {"U": len(self.user_ids) + 1}  # of each letter of LAYOUT
+        sizes = {"U": len(self.user_ids) + 1, "2": 2}  # of each letter of LAYOUT
         for name, (kind, letters) in LAYOUT.items():
             if name not in arrays:
                 continue
@@ -596,12 +598,14 @@ class Bundle:
         if not ((exponent >= 0) & (exponent <= 1)).all():
             raise BundleError(f"{path}: prior_exponent must be in [0, 1]")
         self._check_noise(path)
+        if (drift := self.factors.drift) is not None and not (drift[0] > 0 and drift[1] >= 0):
+            raise BundleError(f"{path}: drift must be a number > 0 and one >= 0, got {drift.tolist()}")
         self._check_attributes(path)
         self._check_rows(path)
 
     def _check_noise(self, path: Path) -> None:
         factors, (low, high) = self.factors, self.scale
-        for name in ("user_precision", "item_precision", "precision_shape", "thresholds"):
+        for name in ("user_precision", "item_precision", "thresholds"):
             if getattr(factors, name) is not None and factors.precision is None:
                 raise BundleError(f"{path}: {name} needs precision, which is missing")
         levels, link = factors.levels, self.manifest.get("link", "identity")

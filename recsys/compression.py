@@ -87,7 +87,7 @@ def compressed(factors: Factors, dim: int, noise: float | None = None) -> Factor
         precision=np.array([1 / variance], np.float32) if ordinal else None,
         user_precision=_row_mean(factors.user_precision) if ordinal else None,
         item_precision=_row_mean(factors.item_precision) if ordinal else None,
-        precision_shape=_mean(factors.precision_shape) if ordinal and factors.precision_shape is not None else None,
+        drift=factors.drift,
         levels=factors.levels,
         thresholds=None if factors.thresholds is None else factors.thresholds.mean(0, keepdims=True),
         attribute_effects=None if effects is None else moved(effects),

@@ -33,13 +33,14 @@ def make_bundle(model: RatingModel, data: RatingDataModule, noise: float | None 
     item_ids, item = _all_ids(data.items, ratings[ITEM_ID])
     part = np.full(len(ratings), TRAIN, np.uint8)
     part[data.split.val], part[data.split.test] = VAL, TEST
-    order = np.argsort(user, kind="stable")
+    time = ratings[TIMESTAMP].to_numpy(np.int64) if TIMESTAMP in ratings else None
+    order = np.argsort(user, kind="stable") if time is None else np.lexsort((time, user))
     rated = RatedRows(
         indptr=np.concatenate([[0], np.cumsum(np.bincount(user, minlength=len(user_ids)))]).astype(np.int64),
         item=item[order].astype(np.int32),
         rating=ratings[RATING].to_numpy()[order],
         part=part[order],
-        timestamp=ratings[TIMESTAMP].to_numpy(np.int64)[order] if TIMESTAMP in ratings else None,
+        timestamp=None if time is None else time[order],
     )
     factors = model.factors()
     if factors.precision is not None:  # it says its own noise, and has a prior of a newcomer's bias

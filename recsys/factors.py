@@ -40,9 +40,9 @@ class Factors:
 
     Some models say more, and then `m` also has the `attribute_effects` of the user's attributes, and a rating's noise
     has the precision `precision_s user_precision_us item_precision_is` in each sample: a row never seen has the
-    relative precision 1, a rating's squared error above is weighed by its own, and that of a new user is estimated
-    with the prior Gamma(precision_shape, rate = precision_shape), or is 1 without it. With `thresholds`, what is
-    linear is a score behind the stars (`recsys.ordinal`).
+    relative precision 1, and a rating's squared error above is weighed by its item's. With `thresholds`, what is
+    linear is a score behind the stars (`recsys.ordinal`). With `drift`, a user's bias goes on from where their latest
+    ratings were: `b + sum_k w_k e_k / (sum_k w_k + drift[1])` with `w_k = exp(-(later ratings) / drift[0])`.
     """
 
     mu: Floats  # (samples,)
@@ -57,12 +57,12 @@ class Factors:
     precision: Floats | None = None  # (samples,) of the noise, in stars^-2
     user_precision: Floats | None = None  # (n_users, samples) relative to that, about 1
     item_precision: Floats | None = None  # (n_items, samples) relative to that, about 1
-    precision_shape: Floats | None = None  # (samples,) of a user's relative precision; large: all are alike
     levels: Floats | None = None  # (levels,) stars that can be given, ascending
     thresholds: Floats | None = None  # (samples, levels - 1) between them, in the unit of the linear part
     attribute_effects: Floats | None = None  # (attributes, samples, dim + 1): what an attribute says of [p, b]
     newcomer_mean: Floats | None = None  # (samples, dim + 1): [p, b] of someone who has rated nothing, and what each
     newcomer_effects: Floats | None = None  # (attributes, samples, dim + 1) attribute of theirs adds
+    drift: Floats | None = None  # (2,): ratings after which an error counts less by a factor e, and of a drift of 0
     newcomer_items: Floats | None = None  # (n_items, samples): what choosing an item says of someone without ratings
 
     @property
@@ -112,8 +112,14 @@ class Factors:
         return self._precision_of(own, item, user < 0)
 
     def noise_precision_for(self, vector: UserVector, item: Rows) -> Floats | None:
-        """As `noise_precision`, for one user."""
-        return self._precision_of(vector.precision, item, np.full(len(item), vector.newcomer))
+        """As `noise_precision`, for one user; around someone folded in they also vary as far as that is uncertain."""
+        total = self._precision_of(vector.precision, item, np.full(len(item), vector.newcomer))
+        if total is None or vector.folded is None or self.precision is None:
+            return total
+        design = np.where((item >= 0)[:, None, None], self._design.transpose(1, 0, 2)[item], 0)
+        design[:, :, -1] = 1
+        spread = np.einsum("nsd,sde,nse->ns", design, vector.folded.covariance, design, optimize=True)
+        return np.asarray(total / (1 + total * spread / self.precision), np.float32)
 
     def _precision_of(self, own: Floats | None, item: Rows, newcomer: NDArray[np.bool_]) -> Floats | None:
         if self.precision is None:
@@ -233,7 +239,7 @@ class Factors:
     @cached_property
     def _is_plain(self) -> bool:
         """Whether every rating weighs the same in a fold-in and stands for itself."""
-        return self.item_precision is None and self.precision_shape is None and self.ordinal is None
+        return self.item_precision is None and self.ordinal is None
 
     @cached_property
     def _prior_terms(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -356,7 +362,7 @@ def centred_factors(
 
 # Where the samples are among the axes of each array that has them.
 SAMPLE_AXIS = dict.fromkeys(
-    ("mu", "prior_mean", "precision", "precision_shape", "thresholds", "newcomer_mean"), 0
+    ("mu", "prior_mean", "precision", "thresholds", "newcomer_mean"), 0
 ) | dict.fromkeys(
     ("user_bias", "item_bias", "user_factors", "item_factors", "prior_precision", "item_implicit", "user_precision",
      "item_precision", "attribute_effects", "newcomer_effects", "newcomer_items"), 1

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 Floats = NDArray[np.float32]
 Rows = NDArray[np.int64] | NDArray[np.int32]
 
-PRECISION_STEPS = 3  # of expectation and maximisation, for a newcomer's own noise
 LATENT_STEPS = 10  # for the scores behind stars: each leaves about a third of the error
 
 
@@ -26,12 +25,14 @@ class UserVector(NamedTuple):
     factors: Floats  # (samples, dim)
     precision: Floats | None = None  # (samples,) of the user's noise, relative to everybody's; None: 1
     newcomer: bool = False  # whether they have rated nothing
+    folded: FoldIn | None = None  # what they are made of, which knows how sure it is
 
 
 @dataclass(frozen=True, eq=False)
 class FoldIn:
     """A user made of ratings, and the linear algebra that says what each rating contributed to a score.
 
+    Ratings are in the order in which they were given, which a model that follows drift looks at: the latest last.
     Without ratings it is what their attributes say of them, and without these the average user.
     """
 
@@ -46,7 +47,6 @@ class FoldIn:
     system: NDArray[np.float64]  # (samples, dim + 1, dim + 1)
     implicit: Floats | None  # (samples, n, dim + 1)
     shares: Floats  # (n,) of each item in the implicit part of the mean; empty where there is none
-    precision: Floats | None = None  # (samples,) of this user's noise, relative to everybody's; None: 1
 
     @cached_property
     def vector(self) -> UserVector:
@@ -57,8 +57,18 @@ class FoldIn:
             shift = self.shares @ self.implicit  # (samples, dim + 1)
             mean, surprise = mean + shift, surprise - np.einsum("snd,sd->sn", self.design, shift)
         pull = self.weighted.transpose(0, 2, 1) @ surprise[:, :, None]
-        solution = (mean + np.linalg.solve(self.system, pull)[:, :, 0]).astype(np.float32)
-        return UserVector(solution[:, -1], solution[:, :-1], self.precision)
+        above = np.linalg.solve(self.system, pull)[:, :, 0]
+        solution = mean + above
+        if self.model.drift is not None:
+            left = surprise - np.einsum("snd,sd->sn", self.design, above)
+            solution[:, -1] += left @ drift_weights(len(self.items), *self.model.drift.tolist())
+        single = solution.astype(np.float32)
+        return UserVector(single[:, -1], single[:, :-1], folded=self)
+
+    @cached_property
+    def covariance(self) -> Floats:
+        """Of `[p, b]` given the ratings, in units of the noise variance, `(samples, dim + 1, dim + 1)`."""
+        return np.asarray(np.linalg.inv(self.system), np.float32)
 
     def contributions(self, targets: Rows) -> tuple[Floats, Floats]:
         """How the scores of some items come about: `score = base + sum of contributions`, in stars.
@@ -80,9 +90,16 @@ class FoldIn:
         # Transposed all along, so that the result's rows lie in one piece.
         solved = np.linalg.solve(self.system, wanted.transpose(0, 2, 1)).transpose(0, 2, 1)
         weight = solved.astype(np.float32) @ self.weighted.transpose(0, 2, 1)  # (samples, t, n)
+        left = wanted - weight @ self.design  # of each target, what its ratings do not tell of
+        if model.drift is not None:  # of what is left of each rating, a share goes to every target
+            last = np.broadcast_to(drift_weights(len(self.items), *model.drift.tolist()), self.surprise.shape)
+            pulled = (last[:, None, :] @ self.design).transpose(0, 2, 1)  # (samples, dim + 1, 1)
+            told = (np.linalg.solve(self.system, pulled).transpose(0, 2, 1) @ self.weighted.transpose(0, 2, 1))[:, 0]
+            weight = weight + (last - told).astype(np.float32)[:, None, :]
+            left = wanted - weight @ self.design
         parts = weight * self.surprise[:, None, :]
         if self.implicit is not None:
-            parts += ((wanted - weight @ self.design) @ self.implicit.transpose(0, 2, 1)) * self.shares
+            parts += (left @ self.implicit.transpose(0, 2, 1)) * self.shares
         base = model._prior_scores[:, targets]  # (samples, t)
         if len(self.attributes):
             base = base + np.einsum("std,sd->st", wanted, self.mean - model.prior_mean)
@@ -94,13 +111,8 @@ class FoldIn:
 def settled(folded: FoldIn, prior: NDArray[np.float64]) -> FoldIn:
     """The fold-in of a model whose ratings differ in noise or are levels of a scale.
 
-    Ratings of an item weigh as its relative precision. The user's own, g, has the prior Gamma(shape, rate = shape); a
-    few steps of expectation and maximisation find it from how far their n ratings lie from the fit,
-
-        g = (shape + n / 2) / (shape + (sum over ratings of w precision E[(r - r^)^2]) / 2)
-
-    where the expectation is over the user's vector, given g. Behind an ordinal link a star stands for the mean of its
-    score given the fit so far (Albert & Chib 1993); the steps end at the mode of both.
+    Ratings of an item weigh as its relative precision. Behind an ordinal link a star stands for the mean of its score
+    given the fit so far (Albert & Chib 1993); the steps end at the mode.
 
     Args:
         folded: As without all that: each rating weighs 1 and stands for itself.
@@ -112,34 +124,27 @@ def settled(folded: FoldIn, prior: NDArray[np.float64]) -> FoldIn:
     weight = np.ones(folded.surprise.shape, np.float32)
     if model.item_precision is not None:
         weight = np.ascontiguousarray(model.item_precision[folded.items].T)
-    expected = folded.rating - folded.surprise  # (samples, n)
-    shift = 0.0 if folded.implicit is None else folded.shares @ folded.implicit
-    above = expected + np.einsum("snd,sd->sn", folded.design, np.broadcast_to(shift, folded.mean.shape))
     weighted = folded.design * weight[:, :, None]
-    gram = (folded.design.transpose(0, 2, 1) @ weighted).astype(np.float64)
-    own = np.ones(len(prior))  # g
-    latent, variance = np.broadcast_to(folded.rating, expected.shape).astype(np.float64), np.zeros(expected.shape)
-    shape, ordinal = model.precision_shape, model.ordinal
-    inverse = np.linalg.inv(prior + gram)
-    for _ in range(LATENT_STEPS if ordinal else PRECISION_STEPS if shape is not None else 0):
-        pull = weighted.transpose(0, 2, 1) @ (latent - above)[:, :, None] * own[:, None, None]
+    system = prior + (folded.design.transpose(0, 2, 1) @ weighted).astype(np.float64)
+    folded = replace(folded, weighted=weighted, system=system)
+    if model.ordinal is None:
+        return folded
+    assert model.precision is not None
+    precision, level = model.precision[:, None] * weight, folded.rating - folded.surprise  # (samples, n)
+    shift = 0.0 if folded.implicit is None else folded.shares @ folded.implicit
+    above = level + np.einsum("snd,sd->sn", folded.design, np.broadcast_to(shift, folded.mean.shape))
+    latent, inverse = np.broadcast_to(folded.rating, level.shape).astype(np.float64), np.linalg.inv(system)
+    for _ in range(LATENT_STEPS):
+        pull = weighted.transpose(0, 2, 1) @ (latent - above)[:, :, None]
         fit = above + (folded.design @ (inverse @ pull))[:, :, 0]
-        if shape is not None:
-            assert model.precision is not None
-            misfit = (weight * ((latent - fit) ** 2 + variance)).sum(1) * model.precision
-            misfit += np.einsum("sde,sed->s", inverse, gram)  # the vector's own uncertainty
-            own = (shape + n / 2) / (shape + misfit / 2)
-            inverse = np.linalg.inv(prior + own[:, None, None] * gram)
-        if ordinal is not None:
-            assert model.precision is not None
-            latent, variance = ordinal.latent(folded.rating, fit, (model.precision * own)[:, None] * weight)
-    return replace(
-        folded,
-        weighted=(weighted * own[:, None, None]).astype(np.float32),
-        surprise=(latent - expected).astype(np.float32),
-        system=prior + own[:, None, None] * gram,
-        precision=own.astype(np.float32) if shape is not None else None,
-    )
+        latent, _ = model.ordinal.latent(folded.rating, fit, precision)
+    return replace(folded, surprise=(latent - level).astype(np.float32))
+
+
+def drift_weights(n: int, ratings: float, shrinkage: float) -> NDArray[np.float64]:
+    """Of each of n errors, the latest last, in what their user has drifted by, `(n,)` (see `recsys.models.drift`)."""
+    weight = np.exp(-np.arange(n - 1, -1, -1) / ratings)
+    return np.asarray(weight / (weight.sum() + shrinkage))
 
 
 def shares_of(item: Rows) -> Floats:

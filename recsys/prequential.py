@@ -123,6 +123,15 @@ class _Ahead:
         past = entries[rated.item[entries] < self.bundle.n_items]
         test = entries[rated.part[entries] == TEST]
         known = np.searchsorted(time[past], time[test])  # how many of `past` come strictly before
+        # Without any, and behind an ordinal link, whose steps are not linear in the ratings, it is the fold-in itself.
+        alone = len(test) if self.bundle.factors.ordinal is not None else int(np.searchsorted(known, 1))
+        for n in np.unique(known[:alone]).tolist():
+            folded = self.bundle.fold_in_rows(
+                rated.item[past[:n]], rated.rating[past[:n]], attributes_of(self.bundle, user)
+            )
+            rows = test[:alone][known[:alone] == n]
+            yield rows, self.bundle.predicted_for(folded.vector, rated.item[rows]).mean
+        test, known = test[alone:], known[alone:]
         for piece, vectors in self._vectors(user, rated.item[past], rated.rating[past], known):
             yield test[piece], self._stars(vectors, rated.item[test[piece]])
 
@@ -133,12 +142,14 @@ class _Ahead:
             user: Row of the user.
             item: Fitted item rows, in the order of time, `(n,)`.
             rating: Stars, `(n,)`.
-            known: Numbers of ratings, ascending, in [0, n].
+            known: Numbers of ratings, ascending, in [1, n].
         """
         design = self._design[item]  # (n, samples, dim + 1)
         surprise = rating[:, None] - self._level[item]  # (n, samples)
         paired = np.concatenate([design, surprise[:, :, None]], 2)
-        means = self._means(user, item)
+        means, late = self._means(user, item), self._late(paired, known)
+        if self.bundle.factors.item_precision is not None:
+            paired = paired * self.bundle.factors.item_precision[item][:, :, None]
         total, summed = np.zeros((*design.shape[1:], paired.shape[2])), 0
         for piece in _pieces(known, max(1, AT_ONCE // total.size)):
             start, stop = known[piece][[0, -1]]
@@ -147,15 +158,29 @@ class _Ahead:
             running = np.cumsum(np.concatenate([total[None], products]), 0)  # (1 + stop - start, samples, e, e + 1)
             total, summed = running[-1], stop
             n, place = np.unique(known[piece], return_inverse=True)
-            yield piece, self._solved(n, means[n], running[n - start])[place]
+            yield piece, self._solved(n, means[n], running[n - start], None if late is None else late[n])[place]
 
-    def _solved(self, n: Counts, mean: Doubles, sums: Doubles) -> Doubles:
-        """The ridge solutions of n ratings each, `(len(n), samples, dim + 1)`; without any, the average user."""
+    def _late(self, paired: Floats, known: Counts) -> Floats | None:
+        """Sums of `paired (n, samples, e + 1)` up to each number of ratings, the latest weighing most, for the drift."""
+        if self.bundle.factors.drift is None or not len(known):
+            return None
+        kept = np.exp(-1 / self.bundle.factors.drift[0])
+        sums = np.zeros((known[-1] + 1, *paired.shape[1:]), np.float32)
+        for n in range(known[-1]):
+            sums[n + 1] = kept * sums[n] + paired[n]
+        return sums
+
+    def _solved(self, n: Counts, mean: Doubles, sums: Doubles, late: Floats | None) -> Doubles:
+        """The ridge solutions of n ratings each, moved by their drift, `(len(n), samples, dim + 1)`."""
         prior = self.bundle.factors.prior_systems(n)
         pull = sums[..., -1:] + prior @ mean[..., None]
         prior += sums[..., :-1]
         solution: Doubles = _solve(torch.from_numpy(prior), torch.from_numpy(pull)).numpy()[..., 0]
-        solution[n == 0] = 0
+        if late is not None and self.bundle.factors.drift is not None:
+            ratings, shrinkage = self.bundle.factors.drift.tolist()
+            weight = (1 - np.exp(-n / ratings)) / (1 - np.exp(-1 / ratings)) + shrinkage  # of n ratings, summed up
+            left = late[..., -1] - np.einsum("nsd,nsd->ns", late[..., :-1], solution)
+            solution[..., -1] += left / weight[:, None]
         return solution
 
     def _means(self, user: int, item: Rows) -> Doubles:
@@ -169,7 +194,7 @@ class _Ahead:
         return np.asarray(mean + np.concatenate([np.zeros((1, *mean.shape)), said]), np.float64)
 
     def _stars(self, vectors: Doubles, item: Rows) -> Floats:
-        """What the bundle predicts for these vectors and item rows, `(rows,)`."""
+        """What the bundle predicts for these vectors and item rows, `(rows,)`, behind an identity link."""
         item = np.minimum(item, self.bundle.n_items)
         linear = self._level[item] + np.einsum("nsd,nsd->ns", vectors.astype(np.float32), self._design[item])
         return np.asarray(self.bundle.linked(linear).mean(1), np.float32)
@@ -189,9 +214,16 @@ class _Ahead:
         return np.append(factors.item_bias, np.zeros((1, factors.samples), np.float32), 0) + factors.mu
 
 
+def attributes_of(bundle: Bundle, user: int) -> Rows:
+    """What is known of a user besides ratings; nothing, where the model knows no attributes."""
+    known = bundle.user_attributes
+    return np.zeros(0, np.int64) if known is None else known.of(user)
+
+
 def prior_mean(bundle: Bundle, user: int) -> Doubles:
-    """What the model expects of a user's `[p, b]` before any rating, `(samples, dim + 1)`: the same for all."""
-    return bundle.factors.prior_mean.astype(np.float64)
+    """What the model expects of a user's `[p, b]` before any rating, `(samples, dim + 1)`, by their attributes."""
+    mean, effects = bundle.factors.prior_mean.astype(np.float64), bundle.factors.attribute_effects
+    return mean if effects is None else mean + effects[attributes_of(bundle, user)].sum(0)
 
 
 def _pieces(known: Counts, at_once: int) -> Iterator[slice]:

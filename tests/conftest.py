@@ -163,6 +163,7 @@ def random_factors(
     noisy: bool = False,
     levels: tuple[float, ...] = (),
     attributes: int = 0,
+    drift: bool = False,
     seed: int = 0,
 ) -> Factors:
     """Factors drawn at random, with a dense prior of as many terms as there are exponents.
@@ -190,7 +191,7 @@ def random_factors(
         precision=1.5 + rng.random(samples, np.float32) if noisy or levels else None,
         user_precision=np.exp(draw(n_users, samples)) if noisy else None,
         item_precision=np.exp(draw(n_items, samples)) if noisy else None,
-        precision_shape=3 + rng.random(samples, np.float32) if noisy else None,
+        drift=np.array([3, 2], np.float32) if drift else None,
         levels=np.array(levels, np.float32) if levels else None,
         thresholds=None if middles is None else np.sort(middles + 0.5 * draw(samples, len(middles)), axis=1),
         attribute_effects=draw(attributes, samples, dim + 1) if attributes else None,

@@ -417,14 +417,15 @@ def test_noise_that_differs_is_the_mean_variance_over_samples() -> None:
     wanted = np.sqrt(f.predict(*rows).clip(1, 5).var(1) + (1 / precision).mean(1))
     np.testing.assert_allclose(bundle.predict(*PAIRS, return_std=True)[1], wanted, rtol=1e-5)
     folded = bundle.fold_in({7: 5.0, 3: 1.0})
-    assert folded.precision is not None
     assert f.precision is not None
     assert f.item_precision is not None
     stars = np.stack([f.predict_for(folded.vector, row) for row in (1, -1)]).clip(1, 5)
-    own = f.precision * folded.precision * np.stack([f.item_precision[1], np.ones(4)])
-    np.testing.assert_allclose(
-        bundle.predict(folded, [3, 99], return_std=True)[1], np.sqrt(stars.var(1) + (1 / own).mean(1)), rtol=1e-5
-    )
+    noise = 1 / (f.precision * np.stack([f.item_precision[1], np.ones(4)]))
+    for row, item in enumerate((f.item_factors[1], np.zeros((4, f.item_factors.shape[2])))):
+        design = np.hstack([item, np.ones((4, 1))])
+        unsure = np.einsum("sd,sde,se->s", design, np.linalg.inv(folded.system), design) / f.precision
+        wanted = np.sqrt(stars[row].var() + (noise[row] + unsure).mean())
+        assert bundle.predict(folded, [[3], [99]][row], return_std=True)[1] == pytest.approx(wanted, rel=1e-4)
 
 
 def test_an_ordinal_bundle_predicts_the_mean_of_its_probabilities() -> None:

@@ -66,7 +66,15 @@ KNOWN = UserAttributes(np.array([0, 2, 2, 3]), np.array([0, 2, 1], np.int32))  #
 def full() -> Bundle:
     """A bundle that has every array: the third user was not fitted, nor were the third and the fourth item."""
     factors = random_factors(
-        n_users=2, n_items=3, samples=2, implicit=True, noisy=True, levels=LEVELS, attributes=3, exponents=(0, 1)
+        n_users=2,
+        n_items=3,
+        samples=2,
+        implicit=True,
+        noisy=True,
+        levels=LEVELS,
+        attributes=3,
+        drift=True,
+        exponents=(0, 1),
     )
     names = {"attributes": ["gender=F", "gender=M", "age=25"], "link": "ordinal", "counts": {"items": 2}}
     return replace(make_bundle(factors, USERS, ITEMS, RATED, **names), user_attributes=KNOWN)
@@ -95,7 +103,8 @@ FEW = np.ones((2, 2), np.float32)
         ("factors", {"precision": np.array([1, 0], np.float32)}, "precision must be > 0"),
         ("factors", {"user_precision": -FEW}, "user_precision must be > 0"),
         ("factors", {"item_precision": np.zeros((3, 2), np.float32)}, "item_precision must be > 0"),
-        ("factors", {"precision_shape": np.zeros(2, np.float32)}, "precision_shape must be > 0"),
+        ("factors", {"drift": np.array([0, 1], np.float32)}, "drift must be a number > 0"),
+        ("factors", {"drift": np.ones(3, np.float32)}, r"drift has shape \(3,\), expected \(2,\)"),
         ("factors", {"precision": None}, "user_precision needs precision"),
         ("factors", {"precision": None, "user_precision": None}, "item_precision needs precision"),
         ("factors", {"precision": np.ones(3, np.float32)}, r"precision has shape \(3,\), expected \(2,\)"),

@@ -12,6 +12,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from recsys import prequential as module
+from recsys.attributes import UserAttributes
 from recsys.bundle import TEST, TRAIN, VAL, Bundle
 from recsys.prequential import predict_ahead, prequential
 from tests.commands import Train, call
@@ -41,8 +42,12 @@ def drawn(times: int = 12, twice: bool = False, **arguments: Any) -> Bundle:
             rated.append((user, int(item[row]), float(rng.integers(1, 6)), int(part[row])))
             when.append(int(time[row]))
     factors = random_factors(n_users=FITTED_USERS, n_items=FITTED_ITEMS, **arguments)
-    said = {"split": "global_time", "fit_on": "train_val"}
-    return make_bundle(factors, [*range(8)], [*range(15)], rated, when, **said)
+    said = {"split": "global_time", "fit_on": "train_val", "link": "ordinal" if "levels" in arguments else "identity"}
+    if "attributes" not in arguments:
+        return make_bundle(factors, [*range(8)], [*range(15)], rated, when, **said)
+    bundle = make_bundle(factors, [*range(8)], [*range(15)], rated, when, attributes=["a=0", "a=1", "b=0"], **said)
+    known = UserAttributes(np.array([0, 1, 3, 3, 4, 5, 7, 8, 8]), np.array([0, 1, 2, 0, 1, 0, 2, 1], np.int32))
+    return replace(bundle, user_attributes=known)
 
 
 def naive(bundle: Bundle) -> np.ndarray:
@@ -53,7 +58,9 @@ def naive(bundle: Bundle) -> np.ndarray:
         entries = np.arange(len(rated.part))[rated.of(rated.users()[row])]
         past = entries[rated.timestamp[entries] < rated.timestamp[row]]
         past = past[rated.item[past] < bundle.n_items]
-        folded = bundle.fold_in_rows(rated.item[past], rated.rating[past])
+        past = past[np.argsort(rated.timestamp[past], kind="stable")]
+        known = bundle.user_attributes and bundle.user_attributes.of(int(rated.users()[row]))
+        folded = bundle.fold_in_rows(rated.item[past], rated.rating[past], known)
         predicted[row] = bundle.predict(folded, [int(bundle.item_ids[rated.item[row]])])[0]
     return predicted
 
@@ -65,6 +72,11 @@ MODELS: dict[str, dict[str, Any]] = {
     "implicit": {"implicit": True, "exponents": (0.0, 0.5)},
     "implicit samples": {"implicit": True, "samples": 3, "dim": 6},
     "rated twice": {"implicit": True, "twice": True},
+    "noise": {"noisy": True, "samples": 3},
+    "drift": {"drift": True, "samples": 2},
+    "attributes": {"attributes": 3, "samples": 2},
+    "a posterior": {"noisy": True, "drift": True, "attributes": 3, "implicit": True, "exponents": (0.0,), "samples": 3},
+    "ordinal": {"noisy": True, "drift": True, "attributes": 3, "levels": (1.0, 2.0, 3.0, 4.0, 5.0), "samples": 2},
 }
 
 

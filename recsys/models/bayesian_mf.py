@@ -261,9 +261,9 @@ class BayesianMF(SweepModel):
     def _newcomers(self) -> dict[str, Tensor]:
         """What is known of someone without ratings.
 
-        What attributes alone say of a row is more than they add to what was rated, which they also foretell. And whoever
-        rates an item is rather one of its kind of people: of what these have above the average, by their own rows,
-        RATERS is kept, since their rows also follow from that very rating.
+        What attributes alone say of a row is more than they add to what was rated, which they also foretell. And
+        whoever rates an item is rather one of its kind of people: of what these have above the average, by their own
+        rows, RATERS is kept, since their rows also follow from that very rating.
         """
         prior, mean = self.priors[0], self.user_rows.mean(0)
         found = {}
@@ -367,7 +367,8 @@ class BayesianMF(SweepModel):
             noise["item_precision"] = np.pad(array["item_precision"], (0, more), constant_values=1).astype(np.float32)[
                 :, None
             ]
-            noise["precision_shape"] = np.array([self.noise_shape], np.float32)
+        if self.drift.ratings:
+            noise["drift"] = np.array([self.drift.ratings, self.drift.shrinkage], np.float32)
         if self.likelihood == "ordinal":
             noise["levels"] = as_array(self.chain["levels"]).astype(np.float32)
             noise["thresholds"] = array["thresholds"].astype(np.float32)[None]
