@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import MISSING, dataclass, field, fields
 from numbers import Real
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,7 +47,6 @@ ASCENDING = ("levels", "thresholds")
 TRAIN, VAL, TEST = 0, 1, 2  # the byte of a rating: which rows it belonged to
 
 Id = int | str
-Answer = TypeVar("Answer")
 
 
 class RatedRows(NamedTuple):
@@ -73,6 +72,7 @@ class RatedRows(NamedTuple):
 class Predicted(NamedTuple):
     mean: Floats  # (rows,) stars
     std: Floats | None  # (rows,) of a rating around it, in stars; None where nobody asked
+    shares: Floats | None = None  # (rows, levels): how likely each level is; None where the link is not ordinal
 
 
 class Recommendation(NamedTuple):
@@ -179,33 +179,41 @@ class Bundle:
 
     def predicted(self, user: Rows, item: Rows, *, std: bool = False) -> Predicted:
         """As `predict`, for rows of `user_ids` and `item_ids`; `std` as its `return_std`."""
-        step = max(1, CHUNK // (self.factors.samples * max(1, self.factors.item_factors.shape[2])))
-        if len(user) <= step:
-            return self._predicted(*self._linear(user, item), std=std)
-        parts = [self.predicted(user[i : i + step], item[i : i + step], std=std) for i in range(0, len(user), step)]
-        spread = np.concatenate([part.std for part in parts if part.std is not None]) if std else None
-        return Predicted(np.concatenate([part.mean for part in parts]), spread)
+        return self._in_steps(len(item), lambda rows: self._linear(user[rows], item[rows]), std)
 
     def predicted_for(self, vector: UserVector, item: Rows, *, std: bool = False) -> Predicted:
         """As `predicted`, for one user."""
-        return self._predicted(*self._linear_for(vector, item), std=std)
+        return self._in_steps(len(item), lambda rows: self._linear_for(vector, item[rows]), std)
+
+    def _in_steps(self, n: int, linear: Callable[[slice], tuple[Floats, Floats | None]], std: bool) -> Predicted:
+        """Predictions of n rows, so many at a time that memory stays bounded."""
+        _, samples, dim = self.factors.item_factors.shape
+        levels = 1 if self.factors.levels is None else len(self.factors.levels)
+        step: int = max(1, CHUNK // (samples * max(dim, levels)))
+        if n <= step:
+            return self._predicted(*linear(slice(n)), std=std)
+        parts = [self._predicted(*linear(slice(i, i + step)), std=std) for i in range(0, n, step)]
+        spread = [part.std for part in parts if part.std is not None]
+        shares = [part.shares for part in parts if part.shares is not None]
+        return Predicted(
+            np.concatenate([part.mean for part in parts]),
+            np.concatenate(spread) if spread else None,
+            np.concatenate(shares) if shares else None,
+        )
 
     def _predicted(self, linear: Floats, precision: Floats | None, *, std: bool) -> Predicted:
-        stars = self.linked(linear, precision)
-        mean: Floats = np.asarray(stars.mean(1), np.float32)
-        return Predicted(mean, self._std(linear, precision, stars) if std else None)
-
-    def _std(self, linear: Floats, precision: Floats | None, stars: Floats) -> Floats:
-        """Of a rating around its prediction, `(rows,)`."""
-        if not self.says_std:
+        if std and not self.says_std:
             raise ValueError("return_std: this bundle has one sample and no noise, which say nothing of the spread")
-        if self.factors.ordinal is not None and precision is not None:
+        if self.factors.ordinal is not None and precision is not None and not self.ranks_only:
             shares, levels = self.factors.ordinal.probabilities(linear, precision), self.factors.ordinal.levels
-            return np.sqrt(np.maximum(shares @ levels**2 - (shares @ levels) ** 2, 0))
-        noise: Any = np.float32(self.manifest.get("noise") or 0) ** 2
-        if precision is not None:
-            noise = (1 / precision).mean(1)
-        return np.asarray(np.sqrt(stars.var(1) + noise), np.float32)
+            mean = shares @ levels
+            return Predicted(mean, np.sqrt(np.maximum(shares @ levels**2 - mean**2, 0)) if std else None, shares)
+        stars = self.linked(linear)
+        mean = np.asarray(stars.mean(1), np.float32)
+        if not std:
+            return Predicted(mean, None)
+        noise: Any = np.float32(self.manifest.get("noise") or 0) ** 2 if precision is None else (1 / precision).mean(1)
+        return Predicted(mean, np.asarray(np.sqrt(stars.var(1) + noise), np.float32))
 
     def predict(
         self, user_ids: Iterable[Id] | FoldIn, item_ids: Iterable[Id], *, return_std: bool = False
@@ -226,7 +234,7 @@ class Bundle:
                 fold-in is another bundle's.
             TypeError: An id is not of the data set's kind, an integer or a string.
         """
-        mean, spread = self._asked(user_ids, item_ids, lambda *pairs: self._predicted(*pairs, std=return_std))
+        mean, spread, _ = self._asked(user_ids, item_ids, std=return_std)
         return mean if spread is None else (mean, spread)
 
     def star_probabilities(self, user_ids: Iterable[Id] | FoldIn, item_ids: Iterable[Id]) -> Floats:
@@ -240,30 +248,23 @@ class Bundle:
             ValueError: The model's link is not ordinal; or as in `predict`.
             TypeError: As in `predict`.
         """
-        ordinal = self.factors.ordinal
-        if ordinal is None:
+        shares = self._asked(user_ids, item_ids).shares
+        if shares is None:
             raise ValueError(
                 "star_probabilities: this model predicts a mean (link: identity), no levels (link: ordinal)"
             )
-        return self._asked(
-            user_ids, item_ids, lambda linear, precision: ordinal.probabilities(linear, _said(precision))
-        )
+        return shares
 
-    def _asked(
-        self,
-        user_ids: Iterable[Id] | FoldIn,
-        item_ids: Iterable[Id],
-        answer: Callable[[Floats, Floats | None], Answer],
-    ) -> Answer:
-        """What `answer` makes of the linear part and the noise precision of pairs of ids, checked."""
+    def _asked(self, user_ids: Iterable[Id] | FoldIn, item_ids: Iterable[Id], *, std: bool = False) -> Predicted:
+        """Predictions for pairs of ids, checked."""
         items = self._checked_ids("item_ids", item_ids)
         item = np.array([self.item_row.get(i, -1) for i in items], np.int64)
         if isinstance(user_ids, FoldIn):
-            return answer(*self._linear_for(self._vector_of(user_ids), item))
+            return self.predicted_for(self._vector_of(user_ids), item, std=std)
         users = self._checked_ids("user_ids", user_ids)
         if len(users) != len(items):
             raise ValueError(f"user_ids and item_ids must be equally long, got {len(users)} and {len(items)}")
-        return answer(*self._linear(np.array([self.user_row.get(u, -1) for u in users], np.int64), item))
+        return self.predicted(np.array([self.user_row.get(u, -1) for u in users], np.int64), item, std=std)
 
     def recommend(
         self,
@@ -491,21 +492,15 @@ class Bundle:
         known = np.where(item < self.n_items, item, -1)
         return self.factors.predict_rows_for(vector, known), self.factors.noise_precision_for(vector, known)
 
-    def linked(self, linear: Floats, precision: Floats | None = None) -> Floats:
-        """What the linear part of each sample says in stars; a ranking's is no star.
+    def linked(self, linear: Floats) -> Floats:
+        """What the linear part says in stars, of an identity link: itself, within the scale; a ranking's is no star.
 
-        Args:
-            linear: `(rows, samples)`.
-            precision: Of the noise, of the same shape; an ordinal link needs it.
-
-        Returns:
-            The linear part itself, within the scale; or the expected star of an ordinal link.
+        Raises:
+            ValueError: The link is ordinal, and `predicted` says what it makes of the linear part and the noise.
         """
-        if self.ranks_only:
-            return linear
-        if self.factors.ordinal is not None:
-            return self.factors.ordinal.expected(linear, _said(precision))
-        return linear.clip(*self.scale)
+        if self.factors.ordinal is not None and not self.ranks_only:
+            raise ValueError("linked: behind an ordinal link stars also depend on the noise; see predicted")
+        return linear if self.ranks_only else linear.clip(*self.scale)
 
     def _checked_ids(self, name: str, ids: Iterable[Id]) -> list[Id]:
         wanted = (int, np.integer) if self.manifest["id_kind"] == "int" else str
@@ -685,12 +680,6 @@ class Bundle:
 
 def _present(arrays: Mapping[str, NDArray[Any] | None]) -> dict[str, NDArray[Any]]:
     return {name: array for name, array in arrays.items() if array is not None}
-
-
-def _said(precision: Floats | None) -> Floats:
-    """The noise precision, which a bundle of an ordinal link has."""
-    assert precision is not None
-    return precision
 
 
 def _describes(about: Any) -> bool:

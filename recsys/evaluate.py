@@ -15,10 +15,13 @@ from rich.table import Table
 
 from recsys.analysis import HeldOut, held_out, measuring
 from recsys.bundle import Bundle
+from recsys.calibration import calibration_figures, sentence
 from recsys.cli import command
 from recsys.metrics import LENGTHS, catalogue_figures, rating_figures
 from recsys.monitor import NDCG, RMSE
 from recsys.prequential import check_evaluation, prequential
+
+CALIBRATION = ("test/inside_50", "test/inside_90", "test/mean_std")
 
 Figures = dict[str, float | None]
 
@@ -33,7 +36,8 @@ def evaluate(bundle: Bundle, test: HeldOut | None = None, *, ranking: bool = Fal
 
     Returns:
         `test/rmse`, `test/mae`, each also `_warm` and `_cold`, `test/share_cold`, and `baseline/<name>` (RMSE) for
-        the global mean, item means and biases, also `_warm` and `_cold`; None for an empty group.
+        the global mean, item means and biases, also `_warm` and `_cold`; None for an empty group. Of a bundle that
+        says how sure it is, also `test/inside_50`, `test/inside_90` and `test/mean_std` (`recsys.calibration`).
 
     Raises:
         ValueError: The model was fitted on the test rows, or there are none.
@@ -49,6 +53,7 @@ def evaluate(bundle: Bundle, test: HeldOut | None = None, *, ranking: bool = Fal
     for name, predicted in test.baselines.items():
         found = rating_figures(torch.from_numpy(predicted), truth, warm)
         figures |= {f"baseline/{name}{group}": found[f"rmse{group}"] for group in ("", "_warm", "_cold")}
+    figures |= {f"test/{name}": value for name, value in calibration_figures(bundle, test).items()}
     return figures | ranked(bundle) if ranking else figures
 
 
@@ -98,6 +103,8 @@ def _print_ratings(figures: Mapping[str, Any], title: str) -> None:
     for name, key in rows:
         _add_row(table, name, [figures[key + group] for group in ("", "_warm", "_cold")])
     Console().print(table)
+    if said := sentence(figures):
+        Console(highlight=False).print(said)
 
 
 def _print_prequential(figures: Mapping[str, Any]) -> None:
@@ -141,6 +148,8 @@ def main(cfg: DictConfig) -> None:
     ahead = prequential(bundle) if cfg.evaluation == "prequential" else {}
     more = ranked(bundle) if cfg.ranking and NDCG.test not in figures else {}
     print_figures(figures | ahead | more, f"{bundle.manifest['model']} on {bundle.manifest['data']}")
+    # A run of an older version has no figures of calibration.
+    figures = {name: value for name, value in figures.items() if name in recorded or name not in CALIBRATION}
     compared = figures | {name: value for name, value in ahead.items() if name in recorded}
     # How a matrix product sums up depends on the number of threads; all else is the same to the last bit.
     close = [name for name in compared if name in ahead and _close(compared[name], recorded[name])]

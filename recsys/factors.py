@@ -329,7 +329,9 @@ def centred_factors(
 
 
 # Where the samples are among the axes of each array that has them.
-SAMPLE_AXIS = {"mu": 0, "prior_mean": 0, "precision": 0, "precision_shape": 0, "thresholds": 0, "newcomer_mean": 0} | dict.fromkeys(
+SAMPLE_AXIS = dict.fromkeys(
+    ("mu", "prior_mean", "precision", "precision_shape", "thresholds", "newcomer_mean"), 0
+) | dict.fromkeys(
     ("user_bias", "item_bias", "user_factors", "item_factors", "prior_precision", "item_implicit", "user_precision",
      "item_precision", "attribute_effects", "newcomer_effects"), 1
 )  # fmt: skip

@@ -47,24 +47,19 @@ class Ordinal:
     levels: Floats  # (levels,) stars, ascending
     thresholds: Floats  # (samples, levels - 1) in the unit of the linear part, ascending
 
-    def expected(self, linear: Floats, precision: Floats) -> Floats:
-        """Each sample's expected star, `(rows, samples)`.
+    def probabilities(self, linear: Floats, precision: Floats) -> Floats:
+        """Of each level, the mean over the samples, `(rows, levels)`; the expected star is their product with `levels`.
 
         Args:
             linear: The linear part, `(rows, samples)`.
             precision: Of the noise around it, `(rows, samples)`.
         """
-        root, expected = np.sqrt(precision), np.full_like(linear, self.levels[0])
-        for k, step in enumerate(np.diff(self.levels)):  # one by one: all at once would be levels times the memory
-            expected += step * normal_cdf((linear - self.thresholds[:, k]) * root)
-        return expected
-
-    def probabilities(self, linear: Floats, precision: Floats) -> Floats:
-        """Of each level, the mean over the samples, `(rows, levels)`; arguments as in `expected`."""
-        root, rows = np.sqrt(precision), len(linear)
-        below = [normal_cdf((self.thresholds[:, k] - linear) * root).mean(1) for k in range(len(self.levels) - 1)]
-        cumulative = np.stack([np.zeros(rows), *below, np.ones(rows)], 1)
-        return np.maximum(np.diff(cumulative, axis=1), 0).astype(np.float32)  # rounding may make a difference negative
+        rows, (samples, between) = len(linear), self.thresholds.shape
+        below = (self.thresholds - linear[:, :, None]) * np.sqrt(precision)[:, :, None]
+        cumulative = np.zeros((rows, between + 2), np.float32)
+        cumulative[:, 1:-1] = normal_cdf(below).sum(1) / np.float32(samples)
+        cumulative[:, -1] = 1
+        return np.maximum(np.diff(cumulative, axis=1), 0)  # rounding may make a difference negative
 
     def latent(self, rating: Floats, fit: Numbers, precision: Numbers) -> Latent:
         """Mean and variance of the scores behind stars: normals, truncated to the star's interval.

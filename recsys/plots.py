@@ -33,9 +33,10 @@ def learning_curve(metrics: Path, out: Path) -> None:
     monitor = monitor_of(dict.fromkeys(rows.columns))
     _draw_figure(axes, _logged(rows, monitor.name), monitor)
     rates = [_logged(rows, name) for name in rows.columns.astype(str) if name.startswith("lr-")]
-    for change in rates[0].index[rates[0].diff() < 0] if rates else []:
+    lowered = rates[0].index[rates[0].diff() < 0].tolist() if rates else []
+    for change in lowered:
         axes.axvline(change, color=ORANGE, linewidth=1, linestyle=":")
-    axes.set(xlabel="epoch", title="Learning curve (dotted: learning rate lowered)")
+    axes.set(xlabel="epoch", title="Learning curve" + (" (dotted: learning rate lowered)" if lowered else ""))
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     axes.set_zorder(loss_axes.get_zorder() + 1)
     axes.patch.set_visible(False)

@@ -17,17 +17,19 @@ import lightning as L
 import torch
 from hydra.utils import get_class, instantiate
 from lightning.fabric.utilities.exceptions import MisconfigurationException
-from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint, RichProgressBar
+from lightning.pytorch.callbacks import Callback, EarlyStopping, LearningRateMonitor, ModelCheckpoint, RichProgressBar
 from lightning.pytorch.loggers import Logger
 from omegaconf import DictConfig, OmegaConf
 
 from recsys.analysis import analyse, held_out
 from recsys.callbacks import EpochRecord, ReplayLearningRate
+from recsys.compression import check_compress, compressed_bundle
 from recsys.data.datamodule import REFITS, RatingDataModule
 from recsys.evaluate import evaluate
 from recsys.export import make_bundle
 from recsys.files import write_json
 from recsys.models.base import RatingModel
+from recsys.models.gradient import GradientModel
 from recsys.monitor import RMSE
 from recsys.plots import error_by_activity, learning_curve
 from recsys.prequential import check_evaluation, prequential
@@ -58,6 +60,8 @@ def run(cfg: DictConfig, folder: Path) -> dict[str, Any]:
         raise ValueError(f"refit must be one of {', '.join(REFITS)}, got {cfg.refit!r}")
     evaluation = cfg.get("evaluation", "standard")  # a run of an older version that goes on has none
     check_evaluation(evaluation, cfg.data.split)
+    compress = cfg.get("compress")  # a run of an older version that goes on has none
+    check_compress(compress)
     (folder / "checkpoints").mkdir(parents=True, exist_ok=True)
     loggers = list(instantiate(cfg.logger).values())
     with tracked(loggers, cfg, folder) as trackers:
@@ -79,12 +83,19 @@ def run(cfg: DictConfig, folder: Path) -> dict[str, Any]:
             seconds += spent
         bundle = make_bundle(model, data, noise)
         measured = measured or bundle
+        whole = {}
+        if compress is not None:  # what is served is measured; beside it, what that costs
+            whole["test/rmse_uncompressed"] = evaluate(measured)["test/rmse"]
+            served = compressed_bundle(bundle, compress, noise)
+            measured = served if measured is bundle else compressed_bundle(measured, compress, noise)
+            bundle = served
         test = None if measured.ranks_only else held_out(measured)
         analysis = analyse(measured, test) if test else {}  # it takes errors in stars apart
         metrics = {
             **selection.figures,
             **evaluate(measured, test, ranking=bool(cfg.get("ranking"))),
             **(prequential(measured, test) if evaluation == "prequential" else {}),
+            **whole,
             "fit_seconds": round(seconds, 3),
             "epochs": selection.epochs,
             "refit": cfg.refit,
@@ -223,7 +234,10 @@ def refit(cfg: DictConfig, data: RatingDataModule, selection: Selection, folder:
 
 
 def _callbacks(cfg: DictConfig, model: RatingModel) -> list[Callback]:
-    """The configured callbacks; a `monitor` or `patience` that is null is the model's."""
+    """The configured callbacks; a `monitor` or `patience` that is null is the model's.
+
+    A model without a learning rate has nobody watch it.
+    """
     found: list[Callback] = []
     for config in cfg.callbacks.values():
         own: dict[str, Any] = {}
@@ -232,6 +246,8 @@ def _callbacks(cfg: DictConfig, model: RatingModel) -> list[Callback]:
         if "patience" in config and config.patience is None:
             own["patience"] = model.patience
         found.append(instantiate(config, **own))
+    if not isinstance(model, GradientModel):
+        found = [callback for callback in found if not isinstance(callback, LearningRateMonitor)]
     return found
 
 

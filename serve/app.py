@@ -171,8 +171,18 @@ def _add_frequent(app: FastAPI, service: Service) -> None:
         """Predicted stars of a user for an item. An unknown user counts as the average one; an unknown item is 404."""
         model = service.models.current
         model.check_stars()
-        rating, cold_start = model.predict(pair.user_id, pair.item_id)
-        return schemas.Prediction(rating=rating, cold_start=cold_start, model_version=model.version)
+        found = model.predict(pair.user_id, pair.item_id)
+        shares = None
+        if found.probabilities is not None:
+            levels = model.levels
+            shares = [schemas.Share(rating=r, probability=p) for r, p in zip(levels, found.probabilities, strict=True)]
+        return schemas.Prediction(
+            rating=found.rating,
+            rating_std=found.std,
+            cold_start=found.cold_start,
+            star_probabilities=shares,
+            model_version=model.version,
+        )
 
     @app.get(
         "/users/{user_id:id}/recommendations",
@@ -214,7 +224,7 @@ def _add_batches(app: FastAPI, service: Service) -> None:
         """The same for someone without an account: their ratings are folded into the model while they wait."""
         model = service.models.current
         model.check_fold_in()
-        folded, skipped = model.fold_in([(rated.item_id, rated.rating) for rated in body.ratings])
+        folded, skipped = model.fold_in([(rated.item_id, rated.rating) for rated in body.ratings], body.attributes)
         return _json(model.recommend(folded, body, skipped))
 
 

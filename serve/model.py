@@ -7,10 +7,11 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from recsys.attributes import attribute_rows, choices
 from recsys.bundle import Bundle, BundleError
 from recsys.factors import Floats, FoldIn, Rows, UserVector
 from serve.catalogue import Catalogue
@@ -27,6 +28,13 @@ EXAMPLE_RATINGS = 100
 Answer = dict[str, Any]
 
 
+class Prediction(NamedTuple):
+    rating: float  # stars
+    cold_start: bool  # the user or the item is not known as a fitted one
+    std: float | None  # of a rating around it, in stars
+    probabilities: list[float] | None  # of each level of an ordinal link
+
+
 class ServedModel:
     """All that a request needs, so that one reference to it answers a request from start to end."""
 
@@ -34,6 +42,11 @@ class ServedModel:
         self.bundle, self.catalogue = bundle, Catalogue(bundle)
         self.low, self.high = bundle.scale
         self.version = (bundle.sha256 or "unsaved")[:12]
+        self.says_std = bundle.says_std and not bundle.ranks_only
+        # Of one sample without a noise of its own plain numbers do: NumPy's clip and mean of one take as long as all
+        # else of a prediction here.
+        self.is_plain = bundle.factors.samples == 1 and bundle.factors.precision is None
+        self.levels = [] if bundle.factors.levels is None else bundle.factors.levels.astype(float).tolist()
         self.integer_ids = bundle.manifest["id_kind"] == "int"
         self.users = {str(user): row for user, row in bundle.user_row.items()}
         self.items = {str(item): row for item, row in bundle.item_row.items()}
@@ -68,13 +81,14 @@ class ServedModel:
         low, high = self.low, self.high
         busiest = int(np.diff(bundle.ratings.indptr)[: bundle.n_users].argmax()) if bundle.n_users else -1
         for user in {-1, 0, busiest}:
-            rows, shown = bundle.top(bundle.factors.user(user), 3, seen=bundle.seen(user))
-            predicted = bundle.linked(bundle.factors.predict_for(bundle.factors.user(user), 0))
-            answers = [*shown.tolist(), *predicted.tolist()]
+            vector = bundle.vector(user)
+            rows, shown = bundle.top(vector, 3, seen=bundle.seen(user))
+            answers = [*shown.tolist(), *bundle.predicted_for(vector, np.array([0])).mean.tolist()]
             if user >= 0 and self.bundle.can_fold_in:
                 base, parts = bundle.fold_in_user(user).contributions(rows)
                 answers += [(base + parts.sum(1)).clip(low, high).mean().item()] if len(rows) else []
-            possible = np.isfinite(answers).all()
+            spread = self._std(vector, rows) or []
+            possible = np.isfinite([*answers, *spread]).all()
             outside = any(not low - ROUNDING <= answer <= high + ROUNDING for answer in answers)
             if not possible or (outside and not bundle.ranks_only):
                 raise BundleError(f"{path}: a trial prediction is no rating between {low:g} and {high:g}")
@@ -128,19 +142,33 @@ class ServedModel:
         if not self.bundle.can_fold_in:
             raise ApiError(409, "no_fold_in", "this model takes in no new users")
 
-    def predict(self, user_id: str, item_id: str) -> tuple[float, bool]:
-        """Predicted stars of a rating model, and whether the user or the item counts as average.
+    def predict(self, user_id: str, item_id: str) -> Prediction:
+        """Predicted stars of a rating model, and what else there is to say of them.
 
         Raises:
             ApiError: 400, an id is malformed; 404, the item is not in the data set.
         """
         user, item = self.user_row(user_id), self.item_row(item_id)
         bundle = self.bundle
-        linear = bundle.factors.predict_for(bundle.factors.user(user), item)
-        # Of one sample plain numbers do: NumPy's clip and mean of one take as long as all else here. And the clip is in
-        # float64, where the bounds are exactly those of the scale.
-        stars = linear.item() if len(linear) == 1 else bundle.linked(linear).mean().item()
-        return min(max(stars, self.low), self.high), not (0 <= user < bundle.n_users and item < bundle.n_items)
+        vector, probabilities = bundle.vector(user), None
+        if self.is_plain:
+            stars, std = bundle.factors.predict_for(vector, item).item(), bundle.manifest.get("noise")
+        else:
+            mean, spread, shares = bundle.predicted_for(vector, np.array([item]), std=self.says_std)
+            stars, std = mean.item(), None if spread is None else spread.item()
+            probabilities = None if shares is None else shares[0].tolist()
+        cold = not (0 <= user < bundle.n_users and item < bundle.fitted_items)
+        # Clipped in float64, where the bounds are exactly those of the scale.
+        return Prediction(min(max(stars, self.low), self.high), cold, std, probabilities)
+
+    def _std(self, vector: UserVector, rows: Rows) -> list[float] | None:
+        """Of ratings around the predictions for one user, in stars; None where nobody can say."""
+        if not self.says_std:
+            return None
+        if self.is_plain:
+            return [float(self.bundle.manifest["noise"])] * len(rows)
+        found = self.bundle.predicted_for(vector, rows, std=True).std
+        return None if found is None else found.tolist()
 
     def predict_many(self, pairs: Sequence[tuple[str, str]]) -> list[Answer]:
         """As `predict`, for each pair; an error takes the place of what cannot be predicted."""
@@ -151,13 +179,16 @@ class ServedModel:
                 user[place], item[place] = self.user_row(user_id), self.item_row(item_id)
             except ApiError as error:
                 errors[place] = error
-        stars = self.bundle.predict_rows(user, item).astype(np.float64).clip(self.low, self.high).tolist()
-        cold = ((user < 0) | (user >= self.bundle.n_users) | (item >= self.bundle.n_items)).tolist()
+        mean, spread, _ = self.bundle.predicted(user, item, std=self.says_std)
+        stars = mean.astype(np.float64).clip(self.low, self.high).tolist()
+        std = [None] * len(pairs) if spread is None else spread.tolist()
+        cold = ((user < 0) | (user >= self.bundle.n_users) | (item >= self.bundle.fitted_items)).tolist()
         return [
-            {"rating": stars[place], "cold_start": cold[place], "error": None}
+            {"rating": stars[place], "rating_std": std[place], "cold_start": cold[place], "error": None}
             if place not in errors
             else {
                 "rating": None,
+                "rating_std": None,
                 "cold_start": None,
                 "error": {"code": errors[place].code, "detail": errors[place].detail},
             }
@@ -167,7 +198,7 @@ class ServedModel:
     def recommend(self, user: int | FoldIn, wish: Wish, skipped: list[int] | None = None) -> str:
         """The best items for a user's row, or for someone folded in, as the JSON of `schemas.Recommendations`."""
         bundle = self.bundle
-        vector = user.vector if isinstance(user, FoldIn) else bundle.factors.user(user)
+        vector = user.vector if isinstance(user, FoldIn) else bundle.vector(user)
         scores = bundle.factors.scores(vector)
         counts = self._distribution(vector, scores) if wish.distribution else None
         seen = None
@@ -181,10 +212,14 @@ class ServedModel:
             vector, wish.k, scores=scores, seen=seen, allowed=None if allowed is None else allowed[: bundle.n_items]
         )
         because = self._because(user, rows) if wish.explain else ["null"] * len(rows)
-        stars = ["null"] * len(rows) if bundle.ranks_only else [f"{rating:.6f}" for rating in shown.tolist()]
+        unknown = ["null"] * len(rows)
+        stars = unknown if bundle.ranks_only else [f"{rating:.6f}" for rating in shown.tolist()]
+        spread = self._std(vector, rows)
+        std = unknown if spread is None else [f"{value:.6f}" for value in spread]
+        parts = zip(rows.tolist(), stars, std, scores[rows].tolist(), because, strict=True)
         best = ",".join(
-            f'{self._about_json[row]},"rating":{rating},"score":{score:.6f},"because":{reasons}}}'
-            for row, rating, score, reasons in zip(rows.tolist(), stars, scores[rows].tolist(), because, strict=True)
+            f'{self._about_json[row]},"rating":{rating},"rating_std":{by},"score":{score:.6f},"because":{reasons}}}'
+            for row, rating, by, score, reasons in parts
         )
         known = len(user.items) > 0 if isinstance(user, FoldIn) else 0 <= user < bundle.n_users
         return (
@@ -219,17 +254,21 @@ class ServedModel:
         if self.bundle.ranks_only:
             return None
         low, high = self.low, self.high
-        if self.bundle.factors.samples > 1:  # clipped before their mean, as predictions are
+        if not self.is_plain:  # clipped before their mean, as predictions are
             _, scores = self.bundle.top(vector, len(scores))
         counts, edges = np.histogram(scores.astype(np.float64).clip(low, high), BINS, (low, high))
         return {"edges": edges.tolist(), "counts": counts.tolist()}
 
-    def fold_in(self, ratings: Sequence[tuple[str, float]]) -> tuple[FoldIn, list[int]]:
+    def fold_in(
+        self, ratings: Sequence[tuple[str, float]], attributes: dict[str, str] | None = None
+    ) -> tuple[FoldIn, list[int]]:
         """Someone new, and the positions of the ratings whose items the model does not know.
 
         Raises:
-            ApiError: 400, an id is malformed, a rating is off the scale or an item occurs twice.
+            ApiError: 400, an id is malformed, a rating is off the scale, an item occurs twice or an attribute is not
+                one that the model knows.
         """
+        known = self._attribute_rows(attributes) if attributes else None
         low, high = self.low, self.high
         rated: dict[int, float] = {}
         seen: set[str] = set()
@@ -247,8 +286,21 @@ class ServedModel:
                 rated[row] = stars
             else:
                 skipped.append(place)
-        folded = self.bundle.fold_in_rows(np.array([*rated], np.int64), np.array([*rated.values()], np.float32))
-        return folded, skipped
+        items, given = np.array([*rated], np.int64), np.array([*rated.values()], np.float32)
+        return self.bundle.fold_in_rows(items, given, known), skipped
+
+    def _attribute_rows(self, attributes: dict[str, str]) -> Rows:
+        try:
+            return attribute_rows(self.bundle.attributes, attributes)
+        except ValueError:
+            known = choices(self.bundle.attributes)
+            name = next((name for name in known if attributes.get(name, known[name][0]) not in known[name]), None)
+            said = "this model knows no attributes of users"
+            if known:
+                said = f"body.attributes must be among {', '.join(known)}, with values that /model lists"
+            if name is not None:
+                said = f"body.attributes.{name} must be one of {', '.join(known[name])}"
+            raise ApiError(400, "unknown_attribute", said) from None
 
     def search(self, query: str | None, limit: int) -> list[Answer]:
         """Items by title, or all of them, most rated first."""
@@ -262,7 +314,7 @@ class ServedModel:
         return {**self.about[row], "n_ratings": count, "mean_rating": mean}
 
     def similar(self, row: int, k: int) -> list[Answer]:
-        """The k nearest items; none for an item that the model was not fitted on."""
+        """The k nearest items; none for an item without factors."""
         if row >= self.bundle.n_items:
             return []
         rows, alike = self.bundle.similar_rows(row, k)
@@ -303,6 +355,7 @@ class ServedModel:
                 "genres": self.catalogue.genres,
                 "rating_step": self.catalogue.rating_step,
                 "years": self.catalogue.years,
+                "attributes": choices(self.bundle.attributes),
                 "histories": histories,
                 "example_users": self.example_users() if histories else [],
             },

@@ -7,6 +7,7 @@ from typing import Any
 from fastapi import FastAPI
 from pydantic import BaseModel
 
+from recsys.attributes import choices
 from serve.model import ServedModel
 from serve.schemas import Error
 
@@ -62,10 +63,15 @@ def document(app: FastAPI, model: ServedModel, *, histories: bool) -> dict[str, 
     for unused in ("HTTPValidationError", "ValidationError"):
         schemas.pop(unused, None)
     low, high = model.bundle.scale
+    known = choices(model.bundle.attributes)
     filled: dict[str, dict[str, Any]] = {
         "id": model.id_schema,
         "any-id": {},
         "stars": {"minimum": low, "maximum": high},
+        "attributes": {
+            "properties": {name: {"type": "string", "enum": values} for name, values in known.items()},
+            "additionalProperties": False,
+        },
         "genre": {"enum": model.catalogue.genres} if model.catalogue.genres else {},
     }
     examples = model.examples(histories=histories)

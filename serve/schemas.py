@@ -13,6 +13,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSche
 MAX_ID = 512  # characters
 MAX_RATINGS = 1000
 MAX_K = 1000
+STD = "Standard deviation of a rating around the predicted one, in stars: noise, and what the model is unsure of."
 
 
 def _whole(value: Any) -> Any:
@@ -31,6 +32,11 @@ Stars = Annotated[
     WithJsonSchema({"type": "number", "format": "stars"}),
 ]
 Genre = Annotated[str, Field(max_length=100), WithJsonSchema({"type": "string", "format": "genre"})]
+Attributes = Annotated[
+    dict[str, Annotated[str, Field(max_length=100)]],
+    Field(max_length=100),
+    WithJsonSchema({"type": "object", "format": "attributes"}),
+]
 Year = Annotated[int, Field(ge=-9999, le=9999), BeforeValidator(_whole)]
 K = Annotated[int, Field(ge=1, le=MAX_K), BeforeValidator(_whole)]
 MinRatings = Annotated[
@@ -92,6 +98,9 @@ class NewUser(Wish):
     """Someone without an account: what they rated, and what they want."""
 
     ratings: list[Rated] = Field(min_length=1, max_length=MAX_RATINGS, description="Each item once.")
+    attributes: Attributes | None = Field(
+        None, description="What else is known of them, by name, such as a gender; /model lists the names and values."
+    )
 
 
 class Error(BaseModel):
@@ -99,16 +108,28 @@ class Error(BaseModel):
     code: str = Field(description="One word for programs.", examples=["invalid_id"])
 
 
+class Share(BaseModel):
+    rating: float = Field(description="Stars, a level of the scale.", examples=[4.0])
+    probability: float = Field(examples=[0.38])
+
+
 class Prediction(BaseModel):
     rating: float = Field(description="Predicted stars, within the scale.", examples=[4.31])
+    rating_std: float | None = Field(description=f"{STD} Null where the model does not say.", examples=[0.87])
     cold_start: bool = Field(
-        description="The model was not fitted on the user or not on the item, which count as average.", examples=[False]
+        description="The model was not fitted on the user or not on the item, which count as average, or as what is "
+        "known of them besides ratings says.",
+        examples=[False],
+    )
+    star_probabilities: list[Share] | None = Field(
+        description="How likely each level of the scale is, lowest first; null where the model predicts a mean only."
     )
     model_version: str = Field(description="The first 12 digits of the manifest's SHA-256.", examples=["5f0c9a1b2c3d"])
 
 
 class PairPrediction(BaseModel):
     rating: float | None = Field(description="Predicted stars; null where there is an error.", examples=[4.31])
+    rating_std: float | None = Field(description="As in a single prediction.", examples=[0.87])
     cold_start: bool | None = Field(
         description="As in a single prediction; null where there is an error.", examples=[False]
     )
@@ -142,6 +163,7 @@ class Recommendation(About):
     rating: float | None = Field(
         description="Predicted stars, within the scale; null for a ranking model.", examples=[4.62]
     )
+    rating_std: float | None = Field(description=f"{STD} Null where the model does not say.", examples=[0.87])
     score: float = Field(
         description="What the list is ordered by; a rating model's is in stars, unclipped.", examples=[4.62]
     )
@@ -159,7 +181,9 @@ class Distribution(BaseModel):
 
 class Recommendations(BaseModel):
     recommendations: list[Recommendation] = Field(description="Best first.")
-    cold_start: bool = Field(description="Nothing is known of the user: these are the average user's.")
+    cold_start: bool = Field(
+        description="The model knows no rating of the user: these are the average user's, or what their attributes say."
+    )
     distribution: Distribution | None = None
     model_version: str
 
@@ -209,6 +233,10 @@ class ServiceFacts(BaseModel):
     genres: list[str]
     rating_step: float | None = Field(description="Between neighbouring ratings of the data set; null where it varies.")
     years: tuple[int, int] | None = Field(description="The first and the last year of the items.")
+    attributes: dict[str, list[str]] = Field(
+        description="What may be known of someone new besides ratings: the values of each attribute.",
+        examples=[{"gender": ["F", "M"]}],
+    )
     histories: bool = Field(description="Whether people's ratings are shown.")
     example_users: list[str] = Field(
         description="Users with about a hundred ratings; none where histories are not shown."

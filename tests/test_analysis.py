@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from recsys.analysis import analyse
+from recsys.analysis import analyse, held_out
 from recsys.bundle import TEST, TRAIN, VAL, Bundle
 from recsys.evaluate import evaluate
 from recsys.factors import Factors
@@ -173,3 +173,24 @@ def test_imports_nothing_heavy() -> None:
     heavy = "{'torch', 'lightning', 'hydra', 'pandas'} & {*__import__('sys').modules}"
     command = [sys.executable, "-c", f"import recsys.analysis; print({heavy})"]
     assert subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip() == "set()"
+
+
+def test_items_with_factors_that_were_not_fitted_are_cold_and_no_baseline_knows_them() -> None:
+    bundle = drawn(n_items=80)
+    fitted, extra = bundle.n_items, random_factors(n_items=80)
+    factors = replace(
+        bundle.factors,
+        item_bias=np.concatenate([bundle.factors.item_bias, extra.item_bias[fitted:]]),
+        item_factors=np.concatenate([bundle.factors.item_factors, extra.item_factors[fitted:]]),
+    )
+    more = replace(bundle, factors=factors, manifest=bundle.manifest | {"counts": {"items": fitted}})
+    before, after = held_out(bundle), held_out(more)
+    for name, predicted in before.baselines.items():
+        np.testing.assert_array_equal(after.baselines[name], predicted)
+    cold = before.item >= fitted
+    assert not np.allclose(after.predicted[cold], before.predicted[cold])
+    np.testing.assert_array_equal(after.predicted[~cold], before.predicted[~cold])
+    figures, plain = evaluate(more), evaluate(bundle)
+    assert figures["test/share_cold"] == plain["test/share_cold"]
+    assert figures["test/rmse_warm"] == plain["test/rmse_warm"]
+    assert figures["test/rmse_cold"] != plain["test/rmse_cold"]

@@ -52,11 +52,11 @@ def test_attributes_shift_the_prior_mean(samples: int) -> None:
     np.testing.assert_array_equal(none.factors, f.fold_in(item, rating).vector.factors)
 
 
-def test_attributes_alone_are_the_prior_mean_and_nothing_at_all_is_the_average() -> None:
+def test_attributes_alone_are_a_newcomer_s_mean_and_nothing_at_all_is_the_average() -> None:
     f = random_factors(samples=2, attributes=5)
     nothing = np.zeros(0, np.int64), np.zeros(0, np.float32)
     folded = f.fold_in(*nothing, np.array([0, 2]))
-    wanted = f.prior_mean + f.attribute_effects[[0, 2]].sum(0)  # type: ignore[index]
+    wanted = f.newcomer_mean + f.newcomer_effects[[0, 2]].sum(0)  # type: ignore[index,operator]
     np.testing.assert_allclose(np.hstack([folded.vector.factors, folded.vector.bias[:, None]]), wanted, rtol=1e-6)
     base, parts = folded.contributions(np.array([3]))
     np.testing.assert_allclose(base, f.scores(folded.vector)[[3]])

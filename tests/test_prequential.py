@@ -193,7 +193,7 @@ def test_a_run_records_and_prints_what_evaluate_finds_again(train: Train, capsys
     call("evaluate", f"run={folder}", "evaluation=prequential")
     printed = capsys.readouterr().out
     assert f"{found['prequential/rmse']:.4f}" in printed
-    assert "all 22 figures equal" in printed
+    assert "all 25 figures equal" in printed
     (folder / "metrics.json").write_text(json.dumps(found | {"prequential/rmse": found["prequential/rmse"] + 0.001}))
     with pytest.raises(SystemExit):
         call("evaluate", f"run={folder}", "evaluation=prequential")
@@ -209,7 +209,7 @@ def test_a_run_without_them_gets_them_later(train: Train, capsys: pytest.Capture
     call("evaluate", f"run={folder}", "evaluation=prequential")
     printed = capsys.readouterr().out
     assert "prequential test RMSE" in printed
-    assert "all 16 figures equal" in printed
+    assert "all 19 figures equal" in printed
     assert "which has no prequential ones" in printed
 
 

@@ -280,6 +280,35 @@ def test_evaluate_equals_metrics_and_refuses_what_saw_the_test_rows(
     assert "fitted on the test rows too" in capsys.readouterr().err
 
 
+def test_a_run_from_before_calibration_is_evaluated_without(train: Train, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = train(name="a")
+    recorded = json.loads((folder / "metrics.json").read_text())
+    older = {name: value for name, value in recorded.items() if "inside" not in name and name != "test/mean_std"}
+    assert len(older) == len(recorded) - 3
+    (folder / "metrics.json").write_text(json.dumps(older))
+    call("evaluate", f"run={folder}")
+    assert "figures equal" in capsys.readouterr().out
+    (folder / "metrics.json").write_text(json.dumps(recorded | {"test/inside_50": 0.1}))
+    with pytest.raises(SystemExit):
+        call("evaluate", f"run={folder}")
+
+
+def test_compress_serves_and_measures_fewer_coordinates(train: Train, capsys: pytest.CaptureFixture[str]) -> None:
+    whole = json.loads((train("refit=all", name="whole") / "metrics.json").read_text())
+    folder = train("refit=all", "compress=2", name="compressed")
+    found = json.loads((folder / "metrics.json").read_text())
+    assert found["test/rmse_uncompressed"] == whole["test/rmse"] != found["test/rmse"]
+    assert found["test/rmse"] == pytest.approx(whole["test/rmse"], abs=0.1)
+    factors = Bundle.load(folder / "bundle").factors
+    assert factors.item_factors.shape[1:] == (1, 2)
+    folder = train("compress=2", name="measured")
+    call("evaluate", f"run={folder}")
+    assert "figures equal" in capsys.readouterr().out
+    with pytest.raises(SystemExit):
+        train("compress=0", name="no")
+    assert "compress must be null or an integer >= 1, got 0" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [

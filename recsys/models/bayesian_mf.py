@@ -81,7 +81,7 @@ class BayesianMF(SweepModel):
         attributes: bool = True,
         implicit: bool = True,
         likelihood: str = "gaussian",
-        noise_shape: float = 8.0,
+        noise_shape: float = 16.0,
         drift: float = 0.0,
         drift_shrinkage: float = 10.0,
         burn_in: int = 20,

@@ -2,7 +2,7 @@
 
 import { drop, newest, showErrorsIn } from "./api.js";
 import { setUpSearch } from "./search.js";
-import { count, facts, given, h, histogram, itemLink, name, neighbour, ratedRow, recommendation, starPicker, starScale, stars } from "./view.js";
+import { count, facts, given, h, histogram, itemLink, name, neighbour, ratedRow, recommendation, starPicker, spread, starScale, stars } from "./view.js";
 
 const $ = (id) => document.getElementById(id);
 const RATED = 5; // of a user's ratings, before "Show more"
@@ -229,7 +229,7 @@ function query(explain) {
 
 function notes({ cold_start, recommendations, skipped = [] }, rated) {
   const said = [];
-  if (cold_start) said.push(`The model does not know user ${state.user}: these are the predictions for an average user.`);
+  if (cold_start) said.push(`The model does not know user ${state.user}: these are the predictions for an average user${Object.keys(model.service.attributes).length ? ", or one with their attributes" : ""}.`);
   if (skipped.length) said.push(`The model knows nothing of ${skipped.map((i) => rated[i].title).join(", ")}; the other ratings count.`);
   if (!recommendations.length) said.push("Nothing that is not rated yet passes the filters. Ask for more years, another genre or fewer ratings.");
   return said;
@@ -270,7 +270,7 @@ async function fillItem(ask) {
     h("p", { className: "quiet" }, facts(item)),
     h("dl", {},
       fact("Ratings", item.n_ratings ? [count(item.n_ratings, "rating"), " "] : ["none yet"], mean),
-      predicted && fact(`Predicted for ${predicted.cold_start ? "an average user" : `user ${state.user}`}`, [stars(scale, predicted.rating), predicted.rating.toFixed(2)]),
+      predicted && fact(`Predicted for ${predicted.cold_start ? "an average user" : `user ${state.user}`}`, [stars(scale, predicted.rating), predicted.rating.toFixed(2), spread(predicted.rating_std)]),
       state.isNew ? fact("Your rating", starPicker(scale, item, current, { pick: (rating) => { rate(item, rating); showMine(); } })) : null),
     h("h3", {}, "Neighbours"),
     similar.items.length

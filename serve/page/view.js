@@ -87,11 +87,14 @@ function reasons(because, who) {
   return h("p", { className: "because" }, `Because ${who} gave `, parts, ".");
 }
 
+/** By how much a rating is off on average, " ± 0.9": the standard deviation, where the model says one. */
+export const spread = (std) => (std === null ? null : h("span", { className: "std", title: "standard deviation of a rating" }, ` ± ${std.toFixed(1)}`));
+
 /** A recommended item, its prediction and its reasons. */
 export function recommendation(scale, item, who) {
   const value = item.rating === null
     ? [h("b", {}, item.score.toFixed(2)), h("span", { className: "quiet" }, "score")]
-    : [h("b", {}, item.rating.toFixed(2)), stars(scale, item.rating)];
+    : [h("span", {}, h("b", {}, item.rating.toFixed(2)), spread(item.rating_std)), stars(scale, item.rating)];
   const label = item.rating === null ? "Score" : "Predicted rating";
   return h("li", { className: "card" },
     h("h3", {}, itemLink(item)),

@@ -23,6 +23,7 @@ import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
+from recsys.attributes import UserAttributes
 from recsys.bundle import Bundle
 from serve.app import create_app
 from serve.model import ServedModel
@@ -55,6 +56,10 @@ ABOUT: list[tuple[str, int | None, list[str]]] = [
 ]
 
 
+NAMES = ["gender=F", "gender=M", "age=25"]  # of attributes: each user has one of them, in turns
+HALVES = [stars / 2 for stars in range(1, 11)]
+
+
 def rated() -> list[tuple[int, int, float, int]]:
     """Ratings by user, in half stars: user row 6 was not fitted, row 7 and item row 13 have none."""
     rng = np.random.default_rng(7)
@@ -67,21 +72,28 @@ def rated() -> list[tuple[int, int, float, int]]:
 
 def rich(users: list[Any] = USERS, items: list[Any] = ITEMS, *, seed: int = 0, **options: Any) -> Bundle:
     """A bundle of half stars; `options` are of the factors or else of the manifest."""
-    shape = {key: options.pop(key) for key in ("samples", "implicit", "exponents", "dim") if key in options}
-    factors = random_factors(n_users=6, n_items=12, seed=seed, **shape)
+    kinds = ("samples", "implicit", "exponents", "dim", "noisy", "levels")
+    shape = {key: options.pop(key) for key in kinds if key in options}
+    names = options.get("attributes", [])
+    factors = random_factors(n_users=6, n_items=12, seed=seed, attributes=len(names), **shape)
     manifest = {
         "rating_scale": [0.5, 5.0], "model": "MatrixFactorization", "data": "small", "seed": seed,
         "metrics": {"test/rmse": 0.9, "test/rmse_cold": None},
     } | options  # fmt: skip
     bundle = make_bundle(factors, users, items, rated(), **manifest)
     about = [{"title": title, "year": year, "genres": genres} for title, year, genres in ABOUT]
-    return replace(bundle, items=about)
+    known = UserAttributes(np.arange(9), np.arange(8, dtype=np.int32) % 3)
+    return replace(bundle, items=about, user_attributes=known if names else None)
 
 
 KINDS: dict[str, Callable[[], Bundle]] = {
     "int": rich,
     "str": lambda: rich(USER_NAMES, ITEM_NAMES),
     "posterior": lambda: rich(samples=3, implicit=True, exponents=(0.0, 1.0)),
+    "ordinal": lambda: rich(
+        samples=3, noisy=True, levels=tuple(HALVES), link="ordinal", noise=0.9, attributes=NAMES, counts={"items": 11}
+    ),
+    "noise": lambda: rich(noise=0.9),
     "ranking": lambda: rich(task="ranking"),
     "no fold-in": lambda: rich(fold_in="none"),
 }

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from recsys.bundle import Bundle
-from tests.serve.conftest import ABOUT, ITEM_NAMES, ITEMS, USER_NAMES, USERS, CheckedClient, client_of
+from tests.serve.conftest import ABOUT, HALVES, ITEM_NAMES, ITEMS, USER_NAMES, USERS, CheckedClient, client_of
 
 Clients = dict[str, CheckedClient]
 Bundles = dict[str, Bundle]
@@ -88,7 +88,7 @@ def test_unknown_items_are_404_and_unknown_users_are_cold(client: CheckedClient)
     refused(client.post("/predict/rating/", json={"user_id": "1", "item_id": "4711"}), 404, "unknown_item")
     answer = client.post("/predict/rating/", json={"user_id": "4711", "item_id": "50"}).json()
     assert answer["cold_start"] is True
-    assert set(answer) == {"rating", "cold_start", "model_version"}
+    assert set(answer) == {"rating", "rating_std", "cold_start", "star_probabilities", "model_version"}
 
 
 @pytest.mark.parametrize("bad", NO_INTEGERS, ids=lambda bad: ascii(bad[:9]))
@@ -149,6 +149,42 @@ def test_any_text_is_an_id_where_ids_are_strings(clients: Clients) -> None:
     refused(client.post("/predict/rating/", content=surrogate, headers=headers), 400, "invalid_id")
 
 
+@pytest.mark.parametrize("kind", ["ordinal", "noise", "posterior"])
+def test_a_prediction_says_how_sure_it_is(clients: Clients, bundles: Bundles, kind: str) -> None:
+    client, bundle = clients[kind], bundles[kind]
+    pairs = [(user, item) for user in [*USERS, 4711] for item in (50, 7, 14, 900)]
+    mean, std = bundle.predict(*zip(*pairs, strict=True), return_std=True)
+    asked = [{"user_id": str(user), "item_id": str(item)} for user, item in pairs]
+    many = client.post("/predict/ratings/", json={"pairs": asked}).json()["predictions"]
+    np.testing.assert_allclose([one["rating"] for one in many], mean, atol=1e-5)
+    np.testing.assert_allclose([one["rating_std"] for one in many], std, atol=1e-5)
+    for place, (user, item) in enumerate(pairs):
+        one = client.post("/predict/rating/", json=asked[place]).json()
+        assert one["rating"] == pytest.approx(mean[place], abs=1e-5)
+        assert one["rating_std"] == pytest.approx(std[place], abs=1e-5)
+        fitted = 11 if kind == "ordinal" else 12
+        cold = bundle.user_row.get(user, 99) >= 6 or bundle.item_row[item] >= fitted
+        assert one["cold_start"] is many[place]["cold_start"] is cold
+        if kind != "ordinal":
+            assert one["star_probabilities"] is None
+            continue
+        shares = one["star_probabilities"]
+        assert [share["rating"] for share in shares] == HALVES
+        wanted = bundle.star_probabilities([user], [item])[0]
+        np.testing.assert_allclose([share["probability"] for share in shares], wanted, atol=1e-6)
+
+
+def test_without_noise_nothing_is_said_of_the_spread(clients: Clients) -> None:
+    for kind in ("int", "ranking"):
+        best = clients[kind].get("/users/1/recommendations").json()["recommendations"]
+        assert {one["rating_std"] for one in best} == {None}
+    pair = {"user_id": "1", "item_id": "50"}
+    assert clients["int"].post("/predict/rating/", json=pair).json()["rating_std"] is None
+    assert (
+        clients["int"].post("/predict/ratings/", json={"pairs": [pair]}).json()["predictions"][0]["rating_std"] is None
+    )
+
+
 # Bodies
 
 BODIES = {
@@ -187,6 +223,9 @@ BODIES = {
     "a surrogate as genre": b'{"ratings": [{"item_id": "50", "rating": 3}], "genre": "\\ud800"}',
     "year as text": b'{"ratings": [{"item_id": "50", "rating": 3}], "year_from": "1990"}',
     "a far year": b'{"ratings": [{"item_id": "50", "rating": 3}], "year_to": 99999999999999999999}',
+    "attributes of a model without": b'{"ratings": [{"item_id": "50", "rating": 3}], "attributes": {"gender": "F"}}',
+    "attributes as a list": b'{"ratings": [{"item_id": "50", "rating": 3}], "attributes": ["gender"]}',
+    "an attribute as a number": b'{"ratings": [{"item_id": "50", "rating": 3}], "attributes": {"age": 25}}',
     "a surrogate as field": b'{"\\ud800": 1, "ratings": [{"item_id": "50", "rating": 3}]}',
 }
 
@@ -395,6 +434,43 @@ def test_a_fold_in_is_the_bundles(clients: Clients, bundles: Bundles, kind: str)
     everything = client.post("/recommendations/", json=body | {"k": 100, "exclude_seen": False}).json()
     assert len(everything["recommendations"]) == 12
     assert everything["recommendations"][0]["because"] is None
+
+
+@pytest.mark.parametrize("kind", ["ordinal", "noise", "posterior"])
+def test_recommendations_say_how_sure_they_are(clients: Clients, bundles: Bundles, kind: str) -> None:
+    client, bundle = clients[kind], bundles[kind]
+    body = {"ratings": [{"item_id": "50", "rating": 5}, {"item_id": "7", "rating": 1.5}], "k": 5}
+    more = {"attributes": {"gender": "M", "age": "25"}} if kind == "ordinal" else {}
+    folded = bundle.fold_in({50: 5, 7: 1.5}, **more)
+    asked = [(user, client.get(f"/users/{user}/recommendations?k=5").json()) for user in (1, USERS[6], 4711)]
+    for who, answer in [*asked, (folded, client.post("/recommendations/", json=body | more).json())]:
+        best = answer["recommendations"]
+        items = [int(one["item_id"]) for one in best]
+        assert len(items) == 5
+        mean, std = bundle.predict(who if who is folded else [who] * 5, items, return_std=True)
+        np.testing.assert_allclose([one["rating"] for one in best], mean, atol=1e-5)
+        np.testing.assert_allclose([one["rating_std"] for one in best], std, atol=1e-5)
+
+
+def test_attributes_of_someone_new(clients: Clients) -> None:
+    client, body = clients["ordinal"], {"ratings": [{"item_id": "50", "rating": 5}]}
+    plain = client.post("/recommendations/", json=body).json()
+    for nothing in ({"attributes": None}, {"attributes": {}}):
+        assert client.post("/recommendations/", json=body | nothing).json() == plain
+    women = client.post("/recommendations/", json=body | {"attributes": {"gender": "F"}}).json()
+    men = client.post("/recommendations/", json=body | {"attributes": {"gender": "M"}}).json()
+    assert women["recommendations"] != men["recommendations"]
+    for attributes, said in (
+        ({"sex": "F"}, "body.attributes must be among gender, age, with values that /model lists"),
+        ({"gender": "F", "<b>": "x"}, "body.attributes must be among gender, age, with values that /model lists"),
+        ({"gender": "<b>"}, "body.attributes.gender must be one of F, M"),
+    ):
+        answer = client.post("/recommendations/", json=body | {"attributes": attributes})
+        assert refused(answer, 400, "unknown_attribute") == said
+    answer = clients["int"].post("/recommendations/", json=body | {"attributes": {"gender": "F"}})
+    assert refused(answer, 400, "unknown_attribute") == "this model knows no attributes of users"
+    assert client.get("/model").json()["service"]["attributes"] == {"gender": ["F", "M"], "age": ["25"]}
+    assert clients["int"].get("/model").json()["service"]["attributes"] == {}
 
 
 def test_items_the_model_does_not_know_are_skipped_by_position(client: CheckedClient) -> None:

@@ -51,7 +51,9 @@ def test_the_contract_is_kept_at_a_glance(serve: Start, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("kind", "examples"), [("int", 200), ("str", 200), ("ranking", 60), ("no fold-in", 60)])
+@pytest.mark.parametrize(
+    ("kind", "examples"), [("int", 200), ("str", 200), ("ordinal", 60), ("ranking", 60), ("no fold-in", 60)]
+)
 def test_the_contract_is_kept(serve: Start, tmp_path: Path, kind: str, examples: int) -> None:
     served = serve("--bundle", str(save(KINDS[kind](), tmp_path / "bundle")), *NO_LIMITS)
     cases = checked(served, tmp_path, "--max-examples", str(examples), "--seed", "7")

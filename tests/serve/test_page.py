@@ -48,7 +48,12 @@ def two_tastes(**manifest: Any) -> Bundle:
     rated = [
         (u, i, 5.0 if (u + i) % 2 == 0 else 1.0, TRAIN) for u in range(USERS) for i in range(ITEMS) if (u + i // 2) % 2
     ]
-    about = {"model": "TwoTastes", "metrics": {"test/rmse": 0.91234}, "counts": {"users": USERS}} | manifest
+    about = {
+        "model": "TwoTastes",
+        "noise": 0.87,
+        "metrics": {"test/rmse": 0.91234},
+        "counts": {"users": USERS},
+    } | manifest
     bundle = make_bundle(factors, list(range(100, 100 + USERS)), list(range(ITEMS)), rated, **about)
     for i, known in enumerate(bundle.items):
         known |= {"title": f"Film {i} ({1980 + i})", "year": 1980 + i, "genres": ["Even" if i % 2 == 0 else "Odd"]}
@@ -156,6 +161,7 @@ def test_a_user_has_ratings_recommendations_reasons_and_a_distribution(page: Any
     likes = [int(re.sub(r"\D", "", title)) for title in titles(page)[:5] if "Film" in title]
     assert all(number % 2 == 0 for number in likes)
     first = page.locator("#recommendations li").first
+    expect(first.locator(".value")).to_contain_text(re.compile(r"\d\.\d\d ± 0\.9"))
     expect(first.locator(".because")).to_have_text(re.compile(r"^Because they gave 5 to .+ \(\+0\.\d\d\)"))
     expect(page.get_by_role("img", name=re.compile("Histogram from 1 to 5. Half of the 30 titles"))).to_be_visible()
     assert page.url.endswith("#user=104")
@@ -254,6 +260,7 @@ def test_an_item_opens_its_neighbours_and_back_closes_it(page: Any) -> None:
     page.locator("#recommendations h3 a").first.click()
     panel = page.get_by_role("dialog", name=first)
     expect(panel).to_contain_text("Predicted for user 104")
+    expect(panel.locator("dd", has_text="±")).to_have_text(re.compile(r"^\d\.\d\d ± 0\.9$"))
     expect(panel.locator("ol li")).to_have_count(12)
     second = panel.locator("ol a").nth(1).inner_text()
     panel.locator("ol a").nth(1).click()
