@@ -303,7 +303,8 @@ class BayesianMF(SweepModel):
             self.counted += 1
 
     def _in_running_mean(self) -> bool:
-        return self.trainer.state.fn == "fit" and self.current_epoch >= self.burn_in
+        trainer = self.trainer
+        return trainer.state.fn == "fit" and not trainer.sanity_checking and self.current_epoch >= self.burn_in
 
     def predicted(self, batch: Batch, batch_idx: int) -> Tensor:
         """In a fit, the running mean of the sweeps that count, or the sweep itself; else the mean of the samples."""
