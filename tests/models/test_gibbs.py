@@ -112,12 +112,15 @@ class Tiny:
         states["threshold"] = 1.5 + 2 * between if self.ordinal else 2.5 + 0 * between
         return states
 
+    def means(self, states: States) -> tuple[Tensor, Tensor]:
+        """Mean and precision of what is behind each rating, `(draws, ratings)`."""
+        p, q = (states[f"{side} rows"][:, row] for side, row in (("user", self.user), ("item", self.item)))
+        noise = states["user noise"][:, self.user] * states["item noise"][:, self.item]
+        return MU + p[..., 1] + q[..., 1] + p[..., 0] * q[..., 0], states["precision"][:, None] * noise
+
     def rated(self, states: States) -> States:
         """The states and the numbers `latent (draws, ratings)` behind the ratings, drawn, and the ratings."""
-        p, q = (states[f"{side} rows"][:, row] for side, row in (("user", self.user), ("item", self.item)))
-        mean = MU + p[..., 1] + q[..., 1] + p[..., 0] * q[..., 0]
-        precision = states["precision"][:, None] * states["user noise"][:, self.user]
-        precision = precision * states["item noise"][:, self.item]
+        mean, precision = self.means(states)
         latent = mean + self.normal(*mean.shape) / precision.sqrt()
         rating = latent
         if self.ordinal:
@@ -148,30 +151,43 @@ class Tiny:
         return {name: array[None].clone() for name, array in now.items()}
 
     def sweep(self, states: States, kind: type[Side] = Side) -> States:
-        """The state after a sweep over the ratings of the first of these states, which it is in."""
+        """The state after a sweep over the ratings of the first of these states, which it is in, and these."""
         if self.ordinal:
             self.model.chain["latent"] = states["latent"][0]
             self.model.chain["proposal"] = torch.full((3,), 0.5).double()  # not adapted: this chain has no burn-in
             self.model._latent = None  # of other ratings
         with torch.no_grad():
             self.model.sweep(*self.sides(kind), states["rating"][0])
-        return self.state()
+        now = states["rating"]
+        return self.state() | {"rating": now, "latent": self.model.chain["latent"][None] if self.ordinal else now}
 
     def _rows(self) -> tuple[Tensor, Tensor]:
         return self.model.user_rows, self.model.item_rows
 
 
-def functions(states: States) -> dict[str, Tensor]:
+def functions(tiny: Tiny, states: States) -> dict[str, Tensor]:
     """Functions of parameters and ratings whose means are compared, `(draws,)` each, without heavy tails."""
-    found = {"rating": torch.atan(states["rating"] - MU).mean(1), "threshold": states["threshold"]}
+    mean, precision = tiny.means(states)
+    rating, threshold = torch.atan(states["rating"] - MU).mean(1), states["threshold"] - 2.5
+    found = {
+        "rating": rating,
+        "threshold": threshold,
+        "threshold given the rating": threshold * rating,
+        "mean given the rating": torch.atan(mean - MU).mean(1) * rating,
+        "error": ((states["latent"] - mean).square() * precision).mean(1).log1p(),
+    }
     for name, array in states.items():
         if name.endswith(("precision", "noise")):
             flat = array.log().view(len(array), -1)
             found |= {f"log {name}": flat.mean(1)} if "noise" in name else dict(_each(f"log {name}", flat))
         elif name.endswith("mean"):
             found |= _each(f"atan {name}", torch.atan(array))
-        elif name.endswith(("rows", "attributes", "implicit")):
+        elif name.endswith("rows"):
             found |= _each(f"log squared {name}", array.square().mean(1).log1p())
+    for side, blocks in zip(("user", "item"), tiny.blocks, strict=True):
+        for name, table in blocks.items():  # what effects say, as those that say nothing of any row are left out
+            said = table.to_dense().double() @ states[f"{side} {name}"]
+            found |= _each(f"log squared said by {side} {name}", said.square().mean(1).log1p())
     product = states["user rows"][:, 0, 0] * states["item rows"][:, 0, 0]
     return found | {"atan product": torch.atan(product)}
 
@@ -185,14 +201,15 @@ def _each(name: str, columns: Tensor) -> dict[str, Tensor]:
 def test_sweeps_and_new_ratings_in_turn_keep_to_the_prior(case: dict[str, Any], sweeps: int) -> None:
     """Geweke 2004, "Getting it right": a chain that redraws the ratings too is one of the joint distribution."""
     tiny = Tiny(seed=1, **case)
-    prior = functions(tiny.rated(tiny.from_prior(20_000)))
+    prior = functions(tiny, tiny.rated(tiny.from_prior(20_000)))
     states = tiny.rated(tiny.from_prior(1))
     tiny.take(states)
     chain = []
     for _ in range(sweeps):
-        states = tiny.rated(tiny.sweep(states))
-        chain.append(states)
-    found = functions({name: torch.cat([state[name] for state in chain]) for name in chain[0]})
+        after = tiny.sweep(states)
+        chain.append(after)
+        states = tiny.rated(after)
+    found = functions(tiny, {name: torch.cat([state[name] for state in chain]) for name in chain[0]})
     errors = {}
     for name, values in found.items():
         batches = values.view(15, -1).mean(1)
