@@ -47,8 +47,10 @@ class SmallRatings(RatingsSource):
         rating_max: float = 5.0,
         *,
         implicit: bool = False,
+        users: pd.DataFrame | None = None,
+        items: pd.DataFrame | None = None,
     ) -> None:
-        self.ratings = ratings.reset_index(drop=True)
+        self.ratings, self.users, self.items = ratings.reset_index(drop=True), users, items
         self.rating_min, self.rating_max, self.implicit = rating_min, rating_max, implicit
         self.reads = 0
 
@@ -57,7 +59,7 @@ class SmallRatings(RatingsSource):
     def read(self) -> RatingData:
         self.reads += 1
         return RatingData(
-            self.name, self.ratings, None, None, self.rating_min, self.rating_max, self.implicit,
+            self.name, self.ratings, self.users, self.items, self.rating_min, self.rating_max, self.implicit,
             ratings_sha256(self.ratings),
         )  # fmt: skip
 
@@ -81,9 +83,20 @@ def random_ratings(n: int, n_users: int, n_items: int, seed: int = 0) -> pd.Data
     return frame(100 + user, 1000 + item, rng.integers(1, 6, n))
 
 
-def small_data(ratings: pd.DataFrame, *, batch_size: int = 64, **arguments: Any) -> RatingDataModule:
+def kinds(ratings: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """Tables of what is known of users and items: which of three kinds, by the remainder of the id."""
+    users, items = ({column: np.unique(ratings[column])} for column in ("user_id", "item_id"))
+    users["kind"], items["kind"] = users["user_id"] % 3, items["item_id"] % 3
+    items |= {"title": items["item_id"].astype(str), "year": 1990, "genres": ""}
+    return {"users": pd.DataFrame(users), "items": pd.DataFrame(items)}
+
+
+def small_data(
+    ratings: pd.DataFrame, *, batch_size: int = 64, tables: dict[str, pd.DataFrame] | None = None, **arguments: Any
+) -> RatingDataModule:
     """A data module over `ratings`, split at random unless told otherwise, set up already."""
-    data = RatingDataModule(SmallRatings(ratings), **{"split": "random", "batch_size": batch_size} | arguments)
+    source = SmallRatings(ratings, **tables or {})
+    data = RatingDataModule(source, **{"split": "random", "batch_size": batch_size} | arguments)
     data.setup()
     return data
 

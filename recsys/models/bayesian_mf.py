@@ -69,6 +69,7 @@ class BayesianMF(SweepModel):
         ValueError: An argument is outside its range; the message names it.
     """
 
+    can_overfit: ClassVar[bool] = False  # a posterior knows that there is noise
     last_is_best: ClassVar[bool] = True
     patience: ClassVar[int] = 50
 
@@ -137,12 +138,12 @@ class BayesianMF(SweepModel):
         blocks = [self._features(table, n) for table, n in zip(tables, (self.n_users, self.n_items), strict=True)]
         if tables[1] is not None and tables[1].names:
             later = np.arange(self.n_items, len(tables[1]))
-            self.unfitted = attribute_matrix(tables[1].take(later)).to(self.device)
+            self.unfitted = attribute_matrix(tables[1].take(later)).to(self.mu)
         if self.with_implicit:
-            blocks[0]["implicit"] = Effects(rated_matrix(user, item, self.n_users, self.n_items))
-            blocks[1]["implicit"] = Effects(rated_matrix(item, user, self.n_items, self.n_users))
+            blocks[0]["implicit"] = Effects(rated_matrix(user, item, self.n_users, self.n_items).to(self.mu))
+            blocks[1]["implicit"] = Effects(rated_matrix(item, user, self.n_items, self.n_users).to(self.mu))
         self.priors = self._priors(*blocks)
-        self.chain = {name: value.to(self.device) for name, value in self.chain.items()}
+        self.chain = {name: value.to(self.mu) for name, value in self.chain.items()}
         self.samples = Samples(self._shapes(), self.samples_file)
         if self._resumed:
             self._restore(self._resumed)
@@ -151,7 +152,7 @@ class BayesianMF(SweepModel):
     def _features(self, table: Attributes | None, n: int) -> dict[str, Effects]:
         if table is None or not table.names:
             return {}
-        return {"attributes": Effects(attribute_matrix(table.take(np.arange(n))).to(self.device))}
+        return {"attributes": Effects(attribute_matrix(table.take(np.arange(n))).to(self.mu))}
 
     def _priors(self, users: dict[str, Effects], items: dict[str, Effects]) -> tuple[RowPrior, RowPrior]:
         """Before anything is drawn, from the features of each side by name."""
@@ -161,13 +162,17 @@ class BayesianMF(SweepModel):
         )
 
     def _first_chain(self) -> dict[str, Tensor]:
-        """Noise of which nothing is known."""
+        """Noise of which nothing is known; of levels there are at least two."""
         one = self.mu.new_ones(())
-        return {
+        chain = {
             "precision": one,
             "user_precision": one.repeat(self.n_users),
             "item_precision": one.repeat(self.n_items),
         }
+        if self.likelihood == "ordinal":
+            levels = self.mu.new_tensor([self.rating_min, self.rating_max])
+            chain |= {"levels": levels, "thresholds": middles(levels)}
+        return chain
 
     def _shapes(self) -> dict[str, tuple[int, ...]]:
         """Of what is kept of a sample."""
@@ -252,7 +257,7 @@ class BayesianMF(SweepModel):
         unfitted = items.means().mean(0).expand(len(self.unfitted), -1)
         if len(self.unfitted):
             said = items.said("attributes").mean(0)
-            unfitted = unfitted - said + self.unfitted.to(self.mu.device) @ items.state["attributes"]
+            unfitted = unfitted - said + self.unfitted.to(self.mu) @ items.state["attributes"]
         return self.chain | users.state | self._newcomers() | {
             "user_rows": self._drifted(), "item_rows": torch.cat([self.item_rows, unfitted]),
             "row_precision": users.state["precision"], "precision": self.chain["precision"],
@@ -314,7 +319,8 @@ class BayesianMF(SweepModel):
             self.counted += 1
 
     def _in_running_mean(self) -> bool:
-        return self.trainer.state.fn == "fit" and self.current_epoch >= self.burn_in
+        trainer = self.trainer
+        return trainer.state.fn == "fit" and not trainer.sanity_checking and self.current_epoch >= self.burn_in
 
     def predicted(self, batch: Batch, batch_idx: int) -> Tensor:
         """In a fit, the running mean of the sweeps that count, or the sweep itself; else the mean of the samples."""

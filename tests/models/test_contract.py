@@ -8,17 +8,20 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
+import lightning
 import numpy as np
 import pytest
 import torch
 
 from recsys.data.datamodule import RatingDataModule
 from recsys.export import make_bundle
+from recsys.models.als import ALS
 from recsys.models.base import RatingModel
+from recsys.models.bayesian_mf import BayesianMF
 from recsys.models.matrix_factorization import MatrixFactorization
 from recsys.models.svdpp import SVDPlusPlus
 from recsys.monitor import NDCG, RMSE
-from tests.conftest import build, bundle_of, checkerboard, fit, random_ratings, small_data, trained_and_folded
+from tests.conftest import build, bundle_of, checkerboard, fit, kinds, random_ratings, small_data, trained_and_folded
 
 Make = Callable[..., RatingModel]
 
@@ -27,11 +30,14 @@ MODELS: dict[str, Make] = {
     "mf-batch-norm": partial(MatrixFactorization, batch_norm=True),
     "mf-dropout-no-bias": partial(MatrixFactorization, dropout=0.2, bias=False),
     "svdpp": SVDPlusPlus,
+    "als": ALS,
+    "bayesian_mf": BayesianMF,
+    "bayesian_mf-plain": partial(BayesianMF, attributes=False, implicit=False, noise_shape=0.0),
+    "bayesian_mf-ordinal": partial(BayesianMF, likelihood="ordinal"),
 }
-every_model = pytest.mark.parametrize("make", MODELS.values(), ids=MODELS)
 
 DATA = ("n_users", "n_items", "rating_min", "rating_max")  # taken from the data, not chosen
-SMALL = {"embedding_dim": 4, "learning_rate": 0.03}  # those of these that a model has
+SMALL = {"embedding_dim": 4, "learning_rate": 0.03, "burn_in": 1, "thin": 1}  # those of these that a model has
 # Another value for every argument, and the arguments under which it must make a difference.
 PLATEAUS = {"learning_rate": 0.7, "plateau_patience": 0, "plateau_factor": 0.5}
 CHANGES: dict[str, tuple[Any, dict[str, Any]]] = {
@@ -52,6 +58,14 @@ CHANGES: dict[str, tuple[Any, dict[str, Any]]] = {
     "plateau_patience": (3, PLATEAUS),
     "plateau_min_lr": (0.6, PLATEAUS),
     "lr_schedule": ("onecycle", {}),
+    "attributes": (None, {}),
+    "implicit": (None, {}),
+    "likelihood": ("ordinal", {"likelihood": "gaussian"}),
+    "noise_shape": (3.0, {}),
+    "drift": (5.0, {}),
+    "drift_shrinkage": (1.0, {"drift": 5.0}),
+    "burn_in": (3, {}),
+    "thin": (2, {}),
     "seed": (1, {}),
 }
 # Values outside the range, and the range as the message words it.
@@ -77,6 +91,14 @@ WRONG: dict[str, tuple[list[Any], str]] = {
     "plateau_patience": ([-1], ">= 0"),
     "plateau_min_lr": ([-1.0, float("nan"), float("inf")], ">= 0.0"),
     "lr_schedule": (["linear", None], "one of plateau, onecycle, cosine"),
+    "attributes": ([], ""),
+    "implicit": ([], ""),
+    "likelihood": (["probit", None], "one of gaussian, ordinal"),
+    "noise_shape": ([-0.1, float("nan"), float("inf")], ">= 0.0"),
+    "drift": ([-1.0, float("nan"), float("inf")], ">= 0.0"),
+    "drift_shrinkage": ([-1.0, float("nan"), float("inf")], ">= 0.0"),
+    "burn_in": ([-1], ">= 0"),
+    "thin": ([0], ">= 1"),
     "seed": ([-1], ">= 0"),
 }
 
@@ -84,6 +106,13 @@ WRONG: dict[str, tuple[list[Any], str]] = {
 def arguments_of(make: Make) -> dict[str, Any]:
     """Name and default of every argument that a user can choose."""
     return {n: p.default for n, p in inspect.signature(make).parameters.items() if n not in DATA}
+
+
+GRADIENT_MODELS = {key: make for key, make in MODELS.items() if "learning_rate" in arguments_of(make)}
+SWEEP_MODELS = {key: make for key, make in MODELS.items() if key not in GRADIENT_MODELS}
+every_model, every_gradient_model, every_sweep_model = (
+    pytest.mark.parametrize("make", models.values(), ids=models) for models in (MODELS, GRADIENT_MODELS, SWEEP_MODELS)
+)
 
 
 def small(make: Make, data: RatingDataModule, **arguments: Any) -> RatingModel:
@@ -98,9 +127,10 @@ def tastes() -> RatingDataModule:
 
 @cache
 def noise() -> RatingDataModule:
-    """Random stars by 20 users of 15 items of unequal counts; some ids occur in held-out rows only."""
+    """Random stars by 20 users of 15 items of unequal counts, with attributes; some ids are in held-out rows only."""
     ratings = random_ratings(150, 20, 15)
-    return small_data(ratings[(ratings.user_id > 105) | (ratings.item_id < 1006)], test_fraction=0.2, batch_size=40)
+    ratings = ratings[(ratings.user_id > 105) | (ratings.item_id < 1006)]
+    return small_data(ratings, tables=kinds(ratings), test_fraction=0.2, batch_size=40)
 
 
 def pairs(data: RatingDataModule) -> tuple[torch.Tensor, torch.Tensor]:
@@ -165,8 +195,9 @@ def test_it_learns_fifty_random_ratings_by_heart(make: Make) -> None:
         "dropout": 0.0,
         "embedding_dim": 16,
         "embedding_std": 0.3,
+        "learning_rate": 0.05,
     }
-    model = build(make, data, **{n: v for n, v in free.items() if n in arguments_of(make)} | {"learning_rate": 0.05})
+    model = build(make, data, **{n: v for n, v in free.items() if n in arguments_of(make)})
     if not model.can_overfit:
         pytest.skip("has too few numbers")
     fit(model, data, epochs=100, limit_val_batches=0)
@@ -188,8 +219,12 @@ def test_a_checkpoint_brings_back_the_model(make: Make, tmp_path: Path) -> None:
     assert again.hparams["seed"] == 3
 
 
-@every_model
-@pytest.mark.parametrize("schedule", [PLATEAUS, {"lr_schedule": "onecycle"}], ids=["plateau", "onecycle"])
+@pytest.mark.parametrize(
+    ("make", "schedule"),
+    [pytest.param(make, PLATEAUS, id=f"{key}-plateau") for key, make in GRADIENT_MODELS.items()]
+    + [pytest.param(make, {"lr_schedule": "onecycle"}, id=f"{key}-onecycle") for key, make in GRADIENT_MODELS.items()]
+    + [pytest.param(make, {}, id=key) for key, make in SWEEP_MODELS.items()],
+)
 def test_a_resumed_run_is_the_run_that_was_not_interrupted(
     make: Make, schedule: dict[str, Any], tmp_path: Path
 ) -> None:
@@ -233,7 +268,7 @@ def test_every_argument_changes_the_result(make: Make, name: str) -> None:
     assert np.abs(before[0] - after[0]).max() > 1e-4
 
 
-@every_model
+@every_gradient_model
 def test_the_learning_rate_follows_the_plateau_arguments(make: Make) -> None:
     start = trained(make)[1]
     assert start[0] == SMALL["learning_rate"]
@@ -245,7 +280,7 @@ def test_the_learning_rate_follows_the_plateau_arguments(make: Make) -> None:
     assert min(trained(make, **PLATEAUS | {"plateau_min_lr": 0.6})[1]) == 0.6
 
 
-@every_model
+@every_gradient_model
 def test_the_learning_rate_follows_its_curve_to_the_end_of_the_epochs(make: Make) -> None:
     """Rates after each of six epochs: onecycle is highest after 30% of the steps, cosine halves after half of them."""
     onecycle, cosine = (trained(make, lr_schedule=name)[1] for name in ("onecycle", "cosine"))
@@ -258,12 +293,34 @@ def test_the_learning_rate_follows_its_curve_to_the_end_of_the_epochs(make: Make
     assert cosine == sorted(cosine, reverse=True)
 
 
-@every_model
-@pytest.mark.parametrize("precision", ["bf16-mixed", "bf16-true", "64-true"])
+@pytest.mark.parametrize(
+    ("make", "precision"),
+    [
+        pytest.param(make, precision, id=f"{key}-{precision}")
+        for key, make in MODELS.items()
+        for precision in ("bf16-mixed", "bf16-true", "64-true")
+        if key in GRADIENT_MODELS or precision == "64-true"
+    ],
+)
 def test_it_trains_in_every_precision_that_has_the_range(make: Make, precision: str) -> None:
     model = small(make, noise())
     fit(model, noise(), epochs=2, precision=precision)
     assert predictions(model, noise()).isfinite().all()
+
+
+@every_sweep_model
+@pytest.mark.parametrize("precision", ["bf16-mixed", "bf16-true", "16-true"])
+def test_a_sweep_is_not_solved_in_half_precision(make: Make, precision: str) -> None:
+    with pytest.raises(ValueError, match=rf"trainer\.precision must be one of 32-true, 64-true, got {precision}"):
+        fit(small(make, noise()), noise(), epochs=2, precision=precision)
+
+
+@every_sweep_model
+def test_a_sweep_is_of_one_device(make: Make) -> None:
+    model = small(make, noise())
+    model.trainer = lightning.Trainer(accelerator="cpu", devices=2, strategy="ddp_spawn", logger=False)
+    with pytest.raises(ValueError, match=r"trainer\.devices must be 1, as a sweep needs all ratings, got 2"):
+        model.setup("fit")
 
 
 def test_a_curve_needs_epochs_and_no_other_end() -> None:
@@ -294,15 +351,16 @@ def test_one_seed_gives_one_model_bit_by_bit(make: Make) -> None:
 def test_the_bundle_predicts_as_the_model_does(make: Make, scale: tuple[float, float], epochs: int) -> None:
     data = noise()
     arguments = {"dropout": 0.4, "embedding_std": 0.3}
-    known = {n: v for n, v in arguments.items() if n in arguments_of(make)}
-    model = make(len(data.users), len(data.items), *scale, **SMALL | known)
+    known = {n: v for n, v in (SMALL | arguments).items() if n in arguments_of(make)}
+    model = make(len(data.users), len(data.items), *scale, **known)
     if epochs:
         fit(model, data, epochs=epochs)
     predicted = predictions(model, data)
     user, item = (column.numpy() for column in pairs(data))
     factors = model.factors()
-    np.testing.assert_allclose(factors.predict(user, item)[:, 0], predicted, atol=1e-5)
-    bundle = bundle_of(model, data)
+    if factors.precision is None:  # else forward is the mean over samples of what they predict within the scale
+        np.testing.assert_allclose(factors.predict(user, item)[:, 0], predicted, atol=1e-5)
+    bundle = make_bundle(model, data)
     bundle.manifest["rating_scale"] = list(scale)
     unknown = -77
     users = [unknown if row < 0 else int(data.users.ids([row])[0]) for row in user]
@@ -318,26 +376,39 @@ def test_factors_are_centred_float32_of_the_documented_shapes(make: Make) -> Non
     model = small(make, data)
     fit(model, data, epochs=2)
     f = model.factors()
-    samples, dim = f.user_factors.shape[1:]
+    n_items, samples, dim = f.item_factors.shape  # those that were not fitted come last
+    assert len(data.items) <= n_items <= len(set(data.data.ratings.item_id))
     shapes = {
         "mu": (samples,),
         "user_bias": (len(data.users), samples),
-        "item_bias": (len(data.items), samples),
+        "item_bias": (n_items, samples),
         "user_factors": (len(data.users), samples, dim),
-        "item_factors": (len(data.items), samples, dim),
+        "item_factors": (n_items, samples, dim),
         "prior_mean": (samples, dim + 1),
         "prior_precision": (len(f.prior_exponent), samples, dim + 1, dim + 1),
         "prior_exponent": (len(f.prior_exponent),),
     }
-    if f.item_implicit is not None:
-        shapes["item_implicit"] = (len(data.items), samples, dim + 1)
+    optional = {
+        "item_implicit": (n_items, samples, dim + 1),
+        "precision": (samples,),
+        "user_precision": (len(data.users), samples),
+        "item_precision": (n_items, samples),
+        "precision_shape": (samples,),
+        "levels": (5,),
+        "thresholds": (samples, 4),
+        "attribute_effects": (3, samples, dim + 1),
+        "newcomer_mean": (samples, dim + 1),
+        "newcomer_effects": (3, samples, dim + 1),
+    }
+    shapes |= {name: shape for name, shape in optional.items() if getattr(f, name) is not None}
     for name, shape in shapes.items():
         array = getattr(f, name)
         assert array.shape == shape, name
         assert array.dtype == np.float32, name
         assert np.isfinite(array).all(), name
-        if name.startswith(("user", "item")) and name != "item_implicit":
-            np.testing.assert_allclose(array.mean(0), 0, atol=1e-5)
+        if name in ("user_bias", "user_factors", "item_bias", "item_factors"):
+            fitted = array[: len(data.items if name.startswith("item") else data.users)]
+            np.testing.assert_allclose(fitted.mean(0), 0, atol=1e-5)
     assert ((f.prior_exponent >= 0) & (f.prior_exponent <= 1)).all()
     np.testing.assert_allclose(f.prior_precision, f.prior_precision.swapaxes(2, 3), rtol=1e-5)
     assert np.linalg.eigvalsh(f.prior_precision.sum(0).astype(np.float64)).min() > 0  # of a user with one rating
@@ -349,9 +420,12 @@ def test_the_fold_in_of_a_user_s_ratings_is_the_user(make: Make, exponent: float
     """Whoever is folded in gets what training would have given them: in rank, and in stars."""
     model = small(make, tastes(), **{"reg_exponent": exponent} if "reg_exponent" in arguments_of(make) else {})
     fit(model, tastes(), epochs=40)
-    pairs = [(trained, folded) for trained, folded, _ in trained_and_folded(make_bundle(model, tastes()))]
+    bundle = make_bundle(model, tastes())
+    pairs = [(trained, folded) for trained, folded, _ in trained_and_folded(bundle)]
     correlations = [np.corrcoef(trained, folded)[0, 1] for trained, folded in pairs]
     assert min(correlations) > 0.98
+    if bundle.factors.ordinal is not None:  # no star says how far beyond the last threshold a score lies
+        return
     assert np.sqrt(np.mean([(trained - folded) ** 2 for trained, folded in pairs])) < 0.2
 
 
@@ -400,7 +474,7 @@ def test_validation_and_test_figures_are_of_the_clipped_predictions(make: Make) 
         user, item, rating = rows.columns
         with torch.no_grad():
             predicted = model.eval()(user, item)
-        assert (predicted > 5).any()
+        assert (predicted > 5).any() or isinstance(model, BayesianMF)  # each of whose samples is clipped already
         stars = 1 + 4 * rating
         rmse = (predicted.clamp(1, 5) - stars).square().mean().sqrt().item()
         figures = validated if name == "val" else found

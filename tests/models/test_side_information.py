@@ -48,11 +48,16 @@ def test_the_precision_of_the_effects_is_drawn_given_all_of_them(shape: tuple[in
     """Also given those that no row shows, which the short way does not return."""
     table, rows = features(*shape), torch.zeros(shape[0], 2)
     block, generator = Effects(table.to_sparse_csr(), dense), torch.Generator().manual_seed(0)
-    strict = torch.full((2,), 50.0)
-    drawn = torch.stack([block.draw(rows, PRECISION, strict, generator)[1] for _ in range(3000)])
-    # Effects that the rows say little of: k squares of variance 1 / 50, or a little less.
-    expected = (SHAPE + shape[1] / 2) / (RATE + shape[1] / 2 / 50)
-    assert drawn.mean(0).tolist() == pytest.approx([expected] * 2, rel=0.12)
+    effect_precision = torch.tensor([50.0, 5.0])
+    drawn = torch.stack([block.draw(rows, PRECISION, effect_precision, generator)[1] for _ in range(3000)]).double()
+    # E[precision] = E[shape / (rate + squares / 2)], and the squares, of rows that are all 0, are those of a normal.
+    shape_given, wide = SHAPE + shape[1] / 2, table.double()
+    normal = torch.randn(20_000, shape[1], generator=generator, dtype=torch.float64)
+    for c in range(2):
+        system = wide.T @ wide * PRECISION[c] + effect_precision[c] * torch.eye(shape[1], dtype=torch.float64)
+        squares = normal.square() @ (1 / torch.linalg.eigvalsh(system))
+        expected = (shape_given / (RATE + squares / 2)).mean().item()
+        assert drawn[:, c].mean().item() == pytest.approx(expected, abs=5 * drawn[:, c].std().item() / 3000**0.5)
 
 
 def test_attributes_become_ones() -> None:
