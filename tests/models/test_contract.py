@@ -99,6 +99,7 @@ WRONG: dict[str, tuple[list[Any], str]] = {
     "drift_shrinkage": ([-1.0, float("nan"), float("inf")], ">= 0.0"),
     "burn_in": ([-1], ">= 0"),
     "thin": ([0], ">= 1"),
+    "warm_start": ([], ""),
     "seed": ([-1], ">= 0"),
 }
 
@@ -256,7 +257,9 @@ def trained(make: Make, **arguments: Any) -> tuple[np.ndarray, list[float]]:
 
 @pytest.mark.parametrize(
     ("make", "name"),
-    [pytest.param(m, n, id=f"{key}-{n}") for key, m in MODELS.items() for n in arguments_of(m)],
+    [
+        pytest.param(m, n, id=f"{key}-{n}") for key, m in MODELS.items() for n in arguments_of(m) if n != "warm_start"
+    ],  # tests/models/test_sweeps.py
 )
 def test_every_argument_changes_the_result(make: Make, name: str) -> None:
     assert name in CHANGES, f"add another value of {name} to CHANGES"
@@ -365,7 +368,10 @@ def test_the_bundle_predicts_as_the_model_does(make: Make, scale: tuple[float, f
     unknown = -77
     users = [unknown if row < 0 else int(data.users.ids([row])[0]) for row in user]
     items = [unknown if row < 0 else int(data.items.ids([row])[0]) for row in item]
-    np.testing.assert_allclose(bundle.predict(users, items), predicted.clamp(*scale), atol=1e-5)
+    # A model that knows its noise leaves it to the bundle what choosing an item says of someone never seen.
+    same = user >= (-1 if factors.precision is None else 0)
+    answered = np.asarray(bundle.predict(users, items))
+    np.testing.assert_allclose(answered[same], predicted.clamp(*scale)[same], atol=1e-5)
     assert (user[:2].tolist(), item[:2].tolist()) == ([-1, -1], [-1, 0])
     assert len({round(float(value), 4) for value in predicted}) > len(predicted) // 4
 
