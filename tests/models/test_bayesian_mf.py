@@ -299,7 +299,8 @@ def test_someone_of_whom_only_attributes_are_known_has_the_newcomers_row() -> No
     for sample, sweep in zip(kept(model), notes.sweeps[3::2], strict=True):
         row = sample["newcomer_mean"] + sample["newcomer_effects"][table.of(user)].sum(0)
         items = sample["item_rows"]
-        expected.append((float(model.mu) + row[-1] + items[:, -1] + items[:, :-1] @ row[:-1]).clip(1, 5))
+        linear = float(model.mu) + row[-1] + items[:, -1] + items[:, :-1] @ row[:-1] + sample["newcomer_items"]
+        expected.append(linear.clip(1, 5))
         # The ridge regression of the fitted users' rows on what is known of them.
         features, rows = table.dense()[:user].astype(np.float64), sample["user_rows"].astype(np.float64)
         ratio = sweep["user attributes_precision"] / sweep["user precision"]

@@ -399,7 +399,6 @@ def test_factors_are_centred_float32_of_the_documented_shapes(make: Make) -> Non
         "precision": (samples,),
         "user_precision": (len(data.users), samples),
         "item_precision": (n_items, samples),
-        "precision_shape": (samples,),
         "levels": (5,),
         "thresholds": (samples, 4),
         "attribute_effects": (3, samples, dim + 1),
