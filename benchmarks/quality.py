@@ -1,10 +1,10 @@
 """RMSE of the experiments on every protocol, and what each ingredient brings, by the real command.
 
-    python benchmarks/quality.py [--ml-100k-root DIR] [--ml-1m-root DIR] [--table quality|ablation]
+    python benchmarks/quality.py [--ml-100k-root DIR] [--ml-1m-root DIR] [--table quality|bayesian|ablation]
         [--only TEXT] [--seeds 0 1 2] [--show]
 
 Every row is `python -m recsys.train` as a process of its own; figures are read from its `metrics.json` and kept in
-`results/quality-<device>.json` and `results/ablation-<device>.json`, a row replaced when it is run again.
+`results/<table>-<device>.json`, a row replaced when it is run again.
 """
 
 from __future__ import annotations
@@ -32,6 +32,19 @@ QUALITY = [
     for name, split in PROTOCOLS.items()
     for model in (("mf", "svdpp", "mf_fast") if name.startswith("ml_1m") else ("mf", "svdpp"))
 ]
+IN_TIME = "data.split=global_time data.test_fraction=0.2 evaluation=prequential"
+POSTERIOR = "experiment=ml_1m_bayesian_mf"
+BAYESIAN = [
+    ("ml_100k official u1", "experiment=ml_100k_bayesian_mf data.split=official data.fold=1 model.drift=0"),
+    ("ml_100k user_time", "experiment=ml_100k_bayesian_mf"),
+    ("ml_1m kfold fold 0", f"{POSTERIOR} data.split=kfold data.folds=10 data.fold=0 model.drift=0 "
+                           "model.likelihood=ordinal model.thin=3 trainer.max_epochs=400"),
+    ("ml_1m user_time", POSTERIOR),
+    ("ml_1m global_time 0.2", f"{POSTERIOR} {IN_TIME} model.embedding_dim=32 trainer.max_epochs=150"),
+]  # fmt: skip
+TABLES = {"quality": QUALITY, "bayesian": BAYESIAN}
+MORE = ("test/rmse_warm", "test/rmse_cold", "test/inside_50", "test/inside_90", "prequential/rmse",
+        "prequential/rmse_unseen", "baseline/running_biases", "baseline/running_biases_unseen")  # fmt: skip
 ABLATION = [
     ("mf as it is", ""),
     ("onecycle, 8 epochs", "model.lr_schedule=onecycle trainer.max_epochs=8"),
@@ -76,6 +89,7 @@ def measure(name: str, overrides: str, seeds: list[int], root: str | None) -> di
         "fit_seconds": [m["fit_seconds"] for m in runs],
         "device": runs[0]["device"],
         "git_commit": runs[0]["git_commit"],
+        "more": {name: [m.get(name) for m in runs] for name in MORE if runs[0].get(name) is not None},
     }
 
 
@@ -91,7 +105,7 @@ def keep(row: dict[str, Any], what: str) -> None:
 
 def show(what: str) -> str:
     """A results file as a Markdown table, in the order of this file."""
-    order = [name for name, _ in (QUALITY if what == "quality" else ABLATION)]
+    order = [name for name, _ in (TABLES | {"ablation": ABLATION})[what]]
     rows = json.loads((RESULTS / f"{what}-{DEVICE}.json").read_text())
     lines = ["| | validation | test | each seed | epochs | command |", "|---|---|---|---|---|---|"]
     for row in sorted(rows, key=lambda row: order.index(row["name"])):
@@ -106,19 +120,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--ml-100k-root")
     parser.add_argument("--ml-1m-root")
-    parser.add_argument("--table", choices=["quality", "ablation", "both"], default="both")
+    parser.add_argument("--table", choices=[*TABLES, "ablation", "all"], default="all")
     parser.add_argument("--only", default="", help="rows whose name has this text")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--show", action="store_true", help="only print the tables of what was measured")
     arguments = parser.parse_args()
     if arguments.show:
-        print(show("quality"), show("ablation"), sep="\n\n")
+        print(*(show(what) for what in (*TABLES, "ablation")), sep="\n\n")
         return
     roots = {"ml_100k": arguments.ml_100k_root, "ml_1m": arguments.ml_1m_root}
-    for table, rows in (("quality", QUALITY), ("ablation", ABLATION)):
-        for name, overrides in rows if arguments.table in (table, "both") else []:
+    for table, rows in (TABLES | {"ablation": ABLATION}).items():
+        for name, overrides in rows if arguments.table in (table, "all") else []:
             if arguments.only in name:
-                data = name.split()[0] if table == "quality" else "ml_100k"
+                data = name.split()[0] if table in TABLES else "ml_100k"
                 keep(measure(name, overrides, arguments.seeds, roots[data]), table)
 
 

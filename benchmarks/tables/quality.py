@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from statistics import mean
 
-from benchmarks.quality import ABLATION, QUALITY
-from benchmarks.tables.markdown import bold, by_device, each, paragraphs, stars, table
+from benchmarks.quality import ABLATION, BAYESIAN, QUALITY
+from benchmarks.tables.markdown import bold, by_device, each, paragraphs, stars, table, whole
 from benchmarks.tables.results import Entry, Results, about
 
 
@@ -42,6 +42,27 @@ def _ablation(rows: list[Entry]) -> str:
         for row in ordered(rows, ABLATION)
     ]  # fmt: skip
     return paragraphs(table(["change", "validation", "test", "each seed", "command"], cells, "lrrll"), about(rows))
+
+
+def bayesian(results: Results) -> str:
+    """The posterior's figures: all, warm and cold rows, ahead in time, and whether it is as sure as it says."""
+    return by_device(results, "bayesian", _bayesian)
+
+
+def _bayesian(rows: list[Entry]) -> str:
+    header = ["`bayesian_mf`", "biases", "RMSE", "warm", "cold", "prequential", "unseen users", "in 50%", "in 90%", "fit, s"]
+    cells = []
+    for row in ordered(rows, BAYESIAN):
+        data, _, split = row["name"].partition(" ")
+        seeds, more = row["test_rmse"], {name: mean(values) for name, values in row["more"].items()}
+        counted = " " + "¹²³"[len(seeds) - 1] if len(seeds) < 3 else ""
+        cells.append([
+            protocol_name(data, split), stars(row["biases_rmse"]), bold(stars(mean(seeds))) + counted.strip(),
+            stars(more.get("test/rmse_warm")), stars(more.get("test/rmse_cold")), stars(more.get("prequential/rmse")),
+            stars(more.get("prequential/rmse_unseen")), f"{more['test/inside_50']:.1%}",
+            f"{more['test/inside_90']:.1%}", whole(mean(row["fit_seconds"])),
+        ])  # fmt: skip
+    return paragraphs(table(header, cells, "l" + "r" * 9), about(rows))
 
 
 def ordered(rows: list[Entry], plan: Sequence[tuple[str, str]]) -> list[Entry]:
