@@ -21,6 +21,7 @@ TABLES: dict[str, Callable[[Results], str]] = {
     "tuned": peers_full.tuned,
     "quality": quality.quality,
     "ablation": quality.ablation,
+    "bayesian": quality.bayesian,
     "sweeps": runs.sweeps,
     "report": runs.report,
     "serving": service.serving,

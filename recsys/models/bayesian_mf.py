@@ -71,7 +71,7 @@ class BayesianMF(SweepModel):
 
     can_overfit: ClassVar[bool] = False  # a posterior knows that there is noise
     last_is_best: ClassVar[bool] = True
-    patience: ClassVar[int] = 50
+    patience: ClassVar[int] = 100
 
     def __init__(
         self,
