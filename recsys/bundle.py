@@ -38,6 +38,7 @@ LAYOUT = {
     "precision": (("f4",), "s"), "user_precision": (("f4",), "us"), "item_precision": (("f4",), "is"),
     "precision_shape": (("f4",), "s"), "levels": (("f4",), "l"), "thresholds": (("f4",), "sk"),
     "attribute_effects": (("f4",), "ase"), "newcomer_effects": (("f4",), "ase"), "newcomer_mean": (("f4",), "se"),
+    "newcomer_items": (("f4",), "is"),
     "attribute_indptr": (("i8", "i4"), "U"),
     "attribute": (("i4", "i8"), "x"),
 }  # fmt: skip

@@ -63,6 +63,7 @@ class Factors:
     attribute_effects: Floats | None = None  # (attributes, samples, dim + 1): what an attribute says of [p, b]
     newcomer_mean: Floats | None = None  # (samples, dim + 1): [p, b] of someone who has rated nothing, and what each
     newcomer_effects: Floats | None = None  # (attributes, samples, dim + 1) attribute of theirs adds
+    newcomer_items: Floats | None = None  # (n_items, samples): what choosing an item says of someone without ratings
 
     @property
     def samples(self) -> int:
@@ -80,6 +81,8 @@ class Factors:
         known_user, known_item = (user >= 0)[:, None], (item >= 0)[:, None]
         biases = np.where(known_user, self.user_bias[user], 0) + np.where(known_item, self.item_bias[item], 0)
         dot = np.einsum("nsd,nsd->ns", self.user_factors[user], self.item_factors[item])
+        if self.newcomer_items is not None:
+            biases = biases + np.where(~known_user & known_item, self.newcomer_items[item], 0)
         return np.asarray(self.mu + biases + np.where(known_user & known_item, dot, 0), np.float32)
 
     def user(self, user: int) -> UserVector:
@@ -94,25 +97,25 @@ class Factors:
         if not len(attributes) or self.newcomer_mean is None or self.newcomer_effects is None:
             return self._average_user
         mean = np.asarray(self.newcomer_mean + self.newcomer_effects[attributes].sum(0), np.float32)
-        return UserVector(mean[:, -1], mean[:, :-1])
+        return UserVector(mean[:, -1], mean[:, :-1], newcomer=True)
 
     def noise_precision(self, user: Rows, item: Rows) -> Floats | None:
         """Of the ratings around the linear part, `(rows, samples)`, for dense rows; -1 is a row never seen.
 
-        None where the model does not say.
+        Around that of someone without ratings they also vary as people do. None where the model does not say.
         """
         if self.precision is None:
             return None
         own = None
         if self.user_precision is not None:
             own = np.where((user >= 0)[:, None], self.user_precision[user], 1)
-        return self._precision_of(own, item)
+        return self._precision_of(own, item, user < 0)
 
     def noise_precision_for(self, vector: UserVector, item: Rows) -> Floats | None:
         """As `noise_precision`, for one user."""
-        return self._precision_of(vector.precision, item)
+        return self._precision_of(vector.precision, item, np.full(len(item), vector.newcomer))
 
-    def _precision_of(self, own: Floats | None, item: Rows) -> Floats | None:
+    def _precision_of(self, own: Floats | None, item: Rows, newcomer: NDArray[np.bool_]) -> Floats | None:
         if self.precision is None:
             return None
         total = np.broadcast_to(self.precision, (len(item), self.samples))
@@ -120,13 +123,30 @@ class Factors:
             total = total * own
         if self.item_precision is not None:
             total = total * np.where((item >= 0)[:, None], self.item_precision[item], 1)
+        if newcomer.any():
+            total = total / (1 + np.where(newcomer[:, None], total * self._spread_of_people[item], 0))
         return np.asarray(total, np.float32)
+
+    @cached_property
+    def _spread_of_people(self) -> Floats:
+        """Variance of the fitted users' linear parts, of each item and, last, of none, `(n_items + 1, samples)`."""
+        people = np.concatenate([self.user_factors, self.user_bias[:, :, None]], 2)
+        people = people - people.mean(0)
+        spread = np.empty((len(self.item_bias) + 1, self.samples), np.float32)
+        for s in range(self.samples):
+            covariance = people[:, s].T @ people[:, s] / len(people)
+            design = np.pad(self._design[s], ((0, 1), (0, 0)))
+            design[-1, -1] = 1
+            spread[:, s] = np.einsum("id,de,ie->i", design, covariance, design, optimize=True)
+        return spread
 
     def predict_for(self, vector: UserVector, item: int) -> Floats:
         """The linear part in stars, `(samples,)`, for one item row; one outside is the average item."""
         if not 0 <= item < len(self.item_bias):
             return np.asarray(self.mu + vector.bias, np.float32)
         dot = np.einsum("sd,sd->s", vector.factors, self.item_factors[item])
+        if vector.newcomer and self.newcomer_items is not None:
+            dot = dot + self.newcomer_items[item]
         # Summed in the order of predict, so that one prediction equals that of a batch to the last bit.
         return np.asarray(self.mu + (vector.bias + self.item_bias[item]) + dot, np.float32)
 
@@ -136,6 +156,8 @@ class Factors:
         dot = np.einsum("nsd,nsd->ns", np.broadcast_to(vector.factors, (len(item), *vector.factors.shape)),
                         self.item_factors[item])  # fmt: skip
         biases = vector.bias + np.where(known, self.item_bias[item], 0)
+        if vector.newcomer and self.newcomer_items is not None:
+            biases = biases + np.where(known, self.newcomer_items[item], 0)
         return np.asarray(self.mu + biases + np.where(known, dot, 0), np.float32)
 
     def scores(self, vector: UserVector) -> Floats:
@@ -144,6 +166,8 @@ class Factors:
         scores: Floats = self._concatenated_items @ weights
         scores += self._item_level
         scores += vector.bias.mean()
+        if vector.newcomer and self.newcomer_items is not None:
+            scores += self.newcomer_items.mean(1)
         return scores
 
     def scores_of(self, user: Rows) -> Floats:
@@ -154,6 +178,8 @@ class Factors:
         scores: Floats = np.asarray(weights @ self._concatenated_items.T, np.float32)
         scores += self._item_level
         scores += np.where(known, self.user_bias[row].mean(1), 0)[:, None]
+        if self.newcomer_items is not None:
+            scores += np.where(known[:, None], 0, self.newcomer_items.mean(1))
         return scores
 
     def similar(self, item: int) -> Floats:
@@ -245,7 +271,7 @@ class Factors:
     @cached_property
     def _average_user(self) -> UserVector:
         samples, dim = self.item_factors.shape[1:]
-        return UserVector(np.zeros(samples, np.float32), np.zeros((samples, dim), np.float32))
+        return UserVector(np.zeros(samples, np.float32), np.zeros((samples, dim), np.float32), newcomer=True)
 
     @cached_property
     def _concatenated_items(self) -> Floats:
@@ -333,7 +359,7 @@ SAMPLE_AXIS = dict.fromkeys(
     ("mu", "prior_mean", "precision", "precision_shape", "thresholds", "newcomer_mean"), 0
 ) | dict.fromkeys(
     ("user_bias", "item_bias", "user_factors", "item_factors", "prior_precision", "item_implicit", "user_precision",
-     "item_precision", "attribute_effects", "newcomer_effects"), 1
+     "item_precision", "attribute_effects", "newcomer_effects", "newcomer_items"), 1
 )  # fmt: skip
 
 

@@ -25,6 +25,7 @@ class UserVector(NamedTuple):
     bias: Floats  # (samples,)
     factors: Floats  # (samples, dim)
     precision: Floats | None = None  # (samples,) of the user's noise, relative to everybody's; None: 1
+    newcomer: bool = False  # whether they have rated nothing
 
 
 @dataclass(frozen=True, eq=False)

@@ -196,6 +196,7 @@ def random_factors(
         attribute_effects=draw(attributes, samples, dim + 1) if attributes else None,
         newcomer_mean=draw(samples, dim + 1) if attributes else None,
         newcomer_effects=draw(attributes, samples, dim + 1) if attributes else None,
+        newcomer_items=draw(n_items, samples) if attributes else None,
     )
 
 

@@ -31,6 +31,7 @@ class ALS(SweepModel):
             above, ALS-WR's. Below it, each rating's pull is weighted by n^(reg_exponent - 1), scaled to a mean of 1
             over the training rows, so that frequent rows are shrunk less. In [0, 1].
         bias_reg_lambda: L2 on the biases, per rating and weighted likewise, in stars squared.
+        warm_start: Folder of a bundle whose rows of the same ids are where the first sweep begins; None: from nothing.
         seed: Starting point.
 
     Raises:
@@ -48,9 +49,10 @@ class ALS(SweepModel):
         reg_lambda: float = 0.06,
         reg_exponent: float = 1.0,
         bias_reg_lambda: float = 0.01,
+        warm_start: str | None = None,
         seed: int = 0,
     ) -> None:
-        super().__init__(n_users, n_items, rating_min, rating_max, embedding_dim, seed)
+        super().__init__(n_users, n_items, rating_min, rating_max, embedding_dim, warm_start, seed)
         check_range("reg_lambda", reg_lambda, 0.0)
         check_range("reg_exponent", reg_exponent, 0.0, 1.0)
         check_range("bias_reg_lambda", bias_reg_lambda, 0.0)

@@ -29,6 +29,7 @@ from recsys.models.sweeps import SweepModel, design_of, linear_part
 LIKELIHOODS = ("gaussian", "ordinal")
 SIDES = ("user", "item")
 NOISE_SHAPE, NOISE_RATE = 1.0, 1.0  # of the gamma prior of the noise's precision, in stars squared
+RATERS, RATERS_PRIOR = 0.5, 50.0  # share of what an item's raters have above others; ratings that none of it is worth
 SETTLE_LATENT = 3  # sweeps before thresholds move: until then the rows say nothing of them
 PROPOSAL, ACCEPTED = 3.0, 0.4  # first size of a threshold's proposals, times the root of the ratings; share to accept
 
@@ -61,6 +62,7 @@ class BayesianMF(SweepModel):
         drift_shrinkage: Ratings that a drift of 0 is worth.
         burn_in: Sweeps before the first one that counts.
         thin: Sweeps from one sample that is kept to the next.
+        warm_start: Folder of a bundle whose rows of the same ids are where the first sweep begins; None: from nothing.
         seed: Starting point, and all that is drawn.
 
     Raises:
@@ -86,9 +88,10 @@ class BayesianMF(SweepModel):
         drift_shrinkage: float = 10.0,
         burn_in: int = 20,
         thin: int = 5,
+        warm_start: str | None = None,
         seed: int = 0,
     ) -> None:
-        super().__init__(n_users, n_items, rating_min, rating_max, embedding_dim, seed)
+        super().__init__(n_users, n_items, rating_min, rating_max, embedding_dim, warm_start, seed)
         check_choice("likelihood", likelihood, LIKELIHOODS)
         check_range("noise_shape", noise_shape, 0.0)
         check_range("drift", drift, 0.0)
@@ -177,6 +180,8 @@ class BayesianMF(SweepModel):
         shapes |= {name: tuple(state[name].shape) for name in self.priors[0].blocks}
         if "attributes" in shapes:
             shapes |= {"newcomer_effects": shapes["attributes"], "newcomer_mean": (e,)}
+        if "implicit" in shapes:
+            shapes["newcomer_items"] = (self.n_items + len(self.unfitted),)
         return shapes | {name: tuple(self.chain[name].shape) for name in ("thresholds",) if name in self.chain}
 
     def sweep(self, users: Side, items: Side, rating: Tensor) -> Tensor:
@@ -254,13 +259,24 @@ class BayesianMF(SweepModel):
         }  # fmt: skip
 
     def _newcomers(self) -> dict[str, Tensor]:
-        """What attributes alone say of a user's row: more than they add to what was rated, which they also foretell."""
+        """What is known of someone without ratings.
+
+        What attributes alone say of a row is more than they add to what was rated, which they also foretell. And whoever
+        rates an item is rather one of its kind of people: of what these have above the average, by their own rows,
+        RATERS is kept, since their rows also follow from that very rating.
+        """
         prior, mean = self.priors[0], self.user_rows.mean(0)
+        found = {}
+        if "implicit" in self.priors[1].blocks:
+            raters, (design, _) = self.priors[1].blocks["implicit"].features, design_of(self.item_rows)
+            count = raters.crow_indices().diff().to(mean)[:, None]
+            above = count.sqrt() * (raters @ (self.user_rows - mean)) / (count + RATERS_PRIOR)
+            found["newcomer_items"] = torch.nn.functional.pad(RATERS * (above * design).sum(1), (0, len(self.unfitted)))
         if "attributes" not in prior.blocks:
-            return {}
+            return found
         block, ratio = prior.blocks["attributes"], prior.state["attributes_precision"] / prior.state["precision"]
         effects = block.mean(self.user_rows - mean, ratio)
-        return {"newcomer_effects": effects, "newcomer_mean": mean - block.of_rows(effects).mean(0)}
+        return found | {"newcomer_effects": effects, "newcomer_mean": mean - block.of_rows(effects).mean(0)}
 
     def _drifted(self) -> Tensor:
         """The users' rows, the bias as it is after their last rating, `(n_users, e)`."""
@@ -344,6 +360,8 @@ class BayesianMF(SweepModel):
             fitted_items=self.n_items,
         )
         noise = {"precision": array["precision"].astype(np.float32).reshape(1)}
+        if "newcomer_items" in array:
+            noise["newcomer_items"] = array["newcomer_items"].astype(np.float32)[:, None]
         if self.noise_shape:
             noise["user_precision"] = array["user_precision"].astype(np.float32)[:, None]
             noise["item_precision"] = np.pad(array["item_precision"], (0, more), constant_values=1).astype(np.float32)[

@@ -62,7 +62,7 @@ class ImplicitALS(SweepModel):
         reg_exponent: float = 1.0,
         seed: int = 0,
     ) -> None:
-        super().__init__(n_users, n_items, rating_min, rating_max, embedding_dim, seed)
+        super().__init__(n_users, n_items, rating_min, rating_max, embedding_dim, None, seed)
         if not 0 < unobserved_weight < 1:
             raise ValueError(f"unobserved_weight must be in (0, 1), got {unobserved_weight}")
         check_range("reg_lambda", reg_lambda, 0.0)

@@ -9,12 +9,15 @@ a right-hand side with noise, whose exact solution is a draw.
 
 from __future__ import annotations
 
+import warnings
+
 import torch
 from torch import Tensor
 
 from recsys.data.features import Attributes
-from recsys.models import products  # noqa: F401  (silences a warning about sparse rows)
 from recsys.models.conjugate import gamma
+
+warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta state")
 
 DENSE = 8192  # of the shorter side of F: beyond that its eigenvectors take minutes and gigabytes
 RANK = 1e-6  # eigenvalues below this share of the largest are none

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import torch
@@ -10,7 +11,10 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from recsys.baselines import fit_biases
+from recsys.bundle import Bundle
 from recsys.data.batches import Batch, RatingRows
+from recsys.data.datamodule import RatingDataModule
+from recsys.data.ids import IdMap
 from recsys.models.base import RatingModel, check_range
 from recsys.models.normal_equations import Side
 
@@ -30,6 +34,8 @@ class SweepModel(RatingModel):
         rating_min: Lowest rating of the scale, in stars.
         rating_max: Highest rating of the scale, in stars.
         embedding_dim: Length of `p_u` and `q_i`, at least 1.
+        warm_start: Folder of a bundle, of any model, whose rows of the same ids are where the first sweep begins; None:
+            small embeddings, drawn.
         seed: Starting point, and all that is drawn.
     """
 
@@ -38,12 +44,19 @@ class SweepModel(RatingModel):
     one_batch: ClassVar[bool] = True
 
     def __init__(
-        self, n_users: int, n_items: int, rating_min: float, rating_max: float, embedding_dim: int, seed: int
+        self,
+        n_users: int,
+        n_items: int,
+        rating_min: float,
+        rating_max: float,
+        embedding_dim: int,
+        warm_start: str | None,
+        seed: int,
     ) -> None:
         super().__init__(n_users, n_items, rating_min, rating_max, seed)
         check_range("embedding_dim", embedding_dim, 1)
         self.automatic_optimization = False
-        self.width = embedding_dim + 1
+        self.width, self.warm_start = embedding_dim + 1, warm_start
         generator = torch.Generator().manual_seed(seed)
         self.user_rows, self.item_rows = (
             nn.Parameter(self._start(n, generator), requires_grad=False) for n in (n_users, n_items)
@@ -69,6 +82,24 @@ class SweepModel(RatingModel):
             raise ValueError(f"trainer.precision must be one of {', '.join(PRECISIONS)}, got {trainer.precision}")
         self.sides = None  # of another fit's rows
         super().setup(stage)
+        data = getattr(trainer, "datamodule", None)
+        if stage == "fit" and self.warm_start is not None and isinstance(data, RatingDataModule):
+            self._start_from(Bundle.load(self.warm_start), data)
+
+    def _start_from(self, bundle: Bundle, data: RatingDataModule) -> None:
+        """Take the last sample's rows of the ids that both know, as many coordinates as both have."""
+        factors = bundle.factors
+        dim = min(self.width - 1, factors.user_factors.shape[2])
+        sides: tuple[tuple[Tensor, IdMap, Mapping[Any, int], Any, Any], ...] = (
+            (self.user_rows, data.users, bundle.user_row, factors.user_factors, factors.user_bias),
+            (self.item_rows, data.items, bundle.item_row, factors.item_factors, factors.item_bias),
+        )
+        for rows, ids, known, embeddings, biases in sides:
+            there = torch.tensor([known.get(value, len(biases)) for value in ids.values.tolist()])
+            found = there < len(biases)
+            rows[found, :dim] = torch.from_numpy(embeddings[there[found], -1, :dim])
+            rows[found, -1] = torch.from_numpy(biases[there[found], -1])
+        self.item_rows[:, -1] += float(factors.mu[-1]) - self.mu
 
     def configure_optimizers(self) -> Optimizer:
         return _Sweeps(self.parameters())
