@@ -84,6 +84,10 @@ SURPRISE_RATES: Space = {
 }
 SURPRISE = ("scikit-surprise",)
 MYFM_EXAMPLES = "ml-100k-regression.py and ml-1m-regression.py in its repository: dimension and iterations"
+IDS: Settings = {  # of a chain as long as myFM's, whose mean is over nearly all sweeps too
+    "model": "bayesian_mf", "model.attributes": False, "model.implicit": False, "model.embedding_dim": 10,
+    "model.burn_in": 10, "model.thin": 1, "trainer.max_epochs": 100,
+}  # fmt: skip
 
 RATING = (
     Contender(
@@ -138,6 +142,11 @@ RATING = (
         budget=Budget("n_iter", (10, 20, 30, 50, 100, 200, 512)), quick=False,
     ),
     Contender(
+        "myfm-100", "myFM, ids, 100 sweeps", "myfm_models:Ids", {"rank": 10, "n_iter": 100},
+        "the defaults' 100 iterations; dimension as in its repository's examples", ("myfm",),
+        documented_for={"ml_1m": {"rank": 32}}, quick=False,
+    ),
+    Contender(
         "myfm-blocks", "myFM, ids + implicit both ways + attributes", "myfm_models:Blocks", {"rank": 10, "n_iter": 512},
         MYFM_EXAMPLES, ("myfm",), documented_for={"ml_1m": {"rank": 32}},
         space={"rank": OneOf((8, 10, 16, 32, 48)), "n_iter": OneOf((100, 200, 512))},
@@ -168,6 +177,25 @@ RATING = (
         "recsys-mf-fast", "recsys mf, settings for speed", "ours:FixedEpochs",
         {"experiment": "ml_1m_mf_fast"}, "conf/experiment", ("recsys", "torch", "lightning"), data=("ml_1m",),
         budget=Budget("trainer.max_epochs", EPOCHS), quick=False,
+    ),
+    Contender(
+        "recsys-als", "recsys als", "ours:Selected", {"experiment": "ml_1m_als"}, "conf/experiment",
+        ("recsys", "torch", "lightning"), data=("ml_1m",), budget=Budget("trainer.max_epochs", EPOCHS), quick=False,
+    ),
+    Contender(
+        "recsys-als-fast", "recsys als, settings for speed", "ours:FixedEpochs", {"experiment": "ml_1m_als_fast"},
+        "conf/experiment", ("recsys", "torch", "lightning"), data=("ml_1m",),
+        budget=Budget("trainer.max_epochs", EPOCHS), quick=False,
+    ),
+    Contender(
+        "recsys-bayesian-mf-ids", "recsys bayesian_mf, ids, 100 sweeps", "ours:FixedEpochs", IDS | {"data": "ml_100k"},
+        "the sweeps and dimension of myFM's", ("recsys", "torch", "lightning"),
+        documented_for={"ml_1m": {"data": "ml_1m", "model.embedding_dim": 32}}, quick=False,
+    ),
+    Contender(
+        "recsys-bayesian-mf", "recsys bayesian_mf", "ours:Selected", {"experiment": "ml_100k_bayesian_mf"},
+        "conf/experiment", ("recsys", "torch", "lightning"),
+        documented_for={"ml_1m": {"experiment": "ml_1m_bayesian_mf"}}, quick=False,
     ),
 )  # fmt: skip
 

@@ -69,7 +69,7 @@ class FixedEpochs(Selected):
 
 def fit_for_epochs(cfg: DictConfig, data: RatingDataModule, run: Run) -> RatingModel:
     """A model fitted on `data.fit_rows` for `cfg.trainer.max_epochs` epochs; plateau keeps its first rate then."""
-    rates = [float(cfg.model.learning_rate)] * int(cfg.trainer.max_epochs)
+    rates = [float(cfg.model.get("learning_rate", 0))] * int(cfg.trainer.max_epochs)  # a model in sweeps has none
     model, _ = refit(cfg, data, Selection(rates, {}, 0.0), run.folder)
     return model
 

@@ -206,26 +206,24 @@ class BayesianMF(SweepModel):
                 residual=errors if k == 1 else None,
             ))  # fmt: skip
         user, item = items.other, users.other
-        self._draw_noise(user, item, errors)
+        self._draw_noise(users, items, errors)
         if self.likelihood == "ordinal":
             self._draw_latent(rating, target + self.mu - errors, user, item)
         if self.current_epoch >= self.burn_in:
             self._keep(user, errors)
         return errors.square().mean()
 
-    def _draw_noise(self, user: Tensor, item: Tensor, errors: Tensor) -> None:
+    def _draw_noise(self, users: Side, items: Side, errors: Tensor) -> None:
         """Precisions of the noise given the errors `(ratings,)`: users', items', then that of all."""
         chain, squares, shape = self.chain, errors.square(), self.noise_shape
-        weight = torch.ones_like(errors)
+        half, total = 0.5 * chain["precision"], squares.sum(dtype=torch.float64)
         if shape:
-            half = 0.5 * chain["precision"]
-            for own, row, other, others in (("user", user, item, "item"), ("item", item, user, "user")):
-                weighted = squares * chain[f"{others}_precision"][other]
-                total = torch.bincount(row, weighted, minlength=len(chain[f"{own}_precision"]))
-                count = torch.bincount(row, minlength=len(total))
-                chain[f"{own}_precision"] = gamma(shape + count / 2, shape + half * total, self.generator)
-            weight = chain["user_precision"][user] * chain["item_precision"][item]
-        total = (squares * weight).sum(dtype=torch.float64)
+            sides = (("user", users, "item", items), ("item", items, "user", users))
+            for name, own, others, other in sides:
+                weighted = squares * chain[f"{others}_precision"][own.other]
+                squared = torch.bincount(other.other, weighted, minlength=own.n_rows)
+                precision = gamma(shape + own.count / 2, shape + half * squared, self.generator)
+                chain[f"{name}_precision"], total = precision, (squared * precision).sum(dtype=torch.float64)
         chain["precision"] = gamma(NOISE_SHAPE + len(errors) / 2, NOISE_RATE + total / 2, self.generator).to(errors)
 
     def _draw_latent(self, rating: Tensor, mean: Tensor, user: Tensor, item: Tensor) -> None:

@@ -21,6 +21,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from recsys.models import products
+
 CPU_NUMBERS = 1 << 18  # of the design's rows looked up at a time: they stay in a core's cache
 GPU_NUMBERS = 1 << 26
 WASTE = 8  # a group's shortest row lacks at most a share of 1 / WASTE of its longest one
@@ -66,20 +68,20 @@ class Side:
         self.block = max(1, (numbers or default) // width)  # ratings that are looked up at a time
         self.other = other
         self.count = torch.bincount(row, minlength=n_rows)  # (rows,)
-        self.groups = self._grouped(row.cpu().numpy(), other.cpu().numpy())
+        self.groups = self._grouped(products.order(row.cpu(), n_rows).numpy(), other.cpu().numpy())
 
-    def _grouped(self, row: NDArray[np.int64], other: NDArray[np.int64]) -> list[Group]:
+    def _grouped(self, by_row: NDArray[np.int64], other: NDArray[np.int64]) -> list[Group]:
         count = self.count.cpu().numpy()
         start = np.cumsum(count) - count
         # One more entry, for what is filled up.
-        order = np.append(np.argsort(row, kind="stable"), len(row)).astype(np.int32)
-        others = np.append(other, self.n_other)[order].astype(np.int32)
+        order = np.append(by_row, len(by_row)).astype(np.int32)
+        others = np.append(other, self.n_other).astype(np.int32)[order]
         by_degree = np.argsort(-count, kind="stable")
         groups, first = [], 0
         for last in _cuts(count[by_degree], self.block):
             rows = by_degree[first:last]
             step = np.arange(max(1, count[rows[0]]))
-            entry = np.where(step < count[rows, None], start[rows, None] + step, len(row))
+            entry = np.where(step < count[rows, None], start[rows, None] + step, len(by_row))
             arrays = (rows, others[entry], order[entry])
             groups.append(Group(*(torch.from_numpy(array).to(self.device) for array in arrays)))
             first = last
