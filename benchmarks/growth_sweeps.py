@@ -120,7 +120,9 @@ def fit(folder: Path) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--only", nargs="+", choices=list(MODELS), default=[name for name in MODELS if "ids" in name or name == "als"])
+    parser.add_argument(
+        "--only", nargs="+", choices=list(MODELS), default=[name for name in MODELS if "ids" in name or name == "als"]
+    )
     parser.add_argument("--memory", action="store_true", help="also a fit of 25 million ratings: minutes, 8 GB of disk")
     parser.add_argument("--fit", type=Path, help=argparse.SUPPRESS)
     arguments = parser.parse_args()

@@ -50,7 +50,18 @@ def bayesian(results: Results) -> str:
 
 
 def _bayesian(rows: list[Entry]) -> str:
-    header = ["`bayesian_mf`", "biases", "RMSE", "warm", "cold", "prequential", "unseen users", "in 50%", "in 90%", "fit, s"]
+    header = [
+        "`bayesian_mf`",
+        "biases",
+        "RMSE",
+        "warm",
+        "cold",
+        "prequential",
+        "unseen users",
+        "in 50%",
+        "in 90%",
+        "fit, s",
+    ]
     cells = []
     for row in ordered(rows, BAYESIAN):
         data, _, split = row["name"].partition(" ")
