@@ -40,7 +40,7 @@ BAYESIAN = [
     ("ml_1m kfold fold 0", f"{POSTERIOR} data.split=kfold data.folds=10 data.fold=0 model.drift=0 "
                            "model.likelihood=ordinal model.thin=3 trainer.max_epochs=400"),
     ("ml_1m user_time", POSTERIOR),
-    ("ml_1m global_time 0.2", f"{POSTERIOR} {IN_TIME} model.embedding_dim=32 trainer.max_epochs=150"),
+    ("ml_1m global_time 0.2", f"{POSTERIOR} {IN_TIME}"),
 ]  # fmt: skip
 TABLES = {"quality": QUALITY, "bayesian": BAYESIAN}
 MORE = ("test/rmse_warm", "test/rmse_cold", "test/inside_50", "test/inside_90", "prequential/rmse",
