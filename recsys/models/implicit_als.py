@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import ClassVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from recsys.bundle import Bundle
 from recsys.data.batches import Batch
 from recsys.data.datamodule import RatingDataModule
 from recsys.factors import Factors, centred_factors
@@ -39,6 +41,8 @@ class ImplicitALS(SweepModel):
         unobserved_weight: Weight of a cell without a rating, in (0, 1).
         reg_lambda: L2 on the embeddings.
         reg_exponent: How a row's penalty grows with its weight in the loss, in [0, 1].
+        warm_start: Folder of a bundle whose users' rows of the same ids are where the first sweep begins; None: small
+            embeddings, drawn.
         seed: Starting point.
 
     Raises:
@@ -60,9 +64,10 @@ class ImplicitALS(SweepModel):
         unobserved_weight: float = 0.1,
         reg_lambda: float = 0.003,
         reg_exponent: float = 1.0,
+        warm_start: str | None = None,
         seed: int = 0,
     ) -> None:
-        super().__init__(n_users, n_items, rating_min, rating_max, embedding_dim, None, seed)
+        super().__init__(n_users, n_items, rating_min, rating_max, embedding_dim, warm_start, seed)
         if not 0 < unobserved_weight < 1:
             raise ValueError(f"unobserved_weight must be in (0, 1), got {unobserved_weight}")
         check_range("reg_lambda", reg_lambda, 0.0)
@@ -70,6 +75,13 @@ class ImplicitALS(SweepModel):
         self.save_hyperparameters()
         self.unobserved_weight, self.reg_lambda, self.reg_exponent = unobserved_weight, reg_lambda, reg_exponent
         self.mu.zero_()
+
+    def _start_from(self, bundle: Bundle, data: RatingDataModule) -> None:
+        """Take the users' rows as they were before centring, and no bias; the first sweep finds the items."""
+        factors = bundle.factors
+        uncentred = factors.user_factors - factors.prior_mean[:, :-1]
+        super()._start_from(replace(bundle, factors=replace(factors, user_factors=uncentred)), data)
+        self.user_rows[:, -1], self.item_rows[:, -1] = 0, 0
 
     def forward(self, user: Tensor, item: Tensor) -> Tensor:
         """Scores, `(batch,)`; a row of -1 counts as the average user or item."""
