@@ -19,6 +19,8 @@ from recsys.models.normal_equations import Prior, Side
 from recsys.models.sweeps import SweepModel
 from recsys.monitor import NDCG, Monitor
 
+NO_BIAS = 1e6  # precision, a rating, of a bias that the model does not have
+
 
 class ImplicitALS(SweepModel):
     """Scores `s(u, i) = p_u . q_i`, near 1 for what a user rated, however, and near 0 for all else.
@@ -74,6 +76,7 @@ class ImplicitALS(SweepModel):
         check_range("reg_exponent", reg_exponent, 0.0, 1.0)
         self.save_hyperparameters()
         self.unobserved_weight, self.reg_lambda, self.reg_exponent = unobserved_weight, reg_lambda, reg_exponent
+        self.taken = 1 / (1 - unobserved_weight)
         self.mu.zero_()
 
     def _start_from(self, bundle: Bundle, data: RatingDataModule) -> None:
@@ -134,18 +137,22 @@ class ImplicitALS(SweepModel):
     def factors(self) -> Factors:
         """The model as arrays, both sides centred; a new user's prior is the rest of the loss.
 
-        The rated cells' part, `(1 - w) (s - 1 / (1 - w))^2` with `w` the unobserved weight, is what folding in sums
-        up; hence `taken`, what a rating counts as, in the manifest, and the prior over `1 - w`.
+        With `w` the unobserved weight, a user's part of the loss is, but for a constant,
+        `(1 - w) * sum over rated (s - 1 / (1 - w))^2 + w * sum over all s^2`, and the penalty. Folding in sums up the
+        squares alone; hence `taken`, what a rating counts as, and a prior over `1 - w` of the rest.
         """
         users, items = as_array(self.user_rows), as_array(self.item_rows)
-        weight, dim = self.unobserved_weight, items.shape[1] - 1
+        weight = self.unobserved_weight
+        all_cells, penalty = weight * items.T @ items, self.reg_lambda * np.eye(self.width)
         return centred_factors(
             mu=0.0,
             user_bias=users[:, -1],
             item_bias=items[:, -1],
             user_factors=users[:, :-1],
             item_factors=items[:, :-1],
-            prior_mean=np.zeros(dim + 1),
-            prior_precision=np.zeros((1, dim + 1)),
-            prior_exponent=(self.reg_exponent,),
+            prior_mean=np.zeros(self.width),
+            prior_precision=np.stack([all_cells, penalty]) / (1 - weight),
+            prior_exponent=(0.0, self.reg_exponent),
+            prior_offset=(0.0, weight * self.n_items),
+            no_bias=NO_BIAS,
         )
