@@ -9,7 +9,7 @@ A bundle is a folder: `manifest.json`, `factors.safetensors`, `ids.safetensors`,
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import MISSING, dataclass, field, fields
+from dataclasses import MISSING, dataclass, field, fields, replace
 from numbers import Real
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -33,6 +33,7 @@ CHUNK = 1 << 22  # products of two coordinates at a time, of many predictions: 1
 LAYOUT = {
     "prior_mean": (("f4",), "se"), "mu": (("f4",), "s"), "user_bias": (("f4",), "us"), "item_bias": (("f4",), "is"),
     "user_factors": (("f4",), "usd"), "item_factors": (("f4",), "isd"), "prior_exponent": (("f4",), "t"),
+    "prior_offset": (("f4",), "t"),
     "prior_precision": (("f4",), "tsee"), "item_implicit": (("f4",), "ise"), "indptr": (("i8", "i4"), "U"),
     "item": (("i4", "i8"), "r"), "rating": (("f4",), "r"), "part": (("u1",), "r"), TIMESTAMP: (("i8",), "r"),
     "precision": (("f4",), "s"), "user_precision": (("f4",), "us"), "item_precision": (("f4",), "is"),
@@ -327,7 +328,8 @@ class Bundle:
     def fold_in(self, ratings: Mapping[Id, float], attributes: Mapping[str, object] | None = None) -> FoldIn:
         """Someone new, from their ratings in stars: a vector and a bias per sample, by ridge regression.
 
-        Items without factors say nothing and are left out.
+        Items without factors say nothing and are left out. Where the manifest says what a rating counts as, `taken`,
+        it is that they were rated which tells, and the stars are of no account.
 
         Args:
             ratings: Stars by item id.
@@ -356,7 +358,11 @@ class Bundle:
         """As `fold_in`, for rows of items with factors, and positions among `attributes`."""
         if not self.can_fold_in:
             raise ValueError(f"a {self.manifest.get('model')} takes in no new users (fold_in: none)")
-        return self.factors.fold_in(item, rating, attributes)
+        taken = self.manifest.get("taken")
+        if taken is None:
+            return self.factors.fold_in(item, rating, attributes)
+        folded = self.factors.fold_in(item, np.full(len(item), taken, np.float32), attributes)
+        return replace(folded, rating=rating)  # reasons name the stars
 
     def fold_in_user(self, user: int) -> FoldIn:
         """What a user's row is, seen as the fold-in of their attributes and all their ratings of items with factors."""
@@ -597,6 +603,8 @@ class Bundle:
             raise BundleError(f"{path}: prior_precision has negative numbers on its diagonal")
         if not ((exponent >= 0) & (exponent <= 1)).all():
             raise BundleError(f"{path}: prior_exponent must be in [0, 1]")
+        if self.factors.prior_offset is not None and (self.factors.prior_offset < 0).any():
+            raise BundleError(f"{path}: prior_offset must be >= 0")
         self._check_noise(path)
         if (drift := self.factors.drift) is not None and not (drift[0] > 0 and drift[1] >= 0):
             raise BundleError(f"{path}: drift must be a number > 0 and one >= 0, got {drift.tolist()}")
@@ -636,6 +644,7 @@ class Bundle:
             return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < MOST
 
         scale, noise = self.manifest.get("rating_scale"), self.manifest.get("noise")
+        taken = self.manifest.get("taken")
         names = self.manifest.get("attributes", [])
         understood = {
             "task": self.manifest.get("task") in ("rating", "ranking"),
@@ -646,6 +655,7 @@ class Bundle:
             "link": self.manifest.get("link", "identity") in ("identity", "ordinal"),
             "fold_in": self.manifest.get("fold_in", "ridge") in ("ridge", "none"),
             "noise": noise is None or (number(noise) and noise >= 0),
+            "taken": taken is None or (number(taken) and taken > 0),
             "attributes": isinstance(names, list) and all(isinstance(name, str) and "=" in name for name in names)
                           and len(set(names)) == len(names),
         }  # fmt: skip

@@ -56,6 +56,7 @@ def make_bundle(model: RatingModel, data: RatingDataModule, noise: float | None 
         "samples": len(factors.mu),
         "noise": noise,
         "fold_in": "ridge",
+        **({} if model.taken is None else {"taken": model.taken}),
         "data": data.data.name,
         "data_sha256": data.data.sha256,
         "id_kind": data.users.kind,
@@ -87,6 +88,7 @@ def expect_bias_spread(factors: Factors, noise: float) -> Factors:
         factors,
         prior_precision=np.concatenate([factors.prior_precision, spread]),
         prior_exponent=np.append(factors.prior_exponent, np.float32(0)),
+        prior_offset=None if factors.prior_offset is None else np.append(factors.prior_offset, np.float32(0)),
     )
 
 

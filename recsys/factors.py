@@ -33,7 +33,7 @@ class Factors:
     which by centring is the average user or item. The
     `[p, b]` of a new user with n ratings minimises, in each sample,
 
-        sum over ratings (r - r^)^2 + sum over terms t n^prior_exponent[t] d' prior_precision[t] d
+        sum over ratings (r - r^)^2 + sum over terms t (n + prior_offset[t])^prior_exponent[t] d' prior_precision[t] d
 
     with `d = [p, b] - m` and `m = prior_mean + n^-1/2 sum of item_implicit over the rated items`. An exponent of 0
     is a Gaussian prior in units of the noise, 1 a penalty on every rating; all lie in [0, 1].
@@ -53,6 +53,7 @@ class Factors:
     prior_mean: Floats  # (samples, dim + 1)
     prior_precision: Floats  # (terms, samples, dim + 1, dim + 1)
     prior_exponent: Floats  # (terms,)
+    prior_offset: Floats | None = None  # (terms,) ratings that count beside a user's own; 0 where absent
     item_implicit: Floats | None = None  # (n_items, samples, dim + 1): what having rated an item says of [p, b]
     precision: Floats | None = None  # (samples,) of the noise, in stars^-2
     user_precision: Floats | None = None  # (n_users, samples) relative to that, about 1
@@ -226,8 +227,8 @@ class Factors:
 
     def prior_systems(self, n: int | Rows) -> NDArray[np.float64]:
         """What the prior says to users with n ratings each: the sum of its terms, `(*n, samples, dim + 1, dim + 1)`."""
-        exponents, terms = self._prior_terms
-        powers = np.asarray(n)[..., None] ** exponents
+        exponents, offsets, terms = self._prior_terms
+        powers = (np.asarray(n)[..., None] + offsets) ** exponents
         return (powers @ terms).reshape(*powers.shape[:-1], *self.prior_precision.shape[1:])
 
     def _prior_mean_of(self, attributes: Rows) -> Floats:
@@ -242,18 +243,21 @@ class Factors:
         return self.item_precision is None and self.ordinal is None
 
     @cached_property
-    def _prior_terms(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Exponents `(t,)`, and flat precisions of as many terms, `(t, samples * (dim + 1)^2)`.
+    def _prior_terms(self) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+        """Exponents and offsets `(t,)`, and flat precisions of as many terms, `(t, samples * (dim + 1)^2)`.
 
         Without a penalty, fewer ratings than coordinates leave the system singular: a little added to every
         coordinate then chooses the shortest solution, as far as it outweighs the rounding of float32.
         """
         ridge = RIDGE * np.eye(self.prior_mean.shape[1])
-        terms = {0.0: ridge, 1.0: ridge * float(np.square(self._design).mean())}
-        for exponent, precision in zip(self.prior_exponent.tolist(), self.prior_precision, strict=True):
-            terms[exponent] = terms.get(exponent, 0) + precision.astype(np.float64)
+        terms = {(0.0, 0.0): ridge, (1.0, 0.0): ridge * float(np.square(self._design).mean())}
+        offset = np.zeros_like(self.prior_exponent) if self.prior_offset is None else self.prior_offset
+        growths = zip(self.prior_exponent.tolist(), offset.tolist(), strict=True)
+        for growth, precision in zip(growths, self.prior_precision, strict=True):
+            terms[growth] = terms.get(growth, 0) + precision.astype(np.float64)
         shape = self.prior_precision.shape[1:]
-        return np.array([*terms]), np.stack([np.broadcast_to(term, shape).ravel() for term in terms.values()])
+        exponents, offsets = np.array([*terms]).T
+        return exponents, offsets, np.stack([np.broadcast_to(term, shape).ravel() for term in terms.values()])
 
     @cached_property
     def _implicit(self) -> Floats | None:
@@ -303,11 +307,13 @@ def centred_factors(
     prior_mean: NDArray[np.float64],
     prior_precision: NDArray[np.float64],
     prior_exponent: Sequence[float],
+    prior_offset: Sequence[float] | None = None,
     item_implicit: NDArray[np.float64] | None = None,
     attribute_effects: NDArray[np.float64] | None = None,
     newcomer_effects: NDArray[np.float64] | None = None,
     newcomer_mean: NDArray[np.float64] | None = None,
     fitted_items: int | None = None,
+    no_bias: float = 0.0,
 ) -> Factors:
     """One sample of factors, moved so that the mean row of each side is the zero vector with bias 0.
 
@@ -323,12 +329,14 @@ def centred_factors(
         prior_mean: Of a user's `[p, b]` before centring, `(dim + 1,)`.
         prior_precision: Each term before centring, `(terms, dim + 1, dim + 1)`, or its diagonal, `(terms, dim + 1)`.
         prior_exponent: How each term grows with a user's number of ratings.
+        prior_offset: What is added to that number for each term; None for nothing.
         item_implicit: What having rated an item adds to `p`, or to `[p, b]`, times the root of the number of ratings,
             `(n_items, dim)` or `(n_items, dim + 1)`.
         attribute_effects: What an attribute adds to a user's prior mean, `(attributes, dim + 1)`.
         newcomer_effects: What it adds to the row of someone without ratings, `(attributes, dim + 1)`.
         newcomer_mean: Of such a row, before centring, `(dim + 1,)`.
         fitted_items: How many of the items, the first ones, make the mean item; None for all.
+        no_bias: Precision, a rating, that holds at 0 the bias of a model that has none; it makes two terms more.
     """
     p0, q0 = user_factors.mean(0), item_factors[:fitted_items].mean(0)
     user_bias, item_bias = user_bias + user_factors @ q0, item_bias + item_factors @ p0
@@ -340,6 +348,11 @@ def centred_factors(
     to_old[-1, :-1] = -q0
     origin = np.append(p0, user_level)
     full = [np.diag(term) if term.ndim == 1 else term for term in prior_precision]
+    terms = [to_old.T @ term @ to_old for term in full]
+    growths = [*zip(prior_exponent, prior_offset or [0.0] * len(terms), strict=True)]
+    if no_bias:
+        terms += _in_two(no_bias * np.outer(to_old[-1], to_old[-1]))
+        growths += [(1.0, 0.0)] * 2
     moved = {}
     for name, shifts in (("item_implicit", item_implicit), ("attribute_effects", attribute_effects),
                          ("newcomer_effects", newcomer_effects)):  # fmt: skip
@@ -354,10 +367,20 @@ def centred_factors(
         user_factors=(user_factors - p0).astype(np.float32)[:, None],
         item_factors=(item_factors - q0).astype(np.float32)[:, None],
         prior_mean=(to_new @ prior_mean - origin).astype(np.float32)[None],
-        prior_precision=np.stack([to_old.T @ term @ to_old for term in full]).astype(np.float32)[:, None],
-        prior_exponent=np.array(prior_exponent, np.float32),
+        prior_precision=np.stack(terms).astype(np.float32)[:, None],
+        prior_exponent=np.array([exponent for exponent, _ in growths], np.float32),
+        prior_offset=None if prior_offset is None else np.array([offset for _, offset in growths], np.float32),
         **moved,
     )
+
+
+def _in_two(term: NDArray[np.float64]) -> list[NDArray[np.float64]]:
+    """Two terms whose sum keeps 44 bits of a large one in float32, both with a diagonal >= 0.
+
+    Rounded to 24 bits, a precision that is large along one direction alone says something of all the others.
+    """
+    large = ((1 - 2.0**-20) * term).astype(np.float32).astype(np.float64)
+    return [large, term - large]
 
 
 # Where the samples are among the axes of each array that has them.

@@ -76,6 +76,7 @@ def full() -> Bundle:
         drift=True,
         exponents=(0, 1),
     )
+    factors = replace(factors, prior_offset=np.array([0, 7], np.float32))
     names = {"attributes": ["gender=F", "gender=M", "age=25"], "link": "ordinal", "counts": {"items": 2}}
     return replace(make_bundle(factors, USERS, ITEMS, RATED, **names), user_attributes=KNOWN)
 
@@ -371,6 +372,7 @@ floats = lambda *shape: np.zeros(shape, np.float32)  # noqa: E731
         (FACTORS, {"prior_precision": -np.eye(3, dtype=np.float32)[None, None]}, "negative numbers on its diagonal"),
         (FACTORS, {"prior_exponent": np.array([1e30], np.float32)}, r"prior_exponent must be in \[0, 1\]"),
         (FACTORS, {"prior_exponent": np.array([-0.5], np.float32)}, r"prior_exponent must be in \[0, 1\]"),
+        (FACTORS, {"prior_offset": np.array([-1], np.float32)}, "prior_offset must be >= 0"),
         (FACTORS, {"prior_exponent": None}, "there is no array 'prior_exponent'"),
         (FACTORS, {"item_implicit": floats(3, 1, 2)}, r"item_implicit has shape .*, expected \(3, 1, 3\)"),
         (FACTORS, {"user_factors": floats(2, 1, 2).astype(np.float64)}, "user_factors holds float64, expected float32"),
@@ -523,6 +525,7 @@ def test_items_that_are_no_list_of_all_are_refused(saved: Path, text: str) -> No
         *(("attributes", names) for names in (None, "gender=F", ["gender"], ["a=b", "a=b"], [1], {"gender": "F"})),
         *(("fold_in", how) for how in (None, "sgd", True)),
         *(("noise", noise) for noise in (-0.1, "0.9", True, [0.9], 10**400)),
+        *(("taken", taken) for taken in (0, "1", True, [1.1], 10**400)),
     ],
     ids=lambda value: str(value)[:20],
 )  # fmt: skip

@@ -101,6 +101,7 @@ def test_noise_is_that_of_the_user_and_of_the_item() -> None:
 
 def test_what_is_asked_of_a_model_does_not_change_it() -> None:
     f = random_factors(implicit=True, noisy=True, levels=(1, 2, 3, 4, 5), attributes=3, drift=True)
+    f = replace(f, prior_offset=np.array([3], np.float32))
     before = {name: getattr(f, name).copy() for name in Factors.__dataclass_fields__}
     f.scores(f.user(0))[:] = 0
     f.predict_for(f.user(0), 0)[:] = 0
@@ -291,3 +292,22 @@ def test_scores_of_many_users_are_those_of_each_and_of_the_average_user(samples:
     expected = [f.scores(f.user(user)) for user in users]
     np.testing.assert_allclose(f.scores_of(users), expected, rtol=1e-6)
     assert f.scores_of(users).dtype == np.float32
+
+
+def test_a_model_without_biases_folds_in_as_one_that_never_had_them() -> None:
+    """However many ratings, and although all is centred: the same scores as ridge regression on the raw factors."""
+    rng = np.random.default_rng(0)
+    users, items = rng.normal(0.3, 0.3, (5, 8)), rng.normal(0.2, 0.3, (400, 8))
+    f = centred_factors(
+        mu=0.0, user_bias=np.zeros(5), item_bias=np.zeros(400), user_factors=users, item_factors=items,
+        prior_mean=np.zeros(9), prior_precision=np.full((1, 9), 2.0), prior_exponent=(0.5,), prior_offset=(7.0,),
+        no_bias=1e6,
+    )  # fmt: skip
+    assert f.prior_exponent.tolist() == [0.5, 1, 1]
+    assert f.prior_offset is not None
+    assert f.prior_offset.tolist() == [7, 0, 0]
+    for n in (1, 20, 400):
+        rating = rng.uniform(0.5, 2, n).astype(np.float32)
+        system = items[:n].T @ items[:n] + 2 * (n + 7) ** 0.5 * np.eye(8)
+        wanted = items @ np.linalg.solve(system, items[:n].T @ rating)
+        np.testing.assert_allclose(f.scores(f.fold_in(np.arange(n), rating).vector), wanted, atol=2e-5)

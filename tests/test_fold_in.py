@@ -34,8 +34,9 @@ def prior(f: Factors, sample: int, item: np.ndarray, known: list[int]) -> tuple[
         mean = mean + f.attribute_effects[known, sample].sum(0)
     if f.item_implicit is not None:
         mean = mean + f.item_implicit[item, sample].sum(0) / len(item) ** 0.5
-    terms = zip(f.prior_exponent.tolist(), f.prior_precision[:, sample].astype(float), strict=True)
-    return mean, sum(len(item) ** exponent * term for exponent, term in terms)
+    offset = np.zeros(len(f.prior_exponent)) if f.prior_offset is None else f.prior_offset
+    terms = zip((len(item) + offset) ** f.prior_exponent, f.prior_precision[:, sample].astype(float), strict=True)
+    return mean, sum(power * term for power, term in terms)
 
 
 @pytest.mark.parametrize("samples", [1, 3])
@@ -164,3 +165,15 @@ def test_samples_are_folded_in_each_by_itself(kind: dict[str, Any]) -> None:
         sliced[name] = None if getattr(f, name) is None else getattr(f, name)[:, 1:2]
     alone = Factors(**sliced).fold_in(item, rating).vector  # type: ignore[arg-type]
     np.testing.assert_allclose(alone.factors[0], vector.factors[1], atol=1e-5)
+
+
+@pytest.mark.parametrize("n", [1, 6])
+def test_a_prior_may_count_more_than_a_user_s_own_ratings(n: int) -> None:
+    f = replace(random_factors(exponents=(0.0, 0.5, 1.0)), prior_offset=np.array([9, 4, 2.5], np.float32))
+    item, rating = rated_by(n)
+    vector = f.fold_in(item, rating).vector
+    mean, precision = prior(f, 0, item, [])
+    design = np.hstack([f.item_factors[item, 0], np.ones((n, 1))]).astype(float)
+    residual = rating - f.mu[0] - f.item_bias[item, 0]
+    wanted = np.linalg.solve(design.T @ design + precision, design.T @ residual + precision @ mean)
+    np.testing.assert_allclose(np.append(vector.factors[0], vector.bias[0]), wanted, atol=1e-3)

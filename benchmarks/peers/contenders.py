@@ -215,6 +215,11 @@ RANKING = (
         },
     ),
     Contender(
+        "implicit-als-alpha", "implicit ALS, dim 64, alpha 2", "implicit_models:ALS",
+        {"factors": 64, "regularization": 10.0, "alpha": 2.0, "iterations": 15, "min_rating": 0.0},
+        "beside recsys-ials-same", ("implicit",), kind="ranking", data=("ml_1m",),
+    ),
+    Contender(
         "implicit-bpr", "implicit BPR", "implicit_models:BPR",
         {"factors": 100, "learning_rate": 0.01, "regularization": 0.01, "iterations": 100, "min_rating": 0.0},
         "defaults", ("implicit",), kind="ranking",
@@ -237,6 +242,18 @@ RANKING = (
         "recsys-mf-ranking", "recsys mf, ranked by predicted stars", "ours:Ranked", {"experiment": "ml_100k_mf"},
         "conf/experiment", ("recsys", "torch", "lightning"),
         documented_for={"ml_1m": {"experiment": "ml_1m_mf"}}, kind="ranking",
+    ),
+    Contender(
+        "recsys-ials-same", "recsys ials at the settings of implicit ALS, alpha 2", "ours:RankedFixedEpochs",
+        {
+            "data": "ml_1m", "model": "ials", "model.embedding_dim": 64, "model.unobserved_weight": 0.5,
+            "model.reg_lambda": 5.0, "model.reg_exponent": 0.0, "trainer.max_epochs": 15,
+        },
+        "the loss of implicit-als-alpha over alpha", ("recsys", "torch", "lightning"), kind="ranking", data=("ml_1m",),
+    ),
+    Contender(
+        "recsys-ials", "recsys ials", "ours:Ranked", {"experiment": "ml_1m_ials"}, "conf/experiment",
+        ("recsys", "torch", "lightning"), kind="ranking", data=("ml_1m",), quick=False,
     ),
 )  # fmt: skip
 

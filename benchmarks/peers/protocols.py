@@ -40,6 +40,7 @@ PROTOCOLS = (
     Protocol("ml_1m", "global_time 0.2", ("data.split=global_time", "data.test_fraction=0.2")),
     Protocol("ml_100k", "leave_one_out", ("data.split=leave_one_out",), "ranking"),
     Protocol("ml_1m", "leave_one_out", ("data.split=leave_one_out",), "ranking"),
+    Protocol("ml_1m", "global_time 0.2", ("data.split=global_time", "data.test_fraction=0.2"), "ranking"),
 )
 TUNING = {"rating": "user_time", "ranking": "leave_one_out"}  # the split whose validation rows choose settings
 

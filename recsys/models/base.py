@@ -69,6 +69,7 @@ class RatingModel(LightningModule, ABC):
     stops_early: bool = True  # whether early stopping may end its training
     replays: bool = False  # whether a refit replays the learning rates of the selection
     schedule_epochs: int = 0  # epochs that were planned, where a refit ends before them
+    taken: float | None = None  # what a rating counts as in folding in, where its stars are of no account
     monitor: ClassVar[Monitor] = RMSE  # what it logs of validation rows, and is selected and compared by
 
     def __init__(self, n_users: int, n_items: int, rating_min: float, rating_max: float, seed: int) -> None:

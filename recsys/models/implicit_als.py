@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import ClassVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from recsys.bundle import Bundle
 from recsys.data.batches import Batch
 from recsys.data.datamodule import RatingDataModule
 from recsys.factors import Factors, centred_factors
@@ -16,6 +18,8 @@ from recsys.models.base import as_array, check_range
 from recsys.models.normal_equations import Prior, Side
 from recsys.models.sweeps import SweepModel
 from recsys.monitor import NDCG, Monitor
+
+NO_BIAS = 1e6  # precision, a rating, of a bias that the model does not have
 
 
 class ImplicitALS(SweepModel):
@@ -39,6 +43,8 @@ class ImplicitALS(SweepModel):
         unobserved_weight: Weight of a cell without a rating, in (0, 1).
         reg_lambda: L2 on the embeddings.
         reg_exponent: How a row's penalty grows with its weight in the loss, in [0, 1].
+        warm_start: Folder of a bundle whose users' rows of the same ids are where the first sweep begins; None: small
+            embeddings, drawn.
         seed: Starting point.
 
     Raises:
@@ -60,16 +66,25 @@ class ImplicitALS(SweepModel):
         unobserved_weight: float = 0.1,
         reg_lambda: float = 0.003,
         reg_exponent: float = 1.0,
+        warm_start: str | None = None,
         seed: int = 0,
     ) -> None:
-        super().__init__(n_users, n_items, rating_min, rating_max, embedding_dim, None, seed)
+        super().__init__(n_users, n_items, rating_min, rating_max, embedding_dim, warm_start, seed)
         if not 0 < unobserved_weight < 1:
             raise ValueError(f"unobserved_weight must be in (0, 1), got {unobserved_weight}")
         check_range("reg_lambda", reg_lambda, 0.0)
         check_range("reg_exponent", reg_exponent, 0.0, 1.0)
         self.save_hyperparameters()
         self.unobserved_weight, self.reg_lambda, self.reg_exponent = unobserved_weight, reg_lambda, reg_exponent
+        self.taken = 1 / (1 - unobserved_weight)
         self.mu.zero_()
+
+    def _start_from(self, bundle: Bundle, data: RatingDataModule) -> None:
+        """Take the users' rows as they were before centring, and no bias; the first sweep finds the items."""
+        factors = bundle.factors
+        uncentred = factors.user_factors - factors.prior_mean[:, :-1]
+        super()._start_from(replace(bundle, factors=replace(factors, user_factors=uncentred)), data)
+        self.user_rows[:, -1], self.item_rows[:, -1] = 0, 0
 
     def forward(self, user: Tensor, item: Tensor) -> Tensor:
         """Scores, `(batch,)`; a row of -1 counts as the average user or item."""
@@ -122,18 +137,22 @@ class ImplicitALS(SweepModel):
     def factors(self) -> Factors:
         """The model as arrays, both sides centred; a new user's prior is the rest of the loss.
 
-        The rated cells' part, `(1 - w) (s - 1 / (1 - w))^2` with `w` the unobserved weight, is what folding in sums
-        up; hence `taken`, what a rating counts as, in the manifest, and the prior over `1 - w`.
+        With `w` the unobserved weight, a user's part of the loss is, but for a constant,
+        `(1 - w) * sum over rated (s - 1 / (1 - w))^2 + w * sum over all s^2`, and the penalty. Folding in sums up the
+        squares alone; hence `taken`, what a rating counts as, and a prior over `1 - w` of the rest.
         """
         users, items = as_array(self.user_rows), as_array(self.item_rows)
-        weight, dim = self.unobserved_weight, items.shape[1] - 1
+        weight = self.unobserved_weight
+        all_cells, penalty = weight * items.T @ items, self.reg_lambda * np.eye(self.width)
         return centred_factors(
             mu=0.0,
             user_bias=users[:, -1],
             item_bias=items[:, -1],
             user_factors=users[:, :-1],
             item_factors=items[:, :-1],
-            prior_mean=np.zeros(dim + 1),
-            prior_precision=np.zeros((1, dim + 1)),
-            prior_exponent=(self.reg_exponent,),
+            prior_mean=np.zeros(self.width),
+            prior_precision=np.stack([all_cells, penalty]) / (1 - weight),
+            prior_exponent=(0.0, self.reg_exponent),
+            prior_offset=(0.0, weight * self.n_items),
+            no_bias=NO_BIAS,
         )
