@@ -161,7 +161,7 @@ class _Ahead:
             yield piece, self._solved(n, means[n], running[n - start], None if late is None else late[n])[place]
 
     def _late(self, paired: Floats, known: Counts) -> Floats | None:
-        """Sums of `paired (n, samples, e + 1)` up to each number of ratings, the latest weighing most, for the drift."""
+        """Sums of `paired (n, samples, e + 1)` up to each number of ratings, the latest weighing most."""
         if self.bundle.factors.drift is None or not len(known):
             return None
         kept = np.exp(-1 / self.bundle.factors.drift[0])

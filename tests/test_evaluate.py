@@ -83,11 +83,11 @@ def test_every_run_can_be_asked_for_rankings(train: Train, capsys: pytest.Captur
     call("evaluate", f"run={plain}", "ranking=true")
     out = capsys.readouterr().out
     assert "NDCG@10" in out
-    assert "all 16 figures equal" in out
+    assert "all 19 figures equal" in out
     asked = train("trainer.max_epochs=1", "ranking=true", name="asked")
     assert "NDCG@10" in capsys.readouterr().out
     call("evaluate", f"run={asked}")
-    assert "all 28 figures equal" in capsys.readouterr().out
+    assert "all 31 figures equal" in capsys.readouterr().out
     found = json.loads((asked / "metrics.json").read_text())
     assert found.items() >= ranked(Bundle.load(plain / "bundle")).items()
     (asked / "metrics.json").write_text(json.dumps(found | {"ranking/hr@10": 0.5}))
