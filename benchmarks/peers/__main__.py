@@ -30,6 +30,7 @@ def parsed(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     parser.add_argument("--quick", action="store_true", help="ML-100K, one seed, and only what takes seconds")
     parser.add_argument("--time-to-rmse", action="store_true", help="seconds that each needs for Surprise SVD's RMSE")
+    parser.add_argument("--target", type=float, help="an RMSE for --time-to-rmse in its place; LIBMF sets the pace")
     selection.add_shared_arguments(parser)
     chosen = parser.parse_args(arguments)
     if chosen.quick:

@@ -75,7 +75,7 @@ class Contender:
         return self.documented | self.documented_for.get(data, {})
 
 
-EPOCHS = (2, 3, 5, 7, 10, 15, 20, 30, 40, 60, 80, 100)
+EPOCHS = (2, 3, 4, 5, 6, 7, 8, 10, 15, 20, 30, 40, 60, 80, 100)
 SURPRISE_RATES: Space = {
     "n_factors": OneOf((20, 50, 100, 200)),
     "n_epochs": Between(10, 80, log=True),

@@ -1,7 +1,8 @@
-"""Seconds to a given RMSE: that of Surprise SVD as documented, on the same rows, in the same session.
+"""Seconds to a given RMSE: that of Surprise SVD as documented, on the same rows, in the same session; or to `--target`.
 
 Every contender climbs its ladder of budgets until a fit reaches the target on the test rows. That budget is then fitted
-anew in each of five rounds, in which Surprise SVD and all others take turns: what else the machine does hits all alike.
+anew in each of five rounds, in which all take turns: what else the machine does hits all alike. What speed is compared
+with, the pace, is Surprise SVD's; with a target of one's own, which that may not reach, tuned LIBMF's.
 The budget is chosen on test rows, for every contender alike: this measures speed, not quality.
 """
 
@@ -20,9 +21,10 @@ from benchmarks.peers.protocols import Protocol
 from benchmarks.peers.results import DEVICE, RESULTS, Entry, circumstances, keep
 
 PACE = "surprise-svd"
+PACE_TO_TARGET = ("libmf", "tuned")
 ROUNDS = 5
 TOO_SLOW = 60  # times Surprise SVD's own fit: the climb ends there
-KEY = ("contender", "settings_name", "data", "split")
+KEY = ("contender", "settings_name", "data", "split", "target")
 
 
 @dataclass
@@ -40,22 +42,41 @@ def run(bench: Bench, protocol: Protocol, arguments: argparse.Namespace) -> None
     """Climb, then take turns; after each round an entry is kept for every contender and its settings.
 
     Raises:
-        ValueError: Surprise SVD itself failed, so that there is no target.
+        ValueError: What sets the target or the pace failed.
     """
-    pace = Climber(chosen(PACE), "documented", chosen(PACE).settings(protocol.data))
-    goal = measured(bench, pace.contender, pace.settings, seed=0)
+    first = Climber(chosen(PACE), "documented", chosen(PACE).settings(protocol.data))
+    goal = measured(bench, first.contender, first.settings, seed=0)
     if "error" in goal:
         raise ValueError(f"{PACE} sets the target and failed: {goal['error']}")
+    if arguments.target:
+        goal["rmse"] = arguments.target
     print(f"{protocol.data} {protocol.split}: target {goal['rmse']:.4f}", flush=True)
     climbers = climbing(protocol, arguments)
     arrived = [climber for climber in climbers if climb(climber, bench, goal)]
+    if arguments.target:
+        pace = of_target(arrived)
+    else:
+        pace, climbers, arrived = first, [first, *climbers], [first, *arrived]
     for seed in range(ROUNDS):
-        for climber in [pace, *arrived]:
+        for climber in arrived:
             climber.rounds.append(short(measured(bench, climber.contender, climber.settings, seed)))
-        for climber in [pace, *climbers]:
-            keep(summary(climber, pace, goal["rmse"], protocol, bench), RESULTS / f"time_to_rmse-{DEVICE}.json", KEY)
-    for climber in [pace, *climbers]:
+        for climber in climbers:
+            entry = summary(climber, pace, goal["rmse"], protocol, bench) | {"target": arguments.target}
+            keep(entry, RESULTS / f"time_to_rmse-{DEVICE}.json", KEY)
+    for climber in climbers:
         print(outcome(summary(climber, pace, goal["rmse"], protocol, bench)), flush=True)
+
+
+def of_target(arrived: list[Climber]) -> Climber:
+    """Who sets the pace to a target of one's own.
+
+    Raises:
+        ValueError: That contender did not take part, or did not get there.
+    """
+    for climber in arrived:
+        if (climber.contender.name, climber.settings_name) == PACE_TO_TARGET:
+            return climber
+    raise ValueError(f"{' '.join(PACE_TO_TARGET)} sets the pace to a target, and did not reach it")
 
 
 def climbing(protocol: Protocol, arguments: argparse.Namespace) -> list[Climber]:
@@ -65,7 +86,7 @@ def climbing(protocol: Protocol, arguments: argparse.Namespace) -> list[Climber]
         for contender in selection.contenders(protocol, arguments.only, quick=arguments.quick)
         if contender.budget
         for name, settings in selection.settings(contender, protocol.data, tuple(arguments.settings))
-        if (contender.name, name) != (PACE, "documented")
+        if arguments.target or (contender.name, name) != (PACE, "documented")
     ]
 
 
@@ -95,7 +116,8 @@ def summary(climber: Climber, pace: Climber, target: float, protocol: Protocol, 
     return {
         "contender": climber.contender.name, "label": climber.contender.label, "settings_name": climber.settings_name,
         "data": protocol.data, "split": protocol.split, "settings": climber.settings, "threads": bench.threads,
-        "target_rmse": target, "median_seconds": median(climber), "pace_median_seconds": median(pace),
+        "target_rmse": target, "median_seconds": median(climber), "pace": pace.contender.label,
+        "pace_median_seconds": median(pace),
         "steps": climber.steps, "rounds": climber.rounds, **circumstances("benchmarks.peers", sys.argv[1:]),
     }  # fmt: skip
 
@@ -113,4 +135,4 @@ def outcome(entry: Entry) -> str:
         return f"{name}: not reached"
     times = entry["pace_median_seconds"] / entry["median_seconds"]
     rmse = " ".join(f"{found.get('rmse', float('nan')):.4f}" for found in entry["rounds"])
-    return f"{name}: {entry['median_seconds']:.2f} s, {times:.1f} times as fast as {PACE}, RMSE {rmse}"
+    return f"{name}: {entry['median_seconds']:.2f} s, {times:.1f} times as fast as {entry['pace']}, RMSE {rmse}"

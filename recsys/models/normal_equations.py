@@ -156,13 +156,13 @@ class _Piece(NamedTuple):
     target: Tensor  # (g, length)
 
     def sums(self) -> tuple[Tensor, Tensor]:
-        """`sum z z'`, `(g, e, e)`, and `sum z target`, `(g, e)`."""
-        transposed = self.design.transpose(1, 2)
-        return torch.bmm(transposed, self.design), torch.bmm(transposed, self.target[:, :, None])[:, :, 0]
+        """`sum z z'`, `(g, e, e)`, and `sum z target`, `(g, e)`; vectors lie as rows, which is several times as fast."""
+        gram = torch.bmm(self.design.transpose(1, 2), self.design)
+        return gram, torch.bmm(self.target[:, None], self.design)[:, 0]
 
     def errors(self, solution: Tensor) -> Tensor:
         """Targets less what the solutions `(g, e)` predict, `(g, length)`."""
-        return self.target - torch.bmm(self.design, solution[:, :, None])[:, :, 0]
+        return self.target - torch.bmm(solution[:, None], self.design.transpose(1, 2))[:, 0]
 
 
 class _Lookup:

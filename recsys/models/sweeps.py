@@ -120,7 +120,7 @@ class SweepModel(RatingModel):
     def start_from_means(self, rows: RatingRows) -> None:
         """Set `mu` and the biases to the rows' shrunk means."""
         user, item, rating = (column.cpu().numpy() for column in rows.columns)
-        biases = fit_biases(user, item, rating, self.n_users, self.n_items)
+        biases = fit_biases(user, item, rating, self.n_users, self.n_items, sweeps=2)  # a start: sweeps do the rest
         self.mu.fill_(self.rating_min + self.span * biases.mu)
         self.user_rows[:, -1] = self.span * torch.from_numpy(biases.user)
         self.item_rows[:, -1] = self.span * torch.from_numpy(biases.item)
