@@ -16,6 +16,8 @@ TABLES: dict[str, Callable[[Results], str]] = {
     "picture": picture.picture_link,
     "time_to_rmse": peers.time_to_rmse,
     "speed": speed.speed,
+    "growth_sweeps": speed.growth_sweeps,
+    "samples": quality.samples,
     "peers_full": peers_full.peers_full,
     "ranking": peers_full.ranking,
     "tuned": peers_full.tuned,

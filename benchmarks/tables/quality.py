@@ -86,3 +86,18 @@ def protocol_name(data: str, split: str) -> str:
     """As tables call it: ML-1M `kfold` fold 0."""
     rule, _, rest = split.partition(" ")
     return " ".join([data.upper().replace("_", "-"), f"`{rule}`", *rest.split()])
+
+
+def samples(results: Results) -> str:
+    """What more samples of a posterior bring and cost, and what compressing them does."""
+    return by_device(results, "samples", _samples)
+
+
+def _samples(rows: list[Entry]) -> str:
+    header = ["data", "samples", "validation", "test", "factors, MB", "a prediction, ms", "top 10, ms", "fold-in, ms"]
+    cells = [
+        [protocol_name(row["data"], row["split"]), row["samples"], stars(row["val_rmse"]), stars(row["test_rmse"]),
+         f"{row['factors_mb']:.1f}", *(f"{row[f'{what}_ms']:.3f}" for what in ("predict", "top10", "fold_in"))]
+        for row in rows
+    ]  # fmt: skip
+    return paragraphs(table(header, cells, "ll" + "r" * 6), about(rows))

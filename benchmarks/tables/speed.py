@@ -66,6 +66,34 @@ def growth(found: dict[str, Entry]) -> str:
     return paragraphs(table(["ratings", "batch", "an epoch", "a rating"], rows, "lrrr"), text)
 
 
+def growth_sweeps(results: Results) -> str:
+    """What a rating costs a sweep in small and large data, and what a large fit holds."""
+    return by_device(results, "growth_sweeps", _growth_sweeps)
+
+
+def _growth_sweeps(found: Entry) -> str:
+    rows = [
+        [f"`{name.partition(',')[0]}`{name.removeprefix(name.partition(',')[0])}",
+         *(f"{median(it['ns_per_rating'][size]):.0f} ns" for size in ("small", "large")), bold(times(it["ratio"])),
+         f"{median(it['ns_per_rating']['large_first']):.0f} ns"]
+        for name, it in found["models"].items()
+    ]  # fmt: skip
+    header = [f"a sweep, dim {found['embedding_dim']}", "a rating of 1 million", "of 25 million", "ratio",
+              "the first sweep, which groups 25 million"]  # fmt: skip
+    return paragraphs(table(header, rows, "lrrrr"), in_memory(found.get("memory")), about([found]))
+
+
+def in_memory(found: Entry | None) -> str:
+    """The large fit in a sentence."""
+    if found is None:
+        return ""
+    return (
+        f"{found['ratings'] / 1e6:.0f} million ratings from a file to a bundle of {found['samples']} samples of "
+        f"{found['embedding_dim']} coordinates ({found['bundle_gb']:.1f} GB): at most {found['peak_gib']:.1f} GiB of "
+        f"memory, in {seconds(found['seconds'])} s. `{found['command']}`"
+    )
+
+
 def reading(results: Results) -> str:
     """From a file to numbered rows."""
     return by_device(results, "reading", _reading)

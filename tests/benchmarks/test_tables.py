@@ -240,6 +240,17 @@ def test_time_to_rmse(root: Root) -> None:
     assert "missed the target at most: recsys-mf by 0.0005" in text
 
 
+def test_another_target_has_a_table_and_a_pace_of_its_own(root: Root) -> None:
+    climb: dict[str, Any] = {"target_rmse": 0.89, "pace_median_seconds": 10.0, "steps": [], "rounds": []}
+    lower = climb | {"target_rmse": 0.85, "target": 0.85, "pace": "LIBMF", "pace_median_seconds": 2.0}
+    found = [entry("libmf", **climb, median_seconds=1.0), entry("libmf", **lower, median_seconds=2.0)]
+    text = table(root({"time_to_rmse-cpu-2core": found}), "time_to_rmse")
+    assert [line.strip("| ") for line in text.splitlines() if line.startswith(("| libmf", "| seconds"))] == [
+        "seconds to RMSE (times as fast as Surprise SVD) | ML-1M `kfold` fold 0: 0.8900", "libmf | 1.0 (10×)",
+        "seconds to RMSE (times as fast as LIBMF) | ML-1M `kfold` fold 0: 0.8500", "libmf | 2.0 (1.00×)",
+    ]  # fmt: skip
+
+
 def test_settings_found(root: Root) -> None:
     found = {
         "contender": "libmf", "data": "ml_1m", "split": "user_time", "target": "rmse", "settings": {"k": 64},
@@ -290,6 +301,23 @@ def test_two_devices_have_two_tables(root: Root) -> None:
 )  # fmt: skip
 def test_numbers(shown: str, expected: str) -> None:
     assert shown == expected
+
+
+def test_sweeps_as_data_grows(root: Root) -> None:
+    spent = {"small": [300.0, 310.0, 290.0], "large": [360.0], "large_first": [500.0]}
+    fit = {"ratings": 25_000_000, "samples": 8, "embedding_dim": 64, "bundle_gb": 1.2, "peak_gib": 6.4, "seconds": 700,
+           "command": "python -m recsys.train"}  # fmt: skip
+    found = {"models": {"als": {"ratio": 1.2, "ns_per_rating": spent}}, "memory": fit, "embedding_dim": 32}
+    text = table(root({"growth_sweeps-cpu-2core": found}), "growth_sweeps")
+    assert row(text, "`als`")[1:] == ["300 ns", "360 ns", "**1.20×**", "500 ns"]
+    assert "25 million ratings from a file to a bundle of 8 samples of 64 coordinates (1.2 GB): at most 6.4 GiB" in text
+
+
+def test_samples(root: Root) -> None:
+    found = {"data": "ml_1m", "split": "user_time", "samples": "4", "val_rmse": 0.84, "test_rmse": 0.85,
+             "factors_mb": 1.25, "predict_ms": 0.01, "top10_ms": 0.1, "fold_in_ms": 2.0}  # fmt: skip
+    text = table(root({"samples-cpu-2core": [found]}), "samples")
+    assert row(text, "ML-1M `user_time`")[1:] == ["4", "0.8400", "0.8500", "1.2", "0.010", "0.100", "2.000"]
 
 
 # The repository
