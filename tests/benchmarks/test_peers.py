@@ -305,6 +305,18 @@ def test_a_climb_ends_at_the_target_and_takes_turns(tmp_path: Path, monkeypatch:
     assert order.count("surprise-svd") == 1 + time_to_rmse.ROUNDS
 
 
+def test_a_lucky_seed_reaches_no_target(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def pretend(bench: Bench, contender: Contender, settings: dict[str, Any], seed: int) -> dict[str, Any]:
+        return {"rmse": (1 + 0.1 * seed) / settings["epochs"], "fit_seconds": 1.0}
+
+    monkeypatch.setattr(time_to_rmse, "measured", pretend)
+    loop = chosen("plain-loop")
+    climber = time_to_rmse.Climber(loop, "documented", dict(loop.documented))
+    assert time_to_rmse.climb(climber, bench_of(tmp_path), {"rmse": 0.5, "fit_seconds": 1.0})
+    assert [step["budget"] for step in climber.steps] == [2, 3]
+    assert [step["rmse"] for step in climber.steps] == pytest.approx([0.55, 0.4])
+
+
 def test_libmf_sets_the_pace_to_a_target_of_ones_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def pretend(bench: Bench, contender: Contender, settings: dict[str, Any], seed: int) -> dict[str, Any]:
         ours = contender.name == "recsys-als-fast"
