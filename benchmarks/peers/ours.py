@@ -69,13 +69,13 @@ class FixedEpochs(Selected):
 
 def fit_for_epochs(cfg: DictConfig, data: RatingDataModule, run: Run) -> RatingModel:
     """A model fitted on `data.fit_rows` for `cfg.trainer.max_epochs` epochs; plateau keeps its first rate then."""
-    rates = [float(cfg.model.get("learning_rate", 0))] * int(cfg.trainer.max_epochs)  # a model in sweeps has none
+    rates = [float(cfg.model.get("learning_rate", 0))] * int(cfg.trainer.max_epochs)
     model, _ = refit(cfg, data, Selection(rates, {}, 0.0), run.folder)
     return model
 
 
 class Ranked(Selected):
-    """Items by predicted stars before clipping."""
+    """Items by score, or by predicted stars before clipping."""
 
     def scores(self, users: Rows) -> Floats:
         bundle = self.bundle()
@@ -86,6 +86,10 @@ class Ranked(Selected):
             self.exported = make_bundle(self.model, self.data)
             check_rows(self.exported, self.task)
         return self.exported
+
+
+class RankedFixedEpochs(Ranked, FixedEpochs):
+    """As many epochs as `trainer.max_epochs` says, on training and validation rows at once."""
 
 
 def check_rows(bundle: Bundle, task: Task) -> None:

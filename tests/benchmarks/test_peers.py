@@ -292,8 +292,9 @@ def test_a_climb_ends_at_the_target_and_takes_turns(tmp_path: Path, monkeypatch:
 
     monkeypatch.setattr(time_to_rmse, "measured", pretend)
     monkeypatch.setattr(time_to_rmse, "RESULTS", tmp_path)
-    arguments = argparse.Namespace(only=["libmf", "plain-loop", "surprise-svd"], quick=False, settings=["documented"],
-                                   target=None)  # fmt: skip
+    arguments = argparse.Namespace(
+        only=["libmf", "plain-loop", "surprise-svd"], quick=False, settings=["documented"], target=None
+    )
     time_to_rmse.run(bench_of(tmp_path), Protocol("ml_100k", "user_time", ()), arguments)
     (file,) = tmp_path.glob("time_to_rmse-*.json")
     entries = {entry["contender"]: entry for entry in json.loads(file.read_text())}
