@@ -1,6 +1,6 @@
 """Seconds to a given RMSE: that of Surprise SVD as documented, on the same rows, in the same session; or to `--target`.
 
-Every contender climbs its ladder of budgets until a fit reaches the target on the test rows. That budget is then fitted
+Every contender climbs its ladder of budgets until fits with three seeds reach the target on the test rows. That budget is then fitted
 anew in each of five rounds, in which all take turns: what else the machine does hits all alike. What speed is compared
 with, the pace, is Surprise SVD's; with a target of one's own, which that may not reach, tuned LIBMF's.
 The budget is chosen on test rows, for every contender alike: this measures speed, not quality.
@@ -23,6 +23,7 @@ from benchmarks.peers.results import DEVICE, RESULTS, Entry, circumstances, keep
 PACE = "surprise-svd"
 PACE_TO_TARGET = ("libmf", "tuned")
 ROUNDS = 5
+SEEDS = 3  # that must reach the target: a single one may be lucky
 TOO_SLOW = 60  # times Surprise SVD's own fit: the climb ends there
 KEY = ("contender", "settings_name", "data", "split", "target")
 
@@ -96,7 +97,7 @@ def climb(climber: Climber, bench: Bench, goal: dict[str, Any]) -> bool:
     assert budget is not None
     for value in budget.ladder:
         climber.settings[budget.name] = value
-        found = short(measured(bench, climber.contender, climber.settings, seed=0))
+        found = of_seeds(climber, bench, goal["rmse"])
         climber.steps.append({"budget": value, **found})
         print(f"  {climber.contender.name} ({climber.settings_name}): {climber.steps[-1]}", flush=True)
         if "error" in found or found["rmse"] <= goal["rmse"]:
@@ -104,6 +105,16 @@ def climb(climber: Climber, bench: Bench, goal: dict[str, Any]) -> bool:
         if found["fit_seconds"] > TOO_SLOW * goal["fit_seconds"]:
             return False
     return False
+
+
+def of_seeds(climber: Climber, bench: Bench, target: float) -> dict[str, Any]:
+    """The fit of the first seed that fails or misses the target; if none does, the last one's."""
+    found: dict[str, Any] = {}
+    for seed in range(1 if climber.contender.deterministic else SEEDS):
+        found = short(measured(bench, climber.contender, climber.settings, seed))
+        if "error" in found or found["rmse"] > target:
+            break
+    return found
 
 
 def short(found: dict[str, Any]) -> dict[str, Any]:

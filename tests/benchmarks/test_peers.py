@@ -306,6 +306,39 @@ def test_a_climb_ends_at_the_target_and_takes_turns(tmp_path: Path, monkeypatch:
     assert order.count("surprise-svd") == 1 + time_to_rmse.ROUNDS
 
 
+def test_a_lucky_seed_reaches_no_target(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def pretend(bench: Bench, contender: Contender, settings: dict[str, Any], seed: int) -> dict[str, Any]:
+        return {"rmse": (1 + 0.1 * seed) / settings["epochs"], "fit_seconds": 1.0}
+
+    monkeypatch.setattr(time_to_rmse, "measured", pretend)
+    loop = chosen("plain-loop")
+    climber = time_to_rmse.Climber(loop, "documented", dict(loop.documented))
+    assert time_to_rmse.climb(climber, bench_of(tmp_path), {"rmse": 0.5, "fit_seconds": 1.0})
+    assert [step["budget"] for step in climber.steps] == [2, 3]
+    assert [step["rmse"] for step in climber.steps] == pytest.approx([0.55, 0.4])
+
+
+def test_libmf_sets_the_pace_to_a_target_of_ones_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def pretend(bench: Bench, contender: Contender, settings: dict[str, Any], seed: int) -> dict[str, Any]:
+        ours = contender.name == "recsys-als-fast"
+        return {"rmse": 1 / settings.get("nr_iters", 1), "fit_seconds": 2.0 if ours else 4.0, "fit_cpu_seconds": 1.0}
+
+    monkeypatch.setattr(time_to_rmse, "measured", pretend)
+    monkeypatch.setattr(time_to_rmse, "RESULTS", tmp_path)
+    arguments = argparse.Namespace(only=["libmf", "recsys-als-fast"], quick=False, settings=["documented", "tuned"],
+                                   target=0.3)  # fmt: skip
+    time_to_rmse.run(bench_of(tmp_path), Protocol("ml_1m", "user_time", ()), arguments)
+    (file,) = tmp_path.glob("time_to_rmse-*.json")
+    entries = {(entry["contender"], entry["settings_name"]): entry for entry in json.loads(file.read_text())}
+    assert {entry["target"] for entry in entries.values()} == {0.3}
+    assert entries["libmf", "tuned"]["settings"]["nr_iters"] == 4
+    assert entries["recsys-als-fast", "documented"]["median_seconds"] is None
+    assert ("surprise-svd", "documented") not in entries
+    arguments.only = ["recsys-als-fast"]
+    with pytest.raises(ValueError, match="libmf tuned sets the pace"):
+        time_to_rmse.run(bench_of(tmp_path), Protocol("ml_1m", "user_time", ()), arguments)
+
+
 @pytest.mark.skipif(importlib.util.find_spec("myfm") is None, reason="myFM is not installed")
 def test_myfm_blocks_have_rows_of_unit_length(tmp_path: Path) -> None:
     found = measured(bench_of(tmp_path), chosen("myfm-blocks"), {"rank": 2, "n_iter": 20}, seed=0)
