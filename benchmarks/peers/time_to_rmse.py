@@ -2,7 +2,7 @@
 
 Every contender climbs its ladder of budgets until fits with three seeds reach the target on the test rows. That budget
 is then fitted anew in each of five rounds, in which all take turns: what else the machine does hits all alike. What
-speed is compared with, the pace, is Surprise SVD's; with a target of one's own, which that may not reach, tuned LIBMF's.
+speed is compared with, the pace, is Surprise SVD's; with a target of one's own, which that may miss, tuned LIBMF's.
 The budget is chosen on test rows, for every contender alike: this measures speed, not quality.
 """
 
