@@ -23,7 +23,7 @@ from benchmarks.loop import Clock
 from benchmarks.peers.results import DEVICE, RESULTS, circumstances, write
 from benchmarks.synthetic import Synthetic
 from recsys.data.datamodule import RatingDataModule
-from recsys.models.matrix_factorization import MatrixFactorization
+from recsys.models.mf import MatrixFactorization
 
 DIM = 64
 BATCH = {"ml-1m": 8192, "ml-25m": 262_144}

@@ -33,8 +33,8 @@ from benchmarks.peers.results import DEVICE, RESULTS, circumstances, write
 from benchmarks.reading import write_ratings
 from recsys.data.datamodule import RatingDataModule
 from recsys.models.als import ALS
-from recsys.models.bayesian_mf import BayesianMF
-from recsys.models.sweeps import SweepModel
+from recsys.models.bayesian.model import BayesianMF
+from recsys.models.closed_form import SweepModel
 
 FILE = RESULTS / f"growth_sweeps-{DEVICE}.json"
 DIM = 32

@@ -25,7 +25,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from benchmarks.peers.results import DEVICE, RESULTS, circumstances, write
 from benchmarks.synthetic import Synthetic
 from recsys.data.datamodule import RatingDataModule
-from recsys.models.matrix_factorization import MatrixFactorization
+from recsys.models.mf import MatrixFactorization
 
 CASES: dict[str, dict[str, Any]] = {
     "dropout 0.2, batch norm": {"dropout": 0.2, "batch_norm": True},

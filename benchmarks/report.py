@@ -87,7 +87,7 @@ def write_runs(folder: Path, runs: int) -> None:
 
 
 def analysis(draw: random.Random) -> dict[str, Any]:
-    """As many groups as recsys.analysis finds at most."""
+    """As many groups as recsys.evaluation.error_analysis finds at most."""
 
     def group(**known: Any) -> dict[str, Any]:
         names = ("rmse", "baseline", "mean_predicted", "mean_rating")

@@ -1,8 +1,8 @@
 """How many posterior samples pay for their size: `python -m benchmarks.samples [--data ml_100k ml_1m]`.
 
 One chain a data set, by its experiment, fitted on training rows; of its samples so many are kept, evenly spaced, and in
-the end all of them are compressed to one (`recsys.compression`). RMSE is of validation and of test rows, times are of
-one pair, of a user's ten best items and of folding a user in: means over some users, the fastest of a few rounds.
+the end all of them are compressed to one (`recsys.bundle.compression`). RMSE is of validation and of test rows,
+times are of one pair, of a user's ten best items and of folding a user in: means over some users, the fastest of a few rounds.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from numpy.typing import NDArray
 from benchmarks.fold_in import fastest, speed
 from benchmarks.peers.results import DEVICE, RESULTS, circumstances, keep
 from recsys.bundle import TEST, VAL, Bundle
-from recsys.compression import compressed_bundle
-from recsys.factors import SAMPLE_AXIS, Factors
+from recsys.bundle.compression import compressed_bundle
+from recsys.bundle.factors import SAMPLE_AXIS, Factors
 
 FILE = RESULTS / f"samples-{DEVICE}.json"
 SAMPLES = (1, 4, 16, 32, 64, 128)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from recsys.data.ratings import RatingData, RatingsSource
+from recsys.data.sources.base import RatingData, RatingsSource
 
 SHAPES = {"ml-1m": (6_040, 3_706, 1_000_209), "ml-25m": (162_541, 59_047, 25_000_095)}
 DIM = 8  # of the factors that the stars come from

@@ -19,8 +19,8 @@ from hydra.errors import InstantiationException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from hydra_plugins.recsys_joblib import be_joblib
-from recsys.run_folder import sweep_overrides
+from recsys.experiments.launcher import be_joblib
+from recsys.experiments.run_folder import sweep_overrides
 
 FOLDERS = ("run", "resume", "hydra.run.dir", "hydra.sweep.dir", "data.root")
 CONF = Path(__file__).resolve().parent.parent / "conf"
@@ -59,17 +59,17 @@ def command(config_name: str) -> Callable[[Callable[[DictConfig], Any]], Callabl
 
 
 def load_run() -> ModuleType:
-    """Import `recsys.run`, and with it torch, Lightning and pandas, once: seconds, so commands do it when they must."""
-    if "recsys.run" not in sys.modules:
+    """Import `recsys.training.run`, and with it torch, Lightning and pandas, once: it takes seconds."""
+    if "recsys.training.run" not in sys.modules:
         collects = gc.isenabled()
         gc.disable()  # else a quarter of the import is spent on looking for garbage where there is none
         try:
-            importlib.import_module("recsys.run")
+            importlib.import_module("recsys.training.run")
         finally:
             if collects:
                 gc.enable()
         gc.freeze()  # else collections, and the end of the process above all, look through half a million objects more
-    return sys.modules["recsys.run"]
+    return sys.modules["recsys.training.run"]
 
 
 def resumed_sweep(arguments: list[str]) -> list[str]:

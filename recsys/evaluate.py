@@ -13,13 +13,13 @@ from omegaconf import DictConfig
 from rich.console import Console
 from rich.table import Table
 
-from recsys.analysis import HeldOut, held_out, measuring
 from recsys.bundle import Bundle
-from recsys.calibration import calibration_figures, sentence
 from recsys.cli import command
-from recsys.metrics import LENGTHS, catalogue_figures, rating_figures
-from recsys.monitor import NDCG, RMSE
-from recsys.prequential import check_evaluation, prequential
+from recsys.evaluation.calibration import calibration_figures, sentence
+from recsys.evaluation.error_analysis import HeldOut, held_out, measuring
+from recsys.evaluation.metrics import LENGTHS, catalogue_figures, rating_figures
+from recsys.evaluation.monitor import NDCG, RMSE
+from recsys.evaluation.prequential import check_evaluation, prequential
 
 CALIBRATION = ("test/inside_50", "test/inside_90", "test/mean_std")
 
@@ -37,7 +37,7 @@ def evaluate(bundle: Bundle, test: HeldOut | None = None, *, ranking: bool = Fal
     Returns:
         `test/rmse`, `test/mae`, each also `_warm` and `_cold`, `test/share_cold`, and `baseline/<name>` (RMSE) for
         the global mean, item means and biases, also `_warm` and `_cold`; None for an empty group. Of a bundle that
-        says how sure it is, also `test/inside_50`, `test/inside_90` and `test/mean_std` (`recsys.calibration`).
+        says how sure it is, also `test/inside_50`, `test/inside_90` and `test/mean_std`.
 
     Raises:
         ValueError: The model was fitted on the test rows, or there are none.

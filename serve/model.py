@@ -11,9 +11,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from recsys.attributes import attribute_rows, choices
 from recsys.bundle import Bundle, BundleError
-from recsys.factors import Floats, FoldIn, Rows, UserVector
+from recsys.bundle.attributes import attribute_rows, choices
+from recsys.bundle.factors import Floats, FoldIn, Rows, UserVector
 from serve.catalogue import Catalogue
 from serve.errors import ApiError
 from serve.schemas import MAX_ID, Wish

@@ -7,7 +7,7 @@ from typing import Any
 from fastapi import FastAPI
 from pydantic import BaseModel
 
-from recsys.attributes import choices
+from recsys.bundle.attributes import choices
 from serve.model import ServedModel
 from serve.schemas import Error
 

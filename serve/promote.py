@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from recsys.bundle import BundleError
-from recsys.bundle_files import read_manifest
+from recsys.bundle.storage import read_manifest
 from serve.model import ServedModel
 from serve.pointer import bundle_folder, read_pointer, write_pointer
 

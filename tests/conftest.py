@@ -16,9 +16,9 @@ import pytest
 import torch
 
 from recsys.bundle import TEST, TRAIN, VAL, Bundle, RatedRows
+from recsys.bundle.factors import Factors
 from recsys.data.datamodule import RatingDataModule
-from recsys.data.ratings import RatingData, RatingsSource, ratings_sha256
-from recsys.factors import Factors
+from recsys.data.sources.base import RatingData, RatingsSource, ratings_sha256
 from recsys.models.base import RatingModel
 from tests.commands import train  # noqa: F401  (a fixture)
 

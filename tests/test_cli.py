@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
-import recsys.run
+import recsys.training.run
 from recsys.cli import FOLDERS, load_run, quoted, resumed_sweep
 from tests.commands import Train, call
 
@@ -78,11 +78,11 @@ def test_resume_of_a_run_stays_as_it_was_typed(tmp_path: Path, name: str) -> Non
 
 
 def test_a_run_is_loaded_once_and_collected_never(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(recsys, "run", recsys.run)  # the second import replaces it
-    monkeypatch.delitem(sys.modules, "recsys.run")
+    monkeypatch.setattr(recsys.training, "run", recsys.training.run)  # the second import replaces it
+    monkeypatch.delitem(sys.modules, "recsys.training.run")
     gc.unfreeze()
     loaded = load_run()
-    assert (loaded.__name__, gc.isenabled()) == ("recsys.run", True)
+    assert (loaded.__name__, gc.isenabled()) == ("recsys.training.run", True)
     assert gc.get_freeze_count() > 0
     gc.unfreeze()
     assert load_run() is loaded
@@ -90,8 +90,8 @@ def test_a_run_is_loaded_once_and_collected_never(monkeypatch: pytest.MonkeyPatc
 
 
 def test_a_run_that_cannot_be_loaded_leaves_the_collector_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delitem(sys.modules, "recsys.run")
-    monkeypatch.setitem(sys.modules, "recsys.analysis", None)
+    monkeypatch.delitem(sys.modules, "recsys.training.run")
+    monkeypatch.setitem(sys.modules, "recsys.evaluation.error_analysis", None)
     with pytest.raises(ImportError):
         load_run()
     assert gc.isenabled()
@@ -107,7 +107,7 @@ def test_a_command_waits_for_nothing_heavy_before_a_run_begins(tmp_path: Path) -
         "    recsys.train.main()\n"
         "except SystemExit:\n"
         "    say()\n"
-        "import hydra_plugins.recsys_joblib, hydra_plugins.recsys_optuna, recsys.study\n"
+        "import hydra_plugins.recsys_launcher, hydra_plugins.recsys_sweeper, recsys.experiments.study\n"
         "say()\n"
     )
     done = subprocess.run(

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from recsys.bundle import Bundle
+from recsys.bundle.factors import Factors
 from recsys.evaluate import evaluate, print_figures, ranked
-from recsys.factors import Factors
 from tests.commands import Train, call
 from tests.conftest import ITEMS, USERS, make_bundle
 

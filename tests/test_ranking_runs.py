@@ -12,10 +12,10 @@ import torch
 
 from recsys.bundle import Bundle
 from recsys.evaluate import ranked
-from recsys.study import objective
-from recsys.sweep import is_best
+from recsys.experiments.multirun import is_best
+from recsys.experiments.study import objective
 from tests.commands import Train, call, train_arguments, write_ratings
-from tests.ranker import RANKER
+from tests.models.ranker import RANKER
 
 
 def read(folder: Path) -> dict[str, float]:

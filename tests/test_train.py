@@ -18,9 +18,9 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from omegaconf import OmegaConf
 
 from recsys.bundle import Bundle
-from recsys.callbacks import EpochRecord
 from recsys.report.overrides import run_command
 from recsys.report.runs import read_run
+from recsys.training.callbacks import EpochRecord
 from tests.commands import Train, call, train_arguments, write_ratings
 from tests.conftest import trained_and_folded
 
@@ -217,7 +217,7 @@ def test_an_epoch_is_recorded_whole_before_its_checkpoint(
 def test_resume_keeps_the_model(train: Train, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = train("model=svdpp", "trainer.max_epochs=2", name="whole")
     with monkeypatch.context() as patch:
-        patch.setattr("recsys.run.refit", lambda *_: (_ for _ in ()).throw(Killed))
+        patch.setattr("recsys.training.run.refit", lambda *_: (_ for _ in ()).throw(Killed))
         with pytest.raises(Killed):
             train("model=svdpp", "trainer.max_epochs=2", name="cut")
     call("train", f"resume={whole.with_name('cut')}")

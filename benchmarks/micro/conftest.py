@@ -25,7 +25,7 @@ from benchmarks.micro.synthetic import write_ml_1m
 from recsys.bundle import Bundle
 from recsys.data.datamodule import RatingDataModule
 from recsys.data.sources import MovieLens
-from recsys.export import make_bundle
+from recsys.training.export import make_bundle
 
 ROUNDS = {"min_time": 0.002, "max_time": 0.2, "min_rounds": 5}  # seconds of a round, of a benchmark
 

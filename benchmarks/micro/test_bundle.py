@@ -1,4 +1,4 @@
-"""recsys.export and recsys.bundle: from a trained model to files, and answers from them."""
+"""recsys.training.export and recsys.bundle: from a trained model to files, and answers from them."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ import pytest
 from benchmarks.micro.models import configured
 from recsys.bundle import TEST, Bundle
 from recsys.data.datamodule import RatingDataModule
-from recsys.export import make_bundle
 from recsys.recommend import recommendations
+from recsys.training.export import make_bundle
 
 SOMEONE_NEW = 20  # ratings that they give
 
 
 def test_make_bundle(benchmark: Any, data: RatingDataModule, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("recsys.export._git_commit", lambda: None)  # git's time depends on the checkout
+    monkeypatch.setattr("recsys.training.export._git_commit", lambda: None)  # git's time depends on the checkout
     benchmark(make_bundle, configured("mf", data), data, noise=0.9)
 
 

@@ -18,7 +18,7 @@ from benchmarks.peers.contenders import Contender, Settings
 from benchmarks.peers.environments import python
 from benchmarks.peers.protocols import Answers
 from benchmarks.peers.task import Task
-from recsys.metrics import LENGTHS, ranking_figures, rating_figures
+from recsys.evaluation.metrics import LENGTHS, ranking_figures, rating_figures
 
 REPOSITORY = Path(__file__).parents[2]
 LAST_WORDS = 300  # characters of an error

@@ -14,9 +14,9 @@ from benchmarks.peers.protocols import composed
 from benchmarks.peers.task import Rows, Task
 from recsys.bundle import TEST, Bundle
 from recsys.data.datamodule import RatingDataModule
-from recsys.export import make_bundle
 from recsys.models.base import RatingModel
-from recsys.run import Selection, build_data, refit, select
+from recsys.training.export import make_bundle
+from recsys.training.run import Selection, build_data, refit, select
 
 
 class Selected:

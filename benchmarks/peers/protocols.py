@@ -17,7 +17,7 @@ from benchmarks.peers.task import Rows, Task
 from recsys.data.columns import ITEM_ID, RATING, TIMESTAMP, USER_ID
 from recsys.data.datamodule import RatingDataModule
 from recsys.data.ids import IdMap
-from recsys.run import build_data
+from recsys.training.run import build_data
 
 CONF = Path(__file__).parents[2] / "conf"
 

@@ -1,4 +1,4 @@
-"""Rankings over the full catalogue: lists of unseen items, measured by `recsys.metrics`. NumPy alone."""
+"""Rankings over the full catalogue: lists of unseen items, measured by `recsys.evaluation.metrics`. NumPy alone."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ from typing import Any
 import pyarrow as pa
 from pyarrow import parquet
 
-from recsys.data.ratings import RatingData
+from recsys.data.sources.base import RatingData
 from recsys.files import locked, written_whole
 
 logger = logging.getLogger(__name__)

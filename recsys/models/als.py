@@ -6,11 +6,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from recsys.bundle.factors import Factors, centred_factors
 from recsys.data.batches import RatingRows
-from recsys.factors import Factors, centred_factors
 from recsys.models.base import as_array, check_range, penalty_weight
+from recsys.models.closed_form import SweepModel, design_of
 from recsys.models.normal_equations import Prior, Side
-from recsys.models.sweeps import SweepModel, design_of
 
 
 class ALS(SweepModel):

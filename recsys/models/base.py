@@ -12,11 +12,11 @@ from lightning import LightningModule
 from numpy.typing import NDArray
 from torch import Tensor
 
+from recsys.bundle.factors import Factors
 from recsys.data.batches import Batch, RatingRows, epoch_seed
 from recsys.data.datamodule import RatingDataModule
-from recsys.factors import Factors
-from recsys.metrics import RatingErrors
-from recsys.monitor import RMSE, Monitor
+from recsys.evaluation.metrics import RatingErrors
+from recsys.evaluation.monitor import RMSE, Monitor
 
 
 def check_range(name: str, value: float, low: float, high: float = float("inf"), *, open_high: bool = False) -> None:

@@ -21,7 +21,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from recsys.models import products
+from recsys.models import sparse_ops as products
 
 CPU_NUMBERS = 1 << 18  # of the design's rows looked up at a time: they stay in a core's cache
 GPU_NUMBERS = 1 << 26

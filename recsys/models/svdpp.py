@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from recsys.data.batches import RatingRows
-from recsys.models import products
+from recsys.models import sparse_ops as products
 from recsys.models.base import check_range
-from recsys.models.matrix_factorization import MatrixFactorization
+from recsys.models.mf import MatrixFactorization
 
 
 class SVDPlusPlus(MatrixFactorization):

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from recsys.monitor import MONITORS
-from recsys.report.comparison import Difference
+from recsys.evaluation.monitor import MONITORS
+from recsys.evaluation.statistics import Difference
 from recsys.report.parameters import Values
 from recsys.report.runs import printable
 from recsys.report.settings import ERRORS, HITS, Experiments, Setting

@@ -15,7 +15,7 @@ from typing import Any
 
 import yaml  # type: ignore[import-untyped]
 
-from recsys.monitor import monitor_of
+from recsys.evaluation.monitor import monitor_of
 
 SKIPPED = {"checkpoints", "bundle", "wandb"}  # what a run writes besides its own files
 REPEATS = "repeats.json"  # in a folder whose sub-folders are runs of one setting; it is not itself a run

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from recsys.report.comparison import Difference, mean, paired_difference, standard_error
+from recsys.evaluation.statistics import Difference, mean, paired_difference, standard_error
 from recsys.report.importance import importance, key_of
 from recsys.report.overrides import setting_command
 from recsys.report.parameters import Parameter, Values, comparable, differing, hyper_parameters

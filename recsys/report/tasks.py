@@ -6,8 +6,8 @@ from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from recsys.monitor import NDCG, monitor_of
-from recsys.report.comparison import mean
+from recsys.evaluation.monitor import NDCG, monitor_of
+from recsys.evaluation.statistics import mean
 from recsys.report.parameters import plain
 from recsys.report.runs import SPLIT_ARGUMENTS, Run, natural, number
 

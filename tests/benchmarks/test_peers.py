@@ -27,7 +27,7 @@ from benchmarks.peers.measure import Bench, ContenderError, figures_of, measured
 from benchmarks.peers.protocols import PROTOCOLS, TUNING, Answers, Protocol, build_task
 from benchmarks.peers.ranking import NOTHING, best_unseen
 from benchmarks.peers.task import Task
-from recsys.data.ratings import RatingData
+from recsys.data.sources.base import RatingData
 from tests.conftest import random_ratings, small_data
 
 PACKAGE = Path(selection.__file__).parent

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from benchmarks import growth_sweeps, samples
-from recsys.factors import centred_factors, joined
+from recsys.bundle.factors import centred_factors, joined
 from tests.conftest import random_ratings, small_data
 
 

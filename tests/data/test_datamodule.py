@@ -8,10 +8,10 @@ import torch
 
 from recsys.data.batches import Batch
 from recsys.data.datamodule import RatingDataModule
-from recsys.data.items import items_frame
-from recsys.data.ratings import RatingData
-from recsys.export import make_bundle
-from recsys.models.matrix_factorization import MatrixFactorization
+from recsys.data.readers.items import items_frame
+from recsys.data.sources.base import RatingData
+from recsys.models.mf import MatrixFactorization
+from recsys.training.export import make_bundle
 from tests.conftest import SmallRatings, build, fit, frame, random_ratings, small_data
 
 RATINGS = random_ratings(103, 20, 15, seed=1)

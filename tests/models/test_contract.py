@@ -14,13 +14,13 @@ import pytest
 import torch
 
 from recsys.data.datamodule import RatingDataModule
-from recsys.export import make_bundle
+from recsys.evaluation.monitor import NDCG, RMSE
 from recsys.models.als import ALS
 from recsys.models.base import RatingModel
-from recsys.models.bayesian_mf import BayesianMF
-from recsys.models.matrix_factorization import MatrixFactorization
+from recsys.models.bayesian.model import BayesianMF
+from recsys.models.mf import MatrixFactorization
 from recsys.models.svdpp import SVDPlusPlus
-from recsys.monitor import NDCG, RMSE
+from recsys.training.export import make_bundle
 from tests.conftest import build, bundle_of, checkerboard, fit, kinds, random_ratings, small_data, trained_and_folded
 
 Make = Callable[..., RatingModel]

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import torch
 
-from recsys.callbacks import EpochRecord, ReplayLearningRate
 from recsys.data.batches import RatingRows
 from recsys.data.datamodule import RatingDataModule
 from recsys.models.svdpp import SVDPlusPlus
+from recsys.training.callbacks import EpochRecord, ReplayLearningRate
 from tests.conftest import build, fit, random_ratings, small_data
 
 FACTOR = 0.25  # of the implicit part's learning rate

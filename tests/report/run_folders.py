@@ -31,7 +31,7 @@ def config(folder: Path, *overrides: str) -> dict[str, Any]:
         "trainer": {"_target_": "lightning.Trainer", "_partial_": True, "max_epochs": 100, "accelerator": "cpu"},
         "callbacks": {"checkpoint": {"_target_": "Checkpoint", "dirpath": f"{folder}/checkpoints"},
                       "early_stopping": {"_target_": "Stop", "patience": 8}},
-        "logger": {"csv": {"_target_": "recsys.loggers.EpochCSVLogger", "save_dir": str(folder)}},
+        "logger": {"csv": {"_target_": "recsys.training.csv_logger.EpochCSVLogger", "save_dir": str(folder)}},
         "seed": 0, "refit": "train_val", "model_name": "mf", "run_dir": str(folder), "resume": None,
         "seeds": None, "folds": None, "trial": None, "overrides": list(overrides),
     }  # fmt: skip

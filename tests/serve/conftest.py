@@ -23,8 +23,8 @@ import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
-from recsys.attributes import UserAttributes
 from recsys.bundle import Bundle
+from recsys.bundle.attributes import UserAttributes
 from serve.app import create_app
 from serve.model import ServedModel
 from serve.settings import Settings

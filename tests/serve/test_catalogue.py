@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from recsys.bundle import Bundle
-from recsys.factors import Factors
+from recsys.bundle.factors import Factors
 from serve.catalogue import Catalogue, words
 from tests.conftest import make_bundle
 from tests.serve.conftest import ABOUT, rich

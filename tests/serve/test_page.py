@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 
 from recsys.bundle import TRAIN, Bundle
-from recsys.factors import Factors
+from recsys.bundle.factors import Factors
 from serve.pointer import write_pointer
 from tests.conftest import make_bundle
 

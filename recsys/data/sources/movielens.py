@@ -1,0 +1,196 @@
+"""MovieLens: every stable release, from a local folder or fetched once to the user's cache."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from recsys.data import cache
+from recsys.data.columns import GENRES, ITEM_ID, RATING, TIMESTAMP, TITLE, USER_ID
+from recsys.data.download import download
+from recsys.data.readers.csv import Layout, read_columns, read_texts
+from recsys.data.readers.fields import Field, IntegerId, Seconds, Stars
+from recsys.data.readers.items import items_frame
+from recsys.data.sources.base import DataError, RatingData, RatingsSource, keep_latest, ratings_sha256
+
+logger = logging.getLogger(__name__)
+
+RATING_MAX = 5.0
+COLUMNS = (USER_ID, ITEM_ID, RATING, TIMESTAMP)
+USER_COLUMNS = (USER_ID, "age", "gender", "occupation", "zip_code")
+GENRE_FLAGS = tuple(f"genre {n}" for n in range(19))  # ml-100k has a column of 0 and 1 for each genre
+
+
+@dataclass(frozen=True)
+class File:
+    """A file of a release, and the names in it of the columns that are read, in the order of the frame."""
+
+    name: str
+    layout: Layout
+    columns: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Release:
+    """What a release looks like on disk."""
+
+    rating_min: float
+    ratings: File
+    items: File
+    users: File | None = None
+    genre_names: str | None = None  # the file that names ml-100k's genres
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """Names of all files that are read, the ratings last."""
+        names = [self.genre_names, self.items.name, self.users and self.users.name, self.ratings.name]
+        return tuple(name for name in names if name)
+
+
+def _hundred_thousand() -> Release:
+    items = (ITEM_ID, TITLE, "release_date", "video_date", "url", *GENRE_FLAGS)
+    return Release(
+        rating_min=1.0,
+        ratings=File("u.data", Layout("\t", COLUMNS), COLUMNS),
+        items=File("u.item", Layout("|", items, encoding="latin-1"), (ITEM_ID, TITLE, *GENRE_FLAGS)),
+        users=File("u.user", Layout("|", USER_COLUMNS), USER_COLUMNS),
+        genre_names="u.genre",
+    )
+
+
+def _double_colon(rating_min: float, encoding: str, *, users: bool) -> Release:
+    items = (ITEM_ID, TITLE, GENRES)
+    in_file = (USER_ID, "gender", "age", "occupation", "zip_code")
+    return Release(
+        rating_min,
+        ratings=File("ratings.dat", Layout("::", COLUMNS), COLUMNS),
+        items=File("movies.dat", Layout("::", items, encoding=encoding), items),
+        users=File("users.dat", Layout("::", in_file), USER_COLUMNS) if users else None,
+    )
+
+
+def _with_header() -> Release:
+    layout = Layout(",", quoted=True)
+    return Release(
+        rating_min=0.5,
+        ratings=File("ratings.csv", layout, ("userId", "movieId", "rating", "timestamp")),
+        items=File("movies.csv", layout, ("movieId", "title", "genres")),
+    )
+
+
+RELEASES = {
+    "ml-100k": _hundred_thousand(),
+    "ml-1m": _double_colon(1.0, "latin-1", users=True),
+    "ml-10m": _double_colon(0.5, "utf-8", users=False),
+    "ml-20m": _with_header(),
+    "ml-25m": _with_header(),
+    "ml-32m": _with_header(),
+    "ml-latest-small": _with_header(),
+}
+
+
+class MovieLens(RatingsSource):
+    """A MovieLens release.
+
+    Only ml-100k and ml-1m describe users: by age (years; in ml-1m the lowest of a bracket), gender,
+    occupation (in ml-1m its code) and zip code.
+
+    Args:
+        name: One of `RELEASES`, such as `ml-100k`.
+        root: A folder that holds the extracted files; used as it is and never written to. Without it they are
+            fetched once to the user's cache.
+    """
+
+    def __init__(self, name: str = "ml-100k", root: str | None = None) -> None:
+        if name not in RELEASES:
+            raise ValueError(f"name must be one of {', '.join(RELEASES)}, got {name!r}")
+        self.name = name
+        self.root = None if root is None else Path(root).expanduser()
+        self.release = RELEASES[name]
+
+    @property
+    def folder(self) -> Path:
+        """Where the files lie, or will lie once fetched."""
+        return self.root or cache.cache_folder() / self.name
+
+    def prepare(self) -> None:
+        """Fetch the files, unless `root` is given or they are in the cache.
+
+        Raises:
+            DataError: `root` is no folder or holds no ratings, or the files could not be fetched.
+        """
+        if self.root is None:
+            if not self._complete():
+                with cache.alone("fetches ratings"):
+                    if not self._complete():
+                        download.fetch(self.name, self.release.files, self.folder)
+        elif not self.root.is_dir():
+            raise DataError(f"root must be a folder with the files of {self.name}, got {self.root}")
+        elif not (self.root / self.release.ratings.name).is_file():
+            raise DataError(f"root must hold {self.release.ratings.name} of {self.name}, got {self.root} without it")
+
+    def read(self) -> RatingData:
+        self.prepare()
+        files = [self.folder / name for name in self.release.files]
+        key = cache.parse_key(files, {"source": "MovieLens", "name": self.name})
+        return cache.stored_or_parsed(key, self._parsed)
+
+    def _complete(self) -> bool:
+        return all((self.folder / name).is_file() for name in self.release.files)
+
+    def _parsed(self) -> RatingData:
+        release = self.release
+        path = self.folder / release.ratings.name
+        stars = Stars(RATING, release.rating_min, RATING_MAX)
+        fields: list[Field] = [IntegerId(USER_ID), IntegerId(ITEM_ID), stars, Seconds(TIMESTAMP)]
+        columns = dict(zip(release.ratings.columns, fields, strict=True))
+        values = read_columns(path, release.ratings.layout, columns)
+        ratings = keep_latest(pd.DataFrame(values, copy=False), str(path))
+        return RatingData(
+            name=self.name,
+            ratings=ratings,
+            users=self._users(),
+            items=self._items(),
+            rating_min=release.rating_min,
+            rating_max=RATING_MAX,
+            implicit=False,
+            sha256=ratings_sha256(ratings),
+        )
+
+    def _users(self) -> pd.DataFrame | None:
+        if self.release.users is None:
+            return None
+        texts = self._texts(self.release.users, integers=(USER_ID, "age"))
+        return None if texts is None else pd.DataFrame(texts).astype({USER_ID: "int64", "age": "int64"})
+
+    def _items(self) -> pd.DataFrame | None:
+        file = self.release.items
+        texts = self._texts(file, integers=file.columns[:1])
+        if texts is None:
+            return None
+        ids, titles, *flags = (texts[column] for column in file.columns)
+        if self.release.genre_names is None:
+            genres = [text.split("|") for text in flags[0]]
+        else:
+            names = self._genre_names(self.folder / self.release.genre_names)
+            genres = [
+                [name for name, flag in zip(names, row, strict=True) if flag == "1"] for row in zip(*flags, strict=True)
+            ]
+        return items_frame(map(int, ids), titles, genres)
+
+    def _genre_names(self, path: Path) -> list[str]:
+        names = read_texts(path, Layout("|", ("name", "number")), ("name",))["name"]
+        if len(names) != len(GENRE_FLAGS):
+            raise DataError(f"{path}: must name {len(GENRE_FLAGS)} genres, got {len(names)}")
+        return names
+
+    def _texts(self, file: File, integers: tuple[str, ...]) -> dict[str, list[str]] | None:
+        """The file's columns, or None with a warning where it is absent: ratings alone suffice."""
+        path = self.folder / file.name
+        if not path.is_file():
+            logger.warning("%s is absent; %s is read without it", path, self.name)
+            return None
+        return read_texts(path, file.layout, file.columns, integers)

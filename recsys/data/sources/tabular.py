@@ -1,0 +1,207 @@
+"""TabularRatings: a user's own ratings, from CSV or Parquet."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+
+from recsys.data import cache
+from recsys.data.columns import GENRES, ITEM_ID, RATING, TIMESTAMP, TITLE, USER_ID, YEAR
+from recsys.data.readers.csv import Layout, header, read_columns, records
+from recsys.data.readers.fields import AnyId, Field, IsoTime, Seconds, Stars, Values, is_integer
+from recsys.data.readers.items import items_frame
+from recsys.data.readers.parquet import is_parquet, read_stored, stored_time
+from recsys.data.readers.side_tables import Table
+from recsys.data.sources.base import DataError, RatingData, RatingsSource, keep_latest, ratings_sha256
+
+logger = logging.getLogger(__name__)
+
+
+class TabularRatings(RatingsSource):
+    """Ratings in one's own file: Parquet if its name ends in `.parquet`, else CSV in UTF-8 with a header.
+
+    CSV may be gzipped (`.csv.gz`) and quoted. Ids are integers where every user id and every item id is
+    written as one, and strings kept verbatim otherwise: one "007" makes all of them strings.
+
+    Args:
+        root: Folder of the files; never written to.
+        ratings_file: Name of the file in it.
+        user_column: Column of user ids.
+        item_column: Column of item ids.
+        rating_column: Column of ratings; None for implicit feedback, where every row counts as 1.
+        timestamp_column: Column of times, as unix seconds or in ISO 8601 (UTC where no zone is given); None
+            where there are none.
+        separator: Between the columns of a CSV, one character.
+        rating_min: Lowest rating of the scale; None for the lowest in the data.
+        rating_max: Highest rating of the scale; None for the highest in the data.
+        users_file: Name of a file with a row a user, in which ids are under `user_column` too. Every other column is an
+            attribute, kept as text (see `recsys.data.features`).
+        items_file: Name of a file with a row an item, in which ids are under `item_column` too. Columns other than
+            those below are attributes.
+        item_title_column: Column of titles in it.
+        item_year_column: Column of years; where it is absent they are taken from titles: "Heat (1995)".
+        item_genres_column: Column of genres separated by "|"; may be absent.
+        name: Name of the data set; by default that of the file without its suffix.
+    """
+
+    def __init__(
+        self,
+        root: str,
+        ratings_file: str,
+        *,
+        user_column: str = USER_ID,
+        item_column: str = ITEM_ID,
+        rating_column: str | None = RATING,
+        timestamp_column: str | None = None,
+        separator: str = ",",
+        rating_min: float | None = None,
+        rating_max: float | None = None,
+        users_file: str | None = None,
+        items_file: str | None = None,
+        item_title_column: str = TITLE,
+        item_year_column: str = YEAR,
+        item_genres_column: str = GENRES,
+        name: str | None = None,
+    ) -> None:
+        if len(separator) != 1 or separator in '"\r\n':
+            raise ValueError(f"separator must be one character and no quote or line end, got {separator!r}")
+        for argument, value in (("rating_min", rating_min), ("rating_max", rating_max)):
+            if value is not None and not math.isfinite(value):
+                raise ValueError(f"{argument} must be finite, got {value}")
+        if rating_min is not None and rating_max is not None and rating_min >= rating_max:
+            raise ValueError(f"rating_max must be > rating_min = {rating_min:g}, got {rating_max:g}")
+        self.root = Path(root).expanduser()
+        self.ratings_file, self.users_file, self.items_file = ratings_file, users_file, items_file
+        self.columns = {USER_ID: user_column, ITEM_ID: item_column}
+        self.rating_column, self.timestamp_column = rating_column, timestamp_column
+        self.layout = Layout(separator, quoted=True)
+        self.rating_min, self.rating_max = rating_min, rating_max
+        self.item_columns = {TITLE: item_title_column, YEAR: item_year_column, GENRES: item_genres_column}
+        self.name = name or ratings_file.removesuffix(".gz").rpartition(".")[0] or ratings_file
+
+    def prepare(self) -> None:
+        """Check that the files are there.
+
+        Raises:
+            DataError: `root` is no folder, or a file is not in it.
+        """
+        if not self.root.is_dir():
+            raise DataError(f"root must be a folder with {self.ratings_file}, got {self.root}")
+        for argument in ("ratings_file", "users_file", "items_file"):
+            name = getattr(self, argument)
+            if name is not None and not (self.root / name).is_file():
+                raise DataError(f"{argument} must be a file in {self.root}, got {name!r}")
+
+    def read(self) -> RatingData:
+        self.prepare()
+        names = (self.ratings_file, self.users_file, self.items_file)
+        files = [self.root / name for name in names if name is not None]
+        arguments = {name: value for name, value in vars(self).items() if name not in ("root", "layout")}
+        key = cache.parse_key(files, {"source": "TabularRatings", "separator": self.layout.separator} | arguments)
+        data = cache.stored_or_parsed(key, self._parsed)
+        self._say_scale(data)
+        return data
+
+    def _parsed(self) -> RatingData:
+        path = self.root / self.ratings_file
+        fields = self._fields(path)
+        values = read_stored(path, fields) if is_parquet(path) else read_columns(path, self.layout, fields)
+        frame = _frame(values)
+        implicit = self.rating_column is None
+        if implicit:
+            frame.insert(2, RATING, pd.Series(1.0, index=frame.index, dtype="float32"))
+        ratings = keep_latest(frame, str(path))
+        integers = ratings[ITEM_ID].dtype.kind == "i"
+        low, high = float(ratings[RATING].min()), float(ratings[RATING].max())
+        return RatingData(
+            name=self.name,
+            ratings=ratings,
+            users=self._users(integers=integers),
+            items=self._items(integers=integers),
+            rating_min=low if self.rating_min is None or implicit else float(self.rating_min),
+            rating_max=high if self.rating_max is None or implicit else float(self.rating_max),
+            implicit=implicit,
+            sha256=ratings_sha256(ratings),
+        )
+
+    def _fields(self, path: Path) -> dict[str, Field]:
+        """What to read, by column of the file."""
+        fields: dict[str, Field] = {column: AnyId(name) for name, column in self.columns.items()}
+        if self.rating_column is not None:
+            low = -math.inf if self.rating_min is None else self.rating_min
+            high = math.inf if self.rating_max is None else self.rating_max
+            fields[self.rating_column] = Stars(RATING, low, high)
+        if self.timestamp_column is not None:
+            fields[self.timestamp_column] = self._time(path, self.timestamp_column)
+        wanted = 2 + (self.rating_column is not None) + (self.timestamp_column is not None)
+        if len(fields) != wanted:
+            raise DataError(f"{path}: user, item, rating and timestamp columns must differ, got {list(fields)}")
+        return fields
+
+    def _time(self, path: Path, column: str) -> Field:
+        """How times are written, as the first row shows."""
+        if is_parquet(path):
+            return stored_time(path, column)
+        names = header(path, self.layout)
+        first = next(records(path, self.layout), None)
+        text = first[1][list(names).index(column)] if first and column in names else "0"
+        return Seconds(TIMESTAMP) if is_integer(text.strip()) else IsoTime(TIMESTAMP)
+
+    def _users(self, *, integers: bool) -> pd.DataFrame | None:
+        if self.users_file is None:
+            return None
+        table = Table(self.root / self.users_file, self.layout, self.columns[USER_ID], integers)
+        ids, texts = table.read(table.attributes((), taken=[USER_ID]))
+        return pd.DataFrame({USER_ID: ids} | texts).astype(dict.fromkeys(texts, "str"))
+
+    def _items(self, *, integers: bool) -> pd.DataFrame | None:
+        if self.items_file is None:
+            return None
+        table = Table(self.root / self.items_file, self.layout, self.columns[ITEM_ID], integers)
+        title, year, genres = self.item_columns.values()
+        optional = [column for column in (year, genres) if column in table.columns]
+        extra = table.attributes([title, *optional], taken=[ITEM_ID, *self.item_columns])
+        ids, texts = table.read([title, *optional, *extra])
+        frame = items_frame(
+            ids,
+            texts[title],
+            [text.split("|") for text in texts[genres]] if genres in texts else [[]] * len(ids),
+            [_year(table.path, text) for text in texts[year]] if year in texts else None,
+        )
+        return frame.assign(**{column: pd.Series(texts[column], dtype="str") for column in extra})
+
+    def _say_scale(self, data: RatingData) -> None:
+        if not data.implicit and (self.rating_min is None or self.rating_max is None):
+            logger.warning(
+                "%s: rating_min or rating_max is not given; the scale is taken from the data: [%g, %g]",
+                self.root / self.ratings_file,
+                data.rating_min,
+                data.rating_max,
+            )
+
+
+def _frame(values: Mapping[str, Values]) -> pd.DataFrame:
+    """The ratings frame; ids become integers only if all of both columns are written as integers."""
+    texts = [values[name].dictionary.to_pylist() for name in (USER_ID, ITEM_ID)]
+    integers = all(is_integer(text) for column in texts for text in column)
+    columns: dict[str, Any] = {}
+    for name, column in values.items():
+        if name not in (USER_ID, ITEM_ID):
+            columns[name] = column
+        elif integers:
+            columns[name] = column.dictionary.cast(pa.int64()).to_numpy()[column.indices.to_numpy()]
+        else:
+            columns[name] = column.cast(pa.large_string()).to_pandas()
+    return pd.DataFrame(columns, copy=False)
+
+
+def _year(path: Path, text: str) -> int | None:
+    if text.strip() and not is_integer(text.strip()):
+        raise DataError(f"{path}: a year must be an integer or empty, got {text!r}")
+    return int(text) if text.strip() else None

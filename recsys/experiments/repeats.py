@@ -1,0 +1,72 @@
+"""One setting several times: with each of `seeds`, on each of `folds`."""
+
+from __future__ import annotations
+
+import copy
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, open_dict
+
+from recsys.evaluation.statistics import mean, standard_error
+from recsys.experiments.run_folder import asked, configured
+from recsys.files import write_json
+from recsys.report.runs import FOLDED, REPEATS
+
+REPEATED = ("seeds", "folds", "seed", "data.fold")
+
+
+def planned(cfg: DictConfig, folder: Path) -> dict[str, DictConfig]:
+    """Configurations of the runs that `cfg` asks for, by sub-folder, all written down.
+
+    One is in the folder itself, `.`; repeats are in `seed=1` or `seed=1,fold=3`, and `repeats.json` names them once all
+    are written, so that `resume=` finds all or none.
+
+    Raises:
+        ValueError: `seeds` or `folds` is no list of distinct integers, or the folder holds another run.
+    """
+    given = {name: _integers(cfg, name) for name in ("seeds", "folds") if cfg[name] is not None}
+    if not given:
+        return {".": configured(cfg, folder)}
+    if "folds" in given and cfg.data.split not in FOLDED:
+        raise ValueError(f"folds needs data.split={' or '.join(FOLDED)}, got {cfg.data.split}, which has none")
+    keys = {"seeds": "seed", "folds": "data.fold"}
+    runs: dict[str, DictConfig] = {}
+    for values in product(*given.values()):
+        chosen = {keys[name]: value for name, value in zip(given, values, strict=True)}
+        name = ",".join(f"{key.rpartition('.')[2]}={value}" for key, value in chosen.items())
+        runs[name] = _one(cfg, folder / name, chosen, first=not runs)
+    write_json(folder / REPEATS, {"runs": list(runs)})
+    return runs
+
+
+def summary(runs: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """Mean and standard error of every figure that all runs have; the error of one run is None."""
+    figures = [
+        name for name in next(iter(runs.values())) if all(isinstance(run.get(name), float) for run in runs.values())
+    ]
+    values = {name: [run[name] for run in runs.values()] for name in figures}
+    return {
+        "runs": list(runs),
+        "mean": {name: mean(found) for name, found in values.items()},
+        "standard_error": {name: standard_error(found) for name, found in values.items()},
+    }
+
+
+def _one(cfg: DictConfig, folder: Path, chosen: dict[str, int], *, first: bool) -> DictConfig:
+    cfg = copy.deepcopy(cfg)
+    if not first:  # a study gives a setting up, or not, by its first run
+        with open_dict(cfg.callbacks):
+            cfg.callbacks.pop("pruning", None)
+    kept = [text for text in asked() if text.lstrip("+").partition("=")[0] not in REPEATED]
+    overrides = [*kept, *(f"{key}={value}" for key, value in chosen.items())]
+    return configured(cfg, folder, {"seeds": None, "folds": None, "overrides": overrides, **chosen})
+
+
+def _integers(cfg: DictConfig, name: str) -> list[int]:
+    values = cfg[name]
+    sound = not isinstance(values, str | int) and len(values) and all(type(value) is int for value in values)
+    if not sound or len(set(values)) < len(values):
+        raise ValueError(f"{name} must be a list of distinct integers such as [0,1,2], got {values}")
+    return list(values)

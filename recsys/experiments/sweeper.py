@@ -1,0 +1,108 @@
+"""Hydra sweeper that runs the trials of an Optuna study."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.plugins import Plugins
+from hydra.errors import HydraException
+from hydra.plugins.sweeper import Sweeper
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig, OmegaConf
+
+if TYPE_CHECKING:  # only a study pays for importing Optuna
+    from optuna.trial import Trial
+
+    from recsys.experiments.study import Study
+
+
+class OptunaSweeper(Sweeper):
+    """Runs the trials of a study until it has as many as asked for.
+
+    Args:
+        study: Name of the study.
+        storage: RDB URL that holds it.
+        n_trials: Trials of the study in all, however often it is started.
+        seed: Of the sampler.
+        pruner: One of `recsys.experiments.study.PRUNERS`; the trials read it (`callbacks.pruning`).
+        params: Overrides that say what is searched; those of the command line come after them.
+
+    """
+
+    def __init__(
+        self, study: str, storage: str, n_trials: int, seed: int, pruner: str, params: Mapping[str, Any]
+    ) -> None:
+        self.study, self.storage, self.n_trials, self.seed = study, storage, n_trials, seed
+        self.pruner, self.params = pruner, params
+
+    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+        self.composed = config
+        self.parser = OverridesParser.create(config_loader=hydra_context.config_loader)
+        self.jobs = Plugins.instance().instantiate_launcher(
+            hydra_context=hydra_context, task_function=task_function, config=config
+        )
+
+    def sweep(self, arguments: list[str]) -> None:
+        """Begin or go on. Hydra shows a sweeper's errors with their traceback; a user's mistake needs none."""
+        from optuna.exceptions import OptunaError
+        from sqlalchemy.exc import SQLAlchemyError
+
+        try:
+            self._sweep(arguments)
+        except (ValueError, ImportError, OSError, SQLAlchemyError, OptunaError, HydraException) as error:
+            sys.exit(f"error: {error}")
+
+    def _sweep(self, arguments: list[str]) -> None:
+        from recsys.experiments.search_space import distribution
+        from recsys.experiments.study import Study, make_pruner
+
+        if self.n_trials < 1:
+            raise ValueError(f"hydra.sweeper.n_trials must be >= 1, got {self.n_trials}")
+        make_pruner(self.pruner)
+        texts = [*(f"{name}={choice}" for name, choice in self.params.items()), *arguments]
+        overrides = {override.get_key_element(): override for override in self.parser.parse_overrides(texts)}
+        fixed = [str(override.input_line) for override in overrides.values() if not override.is_sweep_override()]
+        space = {key: distribution(override) for key, override in overrides.items() if override.is_sweep_override()}
+        if not space:
+            raise ValueError("nothing to search: give hydra.sweeper.params, or a sweep such as model.dropout=0.1,0.2")
+        folder = Path(self.composed.hydra.sweep.dir).absolute()
+        folder.mkdir(parents=True, exist_ok=True)
+        study = Study(self.study, self.storage, folder, space, self._settings(), self.seed)
+        OmegaConf.save(self.composed, folder / "multirun.yaml")
+        study.start_with({key: OmegaConf.select(self.composed, key) for key in space})
+        study.recover()
+        while (left := self.n_trials - study.done) > 0:
+            self._run([study.ask() for _ in range(min(left, self._at_once()))], fixed, study)
+
+    def _run(self, trials: Sequence[Trial], fixed: list[str], study: Study) -> None:
+        """Run trials side by side. What came out is read from their folders: a worker that died has left no word."""
+        from recsys.experiments.search_space import written
+
+        jobs = [
+            [*fixed, *(f"{key}={written(value)}" for key, value in trial.params.items()), f"trial={trial.number}"]
+            for trial in trials
+        ]
+        cut_off = True  # as by Ctrl-C
+        try:
+            self.jobs.launch(jobs, initial_job_idx=trials[0].number)
+            cut_off = False
+        finally:
+            for trial in trials:
+                study.tell(trial.number, cut_off=cut_off)
+
+    def _at_once(self) -> int:
+        """Trials that the launcher runs side by side."""
+        from joblib import effective_n_jobs  # comes with the launcher that needs it
+
+        asked = self.composed.hydra.launcher.get("n_jobs", 1)
+        return 1 if asked == 1 else int(effective_n_jobs(asked))
+
+    def _settings(self) -> dict[str, Any]:
+        """The configuration that all trials share, as composed."""
+        settings = OmegaConf.to_container(self.composed, resolve=False)
+        assert isinstance(settings, dict)
+        return {str(key): value for key, value in settings.items() if key not in ("hydra", "overrides", "resume")}

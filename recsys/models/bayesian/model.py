@@ -1,0 +1,404 @@
+"""Bayesian matrix factorization: a Gibbs sampler whose posterior samples, averaged, predict."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from recsys.bundle.factors import Factors, centred_factors, joined
+from recsys.data.batches import Batch, RatingRows
+from recsys.data.datamodule import RatingDataModule
+from recsys.data.features import Attributes
+from recsys.models.base import as_array, check_choice, check_range
+from recsys.models.bayesian.conjugate import gamma
+from recsys.models.bayesian.drift import Drift
+from recsys.models.bayesian.ordinal import Latent, expected_level, middles
+from recsys.models.bayesian.row_prior import RowPrior
+from recsys.models.bayesian.samples import Samples
+from recsys.models.bayesian.side_information import Effects, attribute_matrix, rated_matrix
+from recsys.models.closed_form import SweepModel, design_of, linear_part
+from recsys.models.normal_equations import Side
+
+LIKELIHOODS = ("gaussian", "ordinal")
+SIDES = ("user", "item")
+NOISE_SHAPE, NOISE_RATE = 1.0, 1.0  # of the gamma prior of the noise's precision, in stars squared
+RATERS, RATERS_PRIOR = 0.5, 50.0  # share of what an item's raters have above others; ratings that none of it is worth
+SETTLE_LATENT = 3  # sweeps before thresholds move: until then the rows say nothing of them
+PROPOSAL, ACCEPTED = 3.0, 0.4  # first size of a threshold's proposals, times the root of the ratings; share to accept
+
+
+class BayesianMF(SweepModel):
+    """`r(u, i) ~ N(mu + b_u + b_i + p_u . q_i, 1 / (alpha g_u g_i))`, sampled (Salakhutdinov & Mnih 2008).
+
+    A row `[p_u, b_u]` has the prior `N(m + attributes_u B + |N(u)|^-1/2 sum_{j in N(u)} y_j, diag(L)^-1)`: what is
+    known of the user, and which items they rated among the rows the model is fitted on (as in SVD++); an item's row
+    likewise, by its attributes and by who rated it (Rendle et al. 2019, "flipped"). Means, precisions and effects are
+    drawn too, so that there is nothing to tune but the length of the rows and of the chain. Each epoch is a sweep.
+
+    Predictions are means over the samples that are kept, one every `thin` sweeps after `burn_in`. Validation figures
+    are of the running mean over every sweep after `burn_in`; until then of the sweep itself.
+
+    Args:
+        n_users: Users the model is fitted on.
+        n_items: Items the model is fitted on.
+        rating_min: Lowest rating of the scale, in stars.
+        rating_max: Highest rating of the scale, in stars.
+        embedding_dim: Length of `p_u` and `q_i`, at least 1.
+        attributes: Whether what is known of users and items shifts their priors, where the data has any.
+        implicit: Whether who rated what does.
+        likelihood: `gaussian`, or `ordinal`: a rating says between which thresholds a latent number lies (ordered
+            probit), which also gives the probability of each star.
+        noise_shape: Shape of the gamma prior, of mean 1, of the noise precisions `g_u` and `g_i`: as many ratings
+            as two times that are worth it. 0: all ratings are equally noisy.
+        drift: Ratings over which what a user's latest ones were above or below their predictions is forgotten by a
+            factor e; the mean of it moves their bias for what comes next. For predictions of the future only; 0: none.
+        drift_shrinkage: Ratings that a drift of 0 is worth.
+        burn_in: Sweeps before the first one that counts.
+        thin: Sweeps from one sample that is kept to the next.
+        warm_start: Folder of a bundle whose rows of the same ids are where the first sweep begins; None: from nothing.
+        seed: Starting point, and all that is drawn.
+
+    Raises:
+        ValueError: An argument is outside its range; the message names it.
+    """
+
+    can_overfit: ClassVar[bool] = False  # a posterior knows that there is noise
+    last_is_best: ClassVar[bool] = True
+    patience: ClassVar[int] = 100
+
+    def __init__(
+        self,
+        n_users: int,
+        n_items: int,
+        rating_min: float = 1.0,
+        rating_max: float = 5.0,
+        *,
+        embedding_dim: int = 32,
+        attributes: bool = True,
+        implicit: bool = True,
+        likelihood: str = "gaussian",
+        noise_shape: float = 16.0,
+        drift: float = 0.0,
+        drift_shrinkage: float = 10.0,
+        burn_in: int = 20,
+        thin: int = 5,
+        warm_start: str | None = None,
+        seed: int = 0,
+    ) -> None:
+        super().__init__(n_users, n_items, rating_min, rating_max, embedding_dim, warm_start, seed)
+        check_choice("likelihood", likelihood, LIKELIHOODS)
+        check_range("noise_shape", noise_shape, 0.0)
+        check_range("drift", drift, 0.0)
+        check_range("drift_shrinkage", drift_shrinkage, 0.0)
+        check_range("burn_in", burn_in, 0)
+        check_range("thin", thin, 1)
+        self.save_hyperparameters()
+        self.with_attributes, self.with_implicit, self.likelihood = attributes, implicit, likelihood
+        self.noise_shape, self.burn_in, self.thin = noise_shape, burn_in, thin
+        self.drift = Drift(drift, drift_shrinkage)
+        self.samples_file: Path | None = None  # of the run; None: in memory
+        self.chain = self._first_chain()  # what a sweep leaves to the next one, besides rows and their priors
+        self.priors = self._priors({}, {})  # of users and of items
+        self.samples: Samples | None = None
+        self.unfitted = self.mu.new_zeros(0, 0)  # what attributes say of items that are not fitted
+        self.counted = 0  # sweeps in the running mean of validation
+        self.running: list[Tensor] = []  # the sum of their predictions, a validation batch
+        self._latent: Latent | None = None
+        self._resumed: dict[str, Any] = {}  # of the checkpoint that was loaded
+
+    def keep_in(self, folder: Path, name: str) -> None:
+        self.samples_file = folder / f"samples_{name}.bin"
+
+    def initialise(self, rows: RatingRows) -> None:
+        """Start `mu` and the biases from shrunk means, and the noise from nothing."""
+        self.start_from_means(rows)
+        self.chain, one = self._first_chain(), self.mu.new_ones(())
+        if self.likelihood == "ordinal":
+            rating = self.stars(rows.columns.rating)
+            levels = torch.unique(rating)
+            self.chain |= {"levels": levels, "thresholds": middles(levels), "latent": rating}
+            self.chain["proposal"] = one.repeat(len(levels) - 1) * PROPOSAL / math.sqrt(len(rating))
+        self.counted, self.running, self._latent, self._resumed = 0, [], None, {}
+
+    def on_train_start(self) -> None:
+        """Note who rated what, and what is known of whom; go on from the checkpoint, if there was one."""
+        data = self.trainer.datamodule  # type: ignore[attr-defined]
+        assert isinstance(data, RatingDataModule)
+        user, item, _ = data.fit_data.to(self.device).columns
+        if self.drift.ratings:
+            self.drift.observe(user, data.fit_times, self.n_users)
+        tables = (data.user_attributes(), data.item_attributes()) if self.with_attributes else (None, None)
+        blocks = [self._features(table, n) for table, n in zip(tables, (self.n_users, self.n_items), strict=True)]
+        if tables[1] is not None and tables[1].names:
+            later = np.arange(self.n_items, len(tables[1]))
+            self.unfitted = attribute_matrix(tables[1].take(later)).to(self.mu)
+        if self.with_implicit:
+            blocks[0]["implicit"] = Effects(rated_matrix(user, item, self.n_users, self.n_items).to(self.mu))
+            blocks[1]["implicit"] = Effects(rated_matrix(item, user, self.n_items, self.n_users).to(self.mu))
+        self.priors = self._priors(*blocks)
+        self.chain = {name: value.to(self.mu) for name, value in self.chain.items()}
+        self.samples = Samples(self._shapes(), self.samples_file)
+        if self._resumed:
+            self._restore(self._resumed)
+        self.samples.truncate(self._resumed.get("samples", 0))  # others are of a run that ended after its checkpoint
+
+    def _features(self, table: Attributes | None, n: int) -> dict[str, Effects]:
+        if table is None or not table.names:
+            return {}
+        return {"attributes": Effects(attribute_matrix(table.take(np.arange(n))).to(self.mu))}
+
+    def _priors(self, users: dict[str, Effects], items: dict[str, Effects]) -> tuple[RowPrior, RowPrior]:
+        """Before anything is drawn, from the features of each side by name."""
+        return (
+            RowPrior(self.n_users, self.width, users, self.mu),
+            RowPrior(self.n_items, self.width, items, self.mu),
+        )
+
+    def _first_chain(self) -> dict[str, Tensor]:
+        """Noise of which nothing is known; of levels there are at least two."""
+        one = self.mu.new_ones(())
+        chain = {
+            "precision": one,
+            "user_precision": one.repeat(self.n_users),
+            "item_precision": one.repeat(self.n_items),
+        }
+        if self.likelihood == "ordinal":
+            levels = self.mu.new_tensor([self.rating_min, self.rating_max])
+            chain |= {"levels": levels, "thresholds": middles(levels)}
+        return chain
+
+    def _shapes(self) -> dict[str, tuple[int, ...]]:
+        """Of what is kept of a sample."""
+        e, state = self.width, self.priors[0].state
+        shapes: dict[str, tuple[int, ...]] = {
+            "user_rows": (self.n_users, e), "item_rows": (self.n_items + len(self.unfitted), e),
+            "mean": (e,), "row_precision": (e,), "precision": (),
+            "user_precision": (self.n_users,), "item_precision": (self.n_items,),
+        }  # fmt: skip
+        shapes |= {name: tuple(state[name].shape) for name in self.priors[0].blocks}
+        if "attributes" in shapes:
+            shapes |= {"newcomer_effects": shapes["attributes"], "newcomer_mean": (e,)}
+        if "implicit" in shapes:
+            shapes["newcomer_items"] = (self.n_items + len(self.unfitted),)
+        return shapes | {name: tuple(self.chain[name].shape) for name in ("thresholds",) if name in self.chain}
+
+    def sweep(self, users: Side, items: Side, rating: Tensor) -> Tensor:
+        """Users given items, items given users, then the noise; a draw of each."""
+        errors = torch.empty_like(rating)
+        target = self.chain.get("latent", rating) - self.mu
+        first = self.current_epoch == 0  # rows that nothing has been drawn of say nothing of their prior
+        for k, side in enumerate((users, items)):
+            rows, others = (self.user_rows, self.item_rows) if k == 0 else (self.item_rows, self.user_rows)
+            if not first:
+                self.priors[k].draw(rows, self.generator)
+            design, biases = design_of(others)
+            rows.copy_(side.solve(
+                design, target, self.priors[k].prior(), offset=biases, generator=self.generator,
+                root=self.chain[f"{SIDES[1 - k]}_precision"].sqrt(),
+                scale=self.chain["precision"] * self.chain[f"{SIDES[k]}_precision"],
+                residual=errors if k == 1 else None,
+            ))  # fmt: skip
+        user, item = items.other, users.other
+        self._draw_noise(users, items, errors)
+        if self.likelihood == "ordinal":
+            self._draw_latent(rating, target + self.mu - errors, user, item)
+        if self.current_epoch >= self.burn_in:
+            self._keep(user, errors)
+        return errors.square().mean()
+
+    def _draw_noise(self, users: Side, items: Side, errors: Tensor) -> None:
+        """Precisions of the noise given the errors `(ratings,)`: users', items', then that of all."""
+        chain, squares, shape = self.chain, errors.square(), self.noise_shape
+        half, total = 0.5 * chain["precision"], squares.sum(dtype=torch.float64)
+        if shape:
+            sides = (("user", users, "item", items), ("item", items, "user", users))
+            for name, own, others, other in sides:
+                weighted = squares * chain[f"{others}_precision"][own.other]
+                squared = torch.bincount(other.other, weighted, minlength=own.n_rows)
+                precision = gamma(shape + own.count / 2, shape + half * squared, self.generator)
+                chain[f"{name}_precision"], total = precision, (squared * precision).sum(dtype=torch.float64)
+        chain["precision"] = gamma(NOISE_SHAPE + len(errors) / 2, NOISE_RATE + total / 2, self.generator).to(errors)
+
+    def _draw_latent(self, rating: Tensor, mean: Tensor, user: Tensor, item: Tensor) -> None:
+        """Thresholds, then the numbers behind the ratings, given their means `(ratings,)`."""
+        if self.current_epoch < SETTLE_LATENT:
+            return
+        chain = self.chain
+        if self._latent is None:
+            self._latent = Latent(rating, chain["levels"])
+        root = (chain["precision"] * chain["user_precision"][user] * chain["item_precision"][item]).sqrt()
+        chain["thresholds"], moved = self._latent.step(
+            mean, root, chain["thresholds"], chain["proposal"], self.generator
+        )
+        if self.current_epoch < self.burn_in:
+            chain["proposal"] = chain["proposal"] * torch.where(moved, 1 + (1 - ACCEPTED) / 5, 1 - ACCEPTED / 5)
+        chain["latent"] = self._latent.draw(mean, root, chain["thresholds"], self.generator)
+
+    def _keep(self, user: Tensor, errors: Tensor) -> None:
+        """Note where users have drifted to, and keep the sample if it is one in `thin`."""
+        if self.drift.ratings:
+            self.chain["drift"] = self.drift.of(user, errors)
+        if (self.current_epoch - self.burn_in) % self.thin == self.thin - 1:
+            assert self.samples is not None
+            self.samples.append(self._sample())
+
+    def _sample(self) -> dict[str, Tensor]:
+        """What is kept of this sweep, by name."""
+        users, items = self.priors
+        unfitted = items.means().mean(0).expand(len(self.unfitted), -1)
+        if len(self.unfitted):
+            said = items.said("attributes").mean(0)
+            unfitted = unfitted - said + self.unfitted.to(self.mu) @ items.state["attributes"]
+        return self.chain | users.state | self._newcomers() | {
+            "user_rows": self._drifted(), "item_rows": torch.cat([self.item_rows, unfitted]),
+            "row_precision": users.state["precision"], "precision": self.chain["precision"],
+        }  # fmt: skip
+
+    def _newcomers(self) -> dict[str, Tensor]:
+        """What is known of someone without ratings.
+
+        What attributes alone say of a row is more than they add to what was rated, which they also foretell. And
+        whoever rates an item is rather one of its kind of people: of what these have above the average, by their own
+        rows, RATERS is kept, since their rows also follow from that very rating.
+        """
+        prior, mean = self.priors[0], self.user_rows.mean(0)
+        found = {}
+        if "implicit" in self.priors[1].blocks:
+            raters, (design, _) = self.priors[1].blocks["implicit"].features, design_of(self.item_rows)
+            count = raters.crow_indices().diff().to(mean)[:, None]
+            above = count.sqrt() * (raters @ (self.user_rows - mean)) / (count + RATERS_PRIOR)
+            found["newcomer_items"] = torch.nn.functional.pad(RATERS * (above * design).sum(1), (0, len(self.unfitted)))
+        if "attributes" not in prior.blocks:
+            return found
+        block, ratio = prior.blocks["attributes"], prior.state["attributes_precision"] / prior.state["precision"]
+        effects = block.mean(self.user_rows - mean, ratio)
+        return found | {"newcomer_effects": effects, "newcomer_mean": mean - block.of_rows(effects).mean(0)}
+
+    def _drifted(self) -> Tensor:
+        """The users' rows, the bias as it is after their last rating, `(n_users, e)`."""
+        rows = self.user_rows.detach().clone()
+        if "drift" in self.chain:
+            rows[:, -1] += self.chain["drift"]
+        return rows
+
+    def _linked(self, sample: dict[str, Tensor], user: Tensor, item: Tensor) -> Tensor:
+        """Stars within the scale that a sample predicts, `(batch,)`."""
+        linear = self.mu + linear_part(sample["user_rows"], sample["item_rows"][: self.n_items], user, item)
+        if self.likelihood == "gaussian":
+            return linear.clamp(self.rating_min, self.rating_max)
+        root = sample["precision"].sqrt()
+        for row, name in ((user, "user_precision"), (item, "item_precision")):
+            root = root * torch.where(row >= 0, sample[name][row.clamp(min=0)], 1.0).sqrt()
+        return expected_level(linear, root, self.chain["levels"], sample["thresholds"])
+
+    def forward(self, user: Tensor, item: Tensor) -> Tensor:
+        """Predicted stars within the scale, the mean over the samples, `(batch,)`; -1 is the average user or item."""
+        samples = list(self._samples())
+        return torch.stack([self._linked(sample, user, item) for sample in samples]).mean(0)
+
+    def _samples(self) -> Iterator[dict[str, Tensor]]:
+        """The samples kept; where there are none yet, the chain as it is."""
+        if self.samples is None or not len(self.samples):
+            yield self._sample()
+            return
+        for number in range(len(self.samples)):
+            arrays = self.samples[number].items()
+            yield {name: torch.from_numpy(array).to(self.mu) for name, array in arrays}
+
+    def on_validation_epoch_start(self) -> None:
+        if self._in_running_mean():
+            self.counted += 1
+
+    def _in_running_mean(self) -> bool:
+        trainer = self.trainer
+        return trainer.state.fn == "fit" and not trainer.sanity_checking and self.current_epoch >= self.burn_in
+
+    def predicted(self, batch: Batch, batch_idx: int) -> Tensor:
+        """In a fit, the running mean of the sweeps that count, or the sweep itself; else the mean of the samples."""
+        if self.trainer.state.fn != "fit":
+            return super().predicted(batch, batch_idx)
+        now = self._linked({"user_rows": self._drifted(), "item_rows": self.item_rows, **self.chain}, *batch[:2])
+        if not self._in_running_mean():
+            return now
+        if batch_idx == len(self.running):
+            self.running.append(torch.zeros_like(now))
+        total = self.running[batch_idx]
+        total += now
+        return total / self.counted
+
+    @torch.no_grad()
+    def factors(self) -> Factors:
+        """The samples kept, each centred by itself; where there are none yet, the chain as it is.
+
+        A user's prior is the sampler's own, in units of the noise, so that folding someone in gives the mean of the
+        conditional distribution that their row would be drawn from.
+        """
+        return joined([self._centred(sample) for sample in self._samples()])
+
+    def _centred(self, sample: dict[str, Tensor]) -> Factors:
+        """One sample as arrays."""
+        array = {name: as_array(value) for name, value in sample.items()}
+        users, items = array["user_rows"], array["item_rows"]
+        more = len(items) - self.n_items  # that are not fitted
+        implicit = array.get("implicit")
+        factors = centred_factors(
+            mu=float(self.mu),
+            user_bias=users[:, -1],
+            item_bias=items[:, -1],
+            user_factors=users[:, :-1],
+            item_factors=items[:, :-1],
+            prior_mean=array["mean"],
+            prior_precision=array["row_precision"][None] / array["precision"],
+            prior_exponent=(0.0,),
+            item_implicit=None if implicit is None else np.pad(implicit, ((0, more), (0, 0))),
+            attribute_effects=array.get("attributes"),
+            newcomer_effects=array.get("newcomer_effects"),
+            newcomer_mean=array.get("newcomer_mean"),
+            fitted_items=self.n_items,
+        )
+        noise = {"precision": array["precision"].astype(np.float32).reshape(1)}
+        if "newcomer_items" in array:
+            noise["newcomer_items"] = array["newcomer_items"].astype(np.float32)[:, None]
+        if self.noise_shape:
+            noise["user_precision"] = array["user_precision"].astype(np.float32)[:, None]
+            noise["item_precision"] = np.pad(array["item_precision"], (0, more), constant_values=1).astype(np.float32)[
+                :, None
+            ]
+        if self.drift.ratings:
+            noise["drift"] = np.array([self.drift.ratings, self.drift.shrinkage], np.float32)
+        if self.likelihood == "ordinal":
+            noise["levels"] = as_array(self.chain["levels"]).astype(np.float32)
+            noise["thresholds"] = array["thresholds"].astype(np.float32)[None]
+        return replace(factors, **noise)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """The chain, the running mean, and how many samples there are; those in memory too."""
+        if self.samples is None:
+            return
+        checkpoint["chain"] = {
+            "chain": self.chain, "priors": [prior.state for prior in self.priors],
+            "counted": self.counted, "running": self.running, "samples": len(self.samples),
+            "shapes": self.samples.shapes, "memory": [torch.from_numpy(sample) for sample in self.samples.memory],
+        }  # fmt: skip
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        self._resumed = checkpoint.get("chain", {})
+        if self._resumed:
+            self.samples = Samples(self._resumed["shapes"], self.samples_file)
+            self._restore(self._resumed)
+
+    def _restore(self, saved: dict[str, Any]) -> None:
+        """Go on as a checkpoint says; on the device that the model is on now."""
+        self.chain = {name: value.to(self.device) for name, value in saved["chain"].items()}
+        self.counted, self.running = saved["counted"], [value.to(self.device) for value in saved["running"]]
+        assert self.samples is not None
+        self.samples.memory = [sample.numpy() for sample in saved["memory"]]
+        for prior, state in zip(self.priors, saved["priors"], strict=True):
+            prior.load(state)

@@ -1,0 +1,156 @@
+"""Rating models that are fitted in sweeps: all users given the items, then all items given the users."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from recsys.bundle import Bundle
+from recsys.data.batches import Batch, RatingRows
+from recsys.data.datamodule import RatingDataModule
+from recsys.data.ids import IdMap
+from recsys.evaluation.baselines import fit_biases
+from recsys.models.base import RatingModel, check_range
+from recsys.models.normal_equations import Side
+
+PRECISIONS = ("32-true", "64-true")
+START_STD = 0.1  # of the first embeddings, in stars^1/2
+
+
+class SweepModel(RatingModel):
+    """A factorization whose epochs are sweeps, each an exact solution, or a draw, of one side after the other.
+
+    Everything is in stars. A row's last coordinate is its bias: `user_rows (n_users, embedding_dim + 1)`,
+    `item_rows (n_items, embedding_dim + 1)`; `mu ()` is the mean of the ratings.
+
+    Args:
+        n_users: Users the model is fitted on.
+        n_items: Items the model is fitted on.
+        rating_min: Lowest rating of the scale, in stars.
+        rating_max: Highest rating of the scale, in stars.
+        embedding_dim: Length of `p_u` and `q_i`, at least 1.
+        warm_start: Folder of a bundle, of any model, whose rows of the same ids are where the first sweep begins; None:
+            small embeddings, drawn.
+        seed: Starting point, and all that is drawn.
+    """
+
+    personalised: ClassVar[bool] = True
+    can_overfit: ClassVar[bool] = True
+    one_batch: ClassVar[bool] = True
+
+    def __init__(
+        self,
+        n_users: int,
+        n_items: int,
+        rating_min: float,
+        rating_max: float,
+        embedding_dim: int,
+        warm_start: str | None,
+        seed: int,
+    ) -> None:
+        super().__init__(n_users, n_items, rating_min, rating_max, seed)
+        check_range("embedding_dim", embedding_dim, 1)
+        self.automatic_optimization = False
+        self.width, self.warm_start = embedding_dim + 1, warm_start
+        generator = torch.Generator().manual_seed(seed)
+        self.user_rows, self.item_rows = (
+            nn.Parameter(self._start(n, generator), requires_grad=False) for n in (n_users, n_items)
+        )
+        self.mu = nn.Parameter(torch.tensor(0.5 * (rating_min + rating_max)), requires_grad=False)
+        self.sides: tuple[Side, Side] | None = None
+
+    def _start(self, n: int, generator: torch.Generator) -> Tensor:
+        """Small embeddings, drawn, and no bias, `(n, e)`."""
+        rows = START_STD * torch.randn(n, self.width, generator=generator)
+        rows[:, -1] = 0
+        return rows
+
+    @abstractmethod
+    def sweep(self, users: Side, items: Side, rating: Tensor) -> Tensor:
+        """One sweep over `rating (ratings,)`, in stars. Returns the mean squared error of training, a scalar."""
+
+    def setup(self, stage: str) -> None:
+        trainer = self.trainer
+        if stage == "fit" and trainer.world_size > 1:
+            raise ValueError(f"trainer.devices must be 1, as a sweep needs all ratings, got {trainer.world_size}")
+        if stage == "fit" and trainer.precision not in PRECISIONS:
+            raise ValueError(f"trainer.precision must be one of {', '.join(PRECISIONS)}, got {trainer.precision}")
+        self.sides = None  # of another fit's rows
+        super().setup(stage)
+        data = getattr(trainer, "datamodule", None)
+        if stage == "fit" and self.warm_start is not None and isinstance(data, RatingDataModule):
+            self._start_from(Bundle.load(self.warm_start), data)
+
+    def _start_from(self, bundle: Bundle, data: RatingDataModule) -> None:
+        """Take the last sample's rows of the ids that both know, as many coordinates as both have."""
+        factors = bundle.factors
+        dim = min(self.width - 1, factors.user_factors.shape[2])
+        sides: tuple[tuple[Tensor, IdMap, Mapping[Any, int], Any, Any], ...] = (
+            (self.user_rows, data.users, bundle.user_row, factors.user_factors, factors.user_bias),
+            (self.item_rows, data.items, bundle.item_row, factors.item_factors, factors.item_bias),
+        )
+        for rows, ids, known, embeddings, biases in sides:
+            there = torch.tensor([known.get(value, len(biases)) for value in ids.values.tolist()])
+            found = there < len(biases)
+            rows[found, :dim] = torch.from_numpy(embeddings[there[found], -1, :dim])
+            rows[found, -1] = torch.from_numpy(biases[there[found], -1])
+        self.item_rows[:, -1] += float(factors.mu[-1]) - self.mu
+
+    def configure_optimizers(self) -> Optimizer:
+        return _Sweeps(self.parameters())
+
+    @torch.no_grad()
+    def training_step(self, batch: Batch, batch_idx: int) -> None:
+        if self.sides is None:
+            n, m = self.n_users, self.n_items
+            self.sides = (
+                Side(batch.user, batch.item, n, m, self.width),
+                Side(batch.item, batch.user, m, n, self.width),
+            )
+        self.train_loss += self.sweep(*self.sides, self.stars(batch.rating))
+        optimizer = self.optimizers()
+        assert not isinstance(optimizer, list)
+        optimizer.step()  # nothing but the count of a step, without which no checkpoint would be the best
+
+    def start_from_means(self, rows: RatingRows) -> None:
+        """Set `mu` and the biases to the rows' shrunk means."""
+        user, item, rating = (column.cpu().numpy() for column in rows.columns)
+        biases = fit_biases(user, item, rating, self.n_users, self.n_items, sweeps=2)  # a start: sweeps do the rest
+        self.mu.fill_(self.rating_min + self.span * biases.mu)
+        self.user_rows[:, -1] = self.span * torch.from_numpy(biases.user)
+        self.item_rows[:, -1] = self.span * torch.from_numpy(biases.item)
+
+    def forward(self, user: Tensor, item: Tensor) -> Tensor:
+        """Predicted stars, unclipped, `(batch,)`; a row of -1 counts as the average user or item."""
+        return self.mu + linear_part(self.user_rows, self.item_rows, user, item)
+
+
+class _Sweeps(Optimizer):
+    """Lightning's `global_step` counts an optimizer's steps; the sweep itself has taken place."""
+
+    def __init__(self, parameters: Any) -> None:
+        super().__init__(parameters, {"lr": 0.0})
+
+    def step(self, closure: Any = None) -> Any:
+        return closure() if closure is not None else None
+
+
+def linear_part(users: Tensor, items: Tensor, user: Tensor, item: Tensor) -> Tensor:
+    """`b_u + b_i + p_u . q_i` of pairs, `(batch,)`, from rows `(n, e)`; for -1 the mean row."""
+    p, q = (
+        torch.where((row >= 0)[:, None], table[row.clamp(min=0)], table.mean(0))
+        for table, row in ((users, user), (items, item))
+    )
+    return p[:, -1] + q[:, -1] + (p[:, :-1] * q[:, :-1]).sum(-1)
+
+
+def design_of(rows: Tensor) -> tuple[Tensor, Tensor]:
+    """What multiplies the other side's rows, `[q, 1]`, and what is added besides, the biases."""
+    design = rows.clone()
+    design[:, -1] = 1
+    return design, rows[:, -1]

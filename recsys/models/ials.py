@@ -1,0 +1,158 @@
+"""iALS: factors of what was taken and what was not, by alternating least squares over all cells."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from recsys.bundle import Bundle
+from recsys.bundle.factors import Factors, centred_factors
+from recsys.data.batches import Batch
+from recsys.data.datamodule import RatingDataModule
+from recsys.evaluation.metrics import catalogue_figures
+from recsys.evaluation.monitor import NDCG, Monitor
+from recsys.models.base import as_array, check_range
+from recsys.models.closed_form import SweepModel
+from recsys.models.normal_equations import Prior, Side
+
+NO_BIAS = 1e6  # precision, a rating, of a bias that the model does not have
+
+
+class ImplicitALS(SweepModel):
+    """Scores `s(u, i) = p_u . q_i`, near 1 for what a user rated, however, and near 0 for all else.
+
+    Hu, Koren & Volinsky (2008), with the weights and penalties of Rendle et al. (2021). Each sweep solves every item
+    given the users and every user given the items, and so never raises the loss
+
+        sum over rated (1 - s)^2 + unobserved_weight * sum over not rated s^2
+            + reg_lambda * (sum over users (n_u + unobserved_weight * n_items)^reg_exponent |p_u|^2 + items likewise)
+
+    of which the sum over all cells costs no more than a Gram matrix. A confidence c for what was taken, as others have
+    it, is an `unobserved_weight` of 1 / c and a `reg_lambda` of theirs / c, with a `reg_exponent` of 0.
+
+    Args:
+        n_users: Users the model is fitted on.
+        n_items: Items the model is fitted on.
+        rating_min: Lowest rating of the scale; of no account.
+        rating_max: Highest rating of the scale; of no account.
+        embedding_dim: Length of `p_u` and `q_i`, at least 1.
+        unobserved_weight: Weight of a cell without a rating, in (0, 1).
+        reg_lambda: L2 on the embeddings.
+        reg_exponent: How a row's penalty grows with its weight in the loss, in [0, 1].
+        warm_start: Folder of a bundle whose users' rows of the same ids are where the first sweep begins; None: small
+            embeddings, drawn.
+        seed: Starting point.
+
+    Raises:
+        ValueError: An argument is outside its range; the message names it.
+    """
+
+    can_overfit: ClassVar[bool] = False
+    task: ClassVar[str] = "ranking"
+    monitor: ClassVar[Monitor] = NDCG
+
+    def __init__(
+        self,
+        n_users: int,
+        n_items: int,
+        rating_min: float = 0.0,
+        rating_max: float = 1.0,
+        *,
+        embedding_dim: int = 64,
+        unobserved_weight: float = 0.1,
+        reg_lambda: float = 0.003,
+        reg_exponent: float = 1.0,
+        warm_start: str | None = None,
+        seed: int = 0,
+    ) -> None:
+        super().__init__(n_users, n_items, rating_min, rating_max, embedding_dim, warm_start, seed)
+        if not 0 < unobserved_weight < 1:
+            raise ValueError(f"unobserved_weight must be in (0, 1), got {unobserved_weight}")
+        check_range("reg_lambda", reg_lambda, 0.0)
+        check_range("reg_exponent", reg_exponent, 0.0, 1.0)
+        self.save_hyperparameters()
+        self.unobserved_weight, self.reg_lambda, self.reg_exponent = unobserved_weight, reg_lambda, reg_exponent
+        self.taken = 1 / (1 - unobserved_weight)
+        self.mu.zero_()
+
+    def _start_from(self, bundle: Bundle, data: RatingDataModule) -> None:
+        """Take the users' rows as they were before centring, and no bias; the first sweep finds the items."""
+        factors = bundle.factors
+        uncentred = factors.user_factors - factors.prior_mean[:, :-1]
+        super()._start_from(replace(bundle, factors=replace(factors, user_factors=uncentred)), data)
+        self.user_rows[:, -1], self.item_rows[:, -1] = 0, 0
+
+    def forward(self, user: Tensor, item: Tensor) -> Tensor:
+        """Scores, `(batch,)`; a row of -1 counts as the average user or item."""
+        p, q = (
+            torch.where((row >= 0)[:, None], table[row.clamp(min=0)], table.mean(0))
+            for row, table in ((user, self.user_rows), (item, self.item_rows))
+        )
+        return (p * q).sum(-1)
+
+    def sweep(self, users: Side, items: Side, rating: Tensor) -> Tensor:
+        """Items, then users. Returns the loss without its penalties, a rating."""
+        taken, errors = torch.ones_like(rating), torch.empty_like(rating)
+        self.item_rows[:, :-1] = self._solved(items, self.user_rows[:, :-1], taken)
+        self.user_rows[:, :-1] = self._solved(users, self.item_rows[:, :-1], taken, errors)
+        others = ((self.user_rows.T @ self.user_rows) * (self.item_rows.T @ self.item_rows)).sum()
+        observed = (errors.square() - self.unobserved_weight * (1 - errors).square()).sum()
+        return (observed + self.unobserved_weight * others) / len(rating)
+
+    def _solved(self, side: Side, others: Tensor, taken: Tensor, errors: Tensor | None = None) -> Tensor:
+        weight = self.unobserved_weight
+        penalty = self.reg_lambda * (side.count + weight * side.n_other) ** self.reg_exponent
+        prior = Prior(weight * others.T @ others, penalty[:, None].expand(-1, others.shape[1]).to(others.dtype))
+        return side.solve(others, taken, prior, gram_scale=1 - weight, residual=errors)
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        """Nothing: a ranking is not a mean over rows."""
+
+    def on_validation_epoch_end(self) -> None:
+        """Log how far up the validation items are in each user's list of all items."""
+        data = self.trainer.datamodule  # type: ignore[attr-defined]
+        assert isinstance(data, RatingDataModule)
+        if self.trainer.state.fn == "fit":
+            self.log("train/loss", self.train_loss)
+        held = data.rows(data.split.val).columns
+        if not len(held.user):
+            return
+        fitted = data.fit_data.columns
+        figures = catalogue_figures(
+            lambda user: self.user_rows[user] @ self.item_rows.T, (fitted.user, fitted.item), (held.user, held.item)
+        )
+        self.log(self.monitor.name, figures["ndcg@10"])
+
+    def test_step(self, batch: Batch, batch_idx: int) -> None:
+        """Nothing: the bundle is measured."""
+
+    def on_test_epoch_end(self) -> None:
+        """Nothing either."""
+
+    @torch.no_grad()
+    def factors(self) -> Factors:
+        """The model as arrays, both sides centred; a new user's prior is the rest of the loss.
+
+        With `w` the unobserved weight, a user's part of the loss is, but for a constant,
+        `(1 - w) * sum over rated (s - 1 / (1 - w))^2 + w * sum over all s^2`, and the penalty. Folding in sums up the
+        squares alone; hence `taken`, what a rating counts as, and a prior over `1 - w` of the rest.
+        """
+        users, items = as_array(self.user_rows), as_array(self.item_rows)
+        weight = self.unobserved_weight
+        all_cells, penalty = weight * items.T @ items, self.reg_lambda * np.eye(self.width)
+        return centred_factors(
+            mu=0.0,
+            user_bias=users[:, -1],
+            item_bias=items[:, -1],
+            user_factors=users[:, :-1],
+            item_factors=items[:, :-1],
+            prior_mean=np.zeros(self.width),
+            prior_precision=np.stack([all_cells, penalty]) / (1 - weight),
+            prior_exponent=(0.0, self.reg_exponent),
+            prior_offset=(0.0, weight * self.n_items),
+            no_bias=NO_BIAS,
+        )

@@ -1,0 +1,273 @@
+"""Biased matrix factorization: `r(u, i) = mu + b_u + b_i + p_u . q_i`."""
+
+from __future__ import annotations
+
+import random
+from typing import ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from recsys.bundle.factors import Factors, centred_factors
+from recsys.data.batches import RatingRows, epoch_seed
+from recsys.evaluation.baselines import fit_biases
+from recsys.models import sparse_ops as products
+from recsys.models.base import as_array, check_choice, check_range, penalty_weight
+from recsys.models.gradient import GradientModel
+
+WORD = 1 << 16  # values of the 16 random bits that decide about one coordinate
+SHIFTS = 1 << 18  # places at which a step's masks may begin
+NO_BIAS = 1e3  # precision of a bias that a model does not have: large, yet harmless in float32
+
+
+class MatrixFactorization(GradientModel):
+    """`r(u, i) = mu + b_u + b_i + p_u . q_i`, fitted by Adam (Koren, Bell & Volinsky 2009).
+
+    Loss, in stars squared, as a mean over the batch, on the raw looked-up embeddings:
+    `(r - r^)^2 + reg_lambda (|p_u|^2 + |q_i|^2) + bias_reg_lambda (b_u^2 + b_i^2)`. As every rating pulls once
+    on its user and its item, frequent rows are shrunk in proportion to their count.
+
+    Learned, on the [0, 1] scale: `user_embedding (n_users, embedding_dim)`, `item_embedding (n_items,
+    embedding_dim)`, `user_bias (n_users,)`, `item_bias (n_items,)`, `mu ()`.
+
+    Args:
+        n_users: Users the model is fitted on.
+        n_items: Items the model is fitted on.
+        rating_min: Lowest rating of the scale, in stars.
+        rating_max: Highest rating of the scale, in stars.
+        embedding_dim: Length of `p_u` and `q_i`, at least 1.
+        dropout: Share of coordinates of each looked-up embedding set to zero in training, in [0, 1); resolved
+            to multiples of 2^-16.
+        batch_norm: Normalise each side by BatchNorm1d, after dropout. Its scale starts small, since
+            normalised embeddings would give the dot product a variance of `embedding_dim`.
+        bias: Whether `b_u` and `b_i` exist; `mu` always does.
+        bias_init: `zero`, or `mean`: `mu` and biases start from the training rows' shrunk means.
+        embedding_std: Standard deviation of the initial embeddings.
+        reg_lambda: L2 on the embeddings, per rating, in stars squared.
+        reg_exponent: How a row's whole penalty grows with its number of ratings n: as n^reg_exponent. 1 is the loss
+            above. Below it, each rating's pull is weighted by n^(reg_exponent - 1), scaled to a mean of 1 over the
+            training rows, so that frequent rows are shrunk less. In [0, 1].
+        bias_reg_lambda: L2 on the biases, per rating, in stars squared.
+        penalty: `mean` as above; `sum` adds the penalty up over the batch, so that it grows with the batch.
+        learning_rate: Adam's first learning rate.
+        plateau_factor: Factor on the learning rate when validation loss stops falling, in (0, 1).
+        plateau_patience: Epochs without a new minimum before that happens.
+        plateau_min_lr: Learning rate that the plateau schedule does not go below.
+        lr_schedule: `plateau`; or `onecycle` or `cosine` over `trainer.max_epochs` (see `GradientModel`).
+        seed: Initial embeddings and dropout.
+
+    Raises:
+        ValueError: An argument is outside its range; the message names it.
+    """
+
+    personalised: ClassVar[bool] = True
+    can_overfit: ClassVar[bool] = True
+
+    def __init__(
+        self,
+        n_users: int,
+        n_items: int,
+        rating_min: float = 1.0,
+        rating_max: float = 5.0,
+        *,
+        embedding_dim: int = 64,
+        dropout: float = 0.0,
+        batch_norm: bool = False,
+        bias: bool = True,
+        bias_init: str = "mean",
+        embedding_std: float = 0.05,
+        reg_lambda: float = 0.05,
+        reg_exponent: float = 1.0,
+        bias_reg_lambda: float = 0.01,
+        penalty: str = "mean",
+        learning_rate: float = 0.01,
+        plateau_factor: float = 0.2,
+        plateau_patience: int = 3,
+        plateau_min_lr: float = 1e-6,
+        lr_schedule: str = "plateau",
+        seed: int = 0,
+    ) -> None:
+        super().__init__(
+            n_users, n_items, rating_min, rating_max,
+            learning_rate, plateau_factor, plateau_patience, plateau_min_lr, lr_schedule, seed,
+        )  # fmt: skip
+        check_range("embedding_dim", embedding_dim, 1)
+        check_range("dropout", dropout, 0.0, 1.0, open_high=True)
+        check_range("embedding_std", embedding_std, 0.0)
+        check_range("reg_lambda", reg_lambda, 0.0)
+        check_range("reg_exponent", reg_exponent, 0.0, 1.0)
+        check_range("bias_reg_lambda", bias_reg_lambda, 0.0)
+        check_choice("bias_init", bias_init, ("zero", "mean"))
+        check_choice("penalty", penalty, ("mean", "sum"))
+        self.save_hyperparameters()
+        self.bias, self.bias_init, self.penalty = bias, bias_init, penalty
+        self.reg_lambda, self.reg_exponent, self.bias_reg_lambda = reg_lambda, reg_exponent, bias_reg_lambda
+        self.keep = 1.0 - dropout
+        self._masks, self._shifts, self._shift = torch.empty(0), random.Random(seed), 0
+        generator = torch.Generator().manual_seed(seed)
+        self.user_embedding = nn.Parameter(torch.randn(n_users, embedding_dim, generator=generator))
+        self.item_embedding = nn.Parameter(torch.randn(n_items, embedding_dim, generator=generator))
+        with torch.no_grad():
+            self.user_embedding.mul_(embedding_std)
+            self.item_embedding.mul_(embedding_std)
+        self.user_bias = nn.Parameter(torch.zeros(n_users), requires_grad=bias)
+        self.item_bias = nn.Parameter(torch.zeros(n_items), requires_grad=bias)
+        self.mu = nn.Parameter(torch.tensor(0.5))
+        self.register_buffer("user_weight", torch.ones(n_users))  # of each row in the penalty
+        self.register_buffer("item_weight", torch.ones(n_items))
+        self.register_buffer("weight_of_one", torch.ones(()))  # of a user with one rating
+        if penalty == "sum":
+            self.register_buffer("batch_rows", torch.ones(()))  # ratings that a penalty is summed over
+        self.user_norm = _batch_norm(embedding_dim) if batch_norm else None
+        self.item_norm = _batch_norm(embedding_dim) if batch_norm else None
+
+    def initialise(self, rows: RatingRows) -> None:
+        """Weigh the penalty by the rows' counts; start `mu` and biases from their means where `bias_init` says so."""
+        user, item, rating = (column.cpu().numpy() for column in rows.columns)
+        self.user_weight, self.weight_of_one = penalty_weight(user, self.n_users, self.reg_exponent)
+        self.item_weight, _ = penalty_weight(item, self.n_items, self.reg_exponent)
+        if self.bias_init == "zero":
+            return
+        biases = fit_biases(user, item, rating, self.n_users, self.n_items)
+        with torch.no_grad():
+            self.mu.fill_(biases.mu)
+            if self.bias:
+                self.user_bias.copy_(torch.from_numpy(biases.user))
+                self.item_bias.copy_(torch.from_numpy(biases.item))
+
+    def forward(self, user: Tensor, item: Tensor) -> Tensor:
+        """Predicted stars, unclipped, `(batch,)`; a row of -1 counts as the average user or item."""
+        p, user_bias = self._rows(user, self._user_table(), self.user_bias, self.user_norm)
+        q, item_bias = self._rows(item, self.item_embedding, self.item_bias, self.item_norm)
+        return self.rating_min + self.span * (self.mu + user_bias + item_bias + (p * q).sum(-1))
+
+    def _user_table(self) -> Tensor:
+        """What stands for the fitted users, before dropout and normalisation, `(n_users, dim)`."""
+        return self.user_embedding
+
+    def _rows(self, row: Tensor, table: Tensor, bias: Tensor, norm: nn.BatchNorm1d | None) -> tuple[Tensor, Tensor]:
+        """Normalised embeddings `(batch, dim)` and biases `(batch,)` as prediction uses them."""
+        known = row >= 0
+        row = row.clamp(min=0)
+        # In the centred coordinates of factors() a row never seen is the zero vector: here, the mean row.
+        embedding = torch.where(known[:, None], table[row], table.mean(0))
+        if norm is not None:
+            scale, shift = _affine(norm)
+            embedding = embedding * scale + shift
+        return embedding, torch.where(known, bias[row], bias.mean())
+
+    def training_terms(self, user: Tensor, item: Tensor) -> tuple[Tensor, Tensor]:
+        """Predictions on the [0, 1] scale, `(batch,)`, and the penalty in stars squared, a scalar."""
+        user_count, item_count = products.counts(user, self.n_users), products.counts(item, self.n_items)
+        weights = user_count * self.get_buffer("user_weight"), item_count * self.get_buffer("item_weight")
+        if self.keep == 1.0 and self.user_norm is None:
+            dot, squares = self._plain_terms(user, item, *weights)
+        else:
+            dot = self._noisy_products(user, item)
+            squares = products.weighted_squares(self.user_embedding, weights[0])
+            squares = squares + products.weighted_squares(self.item_embedding, weights[1])
+        predicted = self.mu + dot
+        # Stars are span times the inner scale, and a dot product shares that factor between its two sides.
+        penalty = self.reg_lambda * self.span * squares
+        if self.bias:
+            predicted = predicted + self.user_bias.index_select(0, user) + self.item_bias.index_select(0, item)
+            squares = (self.user_bias.square() * user_count).sum() + (self.item_bias.square() * item_count).sum()
+            penalty = penalty + self.bias_reg_lambda * self.span**2 * squares
+        if self.penalty == "sum":
+            self.get_buffer("batch_rows").fill_(len(user))
+            return predicted, penalty
+        return predicted, penalty / len(user)
+
+    def _plain_terms(
+        self, user: Tensor, item: Tensor, user_weight: Tensor, item_weight: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """`p_u . q_i` of a batch, `(batch,)`, and the weighted squares of all embeddings, a scalar."""
+        return products.dot_and_squares(self.user_embedding, self.item_embedding, user, item, user_weight, item_weight)
+
+    def _noisy_products(self, user: Tensor, item: Tensor) -> Tensor:
+        """`p_u . q_i` of a training batch, `(batch,)`, after dropout and batch norm, where there are any."""
+        p = self._dropout(products.rows(self._user_table(), user))  # (batch, dim)
+        q = self._dropout(products.rows(self.item_embedding, item))  # (batch, dim)
+        if self.user_norm is not None and self.item_norm is not None:
+            p, q = self.user_norm(p), self.item_norm(q)
+        return (p * q).sum(-1)  # autocast would have vecdot round to 16 bits
+
+    def _dropout(self, embedding: Tensor) -> Tensor:
+        """Dropout by a slice of the epoch's masks, from a random place: to draw them takes longer than to multiply."""
+        if self.keep == 1.0:
+            return embedding
+        n = embedding.numel()
+        if len(self._masks) < n + SHIFTS:
+            self._masks = self._draw_masks(n + SHIFTS + embedding.shape[-1])  # another batch may have a row more
+        # Never the same place twice in a row: both sides of a rating would lose the same coordinates.
+        self._shift = (self._shift + 1 + self._shifts.randrange(SHIFTS - 1)) % SHIFTS
+        return embedding * self._masks[self._shift : self._shift + n].view_as(embedding).to(embedding.dtype)
+
+    def _draw_masks(self, n: int) -> Tensor:
+        """0 or 1 / keep, `(n,)` float32, from 16 random bits each: `bernoulli_` takes many times as long on CPU."""
+        kept = max(1, round(self.keep * WORD))
+        words = torch.empty(-(-n // 4), dtype=torch.int64, device=self.device)
+        bits = words.random_(-(2**63), None, generator=self.generator).view(torch.int16)[:n]
+        return (bits <= kept - WORD // 2 - 1).float().mul_(WORD / kept)
+
+    def on_train_epoch_start(self) -> None:
+        super().on_train_epoch_start()
+        self._masks, self._shift = self._masks[:0], 0
+        self._shifts.seed(epoch_seed(self.seed, self.current_epoch, 1 + self.global_rank))
+
+    @torch.no_grad()
+    def factors(self) -> Factors:
+        """The model as arrays in stars: batch norm folded in, both sides centred.
+
+        The prior of a folded-in user is what the loss says about one with n ratings: `reg_lambda`, which grows as
+        n^reg_exponent; and, on every rating, `bias_reg_lambda` and the penalty that dropout amounts to,
+        `(1 / keep^2 - 1) q_d^2` a coordinate (Srivastava et al. 2014, section 9.1), on the average over the items.
+        Without `bias`, the prior holds a new user's at 0. A `penalty` of `sum` weighs as many times more as the
+        last batch of training had ratings.
+        """
+        star = self.span**0.5
+        sides = []
+        for table, norm in ((self._user_table(), self.user_norm), (self.item_embedding, self.item_norm)):
+            scale, shift = _affine(norm) if norm is not None else (table.new_ones(()), table.new_zeros(()))
+            sides.append(((table * scale + shift) * star, scale.expand(table.shape[1]), shift * star))
+        (users, scale, shift), (items, _, _) = sides
+        implied = (self.keep**-2 - 1) * items.square().mean(0)
+        times = float(self.get_buffer("batch_rows")) if self.penalty == "sum" else 1.0
+        reg_lambda = times * self.reg_lambda * float(self.get_buffer("weight_of_one"))
+        implicit = self._implicit_items()
+        return centred_factors(
+            mu=self.rating_min + self.span * float(self.mu),
+            user_bias=as_array(self.user_bias) * self.span,
+            item_bias=as_array(self.item_bias) * self.span,
+            user_factors=as_array(users),
+            item_factors=as_array(items),
+            prior_mean=np.append(as_array(shift.expand(users.shape[1])), 0.0),
+            prior_precision=np.stack(
+                [
+                    np.append(as_array(reg_lambda / scale.square().clamp_min(1e-6)), 0.0),
+                    np.append(as_array(implied), times * self.bias_reg_lambda if self.bias else NO_BIAS),
+                ]
+            ),
+            prior_exponent=(self.reg_exponent, 1.0),
+            item_implicit=None if implicit is None else as_array(implicit * star),
+        )
+
+    def _implicit_items(self) -> Tensor | None:
+        """What having rated an item adds to a user's vector, times the root of their count, `(n_items, dim)`."""
+        return None
+
+
+def _batch_norm(dim: int) -> nn.BatchNorm1d:
+    """Batch norm whose dot product of two sides starts with a standard deviation of 0.1 (scale [0, 1])."""
+    norm = nn.BatchNorm1d(dim)
+    nn.init.constant_(norm.weight, (0.01 / dim) ** 0.25)
+    return norm
+
+
+def _affine(norm: nn.BatchNorm1d) -> tuple[Tensor, Tensor]:
+    """Scale and shift, each `(dim,)`, that batch norm comes to in evaluation."""
+    assert norm.running_mean is not None
+    assert norm.running_var is not None
+    scale = norm.weight * torch.rsqrt(norm.running_var + norm.eps)
+    return scale, norm.bias - norm.running_mean * scale

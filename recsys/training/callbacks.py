@@ -1,0 +1,75 @@
+"""Callbacks that carry a selection over to its refit."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import lightning as L
+from lightning.pytorch.callbacks import Callback
+
+from recsys.evaluation.monitor import RMSE, Monitor
+
+
+class EpochRecord(Callback):
+    """Remembers each epoch's learning rate, seconds and validation figure; kept in checkpoints.
+
+    A refit replays the learning rates of the best epoch and all before it.
+
+    Args:
+        monitor: What validation figure tells the best epoch.
+        last: Whether the last epoch is the best, whatever its figure.
+    """
+
+    def __init__(self, monitor: Monitor = RMSE, *, last: bool = False) -> None:
+        self.monitor, self.last = monitor, last
+        self.epochs: list[dict[str, float]] = []
+        self._started = 0.0
+
+    @property
+    def seconds(self) -> float:
+        """Time spent in epochs, over all sessions of the run."""
+        return sum(epoch["seconds"] for epoch in self.epochs)
+
+    @property
+    def best(self) -> int:
+        """Number of the epoch with the best validation figure, from 0; or the last one, where none has a figure."""
+        name = self.monitor.name
+        losses = [self.monitor.loss(epoch[name]) for epoch in self.epochs if name in epoch]
+        return losses.index(min(losses)) if losses and not self.last else len(self.epochs) - 1
+
+    @property
+    def path(self) -> list[float]:
+        """Learning rates of the epochs up to the best one."""
+        return [epoch["learning_rate"] for epoch in self.epochs[: self.best + 1]]
+
+    def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self._started = time.perf_counter()
+        del self.epochs[trainer.current_epoch :]
+        self.epochs.append({"learning_rate": trainer.optimizers[0].param_groups[0]["lr"]})
+
+    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self.epochs[-1]["seconds"] = time.perf_counter() - self._started
+        if (name := self.monitor.name) in trainer.callback_metrics:
+            self.epochs[-1][name] = trainer.callback_metrics[name].item()
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"epochs": self.epochs}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.epochs = state_dict["epochs"]
+
+
+class ReplayLearningRate(Callback):
+    """Sets each epoch's learning rate from a list, as the selection found it; groups keep their `lr_factor`.
+
+    Args:
+        path: Learning rate of each epoch.
+    """
+
+    def __init__(self, path: list[float]) -> None:
+        self.learning_rates = path
+
+    def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        for group in trainer.optimizers[0].param_groups:
+            group["lr"] = self.learning_rates[trainer.current_epoch] * group.get("lr_factor", 1.0)

@@ -1,0 +1,128 @@
+"""From a trained model and its data to a bundle."""
+
+from __future__ import annotations
+
+import subprocess
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from recsys.bundle import TEST, TRAIN, VAL, Bundle, RatedRows
+from recsys.bundle.attributes import UserAttributes
+from recsys.bundle.factors import Factors
+from recsys.data.columns import GENRES, ITEM_ID, RATING, TIMESTAMP, TITLE, USER_ID, YEAR
+from recsys.data.datamodule import RatingDataModule
+from recsys.data.ids import IdMap
+from recsys.models.base import RatingModel
+
+
+def make_bundle(model: RatingModel, data: RatingDataModule, noise: float | None = None) -> Bundle:
+    """A bundle of the model, every id of the data set, every rating and what is known of the items.
+
+    Args:
+        model: Fitted on `data.fit_rows`.
+        data: Set up.
+        noise: Standard deviation of a rating around its prediction, in stars; None where nobody measured it.
+    """
+    ratings = data.data.ratings
+    user_ids, user = _all_ids(data.users, ratings[USER_ID])
+    item_ids, item = _all_ids(data.items, ratings[ITEM_ID])
+    part = np.full(len(ratings), TRAIN, np.uint8)
+    part[data.split.val], part[data.split.test] = VAL, TEST
+    time = ratings[TIMESTAMP].to_numpy(np.int64) if TIMESTAMP in ratings else None
+    order = np.argsort(user, kind="stable") if time is None else np.lexsort((time, user))
+    rated = RatedRows(
+        indptr=np.concatenate([[0], np.cumsum(np.bincount(user, minlength=len(user_ids)))]).astype(np.int64),
+        item=item[order].astype(np.int32),
+        rating=ratings[RATING].to_numpy()[order],
+        part=part[order],
+        timestamp=None if time is None else time[order],
+    )
+    factors = model.factors()
+    if factors.precision is not None:  # it says its own noise, and has a prior of a newcomer's bias
+        noise = None
+    elif noise is not None:
+        factors = expect_bias_spread(factors, noise)
+    known = data.user_attributes() if factors.attribute_effects is not None else None
+    manifest = {
+        "model": type(model).__name__,
+        "arguments": dict(model.hparams),
+        "task": model.task,
+        "link": "identity" if factors.levels is None else "ordinal",
+        "samples": len(factors.mu),
+        "noise": noise,
+        "fold_in": "ridge",
+        **({} if model.taken is None else {"taken": model.taken}),
+        "data": data.data.name,
+        "data_sha256": data.data.sha256,
+        "id_kind": data.users.kind,
+        "rating_scale": list(data.data.scale),
+        "split": data.split_name,
+        "fit_on": data.fit_on,
+        "counts": {
+            "users": len(data.users), "items": len(data.items), "ratings": len(ratings),
+            "fitted_ratings": len(data.fit_rows), "test_ratings": len(data.split.test),
+        },
+        "attributes": known.names if known else [],
+        "git_commit": _git_commit(),
+    }  # fmt: skip
+    attributes = UserAttributes(known.indptr, known.index) if known else None
+    items = _items(data.data.items, item_ids)
+    return Bundle(manifest, factors, user_ids, item_ids, rated, items, user_attributes=attributes)
+
+
+def expect_bias_spread(factors: Factors, noise: float) -> Factors:
+    """The factors, with a prior that expects of a new user's bias what the fitted users' biases are spread like.
+
+    The training loss alone says next to nothing of someone with one rating, whose bias then takes all its surprise.
+    The term is a Gaussian prior's: noise variance over bias variance, whatever the number of ratings.
+    """
+    samples, coordinates = factors.prior_mean.shape
+    spread = np.zeros((1, samples, coordinates, coordinates), np.float32)
+    spread[0, :, -1, -1] = noise**2 / np.maximum(factors.user_bias.var(0), 1e-6)
+    return replace(
+        factors,
+        prior_precision=np.concatenate([factors.prior_precision, spread]),
+        prior_exponent=np.append(factors.prior_exponent, np.float32(0)),
+        prior_offset=None if factors.prior_offset is None else np.append(factors.prior_offset, np.float32(0)),
+    )
+
+
+def _all_ids(fitted: IdMap, ids: pd.Series[Any]) -> tuple[NDArray[Any], NDArray[np.int64]]:
+    """Fitted ids, then the others that occur, and the row of every rating among them."""
+    row = fitted.rows(ids)
+    unseen = row < 0
+    if not unseen.any():
+        return fitted.values, row
+    others = IdMap.fit(ids[unseen])
+    row[unseen] = len(fitted) + others.rows(ids[unseen])
+    return np.concatenate([fitted.values, others.values]), row
+
+
+def _items(items: pd.DataFrame | None, item_ids: NDArray[Any]) -> list[dict[str, Any]]:
+    """Title, year and genres by item row; the id stands for a title that is not known."""
+    known: dict[Any, dict[str, Any]] = {}
+    if items is not None:
+        for item, title, year, genres in zip(items[ITEM_ID], items[TITLE], items[YEAR], items[GENRES], strict=True):
+            known[item] = {
+                "title": title,
+                "year": None if pd.isna(year) else int(year),
+                "genres": genres.split("|") if genres else [],
+            }
+    return [known.get(i, {"title": str(i), "year": None, "genres": []}) for i in item_ids.tolist()]
+
+
+def _git_commit() -> str | None:
+    """The commit of the code that runs, with `+` where files differ from it; None outside a checkout."""
+    try:
+        result = subprocess.run(
+            ["git", "describe", "--always", "--abbrev=12", "--dirty=+", "--exclude=*"],
+            cwd=Path(__file__).parent, capture_output=True, text=True, timeout=5, check=True,
+        )  # fmt: skip
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return result.stdout.strip()

@@ -1,0 +1,291 @@
+"""One run: select with validation rows, refit, measure, export. `cfg` objects stop here."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import logging
+import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import torch
+from hydra.utils import get_class, instantiate
+from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.pytorch.callbacks import Callback, EarlyStopping, LearningRateMonitor, ModelCheckpoint, RichProgressBar
+from lightning.pytorch.loggers import Logger
+from omegaconf import DictConfig, OmegaConf
+
+from recsys.bundle.compression import check_compress, compressed_bundle
+from recsys.data.datamodule import REFITS, RatingDataModule
+from recsys.evaluate import evaluate
+from recsys.evaluation.error_analysis import analyse, held_out
+from recsys.evaluation.monitor import RMSE
+from recsys.evaluation.prequential import check_evaluation, prequential
+from recsys.experiments.multirun import in_sweep, is_best, run_name
+from recsys.experiments.run_folder import PrunedError
+from recsys.files import write_json
+from recsys.models.base import RatingModel
+from recsys.models.gradient import GradientModel
+from recsys.training.callbacks import EpochRecord, ReplayLearningRate
+from recsys.training.export import make_bundle
+from recsys.training.plots import error_by_activity, learning_curve
+from recsys.training.wandb import WandbTracker
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class Selection:
+    """What the first fit found out with validation rows."""
+
+    learning_rates: list[float]  # at the start of every epoch up to the best
+    figures: dict[str, float | None]  # of validation at the best epoch
+    seconds: float
+
+    @property
+    def epochs(self) -> int:
+        return len(self.learning_rates)
+
+
+def run(cfg: DictConfig, folder: Path) -> dict[str, Any]:
+    """Select, refit, measure and export in `folder`, going on where it was left. Returns what `metrics.json` holds."""
+    _quiet_libraries()
+    if cfg.refit not in REFITS:
+        raise ValueError(f"refit must be one of {', '.join(REFITS)}, got {cfg.refit!r}")
+    evaluation = cfg.get("evaluation", "standard")  # a run of an older version that goes on has none
+    check_evaluation(evaluation, cfg.data.split)
+    compress = cfg.get("compress")  # a run of an older version that goes on has none
+    check_compress(compress)
+    (folder / "checkpoints").mkdir(parents=True, exist_ok=True)
+    loggers = list(instantiate(cfg.logger).values())
+    with tracked(loggers, cfg, folder) as trackers:
+        data = build_data(cfg)
+        data.prepare_data()
+        data.setup()
+        log.info("%s: %s ratings to train on, %s to validate on, %s to test on", data.data.name,
+                 *(f"{len(rows):,}" for rows in (data.split.train, data.split.val, data.split.test)))  # fmt: skip
+        selection, model = select(cfg, data, folder, loggers)
+        seconds = selection.seconds
+        # A point estimate says nothing of its errors; those on validation rows are the honest measure of them.
+        noise = selection.figures.get(RMSE.name)
+        measured = None
+        for fit_on in {"none": [], "train_val": ["train_val"], "all": ["train_val", "all"]}[cfg.refit]:
+            if fit_on == "all":  # test rows join in now: this is the last moment to measure
+                measured = make_bundle(model, data, noise)
+            data = data.with_fit_on(fit_on)
+            model, spent = refit(cfg, data, selection, folder)
+            seconds += spent
+        bundle = make_bundle(model, data, noise)
+        measured = measured or bundle
+        whole = {}
+        if compress is not None:  # what is served is measured; beside it, what that costs
+            whole["test/rmse_uncompressed"] = evaluate(measured)["test/rmse"]
+            served = compressed_bundle(bundle, compress, noise)
+            measured = served if measured is bundle else compressed_bundle(measured, compress, noise)
+            bundle = served
+        test = None if measured.ranks_only else held_out(measured)
+        analysis = analyse(measured, test) if test else {}  # it takes errors in stars apart
+        metrics = {
+            **selection.figures,
+            **evaluate(measured, test, ranking=bool(cfg.get("ranking"))),
+            **(prequential(measured, test) if evaluation == "prequential" else {}),
+            **whole,
+            "fit_seconds": round(seconds, 3),
+            "epochs": selection.epochs,
+            "refit": cfg.refit,
+            "test_figures_of": "train" if cfg.refit == "none" else "train_val",
+            "model": cfg.model_name,
+            "split": data.split_name,
+            "device": _device_name(cfg),
+            **{name: bundle.manifest[name] for name in ("data", "git_commit", "data_sha256")},
+        }
+        if analysis:
+            write_json(folder / "analysis.json", analysis)
+        if trackers or not in_sweep():  # its report shows them of all jobs, and they would be half of a job's overhead
+            learning_curve(folder / "metrics.csv", folder / "learning_curve.png")
+            if analysis:
+                error_by_activity(analysis, folder / "error_by_activity.png")
+        bundle.manifest["metrics"] = metrics
+        bundle.save(folder / "bundle")
+        for tracker in trackers:
+            tracker.results(metrics, analysis, folder, aliases=["best"] if is_best(folder, metrics) else [])
+    write_json(folder / "metrics.json", metrics)
+    return metrics
+
+
+@contextmanager
+def tracked(loggers: list[Logger], cfg: DictConfig, folder: Path) -> Iterator[list[WandbTracker]]:
+    """The loggers that track a run elsewhere: begun now, and ended whatever happens."""
+    trackers = [logger for logger in loggers if isinstance(logger, WandbTracker)]
+    config = OmegaConf.to_container(cfg)
+    assert isinstance(config, dict)
+    for private in ("callbacks", "logger", "run_dir", "overrides", "resume"):  # folders, a database's password
+        config.pop(private, None)
+    config["data"] = {key: value for key, value in config["data"].items() if key != "root"}
+    name, group = run_name(folder)
+    exit_code = 1
+    try:
+        for tracker in trackers:
+            tracker.begin({str(key): value for key, value in config.items()}, name, group)
+        yield trackers
+        exit_code = 0
+    except PrunedError:
+        exit_code = 0
+        raise
+    finally:
+        for tracker in trackers:  # else the next job of a sweep would go on in this one's run
+            tracker.close(exit_code)
+
+
+def build_data(cfg: DictConfig) -> RatingDataModule:
+    """The data module: its own arguments are picked out of `data`, the others are the source's."""
+    own = set(inspect.signature(RatingDataModule).parameters) - {"source"}
+    arguments = OmegaConf.to_container(cfg.data, resolve=True)
+    assert isinstance(arguments, dict)
+    source = instantiate({key: value for key, value in arguments.items() if key not in own})
+    return RatingDataModule(source, **{str(key): value for key, value in arguments.items() if key in own})
+
+
+def build_model(cfg: DictConfig, data: RatingDataModule) -> RatingModel:
+    """The model for as many users and items as `data` fits on.
+
+    Raises:
+        ValueError: The model predicts ratings and the data has none.
+    """
+    kind: type[RatingModel] = get_class(cfg.model._target_)
+    if data.data.implicit and kind.task == "rating":
+        raise ValueError(
+            f"{data.data.name} has no ratings (data.rating_column=null), and model {cfg.model._target_} predicts them"
+        )
+    low, high = data.data.scale
+    model: RatingModel = instantiate(
+        cfg.model,
+        n_users=len(data.users),
+        n_items=len(data.items),
+        rating_min=low,
+        rating_max=high,
+    )
+    return model
+
+
+def select(
+    cfg: DictConfig, data: RatingDataModule, folder: Path, loggers: list[Logger]
+) -> tuple[Selection, RatingModel]:
+    """Fit on training rows, with validation. Returns the epochs and learning rates to replay, and the best model."""
+    done = folder / "checkpoints" / "selection.json"
+    model = build_model(cfg, data)
+    if not done.exists():
+        record = EpochRecord(model.monitor, last=model.last_is_best)
+        callbacks = [*_callbacks(cfg, model), record]
+        if not model.stops_early:
+            callbacks = [callback for callback in callbacks if not isinstance(callback, EarlyStopping)]
+        if model.last_is_best:
+            for callback in callbacks:
+                if isinstance(callback, ModelCheckpoint):
+                    callback.monitor = None
+        trainer = _trainer(cfg, folder, callbacks, logger=loggers, num_sanity_val_steps=0)
+        if not len(data.split.val):
+            raise ValueError(f"split {data.split_name} leaves no validation rows of {data.data.name}")
+        model.keep_in(folder / "checkpoints", "train")
+        _fit(trainer, model, data, folder / "checkpoints" / "last.ckpt")
+        best = record.epochs[record.best]
+        figures = {model.monitor.name: best[model.monitor.name]}
+        write_json(done, {"learning_rates": record.path, "figures": figures, "seconds": record.seconds})
+    selection = Selection(**json.loads(done.read_text()))
+    model.keep_in(folder / "checkpoints", "train")
+    checkpoint = torch.load(folder / "checkpoints" / "best.ckpt", weights_only=True)
+    model.on_load_checkpoint(checkpoint)
+    model.load_state_dict(checkpoint["state_dict"])
+    label, figure = model.monitor.label, selection.figures[model.monitor.name]
+    log.info("best of validation: %s %.4f after %d epochs", label, figure, selection.epochs)
+    return selection, model
+
+
+def refit(cfg: DictConfig, data: RatingDataModule, selection: Selection, folder: Path) -> tuple[RatingModel, float]:
+    """A fresh model on `data.fit_rows`, replaying the selection's learning rates. Returns it and its seconds."""
+    name = f"refit_{data.fit_on}"
+    record = EpochRecord()
+    keep = ModelCheckpoint(folder / "checkpoints", filename=name, enable_version_counter=False)
+    model = build_model(cfg, data)
+    model.schedule_epochs = cfg.trainer.max_epochs
+    model.keep_in(folder / "checkpoints", data.fit_on)
+    callbacks: list[Callback] = [record, keep]
+    if model.replays:
+        callbacks.append(ReplayLearningRate(selection.learning_rates))
+    callbacks += [c for c in _callbacks(cfg, model) if isinstance(c, RichProgressBar)]
+    trainer = _trainer(
+        cfg,
+        folder,
+        callbacks,
+        logger=False,
+        limit_val_batches=0,
+        max_epochs=selection.epochs,
+        min_epochs=None,
+    )
+    log.info("refit on %s ratings", f"{len(data.fit_rows):,}")
+    _fit(trainer, model, data, folder / "checkpoints" / f"{name}.ckpt")
+    return model, record.seconds
+
+
+def _callbacks(cfg: DictConfig, model: RatingModel) -> list[Callback]:
+    """The configured callbacks; a `monitor` or `patience` that is null is the model's.
+
+    A model without a learning rate has nobody watch it.
+    """
+    found: list[Callback] = []
+    for config in cfg.callbacks.values():
+        own: dict[str, Any] = {}
+        if "monitor" in config and config.monitor is None:
+            own |= {"monitor": model.monitor.name, "mode": model.monitor.mode}
+        if "patience" in config and config.patience is None:
+            own["patience"] = model.patience
+        found.append(instantiate(config, **own))
+    if not isinstance(model, GradientModel):
+        found = [callback for callback in found if not isinstance(callback, LearningRateMonitor)]
+    return found
+
+
+def _trainer(cfg: DictConfig, folder: Path, callbacks: list[Callback], **arguments: Any) -> L.Trainer:
+    if not sys.stdout.isatty() or in_sweep():  # a bar in a log file is noise, and a sweep prints a line a job
+        callbacks = [callback for callback in callbacks if not isinstance(callback, RichProgressBar)]
+    bar = any(isinstance(callback, RichProgressBar) for callback in callbacks)
+    trainer: L.Trainer = instantiate(
+        cfg.trainer, default_root_dir=str(folder), use_distributed_sampler=False, enable_progress_bar=bar,
+        enable_model_summary=False, _convert_="all",
+    )(callbacks=callbacks, **arguments)  # fmt: skip
+    return trainer
+
+
+def _fit(trainer: L.Trainer, model: RatingModel, data: RatingDataModule, checkpoint: Path) -> None:
+    """Fit, from the checkpoint if there is one. Lightning turns Ctrl-C into SystemExit; here it stays Ctrl-C.
+
+    Raises:
+        ValueError: Settings that Lightning refuses.
+    """
+    try:
+        trainer.fit(model, datamodule=data, ckpt_path=checkpoint if checkpoint.exists() else None, weights_only=True)
+    except SystemExit as error:
+        raise KeyboardInterrupt from error
+    except MisconfigurationException as error:  # no mistake that the command could know without importing Lightning
+        raise ValueError(error) from error
+
+
+def _device_name(cfg: DictConfig) -> str:
+    if str(cfg.trainer.accelerator) in ("gpu", "cuda") and torch.cuda.is_available():
+        return torch.cuda.get_device_name()
+    return f"{cfg.trainer.accelerator}, {torch.get_num_threads()} threads"
+
+
+def _quiet_libraries() -> None:
+    """Lightning's advice is for those who write loaders; ours are whole-batch and want no workers."""
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+    warnings.filterwarnings("ignore", message=".*Checkpoint directory .* exists and is not empty.*")
+    warnings.filterwarnings("ignore", message=".*is smaller than the logging interval.*")
+    warnings.filterwarnings("ignore", message=".*isinstance.treespec, LeafSpec.*")

@@ -1,0 +1,273 @@
+"""WandbTracker: a run's configuration, figures and pictures on Weights & Biases."""
+
+from __future__ import annotations
+
+import logging
+import os
+import queue
+import re
+import ssl
+import threading
+import urllib.error
+import urllib.request
+from argparse import Namespace
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from http.client import HTTPException
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lightning.fabric.loggers.logger import rank_zero_experiment
+from lightning.pytorch.loggers import WandbLogger
+from lightning_utilities.core.rank_zero import rank_zero_only
+
+if TYPE_CHECKING:
+    import wandb  # half a second to import; only a run that is tracked pays for it
+
+log = logging.getLogger(__name__)
+
+SILENT_MODES = ("offline", "dryrun", "disabled")  # of WANDB_MODE: those that send nothing
+LEAST = ("val/rmse", "val/mae", "val/loss", "train/loss", "test/rmse", "test/mae")  # summarised by their minimum
+GREATEST = ("val/ndcg@10",)  # by their maximum
+PICTURES = ("learning_curve", "error_by_activity")
+PARTS = ("model", "data", "split")  # of an artifact's name
+PATIENCE = 2.0  # seconds for the server's first answer
+START_TIMEOUT = 30.0  # seconds
+
+
+class WandbTracker(WandbLogger):
+    """A W&B run for each run's folder, kept there in `wandb/` and sent as it grows, or later with `wandb sync`.
+
+    It never asks for anything: without a key or an answer from the server the run is kept offline. What is sent is the
+    configuration, figures, their pictures, log lines and what the machine is doing; ratings and people's ids only with
+    `upload_bundle`. Under `wandb agent` it joins the run that the agent made.
+
+    Args:
+        project: Of the runs.
+        save_dir: Folder of the run.
+        entity: User or team that owns the project; the account's own, if None.
+        offline: Whether to send nothing now. None: decide by key and server; False: their absence is an error. The
+            environment's WANDB_MODE goes before it.
+        upload_bundle: Send the bundle, which holds everyone's ratings, as an artifact of type `model`.
+        tags: Of the run.
+        finish_timeout: Seconds that the end of a run waits for what is still to be sent.
+    """
+
+    def __init__(
+        self,
+        project: str,
+        save_dir: str,
+        *,
+        entity: str | None = None,
+        offline: bool | None = None,
+        upload_bundle: bool = False,
+        tags: Sequence[str] = (),
+        finish_timeout: float = 120.0,
+    ) -> None:
+        if finish_timeout <= 0:
+            raise ValueError(f"finish_timeout must be > 0 seconds, got {finish_timeout}")
+        super().__init__(project=project, save_dir=save_dir)
+        self.folder, self.entity, self.offline, self.upload_bundle = Path(save_dir), entity, offline, upload_bundle
+        self.tags, self.finish_timeout = tuple(tags), finish_timeout
+        self.pending: dict[str, float] = {}  # logged before its epoch is known, as learning rates are
+        self.kept = self.folder  # where wandb keeps the run
+        self.troubled = False
+
+    @property
+    @rank_zero_experiment
+    def experiment(self) -> Any:
+        """The `wandb.Run`; the first use starts it, if `begin` did not."""
+        if self._experiment is None:
+            self.begin({}, None, None)
+        return self._experiment
+
+    @rank_zero_only
+    def begin(self, config: Mapping[str, Any], name: str | None, group: str | None) -> None:
+        """Start the run.
+
+        Args:
+            config: Resolved; a nested key is a column with dots, as `model.embedding_dim`.
+            name: Shown for the run; WANDB_NAME goes before it.
+            group: Runs that belong together; WANDB_RUN_GROUP goes before it.
+
+        Raises:
+            ValueError: wandb does not start; or it must be online and cannot be.
+        """
+        import wandb
+
+        try:
+            known = wandb.setup().settings  # from the environment, settings files and an agent
+            mode, reason = self._mode(known)
+            arguments: dict[str, Any] = {"tags": list(dict.fromkeys([*(known.run_tags or ()), *self.tags]))}
+            if known.sweep_id is None:  # else the agent has made the run
+                arguments |= {"project": self._project, "entity": self.entity}
+                arguments |= {"name": known.run_name or name, "group": known.run_group or group}
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self._experiment = run = wandb.init(
+                config=columns(config), dir=str(self.folder), mode=mode, reinit="create_new",
+                resume=None if mode in SILENT_MODES else "auto",  # a folder that goes on goes on in its run
+                settings=self._settings(), **arguments,
+            )  # fmt: skip
+        except wandb.Error as error:
+            sentence = str(error).partition("\n")[0]
+            raise ValueError(f"W&B does not start: {sentence}; logger.wandb.offline=true does without it") from error
+        run.define_metric("epoch", hidden=True)
+        run.define_metric("*", step_metric="epoch")
+        for metric in (*LEAST, *GREATEST):
+            run.define_metric(metric, step_metric="epoch", summary="min" if metric in LEAST else "max")
+        self.kept = Path(run.dir).parent
+        self._say_where(mode, reason)
+
+    def _mode(self, known: wandb.Settings) -> tuple[Any, str]:
+        """How the run is kept, in wandb's words, and why."""
+        asked: str | None = os.environ.get("WANDB_MODE") or (known.mode if known.mode != "online" else None)
+        reason = f"WANDB_MODE={asked}" if asked else f"logger.wandb.offline={str(self.offline).lower()}"
+        if asked is None and self.offline is not None:
+            asked = "offline" if self.offline else "online"
+        if asked in SILENT_MODES or known.sweep_id is not None:  # an agent has just spoken with the server
+            return asked or "online", reason
+        obstacle = _obstacle(known.base_url)
+        if obstacle is None:
+            return asked or "online", reason
+        if asked is not None:
+            raise ValueError(f"{reason} needs a W&B server, but {obstacle}")
+        return "offline", obstacle
+
+    def _settings(self) -> wandb.Settings:
+        import wandb
+
+        return wandb.Settings(
+            save_code=False, disable_code=True,
+            console="off", capture_loggers={"root": "INFO"},  # the log's lines without the progress bar's
+            silent=True,  # what matters is said in the log
+            init_timeout=START_TIMEOUT, finish_timeout=self.finish_timeout, finish_timeout_raises=True,
+        )  # fmt: skip
+
+    @rank_zero_only
+    def log_hyperparams(self, params: dict[str, Any] | Namespace) -> None:
+        """Nothing: `begin` has them, by the names of the command line."""
+
+    @rank_zero_only
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        """A row an epoch; figures of no epoch are kept for the next one that has, and the run's are `results`."""
+        self.pending |= metrics
+        if "epoch" in metrics:
+            with self._trouble_spared():
+                self.experiment.log(self.pending | {"epoch": int(metrics["epoch"])})
+            self.pending = {}
+
+    @rank_zero_only
+    def results(
+        self, metrics: Mapping[str, Any], analysis: Mapping[str, Any], folder: Path, aliases: Sequence[str]
+    ) -> None:
+        """What a finished run found.
+
+        Args:
+            metrics: Numbers and strings of `metrics.json`, to the summary.
+            analysis: What `recsys.evaluation.error_analysis.analyse` gives, to tables.
+            folder: The run's, which holds the pictures and the bundle.
+            aliases: Of the bundle's artifact, beside `latest`.
+        """
+        run = self.experiment
+        with self._trouble_spared():
+            run.log(_pictures(folder) | _tables(analysis))
+            run.summary.update({name: value for name, value in metrics.items() if value is not None})
+            if self.upload_bundle:
+                run.log_artifact(_artifact(metrics, folder / "bundle"), aliases=list(aliases))
+
+    @rank_zero_only
+    def close(self, exit_code: int) -> None:
+        """End the run, if there is one; 0 is success. The next `begin` starts another."""
+        run, self._experiment, self.pending = self._experiment, None, {}
+        if run is not None:
+            with self._trouble_spared():
+                run.finish(exit_code)
+        self.troubled = False
+
+    def _say_where(self, mode: str, reason: str) -> None:
+        if mode == "disabled":
+            log.info("W&B is disabled: %s", reason)
+        elif mode in SILENT_MODES:
+            log.info("W&B is offline: %s; to send this run: wandb sync %s", reason, self.kept)
+        else:
+            log.info("W&B: %s", self.experiment.url)
+
+    @contextmanager
+    def _trouble_spared(self) -> Iterator[None]:
+        """What goes wrong with W&B once the run has begun ends no training; it is said once."""
+        try:
+            yield
+        except Exception as error:
+            if not self.troubled:
+                trouble = str(error).rstrip(".") or type(error).__name__
+                log.warning("W&B: %s; to send this run later: wandb sync %s", trouble, self.kept)
+            self.troubled = True
+
+
+def columns(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Values of a nested mapping by their keys joined with dots, as an agent names what it chooses."""
+    flat: dict[str, Any] = {}
+    for key, value in config.items():
+        flat |= columns(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
+    return flat
+
+
+def _obstacle(server: str) -> str | None:
+    """Why nothing can be sent to a W&B server; None where it can."""
+    from wandb.sdk.lib.wbauth import authenticate_session
+
+    if authenticate_session(host=server, source="recsys", prompt=False, update_session=False) is None:
+        return "no API key is set (WANDB_API_KEY or wandb login)"
+    return None if _answers(server, PATIENCE) else f"{server} does not answer"
+
+
+def _answers(server: str, seconds: float) -> bool:
+    """Whether anything, even an error, comes back within the time, through a proxy where one is set."""
+    found: queue.SimpleQueue[bool] = queue.SimpleQueue()
+
+    def ask() -> None:
+        try:
+            urllib.request.urlopen(server, timeout=seconds).close()
+            found.put(True)
+        except urllib.error.HTTPError:
+            found.put(True)
+        except (OSError, HTTPException) as error:  # wandb has certificates of its own
+            found.put(isinstance(getattr(error, "reason", None), ssl.SSLError))
+
+    threading.Thread(target=ask, daemon=True).start()  # looking up a name knows no time limit
+    try:
+        return found.get(timeout=seconds)
+    except queue.Empty:
+        return False
+
+
+def _pictures(folder: Path) -> dict[str, Any]:
+    import wandb
+
+    files = {name: folder / f"{name}.png" for name in PICTURES}
+    return {name: wandb.Image(str(file)) for name, file in files.items() if file.is_file()}
+
+
+def _tables(analysis: Mapping[str, Any]) -> dict[str, Any]:
+    """A table for each part of an analysis; the calibration's is drawn as a line."""
+    import wandb
+
+    parts = {f"analysis/{name}": rows for name, rows in analysis.items() if name != "items"}
+    parts |= {f"items/{which}": items for which, items in analysis.get("items", {}).items()}
+    tables: dict[str, Any] = {}
+    for name, rows in parts.items():
+        titles: list[str | int] = list(rows[0]) if rows else []
+        tables[name] = wandb.Table(columns=titles, data=[list(row.values()) for row in rows])
+    if (name := "analysis/calibration") in tables:
+        title = "Mean rating by prediction"
+        tables[name] = wandb.plot.line(tables[name], "mean_predicted", "mean_rating", title=title)
+    return tables
+
+
+def _artifact(metrics: Mapping[str, Any], bundle: Path) -> wandb.Artifact:
+    import wandb
+
+    name = re.sub(r"[^A-Za-z0-9_.-]", "-", "-".join(str(metrics[part]) for part in PARTS))
+    artifact = wandb.Artifact(name, type="model", metadata=dict(metrics))
+    artifact.add_dir(str(bundle), policy="immutable")  # sent from there, not copied first
+    return artifact

@@ -1,0 +1,258 @@
+"""Prequential figures: equal to the naive loop over time, and by hand."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from omegaconf import OmegaConf
+
+from recsys.bundle import TEST, TRAIN, VAL, Bundle
+from recsys.bundle.attributes import UserAttributes
+from recsys.evaluation import prequential as module
+from recsys.evaluation.prequential import predict_ahead, prequential
+from tests.commands import Train, call
+from tests.conftest import make_bundle, random_factors
+
+FITTED_USERS, FITTED_ITEMS = 5, 12  # of 8 and 15 in `drawn`
+
+
+def drawn(times: int = 12, twice: bool = False, **arguments: Any) -> Bundle:
+    """Random factors, and ratings in few distinct times: ties within and between the parts of the split.
+
+    The last users are not fitted and have test ratings only; one rated unfitted items first. `twice` lets users rate an
+    item again.
+    """
+    rng = np.random.default_rng(4)
+    rated, when = [], []
+    for user in range(8):
+        item = rng.choice(15, 14, replace=twice)
+        time = np.sort(rng.integers(0, times, 14)) + 2**33
+        part = np.where(np.arange(14) < (0 if user >= FITTED_USERS else 7), TRAIN, TEST)
+        if user < FITTED_USERS:
+            part[6] = VAL
+            item[:7] %= FITTED_ITEMS
+        elif user == FITTED_USERS:
+            item[:3] = FITTED_ITEMS + np.arange(3)
+        for row in rng.permutation(14):  # in the file, time has no order
+            rated.append((user, int(item[row]), float(rng.integers(1, 6)), int(part[row])))
+            when.append(int(time[row]))
+    factors = random_factors(n_users=FITTED_USERS, n_items=FITTED_ITEMS, **arguments)
+    said = {"split": "global_time", "fit_on": "train_val", "link": "ordinal" if "levels" in arguments else "identity"}
+    if "attributes" not in arguments:
+        return make_bundle(factors, [*range(8)], [*range(15)], rated, when, **said)
+    bundle = make_bundle(factors, [*range(8)], [*range(15)], rated, when, attributes=["a=0", "a=1", "b=0"], **said)
+    known = UserAttributes(np.array([0, 1, 3, 3, 4, 5, 7, 8, 8]), np.array([0, 1, 2, 0, 1, 0, 2, 1], np.int32))
+    return replace(bundle, user_attributes=known)
+
+
+def naive(bundle: Bundle) -> np.ndarray:
+    """One fold-in a test rating, of all that came strictly before it; NaN for the other rows."""
+    rated = bundle.ratings
+    predicted = np.full(len(rated.part), np.nan)
+    for row in np.flatnonzero(rated.part == TEST):
+        entries = np.arange(len(rated.part))[rated.of(rated.users()[row])]
+        past = entries[rated.timestamp[entries] < rated.timestamp[row]]
+        past = past[rated.item[past] < bundle.n_items]
+        past = past[np.argsort(rated.timestamp[past], kind="stable")]
+        known = bundle.user_attributes and bundle.user_attributes.of(int(rated.users()[row]))
+        folded = bundle.fold_in_rows(rated.item[past], rated.rating[past], known)
+        predicted[row] = bundle.predict(folded, [int(bundle.item_ids[rated.item[row]])])[0]
+    return predicted
+
+
+MODELS: dict[str, dict[str, Any]] = {
+    "one sample": {},
+    "samples": {"samples": 3},
+    "exponents": {"samples": 2, "exponents": (0.0, 0.6, 1.0)},
+    "implicit": {"implicit": True, "exponents": (0.0, 0.5)},
+    "implicit samples": {"implicit": True, "samples": 3, "dim": 6},
+    "rated twice": {"implicit": True, "twice": True},
+    "noise": {"noisy": True, "samples": 3},
+    "drift": {"drift": True, "samples": 2},
+    "attributes": {"attributes": 3, "samples": 2},
+    "a posterior": {"noisy": True, "drift": True, "attributes": 3, "implicit": True, "exponents": (0.0,), "samples": 3},
+    "ordinal": {"noisy": True, "drift": True, "attributes": 3, "levels": (1.0, 2.0, 3.0, 4.0, 5.0), "samples": 2},
+}
+
+
+@pytest.mark.parametrize("at_once", [1, 200, 2**20])
+@pytest.mark.parametrize("arguments", MODELS.values(), ids=MODELS)
+def test_a_prediction_is_that_of_the_fold_in_of_what_came_before(
+    monkeypatch: pytest.MonkeyPatch, arguments: dict[str, Any], at_once: int
+) -> None:
+    monkeypatch.setattr(module, "AT_ONCE", at_once)
+    bundle = drawn(**arguments)
+    expected = naive(bundle)
+    assert np.nanstd(expected) > 0.3
+    np.testing.assert_allclose(predict_ahead(bundle), expected, atol=1e-4)
+
+
+def test_without_a_penalty_it_is_as_close_as_float32_allows() -> None:
+    """Few ratings then leave a nearly singular system, which the fold-in rounds and the running sums do not."""
+    bundle = drawn()
+    bundle = replace(bundle, factors=replace(bundle.factors, prior_precision=0 * bundle.factors.prior_precision))
+    np.testing.assert_allclose(predict_ahead(bundle), naive(bundle), atol=0.02)
+
+
+def test_a_prior_whose_rounding_left_no_square_root_is_solved_all_the_same() -> None:
+    bundle = drawn()
+    precision = bundle.factors.prior_precision.copy()
+    precision[..., -1, -1] = -0.3
+    bundle = replace(bundle, factors=replace(bundle.factors, prior_precision=precision))
+    np.testing.assert_allclose(predict_ahead(bundle), naive(bundle), atol=1e-3)
+
+
+@pytest.mark.parametrize("times", [1, 2, 1000])
+def test_ties_are_no_past(times: int) -> None:
+    bundle = drawn(times=times)
+    ahead = predict_ahead(bundle)
+    np.testing.assert_allclose(ahead, naive(bundle), atol=1e-4)
+    if times == 1:  # nobody has a past
+        test = bundle.ratings.part == TEST
+        average = bundle.predict_rows(np.full(test.sum(), -1), bundle.ratings.item[test])
+        np.testing.assert_allclose(ahead[test], average, atol=1e-5)
+
+
+def test_figures_are_those_of_the_predictions() -> None:
+    bundle = drawn()
+    found, rated = prequential(bundle), bundle.ratings
+    test = rated.part == TEST
+    error, unseen = (naive(bundle) - rated.rating)[test], rated.users()[test] >= FITTED_USERS
+    assert found["prequential/rmse"] == pytest.approx((error**2).mean() ** 0.5, abs=1e-4)
+    assert found["prequential/rmse_unseen"] == pytest.approx((error[unseen] ** 2).mean() ** 0.5, abs=1e-4)
+    assert found["prequential/mae"] == pytest.approx(np.abs(error).mean(), abs=1e-4)
+    assert found["prequential/share_unseen"] == pytest.approx(unseen.mean())
+
+
+def newcomer(**manifest: Any) -> Bundle:
+    """Users 0 and 1 rated item 0 with 2 and 4 stars; then user 2, not fitted, twice at one time and once later.
+
+    Their last two ratings are of item 1, which was not fitted.
+    """
+    rated = [(0, 0, 2.0, TRAIN), (1, 0, 4.0, TRAIN), (2, 0, 4.0, TEST), (2, 1, 5.0, TEST), (2, 1, 1.0, TEST)]
+    factors = random_factors(n_users=2, n_items=1)
+    said = {"split": "global_time", "fit_on": "train_val"} | manifest
+    return make_bundle(factors, [0, 1, 2], [0, 1], rated, [1, 2, 5, 5, 6], **said)
+
+
+def test_the_baseline_by_hand() -> None:
+    """The mean is 3 and item 0 has no bias; at time 5 nothing is known of user 2, at 6 surprises of 1 and 2 stars."""
+    bias = (1 + 2) / (15 + 2)
+    expected = ((1**2 + 2**2 + (3 + bias - 1) ** 2) / 3) ** 0.5
+    found = prequential(newcomer())
+    assert found["baseline/running_biases"] == pytest.approx(expected)
+    assert found["baseline/running_biases_unseen"] == found["baseline/running_biases"]
+
+
+def test_figures_of_no_unseen_user_are_none() -> None:
+    rated = [(0, 0, 2.0, TRAIN), (0, 0, 3.0, TEST)]
+    factors = random_factors(n_users=1, n_items=1)
+    found = prequential(make_bundle(factors, [0], [0], rated, [1, 2], split="user_time", fit_on="train_val"))
+    assert found["prequential/share_unseen"] == 0
+    assert {found["prequential/rmse_unseen"], found["baseline/running_biases_unseen"]} == {None}
+    assert found["prequential/rmse"] is not None
+
+
+@pytest.mark.parametrize(
+    ("manifest", "message"),
+    [
+        ({"task": "ranking"}, "this model ranks items"),
+        ({"fold_in": "none", "model": "Fixed"}, "which a Fixed cannot"),
+        ({"split": "random"}, r"needs a split in time \(user_time, global_time, leave_one_out\), got random"),
+        ({"fit_on": "all"}, "fitted on the test rows"),
+    ],
+)
+def test_what_cannot_be_measured_is_refused(manifest: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        prequential(newcomer(**manifest))
+
+
+def test_a_bundle_that_says_too_little_is_refused() -> None:
+    bundle = newcomer()
+    del bundle.manifest["split"]
+    with pytest.raises(ValueError, match="does not say how its ratings were split; train it again"):
+        prequential(bundle)
+    bundle = newcomer()
+    with pytest.raises(ValueError, match="does not say the time of its ratings"):
+        prequential(replace(bundle, ratings=bundle.ratings._replace(timestamp=None)))
+    none = bundle.ratings._replace(part=np.zeros_like(bundle.ratings.part))
+    with pytest.raises(ValueError, match="no test rows"):
+        prequential(replace(bundle, ratings=none))
+
+
+FIGURES = set(prequential(newcomer()))
+
+
+def metrics(folder: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((folder / "metrics.json").read_text())
+    return found
+
+
+def test_a_run_records_and_prints_what_evaluate_finds_again(train: Train, capsys: pytest.CaptureFixture[str]) -> None:
+    split = ("data.split=global_time", "data.test_fraction=0.2", "evaluation=prequential")
+    folder = train(*split)
+    printed = capsys.readouterr().out
+    found = metrics(folder)
+    for name in ("prequential/rmse", "baseline/running_biases"):
+        assert f"{found[name]:.4f}" in printed
+    assert found["prequential/rmse"] < found["test/rmse"]
+    assert prequential(Bundle.load(folder / "bundle")) == {name: found[name] for name in FIGURES}
+    call("evaluate", f"run={folder}", "evaluation=prequential")
+    printed = capsys.readouterr().out
+    assert f"{found['prequential/rmse']:.4f}" in printed
+    assert "all 25 figures equal" in printed
+    (folder / "metrics.json").write_text(json.dumps(found | {"prequential/rmse": found["prequential/rmse"] + 0.001}))
+    with pytest.raises(SystemExit):
+        call("evaluate", f"run={folder}", "evaluation=prequential")
+    assert "other figures:\nprequential/rmse:" in capsys.readouterr().err
+    deployed = metrics(train(*split, "refit=all", name="all"))
+    assert {name: deployed[name] for name in FIGURES} == {name: found[name] for name in FIGURES}
+
+
+def test_a_run_without_them_gets_them_later(train: Train, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = train("trainer.max_epochs=1")
+    assert metrics(folder).keys().isdisjoint(FIGURES)
+    assert "prequential" not in capsys.readouterr().out
+    call("evaluate", f"run={folder}", "evaluation=prequential")
+    printed = capsys.readouterr().out
+    assert "prequential test RMSE" in printed
+    assert "all 19 figures equal" in printed
+    assert "which has no prequential ones" in printed
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["evaluation=online"], "evaluation must be one of standard, prequential, got 'online'"),
+        (["evaluation=prequential", "data.split=random"], "needs a split in time (user_time, "),
+    ],
+)
+def test_a_run_that_could_not_be_measured_is_not_begun(
+    train: Train, tmp_path: Path, capsys: pytest.CaptureFixture[str], overrides: list[str], message: str
+) -> None:
+    with pytest.raises(SystemExit):
+        train(*overrides)
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "run" / "checkpoints").exists()
+
+
+def test_evaluate_names_the_evaluations(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        call("evaluate", f"run={tmp_path}", "evaluation=online")
+    assert "one of standard, prequential, got 'online'" in capsys.readouterr().err
+
+
+def test_a_run_from_before_there_was_a_choice_goes_on(train: Train) -> None:
+    folder = train("trainer.max_epochs=1")
+    before = metrics(folder)
+    (folder / "metrics.json").unlink()
+    cfg = OmegaConf.load(folder / "config.yaml")
+    del cfg["evaluation"]
+    OmegaConf.save(cfg, folder / "config.yaml")
+    call("train", f"resume={folder}")
+    assert metrics(folder)["test/rmse"] == before["test/rmse"]

@@ -1,0 +1,106 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from omegaconf import OmegaConf
+
+from recsys.experiments.repeats import summary
+from recsys.training.run import run
+from tests.commands import Train, call
+
+SHORT = "trainer.max_epochs=2"
+
+
+def read(file: Path) -> dict[str, object]:
+    found: dict[str, object] = json.loads(file.read_text())
+    return found
+
+
+def test_each_seed_is_a_run_of_its_own(train: Train) -> None:
+    folder = train(SHORT, "seeds=[0,2]", name="both")
+    alone = train(SHORT, "seed=2", name="alone")
+    runs = [read(folder / f"seed={seed}" / "metrics.json") for seed in (0, 2)]
+    expected = read(alone / "metrics.json")
+    assert runs[0]["val/rmse"] != runs[1]["val/rmse"] == expected["val/rmse"]
+    assert runs[1]["test/rmse"] == expected["test/rmse"]
+    combined = read(folder / "repeats.json")
+    values = [run["test/rmse"] for run in runs]
+    assert combined["mean"]["test/rmse"] == pytest.approx(np.mean(values))  # type: ignore[index]
+    assert combined["standard_error"]["test/rmse"] == pytest.approx(np.std(values, ddof=1) / 2**0.5)  # type: ignore[index]
+    cfg = OmegaConf.load(folder / "seed=2" / "config.yaml")
+    assert (cfg.seed, cfg.model.seed, cfg.data.seed, cfg.seeds) == (2, 2, 2, None)
+    assert cfg.overrides[-1] == "seed=2"
+    assert not [text for text in cfg.overrides if text.startswith("seeds=")]
+    assert not (folder / "config.yaml").exists()
+
+
+def test_folds_and_seeds_cross(train: Train) -> None:
+    folder = train(SHORT, "data.split=kfold", "data.folds=4", "seeds=[0,1]", "folds=[1,3]")
+    assert sorted(path.name for path in folder.glob("seed=*")) == [
+        "seed=0,fold=1", "seed=0,fold=3", "seed=1,fold=1", "seed=1,fold=3",
+    ]  # fmt: skip
+    assert OmegaConf.load(folder / "seed=1,fold=3" / "config.yaml").data.fold == 3
+
+
+def test_repeats_go_on_where_they_were_cut(train: Train, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def die(cfg, folder):  # type: ignore[no-untyped-def]
+        if cfg.seed == 1:
+            raise KeyboardInterrupt
+        return run(cfg, folder)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("recsys.training.run.run", die)
+        with pytest.raises(SystemExit):
+            train(SHORT, "seeds=[0,1]", "model=svdpp")
+    folder = tmp_path / "run"
+    first = (folder / "seed=0" / "metrics.json").stat().st_mtime_ns
+    assert read(folder / "status.json")["state"] == "interrupted"
+    call("train", f"resume={folder}")
+    assert (folder / "seed=0" / "metrics.json").stat().st_mtime_ns == first
+    assert read(folder / "seed=1" / "metrics.json")["model"] == "svdpp"
+    assert "test/rmse" in read(folder / "repeats.json")["mean"]  # type: ignore[operator]
+
+
+def test_a_repeat_that_fails_ends_no_other(train: Train, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    with pytest.raises(SystemExit) as exit_:
+        train(SHORT, "seeds=[0,1,2]", "model.embedding_dim=${seed}")
+    assert exit_.value.code == 1
+    assert capsys.readouterr().err.endswith("error: embedding_dim must be >= 1, got 0\n")
+    folder = tmp_path / "run"
+    states = {file.parent.name: read(file)["state"] for file in folder.rglob("status.json")}
+    assert states == {"run": "failed", "seed=0": "failed", "seed=1": "finished", "seed=2": "finished"}
+    assert read(folder / "status.json")["message"] == read(folder / "seed=0" / "status.json")["message"]
+    assert read(folder / "repeats.json") == {"runs": ["seed=0", "seed=1", "seed=2"]}
+
+
+@pytest.mark.parametrize("repeats", ["seeds=[0,1]", "folds=[0,1]"])
+def test_the_agent_of_wandb_repeats_nothing(
+    train: Train, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path, repeats: str
+) -> None:
+    monkeypatch.setenv("WANDB_SWEEP_ID", "sweep1")
+    with pytest.raises(SystemExit):
+        train(SHORT, "data.split=kfold", repeats)
+    said = "error: wandb agent has one W&B run for this command: leave out -m, seeds and folds\n"
+    assert capsys.readouterr().err.endswith(said)
+    assert not (tmp_path / "run" / "repeats.json").exists()
+
+
+@pytest.mark.parametrize("seeds", ["3", "[]", "[0,0]", "[a]", "[0.5]", "[true]"])
+def test_seeds_must_be_distinct_integers(train: Train, capsys: pytest.CaptureFixture[str], seeds: str) -> None:
+    with pytest.raises(SystemExit):
+        train(SHORT, f"seeds={seeds}")
+    assert "seeds must be a list of distinct integers such as [0,1,2], got" in capsys.readouterr().err
+
+
+def test_folds_need_a_split_that_has_them(train: Train, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        train(SHORT, "folds=[0,1]")
+    assert "folds needs data.split=kfold or official, got user_time" in capsys.readouterr().err
+
+
+def test_one_run_has_no_error_and_text_is_left_out() -> None:
+    found = summary({"seed=0": {"val/rmse": 0.5, "test/rmse_cold": None, "model": "mf"}})
+    assert found == {"runs": ["seed=0"], "mean": {"val/rmse": 0.5}, "standard_error": {"val/rmse": None}}

@@ -1,0 +1,109 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from omegaconf import DictConfig, OmegaConf
+
+from recsys.experiments.run_folder import (
+    OtherRunError,
+    PrunedError,
+    configured,
+    difference,
+    one_line,
+    recorded,
+    resumed,
+)
+
+
+@pytest.fixture
+def cfg() -> DictConfig:
+    return OmegaConf.create(
+        {"run_dir": "", "seed": 0, "model": {"seed": "${seed}"}, "resume": None, "overrides": ["a"]}
+    )
+
+
+def test_the_configuration_is_resolved_and_written(cfg: DictConfig, tmp_path: Path) -> None:
+    made = configured(cfg, tmp_path / "run", {"seed": 3})
+    assert made.model.seed == 3
+    assert OmegaConf.load(tmp_path / "run" / "config.yaml") == made
+    assert made.run_dir == str(tmp_path / "run")
+    assert cfg.seed == 0
+
+
+def test_the_same_configuration_goes_on_and_another_is_refused(cfg: DictConfig, tmp_path: Path) -> None:
+    configured(cfg, tmp_path)
+    cfg.overrides, cfg.resume = ["b"], str(tmp_path)
+    configured(cfg, tmp_path)
+    with pytest.raises(ValueError, match=r"holds another run \(seed was 0, is 1\)"):
+        configured(cfg, tmp_path, {"seed": 1})
+
+
+@pytest.mark.parametrize(
+    ("error", "state", "message"),
+    [
+        (None, "finished", None),
+        (PrunedError("too little"), "pruned", "too little"),
+        (ValueError("dropout must be\nless"), "failed", "dropout must be less"),
+        (RuntimeError("sizes"), "failed", "RuntimeError: sizes"),
+        (KeyboardInterrupt(), "interrupted", "stopped by Ctrl-C or SIGTERM; resume= goes on"),
+    ],
+)
+def test_how_a_run_ended_is_recorded(
+    tmp_path: Path, error: BaseException | None, state: str, message: str | None
+) -> None:
+    def run() -> None:
+        with recorded(tmp_path):
+            assert json.loads((tmp_path / "status.json").read_text())["state"] == "running"
+            if error is not None:
+                raise error
+
+    if error is None:
+        run()
+    else:
+        with pytest.raises(type(error)):
+            run()
+    found = json.loads((tmp_path / "status.json").read_text())
+    assert (found["state"], found["message"]) == (state, message)
+    assert found["seconds"] >= 0
+    assert found["started"].endswith("+00:00")
+
+
+def test_a_finished_run_stays_finished(tmp_path: Path) -> None:
+    with recorded(tmp_path):
+        pass
+    before = (tmp_path / "status.json").read_text()
+    with pytest.raises(ValueError, match="x"), recorded(tmp_path):
+        raise ValueError("x")
+    assert (tmp_path / "status.json").read_text() == before
+
+
+@pytest.mark.parametrize("before", ['{"state": "interrupted"}\n', None])
+def test_the_record_of_another_run_stays_as_it_was(tmp_path: Path, before: str | None) -> None:
+    if before:
+        (tmp_path / "status.json").write_text(before)
+    with pytest.raises(OtherRunError), recorded(tmp_path):
+        raise OtherRunError
+    assert (tmp_path / "status.json").exists() == (before is not None)
+    assert before is None or json.loads((tmp_path / "status.json").read_text()) == json.loads(before)
+
+
+def test_the_first_difference_in_words() -> None:
+    before, now = {"a": 1, "b": {"c": [1], "d": None}}, {"a": 1, "b": {"c": [1], "d": 2, "e": 3}}
+    assert difference(before, now) == "b.d was None, is 2"
+    assert difference(now, now) is None
+    assert difference({}, {"a": 1}) == "a was None, is 1"
+
+
+def test_one_line_names_the_kind_of_error_unless_it_is_a_mistake() -> None:
+    assert one_line(ValueError("a  b\nc")) == "a b c"
+    assert one_line(KeyError("x")) == "KeyError: 'x'"
+    assert one_line(ValueError()) == "ValueError: "
+
+
+def test_resume_needs_a_run(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="holds no run"):
+        resumed(tmp_path, [])
+    with pytest.raises(ValueError, match="leave out seed=1"):
+        resumed(tmp_path, ["resume=x", "seed=1"])

@@ -1,0 +1,80 @@
+"""Effects against the dense posterior, by eigenvectors of either side and by conjugate gradients."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from recsys.data.features import Attributes
+from recsys.models.bayesian.side_information import RATE, SHAPE, Effects, attribute_matrix, rated_matrix
+
+PRECISION, EFFECT_PRECISION = torch.tensor([2.0, 0.5]), torch.tensor([3.0, 1.0])
+SHAPES = {"few features": (40, 6), "many features": (6, 15)}
+WAYS = {"eigenvectors": 100, "gradients": 0}
+
+
+def features(n: int, k: int, seed: int = 0) -> torch.Tensor:
+    rng = np.random.default_rng(seed)
+    return torch.from_numpy((rng.random((n, k)) < 0.4) * rng.normal(size=(n, k))).float()
+
+
+@pytest.mark.parametrize("dense", WAYS.values(), ids=WAYS)
+@pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
+def test_what_effects_say_of_the_rows_has_the_posterior_s_mean_and_covariance(
+    shape: tuple[int, int], dense: int
+) -> None:
+    table = features(*shape)
+    rows = torch.randn(shape[0], 2, generator=torch.Generator().manual_seed(1))
+    block, generator = Effects(table.to_sparse_csr(), dense), torch.Generator().manual_seed(0)
+    said = torch.stack(
+        [block.of_rows(block.draw(rows, PRECISION, EFFECT_PRECISION, generator)[0]) for _ in range(3000)]
+    ).double()
+    for c in range(2):
+        wide = table.double()
+        system = wide.T @ wide * PRECISION[c] + EFFECT_PRECISION[c] * torch.eye(shape[1], dtype=torch.float64)
+        covariance = wide @ torch.linalg.inv(system) @ wide.T
+        expected = wide @ torch.linalg.solve(system, wide.T @ rows[:, c].double()) * PRECISION[c]
+        spread = covariance.diagonal().clamp_min(1e-12).sqrt()
+        assert ((said[:, :, c].mean(0) - expected).abs() < 5 * spread / 3000**0.5 + 1e-4).all()
+        torch.testing.assert_close(torch.cov(said[:, :, c].T), covariance, atol=0.05, rtol=0.1)
+
+
+@pytest.mark.parametrize("dense", WAYS.values(), ids=WAYS)
+@pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
+def test_the_precision_of_the_effects_is_drawn_given_all_of_them(shape: tuple[int, int], dense: int) -> None:
+    """Also given those that no row shows, which the short way does not return."""
+    table, rows = features(*shape), torch.zeros(shape[0], 2)
+    block, generator = Effects(table.to_sparse_csr(), dense), torch.Generator().manual_seed(0)
+    effect_precision = torch.tensor([50.0, 5.0])
+    drawn = torch.stack([block.draw(rows, PRECISION, effect_precision, generator)[1] for _ in range(3000)]).double()
+    # E[precision] = E[shape / (rate + squares / 2)], and the squares, of rows that are all 0, are those of a normal.
+    shape_given, wide = SHAPE + shape[1] / 2, table.double()
+    normal = torch.randn(20_000, shape[1], generator=generator, dtype=torch.float64)
+    for c in range(2):
+        system = wide.T @ wide * PRECISION[c] + effect_precision[c] * torch.eye(shape[1], dtype=torch.float64)
+        squares = normal.square() @ (1 / torch.linalg.eigvalsh(system))
+        expected = (shape_given / (RATE + squares / 2)).mean().item()
+        assert drawn[:, c].mean().item() == pytest.approx(expected, abs=5 * drawn[:, c].std().item() / 3000**0.5)
+
+
+def test_attributes_become_ones() -> None:
+    table = Attributes(["a", "b", "c"], np.array([0, 2, 2, 3]), np.array([0, 2, 1], np.int32))
+    assert attribute_matrix(table).to_dense().tolist() == [[1, 0, 1], [0, 0, 0], [0, 1, 0]]
+
+
+def test_who_rated_what_counts_each_pair_once_and_each_row_as_one() -> None:
+    row, other = torch.tensor([1, 0, 1, 1, 1, 1]), torch.tensor([2, 1, 0, 2, 1, 3])
+    expected = [[0, 1, 0, 0], [0.5, 0.5, 0.5, 0.5], [0, 0, 0, 0]]
+    assert rated_matrix(row, other, 3, 4).to_dense().tolist() == expected
+
+
+def test_the_same_generator_gives_the_same_effects() -> None:
+    block = Effects(features(8, 3).to_sparse_csr())
+    rows: Any = torch.ones(8, 2)
+    first, second = (
+        block.draw(rows, PRECISION, EFFECT_PRECISION, torch.Generator().manual_seed(5))[0] for _ in range(2)
+    )
+    assert torch.equal(first, second)

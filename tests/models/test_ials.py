@@ -1,0 +1,249 @@
+"""iALS against what its class documents, computed over every cell of a dense matrix."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from recsys.bundle import Bundle
+from recsys.data.batches import Batch
+from recsys.data.datamodule import RatingDataModule
+from recsys.evaluation.monitor import NDCG
+from recsys.models.ials import ImplicitALS
+from recsys.models.normal_equations import Side
+from recsys.training.export import make_bundle
+from tests.conftest import build, checkerboard, fit, frame, random_ratings, small_data, trained_and_folded
+
+Doubles = np.ndarray[Any, np.dtype[np.float64]]
+every_exponent = pytest.mark.parametrize("exponent", [0.0, 0.5, 1.0])
+
+
+def noise() -> RatingDataModule:
+    return small_data(random_ratings(150, 20, 15), test_fraction=0.2)
+
+
+def likes() -> RatingDataModule:
+    """Those cells of two tastes that are liked: all that is rated says who likes what."""
+    ratings = checkerboard()
+    return small_data(ratings[ratings.rating > 3], test_fraction=0.2)
+
+
+def made(data: RatingDataModule, **arguments: Any) -> ImplicitALS:
+    model = build(ImplicitALS, data, **{"embedding_dim": 4} | arguments)
+    assert isinstance(model, ImplicitALS)
+    return model
+
+
+def rated(columns: Batch, shape: tuple[int, int]) -> Doubles:
+    """1 for a cell with a rating, 0 for one without, `(n_users, n_items)`."""
+    cells = np.zeros(shape)
+    cells[columns.user, columns.item] = 1
+    return cells
+
+
+def swept(model: ImplicitALS, columns: Batch, sweeps: int = 1) -> tuple[Doubles, Doubles, float]:
+    """Users' and items' rows after so many sweeps, and what the last one returned."""
+    n, m = model.n_users, model.n_items
+    sides = Side(columns.user, columns.item, n, m, model.width), Side(columns.item, columns.user, m, n, model.width)
+    for _ in range(sweeps):
+        returned = model.sweep(*sides, model.stars(columns.rating.to(model.user_rows.dtype)))
+    users, items = (rows.detach().double().numpy()[:, :-1] for rows in (model.user_rows, model.item_rows))
+    return users, items, float(returned)
+
+
+def solved(others: Doubles, cells: Doubles, weight: float, reg_lambda: float, exponent: float) -> Doubles:
+    """Each row's weighted ridge regression on all cells, one at a time."""
+    rows = []
+    for row in cells:
+        weights = np.where(row > 0, 1.0, weight)
+        penalty = reg_lambda * (row.sum() + weight * len(row)) ** exponent
+        system = others.T @ (weights[:, None] * others) + penalty * np.eye(others.shape[1])
+        rows.append(np.linalg.solve(system, others.T @ (weights * row)))
+    return np.stack(rows)
+
+
+@every_exponent
+@pytest.mark.parametrize("weight", [0.02, 0.7])
+def test_a_sweep_solves_each_side_over_all_cells(exponent: float, weight: float) -> None:
+    data = noise()
+    columns = data.fit_data.columns
+    model = made(data, unobserved_weight=weight, reg_lambda=0.05, reg_exponent=exponent)
+    cells = rated(columns, (model.n_users, model.n_items))
+    before = model.user_rows.detach().double().numpy()[:, :-1]
+    items = solved(before, cells.T, weight, 0.05, exponent)
+    users = solved(items, cells, weight, 0.05, exponent)
+    found = swept(model, columns)
+    np.testing.assert_allclose(found[1], items, rtol=1e-3, atol=1e-4)
+    np.testing.assert_allclose(found[0], users, rtol=1e-3, atol=1e-4)
+    misfit = np.where(cells > 0, 1, weight) * (cells - users @ items.T) ** 2
+    assert found[2] == pytest.approx(misfit.sum() / cells.sum(), rel=1e-3)
+
+
+@every_exponent
+def test_the_documented_loss_never_rises(exponent: float) -> None:
+    data = noise()
+    columns, weight, reg_lambda = data.fit_data.columns, 0.2, 0.03
+    model = made(data, unobserved_weight=weight, reg_lambda=reg_lambda, reg_exponent=exponent).double()
+    cells = rated(columns, (model.n_users, model.n_items))
+
+    def penalty(rows: Doubles, cells: Doubles) -> float:
+        growth = (cells.sum(1) + weight * cells.shape[1]) ** exponent
+        return reg_lambda * float(growth @ (rows**2).sum(1))
+
+    losses = []
+    for _ in range(20):
+        users, items, _ = swept(model, columns)
+        misfit = np.where(cells > 0, 1, weight) * (cells - users @ items.T) ** 2
+        losses.append(misfit.sum() + penalty(users, cells) + penalty(items, cells.T))
+    assert (np.diff(losses) <= 1e-9).all()
+    assert losses[-1] < 0.9 * losses[0]
+
+
+@pytest.mark.parametrize("confidence", [1.5, 20.0])
+def test_a_confidence_is_a_weight_of_its_inverse(confidence: float) -> None:
+    """Hu, Koren & Volinsky's: confidence c for what was taken and 1 for all else, and one penalty for all rows."""
+    data = noise()
+    columns, regularization = data.fit_data.columns, 0.3
+    model = made(
+        data, unobserved_weight=1 / confidence, reg_lambda=regularization / confidence, reg_exponent=0.0
+    )  # fmt: skip
+    cells = rated(columns, (model.n_users, model.n_items))
+    users = model.user_rows.detach().double().numpy()[:, :-1]
+    for _ in range(3):
+        items = textbook(users, cells.T, confidence, regularization)
+        users = textbook(items, cells, confidence, regularization)
+    found = swept(model, columns, sweeps=3)
+    np.testing.assert_allclose(found[0] @ found[1].T, users @ items.T, atol=1e-3)
+
+
+def textbook(others: Doubles, cells: Doubles, confidence: float, regularization: float) -> Doubles:
+    eye = regularization * np.eye(others.shape[1])
+    systems = [others.T @ np.diag(np.where(row > 0, confidence, 1)) @ others + eye for row in cells]
+    return np.stack([np.linalg.solve(a, confidence * others.T @ row) for a, row in zip(systems, cells, strict=True)])
+
+
+def test_it_ranks_each_taste_s_items_first() -> None:
+    data = likes()
+    model = made(data, embedding_dim=2)
+    fit(model, data, epochs=10)
+    bundle = make_bundle(model, data)
+    for user in bundle.user_ids.tolist():
+        top = bundle.recommend(user, 10, exclude_seen=False)
+        assert {int(entry.item_id) % 2 for entry in top} == {user % 2}
+    rows = data.rows(data.split.test).columns
+    with torch.no_grad():
+        other = model(rows.user, (rows.item + 1) % model.n_items)
+        assert (model(rows.user, rows.item) > other + 0.2).all()
+
+
+@pytest.mark.parametrize("stars", [1.0, 5.0])
+def test_stars_are_of_no_account(stars: float) -> None:
+    ratings = random_ratings(150, 20, 15)
+    models = []
+    for frame_ in (ratings, frame(ratings.user_id, ratings.item_id, np.full(len(ratings), stars))):
+        data = small_data(frame_, test_fraction=0.2)
+        models.append(made(data))
+        fit(models[-1], data, epochs=2)
+    assert torch.equal(models[0].user_rows, models[1].user_rows)
+
+
+def test_a_resumed_run_is_the_run_that_was_not_interrupted(tmp_path: Path) -> None:
+    data = noise()
+    whole, half, rest = (made(data) for _ in range(3))
+    fit(whole, data, epochs=6)
+    fit(half, data, epochs=3).save_checkpoint(tmp_path / "half.ckpt")
+    fit(rest, data, epochs=6, resume=tmp_path / "half.ckpt")
+    assert torch.equal(rest.user_rows, whole.user_rows)
+    assert torch.equal(rest.item_rows, whole.item_rows)
+    assert not torch.equal(half.user_rows, whole.user_rows)
+
+
+@pytest.mark.parametrize("dim", [2, 4, 6])
+def test_a_warm_start_goes_on_where_a_bundle_ended(dim: int, tmp_path: Path) -> None:
+    data = noise()
+    first, longer = made(data), made(data)
+    fit(first, data, epochs=10)
+    make_bundle(first, data).save(tmp_path / "bundle")
+    warm = made(data, embedding_dim=dim, warm_start=str(tmp_path / "bundle"))
+    fit(warm, data, epochs=1)
+    assert not warm.user_rows[:, -1].any()
+    assert not warm.item_rows[:, -1].any()
+    fit(longer, data, epochs=11)
+    apart = (warm.user_rows @ warm.item_rows.T - longer.user_rows @ longer.item_rows.T).abs().max()
+    assert (apart < 1e-3) == (dim == 4)
+
+
+@pytest.mark.parametrize(
+    ("name", "wrong", "allowed"),
+    [
+        ("embedding_dim", [0, -3], ">= 1"),
+        ("unobserved_weight", [0.0, 1.0, -0.1, float("nan")], r"in \(0, 1\)"),
+        ("reg_lambda", [-1e-9, float("nan"), float("inf")], ">= 0.0"),
+        ("reg_exponent", [-0.1, 1.1, float("nan")], r"in \[0.0, 1.0\]"),
+        ("seed", [-1], ">= 0"),
+    ],
+)
+def test_an_argument_out_of_range_is_named_with_its_value_and_range(name: str, wrong: list[Any], allowed: str) -> None:
+    for value in wrong:
+        with pytest.raises(ValueError, match=f"{name} must be {allowed}, got {value}"):
+            ImplicitALS(3, 4, **{name: value})
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("embedding_dim", 3), ("unobserved_weight", 0.4), ("reg_lambda", 0.1), ("reg_exponent", 0.5), ("seed", 1)],
+)
+def test_every_argument_changes_the_result(name: str, value: Any) -> None:
+    data = noise()
+    before, after = made(data), made(data, **{name: value})
+    for model in (before, after):
+        fit(model, data, epochs=2)
+    assert not torch.allclose(before.user_rows @ before.item_rows.T, after.user_rows @ after.item_rows.T, atol=1e-4)
+
+
+def test_it_is_a_ranking_model_and_so_is_its_bundle() -> None:
+    data = likes()
+    model = made(data)
+    assert (model.task, model.monitor) == ("ranking", NDCG)
+    figure = fit(model, data, epochs=5).callback_metrics[NDCG.name]
+    assert figure > 0.6  # the test items are above some of them
+    bundle = make_bundle(model, data)
+    assert bundle.ranks_only
+    assert bundle.manifest["taken"] == pytest.approx(1 / 0.9)
+
+
+def test_training_works_without_validation_rows() -> None:
+    data = small_data(random_ratings(150, 20, 15), fit_on="all")
+    fit(made(data), data, epochs=2, limit_val_batches=0)
+
+
+@every_exponent
+@pytest.mark.parametrize("weight", [0.1, 0.6])
+def test_folding_in_a_user_s_ratings_is_the_user(exponent: float, weight: float, tmp_path: Path) -> None:
+    """Since a sweep ends with the users, each is the solution of their ratings given the items."""
+    data = noise()
+    model = made(data, unobserved_weight=weight, reg_exponent=exponent)
+    fit(model, data, epochs=5)
+    make_bundle(model, data).save(tmp_path / "bundle")
+    for trained, folded, _ in trained_and_folded(Bundle.load(tmp_path / "bundle")):
+        np.testing.assert_allclose(folded, trained, atol=1e-4)
+
+
+def test_someone_new_is_what_they_took_and_reasons_name_their_stars() -> None:
+    data = likes()
+    model = made(data)
+    fit(model, data, epochs=5)
+    bundle = make_bundle(model, data)
+    given = {1000: 1.0, 1002: 5.0, 1004: 3.0}
+    folded, again = bundle.fold_in(given), bundle.fold_in(dict.fromkeys(given, 5.0))
+    np.testing.assert_array_equal(folded.vector.factors, again.vector.factors)
+    assert {int(entry.item_id) % 2 for entry in bundle.recommend(folded, 5)} == {0}
+    explained = bundle.explain(folded, 1006)
+    assert {reason.item_id: reason.rating for reason in explained.reasons} == given
+    assert explained.base == pytest.approx(0, abs=1e-3)
+    assert explained.score == pytest.approx(sum(reason.contribution for reason in explained.reasons), abs=1e-3)
+    assert all(reason.contribution > 0 for reason in explained.reasons)

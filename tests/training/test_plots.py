@@ -1,0 +1,100 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+
+from recsys.training.plots import error_by_activity, learning_curve
+
+SIZE = (1008, 576)  # pixels
+
+
+@pytest.fixture
+def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
+    """Every figure that was saved."""
+    found: list[Figure] = []
+    save = Figure.savefig
+
+    def savefig(self: Figure, *args: Any, **kwargs: Any) -> None:
+        found.append(self)
+        save(self, *args, **kwargs)
+
+    monkeypatch.setattr(Figure, "savefig", savefig)
+    return found
+
+
+def curve(folder: Path, text: str) -> Path:
+    (folder / "metrics.csv").write_text(text)
+    learning_curve(folder / "metrics.csv", folder / "curve.png")
+    return folder / "curve.png"
+
+
+def groups(*rows: tuple[int, int | None, int, float, float]) -> dict[str, Any]:
+    return {
+        "by_user_activity": [dict(zip(("from", "to", "rows", "rmse", "baseline"), row, strict=True)) for row in rows]
+    }
+
+
+def size(file: Path) -> tuple[int, int]:
+    header = file.read_bytes()[:24]
+    assert header.startswith(b"\x89PNG")
+    return int.from_bytes(header[16:20], "big"), int.from_bytes(header[20:24], "big")
+
+
+def test_learning_curve(tmp_path: Path, drawn: list[Figure]) -> None:
+    file = curve(tmp_path, "epoch,lr-Adam,train/loss,val/rmse\n0,0.1,1,1.0\n1,0.1,0.8,0.9\n2,0.02,0.7,0.95\n")
+    assert size(file) == SIZE
+    axes, loss_axes = drawn[0].axes
+    rmse, lowered = axes.lines
+    np.testing.assert_allclose(rmse.get_xydata(), [[1, 1.0], [2, 0.9], [3, 0.95]])
+    assert set(lowered.get_xdata()) == {3}
+    np.testing.assert_allclose(loss_axes.lines[0].get_ydata(), [1, 0.8, 0.7])
+    assert [text.get_text() for text in axes.texts] == ["0.9000 at epoch 2"]
+
+
+@pytest.mark.parametrize(
+    ("text", "points", "label"),
+    [
+        ("epoch,val/rmse\n0,\n1,0.9\n2,0.8\n3,\n", [[2, 0.9], [3, 0.8]], "0.8000 at epoch 3"),  # gaps
+        ("epoch,val/rmse,lr-Adam\n0,0.9,0.1\n1,,\n2,0.8,0.1\n", [[1, 0.9], [3, 0.8]], "0.8000 at epoch 3"),
+        ("epoch,val/rmse,train/loss\n4,0.9,nan\n", [[5, 0.9]], "0.9000 at epoch 5"),  # one epoch
+        (
+            "epoch,val/loss,val/ndcg@10\n0,1,0.1\n1,2,0.3\n2,3,0.2\n",
+            [[1, 0.1], [2, 0.3], [3, 0.2]],
+            "0.3000 at epoch 2",
+        ),
+        ("epoch,train/loss\n0,1\n1,2\n", None, None),  # nothing was validated
+        ("epoch,val/rmse,train/loss,lr-Adam\n0,,,\n", None, None),
+        ("epoch\n0\n", None, None),
+    ],
+)
+def test_learning_curve_of_what_there_is(
+    tmp_path: Path, drawn: list[Figure], text: str, points: list[list[float]] | None, label: str | None
+) -> None:
+    assert size(curve(tmp_path, text)) == SIZE
+    axes = drawn[0].axes[0]
+    assert [text.get_text() for text in axes.texts] == ([label] if label else [])
+    if points is None:
+        assert not axes.lines
+    else:
+        np.testing.assert_allclose(axes.lines[0].get_xydata(), points)
+
+
+def test_error_by_activity(tmp_path: Path, drawn: list[Figure]) -> None:
+    found = groups((0, 0, 7, 1.2, 1.1), (1, 4, 1234, 1.0, 1.05), (1000, None, 3, 0.8, 0.9))
+    error_by_activity(found, tmp_path / "error.png")
+    assert size(tmp_path / "error.png") == SIZE
+    axes, row_axes = drawn[0].axes
+    lines = {line.get_label(): list(line.get_ydata()) for line in axes.lines}
+    assert lines == {"biases": [1.1, 1.05, 0.9], "model": [1.2, 1.0, 0.8]}
+    assert [bar.get_height() for bar in row_axes.patches] == [7, 1234, 3]
+    assert [text.get_text() for text in row_axes.texts] == ["7", "1,234", "3"]
+    assert [label.get_text() for label in row_axes.get_xticklabels()] == ["0", "1–4", "1,000+"]
+
+
+def test_error_by_activity_of_one_group(tmp_path: Path) -> None:
+    error_by_activity(groups((20, 49, 5, 1.0, 1.0)), tmp_path / "error.png")
+    assert size(tmp_path / "error.png") == SIZE
