@@ -2,7 +2,8 @@
 
 One chain a data set, by its experiment, fitted on training rows; of its samples so many are kept, evenly spaced, and in
 the end all of them are compressed to one (`recsys.bundle.compression`). RMSE is of validation and of test rows,
-times are of one pair, of a user's ten best items and of folding a user in: means over some users, the fastest of a few rounds.
+times are of one pair, of a user's ten best items and of folding a user in: means over some users, the
+fastest of a few rounds.
 """
 
 from __future__ import annotations

@@ -91,13 +91,6 @@ def test_contributing_s_model_predicts_what_its_factors_do() -> None:
     np.testing.assert_allclose(model.factors().predict(user.numpy(), item.numpy())[:, 0], expected, atol=1e-5)
 
 
-def test_the_tree_is_the_tree() -> None:
-    tree = README[README.index("## The tree") :]
-    for folder in ("recsys", "recsys/data", "recsys/models", "recsys/report", "serve", "benchmarks"):
-        for file in (ROOT / folder).glob("*.py"):
-            assert file.name == "__init__.py" or re.search(rf"\b{re.escape(file.name)}\b", tree), file
-
-
 def test_two_commands_are_the_makefile_s() -> None:
     makefile = Path(ROOT / "Makefile").read_text()
     for target in re.findall(r"^make ([a-z-]+)", README, re.MULTILINE):
