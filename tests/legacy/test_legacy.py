@@ -1,0 +1,121 @@
+"""What the code of commit be4393d left behind still loads, answers the same and goes on (see make_fixtures.py)."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import tarfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from recsys.bundle import Bundle
+from tests.commands import call
+from tests.legacy.make_fixtures import CUT, HERE, MODEL_OF, ROOT, RUNS, answers, checkpoint_answers
+
+CONF = HERE.parents[1] / "conf"
+EXPECTED = json.loads((HERE / "expected.json").read_text(encoding="utf-8"))
+
+
+def moved(value: Any, root: str) -> Any:
+    """The same, with `root` for the folder that the fixtures were made in."""
+    if isinstance(value, str):
+        return value.replace(str(ROOT), root)
+    if isinstance(value, dict):
+        return {moved(key, root): moved(content, root) for key, content in value.items()}
+    return [moved(content, root) for content in value] if type(value) is list else value
+
+
+@pytest.fixture
+def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of the old runs, which say that they were made in it."""
+    monkeypatch.setenv("RECSYS_CACHE", str(tmp_path / "cache"))
+    with tarfile.open(HERE / "runs.tar.xz") as tar:
+        tar.extractall(tmp_path, filter="data")
+    for file in tmp_path.rglob("*.yaml"):
+        file.write_text(moved(file.read_text(encoding="utf-8"), str(tmp_path)), encoding="utf-8")
+    for file in tmp_path.rglob("*.ckpt"):
+        torch.save(moved(torch.load(file, weights_only=True), str(tmp_path)), file)
+    return tmp_path / "runs"
+
+
+@pytest.mark.parametrize("name", EXPECTED["bundles"])
+def test_an_old_bundle_answers_as_it_did(runs: Path, name: str) -> None:
+    asked, expected = EXPECTED["bundles"][name].values()
+    found = answers(Bundle.load(runs / name / "bundle"), asked)
+    assert found.keys() == expected.keys()
+    for key, values in expected.items():
+        if key.endswith("_ids"):
+            assert found[key] == values, key
+        else:
+            np.testing.assert_allclose(found[key], values, rtol=1e-5, atol=1e-6, err_msg=key)
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_an_old_run_is_evaluated(runs: Path, name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Figures equal those recorded; on another kind of processor, but for the last digits, which the command names."""
+    more = {"als": ["evaluation=prequential"], "mf": ["ranking=true"]}.get(name, [])
+    try:
+        call("evaluate", f"run={runs / name}", *more)
+    except SystemExit:
+        heading, *differing = capsys.readouterr().err.splitlines()
+        assert "has other figures" in heading
+        for line in differing:
+            match = re.fullmatch(r"\S+: (\S+) here, (\S+) recorded", line)
+            assert match, line
+            assert math.isclose(*map(float, match.groups()), rel_tol=1e-5), line
+    else:
+        out = capsys.readouterr().out
+        assert re.search(r"all \d+ figures equal", out)
+        assert ("which has no ranking ones" in out) == (name == "mf")
+
+
+# A chain branches on what it draws: on another kind of processor it soon goes another way.
+@pytest.mark.parametrize(("name", "tolerance"), [("cut", 1e-6), ("cut_ordinal", 0.02)])
+def test_an_old_run_that_was_interrupted_goes_on(runs: Path, name: str, tolerance: float) -> None:
+    folder, expected = runs / name, EXPECTED["resumed"][name]
+    assert json.loads((folder / "status.json").read_text())["state"] == "interrupted"
+    epochs = (folder / "metrics.csv").read_text()
+    call("train", f"resume={folder}")
+    ended = json.loads((folder / "metrics.json").read_text())
+    assert {key: ended[key] for key in expected} == pytest.approx(expected, abs=tolerance, rel=0)
+    assert json.loads((folder / "status.json").read_text())["state"] == "finished"
+    assert (folder / "metrics.csv").read_text().startswith(epochs)  # with more behind
+    assert Bundle.load(folder / "bundle").manifest["metrics"] == ended
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_an_old_checkpoint_is_loaded(runs: Path, name: str) -> None:
+    file = runs / name / "checkpoints" / "best.ckpt"
+    found = checkpoint_answers(file, MODEL_OF.get(name, name), CONF)
+    np.testing.assert_allclose(found, EXPECTED["checkpoints"][name], rtol=1e-5, atol=1e-6)
+
+
+def test_old_runs_are_reported(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    call("report.__main__", str(runs / "sweep"), "--format", "json")
+    found = json.loads(capsys.readouterr().out)["runs"]
+    assert {(run["path"], run["state"], run["values"]["model.embedding_dim"]) for run in found} == {
+        ("0", "finished", 2),
+        ("1", "finished", 3),
+    }
+    for run in found:
+        recorded = json.loads((runs / "sweep" / run["path"] / "metrics.json").read_text())
+        assert run["metrics"]["test/rmse"] == pytest.approx(recorded["test/rmse"], abs=1e-5)
+        assert run["commit"].startswith("be4393d")
+        assert f"model.embedding_dim={run['values']['model.embedding_dim']}" in run["command"]
+    call("report.__main__", str(runs), "--format", "json")
+    states = {run["path"]: run["state"] for run in json.loads(capsys.readouterr().out)["runs"]}
+    finished = dict.fromkeys([*RUNS, "sweep/0", "sweep/1"], "finished")
+    assert states == finished | dict.fromkeys(CUT, "interrupted")
+
+
+def test_an_old_sweep_is_gone_on_with(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Its finished jobs stay as they are."""
+    before = (runs / "sweep" / "1" / "metrics.json").stat().st_mtime_ns
+    call("train", f"resume={runs / 'sweep'}")
+    assert "2 done before" in capsys.readouterr().out
+    assert (runs / "sweep" / "1" / "metrics.json").stat().st_mtime_ns == before
