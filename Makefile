@@ -9,7 +9,7 @@ BENCH_STAMP := $(BENCH_VENV)/.installed
 PEERS_STAMP := $(BENCH_VENV)/.peers
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train sweep report serve promote load test test-all lint format clean \
+.PHONY: help setup train sweep report serve promote load test test-all lint format docs clean \
 	bench bench-quick bench-report bench-compare
 
 help:  ## Print every target with its line
@@ -73,6 +73,10 @@ bench-report: $(STAMP)  ## Write the tables of README and docs/benchmarks.md fro
 
 bench-compare: $(BENCH_STAMP)  ## Has anything become slower? The micro-benchmarks against the stored ones
 	$(BENCH)/python -m benchmarks.micro.compare $(ARGS)
+
+DOCS_BUILDER ?= html
+docs: $(STAMP)  ## Build the documentation site into docs/_build/html; warnings are errors
+	$(BIN)/python -m sphinx -b $(DOCS_BUILDER) -W --keep-going -q docs docs/_build/$(DOCS_BUILDER)
 
 lint: $(STAMP)  ## ruff and strict mypy
 	$(BIN)/ruff check .

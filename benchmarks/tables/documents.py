@@ -12,6 +12,7 @@ from benchmarks.tables.results import NotMeasuredError, Results, TablesError
 DOCUMENTS = ("README.md", "docs/benchmarks.md")
 RESULTS = "benchmarks/results"
 TABLES: dict[str, Callable[[Results], str]] = {
+    "headline": peers.headline,
     "peers": peers.table_of_peers,
     "picture": picture.picture_link,
     "time_to_rmse": peers.time_to_rmse,

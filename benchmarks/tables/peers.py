@@ -1,4 +1,4 @@
-"""README's tables of the bench of peers: quality, time and memory side by side, and time to a given RMSE."""
+"""Tables of the comparison with other libraries: README's headline, all protocols, and time to a given RMSE."""
 
 from __future__ import annotations
 
@@ -127,6 +127,32 @@ def table_of_peers(results: Results) -> str:
     line += f"{protocol_name(*TIMED)}. {about(entries)}"
     notes = " ".join([line, results.gpu_line("peers")]).strip()
     return paragraphs(table(header, cells, "l" + "r" * (len(header) - 1)), failures(rows), notes)
+
+
+def headline(results: Results) -> str:
+    """README's table: on ML-1M, the more accurate settings of each library, and recsys.
+
+    Raises:
+        NotMeasuredError: There is no results file.
+    """
+    entries = [entry for entry in results.entries("peers") if entry["task"] == "rating" and entry["data"] == TIMED[0]]
+    measured = [row for row in grouped(entries) if row.done(TIMED)]
+    best: dict[str, Row] = {}
+    for row in measured:
+        kept = best.setdefault(row.contender, row)
+        best[row.contender] = min(kept, row, key=lambda row: mean(entry["rmse"] for entry in row.done(TIMED)))
+    rows, columns = list(best.values()), [place for place in places(measured) if place != TIMED]
+    header = ["RMSE in stars", *(protocol_name(*place) for place in (TIMED, *columns)), "fit, s"]
+    most = most_seeds(measured)
+    cells = [
+        [bold(row.name) if row.ours else row.name,
+         *(cell(row, place, rmse) + seeds_mark(row, place, most) for place in (TIMED, *columns)),
+         cell(row, TIMED, fit_seconds)]
+        for row in rows
+    ]  # fmt: skip
+    seeds = f"Mean of {most} seeds; a superscript is a smaller number of seeds." if most > 1 else ""
+    line = f"{seeds} Seconds are of {protocol_name(*TIMED)}. {about(entries)}"
+    return paragraphs(table(header, cells, "l" + "r" * (len(header) - 1)), failures(rows), line.strip())
 
 
 def named(rows: Sequence[Row]) -> list[str]:
