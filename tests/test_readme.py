@@ -1,4 +1,4 @@
-"""What README shows can be typed."""
+"""Commands, routes and code in README and docs/ work as printed."""
 
 from __future__ import annotations
 
@@ -6,30 +6,34 @@ import itertools
 import re
 import shlex
 import textwrap
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from fastapi import FastAPI
 from hydra import compose, initialize_config_dir
 
 from recsys.cli import CONF
 from recsys.report.__main__ import arguments
 from serve.settings import Settings
 from tests.commands import Train
+from tests.serve.conftest import client_of, rich
 
 ROOT = CONF.parent
 README = (ROOT / "README.md").read_text()
-COMMANDS = [
-    shlex.split(line, comments=True)
-    for block in re.findall(r"```bash\n(.*?)```", README, re.DOTALL)
+GENERATED = ("configuration.md", "http.md")
+PAGES = [ROOT / "README.md", *(p for p in sorted((ROOT / "docs").rglob("*.md")) if p.name not in GENERATED)]
+LINES = [
+    line
+    for page in PAGES
+    for block in re.findall(r"```bash\n(.*?)```", page.read_text(), re.DOTALL)
     for line in block.splitlines()
-    if line.startswith("python -m recsys.")
 ]
+COMMANDS = {line: shlex.split(line, comments=True) for line in LINES if line.startswith("python -m recsys.")}
 
 
-@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+@pytest.mark.parametrize("command", COMMANDS.values(), ids=" ".join)
 def test_commands_compose(command: list[str]) -> None:
     name = command[2].removeprefix("recsys.")
     if name == "report":
@@ -51,21 +55,21 @@ def choices(override: str) -> list[str]:
     return [f"{key}{equals}{value}" for value in values.split(",")]
 
 
-def test_flags_of_the_service_exist() -> None:
-    for line in re.findall(r"python -m serve (--.*)", README):
-        flags = re.findall(r"--([a-z-]+)", line)
-        assert flags
-        for flag in flags:
-            assert flag.removeprefix("no-").replace("-", "_") in {*Settings.model_fields, "help"}, line
+SERVICE = [line for line in LINES if re.match(r"python -m serve --", line)]
+
+
+@pytest.mark.parametrize("line", SERVICE)
+def test_flags_of_the_service_exist(line: str) -> None:
+    for flag in re.findall(r"--([a-z-]+)", line):
+        assert flag.removeprefix("no-").replace("-", "_") in Settings.model_fields, line
 
 
 def test_routes_of_the_service_exist() -> None:
-    app = (ROOT / "serve" / "app.py").read_text()
-    app = re.sub(r"(\{\w+):\w+\}", r"\1}", app)
-    for route in re.findall(
-        r"`(?:GET |POST )?(/[^`?]*)[^`]*`", README[README.index("| route |") : README.index("Errors are")]
-    ):
-        assert f'"{route}"' in app or route == "/docs", route
+    guide = (ROOT / "docs" / "how-to" / "serve.md").read_text()
+    listed = set(re.findall(r"`(?:GET|POST) (/[^`?]*)[^`]*`", guide))
+    with client_of(rich()) as client:
+        assert isinstance(client.app, FastAPI)
+        assert listed - {"/docs"} == set(client.app.openapi()["paths"])
 
 
 def test_python_lines_run(train: Train, capsys: pytest.CaptureFixture[str]) -> None:
@@ -91,7 +95,9 @@ def test_contributing_s_model_predicts_what_its_factors_do() -> None:
     np.testing.assert_allclose(model.factors().predict(user.numpy(), item.numpy())[:, 0], expected, atol=1e-5)
 
 
-def test_two_commands_are_the_makefile_s() -> None:
-    makefile = Path(ROOT / "Makefile").read_text()
-    for target in re.findall(r"^make ([a-z-]+)", README, re.MULTILINE):
-        assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
+TARGETS = sorted({target for line in LINES for target in re.findall(r"^make ([a-z-]+)", line)})
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_make_targets_exist(target: str) -> None:
+    assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text(), re.MULTILINE)

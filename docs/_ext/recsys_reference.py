@@ -19,12 +19,16 @@ def configuration() -> str:
     parts = [
         "# Configuration",
         "Every key can be set on the command line as `key=value`; a group is chosen as `group=option`. "
-        "`python -m recsys.train --cfg job` prints the composed configuration, and Hydra's `--config-dir` adds a folder "
-        "of your own with the same groups.",
+        "`python -m recsys.train --cfg job` prints the composed configuration, and Hydra's `--config-dir` adds a "
+        "folder of your own with the same groups.",
     ]
     for command in ("train", "evaluate", "recommend"):
         parts += [f"## recsys {command}", code(without_help(ROOT / "conf" / f"{command}.yaml"))]
-    parts += ["## Splits and batches", "Shared by every data set, as `data.<key>`.", code(ROOT / "conf" / "splits.yaml")]
+    parts += [
+        "## Splits and batches",
+        "Shared by every data set, as `data.<key>`.",
+        code(ROOT / "conf" / "splits.yaml"),
+    ]
     for group in GROUPS:
         parts.append(f"## {group}")
         for file in sorted((ROOT / "conf" / group).glob("*.yaml")):
@@ -85,7 +89,11 @@ def rows(header: list[str], cells: list[list[str]]) -> list[str]:
     if not cells:
         return []
     lines = [header, ["---"] * len(header), *cells]
-    return ["\n".join("| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in line) + " |" for line in lines)]
+    return [
+        "\n".join(
+            "| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in line) + " |" for line in lines
+        )
+    ]
 
 
 def parameters(operation: dict[str, Any]) -> list[str]:

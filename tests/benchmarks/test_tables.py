@@ -95,7 +95,7 @@ def test_writing_twice_changes_nothing(root: Root) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("\n<!-- table: nonsense -->\n<!-- end -->", "table must be one of peers, .*, got 'nonsense'"),
+        ("\n<!-- table: nonsense -->\n<!-- end -->", "table must be one of .*, got 'nonsense'"),
         ("one\n<!-- table: peers -->\n", "README.md: line 2: table peers has no `<!-- end -->`"),
         ("<!-- table: peers -->\n<!-- table: speed -->\n<!-- end -->", "line 1: table peers has no `<!-- end -->`"),
         ("a\nb\n<!-- end -->", "line 3: `<!-- end -->` ends no table"),
@@ -186,6 +186,16 @@ def test_peers_are_means_over_seeds_with_recsys_last_and_bold(root: Root) -> Non
     assert row(text, "**recsys-mf**")[1].endswith("¹")
     assert "made up, 2 cores, 2 threads, commit `0123456789ab`, 2026-11-27" in text
     assert "On a GPU: not measured." in text
+
+
+def test_headline_has_the_most_accurate_row_of_each_library(root: Root) -> None:
+    found = [
+        entry("surprise-svd", 0.9), entry("surprise-svd", 0.85, settings_name="tuned"), entry("surprise-svdpp", 0.87),
+        entry("recsys-mf", 0.84), entry("recsys-svdpp", 0.83), entry("libmf", 0.86, data="ml_100k"),
+    ]  # fmt: skip
+    text = table(root({"peers-cpu-2core": found}), "headline")
+    first = [line.split("|")[1].strip() for line in text.splitlines() if "0.8" in line]
+    assert first == ["surprise-svd, tuned", "**recsys-mf**", "**recsys-svdpp**"]
 
 
 def test_a_failed_contender_is_a_cell_and_a_reason(root: Root) -> None:
