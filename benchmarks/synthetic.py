@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from recsys.data.sources.base import RatingData, RatingsSource
+from recsys.data.sources.base import RatingData, RatingsSource, drop_duplicates
 
 SHAPES = {"ml-1m": (6_040, 3_706, 1_000_209), "ml-25m": (162_541, 59_047, 25_000_095)}
 DIM = 8  # of the factors that the stars come from
@@ -40,4 +40,4 @@ class Synthetic(RatingsSource):
         stars += random.normal(0, 0.7, self.n_ratings).astype(np.float32)
         stars = np.clip(np.round(stars * 2) / 2, 0.5, 5.0)
         frame = pd.DataFrame({"user_id": user, "item_id": item, "rating": stars})
-        return RatingData(self.name, frame, None, None, 0.5, 5.0, implicit=False, sha256="")
+        return RatingData(self.name, drop_duplicates(frame, self.name), 0.5, 5.0)

@@ -18,7 +18,7 @@ import torch
 from recsys.bundle import TEST, TRAIN, VAL, Bundle, RatedRows
 from recsys.bundle.factors import Factors
 from recsys.data.datamodule import RatingDataModule
-from recsys.data.sources.base import RatingData, RatingsSource, ratings_sha256
+from recsys.data.sources.base import RatingData, RatingsSource
 from recsys.models.base import RatingModel
 from tests.commands import train  # noqa: F401  (a fixture)
 
@@ -59,9 +59,8 @@ class SmallRatings(RatingsSource):
     def read(self) -> RatingData:
         self.reads += 1
         return RatingData(
-            self.name, self.ratings, self.users, self.items, self.rating_min, self.rating_max, self.implicit,
-            ratings_sha256(self.ratings),
-        )  # fmt: skip
+            self.name, self.ratings, self.rating_min, self.rating_max, self.users, self.items, self.implicit
+        )
 
 
 def frame(user: Any, item: Any, rating: Any) -> pd.DataFrame:
@@ -103,7 +102,7 @@ def small_data(
 
 def build(model: Callable[..., RatingModel], data: RatingDataModule, **arguments: Any) -> RatingModel:
     """A model with a row for each of the data's fitted ids."""
-    low, high = data.data.rating_min, data.data.rating_max
+    low, high = data.dataset.rating_min, data.dataset.rating_max
     return model(len(data.users), len(data.items), low, high, **arguments)
 
 
@@ -160,7 +159,7 @@ def trained_and_folded(bundle: Bundle) -> Iterator[tuple[np.ndarray, np.ndarray,
 
 def bundle_of(model: RatingModel, data: RatingDataModule) -> Bundle:
     """The bundle of a model; unlike an export, it knows the fitted ids only and no ratings."""
-    low, high = data.data.rating_min, data.data.rating_max
+    low, high = data.dataset.rating_min, data.dataset.rating_max
     users, items = data.users.values.tolist(), data.items.values.tolist()
     return make_bundle(model.factors(), users, items, rating_scale=[low, high])
 

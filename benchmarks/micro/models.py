@@ -20,7 +20,7 @@ def configured(name: str, data: RatingDataModule, **overrides: Any) -> RatingMod
     arguments = OmegaConf.to_container(settings, resolve=True)
     model: RatingModel = instantiate(
         arguments, n_users=len(data.users), n_items=len(data.items),
-        rating_min=data.data.rating_min, rating_max=data.data.rating_max,
+        rating_min=data.dataset.rating_min, rating_max=data.dataset.rating_max,
     )  # fmt: skip
     model.initialise(data.fit_data)
     return model

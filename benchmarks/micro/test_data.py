@@ -29,13 +29,13 @@ def test_parse_cached(benchmark: Any, source: MovieLens) -> None:
 
 @pytest.mark.parametrize("split", ["user_time", "global_time", "kfold"])
 def test_split(benchmark: Any, data: RatingDataModule, split: str) -> None:
-    benchmark(split_ratings, data.data.ratings, split)
+    benchmark(split_ratings, data.dataset.ratings, split)
 
 
 @pytest.mark.parametrize("kind", ["int64", "str"])
 def test_ids(benchmark: Any, data: RatingDataModule, kind: str) -> None:
     """Fit users and items on the training rows, and number all rows."""
-    columns = [data.data.ratings[name].astype(kind) for name in (USER_ID, ITEM_ID)]  # type: ignore[call-overload]
+    columns = [data.dataset.ratings[name].astype(kind) for name in (USER_ID, ITEM_ID)]  # type: ignore[call-overload]
 
     def fit() -> None:
         for column in columns:

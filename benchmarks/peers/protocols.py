@@ -79,7 +79,7 @@ def build_task(protocol: Protocol, data: RatingDataModule, *, validation: bool =
         validation: Fit on training rows alone and ask for the validation rows; test rows take no part.
     """
     fit, test = (data.split.train, data.split.val) if validation else (_train_and_val(data), data.split.test)
-    ratings = data.data.ratings
+    ratings = data.dataset.ratings
     users, items = _dense(ratings[USER_ID], fit), _dense(ratings[ITEM_ID], fit)
     stars = ratings[RATING].to_numpy()
     answers = Answers(stars[test], items.row[test], users.row[test])
@@ -98,11 +98,11 @@ def build_task(protocol: Protocol, data: RatingDataModule, *, validation: bool =
         n_items=len(items.ids),
         fitted_users=users.fitted,
         fitted_items=items.fitted,
-        rating_min=data.data.rating_min,
-        rating_max=data.data.rating_max,
+        rating_min=data.dataset.rating_min,
+        rating_max=data.dataset.rating_max,
         user_ids=users.ids,
         item_ids=items.ids,
-        attributes=attributes(data.data, users.ids, items.ids),
+        attributes=attributes(data.dataset, users.ids, items.ids),
     )
     return task, answers
 
@@ -131,5 +131,5 @@ def _train_and_val(data: RatingDataModule) -> Rows:
 
 
 def _times(data: RatingDataModule, rows: Rows) -> Rows:
-    ratings = data.data.ratings
+    ratings = data.dataset.ratings
     return ratings[TIMESTAMP].to_numpy()[rows] if TIMESTAMP in ratings else np.zeros(len(rows), np.int64)

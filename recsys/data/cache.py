@@ -8,6 +8,7 @@ import logging
 import os
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from recsys.files import locked, written_whole
 
 logger = logging.getLogger(__name__)
 
-PARSER_VERSION = 1  # raise it whenever the same files and arguments would give other frames
+PARSER_VERSION = 1  # increment when the same files and arguments give other frames
 MANIFEST = b"recsys"
 FRAMES = ("users", "items", "ratings")  # written in this order: where the ratings are, the others are
 
@@ -33,18 +34,18 @@ def cache_folder() -> Path:
 
 
 def parse_key(files: Iterable[Path], arguments: Mapping[str, Any]) -> str:
-    """A name for what parsing these files with these arguments gives: SHA-256 over all that it depends on."""
+    """The key of what parsing these files with these arguments gives: a SHA-256 of all that it depends on."""
     digests = [_sha256(file) if file.is_file() else None for file in files]
-    subject = json.dumps([PARSER_VERSION, digests, arguments], sort_keys=True)
+    subject = json.dumps([PARSER_VERSION, digests, arguments], sort_keys=True, default=repr)
     return hashlib.sha256(subject.encode()).hexdigest()[:32]
 
 
-def stored_or_parsed(key: str, parse: Callable[[], RatingData]) -> RatingData:
-    """What is stored under the key, else what `parse` gives, stored; jobs of a sweep do not parse the same at once."""
+def load_or_parse(key: str, parse: Callable[[], RatingData]) -> RatingData:
+    """Load what is stored under the key, else parse and store it; only one of a sweep's jobs parses."""
     data = load(key)
     if data is not None:
         return data
-    with alone("parses ratings"):
+    with cache_lock("parses ratings"):
         data = load(key)
         if data is None:
             data = parse()
@@ -52,8 +53,8 @@ def stored_or_parsed(key: str, parse: Callable[[], RatingData]) -> RatingData:
     return data
 
 
-def alone(work: str) -> AbstractContextManager[None]:
-    """The cache to oneself; where its folder cannot be written, there is nothing to share."""
+def cache_lock(work: str) -> AbstractContextManager[None]:
+    """Lock the cache against other processes; a folder that cannot be written needs no lock."""
     folder = cache_folder()
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -63,7 +64,7 @@ def alone(work: str) -> AbstractContextManager[None]:
 
 
 def load(key: str) -> RatingData | None:
-    """What was stored under the key; None where nothing is, or where it is damaged."""
+    """The data stored under the key; None if there is none, or if it is corrupt."""
     try:
         if not _path(key, "ratings").is_file():
             return None
@@ -73,15 +74,15 @@ def load(key: str) -> RatingData | None:
         frames |= {name: _read(_path(key, name)) for name in stored}
         return RatingData(**frames, **manifest)
     except (OSError, ValueError, KeyError, TypeError, pa.ArrowException) as error:
-        logger.warning("%s is damaged (%s) and is made again", _path(key, "ratings"), error)
+        logger.warning("corrupt cache entry %s (%s); rebuilding", _path(key, "ratings"), error)
         return None
 
 
 def store(key: str, data: RatingData) -> None:
-    """Store under the key; where the folder cannot be written, a warning says so."""
+    """Store under the key; a folder that cannot be written is a warning."""
     frames = {name: getattr(data, name) for name in FRAMES if getattr(data, name) is not None}
-    fields = ("name", "rating_min", "rating_max", "implicit", "sha256")
-    manifest = {name: getattr(data, name) for name in fields} | {"frames": list(frames)}
+    values = {field.name: getattr(data, field.name) for field in fields(data) if field.name not in FRAMES}
+    manifest = values | {"frames": list(frames)}
     try:
         for name, frame in frames.items():
             table = pa.Table.from_pandas(frame, preserve_index=False)
@@ -91,7 +92,7 @@ def store(key: str, data: RatingData) -> None:
             with written_whole(_path(key, name)) as partial:
                 parquet.write_table(table, partial, compression="lz4", write_page_checksum=True)
     except OSError as error:
-        logger.warning("cannot keep the parsed ratings in %s: %s", cache_folder(), error)
+        logger.warning("cannot cache the parsed ratings in %s: %s", cache_folder(), error)
 
 
 def _path(key: str, frame: str) -> Path:

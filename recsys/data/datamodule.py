@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import numpy as np
@@ -66,56 +67,49 @@ class RatingDataModule(LightningDataModule):
             "split_seed": split_seed,
         }
         self.fit_on = fit_on
-        self._data: RatingData | None = None
+        self._dataset: RatingData | None = None
 
     def prepare_data(self) -> None:
         self.source.prepare()
 
     def setup(self, stage: str | None = None) -> None:
         """Read and split once; `stage` makes no difference, as every stage needs the same ids."""
-        if self._data is None:
-            self._data = self.source.read()
-            self.split: Split = split_ratings(self._data.ratings, self.split_name, **self.split_arguments)
+        if self._dataset is None:
+            self._dataset = self.source.read()
+            self.split: Split = split_ratings(self._dataset.ratings, self.split_name, **self.split_arguments)
             self._fit_ids()
 
     def with_fit_on(self, fit_on: str) -> RatingDataModule:
-        """The same rows and split, read already, with another choice of rows to fit on."""
+        """A copy with the same data and split and another choice of rows to fit on."""
         self.setup()
-        other = RatingDataModule(
-            self.source,
-            split=self.split_name,
-            **self.split_arguments,
-            batch_size=self.batch_size,
-            seed=self.seed,
-            fit_on=fit_on,
-        )
-        other._data, other.split = self._data, self.split
+        other = copy.copy(self)
+        other.fit_on, other.trainer = fit_on, None
         other._fit_ids()
         return other
 
     @property
-    def data(self) -> RatingData:
-        if self._data is None:
+    def dataset(self) -> RatingData:
+        if self._dataset is None:
             raise RuntimeError("setup() has not been called")
-        return self._data
+        return self._dataset
 
     @property
     def fit_rows(self) -> NDArray[np.int64]:
         """Positions of the rows that training uses, int64, ascending."""
         if self.fit_on == "all":
-            return np.arange(len(self.data.ratings))
+            return np.arange(len(self.dataset.ratings))
         if self.fit_on == "train_val":
             return np.sort(np.concatenate([self.split.train, self.split.val]))  # a tenth of what union1d takes
         return self.split.train
 
     def _fit_ids(self) -> None:
-        ratings = self.data.ratings
+        ratings = self.dataset.ratings
         rows = self.fit_rows
         if not len(rows):
-            raise ValueError(f"split {self.split_name} leaves no row of {self.data.name} to fit on")
+            raise ValueError(f"split {self.split_name} leaves no row of {self.dataset.name} to fit on")
         fitted = ratings if len(rows) == len(ratings) else ratings.iloc[rows]
         self.users, self.items = IdMap.fit(fitted[USER_ID]), IdMap.fit(fitted[ITEM_ID])
-        low, high = self.data.scale
+        low, high = self.dataset.scale
         self.dense = RatingRows(
             torch.from_numpy(self.users.rows(ratings[USER_ID])),
             torch.from_numpy(self.items.rows(ratings[ITEM_ID])),
@@ -129,28 +123,28 @@ class RatingDataModule(LightningDataModule):
     @property
     def fit_times(self) -> Tensor | None:
         """When the ratings of `fit_data` were given, int64 unix seconds `(fit rows,)`; None if nobody knows."""
-        if TIMESTAMP not in self.data.ratings:
+        if TIMESTAMP not in self.dataset.ratings:
             return None
-        return torch.from_numpy(self.data.ratings[TIMESTAMP].to_numpy()[self._by_user(self.fit_rows)])
+        return torch.from_numpy(self.dataset.ratings[TIMESTAMP].to_numpy()[self._by_user(self.fit_rows)])
 
     def user_attributes(self) -> features.Attributes | None:
         """What is known of each user of the data set, fitted or not, by row of the bundle; worked out at each call.
 
         None if the source has no table of users.
         """
-        if self.data.users is None:
+        if self.dataset.users is None:
             return None
-        return features.user_attributes(self.data, self._all_ids(self.users, USER_ID, self.dense.columns.user))
+        return features.user_attributes(self.dataset, self._all_ids(self.users, USER_ID, self.dense.columns.user))
 
     def item_attributes(self) -> features.Attributes | None:
         """The same of each item that has a rating."""
-        if self.data.items is None:
+        if self.dataset.items is None:
             return None
-        return features.item_attributes(self.data, self._all_ids(self.items, ITEM_ID, self.dense.columns.item))
+        return features.item_attributes(self.dataset, self._all_ids(self.items, ITEM_ID, self.dense.columns.item))
 
     def _all_ids(self, fitted: IdMap, column: str, dense: Tensor) -> NDArray[Any]:
         """Fitted ids, then the others that occur, as a bundle has them."""
-        unseen = self.data.ratings[column][dense.numpy() < 0]
+        unseen = self.dataset.ratings[column][dense.numpy() < 0]
         return np.concatenate([fitted.values, IdMap.fit(unseen).values]) if len(unseen) else fitted.values
 
     def rows(self, positions: NDArray[np.int64]) -> RatingRows:

@@ -1,4 +1,4 @@
-"""Attributes: what is known of users and items besides ratings, as sparse tables of 0 and 1."""
+"""Attributes of users and items (side information) as sparse 0/1 tables."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ logger = logging.getLogger(__name__)
 
 AGES = np.array([1, 18, 25, 35, 45, 50, 56])  # years at which ml-1m's brackets begin, whose ages those are
 SINGLE_YEARS = 1980  # from here on films are many enough to count each year; before, decades
-MOST_NUMBERS = 25  # a column with more distinct numbers is cut into tenths of its rows
-MOST_TEXTS = 200  # a column with more distinct texts, such as names, tells rows apart and does not group them
+MAX_NUMBERS = 25  # a column with more distinct numbers is binned into deciles
+MAX_TEXTS = 200  # a column with more distinct texts, such as names, identifies rows instead of grouping them
 UNKNOWN = ("", "nan", "na", "n/a", "null", "none")  # among numbers; the text "NA" may be Namibia
 
 
@@ -94,7 +94,7 @@ def column_attributes(column: str, values: pd.Series[Any], count: NDArray[np.int
         count: How many rows of the table have each, int64.
     """
     numbers = _numbers(values)
-    return _by_text(column, values) if numbers is None else _by_number(column, numbers, count)
+    return _one_hot_text(column, values) if numbers is None else _one_hot_number(column, numbers, count)
 
 
 def _attributes(frame: pd.DataFrame | None, id_column: str, rules: dict[str, Rule], ids: Ids) -> Attributes:
@@ -108,10 +108,10 @@ def _attributes(frame: pd.DataFrame | None, id_column: str, rules: dict[str, Rul
         code, distinct = frame[column].factorize()
         rule = rules.get(column, column_attributes)
         columns.append(rule(column, pd.Series(distinct), np.bincount(code[code >= 0])).take(code))
-    return _beside(columns, len(frame)).take(np.append(row, -1)[known.rows(ids)])
+    return _hstack(columns, len(frame)).take(np.append(row, -1)[known.rows(ids)])
 
 
-def _beside(columns: list[Attributes], rows: int) -> Attributes:
+def _hstack(columns: list[Attributes], rows: int) -> Attributes:
     """Tables of the same rows as one; attributes of the same name become one."""
     place: dict[str, int] = {}
     for name in (name for column in columns for name in column.names):
@@ -135,7 +135,7 @@ def _age(column: str, values: pd.Series[Any], count: NDArray[np.int64]) -> Attri
 
 
 def _zip(column: str, values: pd.Series[Any], count: NDArray[np.int64]) -> Attributes:
-    return _by_text("zip", values.astype("str").str.strip().str[:1])  # a digit, or the letter of a Canadian code
+    return _one_hot_text("zip", values.astype("str").str.strip().str[:1])  # a digit, or the letter of a Canadian code
 
 
 def _year(column: str, values: pd.Series[Any], count: NDArray[np.int64]) -> Attributes:
@@ -159,22 +159,22 @@ def _numbers(values: pd.Series[Any]) -> NDArray[np.float64] | None:
     return numbers if rest.isin(UNKNOWN).all() and not np.isinf(numbers).any() else None
 
 
-def _by_text(column: str, values: pd.Series[Any]) -> Attributes:
+def _one_hot_text(column: str, values: pd.Series[Any]) -> Attributes:
     texts = values.astype("str").str.strip()
     group, names = texts.where(texts != "").factorize(sort=True)
-    if len(names) > MOST_TEXTS:
+    if len(names) > MAX_TEXTS:
         logger.warning(
-            "column %s has %d distinct texts, which is more than %d: it is left out of the attributes",
-            *(column, len(names), MOST_TEXTS),
+            "dropping high-cardinality column %s from the attributes: %d distinct values, more than %d",
+            *(column, len(names), MAX_TEXTS),
         )
-        return _single([], np.full(len(texts), -1))
-    return _single([f"{column}={name}" for name in names], group)
+        return _one_hot([], np.full(len(texts), -1))
+    return _one_hot([f"{column}={name}" for name in names], group)
 
 
-def _by_number(column: str, numbers: NDArray[np.float64], count: NDArray[np.int64]) -> Attributes:
+def _one_hot_number(column: str, numbers: NDArray[np.float64], count: NDArray[np.int64]) -> Attributes:
     known = ~np.isnan(numbers)
     values, place = np.unique(numbers[known], return_inverse=True)
-    if len(values) <= MOST_NUMBERS:
+    if len(values) <= MAX_NUMBERS:
         return _categories(column, numbers)
     rows = np.bincount(place, count[known]).astype(np.int64)
     tenth = 10 * (np.cumsum(rows) - rows) // rows.sum()  # by the rows below, so what follows a frequent value is apart
@@ -183,7 +183,7 @@ def _by_number(column: str, numbers: NDArray[np.float64], count: NDArray[np.int6
     names = [_number(low) if low == high else f"{_number(low)}..{_number(high)}" for low, high in ends]
     group = np.full(len(numbers), -1)
     group[known] = np.searchsorted(first, place, side="right") - 1
-    return _single([f"{column}={name}" for name in names], group)
+    return _one_hot([f"{column}={name}" for name in names], group)
 
 
 def _number(value: float) -> str:
@@ -193,9 +193,9 @@ def _number(value: float) -> str:
 def _categories(column: str, numbers: NDArray[np.float64], written: Callable[[float], str] = _number) -> Attributes:
     """A category for each distinct number, ascending; none for NaN."""
     group, values = pd.factorize(numbers, sort=True)
-    return _single([f"{column}={written(value)}" for value in values], group)
+    return _one_hot([f"{column}={written(value)}" for value in values], group)
 
 
-def _single(names: list[str], group: NDArray[Any]) -> Attributes:
+def _one_hot(names: list[str], group: NDArray[Any]) -> Attributes:
     """At most one attribute a row; -1 where there is none."""
     return Attributes(names, np.append(0, np.cumsum(group >= 0)), group[group >= 0].astype(np.int32))

@@ -28,7 +28,7 @@ def make_bundle(model: RatingModel, data: RatingDataModule, noise: float | None 
         data: Set up.
         noise: Standard deviation of a rating around its prediction, in stars; None where nobody measured it.
     """
-    ratings = data.data.ratings
+    ratings = data.dataset.ratings
     user_ids, user = _all_ids(data.users, ratings[USER_ID])
     item_ids, item = _all_ids(data.items, ratings[ITEM_ID])
     part = np.full(len(ratings), TRAIN, np.uint8)
@@ -57,10 +57,10 @@ def make_bundle(model: RatingModel, data: RatingDataModule, noise: float | None 
         "noise": noise,
         "fold_in": "ridge",
         **({} if model.taken is None else {"taken": model.taken}),
-        "data": data.data.name,
-        "data_sha256": data.data.sha256,
+        "data": data.dataset.name,
+        "data_sha256": data.dataset.sha256,
         "id_kind": data.users.kind,
-        "rating_scale": list(data.data.scale),
+        "rating_scale": list(data.dataset.scale),
         "split": data.split_name,
         "fit_on": data.fit_on,
         "counts": {
@@ -71,7 +71,7 @@ def make_bundle(model: RatingModel, data: RatingDataModule, noise: float | None 
         "git_commit": _git_commit(),
     }  # fmt: skip
     attributes = UserAttributes(known.indptr, known.index) if known else None
-    items = _items(data.data.items, item_ids)
+    items = _items(data.dataset.items, item_ids)
     return Bundle(manifest, factors, user_ids, item_ids, rated, items, user_attributes=attributes)
 
 

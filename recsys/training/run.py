@@ -68,7 +68,7 @@ def run(cfg: DictConfig, folder: Path) -> dict[str, Any]:
         data = build_data(cfg)
         data.prepare_data()
         data.setup()
-        log.info("%s: %s ratings to train on, %s to validate on, %s to test on", data.data.name,
+        log.info("%s: %s ratings to train on, %s to validate on, %s to test on", data.dataset.name,
                  *(f"{len(rows):,}" for rows in (data.split.train, data.split.val, data.split.test)))  # fmt: skip
         selection, model = select(cfg, data, folder, loggers)
         seconds = selection.seconds
@@ -159,11 +159,12 @@ def build_model(cfg: DictConfig, data: RatingDataModule) -> RatingModel:
         ValueError: The model predicts ratings and the data has none.
     """
     kind: type[RatingModel] = get_class(cfg.model._target_)
-    if data.data.implicit and kind.task == "rating":
+    if data.dataset.implicit and kind.task == "rating":
         raise ValueError(
-            f"{data.data.name} has no ratings (data.rating_column=null), and model {cfg.model._target_} predicts them"
+            f"{data.dataset.name} has no ratings (data.rating_column=null), "
+            f"and model {cfg.model._target_} predicts them"
         )
-    low, high = data.data.scale
+    low, high = data.dataset.scale
     model: RatingModel = instantiate(
         cfg.model,
         n_users=len(data.users),
@@ -191,7 +192,7 @@ def select(
                     callback.monitor = None
         trainer = _trainer(cfg, folder, callbacks, logger=loggers, num_sanity_val_steps=0)
         if not len(data.split.val):
-            raise ValueError(f"split {data.split_name} leaves no validation rows of {data.data.name}")
+            raise ValueError(f"split {data.split_name} leaves no validation rows of {data.dataset.name}")
         model.keep_in(folder / "checkpoints", "train")
         _fit(trainer, model, data, folder / "checkpoints" / "last.ckpt")
         best = record.epochs[record.best]

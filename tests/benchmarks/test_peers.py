@@ -28,7 +28,7 @@ from benchmarks.peers.protocols import PROTOCOLS, TUNING, Answers, Protocol, bui
 from benchmarks.peers.ranking import NOTHING, best_unseen
 from benchmarks.peers.task import Task
 from recsys.data.sources.base import RatingData
-from tests.conftest import random_ratings, small_data
+from tests.conftest import frame, random_ratings, small_data
 
 PACKAGE = Path(selection.__file__).parent
 RATING = Protocol("small", "random", ("data.split=random",))
@@ -57,7 +57,7 @@ def contender(factory: str, kind: str = "rating", environment: str = "bench") ->
 def test_a_task_fits_on_all_rows_outside_the_test_set() -> None:
     data = small_data(random_ratings(200, 20, 15))
     task, answers = build_task(RATING, data)
-    ratings = data.data.ratings
+    ratings = data.dataset.ratings
     fit = np.union1d(data.split.train, data.split.val)
     np.testing.assert_array_equal(task.user_ids[task.train_user], ratings["user_id"].iloc[fit])
     np.testing.assert_array_equal(task.item_ids[task.train_item], ratings["item_id"].iloc[fit])
@@ -70,7 +70,7 @@ def test_a_tuning_task_asks_for_validation_rows_and_knows_no_test_row() -> None:
     data = small_data(random_ratings(200, 20, 15))
     task, answers = build_task(RATING, data, validation=True)
     assert len(task.train_user) == len(data.split.train)
-    np.testing.assert_array_equal(answers.rating, data.data.ratings["rating"].iloc[data.split.val])
+    np.testing.assert_array_equal(answers.rating, data.dataset.ratings["rating"].iloc[data.split.val])
 
 
 def test_fitted_ids_come_first_and_the_others_are_cold() -> None:
@@ -99,7 +99,7 @@ def test_attributes_are_categories_by_row_and_unknown_is_minus_one() -> None:
     users = pd.DataFrame({"user_id": [5, 7], "age": [17, 56], "gender": ["M", "F"], "occupation": ["x", "y"]})
     items = pd.DataFrame({"item_id": [1, 2], "title": ["A", "B"], "year": pd.array([1999, None], "Int64"),
                           "genres": ["Drama|War", ""]})  # fmt: skip
-    data = RatingData("small", pd.DataFrame(), users, items, 1, 5, implicit=False, sha256="")
+    data = RatingData("small", frame([], [], []), 1, 5, users, items)
     found = attributes(data, np.array([7, 5, 9]), np.array([2, 1]))
     assert found["user age"].tolist() == [6, 0, -1]
     assert found["user gender"].tolist() == [0, 1, -1]

@@ -20,7 +20,7 @@ RATINGS = random_ratings(103, 20, 15, seed=1)
 def cells(batches: list[Batch], data: RatingDataModule) -> list[tuple[int, int, float]]:
     """(user_id, item_id, stars) of every row."""
     user, item, rating = (torch.cat(column).numpy() for column in zip(*batches, strict=True))
-    stars = data.data.rating_min + rating * (data.data.rating_max - data.data.rating_min)
+    stars = data.dataset.rating_min + rating * (data.dataset.rating_max - data.dataset.rating_min)
     return list(zip(data.users.ids(user).tolist(), data.items.ids(item).tolist(), stars.tolist(), strict=True))
 
 
@@ -64,7 +64,7 @@ def test_training_sees_a_new_order_every_epoch() -> None:
 def test_ratings_are_scaled_to_0_1_by_the_scale_of_the_data() -> None:
     data = small_data(frame([1, 2, 3, 4], [1, 1, 1, 1], [1, 2, 3.5, 5]), split="user_time")
     np.testing.assert_allclose(data.dense.columns.rating, [0, 0.25, 0.625, 1])
-    half = RatingDataModule(SmallRatings(data.data.ratings, rating_min=0.0, rating_max=10.0), split="user_time")
+    half = RatingDataModule(SmallRatings(data.dataset.ratings, rating_min=0.0, rating_max=10.0), split="user_time")
     half.setup()
     np.testing.assert_allclose(half.dense.columns.rating, [0.1, 0.2, 0.35, 0.5])
 
@@ -103,7 +103,7 @@ def test_fit_on_widens_rows_and_ids_and_keeps_the_split() -> None:
     assert everything.items.values.tolist() == [10, 20, 30, 90]
     for other in (both, everything):
         assert other.split is data.split
-        assert other.data is data.data
+        assert other.dataset is data.dataset
         assert (other.seed, other.batch_size) == (5, 64)
     [test] = both.test_dataloader()
     assert test.user.tolist() == [-1]
@@ -146,7 +146,7 @@ def test_setup_reads_once_and_data_before_it_is_an_error() -> None:
     source = SmallRatings(RATINGS)
     data = RatingDataModule(source)
     with pytest.raises(RuntimeError, match=r"setup\(\) has not been called"):
-        _ = data.data
+        _ = data.dataset
     for stage in ("fit", "validate", "test", None):
         data.setup(stage)
     assert source.reads == 1

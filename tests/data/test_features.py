@@ -12,6 +12,7 @@ from recsys.data.columns import GENRES, ITEM_ID, TITLE, USER_ID, YEAR
 from recsys.data.features import Attributes, item_attributes, user_attributes
 from recsys.data.sources import MovieLens
 from recsys.data.sources.base import RatingData
+from tests.conftest import frame
 
 SMALL = Attributes(["a", "b", "c"], np.array([0, 2, 2, 3]), np.array([0, 2, 1], np.int32))
 
@@ -19,7 +20,7 @@ SMALL = Attributes(["a", "b", "c"], np.array([0, 2, 2, 3]), np.array([0, 2, 1], 
 def described(users: dict[str, Any] | None = None, items: dict[str, Any] | None = None) -> RatingData:
     """Tables without a rating: attributes look at none."""
     tables = [None if table is None else pd.DataFrame(table) for table in (users, items)]
-    return RatingData("small", pd.DataFrame(), *tables, 1.0, 5.0, False, "")
+    return RatingData("small", frame([], [], []), 1.0, 5.0, *tables)
 
 
 def users_with(column: str, values: list[Any]) -> Attributes:
@@ -151,7 +152,7 @@ def test_a_column_of_more_than_200_texts_is_left_out_and_said(caplog: pytest.Log
     assert not caplog.records
     found = users_with("name", [f"Anna {n}" for n in range(201)])
     assert (found.names, len(found), len(found.index)) == ([], 201, 0)
-    assert "column name has 201 distinct texts, which is more than 200" in caplog.text
+    assert "column name from the attributes: 201 distinct values" in caplog.text
 
 
 def test_two_columns_that_say_the_same_are_one_attribute() -> None:

@@ -383,7 +383,7 @@ def test_factors_are_centred_float32_of_the_documented_shapes(make: Make) -> Non
     fit(model, data, epochs=2)
     f = model.factors()
     n_items, samples, dim = f.item_factors.shape  # those that were not fitted come last
-    assert len(data.items) <= n_items <= len(set(data.data.ratings.item_id))
+    assert len(data.items) <= n_items <= len(set(data.dataset.ratings.item_id))
     shapes = {
         "mu": (samples,),
         "user_bias": (len(data.users), samples),

@@ -90,10 +90,10 @@ def test_only_fitted_rows_are_used(fit_on: str) -> None:
     indptr, item = model.rated_indptr, model.rated_item
     user = torch.repeat_interleave(indptr.diff())
     found = set(zip(user.tolist(), item.tolist(), strict=True))
-    frame = data.data.ratings.iloc[data.fit_rows]
+    frame = data.dataset.ratings.iloc[data.fit_rows]
     users, items = data.users.rows(frame["user_id"]).tolist(), data.items.rows(frame["item_id"]).tolist()
     assert found == set(zip(users, items, strict=True))
-    assert len(found) == len(data.fit_rows) < len(data.data.ratings)
+    assert len(found) == len(data.fit_rows) < len(data.dataset.ratings)
 
 
 def test_factors_hold_the_implicit_part_for_known_and_unknown_rows() -> None:

@@ -22,7 +22,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
-from recsys.data.download import recbole_mirror as wheel
+from recsys.data.download import recbole_mirror
 from recsys.data.download.archives import check_sums, copy_bounded, extract_members
 from recsys.data.sources.base import DataError
 
@@ -80,7 +80,7 @@ def fetch(name: str, files: Sequence[str], folder: Path) -> None:
         f"{GROUPLENS}/{name}.zip": lambda to: _from_grouplens(name, files, to)
     }
     if name == "ml-100k":
-        sources[f"{wheel.REQUIREMENT} from the Python package index"] = wheel.extract
+        sources[f"{recbole_mirror.REQUIREMENT} from the Python package index"] = recbole_mirror.extract
     failures = []
     for source, extract in sources.items():
         try:

@@ -63,9 +63,9 @@ class Table:
         found = [column for column in self.columns if column and column != self.id_column and column not in other]
         for column in found:
             if column in taken:
-                logger.warning("%s: %s is no attribute: another column is read under that name", self.path, column)
+                logger.warning("%s: ignoring column %s: name clash", self.path, column)
             elif column not in readable:
-                logger.warning("%s: %s is no attribute: it must hold texts or numbers", self.path, column)
+                logger.warning("%s: ignoring column %s: it must hold texts or numbers", self.path, column)
         return [column for column in found if column not in taken and column in readable]
 
     def _check(self, ids: list[str]) -> None:

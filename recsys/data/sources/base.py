@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import re
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Any
@@ -26,35 +27,48 @@ class DataError(ValueError):
 
 @dataclass(frozen=True)
 class RatingData:
-    """One data set as read.
+    """One data set as read; checked when it is made, so that a source's mistake shows before training.
 
     Attributes:
         name: Name in logs, metrics and manifests, such as `ml-100k`.
-        ratings: A row a rating, in the order of the file, with a RangeIndex: `user_id` and `item_id` (both
+        ratings: One row per rating, in the order of the file, with a RangeIndex: `user_id` and `item_id` (both
             int64 or both strings), `rating` (float32, stars), `timestamp` (int64, unix seconds; absent if the
-            source has no times). A (user, item) pair occurs once.
+            source has no times). A (user, item) pair occurs once: `drop_duplicates` sees to that.
+        rating_min: Lowest rating of the scale, in stars.
+        rating_max: Highest rating of the scale, in stars.
         users: `user_id` and the attributes that the source has, numbers or texts; None if it has none.
         items: `item_id`, `title` (string, as in "Toy Story (1995)"), `year` (Int64, missing where unknown)
             and `genres` (one string, separated by "|", empty where unknown), and further attributes if the source
             has them; also of items without a rating. None if the source has none.
-        rating_min: Lowest rating of the scale, in stars.
-        rating_max: Highest rating of the scale, in stars.
         implicit: Whether the source gives no ratings; every rating is then 1.0.
-        sha256: `ratings_sha256(ratings)`.
+        sha256: `ratings_sha256(ratings)`; computed if it is not given.
+
+    Raises:
+        DataError: A frame is not as described; the message names frame, column, value and what is allowed.
     """
 
     name: str
     ratings: pd.DataFrame
-    users: pd.DataFrame | None
-    items: pd.DataFrame | None
     rating_min: float
     rating_max: float
-    implicit: bool
-    sha256: str
+    users: pd.DataFrame | None = None
+    items: pd.DataFrame | None = None
+    implicit: bool = False
+    sha256: str = ""
+
+    def __post_init__(self) -> None:
+        _check_ratings(self)
+        for side, frame, column in (("users", self.users, USER_ID), ("items", self.items, ITEM_ID)):
+            if frame is not None:
+                _check_side_table(f"{self.name}: {side}", frame, column, self.ratings[column])
+        if not self.sha256:
+            object.__setattr__(self, "sha256", ratings_sha256(self.ratings))
+        elif not re.fullmatch("[0-9a-f]{64}", self.sha256):
+            raise DataError(f"{self.name}: sha256 must be 64 hexadecimal digits or empty, got {self.sha256!r}")
 
     @property
     def scale(self) -> tuple[float, float]:
-        """Lowest and highest rating; of implicit feedback 0, which stands for what is not there, and 1."""
+        """Lowest and highest rating; of implicit feedback 0, which stands for a missing pair, and 1."""
         return (0.0, 1.0) if self.implicit else (self.rating_min, self.rating_max)
 
 
@@ -74,6 +88,60 @@ class RatingsSource(ABC):
         Raises:
             DataError: The files are absent, or something in them cannot be used.
         """
+
+
+def _check_ratings(data: RatingData) -> None:
+    ratings, place = data.ratings, f"{data.name}: ratings"
+    for name in (USER_ID, ITEM_ID, RATING):
+        if name not in ratings:
+            raise DataError(f"{place} must have the columns {', '.join(RATING_COLUMNS)}, got {list(ratings.columns)}")
+    if unexpected := [name for name in ratings if name not in RATING_COLUMNS]:
+        raise DataError(f"{place} must have no column but {', '.join(RATING_COLUMNS)}, got {unexpected}")
+    if not isinstance(ratings.index, pd.RangeIndex) or (ratings.index.start, ratings.index.step) != (0, 1):
+        raise DataError(f"{place} must have a RangeIndex from 0, got {ratings.index!r}; use reset_index(drop=True)")
+    kinds = {_id_kind(f"{place}.{name}", ratings[name]) for name in (USER_ID, ITEM_ID)}
+    if len(kinds) > 1:
+        raise DataError(f"{place}: {USER_ID} and {ITEM_ID} must both be int64 or both strings")
+    for name, dtype in ((RATING, "float32"), (TIMESTAMP, "int64")):
+        if name in ratings and ratings[name].dtype != dtype:
+            raise DataError(f"{place}.{name} must be {dtype}, got {ratings[name].dtype}")
+    if not data.rating_min <= data.rating_max:
+        raise DataError(f"{data.name}: rating_max must be >= rating_min = {data.rating_min}, got {data.rating_max}")
+    outside = ~ratings[RATING].between(np.float32(data.rating_min), np.float32(data.rating_max)).to_numpy()
+    if outside.any():
+        row = int(outside.argmax())
+        raise DataError(
+            f"{place}.{RATING} must be in [{data.rating_min:g}, {data.rating_max:g}], "
+            f"got {ratings[RATING][row]:g} in row {row}"
+        )
+    _check_unique(place, ratings)
+
+
+def _check_unique(place: str, ratings: pd.DataFrame) -> None:
+    pair = _pairs(ratings)
+    if len(pair) < 2 or (pair[1:] > pair[:-1]).all():
+        return
+    ordered = np.sort(pair)
+    repeated = ordered[1:][ordered[1:] == ordered[:-1]]
+    if len(repeated):
+        user, item = ratings.loc[int((pair == repeated[0]).argmax()), [USER_ID, ITEM_ID]]
+        raise DataError(f"{place} must have each user and item once, got ({user}, {item}) again; use drop_duplicates")
+
+
+def _check_side_table(place: str, frame: pd.DataFrame, column: str, ids: pd.Series[Any]) -> None:
+    if column not in frame:
+        raise DataError(f"{place} must have the column {column}, got {list(frame.columns)}")
+    kind = _id_kind(f"{place}.{column}", frame[column])
+    if len(frame) and len(ids) and kind != _id_kind(column, ids):
+        raise DataError(f"{place}.{column} must be of the ratings' kind, {ids.dtype}, got {frame[column].dtype}")
+
+
+def _id_kind(place: str, ids: pd.Series[Any]) -> str:
+    if ids.dtype == "int64":
+        return "int"
+    if pd.api.types.is_string_dtype(ids) or not len(ids):
+        return "str"
+    raise DataError(f"{place} must be int64 or strings, got {ids.dtype}")
 
 
 def ratings_sha256(ratings: pd.DataFrame) -> str:
@@ -105,10 +173,10 @@ def _hash_strings(digest: Any, column: pd.Series[Any]) -> None:
     digest.update(memoryview(array.buffers()[2])[offsets[0] : offsets[-1]])
 
 
-def keep_latest(ratings: pd.DataFrame, place: str) -> pd.DataFrame:
-    """Of rows with the same user and item the latest, by timestamp and then by row; the others' order stays.
+def drop_duplicates(ratings: pd.DataFrame, place: str) -> pd.DataFrame:
+    """Keep the latest rating of each user and item, by timestamp and then by row; the order stays.
 
-    A warning says how many were dropped; `place` names the file in it.
+    A warning counts the dropped rows; `place` names the file in it.
     """
     pair = _pairs(ratings)
     if len(pair) < 2 or (pair[1:] > pair[:-1]).all():  # as released files are ordered: nothing to sort
@@ -123,7 +191,7 @@ def keep_latest(ratings: pd.DataFrame, place: str) -> pd.DataFrame:
     last = np.append(pair[rows[order]][1:] != pair[rows[order]][:-1], True)
     dropped = rows[order[~last]]
     logger.warning(
-        "%s: %d of %d ratings repeat a user and item; the latest of each is kept",
+        "%s: dropping %d of %d ratings that repeat a user and item; the latest of each is kept",
         place,
         len(dropped),
         len(ratings),
@@ -134,9 +202,9 @@ def keep_latest(ratings: pd.DataFrame, place: str) -> pd.DataFrame:
 
 
 def _pairs(ratings: pd.DataFrame) -> NDArray[np.int64]:
-    """One integer for each row, the same for the same (user, item)."""
-    user, n_users = _numbered(ratings[USER_ID])
-    item, n_items = _numbered(ratings[ITEM_ID])
+    """One integer per row, equal for equal (user, item)."""
+    user, n_users = _factorize(ratings[USER_ID])
+    item, n_items = _factorize(ratings[ITEM_ID])
     if n_users * n_items >= 1 << 63:
         user, item = ratings[USER_ID].factorize()[0].astype(np.int64), ratings[ITEM_ID].factorize()[0]
         n_items = int(item.max()) + 1
@@ -145,8 +213,8 @@ def _pairs(ratings: pd.DataFrame) -> NDArray[np.int64]:
     return pair
 
 
-def _numbered(ids: pd.Series[Any]) -> tuple[NDArray[np.int64], int]:
-    """Integers from 0 that stand for the ids, and a bound on them."""
+def _factorize(ids: pd.Series[Any]) -> tuple[NDArray[np.int64], int]:
+    """Integer codes from 0 for the ids, and an upper bound on them."""
     if not len(ids):
         return np.zeros(0, dtype=np.int64), 0
     if ids.dtype.kind != "i":

@@ -14,7 +14,8 @@ from recsys.data.download import download
 from recsys.data.readers.csv import Layout, read_columns, read_texts
 from recsys.data.readers.fields import Field, IntegerId, Seconds, Stars
 from recsys.data.readers.items import items_frame
-from recsys.data.sources.base import DataError, RatingData, RatingsSource, keep_latest, ratings_sha256
+from recsys.data.sources.base import DataError, RatingData, drop_duplicates
+from recsys.data.sources.files import FileSource
 
 logger = logging.getLogger(__name__)
 
@@ -92,7 +93,7 @@ RELEASES = {
 }
 
 
-class MovieLens(RatingsSource):
+class MovieLens(FileSource):
     """A MovieLens release.
 
     Only ml-100k and ml-1m describe users: by age (years; in ml-1m the lowest of a bracket), gender,
@@ -124,7 +125,7 @@ class MovieLens(RatingsSource):
         """
         if self.root is None:
             if not self._complete():
-                with cache.alone("fetches ratings"):
+                with cache.cache_lock("fetches ratings"):
                     if not self._complete():
                         download.fetch(self.name, self.release.files, self.folder)
         elif not self.root.is_dir():
@@ -132,23 +133,20 @@ class MovieLens(RatingsSource):
         elif not (self.root / self.release.ratings.name).is_file():
             raise DataError(f"root must hold {self.release.ratings.name} of {self.name}, got {self.root} without it")
 
-    def read(self) -> RatingData:
-        self.prepare()
-        files = [self.folder / name for name in self.release.files]
-        key = cache.parse_key(files, {"source": "MovieLens", "name": self.name})
-        return cache.stored_or_parsed(key, self._parsed)
+    def files(self) -> list[Path]:
+        return [self.folder / name for name in self.release.files]
 
     def _complete(self) -> bool:
         return all((self.folder / name).is_file() for name in self.release.files)
 
-    def _parsed(self) -> RatingData:
+    def parse(self) -> RatingData:
         release = self.release
         path = self.folder / release.ratings.name
         stars = Stars(RATING, release.rating_min, RATING_MAX)
         fields: list[Field] = [IntegerId(USER_ID), IntegerId(ITEM_ID), stars, Seconds(TIMESTAMP)]
         columns = dict(zip(release.ratings.columns, fields, strict=True))
         values = read_columns(path, release.ratings.layout, columns)
-        ratings = keep_latest(pd.DataFrame(values, copy=False), str(path))
+        ratings = drop_duplicates(pd.DataFrame(values, copy=False), str(path))
         return RatingData(
             name=self.name,
             ratings=ratings,
@@ -156,8 +154,6 @@ class MovieLens(RatingsSource):
             items=self._items(),
             rating_min=release.rating_min,
             rating_max=RATING_MAX,
-            implicit=False,
-            sha256=ratings_sha256(ratings),
         )
 
     def _users(self) -> pd.DataFrame | None:

@@ -11,19 +11,19 @@ from typing import Any
 import pandas as pd
 import pyarrow as pa
 
-from recsys.data import cache
 from recsys.data.columns import GENRES, ITEM_ID, RATING, TIMESTAMP, TITLE, USER_ID, YEAR
 from recsys.data.readers.csv import Layout, header, read_columns, records
 from recsys.data.readers.fields import AnyId, Field, IsoTime, Seconds, Stars, Values, is_integer
 from recsys.data.readers.items import items_frame
 from recsys.data.readers.parquet import is_parquet, read_stored, stored_time
 from recsys.data.readers.side_tables import Table
-from recsys.data.sources.base import DataError, RatingData, RatingsSource, keep_latest, ratings_sha256
+from recsys.data.sources.base import DataError, RatingData, drop_duplicates
+from recsys.data.sources.files import FileSource
 
 logger = logging.getLogger(__name__)
 
 
-class TabularRatings(RatingsSource):
+class TabularRatings(FileSource):
     """Ratings in one's own file: Parquet if its name ends in `.parquet`, else CSV in UTF-8 with a header.
 
     CSV may be gzipped (`.csv.gz`) and quoted. Ids are integers where every user id and every item id is
@@ -98,17 +98,16 @@ class TabularRatings(RatingsSource):
             if name is not None and not (self.root / name).is_file():
                 raise DataError(f"{argument} must be a file in {self.root}, got {name!r}")
 
-    def read(self) -> RatingData:
-        self.prepare()
+    def files(self) -> list[Path]:
         names = (self.ratings_file, self.users_file, self.items_file)
-        files = [self.root / name for name in names if name is not None]
-        arguments = {name: value for name, value in vars(self).items() if name not in ("root", "layout")}
-        key = cache.parse_key(files, {"source": "TabularRatings", "separator": self.layout.separator} | arguments)
-        data = cache.stored_or_parsed(key, self._parsed)
-        self._say_scale(data)
+        return [self.root / name for name in names if name is not None]
+
+    def read(self) -> RatingData:
+        data = super().read()
+        self._log_scale(data)
         return data
 
-    def _parsed(self) -> RatingData:
+    def parse(self) -> RatingData:
         path = self.root / self.ratings_file
         fields = self._fields(path)
         values = read_stored(path, fields) if is_parquet(path) else read_columns(path, self.layout, fields)
@@ -116,7 +115,7 @@ class TabularRatings(RatingsSource):
         implicit = self.rating_column is None
         if implicit:
             frame.insert(2, RATING, pd.Series(1.0, index=frame.index, dtype="float32"))
-        ratings = keep_latest(frame, str(path))
+        ratings = drop_duplicates(frame, str(path))
         integers = ratings[ITEM_ID].dtype.kind == "i"
         low, high = float(ratings[RATING].min()), float(ratings[RATING].max())
         return RatingData(
@@ -127,7 +126,6 @@ class TabularRatings(RatingsSource):
             rating_min=low if self.rating_min is None or implicit else float(self.rating_min),
             rating_max=high if self.rating_max is None or implicit else float(self.rating_max),
             implicit=implicit,
-            sha256=ratings_sha256(ratings),
         )
 
     def _fields(self, path: Path) -> dict[str, Field]:
@@ -176,7 +174,7 @@ class TabularRatings(RatingsSource):
         )
         return frame.assign(**{column: pd.Series(texts[column], dtype="str") for column in extra})
 
-    def _say_scale(self, data: RatingData) -> None:
+    def _log_scale(self, data: RatingData) -> None:
         if not data.implicit and (self.rating_min is None or self.rating_max is None):
             logger.warning(
                 "%s: rating_min or rating_max is not given; the scale is taken from the data: [%g, %g]",

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from recsys.data.columns import ITEM_ID, RATING, TIMESTAMP, USER_ID
-from recsys.data.sources.base import keep_latest, ratings_sha256
+from recsys.data.sources.base import DataError, RatingData, drop_duplicates, ratings_sha256
 
 Frames = Callable[..., pd.DataFrame]
 
@@ -60,12 +60,51 @@ def test_of_equal_pairs_the_latest_is_kept(seed: int, times: bool, kind: type, r
         when = (int(frame[TIMESTAMP].iloc[row]) if times else 0, row)
         latest[user, item] = max(latest.get((user, item), when), when)
     rows = sorted(row for _, row in latest.values())
-    pd.testing.assert_frame_equal(keep_latest(frame, "here"), frame.iloc[rows].reset_index(drop=True))
+    pd.testing.assert_frame_equal(drop_duplicates(frame, "here"), frame.iloc[rows].reset_index(drop=True))
 
 
 def test_without_equal_pairs_nothing_is_copied(random_ratings: Frames, caplog: pytest.LogCaptureFixture) -> None:
     frame = random_ratings()
-    assert keep_latest(frame, "here") is frame
+    assert drop_duplicates(frame, "here") is frame
     shuffled = frame.sample(frac=1, random_state=0, ignore_index=True)
-    assert keep_latest(shuffled, "here") is shuffled
+    assert drop_duplicates(shuffled, "here") is shuffled
     assert not caplog.records
+
+
+def valid(**changes: object) -> dict[str, object]:
+    """Arguments of a RatingData with two ratings."""
+    ratings = pd.DataFrame({USER_ID: [1, 1], ITEM_ID: [1, 2], RATING: np.float32([1, 5]), TIMESTAMP: [3, 4]})
+    return {"name": "small", "ratings": ratings, "rating_min": 1.0, "rating_max": 5.0} | changes
+
+
+def changed(**columns: object) -> pd.DataFrame:
+    return valid()["ratings"].assign(**columns)  # type: ignore[attr-defined, no-any-return]
+
+
+def test_the_hash_is_computed_if_it_is_not_given() -> None:
+    assert RatingData(**valid()).sha256 == ratings_sha256(changed())  # type: ignore[arg-type]
+    assert RatingData(**valid(sha256="0" * 64)).sha256 == "0" * 64  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"ratings": changed(rating=[1.0, 5.0])}, "rating must be float32, got float64"),
+        ({"ratings": changed(timestamp=[0.5, 1.0])}, "timestamp must be int64, got float64"),
+        ({"ratings": changed(user_id=[0.5, 1.0])}, "user_id must be int64 or strings, got float64"),
+        ({"ratings": changed(user_id=["a", "b"])}, "user_id and item_id must both be"),
+        ({"ratings": changed(item_id=[7, 7])}, r"once, got \(1, 7\) again"),
+        ({"ratings": changed(rating=np.float32([1, 5.5]))}, r"in \[1, 5\], got 5.5 in row 1"),
+        ({"ratings": changed(rating=np.float32([1, np.nan]))}, "got nan in row 1"),
+        ({"ratings": changed(extra=0)}, "no column but .*, got \\['extra'\\]"),
+        ({"ratings": changed().drop(columns=RATING)}, "must have the columns"),
+        ({"ratings": changed().iloc[1:]}, "RangeIndex"),
+        ({"rating_min": 6.0}, "rating_max must be >= rating_min = 6.0, got 5.0"),
+        ({"sha256": "abc"}, "sha256 must be 64 hexadecimal digits or empty, got 'abc'"),
+        ({"users": pd.DataFrame({"id": [1]})}, "users must have the column user_id"),
+        ({"items": pd.DataFrame({ITEM_ID: ["1"]})}, "item_id must be of the ratings' kind, int64"),
+    ],
+)
+def test_a_source_s_mistake_shows_when_the_data_is_made(changes: dict[str, object], message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        RatingData(**valid(**changes))  # type: ignore[arg-type]

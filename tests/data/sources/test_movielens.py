@@ -82,7 +82,7 @@ def test_releases_without_users(name: str, read: Read) -> None:
 
 def test_from_cache_everything_is_the_same(read: Read, monkeypatch: pytest.MonkeyPatch) -> None:
     first = read("ml-1m")
-    monkeypatch.setattr(MovieLens, "_parsed", lambda self: pytest.fail("parsed again"))
+    monkeypatch.setattr(MovieLens, "parse", lambda self: pytest.fail("parsed again"))
     again = read("ml-1m")
     assert first.items is not None
     assert first.users is not None
@@ -116,7 +116,7 @@ def test_the_later_of_two_ratings_of_a_pair_is_kept(read: Read, caplog: pytest.L
     data = read("ml-1m", rows)
     assert [tuple(row) for row in data.ratings.to_numpy().tolist()] == [rows[1], rows[2], rows[5]]
     assert data.ratings.index.tolist() == [0, 1, 2]
-    assert "3 of 6 ratings repeat a user and item; the latest of each is kept" in caplog.text
+    assert "dropping 3 of 6 ratings" in caplog.text
 
 
 @pytest.mark.parametrize("name", FILES)

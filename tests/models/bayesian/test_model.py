@@ -275,7 +275,7 @@ def test_attributes_tell_more_of_someone_new_than_that_they_are_new(side: str) -
     data = told(side)
     model = small(data, embedding_dim=4, burn_in=20, thin=2)
     fit(model, data, epochs=60)
-    bundle, rows = make_bundle(model, data), data.data.ratings.iloc[data.split.test]
+    bundle, rows = make_bundle(model, data), data.dataset.ratings.iloc[data.split.test]
     cold = np.setdiff1d(rows[f"{side}_id"], getattr(data, f"{side}s").values)
     assert len(cold) == 6
     known = {name: rows[name].tolist() for name in ("user_id", "item_id")}
