@@ -9,13 +9,13 @@ BENCH_STAMP := $(BENCH_VENV)/.installed
 PEERS_STAMP := $(BENCH_VENV)/.peers
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train sweep report serve promote load test test-all lint format docs clean \
+.PHONY: help setup train sweep report serve promote load test test-all dist lint format docs clean \
 	bench bench-quick bench-report bench-compare
 
 help:  ## Print every target with its line
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## (.*)/  make \1\t\2/' | expand -t 24
 
-$(STAMP): pyproject.toml constraints.txt
+$(STAMP): pyproject.toml setup.py constraints.txt
 	test -d $(VENV) || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
@@ -78,15 +78,20 @@ DOCS_BUILDER ?= html
 docs: $(STAMP)  ## Build the documentation site into docs/_build/html; warnings are errors
 	$(BIN)/python -m sphinx -b $(DOCS_BUILDER) -W --keep-going -q docs docs/_build/$(DOCS_BUILDER)
 
-lint: $(STAMP)  ## ruff and strict mypy
+dist: $(STAMP)  ## Build the sdist and, from it, the wheel into dist/
+	rm -rf dist
+	$(BIN)/python -m build --quiet
+
+lint: $(STAMP)  ## ruff, strict mypy, and who may import whom
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 
 format: $(STAMP)  ## Format with ruff
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
 clean:  ## Remove both environments and caches; outputs/ stays
-	rm -rf $(VENV) $(BENCH_VENV) .mypy_cache .pytest_cache .ruff_cache build *.egg-info
+	rm -rf $(VENV) $(BENCH_VENV) .mypy_cache .pytest_cache .ruff_cache .import_linter_cache build dist *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

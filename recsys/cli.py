@@ -23,11 +23,17 @@ from recsys.experiments.launcher import be_joblib
 from recsys.experiments.run_folder import sweep_overrides
 
 FOLDERS = ("run", "resume", "hydra.run.dir", "hydra.sweep.dir", "data.root")
-CONF = Path(__file__).resolve().parent.parent / "conf"
 MISTAKES = (ValueError, OSError, InstantiationException, OmegaConfBaseException)
 
 be_joblib()
 OmegaConf.register_new_resolver("first_of", lambda *values: next(v for v in values if v), replace=True)
+
+
+def config_dir() -> Path:
+    """The configuration: `recsys/conf` of an installed wheel, else `conf/` of the checkout."""
+    package = Path(__file__).resolve().parent
+    packaged = package / "conf"
+    return packaged if packaged.is_dir() else package.parent / "conf"
 
 
 def command(config_name: str) -> Callable[[Callable[[DictConfig], Any]], Callable[[], None]]:
@@ -41,11 +47,14 @@ def command(config_name: str) -> Callable[[Callable[[DictConfig], Any]], Callabl
             except MISTAKES as error:
                 _end_with(error)
 
-        main: Callable[[], None] = hydra.main(version_base="1.3", config_path=str(CONF), config_name=config_name)(run)
+        main: Callable[[], None] = hydra.main(
+            version_base="1.3", config_path=str(config_dir()), config_name=config_name
+        )(run)
 
         @functools.wraps(function)
         def start() -> None:
             try:
+                _prepare_completion()
                 sys.argv = [sys.argv[0], *map(quoted, resumed_sweep(sys.argv[1:]))]
                 main()
             except MISTAKES as error:
@@ -56,6 +65,14 @@ def command(config_name: str) -> Callable[[Callable[[DictConfig], Any]], Callabl
         return start
 
     return decorate
+
+
+def _prepare_completion() -> None:
+    """Let Hydra's shell completion, which knows scripts only, take `python -m recsys.train …` for `recsys …`."""
+    if sys.argv[1:2] == ["-sc"]:
+        sys.argv[0] = "recsys"  # what `install=bash` registers
+        line = os.environ.get("COMP_LINE", "")
+        os.environ["COMP_LINE"] = re.sub(r"^\s*\S*python[\d.]*\s+-m\s+recsys\.\w+", "recsys", line)
 
 
 def load_run() -> ModuleType:

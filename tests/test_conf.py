@@ -11,9 +11,10 @@ from hydra import compose, initialize_config_dir
 from hydra.utils import get_class
 from omegaconf import DictConfig, OmegaConf
 
-from recsys.cli import CONF
+from recsys.cli import config_dir
 from recsys.data.datamodule import RatingDataModule
 
+CONF = config_dir()
 FILES = sorted(path.relative_to(CONF) for path in CONF.rglob("*.yaml"))
 DATA_MODULE = set(inspect.signature(RatingDataModule).parameters) - {"source"}
 

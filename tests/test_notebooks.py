@@ -12,13 +12,13 @@ import pytest
 from IPython.core.inputtransformer2 import TransformerManager
 from nbclient import NotebookClient
 
-from recsys.cli import CONF
+from recsys.cli import config_dir
 from recsys.data.cache import cache_folder
 from recsys.data.sources import MovieLens
 from recsys.data.sources.base import DataError
 from tests.conftest import SHARED
 
-FOLDER = CONF.parent / "notebooks"
+FOLDER = config_dir().parent / "notebooks"
 NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
 DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda)
 

@@ -14,13 +14,13 @@ import torch
 from fastapi import FastAPI
 from hydra import compose, initialize_config_dir
 
-from recsys.cli import CONF
+from recsys.cli import config_dir
 from recsys.report.__main__ import arguments
 from serve.settings import Settings
 from tests.commands import Train
 from tests.serve.conftest import client_of, rich
 
-ROOT = CONF.parent
+ROOT = config_dir().parent
 README = (ROOT / "README.md").read_text()
 GENERATED = ("configuration.md", "http.md")
 PAGES = [ROOT / "README.md", *(p for p in sorted((ROOT / "docs").rglob("*.md")) if p.name not in GENERATED)]
@@ -40,7 +40,7 @@ def test_commands_compose(command: list[str]) -> None:
         assert arguments(command[3:]).folders
         return
     overrides = [text for text in command[3:] if text != "-m"]
-    with initialize_config_dir(str(CONF), version_base="1.3"):
+    with initialize_config_dir(str(config_dir()), version_base="1.3"):
         for chosen in itertools.product(*(choices(text) for text in overrides)):
             compose(name, list(chosen))
 

@@ -13,7 +13,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import OmegaConf, open_dict
 
-from recsys.cli import CONF, resumed_sweep
+from recsys.cli import config_dir, resumed_sweep
 from recsys.experiments.multirun import _lost, count_jobs, is_best
 from recsys.report.overrides import run_command
 from recsys.report.runs import read_run
@@ -138,7 +138,7 @@ def test_the_file_of_wandb_is_no_search_of_hydra(arguments: list[str], capsys: p
     ],
 )
 def test_jobs_are_counted_before_they_run(overrides: list[str], expected: int) -> None:
-    with initialize_config_dir(str(CONF), version_base="1.3"):
+    with initialize_config_dir(str(config_dir()), version_base="1.3"):
         fixed = [text for text in overrides if "," not in text and "range" not in text]
         config = compose("train", fixed, return_hydra_config=True)
     with open_dict(config):

@@ -16,7 +16,7 @@ from omegaconf import OmegaConf
 from optuna.distributions import CategoricalDistribution, FloatDistribution
 from optuna.trial import TrialState
 
-from recsys.cli import CONF
+from recsys.cli import config_dir
 from recsys.experiments.multirun import _held
 from recsys.experiments.run_folder import PrunedError
 from recsys.experiments.study import Study, make_pruner
@@ -236,7 +236,7 @@ def test_the_number_of_trials_is_the_studys(
     call("train", *arguments, "hydra.sweeper.n_trials=4", "model.dropout=interval(0.0,0.2)")
     study = optuna.load_study(study_name=None, storage=f"sqlite:///{folder / 'study.db'}")
     assert len(study.trials) == 4
-    given = OmegaConf.load(CONF / "model" / "mf.yaml")
+    given = OmegaConf.load(config_dir() / "model" / "mf.yaml")
     assert study.trials[0].params["model.learning_rate"] == given.learning_rate
     assert study.trials[0].params["model.dropout"] == given.dropout
     assert all(trial.params["model.dropout"] <= 0.2 for trial in study.trials)

@@ -28,7 +28,7 @@ from wandb.wandb_agent import Agent
 
 import recsys.training.wandb
 from recsys.bundle import TEST, TRAIN, Bundle
-from recsys.cli import CONF
+from recsys.cli import config_dir
 from recsys.evaluation.error_analysis import analyse
 from recsys.training.plots import error_by_activity, learning_curve
 from recsys.training.wandb import WandbTracker, columns
@@ -476,7 +476,7 @@ def test_the_environment_names_project_and_team(monkeypatch: pytest.MonkeyPatch)
     assert composed("logger=wandb", "run_dir=/x", "model_name=mf").logger.wandb.project == "mine"
 
 
-SWEEP = yaml.safe_load((CONF / "hparams_search" / "wandb.yaml").read_text())
+SWEEP = yaml.safe_load((config_dir() / "hparams_search" / "wandb.yaml").read_text())
 CHOSEN = {"model.embedding_dim": 8, "model.dropout": 0.25, "model.reg_lambda": 1e-05, "model.learning_rate": 0.0123}
 
 
