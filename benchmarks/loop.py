@@ -64,7 +64,7 @@ class Clock(L.Callback):
 def bare(data: RatingDataModule, case: str, epochs: int) -> float:
     """The same step in a for loop."""
     factorization = model(data, case)
-    factorization.initialise(data.fit_data)
+    factorization.init_from_data(data.fit_data)
     optimizer = torch.optim.Adam(factorization.parameters(), lr=0.01, fused=True)
     batches = data.train_dataloader()
     start = time.perf_counter()

@@ -22,5 +22,5 @@ def configured(name: str, data: RatingDataModule, **overrides: Any) -> RatingMod
         arguments, n_users=len(data.users), n_items=len(data.items),
         rating_min=data.dataset.rating_min, rating_max=data.dataset.rating_max,
     )  # fmt: skip
-    model.initialise(data.fit_data)
+    model.init_from_data(data.fit_data)
     return model

@@ -153,7 +153,7 @@ class RatingDataModule(LightningDataModule):
 
     def train_dataloader(self) -> RatingBatches:
         """Batches in a random order; or all rows as they lie, for a model that wants them at once."""
-        if self.trainer is not None and getattr(self.trainer.lightning_module, "one_batch", False):
+        if self.trainer is not None and getattr(self.trainer.lightning_module, "full_batch", False):
             return self._batches(self.fit_data, len(self.fit_data), shuffle=False)
         return self._batches(self.fit_data, self.batch_size, shuffle=True)
 

@@ -8,9 +8,11 @@ from torch import Tensor
 
 from recsys.bundle.factors import Factors, centred_factors
 from recsys.data.batches import RatingRows
-from recsys.models.base import as_array, check_range, penalty_weight
+from recsys.models.base import to_float64
 from recsys.models.closed_form import SweepModel, design_of
 from recsys.models.normal_equations import Prior, Side
+from recsys.models.penalty import penalty_weights
+from recsys.models.validation import check_range
 
 
 class ALS(SweepModel):
@@ -62,11 +64,11 @@ class ALS(SweepModel):
         self.register_buffer("item_penalty", torch.ones(n_items))
         self.register_buffer("penalty_of_one", torch.ones(()))  # of a user with one rating
 
-    def initialise(self, rows: RatingRows) -> None:
+    def init_from_data(self, rows: RatingRows) -> None:
         """Weigh the penalties by the rows' counts; start `mu` and the biases from shrunk means."""
         user, item, _ = (column.cpu().numpy() for column in rows.columns)
         for name, row, n in (("user_penalty", user, self.n_users), ("item_penalty", item, self.n_items)):
-            weight, of_one = penalty_weight(row, n, self.reg_exponent)
+            weight, of_one = penalty_weights(row, n, self.reg_exponent)
             getattr(self, name).copy_(weight * torch.from_numpy(np.bincount(row, minlength=n)))
             if name == "user_penalty":
                 self.get_buffer("penalty_of_one").fill_(float(of_one))
@@ -95,7 +97,7 @@ class ALS(SweepModel):
     @torch.no_grad()
     def factors(self) -> Factors:
         """The model as arrays, both sides centred; a new user's prior is the loss's."""
-        users, items = as_array(self.user_rows), as_array(self.item_rows)
+        users, items = to_float64(self.user_rows), to_float64(self.item_rows)
         return centred_factors(
             mu=float(self.mu),
             user_bias=users[:, -1],
@@ -103,6 +105,6 @@ class ALS(SweepModel):
             user_factors=users[:, :-1],
             item_factors=items[:, :-1],
             prior_mean=np.zeros(self.width),
-            prior_precision=float(self.get_buffer("penalty_of_one")) * as_array(self._reg(self.mu))[None],
+            prior_precision=float(self.get_buffer("penalty_of_one")) * to_float64(self._reg(self.mu))[None],
             prior_exponent=(self.reg_exponent,),
         )

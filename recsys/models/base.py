@@ -17,33 +17,11 @@ from recsys.data.batches import Batch, RatingRows, epoch_seed
 from recsys.data.datamodule import RatingDataModule
 from recsys.evaluation.metrics import RatingErrors
 from recsys.evaluation.monitor import RMSE, Monitor
+from recsys.models.validation import check_range
 
 
-def check_range(name: str, value: float, low: float, high: float = float("inf"), *, open_high: bool = False) -> None:
-    """Raise a ValueError that names the argument, its value and the allowed range."""
-    number = isinstance(value, int | float)
-    if number and (low <= value < high or (value == high < float("inf") and not open_high)):
-        return
-    allowed = f">= {low}" if high == float("inf") else f"in [{low}, {high}{')' if open_high else ']'}"
-    raise ValueError(f"{name} must be {allowed}, got {value}")
-
-
-def check_choice(name: str, value: str, allowed: tuple[str, ...]) -> None:
-    """Raise a ValueError that names the argument, its value and what is allowed."""
-    if value not in allowed:
-        raise ValueError(f"{name} must be one of {', '.join(allowed)}, got {value!r}")
-
-
-def penalty_weight(row: NDArray[np.int64], n: int, exponent: float) -> tuple[Tensor, Tensor]:
-    """n_row^(exponent - 1), scaled to a mean of 1 over the ratings, `(n,)`; and that of a row with one rating."""
-    count = np.bincount(row, minlength=n)
-    weight = np.maximum(count, 1.0) ** (exponent - 1.0)
-    level = count.sum() / (weight @ count)
-    return torch.from_numpy((weight * level).astype(np.float32)), torch.tensor(level, dtype=torch.float32)
-
-
-def as_array(tensor: Tensor) -> NDArray[np.float64]:
-    """The same numbers, in NumPy's double precision."""
+def to_float64(tensor: Tensor) -> NDArray[np.float64]:
+    """A tensor as a NumPy array of float64."""
     return np.asarray(tensor.detach().double().cpu())
 
 
@@ -60,17 +38,12 @@ class RatingModel(LightningModule, ABC):
         seed: All that is drawn at random.
     """
 
-    personalised: ClassVar[bool]  # whether two users may be recommended different items
-    can_overfit: ClassVar[bool]  # whether it can learn 50 arbitrary ratings by heart
     task: ClassVar[str] = "rating"
-    one_batch: ClassVar[bool] = False  # whether a step takes all rows, as they lie
-    last_is_best: ClassVar[bool] = False  # whether the end of training is what is wanted, whatever validation says
-    patience: ClassVar[int] = 8  # epochs without a better one before early stopping ends its training
-    stops_early: bool = True  # whether early stopping may end its training
-    replays: bool = False  # whether a refit replays the learning rates of the selection
-    schedule_epochs: int = 0  # epochs that were planned, where a refit ends before them
-    taken: float | None = None  # what a rating counts as in folding in, where its stars are of no account
-    monitor: ClassVar[Monitor] = RMSE  # what it logs of validation rows, and is selected and compared by
+    monitor: ClassVar[Monitor] = RMSE  # validation metric for early stopping, model selection and comparison of runs
+    full_batch: ClassVar[bool] = False  # whether a training step takes all rows, in their order
+    select_last_epoch: ClassVar[bool] = False  # whether the last epoch is selected, whatever its validation metric
+    patience: int | None = 8  # epochs without improvement before early stopping; None: never stopped early
+    fold_in_target: float | None = None  # regression target of every item in a fold-in that ignores the ratings
 
     def __init__(self, n_users: int, n_items: int, rating_min: float, rating_max: float, seed: int) -> None:
         super().__init__()
@@ -100,8 +73,8 @@ class RatingModel(LightningModule, ABC):
     def factors(self) -> Factors:
         """The trained model as plain arrays, in stars, with both sides centred."""
 
-    def keep_in(self, folder: Path, name: str) -> None:
-        """Be told where to keep what checkpoints should not hold, in files that begin with `name`."""
+    def set_artifact_dir(self, folder: Path, name: str) -> None:
+        """Set the folder, and a part of the file names, for what is too large for checkpoints."""
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Take what a checkpoint holds besides the state; called before that is loaded."""
@@ -110,14 +83,14 @@ class RatingModel(LightningModule, ABC):
         """Ratings in [0, 1] as stars."""
         return self.rating_min + self.span * rating
 
-    def initialise(self, rows: RatingRows) -> None:
-        """Look at the training rows once, before the first epoch; a model may need nothing of them."""
+    def init_from_data(self, rows: RatingRows) -> None:
+        """Initialise from the training rows, before the first epoch. Does nothing by default."""
 
     def setup(self, stage: str) -> None:
         """Runs before a checkpoint is loaded, so what it sets does not outlive a resume."""
         data = getattr(self.trainer, "datamodule", None)
         if stage == "fit" and isinstance(data, RatingDataModule):
-            self.initialise(data.fit_data)
+            self.init_from_data(data.fit_data)
 
     def on_fit_start(self) -> None:
         self.generator = torch.Generator(self.device)

@@ -15,8 +15,9 @@ from recsys.data.batches import Batch, RatingRows
 from recsys.data.datamodule import RatingDataModule
 from recsys.data.ids import IdMap
 from recsys.evaluation.baselines import fit_biases
-from recsys.models.base import RatingModel, check_range
+from recsys.models.base import RatingModel
 from recsys.models.normal_equations import Side
+from recsys.models.validation import check_range
 
 PRECISIONS = ("32-true", "64-true")
 START_STD = 0.1  # of the first embeddings, in stars^1/2
@@ -39,9 +40,7 @@ class SweepModel(RatingModel):
         seed: Starting point, and all that is drawn.
     """
 
-    personalised: ClassVar[bool] = True
-    can_overfit: ClassVar[bool] = True
-    one_batch: ClassVar[bool] = True
+    full_batch: ClassVar[bool] = True
 
     def __init__(
         self,

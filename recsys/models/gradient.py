@@ -11,7 +11,8 @@ from torch import Tensor
 from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler, OneCycleLR, ReduceLROnPlateau
 
 from recsys.data.batches import Batch
-from recsys.models.base import RatingModel, check_choice, check_range
+from recsys.models.base import RatingModel
+from recsys.models.validation import check_choice, check_range
 
 LR_SCHEDULES = ("plateau", "onecycle", "cosine")
 
@@ -25,13 +26,13 @@ class GradientModel(RatingModel):
         rating_min: Lowest rating of the scale, in stars.
         rating_max: Highest rating of the scale, in stars.
         learning_rate: Adam's first learning rate.
+        seed: Initial weights and dropout.
         plateau_factor: Factor on the learning rate when validation loss stops falling, in (0, 1).
         plateau_patience: Epochs without a new minimum before that happens.
         plateau_min_lr: Learning rate that the plateau schedule does not go below.
         lr_schedule: `plateau` as above. `onecycle` climbs to the learning rate within the first 30% of
             `trainer.max_epochs` and anneals it to nothing until their end (Smith & Topin 2018), `cosine` anneals from
             the start. Both step every batch and are never stopped early, so plan few epochs: about ten.
-        seed: Initial weights and dropout.
     """
 
     def __init__(
@@ -40,26 +41,28 @@ class GradientModel(RatingModel):
         n_items: int,
         rating_min: float,
         rating_max: float,
+        *,
         learning_rate: float,
-        plateau_factor: float,
-        plateau_patience: int,
-        plateau_min_lr: float,
-        lr_schedule: str,
         seed: int,
+        plateau_factor: float = 0.2,
+        plateau_patience: int = 3,
+        plateau_min_lr: float = 1e-6,
+        lr_schedule: str = "plateau",
     ) -> None:
         super().__init__(n_users, n_items, rating_min, rating_max, seed)
+        check_range("learning_rate", learning_rate, 0, open_low=True)
+        check_range("plateau_factor", plateau_factor, 0, 1, open_low=True, open_high=True)
         check_range("plateau_patience", plateau_patience, 0)
         check_range("plateau_min_lr", plateau_min_lr, 0.0)
-        if not 0 < learning_rate < float("inf"):
-            raise ValueError(f"learning_rate must be > 0, got {learning_rate}")
-        if not 0 < plateau_factor < 1:
-            raise ValueError(f"plateau_factor must be in (0, 1), got {plateau_factor}")
         check_choice("lr_schedule", lr_schedule, LR_SCHEDULES)
         self.learning_rate = learning_rate
         self.plateau = {"factor": plateau_factor, "patience": plateau_patience}
         self.plateau_min_lr = plateau_min_lr
         self.lr_schedule = lr_schedule
-        self.stops_early = self.replays = lr_schedule == "plateau"  # the others are functions of the epoch alone
+        self.replays_lr = lr_schedule == "plateau"  # in a refit; the other schedules depend on the epoch alone
+        if not self.replays_lr:
+            self.patience = None
+        self.planned_epochs = 0  # of the schedule, where training ends before them; 0: trainer.max_epochs
 
     @abstractmethod
     def training_terms(self, user: Tensor, item: Tensor) -> tuple[Tensor, Tensor]:
@@ -115,7 +118,7 @@ class GradientModel(RatingModel):
             raise ValueError(f"lr_schedule={self.lr_schedule} needs trainer.max_steps = -1, got {trainer.max_steps}")
         trainer.fit_loop.setup_data()  # else the number of batches is not known yet
         steps = -(-int(trainer.num_training_batches) // trainer.accumulate_grad_batches)
-        steps = max(1, steps) * (self.schedule_epochs or epochs)
+        steps = max(1, steps) * (self.planned_epochs or epochs)
         if self.lr_schedule == "cosine":
             return CosineAnnealingLR(optimizer, T_max=steps)
         highest = [group["lr"] for group in optimizer.param_groups]

@@ -15,9 +15,10 @@ from recsys.data.batches import Batch
 from recsys.data.datamodule import RatingDataModule
 from recsys.evaluation.metrics import catalogue_figures
 from recsys.evaluation.monitor import NDCG, Monitor
-from recsys.models.base import as_array, check_range
+from recsys.models.base import to_float64
 from recsys.models.closed_form import SweepModel
 from recsys.models.normal_equations import Prior, Side
+from recsys.models.validation import check_range
 
 NO_BIAS = 1e6  # precision, a rating, of a bias that the model does not have
 
@@ -51,7 +52,6 @@ class ImplicitALS(SweepModel):
         ValueError: An argument is outside its range; the message names it.
     """
 
-    can_overfit: ClassVar[bool] = False
     task: ClassVar[str] = "ranking"
     monitor: ClassVar[Monitor] = NDCG
 
@@ -70,13 +70,12 @@ class ImplicitALS(SweepModel):
         seed: int = 0,
     ) -> None:
         super().__init__(n_users, n_items, rating_min, rating_max, embedding_dim, warm_start, seed)
-        if not 0 < unobserved_weight < 1:
-            raise ValueError(f"unobserved_weight must be in (0, 1), got {unobserved_weight}")
+        check_range("unobserved_weight", unobserved_weight, 0, 1, open_low=True, open_high=True)
         check_range("reg_lambda", reg_lambda, 0.0)
         check_range("reg_exponent", reg_exponent, 0.0, 1.0)
         self.save_hyperparameters()
         self.unobserved_weight, self.reg_lambda, self.reg_exponent = unobserved_weight, reg_lambda, reg_exponent
-        self.taken = 1 / (1 - unobserved_weight)
+        self.fold_in_target = 1 / (1 - unobserved_weight)
         self.mu.zero_()
 
     def _start_from(self, bundle: Bundle, data: RatingDataModule) -> None:
@@ -139,9 +138,9 @@ class ImplicitALS(SweepModel):
 
         With `w` the unobserved weight, a user's part of the loss is, but for a constant,
         `(1 - w) * sum over rated (s - 1 / (1 - w))^2 + w * sum over all s^2`, and the penalty. Folding in sums up the
-        squares alone; hence `taken`, what a rating counts as, and a prior over `1 - w` of the rest.
+        squares alone; hence `fold_in_target`, and a prior over `1 - w` of the rest.
         """
-        users, items = as_array(self.user_rows), as_array(self.item_rows)
+        users, items = to_float64(self.user_rows), to_float64(self.item_rows)
         weight = self.unobserved_weight
         all_cells, penalty = weight * items.T @ items, self.reg_lambda * np.eye(self.width)
         return centred_factors(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from typing import ClassVar
 
 import numpy as np
 import torch
@@ -13,8 +12,10 @@ from recsys.bundle.factors import Factors, centred_factors
 from recsys.data.batches import RatingRows, epoch_seed
 from recsys.evaluation.baselines import fit_biases
 from recsys.models import sparse_ops as products
-from recsys.models.base import as_array, check_choice, check_range, penalty_weight
+from recsys.models.base import to_float64
 from recsys.models.gradient import GradientModel
+from recsys.models.penalty import penalty_weights
+from recsys.models.validation import check_choice, check_range
 
 WORD = 1 << 16  # values of the 16 random bits that decide about one coordinate
 SHIFTS = 1 << 18  # places at which a step's masks may begin
@@ -61,9 +62,6 @@ class MatrixFactorization(GradientModel):
         ValueError: An argument is outside its range; the message names it.
     """
 
-    personalised: ClassVar[bool] = True
-    can_overfit: ClassVar[bool] = True
-
     def __init__(
         self,
         n_users: int,
@@ -89,8 +87,8 @@ class MatrixFactorization(GradientModel):
         seed: int = 0,
     ) -> None:
         super().__init__(
-            n_users, n_items, rating_min, rating_max,
-            learning_rate, plateau_factor, plateau_patience, plateau_min_lr, lr_schedule, seed,
+            n_users, n_items, rating_min, rating_max, learning_rate=learning_rate, seed=seed, lr_schedule=lr_schedule,
+            plateau_factor=plateau_factor, plateau_patience=plateau_patience, plateau_min_lr=plateau_min_lr,
         )  # fmt: skip
         check_range("embedding_dim", embedding_dim, 1)
         check_range("dropout", dropout, 0.0, 1.0, open_high=True)
@@ -122,11 +120,11 @@ class MatrixFactorization(GradientModel):
         self.user_norm = _batch_norm(embedding_dim) if batch_norm else None
         self.item_norm = _batch_norm(embedding_dim) if batch_norm else None
 
-    def initialise(self, rows: RatingRows) -> None:
+    def init_from_data(self, rows: RatingRows) -> None:
         """Weigh the penalty by the rows' counts; start `mu` and biases from their means where `bias_init` says so."""
         user, item, rating = (column.cpu().numpy() for column in rows.columns)
-        self.user_weight, self.weight_of_one = penalty_weight(user, self.n_users, self.reg_exponent)
-        self.item_weight, _ = penalty_weight(item, self.n_items, self.reg_exponent)
+        self.user_weight, self.weight_of_one = penalty_weights(user, self.n_users, self.reg_exponent)
+        self.item_weight, _ = penalty_weights(item, self.n_items, self.reg_exponent)
         if self.bias_init == "zero":
             return
         biases = fit_biases(user, item, rating, self.n_users, self.n_items)
@@ -238,19 +236,19 @@ class MatrixFactorization(GradientModel):
         implicit = self._implicit_items()
         return centred_factors(
             mu=self.rating_min + self.span * float(self.mu),
-            user_bias=as_array(self.user_bias) * self.span,
-            item_bias=as_array(self.item_bias) * self.span,
-            user_factors=as_array(users),
-            item_factors=as_array(items),
-            prior_mean=np.append(as_array(shift.expand(users.shape[1])), 0.0),
+            user_bias=to_float64(self.user_bias) * self.span,
+            item_bias=to_float64(self.item_bias) * self.span,
+            user_factors=to_float64(users),
+            item_factors=to_float64(items),
+            prior_mean=np.append(to_float64(shift.expand(users.shape[1])), 0.0),
             prior_precision=np.stack(
                 [
-                    np.append(as_array(reg_lambda / scale.square().clamp_min(1e-6)), 0.0),
-                    np.append(as_array(implied), times * self.bias_reg_lambda if self.bias else NO_BIAS),
+                    np.append(to_float64(reg_lambda / scale.square().clamp_min(1e-6)), 0.0),
+                    np.append(to_float64(implied), times * self.bias_reg_lambda if self.bias else NO_BIAS),
                 ]
             ),
             prior_exponent=(self.reg_exponent, 1.0),
-            item_implicit=None if implicit is None else as_array(implicit * star),
+            item_implicit=None if implicit is None else to_float64(implicit * star),
         )
 
     def _implicit_items(self) -> Tensor | None:

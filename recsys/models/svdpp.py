@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from recsys.data.batches import RatingRows
 from recsys.models import sparse_ops as products
-from recsys.models.base import check_range
 from recsys.models.mf import MatrixFactorization
+from recsys.models.validation import check_range
 
 
 class SVDPlusPlus(MatrixFactorization):
@@ -84,8 +84,7 @@ class SVDPlusPlus(MatrixFactorization):
             plateau_min_lr=plateau_min_lr, lr_schedule=lr_schedule, seed=seed,
         )  # fmt: skip
         check_range("implicit_reg_lambda", implicit_reg_lambda, 0.0)
-        if not 0 < implicit_lr_factor <= 1:
-            raise ValueError(f"implicit_lr_factor must be in (0, 1], got {implicit_lr_factor}")
+        check_range("implicit_lr_factor", implicit_lr_factor, 0, 1, open_low=True)
         for absent in ("batch_norm", "penalty"):  # the base class recorded its own arguments, too
             self.hparams.pop(absent, None)
         self.implicit_reg_lambda, self.implicit_lr_factor = implicit_reg_lambda, implicit_lr_factor
@@ -96,9 +95,9 @@ class SVDPlusPlus(MatrixFactorization):
         self.register_buffer("rated_item", torch.zeros(0, dtype=torch.int32))
         self._matrices: tuple[Tensor, Tensor] | None = None
 
-    def initialise(self, rows: RatingRows) -> None:
+    def init_from_data(self, rows: RatingRows) -> None:
         """Note who rated what, each pair once, besides what `MatrixFactorization` takes from the rows."""
-        super().initialise(rows)
+        super().init_from_data(rows)
         user, item = rows.columns.user, rows.columns.item
         self.item_share = torch.bincount(item, minlength=self.n_items) / len(item)
         pairs = torch.unique(user * self.n_items + item)  # sorted by user, then item

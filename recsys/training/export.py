@@ -56,7 +56,7 @@ def make_bundle(model: RatingModel, data: RatingDataModule, noise: float | None 
         "samples": len(factors.mu),
         "noise": noise,
         "fold_in": "ridge",
-        **({} if model.taken is None else {"taken": model.taken}),
+        **({} if model.fold_in_target is None else {"taken": model.fold_in_target}),
         "data": data.dataset.name,
         "data_sha256": data.dataset.sha256,
         "id_kind": data.users.kind,

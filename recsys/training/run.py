@@ -182,24 +182,24 @@ def select(
     done = folder / "checkpoints" / "selection.json"
     model = build_model(cfg, data)
     if not done.exists():
-        record = EpochRecord(model.monitor, last=model.last_is_best)
+        record = EpochRecord(model.monitor, last=model.select_last_epoch)
         callbacks = [*_callbacks(cfg, model), record]
-        if not model.stops_early:
+        if model.patience is None:
             callbacks = [callback for callback in callbacks if not isinstance(callback, EarlyStopping)]
-        if model.last_is_best:
+        if model.select_last_epoch:
             for callback in callbacks:
                 if isinstance(callback, ModelCheckpoint):
                     callback.monitor = None
         trainer = _trainer(cfg, folder, callbacks, logger=loggers, num_sanity_val_steps=0)
         if not len(data.split.val):
             raise ValueError(f"split {data.split_name} leaves no validation rows of {data.dataset.name}")
-        model.keep_in(folder / "checkpoints", "train")
+        model.set_artifact_dir(folder / "checkpoints", "train")
         _fit(trainer, model, data, folder / "checkpoints" / "last.ckpt")
         best = record.epochs[record.best]
         figures = {model.monitor.name: best[model.monitor.name]}
         write_json(done, {"learning_rates": record.path, "figures": figures, "seconds": record.seconds})
     selection = Selection(**json.loads(done.read_text()))
-    model.keep_in(folder / "checkpoints", "train")
+    model.set_artifact_dir(folder / "checkpoints", "train")
     checkpoint = torch.load(folder / "checkpoints" / "best.ckpt", weights_only=True)
     model.on_load_checkpoint(checkpoint)
     model.load_state_dict(checkpoint["state_dict"])
@@ -214,11 +214,12 @@ def refit(cfg: DictConfig, data: RatingDataModule, selection: Selection, folder:
     record = EpochRecord()
     keep = ModelCheckpoint(folder / "checkpoints", filename=name, enable_version_counter=False)
     model = build_model(cfg, data)
-    model.schedule_epochs = cfg.trainer.max_epochs
-    model.keep_in(folder / "checkpoints", data.fit_on)
+    model.set_artifact_dir(folder / "checkpoints", data.fit_on)
     callbacks: list[Callback] = [record, keep]
-    if model.replays:
-        callbacks.append(ReplayLearningRate(selection.learning_rates))
+    if isinstance(model, GradientModel):
+        model.planned_epochs = cfg.trainer.max_epochs
+        if model.replays_lr:
+            callbacks.append(ReplayLearningRate(selection.learning_rates))
     callbacks += [c for c in _callbacks(cfg, model) if isinstance(c, RichProgressBar)]
     trainer = _trainer(
         cfg,

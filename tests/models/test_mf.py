@@ -108,7 +108,7 @@ def test_dropout_and_batch_norm_leave_the_penalty_on_the_raw_embeddings() -> Non
 def test_reg_exponent_weighs_the_rows_by_their_counts_with_a_mean_of_one() -> None:
     """The user with n of the N ratings weighs n^(-1/2), scaled so that the N ratings' weights have mean 1."""
     model = model_in_stars(reg_exponent=0.5, bias_init="zero", bias_reg_lambda=0.0)
-    model.initialise(RatingRows(*batch_of(model)))
+    model.init_from_data(RatingRows(*batch_of(model)))
     raw = {"user": np.array([2, 1, 3]) ** -0.5, "item": np.array([2, 2, 1, 1]) ** -0.5}
     rows = {"user": USER.numpy(), "item": ITEM.numpy()}
     wanted = 0.0
@@ -249,7 +249,7 @@ def test_bias_init_starts_from_shrunk_means_or_from_zero() -> None:
     ratings = data.fit_data.columns.rating
     means, zeros = (build(MatrixFactorization, data, bias_init=how) for how in ("mean", "zero"))
     for model in (means, zeros):
-        model.initialise(data.fit_data)
+        model.init_from_data(data.fit_data)
     torch.testing.assert_close(means.mu.detach(), ratings.mean())
     assert means.user_bias.std() > 0.01
     assert means.item_bias.std() > 0.01
@@ -268,7 +268,7 @@ def test_embeddings_start_normal_with_embedding_std(std: float) -> None:
 
 def trained_to_the_minimum(data: RatingDataModule, model: MatrixFactorization) -> None:
     """Full batches and second order, so that every row is at the minimum of the loss given the others."""
-    model.initialise(data.fit_data)
+    model.init_from_data(data.fit_data)
     optimizer = torch.optim.LBFGS(
         [p for p in model.parameters() if p.requires_grad], max_iter=1500, history_size=30,
         line_search_fn="strong_wolfe", tolerance_grad=1e-9, tolerance_change=1e-14,
@@ -325,7 +325,7 @@ def test_the_prior_folds_a_trained_user_back_in(
 def test_the_prior_of_batch_norm_and_dropout_by_hand() -> None:
     """A vector in prediction's coordinates costs `reg |p_raw|^2` plus dropout's variance of the dot product."""
     model = model_in_stars(batch_norm=True, dropout=0.5, reg_exponent=0.5)
-    model.initialise(RatingRows(*batch_of(model)))
+    model.init_from_data(RatingRows(*batch_of(model)))
     for _ in range(50):
         model.training_terms(USER, ITEM)
     f = model.factors()

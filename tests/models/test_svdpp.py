@@ -44,7 +44,7 @@ def by_hand() -> SVDPlusPlus:
     """User 0 rated items 0, 1, 2 and 4 (item 1 twice), user 1 item 4, user 2 nothing."""
     model = SVDPlusPlus(3, 5, embedding_dim=2, embedding_std=0.3)
     user, item = torch.tensor([0, 1, 0, 0, 0, 0]), torch.tensor([2, 4, 0, 1, 1, 4])
-    model.initialise(RatingRows(user, item, torch.full((6,), 0.5)))
+    model.init_from_data(RatingRows(user, item, torch.full((6,), 0.5)))
     with torch.no_grad():
         model.item_implicit.copy_(torch.tensor([[1.0, 10], [2, 20], [3, 30], [100, 100], [4, 40]]))
     return model
@@ -133,7 +133,7 @@ def test_a_checkpoint_predicts_without_the_ratings(tmp_path: Path) -> None:
 
 def test_a_state_replaces_what_was_seen_before(by_hand: SVDPlusPlus) -> None:
     other = SVDPlusPlus(3, 5, embedding_dim=2)
-    other.initialise(RatingRows(torch.tensor([2]), torch.tensor([1]), torch.tensor([1.0])))
+    other.init_from_data(RatingRows(torch.tensor([2]), torch.tensor([1]), torch.tensor([1.0])))
     other.implicit()
     other.load_state_dict(by_hand.state_dict())
     assert torch.equal(predictions(other), predictions(by_hand))

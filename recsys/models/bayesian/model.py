@@ -16,7 +16,7 @@ from recsys.bundle.factors import Factors, centred_factors, joined
 from recsys.data.batches import Batch, RatingRows
 from recsys.data.datamodule import RatingDataModule
 from recsys.data.features import Attributes
-from recsys.models.base import as_array, check_choice, check_range
+from recsys.models.base import to_float64
 from recsys.models.bayesian.conjugate import gamma
 from recsys.models.bayesian.drift import Drift
 from recsys.models.bayesian.ordinal import Latent, expected_level, middles
@@ -25,6 +25,7 @@ from recsys.models.bayesian.samples import Samples
 from recsys.models.bayesian.side_information import Effects, attribute_matrix, rated_matrix
 from recsys.models.closed_form import SweepModel, design_of, linear_part
 from recsys.models.normal_equations import Side
+from recsys.models.validation import check_choice, check_range
 
 LIKELIHOODS = ("gaussian", "ordinal")
 SIDES = ("user", "item")
@@ -69,9 +70,8 @@ class BayesianMF(SweepModel):
         ValueError: An argument is outside its range; the message names it.
     """
 
-    can_overfit: ClassVar[bool] = False  # a posterior knows that there is noise
-    last_is_best: ClassVar[bool] = True
-    patience: ClassVar[int] = 100
+    select_last_epoch: ClassVar[bool] = True
+    patience: int | None = 100
 
     def __init__(
         self,
@@ -113,10 +113,10 @@ class BayesianMF(SweepModel):
         self._latent: Latent | None = None
         self._resumed: dict[str, Any] = {}  # of the checkpoint that was loaded
 
-    def keep_in(self, folder: Path, name: str) -> None:
+    def set_artifact_dir(self, folder: Path, name: str) -> None:
         self.samples_file = folder / f"samples_{name}.bin"
 
-    def initialise(self, rows: RatingRows) -> None:
+    def init_from_data(self, rows: RatingRows) -> None:
         """Start `mu` and the biases from shrunk means, and the noise from nothing."""
         self.start_from_means(rows)
         self.chain, one = self._first_chain(), self.mu.new_ones(())
@@ -344,7 +344,7 @@ class BayesianMF(SweepModel):
 
     def _centred(self, sample: dict[str, Tensor]) -> Factors:
         """One sample as arrays."""
-        array = {name: as_array(value) for name, value in sample.items()}
+        array = {name: to_float64(value) for name, value in sample.items()}
         users, items = array["user_rows"], array["item_rows"]
         more = len(items) - self.n_items  # that are not fitted
         implicit = array.get("implicit")
@@ -374,7 +374,7 @@ class BayesianMF(SweepModel):
         if self.drift.ratings:
             noise["drift"] = np.array([self.drift.ratings, self.drift.shrinkage], np.float32)
         if self.likelihood == "ordinal":
-            noise["levels"] = as_array(self.chain["levels"]).astype(np.float32)
+            noise["levels"] = to_float64(self.chain["levels"]).astype(np.float32)
             noise["thresholds"] = array["thresholds"].astype(np.float32)[None]
         return replace(factors, **noise)
 

@@ -142,7 +142,7 @@ def test_a_chain_that_was_cut_off_goes_on_bit_by_bit(arguments: dict[str, Any], 
     for model, folder in ((whole, "whole"), (half, "cut"), (rest, "cut")):
         (tmp_path / folder).mkdir(exist_ok=True)
         if place == "file":
-            model.keep_in(tmp_path / folder, "train")
+            model.set_artifact_dir(tmp_path / folder, "train")
     first, second = Sweeps(whole), Sweeps(rest)
     fit(whole, noise(), epochs=11, callbacks=[first])
     fit(half, noise(), epochs=7).save_checkpoint(tmp_path / "half.ckpt")
@@ -165,7 +165,7 @@ def test_a_chain_that_was_cut_off_goes_on_bit_by_bit(arguments: dict[str, Any], 
 
 def test_the_file_grows_by_a_sample_in_thin_sweeps(tmp_path: Path) -> None:
     model, sizes, file = small(noise(), burn_in=3, thin=2), [], tmp_path / "samples_train.bin"
-    model.keep_in(tmp_path, "train")
+    model.set_artifact_dir(tmp_path, "train")
     note = LambdaCallback(on_train_epoch_end=lambda *_: sizes.append(file.stat().st_size if file.exists() else 0))
     fit(model, noise(), epochs=10, callbacks=[note])
     assert model.samples is not None
@@ -175,7 +175,7 @@ def test_the_file_grows_by_a_sample_in_thin_sweeps(tmp_path: Path) -> None:
 
 def test_another_fit_forgets_the_samples_of_the_first(tmp_path: Path) -> None:
     model = small(noise())
-    model.keep_in(tmp_path, "train")
+    model.set_artifact_dir(tmp_path, "train")
     fit(model, noise(), epochs=8)
     fit(model, noise(), epochs=6)
     assert len(kept(model)) == 2

@@ -1,0 +1,25 @@
+"""Weights of the L2 penalty by how often each row is rated."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+
+def penalty_weights(row: NDArray[np.int64], n: int, exponent: float) -> tuple[Tensor, Tensor]:
+    """Weight of each row in the penalty of one of its ratings: n_row^(exponent - 1), with a mean of 1 over the ratings.
+
+    Args:
+        row: Row of every rating, `(ratings,)`.
+        n: Number of rows.
+        exponent: How a row's whole penalty grows with its number of ratings, in [0, 1].
+
+    Returns:
+        The weights, `(n,)` float32, and the weight of a row with a single rating, a scalar.
+    """
+    count = np.bincount(row, minlength=n)
+    weight = np.maximum(count, 1.0) ** (exponent - 1.0)
+    level = count.sum() / (weight @ count)
+    return torch.from_numpy((weight * level).astype(np.float32)), torch.tensor(level, dtype=torch.float32)
