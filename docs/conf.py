@@ -18,19 +18,26 @@ extensions = [
     "sphinx.ext.autodoc",
     "sphinx.ext.napoleon",
     "sphinx.ext.mathjax",
+    "sphinx-mathjax-offline",
     "sphinx_copybutton",
     "recsys_reference",
 ]
 exclude_patterns = ["_build", "_ext", "**/.ipynb_checkpoints"]
 myst_enable_extensions = ["dollarmath", "colon_fence", "deflist"]
 myst_heading_anchors = 3
-nb_execution_mode = "off"  # notebooks keep their outputs; `make test-all` executes them
+# Notebooks are stored without outputs; a build executes those that changed, about a minute for all of them.
+nb_execution_mode = "cache"
+nb_execution_cache_path = str(DOCS / "_build" / "notebooks")
+nb_execution_in_temp = True
+nb_execution_timeout = 300
+nb_execution_raise_on_error = True
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
 copybutton_exclude = ".linenos, .gp, .go"
 html_theme = "furo"
 html_title = "recsys"
 html_static_path = ["_static"]
+html_css_files = ["tables.css"]
 suppress_warnings = ["misc.highlighting_failure"]
 linkcheck_timeout = 20
 

@@ -78,6 +78,7 @@ def test_begins_with_a_question_and_ends_with_what_to_take_away(path: Path) -> N
         assert (FOLDER / link).is_file(), link
 
 
+@pytest.mark.slow  # `make docs` executes them too
 def test_runs(path: Path, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     work = tmp_path / "work"
     for folder in (work, tmp_path / "tmp"):
