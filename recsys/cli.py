@@ -21,6 +21,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from recsys.experiments.launcher import be_joblib
 from recsys.experiments.run_folder import sweep_overrides
+from recsys.training.threads import set_environment
 
 FOLDERS = ("run", "resume", "hydra.run.dir", "hydra.sweep.dir", "data.root")
 MISTAKES = (ValueError, OSError, InstantiationException, OmegaConfBaseException)
@@ -54,6 +55,7 @@ def command(config_name: str) -> Callable[[Callable[[DictConfig], Any]], Callabl
         @functools.wraps(function)
         def start() -> None:
             try:
+                set_environment()
                 _prepare_completion()
                 sys.argv = [sys.argv[0], *map(quoted, resumed_sweep(sys.argv[1:]))]
                 main()

@@ -35,6 +35,7 @@ from recsys.models.gradient import GradientModel
 from recsys.training.callbacks import EpochRecord, ReplayLearningRate
 from recsys.training.export import make_bundle
 from recsys.training.plots import error_by_activity, learning_curve
+from recsys.training.threads import choose_threads
 from recsys.training.wandb import WandbTracker
 
 log = logging.getLogger(__name__)
@@ -62,6 +63,7 @@ def run(cfg: DictConfig, folder: Path) -> dict[str, Any]:
     check_evaluation(evaluation, cfg.data.split)
     compress = cfg.get("compress")  # a run of an older version that goes on has none
     check_compress(compress)
+    torch.set_num_threads(choose_threads(cfg.get("threads")))
     (folder / "checkpoints").mkdir(parents=True, exist_ok=True)
     loggers = list(instantiate(cfg.logger).values())
     with tracked(loggers, cfg, folder) as trackers:
