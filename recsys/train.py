@@ -18,7 +18,7 @@ from omegaconf import DictConfig
 from rich.console import Console
 
 from recsys.cli import command, load_run
-from recsys.evaluation.monitor import loss_of
+from recsys.evaluation.registry import minimized_validation
 from recsys.experiments.multirun import in_sweep, sweep_job
 from recsys.experiments.repeats import planned, summary
 from recsys.experiments.run_folder import PrunedError, asked, read_json, recorded, resumed, shown
@@ -41,7 +41,7 @@ def main(cfg: DictConfig) -> float | None:
         print(f"\ninterrupted; go on with: python -m recsys.train resume={shown(folder)}", file=sys.stderr)
         sys.exit(130)
     _report(metrics, folder)
-    return loss_of(metrics)
+    return minimized_validation(metrics)
 
 
 def train(cfg: DictConfig, folder: Path) -> dict[str, Any]:
@@ -90,9 +90,9 @@ def _report(metrics: dict[str, Any], folder: Path) -> None:
         print_summary(folder)
         print(f"all of it in {shown(folder)}")
         return
-    from recsys.evaluate import print_figures
+    from recsys.evaluation.tables import print_metrics
 
-    print_figures(metrics, f"{metrics['model']} on {metrics['data']}, split {metrics['split']}")
+    print_metrics(metrics, f"{metrics['model']} on {metrics['data']}, split {metrics['split']}")
     epochs = "1 epoch" if metrics["epochs"] == 1 else f"{metrics['epochs']} epochs"
     Console(highlight=False, soft_wrap=True).print(
         f"{epochs}, fitted in {metrics['fit_seconds']:.1f} s, all of it in {shown(folder)}"

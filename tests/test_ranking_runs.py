@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from recsys.bundle import Bundle
-from recsys.evaluate import ranked
+from recsys.evaluation.evaluate import evaluate_ranking
 from recsys.experiments.multirun import is_best
 from recsys.experiments.study import objective
 from tests.commands import Train, call, train_arguments, write_ratings
@@ -35,7 +35,7 @@ def test_a_ranking_model_is_chosen_by_its_ndcg(train: Train, capsys: pytest.Capt
     assert not [name for name in found if "rmse" in name or "mae" in name or name == "baseline/biases"]
     bundle = Bundle.load(folder / "bundle")
     assert (bundle.manifest["task"], bundle.manifest["noise"]) == ("ranking", None)
-    assert found.items() >= ranked(bundle).items()
+    assert found.items() >= evaluate_ranking(bundle).items()
     assert (folder / "learning_curve.png").exists()
     assert not (folder / "analysis.json").exists()
     out = capsys.readouterr().out

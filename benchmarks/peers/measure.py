@@ -12,13 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from benchmarks.peers.contenders import Contender, Settings
 from benchmarks.peers.environments import python
 from benchmarks.peers.protocols import Answers
 from benchmarks.peers.task import Task
-from recsys.evaluation.metrics import LENGTHS, ranking_figures, rating_figures
+from recsys.evaluation.metrics import ranking_metrics, rating_metrics
 
 REPOSITORY = Path(__file__).parents[2]
 LAST_WORDS = 300  # characters of an error
@@ -112,10 +111,15 @@ def figures_of(predicted: np.ndarray[Any, Any], task: Task, answers: Answers) ->
     if len(predicted) != len(task.test_user):
         raise ValueError(f"predictions must be {len(task.test_user)}, got {len(predicted)}")
     if task.kind == "ranking":
-        ranked = ranking_figures(predicted, task.test_user, answers.user, answers.item, LENGTHS)
-        return {name: round(value, 5) for name, value in ranked.items()}
+        raters = np.bincount(task.train_item, minlength=int(predicted.max(initial=0)) + 1)
+        popularity = np.maximum(raters, 1) / max(1, len(np.unique(task.train_user)))
+        metrics = ranking_metrics(predicted, task.test_user, answers.user, answers.item, popularity)
+        return _rounded(metrics)
     if not np.isfinite(predicted).all():
         raise ValueError(f"predictions must be finite, got {(~np.isfinite(predicted)).sum()} that are not")
     stars = np.clip(predicted.astype(np.float64), task.rating_min, task.rating_max)
-    figures = rating_figures(*map(torch.from_numpy, (stars, answers.rating, task.warm())))
-    return {name: None if value is None else round(value, 5) for name, value in figures.items()}
+    return _rounded(rating_metrics(stars, answers.rating, task.warm()))
+
+
+def _rounded(metrics: dict[str, float | None]) -> dict[str, float | None]:
+    return {name: None if value is None else round(value, 5) for name, value in metrics.items()}

@@ -9,23 +9,23 @@ from numpy.typing import NDArray
 
 USER_PRIOR, ITEM_PRIOR = 15.0, 10.0  # ratings' worth of pull towards zero on a bias
 
-Rows = NDArray[np.int64]
-Floats = NDArray[np.float64]
+IndexArray = NDArray[np.int64]
+Float64Array = NDArray[np.float64]
 
 
 class Biases(NamedTuple):
     """`r(u, i) = mu + b_u + b_i` in stars; rows never rated have bias 0."""
 
     mu: float
-    user: Floats  # (n_users,)
-    item: Floats  # (n_items,)
+    user: Float64Array  # (n_users,)
+    item: Float64Array  # (n_items,)
 
-    def predict(self, user: Rows, item: Rows) -> Floats:
+    def predict(self, user: IndexArray, item: IndexArray) -> Float64Array:
         """Predicted stars, unclipped, `(rows,)`; a row of -1 (never seen) counts as bias 0."""
         return self.mu + np.where(user >= 0, self.user[user], 0.0) + np.where(item >= 0, self.item[item], 0.0)
 
 
-def fit_item_means(item: Rows, rating: NDArray[np.floating[Any]], n_users: int, n_items: int) -> Biases:
+def fit_item_means(item: IndexArray, rating: NDArray[np.floating[Any]], n_users: int, n_items: int) -> Biases:
     """Every item's own mean, and the global mean where it has none."""
     rating = rating.astype(np.float64)
     mu = float(rating.mean())
@@ -35,8 +35,8 @@ def fit_item_means(item: Rows, rating: NDArray[np.floating[Any]], n_users: int, 
 
 
 def fit_biases(
-    user: Rows,
-    item: Rows,
+    user: IndexArray,
+    item: IndexArray,
     rating: NDArray[np.floating[Any]],
     n_users: int,
     n_items: int,
@@ -68,7 +68,9 @@ def fit_biases(
     return Biases(mu, user_bias, item_bias)
 
 
-def running_user_biases(user: Rows, time: Rows, surprise: Floats, *, prior: float = USER_PRIOR) -> Floats:
+def running_user_biases(
+    user: IndexArray, time: IndexArray, surprise: Float64Array, *, prior: float = USER_PRIOR
+) -> Float64Array:
     """The bias of each rating's user as known just before it, `(n,)`: a shrunk mean of their surprises until then.
 
     Ratings at the same time know nothing of each other.

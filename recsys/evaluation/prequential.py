@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from recsys.bundle import TEST, Bundle
 from recsys.bundle.factors import Floats, Rows
 from recsys.evaluation.baselines import fit_biases, running_user_biases
-from recsys.evaluation.error_analysis import HeldOut, held_out
-from recsys.evaluation.metrics import rating_figures
+from recsys.evaluation.holdout import TestSet, predict_test_set
+from recsys.evaluation.metrics import rating_metrics
 
 EVALUATIONS = ("standard", "prequential")
 IN_TIME = ("user_time", "global_time", "leave_one_out")
@@ -31,14 +31,14 @@ Doubles = NDArray[np.float64]
 Counts = NDArray[np.int64]
 
 
-def prequential(bundle: Bundle, test: HeldOut | None = None) -> dict[str, float | None]:
+def prequential(bundle: Bundle, test: TestSet | None = None) -> dict[str, float | None]:
     """Figures of predicting each test rating from its user's earlier ones, beside those of a baseline.
 
     The baseline is the fitted item bias plus a running user bias, the shrunk mean of the user's surprises so far.
 
     Args:
         bundle: The model.
-        test: Its test rows, where `held_out` has found them already.
+        test: Its test rows, where `predict_test_set` has found them already.
 
     Returns:
         In stars: `prequential/rmse`, `prequential/mae`, `baseline/running_biases` (RMSE), and of users without a fitted
@@ -50,12 +50,12 @@ def prequential(bundle: Bundle, test: HeldOut | None = None) -> dict[str, float 
             was split otherwise than in time or fitted on the test rows, or has none.
     """
     _check(bundle)
-    test = test or held_out(bundle)
+    test = test or predict_test_set(bundle)
     rows = np.flatnonzero(bundle.ratings.part == TEST)
     log.info("prequential: each of %s test ratings from its user's earlier ones", f"{len(rows):,}")
-    truth, seen = torch.from_numpy(test.rating), torch.from_numpy(test.user < bundle.n_users)
-    found = rating_figures(torch.from_numpy(predict_ahead(bundle)[rows]), truth, seen)
-    baseline = rating_figures(torch.from_numpy(_running_biases(bundle, test.fitted)[rows]), truth, seen)
+    seen = test.user < bundle.n_users
+    found = rating_metrics(predict_ahead(bundle)[rows], test.rating, seen)
+    baseline = rating_metrics(_running_biases(bundle, test.fitted)[rows], test.rating, seen)
     return {
         "prequential/rmse": found["rmse"],
         "prequential/rmse_unseen": found["rmse_cold"],

@@ -21,7 +21,7 @@ from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from recsys.evaluation.monitor import loss_of, monitor_of
+from recsys.evaluation.registry import minimized_validation, monitor_of
 from recsys.experiments.run_folder import ENDED, PrunedError, ended, one_line, read_json, shown, sweep_overrides
 from recsys.report import print_summary
 from recsys.report.runs import REPEATS
@@ -99,9 +99,11 @@ def sweep_job(job: Callable[[], dict[str, Any]], folder: Path) -> float | None:
         _say(f"FAILED: {one_line(error)}", folder)
     else:
         monitor = monitor_of(figures)
-        test = "" if figures.get("refit") == "none" else f"  test {figures[monitor.test]:.4f}"  # a search looks away
-        _say(f"validation {figures[monitor.name]:.4f}{test}", folder)
-        return loss_of(figures)
+        test = (
+            "" if figures.get("refit") == "none" else f"  test {figures[monitor.test_key]:.4f}"
+        )  # a search looks away
+        _say(f"validation {figures[monitor.validation_key]:.4f}{test}", folder)
+        return minimized_validation(figures)
     return None
 
 
@@ -123,7 +125,7 @@ def is_best(folder: Path, metrics: Mapping[str, Any]) -> bool:
     top = folder.parents[len(Path(name).parts) - 2]
     others = [read_json(file) or {} for file in top.rglob("metrics.json") if file.parent != folder]
     same = [other for other in others if all(other.get(key) == metrics[key] for key in ("model", "data", "split"))]
-    return all(loss_of(metrics) < loss_of(other) for other in same)
+    return all(minimized_validation(metrics) < minimized_validation(other) for other in same)
 
 
 def count_jobs(config: DictConfig) -> int:

@@ -15,7 +15,7 @@ import optuna
 from optuna.distributions import BaseDistribution, distribution_to_json
 from optuna.trial import FrozenTrial, Trial, TrialState
 
-from recsys.evaluation.monitor import loss_of
+from recsys.evaluation.registry import minimized_validation
 from recsys.experiments.run_folder import difference, ended, read_json, record_end
 from recsys.files import locked
 
@@ -156,7 +156,7 @@ def make_pruner(name: str) -> optuna.pruners.BasePruner:
 def objective(folder: Path) -> float:
     """Validation figure of a finished run, lower being better; of repeats, the mean."""
     figures = read_json(folder / "metrics.json") or (read_json(folder / "repeats.json") or {})["mean"]
-    return loss_of(figures)
+    return minimized_validation(figures)
 
 
 def contains(distribution: BaseDistribution, value: Any) -> bool:

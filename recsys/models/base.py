@@ -15,8 +15,8 @@ from torch import Tensor
 from recsys.bundle.factors import Factors
 from recsys.data.batches import Batch, RatingRows, epoch_seed
 from recsys.data.datamodule import RatingDataModule
-from recsys.evaluation.metrics import RatingErrors
-from recsys.evaluation.monitor import RMSE, Monitor
+from recsys.evaluation.registry import RMSE, Metric
+from recsys.models.rating_errors import RatingErrors
 from recsys.models.validation import check_range
 
 
@@ -39,7 +39,7 @@ class RatingModel(LightningModule, ABC):
     """
 
     task: ClassVar[str] = "rating"
-    monitor: ClassVar[Monitor] = RMSE  # validation metric for early stopping, model selection and comparison of runs
+    monitor: ClassVar[Metric] = RMSE  # validation metric for early stopping, model selection and comparison of runs
     full_batch: ClassVar[bool] = False  # whether a training step takes all rows, in their order
     select_last_epoch: ClassVar[bool] = False  # whether the last epoch is selected, whatever its validation metric
     patience: int | None = 8  # epochs without improvement before early stopping; None: never stopped early

@@ -13,8 +13,8 @@ from recsys.bundle import Bundle
 from recsys.bundle.factors import Factors, centred_factors
 from recsys.data.batches import Batch
 from recsys.data.datamodule import RatingDataModule
-from recsys.evaluation.metrics import catalogue_figures
-from recsys.evaluation.monitor import NDCG, Monitor
+from recsys.evaluation.metrics import catalogue_metrics
+from recsys.evaluation.registry import NDCG, Metric
 from recsys.models.base import to_float64
 from recsys.models.closed_form import SweepModel
 from recsys.models.normal_equations import Prior, Side
@@ -53,7 +53,7 @@ class ImplicitALS(SweepModel):
     """
 
     task: ClassVar[str] = "ranking"
-    monitor: ClassVar[Monitor] = NDCG
+    monitor: ClassVar[Metric] = NDCG
 
     def __init__(
         self,
@@ -117,14 +117,17 @@ class ImplicitALS(SweepModel):
         assert isinstance(data, RatingDataModule)
         if self.trainer.state.fn == "fit":
             self.log("train/loss", self.train_loss)
-        held = data.rows(data.split.val).columns
-        if not len(held.user):
+        held_out = data.rows(data.split.val).columns
+        if not len(held_out.user):
             return
         fitted = data.fit_data.columns
-        figures = catalogue_figures(
-            lambda user: self.user_rows[user] @ self.item_rows.T, (fitted.user, fitted.item), (held.user, held.item)
+        metrics = catalogue_metrics(
+            lambda user: (self.user_rows[torch.from_numpy(user)] @ self.item_rows.T).numpy(force=True),
+            (fitted.user.numpy(force=True), fitted.item.numpy(force=True)),
+            (held_out.user.numpy(force=True), held_out.item.numpy(force=True)),
+            [self.monitor.name],
         )
-        self.log(self.monitor.name, figures["ndcg@10"])
+        self.log(self.monitor.validation_key, metrics[self.monitor.name] or 0.0)
 
     def test_step(self, batch: Batch, batch_idx: int) -> None:
         """Nothing: the bundle is measured."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from recsys.evaluation.registry import RMSE
 from recsys.report.runs import read_runs
 from recsys.report.settings import Experiments, experiments
 
@@ -15,7 +16,7 @@ class ReportError(Exception):
     """There is nothing to report, or nowhere to write it."""
 
 
-def find(folders: Sequence[Path], metric: str = "val/rmse") -> Experiments:
+def find(folders: Sequence[Path], metric: str = RMSE.validation_key) -> Experiments:
     """All runs at or below the folders, compared by `metric`.
 
     Raises:

@@ -10,8 +10,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from recsys.evaluation.registry import NDCG, RMSE, reported_metrics
 from recsys.report import ReportError, find, named
-from recsys.report.settings import RANKING, Experiments
+from recsys.report.settings import Experiments
 
 PAGE_NAME = "report.html"
 TEXTS = ("md", "csv", "json")
@@ -80,8 +81,9 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--format", choices=("table", "html", *TEXTS),
                         help="table: to the terminal; html: a page; md, csv, json: to the standard output "
                         "(default: table and html)")  # fmt: skip
-    parser.add_argument("--metric", choices=RANKING, default="val/rmse",
-                        help="what ranks settings (default val/rmse; of ranking models val/ndcg@10)")  # fmt: skip
+    parser.add_argument("--metric", choices=reported_metrics(), default=RMSE.validation_key,
+                        help=f"what settings are ranked by (default {RMSE.validation_key}; of ranking models "
+                        f"{NDCG.validation_key})")  # fmt: skip
     parser.add_argument("--top", type=_positive, default=20, metavar="N",
                         help="settings in a table, and runs that did not finish (default 20)")  # fmt: skip
     parser.add_argument("--out", type=Path, metavar="FILE",

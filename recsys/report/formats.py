@@ -14,7 +14,7 @@ from typing import Any
 from recsys.report import leaderboard
 from recsys.report.overrides import run_command
 from recsys.report.runs import Run, number
-from recsys.report.settings import METRICS, Experiments
+from recsys.report.settings import Experiments, averaged_keys
 
 SCHEMA = 1
 DIGITS = 6  # that count
@@ -56,7 +56,7 @@ def _run(found: Experiments, index: int) -> dict[str, Any]:
         "seed": run.seed,
         "fold": run.fold,
         "values": found.values_of[index],
-        "metrics": {name: number(run.metrics.get(name)) for name in (*METRICS, "epochs")},
+        "metrics": {name: number(run.metrics.get(name)) for name in (*averaged_keys(), "epochs")},
         "seconds": run.seconds,
         "started": run.started,
         "commit": run.metrics.get("git_commit"),
@@ -81,7 +81,7 @@ def _rounded(value: Any) -> Any:
 def as_csv(found: Experiments) -> str:
     """A row a run, with all its figures and the parameters that differ."""
     figures = list(dict.fromkeys(name for run in found.runs for name, v in run.metrics.items() if _is_figure(v)))
-    parameters = [leaderboard.TYPED.get(parameter.name, parameter.name) for parameter in found.parameters]
+    parameters = [leaderboard.OVERRIDE_NAMES.get(parameter.name, parameter.name) for parameter in found.parameters]
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
     about = ["path", "state", "message", "task", "setting", "seed", "fold", "started", "seconds", "commit", "command"]

@@ -7,31 +7,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from recsys.evaluation.monitor import MONITORS
+from recsys.evaluation.registry import BASELINES, STRONGEST_BASELINE, logged_metrics, reported_metrics
 from recsys.evaluation.statistics import Difference
 from recsys.report.parameters import Values
 from recsys.report.runs import printable
-from recsys.report.settings import ERRORS, HITS, Experiments, Setting
+from recsys.report.settings import SECONDS, Experiments, Setting
 
-NAMES = {
-    "val/rmse": "validation",
-    "test/rmse": "test",
-    "test/mae": "test MAE",
-    "test/rmse_warm": "warm",
-    "test/rmse_cold": "cold",
-    "val/ndcg@10": "validation",
-    "ranking/ndcg@10": "NDCG@10",
-    "ranking/recall@10": "recall@10",
-    "ranking/hr@10": "HR@10",
-    "fit_seconds": "seconds",
-}
 REPEAT = "'seeds=[0,1,2]'"
-# These go in this order where there is no room for all.
-EXTRAS = ("ranking/hr@10", "ranking/recall@10", "test/rmse_cold", "test/rmse_warm", "fit_seconds")
-NOTHING = "–"
-DIGITS, BRIEF = 4, 3  # of a hyper-parameter
-PARAMETERS = 6.0  # the worth from which columns are hyper-parameters
-TYPED = {"model_name": "model"}  # what one types to set it
+MISSING = "–"
+DIGITS, FEW_DIGITS = 4, 3  # of a hyper-parameter
+# Priorities of columns: where there is no room for all, the lowest go first.
+SECONDS_PRIORITY, RUNS_PRIORITY, INTERVAL_PRIORITY, DIFFERENCE_PRIORITY, PARAMETER_PRIORITY = 2.0, 3.0, 4.0, 5.0, 6.0
+OVERRIDE_NAMES = {"model_name": "model"}  # on the command line
 
 
 @dataclass
@@ -41,8 +28,8 @@ class Column:
     name: str
     cells: list[str]
     right: bool = True
-    worth: float | None = None  # the least goes first where there is no room; None: the column stays
-    brief: list[str] | None = None  # the cells of a hyper-parameter with three digits
+    priority: float | None = None  # the lowest goes first where there is no room; None: the column stays
+    short_cells: list[str] | None = None  # of a hyper-parameter, with fewer digits
 
 
 def columns(found: Experiments, task: int, settings: Sequence[Setting]) -> list[Column]:
@@ -53,33 +40,48 @@ def columns(found: Experiments, task: int, settings: Sequence[Setting]) -> list[
 
     rank = Column("#", [*(str(position) for position in range(1, len(settings) + 1)), ""])
     labels = _label_columns(found, task, settings)
-    ranked_by, baselines = found.tasks[task].metric, found.tasks[task].baselines
-    baseline = "biases" if "biases" in baselines else "popularity"
-    for cells in filter(None, (labels[0].cells, labels[0].brief)):
-        cells[-1] = baseline
-    figures: list[Column] = []
-    for metric in _shown(found, task, settings):
-        goes = metric in EXTRAS and metric != ranked_by
-        figures.append(column(NAMES[metric], _figure(metric), worth=EXTRAS.index(metric) / 2 if goes else None))
-        if metric == MONITORS[found.tasks[task].monitor].test:
-            figures[-1].cells[-1] = decimal(baselines[baseline])
-    seconds = figures.pop()
+    subject = found.tasks[task]
+    group = logged_metrics()[subject.monitor].metric.group
+    baseline = STRONGEST_BASELINE[group]
+    for cells in filter(None, (labels[0].cells, labels[0].short_cells)):
+        cells[-1] = BASELINES[group][baseline]
+    metrics: list[Column] = []
+    priorities = _priorities(subject.metric)
+    for key in _shown_metrics(found, task, settings):
+        label = logged_metrics()[key].short_label
+        metrics.append(column(label, _metric_cell(key, with_error=key not in priorities), priority=priorities.get(key)))
+        if key == subject.test:
+            metrics[-1].cells[-1] = decimal(subject.baselines[baseline])
     to_best = [
-        column("to best", lambda setting: signed(setting.difference), worth=5.0),
-        column("95% interval", lambda setting: interval(setting.difference), worth=4.0),
+        column("to best", lambda setting: signed(setting.difference), priority=DIFFERENCE_PRIORITY),
+        column("95% interval", lambda setting: interval(setting.difference), priority=INTERVAL_PRIORITY),
     ]
-    alone = all(len(setting.runs) == 1 for setting in settings)
-    runs = column("runs", lambda setting: str(len(setting.runs)), worth=3.0 if alone else None)
-    return [rank, *labels, *figures, *(to_best if len(settings) > 1 else []), runs, seconds]
+    single = all(len(setting.runs) == 1 for setting in settings)
+    runs = column("runs", lambda setting: str(len(setting.runs)), priority=RUNS_PRIORITY if single else None)
+    seconds = column("seconds", _seconds_cell, priority=SECONDS_PRIORITY)
+    return [rank, *labels, *metrics, *(to_best if len(settings) > 1 else []), runs, seconds]
 
 
-def _shown(found: Experiments, task: int, settings: Sequence[Setting]) -> list[str]:
-    """The figures in columns: those of the task's kind, and others that are there; the MAE only if it is asked for."""
-    own = HITS if found.tasks[task].monitor in HITS else ERRORS
-    named = {*own, *(name for name in HITS if any(setting.mean[name] is not None for setting in settings))}
-    if found.tasks[task].metric != "test/mae":
-        named.discard("test/mae")
-    return [name for name in NAMES if name in named or name == "fit_seconds"]
+def _priorities(ranked_by: str) -> dict[str, float]:
+    """Priorities below that of the seconds for all metrics but the monitors and the one that settings are ranked by."""
+    optional = [key for key, one in reported_metrics().items() if not one.is_primary and key != ranked_by]
+    return {key: SECONDS_PRIORITY * (1 - (place + 1) / (len(optional) + 1)) for place, key in enumerate(optional)}
+
+
+def _shown_metrics(found: Experiments, task: int, settings: Sequence[Setting]) -> list[str]:
+    """Keys of the metrics with a column: those of its own group, and ranking metrics where a setting has them."""
+    subject = found.tasks[task]
+    group = logged_metrics()[subject.monitor].metric.group
+
+    def is_shown(key: str) -> bool:
+        one = reported_metrics()[key]
+        if one.display == "option":
+            return key == subject.metric
+        if one.metric.group == group and (one.is_primary or one.subset):
+            return True
+        return one.metric.group in (group, "ranking") and any(setting.mean[key] is not None for setting in settings)
+
+    return list(filter(is_shown, reported_metrics()))
 
 
 def _label_columns(found: Experiments, task: int, settings: Sequence[Setting]) -> list[Column]:
@@ -89,20 +91,20 @@ def _label_columns(found: Experiments, task: int, settings: Sequence[Setting]) -
     labels = []
     for position, parameter in enumerate(parameters):
         cells = [value_text(setting.values[parameter.name]) for setting in settings]
-        brief = [value_text(setting.values[parameter.name], BRIEF) for setting in settings]
-        # The first stays; of the others the least important goes first, after the figures that may.
-        worth = PARAMETERS + len(parameters) - position if position else None
+        short = [value_text(setting.values[parameter.name], FEW_DIGITS) for setting in settings]
+        # The first stays; of the others the least important goes first, after the optional metrics.
+        priority = PARAMETER_PRIORITY + len(parameters) - position if position else None
         right = parameter.kind == "number"
-        labels.append(Column(names[parameter.name], [*cells, ""], right, worth, [*brief, ""]))
+        labels.append(Column(names[parameter.name], [*cells, ""], right, priority, [*short, ""]))
     if not labels:
-        cells = [str(found.runs[setting.runs[0]].config.get("model_name", NOTHING)) for setting in settings]
+        cells = [str(found.runs[setting.runs[0]].config.get("model_name", MISSING)) for setting in settings]
         labels = [Column("model", [*cells, ""], right=False)]
     return labels
 
 
 def short_names(names: Sequence[str]) -> dict[str, str]:
     """Each name as one types it, without what stands before its last dots as long as no other is called the same."""
-    shown = {name: TYPED.get(name, name) for name in names}
+    shown = {name: OVERRIDE_NAMES.get(name, name) for name in names}
     short = _endings(list(shown.values()))
     return {name: short[full] for name, full in shown.items()}
 
@@ -123,14 +125,14 @@ def _endings(names: Sequence[str]) -> dict[str, str]:
 def value_text(value: Any, digits: int = DIGITS) -> str:
     """A hyper-parameter as one would type it, fractions with a few digits."""
     if value is None:
-        return NOTHING
+        return MISSING
     if isinstance(value, bool):
         return str(value).lower()
     return f"{value:.{digits}g}" if isinstance(value, float) else str(value)
 
 
 def decimal(value: float | None) -> str:
-    return NOTHING if value is None else f"{value:.4f}"
+    return MISSING if value is None else f"{value:.4f}"
 
 
 def signed(difference: Difference | None) -> str:
@@ -143,24 +145,25 @@ def interval(difference: Difference | None) -> str:
     return f"[{difference.low:+.4f}, {difference.high:+.4f}]"
 
 
-def _figure(metric: str) -> Callable[[Setting], str]:
-    """Mean and standard error in stars; seconds with one digit."""
+def _metric_cell(key: str, *, with_error: bool) -> Callable[[Setting], str]:
+    """The mean, with its standard error where there is one."""
 
     def cell(setting: Setting) -> str:
-        value, error = setting.mean[metric], setting.standard_error[metric]
-        if metric == "fit_seconds":
-            return NOTHING if value is None else f"{value:.1f}"
-        with_error = error is not None and metric not in EXTRAS
-        return f"{decimal(value)} ±{error:.4f}" if with_error else decimal(value)
+        value, error = setting.mean[key], setting.standard_error[key]
+        return f"{decimal(value)} ±{error:.4f}" if with_error and error is not None else decimal(value)
 
     return cell
+
+
+def _seconds_cell(setting: Setting) -> str:
+    seconds = setting.mean[SECONDS]
+    return MISSING if seconds is None else f"{seconds:.1f}"
 
 
 def heading(found: Experiments, task: int) -> str:
     settings = found.settings_of(task)
     runs = sum(len(setting.runs) for setting in settings)
-    metric = found.tasks[task].metric
-    by = f"by {NAMES[metric]}" + (" RMSE" if "rmse" in metric else " NDCG@10" if metric == "val/ndcg@10" else "")
+    by = f"by {logged_metrics()[found.tasks[task].metric].label}"
     return f"{found.tasks[task].label}: {count(settings, 'setting')}, {count(range(runs), 'run')}, {by}"
 
 
@@ -172,7 +175,7 @@ def verdict(found: Experiments, task: int) -> list[str]:
     """What the task's runs say of the best setting, in sentences; without its command."""
     best, *others = found.settings_of(task)
     lines = [f"best: {describe(found, task, best.values)}"] if others else []
-    if found.tasks[task].metric.startswith(("test/", "ranking/")):
+    if not logged_metrics()[found.tasks[task].metric].validation:
         other = found.tasks[task].monitor
         lines.append(f"Chosen by test figures, the best looks better than it is; --metric {other} does not use them.")
     if best.command and "refit=" not in best.command and found.runs[best.runs[0]].config.get("refit") == "none":

@@ -15,7 +15,7 @@ from typing import Any
 
 import yaml  # type: ignore[import-untyped]
 
-from recsys.evaluation.monitor import monitor_of
+from recsys.evaluation.registry import monitor_of
 
 SKIPPED = {"checkpoints", "bundle", "wandb"}  # what a run writes besides its own files
 REPEATS = "repeats.json"  # in a folder whose sub-folders are runs of one setting; it is not itself a run
@@ -219,7 +219,7 @@ def _check_config(config: Mapping[str, Any]) -> None:
 
 
 def _check_metrics(metrics: Mapping[str, Any]) -> None:
-    name = monitor_of(metrics).name
+    name = monitor_of(metrics).validation_key
     if number(metrics.get(name)) is None:
         raise ValueError(f"{name} must be a finite number, got {metrics.get(name)!r}")
     if not isinstance(metrics.get("data"), str):
@@ -280,7 +280,7 @@ def _curve(file: Path) -> list[float | None]:
     with file.open(newline="", encoding="utf-8") as stream:
         rows = csv.reader(stream)
         header = next(rows, [])
-        name = monitor_of(dict.fromkeys(header)).name
+        name = monitor_of(dict.fromkeys(header)).validation_key
         if name not in header:
             return []
         column = header.index(name)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from recsys.evaluation.registry import RMSE, minimized, reported_metrics
 from recsys.evaluation.statistics import Difference, mean, paired_difference, standard_error
 from recsys.report.importance import importance, key_of
 from recsys.report.overrides import setting_command
@@ -13,10 +14,7 @@ from recsys.report.parameters import Parameter, Values, comparable, differing, h
 from recsys.report.runs import Run, number
 from recsys.report.tasks import Task, place_of, tasks_of
 
-ERRORS = ("val/rmse", "test/rmse", "test/mae", "test/rmse_warm", "test/rmse_cold")  # lower is better
-HITS = ("val/ndcg@10", "ranking/ndcg@10", "ranking/recall@10", "ranking/hr@10")  # higher is better
-RANKING = (*ERRORS, *HITS)  # those that settings are ranked by: the fastest setting is not the one to use
-METRICS = (*RANKING, "fit_seconds")
+SECONDS = "fit_seconds"  # averaged like a metric, but settings are not ranked by it
 
 
 @dataclass
@@ -57,13 +55,13 @@ class Experiments:
         return sorted((p for p in self.parameters if p.name in names), key=lambda p: -weight.get(p.name, 0.0))
 
 
-def loss(metric: str, value: float) -> float:
-    """A figure such that lower is better."""
-    return -value if metric in HITS else value
+def averaged_keys() -> list[str]:
+    """Keys of `metrics.json` that a setting has the mean of."""
+    return [*reported_metrics(), SECONDS]
 
 
-def experiments(runs: Sequence[Run], metric: str = "val/rmse") -> Experiments:
-    """Group runs into tasks and settings, and rank the settings by the mean of `metric`, one of `RANKING`."""
+def experiments(runs: Sequence[Run], metric: str = RMSE.validation_key) -> Experiments:
+    """Group runs into tasks and settings, and rank the settings by the mean of `metric`, one of `reported_metrics`."""
     runs = list(runs)
     tasks, task_of = tasks_of(runs, metric)
     metrics = [task.metric for task in tasks]
@@ -98,7 +96,7 @@ def _settings(
 
 def _rank(setting: Setting, metric: str) -> tuple[bool, float]:
     value = setting.mean[metric]
-    return value is None, loss(metric, value or 0.0)
+    return value is None, minimized(metric, value or 0.0)
 
 
 def _latest(runs: Sequence[Run], members: Sequence[int]) -> list[int]:
@@ -118,9 +116,9 @@ def repeat_of(run: Run) -> tuple[int | None, int | None]:
 def _setting(runs: Sequence[Run], members: Sequence[int], task: int, values: Values) -> Setting:
     setting = Setting(task, values, _latest(runs, members))
     kept = [runs[index] for index in setting.runs]
-    for metric in METRICS:
-        figures = [value for run in kept if (value := number(run.metrics.get(metric))) is not None]
-        setting.mean[metric], setting.standard_error[metric] = mean(figures), standard_error(figures)
+    for metric in averaged_keys():
+        values_of_runs = [value for run in kept if (value := number(run.metrics.get(metric))) is not None]
+        setting.mean[metric], setting.standard_error[metric] = mean(values_of_runs), standard_error(values_of_runs)
     overrides = kept[-1].overrides
     if overrides is not None:
         setting.command = setting_command(overrides, [run.seed for run in kept], [run.fold for run in kept])
@@ -141,10 +139,10 @@ def _compare(settings: Sequence[Setting], runs: Sequence[Run], metrics: Sequence
 
 
 def _repeats(setting: Setting, runs: Sequence[Run], metric: str) -> dict[tuple[int | None, int | None], float]:
-    figures = {repeat_of(runs[index]): number(runs[index].metrics.get(metric)) for index in setting.runs}
-    return {repeat: loss(metric, figure) for repeat, figure in figures.items() if figure is not None}
+    metrics = {repeat_of(runs[index]): number(runs[index].metrics.get(metric)) for index in setting.runs}
+    return {repeat: minimized(metric, value) for repeat, value in metrics.items() if value is not None}
 
 
 def _importance(settings: Sequence[Setting], metric: str) -> dict[str, float] | None:
-    measured = [(setting.values, figure) for setting in settings if (figure := setting.mean[metric]) is not None]
-    return importance([values for values, _ in measured], [loss(metric, figure) for _, figure in measured])
+    measured = [(setting.values, value) for setting in settings if (value := setting.mean[metric]) is not None]
+    return importance([values for values, _ in measured], [minimized(metric, value) for _, value in measured])

@@ -6,13 +6,11 @@ from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from recsys.evaluation.monitor import NDCG, monitor_of
+from recsys.evaluation.registry import RMSE, monitor_of
 from recsys.evaluation.statistics import mean
 from recsys.report.parameters import plain
 from recsys.report.runs import SPLIT_ARGUMENTS, Run, natural, number
 
-BASELINES = {name: f"baseline/{name}" for name in ("global_mean", "item_mean", "biases")}
-RANKING_BASELINES = {"popularity": "baseline/popularity_ndcg@10"}
 SOURCE = ("_target_", "name", "ratings_file", "root")  # of data: tells data sets apart before they are read
 DEFAULTS = {"test_fraction": 0.1, "split_seed": 0}  # not worth saying in a label
 
@@ -29,12 +27,13 @@ class Task:
     label: str
     data: str
     split: str
-    baselines: dict[str, float | None]  # the test figure like `monitor`, mean over folds
-    monitor: str  # the validation figure that chose its runs
+    baselines: dict[str, float | None]  # values of `test`, mean over folds
+    monitor: str  # the validation metric that selected the epochs of its runs
+    test: str  # the same metric of the test rows
     metric: str  # what its settings are ranked by
 
 
-def tasks_of(runs: Sequence[Run], metric: str = "val/rmse") -> tuple[list[Task], list[int | None]]:
+def tasks_of(runs: Sequence[Run], metric: str = RMSE.validation_key) -> tuple[list[Task], list[int | None]]:
     """Tasks of the finished runs, and each run's; one that did not finish belongs where its data and split do.
 
     A task without any figure called `metric` has its settings ranked by the one that chose its runs.
@@ -59,10 +58,11 @@ def tasks_of(runs: Sequence[Run], metric: str = "val/rmse") -> tuple[list[Task],
 
 
 def _task(label: str, runs: Sequence[Run], metric: str) -> Task:
-    first, monitor = runs[0], monitor_of(runs[0].metrics).name
+    first, monitor = runs[0], monitor_of(runs[0].metrics)
     known = any(number(run.metrics.get(metric)) is not None for run in runs)
     named = str(first.metrics["data"]), str(first.split)
-    return Task(label, *named, _baselines(runs), monitor, metric if known else monitor)
+    selected_by = monitor.validation_key
+    return Task(label, *named, _baselines(runs), selected_by, monitor.test_key, metric if known else selected_by)
 
 
 def _split_key(run: Run) -> Key:
@@ -71,8 +71,8 @@ def _split_key(run: Run) -> Key:
 
 
 def _task_key(run: Run) -> Key:
-    monitor = monitor_of(run.metrics).name
-    return (run.metrics.get("data_sha256"), run.metrics["data"], monitor, _refitted(run), *_split_key(run))
+    monitor = monitor_of(run.metrics)
+    return (run.metrics.get("data_sha256"), run.metrics["data"], monitor.group, _refitted(run), *_split_key(run))
 
 
 def _source_key(run: Run) -> Key:
@@ -99,9 +99,9 @@ def _labels(tasks: Iterable[Key]) -> dict[Key, str]:
     tasks = list(tasks)
     labels = {}
     for key in tasks:
-        _, data, monitor, refitted, split, *arguments = key
+        _, data, group, refitted, split, *arguments = key
         said = [f"{name}={value}" for name, value in arguments if value != DEFAULTS.get(name)]
-        kind = (" · ranking" if monitor == NDCG.name else "") + ("" if refitted else " · not refitted")
+        kind = (" · ranking" if group == "ranking" else "") + ("" if refitted else " · not refitted")
         labels[key] = f"{data} · {', '.join([str(split), *said])}{kind}"
     several = {label for label in labels.values() if list(labels.values()).count(label) > 1}
     return {key: f"{label} · {str(key[0])[:8]}" if label in several else label for key, label in labels.items()}
@@ -109,8 +109,8 @@ def _labels(tasks: Iterable[Key]) -> dict[Key, str]:
 
 def _baselines(runs: Sequence[Run]) -> dict[str, float | None]:
     folds = {run.fold: run for run in runs}
-    found = {}
-    for name, figure in (RANKING_BASELINES if monitor_of(runs[0].metrics) is NDCG else BASELINES).items():
-        values = [number(run.metrics.get(figure)) for run in folds.values()]
-        found[name] = mean([value for value in values if value is not None])
-    return found
+    baselines = {}
+    for name, key in monitor_of(runs[0].metrics).baseline_keys.items():
+        values = [number(run.metrics.get(key)) for run in folds.values()]
+        baselines[name] = mean([value for value in values if value is not None])
+    return baselines

@@ -20,7 +20,6 @@ from recsys.report.settings import Experiments
 
 UNBOUNDED = 1000  # columns, where nobody looks at a screen: no line is wrapped
 BAR = 30  # columns
-NARROW = {"validation": "val."}
 LONGEST = 300  # characters of a message
 
 
@@ -68,9 +67,9 @@ def _fitting(screen: Console, shown: list[Column]) -> tuple[Table, list[str]]:
     left_out: list[str] = []
     table = _table(shown)
     while _width(screen, table) > screen.width:
-        spare = [column for column in shown if column.worth is not None]
-        least = min(spare, key=lambda column: column.worth or 0.0, default=None)
-        if (least is None or (least.worth or 0.0) >= leaderboard.PARAMETERS) and _can_shrink(shown):
+        spare = [column for column in shown if column.priority is not None]
+        least = min(spare, key=lambda column: column.priority or 0.0, default=None)
+        if (least is None or (least.priority or 0.0) >= leaderboard.PARAMETER_PRIORITY) and _can_shrink(shown):
             shown = [_narrow(column) for column in shown]
         elif least is None:
             break
@@ -82,15 +81,15 @@ def _fitting(screen: Console, shown: list[Column]) -> tuple[Table, list[str]]:
 
 
 def _can_shrink(shown: Sequence[Column]) -> bool:
-    return any(column.brief for column in shown)
+    return any(column.short_cells for column in shown)
 
 
 def _narrow(column: Column) -> Column:
-    """A hyper-parameter's column as narrow as its values allow, and the figures' names shorter."""
-    if not column.brief:
-        return replace(column, name=NARROW.get(column.name, column.name))
-    width = max(map(len, column.brief))
-    return replace(column, name=_folded(column.name, width), cells=column.brief, brief=None)
+    """A hyper-parameter's column as narrow as its values allow, and the names of metrics over two lines."""
+    if not column.short_cells:
+        return replace(column, name=column.name.replace(". ", ".\n").replace("test ", "test\n"))
+    width = max(map(len, column.short_cells))
+    return replace(column, name=_folded(column.name, width), cells=column.short_cells, short_cells=None)
 
 
 def _folded(name: str, width: int) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 import lightning as L
 from lightning.pytorch.callbacks import Callback
 
-from recsys.evaluation.monitor import RMSE, Monitor
+from recsys.evaluation.registry import RMSE, Metric
 
 
 class EpochRecord(Callback):
@@ -21,7 +21,7 @@ class EpochRecord(Callback):
         last: Whether the last epoch is the best, whatever its figure.
     """
 
-    def __init__(self, monitor: Monitor = RMSE, *, last: bool = False) -> None:
+    def __init__(self, monitor: Metric = RMSE, *, last: bool = False) -> None:
         self.monitor, self.last = monitor, last
         self.epochs: list[dict[str, float]] = []
         self._started = 0.0
@@ -34,8 +34,8 @@ class EpochRecord(Callback):
     @property
     def best(self) -> int:
         """Number of the epoch with the best validation figure, from 0; or the last one, where none has a figure."""
-        name = self.monitor.name
-        losses = [self.monitor.loss(epoch[name]) for epoch in self.epochs if name in epoch]
+        name = self.monitor.validation_key
+        losses = [self.monitor.minimized(epoch[name]) for epoch in self.epochs if name in epoch]
         return losses.index(min(losses)) if losses and not self.last else len(self.epochs) - 1
 
     @property
@@ -50,7 +50,7 @@ class EpochRecord(Callback):
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         self.epochs[-1]["seconds"] = time.perf_counter() - self._started
-        if (name := self.monitor.name) in trainer.callback_metrics:
+        if (name := self.monitor.validation_key) in trainer.callback_metrics:
             self.epochs[-1][name] = trainer.callback_metrics[name].item()
 
     def state_dict(self) -> dict[str, Any]:

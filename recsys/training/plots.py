@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from recsys.evaluation.monitor import Monitor, monitor_of
+from recsys.evaluation.registry import Metric, monitor_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -31,7 +31,7 @@ def learning_curve(metrics: Path, out: Path) -> None:
     loss_axes = axes.twinx()
     _draw_loss(loss_axes, _logged(rows, "train/loss"))
     monitor = monitor_of(dict.fromkeys(rows.columns))
-    _draw_figure(axes, _logged(rows, monitor.name), monitor)
+    _draw_figure(axes, _logged(rows, monitor.validation_key), monitor)
     rates = [_logged(rows, name) for name in rows.columns.astype(str) if name.startswith("lr-")]
     lowered = rates[0].index[rates[0].diff() < 0].tolist() if rates else []
     for change in lowered:
@@ -96,12 +96,12 @@ def _draw_loss(axes: Axes, loss: pd.Series[float]) -> None:
     axes.set_ylabel("training loss (stars²)", color=INK)
 
 
-def _draw_figure(axes: Axes, figure: pd.Series[float], monitor: Monitor) -> None:
+def _draw_figure(axes: Axes, figure: pd.Series[float], monitor: Metric) -> None:
     """The curve, with a point and a label where it is best; beyond the point, where no curve is in the way."""
     if figure.empty:
         axes.set_yticks([])
         return
-    lower = monitor.mode == "min"
+    lower = monitor.direction == "min"
     values = figure.to_numpy()
     epoch, best = figure.index.to_numpy(), int(values.argmin() if lower else values.argmax())
     axes.plot(epoch, figure, color=BLUE, linewidth=2.2)

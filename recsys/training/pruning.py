@@ -7,7 +7,7 @@ import optuna
 from lightning.pytorch.callbacks import Callback
 from optuna.trial import Trial
 
-from recsys.evaluation.monitor import monitor_of
+from recsys.evaluation.registry import monitor_of
 from recsys.experiments.run_folder import PrunedError
 from recsys.experiments.study import make_pruner
 
@@ -31,7 +31,7 @@ class Pruning(Callback):
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         monitor, epoch = monitor_of(trainer.callback_metrics), trainer.current_epoch
-        value = trainer.callback_metrics[monitor.name].item()
-        self.trial.report(monitor.loss(value), epoch)
+        value = trainer.callback_metrics[monitor.validation_key].item()
+        self.trial.report(monitor.minimized(value), epoch)
         if self.trial.should_prune():
             raise PrunedError(f"validation {monitor.label} {value:.4f} after {epoch + 1} epochs")

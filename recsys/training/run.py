@@ -23,10 +23,11 @@ from omegaconf import DictConfig, OmegaConf
 
 from recsys.bundle.compression import check_compress, compressed_bundle
 from recsys.data.datamodule import REFITS, RatingDataModule
-from recsys.evaluate import evaluate
-from recsys.evaluation.error_analysis import analyse, held_out
-from recsys.evaluation.monitor import RMSE
+from recsys.evaluation.error_analysis import analyse
+from recsys.evaluation.evaluate import evaluate
+from recsys.evaluation.holdout import predict_test_set
 from recsys.evaluation.prequential import check_evaluation, prequential
+from recsys.evaluation.registry import RMSE
 from recsys.experiments.multirun import in_sweep, is_best, run_name
 from recsys.experiments.run_folder import PrunedError
 from recsys.files import write_json
@@ -75,7 +76,7 @@ def run(cfg: DictConfig, folder: Path) -> dict[str, Any]:
         selection, model = select(cfg, data, folder, loggers)
         seconds = selection.seconds
         # A point estimate says nothing of its errors; those on validation rows are the honest measure of them.
-        noise = selection.figures.get(RMSE.name)
+        noise = selection.figures.get(RMSE.validation_key)
         measured = None
         for fit_on in {"none": [], "train_val": ["train_val"], "all": ["train_val", "all"]}[cfg.refit]:
             if fit_on == "all":  # test rows join in now: this is the last moment to measure
@@ -91,7 +92,7 @@ def run(cfg: DictConfig, folder: Path) -> dict[str, Any]:
             served = compressed_bundle(bundle, compress, noise)
             measured = served if measured is bundle else compressed_bundle(measured, compress, noise)
             bundle = served
-        test = None if measured.ranks_only else held_out(measured)
+        test = None if measured.ranks_only else predict_test_set(measured)
         analysis = analyse(measured, test) if test else {}  # it takes errors in stars apart
         metrics = {
             **selection.figures,
@@ -198,14 +199,14 @@ def select(
         model.set_artifact_dir(folder / "checkpoints", "train")
         _fit(trainer, model, data, folder / "checkpoints" / "last.ckpt")
         best = record.epochs[record.best]
-        figures = {model.monitor.name: best[model.monitor.name]}
+        figures = {model.monitor.validation_key: best[model.monitor.validation_key]}
         write_json(done, {"learning_rates": record.path, "figures": figures, "seconds": record.seconds})
     selection = Selection(**json.loads(done.read_text()))
     model.set_artifact_dir(folder / "checkpoints", "train")
     checkpoint = torch.load(folder / "checkpoints" / "best.ckpt", weights_only=True)
     model.on_load_checkpoint(checkpoint)
     model.load_state_dict(checkpoint["state_dict"])
-    label, figure = model.monitor.label, selection.figures[model.monitor.name]
+    label, figure = model.monitor.label, selection.figures[model.monitor.validation_key]
     log.info("best of validation: %s %.4f after %d epochs", label, figure, selection.epochs)
     return selection, model
 
@@ -246,7 +247,7 @@ def _callbacks(cfg: DictConfig, model: RatingModel) -> list[Callback]:
     for config in cfg.callbacks.values():
         own: dict[str, Any] = {}
         if "monitor" in config and config.monitor is None:
-            own |= {"monitor": model.monitor.name, "mode": model.monitor.mode}
+            own |= {"monitor": model.monitor.validation_key, "mode": model.monitor.direction}
         if "patience" in config and config.patience is None:
             own["patience"] = model.patience
         found.append(instantiate(config, **own))

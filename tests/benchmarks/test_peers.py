@@ -155,7 +155,7 @@ def test_what_a_late_process_started_ends_with_it(tmp_path: Path) -> None:
 # Figures
 
 
-def test_rating_figures_by_hand() -> None:
+def test_rating_metrics_by_hand() -> None:
     task, _ = made()
     task = replace(task, test_user=np.array([0, 0, task.fitted_users]), test_item=np.array([0, 1, 0]))
     answers = Answers(np.array([4, 5, 2], np.float32), task.test_item, task.test_user)

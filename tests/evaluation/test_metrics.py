@@ -1,25 +1,22 @@
+from __future__ import annotations
+
 import math
+from collections.abc import Collection
 
 import numpy as np
 import pytest
-import torch
 
-from recsys.evaluation.metrics import (
-    NOTHING,
-    RatingErrors,
-    best_unseen,
-    catalogue_figures,
-    ranking_figures,
-    rating_figures,
-)
+from recsys.evaluation.metrics import PADDING, catalogue_metrics, ranking_metrics, rating_metrics, top_unseen
+from recsys.evaluation.registry import in_group
 
-PREDICTED = torch.tensor([3.0, 4.0, 1.0, 5.0])
-RATING = torch.tensor([4.0, 4.0, 3.0, 1.0])  # errors 1, 0, 2, 4
-WARM = torch.tensor([True, True, False, False])
+PREDICTED = np.array([3.0, 4.0, 1.0, 5.0])
+RATING = np.array([4.0, 4.0, 3.0, 1.0])  # errors 1, 0, 2, 4
+WARM = np.array([True, True, False, False])
+UNIFORM = np.full(10, 0.5)  # popularity of ten items
 
 
-def test_figures_by_hand_for_all_warm_and_cold_rows() -> None:
-    assert rating_figures(PREDICTED, RATING, WARM) == pytest.approx(
+def test_rating_metrics_of_all_warm_and_cold_rows() -> None:
+    assert rating_metrics(PREDICTED, RATING, WARM) == pytest.approx(
         {
             "rmse": math.sqrt(21 / 4),
             "rmse_warm": math.sqrt(1 / 2),
@@ -32,128 +29,140 @@ def test_figures_by_hand_for_all_warm_and_cold_rows() -> None:
     )
 
 
-def test_an_empty_group_is_none_and_the_others_stand() -> None:
-    figures = rating_figures(PREDICTED, RATING, torch.ones(4, dtype=torch.bool))
-    assert figures["rmse_cold"] is None
-    assert figures["mae_cold"] is None
-    assert figures["share_cold"] == 0
-    assert figures["rmse"] == figures["rmse_warm"] == pytest.approx(math.sqrt(21 / 4))
-    cold = rating_figures(PREDICTED, RATING, torch.zeros(4, dtype=torch.bool))
+def test_an_empty_subset_is_none() -> None:
+    metrics = rating_metrics(PREDICTED, RATING, np.ones(4, bool))
+    assert metrics["rmse_cold"] is None
+    assert metrics["mae_cold"] is None
+    assert metrics["share_cold"] == 0
+    assert metrics["rmse"] == metrics["rmse_warm"] == pytest.approx(math.sqrt(21 / 4))
+    cold = rating_metrics(PREDICTED, RATING, np.zeros(4, bool))
     assert (cold["rmse_warm"], cold["share_cold"]) == (None, 1)
 
 
 @pytest.mark.filterwarnings("error")
-def test_no_rows_at_all_is_none_everywhere_under_the_same_names() -> None:
-    none = rating_figures(torch.zeros(0), torch.zeros(0), torch.zeros(0, dtype=torch.bool))
-    assert none == dict.fromkeys(rating_figures(PREDICTED, RATING, WARM))
+def test_without_rows_every_metric_is_none() -> None:
+    none = rating_metrics(np.zeros(0), np.zeros(0), np.zeros(0, bool))
+    assert none == dict.fromkeys(rating_metrics(PREDICTED, RATING, WARM))
 
 
-def test_batches_are_pooled_not_averaged() -> None:
-    errors = RatingErrors()
-    errors.update(PREDICTED[:3], RATING[:3], WARM[:3])
-    errors.update(PREDICTED[3:], RATING[3:], WARM[3:])
-    figures = errors.compute()
-    assert figures["rmse"].item() == pytest.approx(math.sqrt(21 / 4))
-    assert figures["rmse"].item() != pytest.approx((math.sqrt(5 / 3) + 4) / 2)
-    assert figures["mae_cold"].item() == pytest.approx(3)
-    errors.reset()
-    errors.update(PREDICTED[:1], RATING[:1], WARM[:1])
-    assert errors.compute()["rmse"].item() == 1
+def test_errors_are_summed_in_float64() -> None:
+    predicted = np.full(100_000, 1 + 2.0**-12, np.float32)
+    metrics = rating_metrics(predicted, np.zeros(100_000, np.float32), np.ones(100_000, bool))
+    assert metrics["rmse"] == pytest.approx(1 + 2.0**-12, rel=1e-14)
 
 
-@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
-def test_sums_stay_in_float64_whatever_the_model_is_cast_to(dtype: torch.dtype) -> None:
-    errors = RatingErrors()
-    torch.nn.ModuleList([errors]).to(dtype)
-    errors.set_dtype(dtype)
-    for _ in range(3):
-        errors.update(torch.full((1000,), 0.5, dtype=dtype), torch.zeros(1000), torch.ones(1000, dtype=torch.bool))
-    assert errors.squared.dtype == errors.absolute.dtype == errors.count.dtype == torch.float64
-    assert errors.count[0] == 3000  # in float16, 2048 + 1 is 2048
-    assert errors.compute()["rmse"].item() == 0.5
-    half = torch.finfo(torch.float32).eps / 4  # a float32 sum that starts at 1 would lose this
-    errors.reset()
-    errors.update(torch.ones(1), torch.zeros(1), torch.ones(1, dtype=torch.bool))
-    errors.update(torch.tensor([half]), torch.zeros(1), torch.ones(1, dtype=torch.bool))
-    assert errors.absolute[0].item() == 1 + half
-
-
-def test_ranking_figures_by_hand() -> None:
-    lists = np.array([[7, 3, 5], [1, 2, NOTHING], [4, 6, 8]])  # of users 10, 11 and 12
-    figures = ranking_figures(lists, np.array([10, 11, 12]), np.array([10, 10, 11, 12]), np.array([3, 9, 1, 0]), (1, 2))
+def test_ranking_metrics_by_hand() -> None:
+    """User 10 finds one of two relevant items at rank 2, user 11 the only one at rank 1, user 12 none."""
+    lists = np.array([[7, 3, 5], [1, 2, PADDING], [4, 6, 8]])
+    popularity = np.array([1, 1 / 2, 1 / 4, 1 / 8, 1, 1, 1 / 2, 1, 1 / 2, 1])
+    test_user, test_item = np.array([10, 10, 11, 12]), np.array([3, 9, 1, 0])
+    metrics = ranking_metrics(lists, np.array([10, 11, 12]), test_user, test_item, popularity)
     at_two = 1 / math.log2(3)
-    assert figures["hr@1"] == pytest.approx(1 / 3)
-    assert figures["recall@1"] == pytest.approx((0 + 1 + 0) / 3)
-    assert figures["hr@2"] == pytest.approx(2 / 3)
-    assert figures["recall@2"] == pytest.approx((1 / 2 + 1 + 0) / 3)
-    assert figures["ndcg@2"] == pytest.approx((at_two / (1 + at_two) + 1 + 0) / 3)
+    assert metrics["hr@10"] == pytest.approx(2 / 3)
+    assert metrics["recall@10"] == pytest.approx((1 / 2 + 1 + 0) / 3)
+    assert metrics["ndcg@10"] == pytest.approx((at_two / (1 + at_two) + 1 + 0) / 3)
+    assert metrics["mrr@10"] == pytest.approx((1 / 2 + 1 + 0) / 3)
+    assert metrics["map@10"] == pytest.approx((1 / 2 / 2 + 1 + 0) / 3)
+    assert metrics["coverage@10"] == pytest.approx(8 / 10)
+    assert metrics["novelty@10"] == pytest.approx((0 + 3 + 0 + 1 + 2 + 0 + 1 + 1) / 8)
 
 
-def test_an_item_without_a_row_is_wanted_and_never_found() -> None:
+def test_cut_offs_and_more_relevant_items_than_places() -> None:
+    """Relevant items at ranks 2, 3 and 11, and nine more that are in no list."""
+    lists = np.arange(12)[None]
+    relevant = np.array([1, 2, 10, *range(100, 109)])
+    metrics = ranking_metrics(lists, np.array([0]), np.zeros(12, int), relevant, np.full(12, 0.25))
+    assert metrics["recall@10"] == pytest.approx(2 / 12)
+    assert metrics["recall@20"] == pytest.approx(3 / 12)
+    assert metrics["mrr@10"] == pytest.approx(1 / 2)
+    assert metrics["map@10"] == pytest.approx((1 / 2 + 2 / 3) / 10)
+    assert metrics["coverage@10"] == pytest.approx(10 / 12)
+    assert metrics["novelty@10"] == pytest.approx(2)
+    late = ranking_metrics(lists, np.array([0]), np.array([0]), np.array([10]), np.full(12, 0.25))
+    assert (late["mrr@10"], late["map@10"], late["hr@10"], late["hr@20"]) == (0, 0, 0, 1)
+
+
+def test_an_item_without_a_row_is_relevant_and_never_found() -> None:
     """Row -1 of user 1 must not be taken for the last item of user 0."""
-    lists = np.array([[2, 1], [2, NOTHING]])
-    figures = ranking_figures(lists, np.array([0, 1]), np.array([0, 1, 1]), np.array([0, -1, 2]), (2,))
-    assert figures["recall@2"] == pytest.approx((0 + 1 / 2) / 2)
+    lists = np.array([[2, 1], [2, PADDING]])
+    metrics = ranking_metrics(lists, np.array([0, 1]), np.array([0, 1, 1]), np.array([0, -1, 2]), UNIFORM)
+    assert metrics["recall@10"] == pytest.approx((0 + 1 / 2) / 2)
 
 
-def by_hand(
-    scores: torch.Tensor, fitted: set[tuple[int, int]], wanted: dict[int, list[int]], k: int
+def brute_force(
+    scores: np.ndarray, fitted: Collection[tuple[int, int]], held_out: dict[int, list[int]], k: int
 ) -> dict[str, float]:
-    """The figures of `catalogue_figures` as one would explain them, a user at a time."""
-    recall, ndcg, hits = [], [], []
-    for user, items in wanted.items():
-        unseen = [item for item in range(scores.shape[1]) if (user, item) not in fitted]
+    """`catalogue_metrics` one user at a time, as textbooks define them."""
+    n_items = scores.shape[1]
+    by_user: dict[str, list[float]] = {name: [] for name in ("recall", "ndcg", "hr", "mrr", "map")}
+    n_fitted_users = len({user for user, _ in fitted})
+    recommended: list[int] = []
+    for user, relevant in held_out.items():
+        unseen = [item for item in range(n_items) if (user, item) not in fitted]
         best = sorted(unseen, key=lambda item: (-scores[user, item].item(), item))[:k]
-        gains = [1 / math.log2(place + 2) for place, item in enumerate(best) if item in items]
-        recall.append(len(gains) / len(items))
-        ndcg.append(sum(gains) / sum(1 / math.log2(place + 2) for place in range(min(k, len(items)))))
-        hits.append(bool(gains))
-    return {name: float(np.mean(found)) for name, found in (("recall", recall), ("ndcg", ndcg), ("hr", hits))}
+        ranks = [rank for rank, item in enumerate(best, 1) if item in relevant]
+        ideal = sum(1 / math.log2(rank + 1) for rank in range(1, 1 + min(k, len(relevant))))
+        by_user["recall"].append(len(ranks) / len(relevant))
+        by_user["ndcg"].append(sum(1 / math.log2(rank + 1) for rank in ranks) / ideal)
+        by_user["hr"].append(bool(ranks))
+        by_user["mrr"].append(1 / ranks[0] if ranks else 0.0)
+        by_user["map"].append(sum((n + 1) / rank for n, rank in enumerate(ranks)) / min(k, len(relevant)))
+        recommended += best
+    raters = {item: sum(other == item for _, other in fitted) for item in range(n_items)}
+    information = [-math.log2(max(1, raters[item]) / n_fitted_users) for item in recommended]
+    means = {name: float(np.mean(values)) for name, values in by_user.items()}
+    return means | {"coverage": len(set(recommended)) / n_items, "novelty": float(np.mean(information))}
 
 
 @pytest.mark.parametrize("levels", [2, 4, 10**6])  # the fewer, the more ties
 @pytest.mark.parametrize(("n_users", "n_items"), [(1200, 30), (20, 7)])  # more than one block; fewer items than places
-def test_the_full_catalogue_is_ranked_as_by_a_loop(levels: int, n_users: int, n_items: int) -> None:
-    random = torch.Generator().manual_seed(levels)
-    draw = lambda high, n: torch.randint(high, (n,), generator=random)  # noqa: E731
-    scores = draw(levels, n_users * n_items).view(n_users, n_items).float()
-    fitted = draw(n_users, 4 * n_users), draw(n_items, 4 * n_users)
-    pairs = sorted(
-        {
-            (u, i)
-            for u, i in zip(*(c.tolist() for c in (draw(n_users, n_users), draw(n_items + 2, n_users))), strict=True)
-        }
-    )
-    wanted: dict[int, list[int]] = {}
-    for user, item in pairs:  # the last two items are none that the model was fitted on
-        wanted.setdefault(user, []).append(item)
-    user, item = (torch.tensor(column) for column in zip(*pairs, strict=True))
-    found = catalogue_figures(lambda users: scores[users], fitted, (user, item))
-    seen = set(zip(*(column.tolist() for column in fitted), strict=True))
-    for k in (10, 20):
-        assert {name: found[f"{name}@{k}"] for name in ("recall", "ndcg", "hr")} == pytest.approx(
-            by_hand(scores, seen, wanted, k)
-        )
+def test_catalogue_metrics_equal_a_brute_force_implementation(levels: int, n_users: int, n_items: int) -> None:
+    rng = np.random.default_rng(levels)
+    scores = rng.integers(levels, size=(n_users, n_items)).astype(np.float32)
+
+    def pairs(rows: int, items: int) -> set[tuple[int, int]]:
+        return {(int(cell // items), int(cell % items)) for cell in rng.integers(n_users * items, size=rows)}
+
+    seen = pairs(4 * n_users, n_items)
+    wanted = sorted(pairs(n_users, n_items + 2))  # the last two items have no row
+    fitted = np.array(sorted(seen)).T[:, rng.permutation(len(seen))]
+    held_out: dict[int, list[int]] = {}
+    for user, item in wanted:
+        held_out.setdefault(user, []).append(item)
+    users, items = np.array(wanted).T
+    metrics = catalogue_metrics(lambda block: scores[block], (fitted[0], fitted[1]), (users, items))
+    at_10 = brute_force(scores, seen, held_out, 10)
+    at_20 = brute_force(scores, seen, held_out, 20)
+    expected = {f"{name}@10": value for name, value in at_10.items()}
+    expected |= {f"{name}@20": at_20[name] for name in ("recall", "ndcg", "hr")}
+    assert metrics == pytest.approx(expected)
+    assert metrics.keys() == {metric.name for metric in in_group("ranking")}
 
 
-def test_lists_leave_out_what_was_fitted_and_break_ties_by_row() -> None:
-    scores = torch.tensor([1.0, 2.0, 2.0]).expand(5, -1)
-    lists = best_unseen(
-        lambda users: scores[users], torch.tensor([0, 1, 4]), (torch.tensor([1, 0, 3]), torch.tensor([0, 2, 1])), 4
-    )
-    assert lists.tolist() == [[1, 0, NOTHING, NOTHING], [1, 2, NOTHING, NOTHING], [1, 2, 0, NOTHING]]
-    assert scores[0].tolist() == [1, 2, 2]  # what the model holds is not written into
+def test_lists_leave_out_fitted_items_and_break_ties_by_row() -> None:
+    scores = np.tile([1.0, 2.0, 2.0], (5, 1))
+    fitted = np.array([1, 0, 3]), np.array([0, 2, 1])
+    lists, n_items = top_unseen(lambda users: scores[users], np.array([0, 1, 4]), fitted, 4)
+    assert lists.tolist() == [[1, 0, PADDING, PADDING], [1, 2, PADDING, PADDING], [1, 2, 0, PADDING]]
+    assert n_items == 3
+    assert scores[0].tolist() == [1, 2, 2]  # the model's own array is not written into
 
 
-def test_of_ties_for_the_last_place_the_first_row_gets_it() -> None:
-    lists = best_unseen(lambda users: torch.ones(1, 5000), torch.tensor([0]), (torch.tensor([0]), torch.tensor([2])), 3)
+def test_of_items_that_tie_for_the_last_place_the_first_row_gets_it() -> None:
+    lists, _ = top_unseen(lambda users: np.ones((1, 5000)), np.array([0]), (np.array([0]), np.array([2])), 3)
     assert lists.tolist() == [[0, 1, 3]]
 
 
-def test_held_out_rows_of_nobody_known_are_left_out() -> None:
-    fitted = torch.tensor([0]), torch.tensor([0])
-    scores = lambda users: torch.tensor([[3.0, 2.0, 1.0]])  # noqa: E731
-    figures = catalogue_figures(scores, fitted, (torch.tensor([-1, 0, -1]), torch.tensor([1, 2, 0])))
-    assert figures["ndcg@10"] == pytest.approx(1 / math.log2(3))
-    with pytest.raises(ValueError, match="held-out rows of users that the model was fitted on"):
-        catalogue_figures(scores, fitted, (torch.tensor([-1]), torch.tensor([1])))
+def test_held_out_rows_of_unknown_users_are_left_out() -> None:
+    fitted = np.array([0]), np.array([0])
+    scores = lambda users: np.array([[3.0, 2.0, 1.0]])  # noqa: E731
+    metrics = catalogue_metrics(scores, fitted, (np.array([-1, 0, -1]), np.array([1, 2, 0])))
+    assert metrics["ndcg@10"] == pytest.approx(1 / math.log2(3))
+    with pytest.raises(ValueError, match="held-out rows"):
+        catalogue_metrics(scores, fitted, (np.array([-1]), np.array([1])))
+
+
+def test_only_the_named_metrics_are_computed() -> None:
+    fitted = np.array([0]), np.array([0])
+    metrics = catalogue_metrics(lambda users: np.ones((1, 3)), fitted, (np.array([0]), np.array([1])), ["ndcg@10"])
+    assert metrics == {"ndcg@10": 1}

@@ -205,11 +205,11 @@ def test_a_run_records_and_prints_what_evaluate_finds_again(train: Train, capsys
     call("evaluate", f"run={folder}", "evaluation=prequential")
     printed = capsys.readouterr().out
     assert f"{found['prequential/rmse']:.4f}" in printed
-    assert "all 25 figures equal" in printed
+    assert "all 25 metrics equal" in printed
     (folder / "metrics.json").write_text(json.dumps(found | {"prequential/rmse": found["prequential/rmse"] + 0.001}))
     with pytest.raises(SystemExit):
         call("evaluate", f"run={folder}", "evaluation=prequential")
-    assert "other figures:\nprequential/rmse:" in capsys.readouterr().err
+    assert "metrics.json:\nprequential/rmse:" in capsys.readouterr().err
     deployed = metrics(train(*split, "refit=all", name="all"))
     assert {name: deployed[name] for name in FIGURES} == {name: found[name] for name in FIGURES}
 
@@ -221,8 +221,8 @@ def test_a_run_without_them_gets_them_later(train: Train, capsys: pytest.Capture
     call("evaluate", f"run={folder}", "evaluation=prequential")
     printed = capsys.readouterr().out
     assert "prequential test RMSE" in printed
-    assert "all 19 figures equal" in printed
-    assert "which has no prequential ones" in printed
+    assert "all 19 metrics equal" in printed
+    assert "not recorded there: prequential/rmse, " in printed
 
 
 @pytest.mark.parametrize(

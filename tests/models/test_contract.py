@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from recsys.data.datamodule import RatingDataModule
-from recsys.evaluation.monitor import NDCG, RMSE
+from recsys.evaluation.registry import NDCG, RMSE
 from recsys.models.als import ALS
 from recsys.models.base import RatingModel
 from recsys.models.bayesian.model import BayesianMF

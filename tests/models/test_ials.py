@@ -12,7 +12,7 @@ import torch
 from recsys.bundle import Bundle
 from recsys.data.batches import Batch
 from recsys.data.datamodule import RatingDataModule
-from recsys.evaluation.monitor import NDCG
+from recsys.evaluation.registry import NDCG
 from recsys.models.ials import ImplicitALS
 from recsys.models.normal_equations import Side
 from recsys.training.export import make_bundle
@@ -209,7 +209,7 @@ def test_it_is_a_ranking_model_and_so_is_its_bundle() -> None:
     data = likes()
     model = made(data)
     assert (model.task, model.monitor) == ("ranking", NDCG)
-    figure = fit(model, data, epochs=5).callback_metrics[NDCG.name]
+    figure = fit(model, data, epochs=5).callback_metrics[NDCG.validation_key]
     assert figure > 0.6  # the test items are above some of them
     bundle = make_bundle(model, data)
     assert bundle.ranks_only

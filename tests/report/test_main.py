@@ -144,7 +144,8 @@ def test_json_is_the_contracts(sweep: Path, capsys: pytest.CaptureFixture[str]) 
     ]  # fmt: skip
     assert list(run["metrics"]) == [
         "val/rmse", "test/rmse", "test/mae", "test/rmse_warm", "test/rmse_cold", "val/ndcg@10",
-        "ranking/ndcg@10", "ranking/recall@10", "ranking/hr@10", "fit_seconds", "epochs",
+        "ranking/ndcg@10", "ranking/recall@10", "ranking/hr@10", "ranking/mrr@10", "ranking/map@10",
+        "ranking/coverage@10", "ranking/novelty@10", "fit_seconds", "epochs",
     ]  # fmt: skip
     assert run["command"] == "python -m recsys.train model.dropout=0.1 seed=0"
     assert [run["state"] for run in data["runs"]] == ["finished"] * 4 + ["failed", "pruned", "broken"]

@@ -41,7 +41,7 @@ def test_its_columns_are_of_rankings_beside_popularity(tmp_path: Path) -> None:
     result = found(tmp_path)
     shown = {column.name: column.cells for column in columns(result, 0, result.settings)}
     assert shown == {
-        "#": ["1", ""], "model": ["mf", "popularity"], "validation": ["0.3000", ""], "NDCG@10": ["0.2800", "0.0500"],
+        "#": ["1", ""], "model": ["mf", "popularity"], "val. NDCG@10": ["0.3000", ""], "NDCG@10": ["0.2800", "0.0500"],
         "recall@10": ["0.2000", ""], "HR@10": ["0.3000", ""], "runs": ["1", ""], "seconds": ["6.5", ""],
     }  # fmt: skip
     assert heading(result, 0) == "ml-100k · user_time · ranking: 1 setting, 1 run, by validation NDCG@10"
@@ -55,7 +55,7 @@ def test_ranking_and_rating_runs_are_not_compared(tmp_path: Path) -> None:
         assert [task.label for task in result.tasks] == ["ml-100k · user_time", "ml-100k · user_time · ranking"]
         assert result.tasks[0].metric == ranked_by
     names = [column.name for column in columns(result, 0, result.settings_of(0))]
-    assert names[2:7] == ["validation", "test", "warm", "cold", "NDCG@10"]
+    assert names[2:7] == ["val. RMSE", "test RMSE", "warm", "cold", "NDCG@10"]
     assert "--metric val/rmse does not use them" in verdict(result, 0)[0]
     assert "--metric val/ndcg@10 does not use them" in verdict(result, 1)[0]
 

@@ -12,7 +12,9 @@ import pytest
 
 from recsys.bundle import Bundle
 from recsys.bundle.factors import Factors
-from recsys.evaluate import evaluate, print_figures, ranked
+from recsys.evaluation.evaluate import compare_metrics, evaluate, evaluate_ranking
+from recsys.evaluation.metrics import Metrics
+from recsys.evaluation.tables import print_metrics
 from tests.commands import Train, call
 from tests.conftest import ITEMS, USERS, make_bundle
 
@@ -29,7 +31,7 @@ def bundle(factors: Factors, **manifest: Any) -> Bundle:
 
 def test_ranking_by_hand(two_by_three: Factors) -> None:
     """User 0: item 0 alone is left, a hit. User 1: 0, then 1, of two wanted. User 2, not fitted: 0, then 1."""
-    found = ranked(bundle(two_by_three))
+    found = evaluate_ranking(bundle(two_by_three))
     second = 1 / math.log2(3)
     assert found["ranking/recall@10"] == pytest.approx((1 + 1 / 2 + 1) / 3)
     assert found["ranking/ndcg@10"] == pytest.approx((1 + second / (1 + second) + second) / 3)
@@ -38,14 +40,14 @@ def test_ranking_by_hand(two_by_three: Factors) -> None:
 
 def test_rows_that_were_not_fitted_may_be_recommended(two_by_three: Factors) -> None:
     """Without refit the validation row, item 2 of user 1, is in the list before the test item."""
-    found = ranked(bundle(two_by_three, fit_on="train"))
+    found = evaluate_ranking(bundle(two_by_three, fit_on="train"))
     second, third = 1 / math.log2(3), 1 / math.log2(4)
     assert found["ranking/ndcg@10"] == pytest.approx((1 + third / (1 + second) + second) / 3)
 
 
 def test_popularity_counts_fitted_ratings(two_by_three: Factors) -> None:
     """Items 1, 2: one and two fitted ratings, item 0 none. User 1: 1, 0. User 2: 2, 1, 0."""
-    found = ranked(bundle(two_by_three))
+    found = evaluate_ranking(bundle(two_by_three))
     second = 1 / math.log2(3)
     assert found["baseline/popularity_ndcg@10"] == pytest.approx((1 + 1 / (1 + second) + second) / 3)
 
@@ -54,25 +56,25 @@ def test_a_ranking_model_has_no_figures_in_stars(two_by_three: Factors) -> None:
     rating, ranking = bundle(two_by_three), bundle(two_by_three, task="ranking")
     assert "test/rmse" in evaluate(rating)
     assert not any(name.startswith("ranking/") for name in evaluate(rating))
-    assert evaluate(ranking) == ranked(rating)
-    assert evaluate(rating, ranking=True) == evaluate(rating) | ranked(rating)
+    assert evaluate(ranking) == evaluate_ranking(rating)
+    assert evaluate(rating, ranking=True) == evaluate(rating) | evaluate_ranking(rating)
 
 
 def test_what_was_fitted_on_the_test_rows_is_refused(two_by_three: Factors) -> None:
     with pytest.raises(ValueError, match="fitted on the test rows too"):
-        ranked(bundle(two_by_three, fit_on="all"))
+        evaluate_ranking(bundle(two_by_three, fit_on="all"))
     none = bundle(two_by_three)
     none = replace(none, ratings=none.ratings._replace(part=np.zeros(len(RATED), np.uint8)))
     with pytest.raises(ValueError, match="no test rows"):
-        ranked(none)
+        evaluate_ranking(none)
 
 
 def test_the_table_shows_what_there_is(two_by_three: Factors, capsys: pytest.CaptureFixture[str]) -> None:
-    print_figures(evaluate(bundle(two_by_three)), "mf on small")
+    print_metrics(evaluate(bundle(two_by_three)), "mf on small")
     out = capsys.readouterr().out
     assert "RMSE in stars" in out
     assert "popularity" not in out
-    print_figures(evaluate(bundle(two_by_three, task="ranking")), "als on small")
+    print_metrics(evaluate(bundle(two_by_three, task="ranking")), "als on small")
     out = capsys.readouterr().out
     assert "RMSE" not in out
     assert all(name in out for name in ("popularity", "NDCG@10", "recall@20", "HR@10", "0.8333"))
@@ -83,14 +85,40 @@ def test_every_run_can_be_asked_for_rankings(train: Train, capsys: pytest.Captur
     call("evaluate", f"run={plain}", "ranking=true")
     out = capsys.readouterr().out
     assert "NDCG@10" in out
-    assert "all 19 figures equal" in out
+    assert "all 19 metrics equal" in out
     asked = train("trainer.max_epochs=1", "ranking=true", name="asked")
     assert "NDCG@10" in capsys.readouterr().out
     call("evaluate", f"run={asked}")
-    assert "all 31 figures equal" in capsys.readouterr().out
+    assert "all 39 metrics equal" in capsys.readouterr().out
     found = json.loads((asked / "metrics.json").read_text())
-    assert found.items() >= ranked(Bundle.load(plain / "bundle")).items()
+    assert found.items() >= evaluate_ranking(Bundle.load(plain / "bundle")).items()
     (asked / "metrics.json").write_text(json.dumps(found | {"ranking/hr@10": 0.5}))
     with pytest.raises(SystemExit):
         call("evaluate", f"run={asked}")
     assert "ranking/hr@10" in capsys.readouterr().err
+
+
+def test_rounding_is_tolerated_and_other_values_are_not() -> None:
+    computed: Metrics = {"test/rmse": 0.9 + 1e-15, "test/mae": 1e-13, "test/rmse_cold": None, "test/share_cold": 0.5}
+    recorded = {"test/rmse": 0.9, "test/mae": 0.0, "test/rmse_cold": None, "test/share_cold": 0.5 + 1e-8}
+    comparison = compare_metrics(computed, recorded)
+    assert comparison.equal == ["test/rmse", "test/mae", "test/rmse_cold"]
+    assert comparison.different == {"test/share_cold": (0.5, 0.5 + 1e-8)}
+    assert list(compare_metrics({"test/rmse": None}, {"test/rmse": 1.0}).different) == ["test/rmse"]
+    assert list(compare_metrics({"test/rmse": 1.0}, {"test/rmse": None}).different) == ["test/rmse"]
+
+
+def test_only_what_both_sides_have_is_compared() -> None:
+    comparison = compare_metrics({"test/rmse": 0.9, "test/new": 1.0}, {"test/rmse": 0.9, "test/old": 2.0, "epochs": 3})
+    assert (comparison.equal, comparison.new, comparison.missing) == (["test/rmse"], ["test/new"], ["test/old"])
+
+
+def test_older_and_rounded_records_are_accepted(train: Train, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = train("trainer.max_epochs=1")
+    recorded = json.loads((folder / "metrics.json").read_text())
+    del recorded["test/mae"]
+    recorded["test/rmse"] *= 1 + 1e-15
+    (folder / "metrics.json").write_text(json.dumps(recorded))
+    capsys.readouterr()
+    call("evaluate", f"run={folder}")
+    assert "not recorded there: test/mae\n" in capsys.readouterr().out

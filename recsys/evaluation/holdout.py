@@ -1,0 +1,69 @@
+"""The test rows of a bundle, with the predictions of the model and of the baselines."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recsys.bundle import TEST, TRAIN, Bundle
+from recsys.evaluation.baselines import Biases, Float64Array, IndexArray, fit_biases, fit_item_means
+
+
+@dataclass(frozen=True, eq=False)
+class TestSet:
+    """Test rows with the predictions of the model and of baselines that were fitted on the same rows."""
+
+    __test__: ClassVar = False  # no test case, whatever pytest takes the name for
+
+    user: IndexArray  # (test rows,) rows of `user_ids`, beyond the fitted ones too
+    item: IndexArray  # (test rows,)
+    rating: Float64Array  # (test rows,) stars
+    fitted: NDArray[np.bool_]  # (ratings,) which of `bundle.ratings` the model was fitted on
+    predicted: NDArray[np.floating]  # (test rows,) clipped to the scale
+    baselines: Mapping[str, Float64Array]  # by name, each (test rows,), clipped to the scale
+
+
+def test_rows(bundle: Bundle) -> tuple[IndexArray, NDArray[np.bool_]]:
+    """Positions of the test rows in `bundle.ratings`, and a mask of the rows that the model was fitted on.
+
+    Raises:
+        ValueError: The model was fitted on the test rows, or there are none.
+    """
+    if bundle.manifest["fit_on"] == "all":
+        raise ValueError(
+            "this bundle was fitted on the test rows too (refit=all), so they cannot evaluate it; the metrics in its "
+            "manifest are those of the model before"
+        )
+    part = bundle.ratings.part
+    test = np.flatnonzero(part == TEST)
+    if not len(test):
+        raise ValueError("this bundle has no test rows")
+    return test, part != TEST if bundle.manifest["fit_on"] == "train_val" else part == TRAIN
+
+
+def predict_test_set(bundle: Bundle) -> TestSet:
+    """Predict a bundle's test rows.
+
+    Raises:
+        ValueError: The model was fitted on the test rows, or there are none.
+    """
+    test, fitted = test_rows(bundle)
+    ratings = bundle.ratings
+    user, item = ratings.users()[test], ratings.item[test].astype(np.int64)
+    known = [np.where(row < count, row, -1) for row, count in ((user, bundle.n_users), (item, bundle.fitted_items))]
+    baselines = {name: np.clip(b.predict(*known), *bundle.scale) for name, b in _fit_baselines(bundle, fitted).items()}
+    return TestSet(user, item, ratings.rating[test].astype(float), fitted, bundle.predict_rows(user, item), baselines)
+
+
+def _fit_baselines(bundle: Bundle, fitted: NDArray[np.bool_]) -> dict[str, Biases]:
+    user, item, rating = bundle.ratings.users()[fitted], bundle.ratings.item[fitted], bundle.ratings.rating[fitted]
+    items = fit_item_means(item.astype(np.int64), rating, bundle.n_users, bundle.fitted_items)
+    return {
+        "global_mean": Biases(items.mu, np.zeros(bundle.n_users), np.zeros(bundle.fitted_items)),
+        "item_mean": items,
+        "biases": fit_biases(user, item.astype(np.int64), rating, bundle.n_users, bundle.fitted_items),
+    }

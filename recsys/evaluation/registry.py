@@ -1,0 +1,266 @@
+"""The metrics: what each is called, which direction is better, and how it is computed.
+
+Everything that names a metric reads this table: `evaluate`, `metrics.json`, the report and its page, W&B's summaries,
+and the selection of epochs and trials. A new metric is one function and one entry here. Nothing heavy is imported, so
+that the report starts at once; the functions use only methods of the arrays that they are given.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from recsys.evaluation.baselines import Float64Array
+    from recsys.evaluation.calibration import IntervalHits
+    from recsys.evaluation.metrics import RankedLists
+
+Direction = Literal["min", "max"]
+Group = Literal["rating", "ranking", "intervals"]
+Display = Literal["column", "option", "hidden"]
+
+SUBSETS = ("", "_warm", "_cold")  # of test rows; the empty suffix is all of them
+TEST_PREFIX: dict[Group, str] = {"rating": "test/", "ranking": "ranking/", "intervals": "test/"}
+BASELINES: dict[Group, dict[str, str]] = {  # names in `metrics.json` after "baseline/", and labels
+    "rating": {"global_mean": "global mean", "item_mean": "item means", "biases": "biases"},
+    "ranking": {"popularity": "popularity"},
+    "intervals": {},
+}
+STRONGEST_BASELINE: dict[Group, str] = {"rating": "biases", "ranking": "popularity"}  # beside the leaderboard
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One metric.
+
+    Args:
+        name: In `metrics.json`, after the prefix of its group.
+        label: For people.
+        direction: Whether lower or higher is better; None where neither is, as for an interval's coverage.
+        unit: `stars`, `bits`, or empty for a number without one.
+        group: What it measures: predicted ratings, ranked lists or prediction intervals.
+        function: From the group's data to the value: rating metrics take the errors in stars, `(rows,)`, ranking
+            metrics a `RankedLists`, interval metrics an `IntervalHits`.
+        display: In leaderboards: always a column; only if settings are ranked by it; never.
+        monitors: Whether training may select epochs by it, and studies trials.
+    """
+
+    name: str
+    label: str
+    direction: Direction | None
+    unit: str
+    group: Group
+    function: Callable[[Any], float]
+    display: Display = "column"
+    monitors: bool = False
+
+    @property
+    def validation_key(self) -> str:
+        return f"val/{self.name}"
+
+    @property
+    def test_key(self) -> str:
+        return TEST_PREFIX[self.group] + self.name
+
+    @property
+    def baseline_keys(self) -> dict[str, str]:
+        """Keys in `metrics.json` of the same metric of the baselines, by the baselines' names."""
+        if self.group == "rating":
+            return {name: f"baseline/{name}" for name in BASELINES["rating"]} if self.monitors else {}
+        return {name: f"baseline/{name}_{self.name}" for name in BASELINES[self.group]}
+
+    def minimized(self, value: float) -> float:
+        """The value such that lower is better."""
+        return -value if self.direction == "max" else value
+
+
+def rmse(error: Float64Array) -> float:
+    return float((error**2).mean() ** 0.5)
+
+
+def mae(error: Float64Array) -> float:
+    return float(abs(error).mean())
+
+
+def recall(lists: RankedLists, k: int) -> float:
+    """Share of a user's relevant items that are in the list."""
+    return float((lists.hits[:, :k].sum(1) / lists.relevant).mean())
+
+
+def ndcg(lists: RankedLists, k: int) -> float:
+    """Gain 1 for a relevant item, discount `1 / log2(1 + rank)`, divided by the best possible."""
+    return float((lists.hits[:, :k] @ lists.discount[:k] / lists.best_gain(k)).mean())
+
+
+def hit_rate(lists: RankedLists, k: int) -> float:
+    """Share of users with at least one relevant item in the list."""
+    return float(lists.hits[:, :k].any(1).mean())
+
+
+def reciprocal_rank(lists: RankedLists, k: int) -> float:
+    """One over the rank of the first relevant item in the list; 0 without one."""
+    hits = lists.hits[:, :k]
+    return float((hits.any(1) / (1 + hits.argmax(1))).mean())
+
+
+def average_precision(lists: RankedLists, k: int) -> float:
+    """Precision at the rank of each relevant item in the list, summed, over `min(relevant items, k)`."""
+    hits = lists.hits[:, :k]
+    precision = hits.cumsum(1) / lists.ranks[:k]
+    return float(((precision * hits).sum(1) / lists.relevant.clip(max=k)).mean())
+
+
+def coverage(lists: RankedLists, k: int) -> float:
+    """Catalogue coverage: share of the catalogue that is in at least one list."""
+    return float((lists.recommended(k) > 0).mean())
+
+
+def novelty(lists: RankedLists, k: int) -> float:
+    """Mean self-information of the recommended items: `-log2` of the share of users who have rated the item."""
+    count = lists.recommended(k)
+    return float(count @ lists.self_information / max(1, count.sum()))
+
+
+def interval_coverage(intervals: IntervalHits, level: float) -> float:
+    """Share of the test ratings inside their central prediction intervals of this level."""
+    return float(intervals.inside[level].mean())
+
+
+def mean_std(intervals: IntervalHits) -> float:
+    return float(intervals.std.mean())
+
+
+def _at(function: Callable[..., float], name: str, label: str, k: int, **more: Any) -> Metric:
+    """A metric of the first k places of each list."""
+    given: dict[str, Any] = {"direction": "max", "unit": "", "group": "ranking"} | more
+    return Metric(f"{name}@{k}", f"{label}@{k}", function=partial(function, k=k), **given)
+
+
+RMSE = Metric("rmse", "RMSE", "min", "stars", "rating", rmse, monitors=True)
+NDCG = _at(ndcg, "ndcg", "NDCG", 10, monitors=True)
+METRICS: dict[str, Metric] = {}  # by name, in the order of the leaderboard's columns
+
+
+def register(*metrics: Metric) -> None:
+    """Add metrics to the table.
+
+    Raises:
+        ValueError: A name is taken.
+    """
+    for metric in metrics:
+        if metric.name in METRICS:
+            raise ValueError(f"metric {metric.name} is registered already")
+        METRICS[metric.name] = metric
+
+
+register(
+    RMSE,
+    Metric("mae", "MAE", "min", "stars", "rating", mae, display="option"),
+    NDCG,
+    _at(recall, "recall", "recall", 10),
+    _at(hit_rate, "hr", "HR", 10),
+    _at(reciprocal_rank, "mrr", "MRR", 10),
+    _at(average_precision, "map", "MAP", 10),
+    _at(coverage, "coverage", "coverage", 10),
+    _at(novelty, "novelty", "novelty", 10, unit="bits"),
+    _at(recall, "recall", "recall", 20, display="hidden"),
+    _at(ndcg, "ndcg", "NDCG", 20, display="hidden"),
+    _at(hit_rate, "hr", "HR", 20, display="hidden"),
+    Metric("inside_50", "50% intervals", None, "", "intervals", partial(interval_coverage, level=0.5), "hidden"),
+    Metric("inside_90", "90% intervals", None, "", "intervals", partial(interval_coverage, level=0.9), "hidden"),
+    Metric("mean_std", "mean predictive std", None, "stars", "intervals", mean_std, "hidden"),
+)
+
+
+def in_group(group: Group) -> list[Metric]:
+    return [metric for metric in METRICS.values() if metric.group == group]
+
+
+def measure(group: Group, data: Any, names: Iterable[str] | None = None) -> dict[str, float | None]:
+    """Every metric of a group, or those named, by name; None where a value is no finite number."""
+    metrics = in_group(group) if names is None else [METRICS[name] for name in names]
+    values = {metric.name: metric.function(data) for metric in metrics}
+    return {name: value if abs(value) < float("inf") else None for name, value in values.items()}
+
+
+@dataclass(frozen=True)
+class LoggedMetric:
+    """A metric of the validation rows or of (a subset of) the test rows, under its key in `metrics.json`."""
+
+    metric: Metric
+    validation: bool
+    subset: str = ""  # one of SUBSETS
+
+    @property
+    def key(self) -> str:
+        return self.metric.validation_key if self.validation else self.metric.test_key + self.subset
+
+    @property
+    def label(self) -> str:
+        """In full: `validation RMSE`, `test RMSE, warm`."""
+        subset = f", {self.subset.strip('_')}" if self.subset else ""
+        return f"{'validation' if self.validation else 'test'} {self.metric.label}{subset}"
+
+    @property
+    def short_label(self) -> str:
+        """For the head of a column: `val. RMSE`, `test RMSE`, `warm`, `NDCG@10`."""
+        if self.validation:
+            return f"val. {self.metric.label}"
+        if self.subset:
+            return self.subset.strip("_")
+        return f"test {self.metric.label}" if self.metric.group == "rating" else self.metric.label
+
+    @property
+    def display(self) -> Display:
+        return "hidden" if self.subset and not self.metric.monitors else self.metric.display
+
+    @property
+    def is_primary(self) -> bool:
+        """Whether it is a monitor or its test value, which a leaderboard always has room for."""
+        return self.metric.monitors and not self.subset
+
+
+def logged_metrics() -> dict[str, LoggedMetric]:
+    """All keys of registered metrics in `metrics.json`, in the order of the leaderboard's columns."""
+    logged: list[LoggedMetric] = []
+    for metric in METRICS.values():
+        if metric.group == "rating" or metric.monitors:
+            logged.append(LoggedMetric(metric, validation=True))
+        logged.append(LoggedMetric(metric, validation=False))
+    for metric in in_group("rating"):
+        logged += [LoggedMetric(metric, validation=False, subset=subset) for subset in SUBSETS[1:]]
+    groups: list[Group] = ["rating", "ranking", "intervals"]
+    logged.sort(key=lambda one: groups.index(one.metric.group))
+    return {one.key: one for one in logged}
+
+
+def reported_metrics() -> dict[str, LoggedMetric]:
+    """Those that a report shows or offers to rank by."""
+    logged = logged_metrics().items()
+    return {key: one for key, one in logged if one.display != "hidden" and (one.metric.monitors or not one.validation)}
+
+
+def summary_directions() -> dict[str, Direction]:
+    """How a tracker summarises each metric over the epochs: by its lowest or its highest value."""
+    directions = {key: one.metric.direction for key, one in logged_metrics().items() if not one.subset}
+    return {key: direction for key, direction in directions.items() if direction is not None}
+
+
+def minimized(key: str, value: float) -> float:
+    """The value of a key in `metrics.json` such that lower is better; of an unknown key, the value itself."""
+    one = logged_metrics().get(key)
+    return one.metric.minimized(value) if one else value
+
+
+def monitor_of(metrics: Mapping[str, Any]) -> Metric:
+    """The metric that selected a run's epochs, from the keys that the run logged; RMSE where none tells."""
+    monitors = [metric for metric in METRICS.values() if metric.monitors]
+    return next((metric for metric in reversed(monitors) if metric.validation_key in metrics), RMSE)
+
+
+def minimized_validation(metrics: Mapping[str, Any]) -> float:
+    """A run's validation metric such that lower is better: what a study minimises."""
+    monitor = monitor_of(metrics)
+    return monitor.minimized(float(metrics[monitor.validation_key]))

@@ -1,0 +1,72 @@
+"""Test metrics as tables on the terminal, the model beside the baselines."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from recsys.evaluation.calibration import format_coverage
+from recsys.evaluation.registry import BASELINES, NDCG, RMSE, SUBSETS, Group, Metric, in_group
+
+Row = tuple[str, Sequence[float | None]]
+
+
+def print_metrics(metrics: Mapping[str, Any], title: str) -> None:
+    """Print tables of the rating, prequential and ranking metrics that there are."""
+    if RMSE.test_key in metrics:
+        _print_ratings(metrics, f"{title}: test errors")
+    if "prequential/rmse" in metrics:
+        _print_prequential(metrics)
+    if NDCG.test_key in metrics:
+        _print_ranking(metrics, f"{title}: full-catalogue ranking")
+
+
+def _print_ratings(metrics: Mapping[str, Any], title: str) -> None:
+    share = metrics["test/share_cold"] or 0.0
+    rows: list[Row] = [
+        (label, [metrics[f"baseline/{name}{subset}"] for subset in SUBSETS])
+        for name, label in BASELINES["rating"].items()
+    ]
+    for metric in _recorded("rating", metrics):
+        name = "model" if metric is RMSE else f"model, {metric.label}"
+        rows.append((name, [metrics[metric.test_key + subset] for subset in SUBSETS]))
+    caption = f"{share:.1%} of test rows are cold"
+    _print_table(title, f"RMSE in {RMSE.unit}", ("all", "warm", "cold"), caption, rows)
+    if coverage := format_coverage(metrics):
+        print(coverage)
+
+
+def _print_prequential(metrics: Mapping[str, Any]) -> None:
+    share = metrics["prequential/share_unseen"] or 0.0
+    caption = f"each predicted from the user's earlier ratings\n{share:.1%} are of users unseen in training"
+    rows: list[Row] = [
+        (name, [metrics[key + subset] for subset in ("", "_unseen")])
+        for name, key in (("running biases", "baseline/running_biases"), ("model", "prequential/rmse"))
+    ]
+    _print_table("\nprequential test RMSE", f"RMSE in {RMSE.unit}", ("all", "unseen users"), caption, rows)
+
+
+def _print_ranking(metrics: Mapping[str, Any], title: str) -> None:
+    rows: list[Row] = [
+        (metric.label, [metrics.get(f"baseline/popularity_{metric.name}"), metrics[metric.test_key]])
+        for metric in _recorded("ranking", metrics)
+    ]
+    _print_table(title, "metric", (*BASELINES["ranking"].values(), "model"), "higher is better", rows)
+
+
+def _recorded(group: Group, metrics: Mapping[str, Any]) -> list[Metric]:
+    return [metric for metric in in_group(group) if metric.test_key in metrics]
+
+
+def _print_table(title: str, first: str, columns: Sequence[str], caption: str, rows: Sequence[Row]) -> None:
+    from rich.console import Console  # here, since it takes as long to import as all else of this package
+    from rich.table import Table
+
+    table = Table(title=title, caption=caption)
+    table.add_column(first)
+    for name in columns:
+        table.add_column(name, justify="right")
+    for name, values in rows:
+        shown = ["–" if value is None else f"{value:.4f}" for value in values]
+        table.add_row(name, *shown, style="bold" if name == "model" else None)
+    Console().print(table)

@@ -1,0 +1,59 @@
+"""Rating errors of validation and test rows during training, pooled over batches and devices."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+from torch.nn import Module
+from torchmetrics import Metric
+
+from recsys.evaluation.registry import SUBSETS
+
+
+class RatingErrors(Metric):
+    """RMSE and MAE over all rows, warm rows and cold rows, in one pass.
+
+    A row is cold when its user or its item is absent from the rows that the model was fitted on. Sums are
+    kept in float64 and groups are weights rather than selections, so that an update never makes the host wait
+    for the device.
+    """
+
+    full_state_update = False
+    squared: Tensor
+    absolute: Tensor
+    count: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        for name in ("squared", "absolute", "count"):
+            self.add_state(name, torch.zeros(3, dtype=torch.float64), dist_reduce_fx="sum")
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], exclude_state: Sequence[str] = ()) -> Module:
+        """Follow the model to its device but keep float64: 2048 + 1 is 2048 in half precision."""
+        return super()._apply(lambda state: state.to(fn(state).device), exclude_state)
+
+    def update(self, predicted: Tensor, rating: Tensor, warm: Tensor) -> None:
+        """Add a batch.
+
+        Args:
+            predicted: Predictions in stars, clipped to the scale, `(batch,)`.
+            rating: True ratings in stars, `(batch,)`.
+            warm: Whether both the user and the item were seen in fitting, bool `(batch,)`.
+        """
+        error = (predicted.double() - rating.double()).abs()
+        groups = torch.stack([torch.ones_like(error), warm.double(), (~warm).double()])  # (3, batch)
+        self.squared += groups @ error.square()
+        self.absolute += groups @ error
+        self.count += groups.sum(1)
+
+    def compute(self) -> dict[str, Tensor]:
+        """Figures by name: `rmse`, `mae`, each also `_warm` and `_cold`, and `share_cold`.
+
+        An empty group's are NaN.
+        """
+        rmse, mae = (self.squared / self.count).sqrt(), self.absolute / self.count
+        figures = {f"rmse{group}": value for group, value in zip(SUBSETS, rmse, strict=True)}
+        figures |= {f"mae{group}": value for group, value in zip(SUBSETS, mae, strict=True)}
+        return figures | {"share_cold": self.count[2] / self.count[0]}
