@@ -8,6 +8,7 @@ import importlib
 import os
 import re
 import sys
+import textwrap
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -27,6 +28,8 @@ FOLDERS = ("run", "resume", "hydra.run.dir", "hydra.sweep.dir", "data.root")
 MISTAKES = (ValueError, OSError, InstantiationException, OmegaConfBaseException)
 
 be_joblib()
+OmegaConf.register_new_resolver("help_groups", lambda: help_groups(), replace=True)
+OmegaConf.register_new_resolver("help_keys", lambda name: help_keys(name), replace=True)
 OmegaConf.register_new_resolver("first_of", lambda *values: next(v for v in values if v), replace=True)
 
 
@@ -35,6 +38,33 @@ def config_dir() -> Path:
     package = Path(__file__).resolve().parent
     packaged = package / "conf"
     return packaged if packaged.is_dir() else package.parent / "conf"
+
+
+def help_groups() -> str:
+    """Configuration groups and their options, for `--help`."""
+    lines = []
+    for group in sorted(path for path in config_dir().iterdir() if path.is_dir() and path.name != "hydra"):
+        files = [file for file in sorted(group.glob("*.yaml")) if "\nprogram:" not in file.read_text()]  # W&B's own
+        if len(files) == 1:
+            continue  # no choice
+        options = textwrap.wrap(" ".join(file.stem for file in files), 92)
+        lines += [
+            f"  {name:<16}{text}" for name, text in zip([group.name, *[""] * len(options)], options, strict=False)
+        ]
+    return "\n".join(lines)
+
+
+def help_keys(name: str) -> str:
+    """Keys of a configuration file with values and comments, for `--help`, up to those that are filled in."""
+    lines = []
+    file = config_dir() / f"{name}.yaml"
+    content = file.read_text() if file.is_file() else ""  # an option may be in a user's own folder
+    for line in content.partition("# Filled in")[0].splitlines():
+        if (found := re.fullmatch(r"(?!defaults)([a-z]\w*): +([^#\s].*?)(?: +# *(.*))?", line)) is not None:
+            prefix = "data." if name == "splits" else f"{name.partition('/')[0]}." if "/" in name else ""
+            text = f"  {prefix + found[1]:<28}{found[2].replace('???', 'required'):<16}{found[3] or ''}"
+            lines.append(text.rstrip().replace("$", "$$"))
+    return "\n".join(lines)
 
 
 def command(config_name: str) -> Callable[[Callable[[DictConfig], Any]], Callable[[], None]]:

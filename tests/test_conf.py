@@ -13,6 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from recsys.cli import config_dir
 from recsys.data.datamodule import RatingDataModule
+from tests.commands import call
 
 CONF = config_dir()
 FILES = sorted(path.relative_to(CONF) for path in CONF.rglob("*.yaml"))
@@ -59,14 +60,31 @@ def test_names_on_the_command_line() -> None:
     assert cfg.data.split_seed == 0
 
 
-def test_the_help_names_every_group_and_keys_that_exist() -> None:
-    text = OmegaConf.load(CONF / "train.yaml").hydra.help.template
-    for group in ("data", "model", "logger", "hparams_search"):
-        assert {file.stem for file in (CONF / group).glob("*.yaml")} - set(re.split(r"[\s;:]+", text)) <= {"wandb"}
-    keys = set(re.findall(r"\b(?:model|data|trainer)\.[a-z_]+", text))
-    assert len(keys) >= 7
-    cfg = composed()
+def test_help_of_training_is_of_the_configuration(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):  # with 0
+        call("train", "model=svdpp", "data=tabular", "--help")
+    text = capsys.readouterr().out
+    groups = dict(re.findall(r"^  (\w+) {2,}(\w+(?: \w+)*(?:\n {18}\w+(?: \w+)*)*)$", text, re.M))
+    for group in ("data", "model", "experiment", "logger", "hparams_search"):
+        assert {file.stem for file in (CONF / group).glob("*.yaml")} - set(groups[group].split()) <= {"wandb"}, group
+    assert "wandb" in groups["logger"]
+    keys = re.findall(r"^  ((?:\w+\.)?\w+) {2,}\S+(?: {2,}|$)", text.partition("Keys")[2], re.M)
+    assert {"seed", "resume", "model.implicit_lr_factor", "data.ratings_file", "data.split", "trainer.max_epochs"} <= {
+        *keys
+    }
+    assert {"model_name", "run_dir", "model._target_", "model.batch_norm"}.isdisjoint(keys)
+    cfg = composed("model=svdpp", "data=tabular")
     assert all(OmegaConf.select(cfg, key, throw_on_missing=False, default="absent") != "absent" for key in keys)
+
+
+@pytest.mark.parametrize("command", ["evaluate", "recommend"])
+def test_help_of_a_command_lists_its_own_keys_and_no_groups(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        call(command, "--help")
+    text = capsys.readouterr().out
+    keys = [str(key) for key in OmegaConf.load(CONF / f"{command}.yaml") if key not in ("defaults", "hydra")]
+    assert all(re.search(rf"^  {key} ", text, re.M) for key in keys)
+    assert "experiment" not in text
 
 
 @pytest.mark.parametrize("name", ["grid", "optuna"])

@@ -29,7 +29,7 @@ def test_help_lists_the_commands_and_loads_none(tmp_path: Path) -> None:
 def test_each_command_takes_its_arguments(tmp_path: Path, name: str) -> None:
     done = recsys(name, "--help", cwd=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
-    assert {"train": "experiment", "evaluate": "run", "recommend": "out", "report": "--top", "serve": "--port"}[
+    assert {"train": "experiment", "evaluate": "ranking", "recommend": "out", "report": "--top", "serve": "--port"}[
         name
     ] in done.stdout
 
