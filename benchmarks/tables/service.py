@@ -7,8 +7,7 @@ from typing import Any
 
 from benchmarks.tables.markdown import by_device, paragraphs, stars, table
 from benchmarks.tables.results import Entry, Results, about
-
-MODELS = {"MatrixFactorization": "`mf`", "SVDPlusPlus": "`svdpp`"}
+from recsys.bundle.storage import LEGACY_MODELS
 
 
 def serving(results: Results) -> str:
@@ -65,9 +64,13 @@ def memory(measured: Entry) -> str:
 
 
 def model_name(name: str) -> str:
-    """`SVDPlusPlus dim 64 on ml-1m` as tables call it."""
+    """Title of a bundle measured by `benchmarks/serving.py`, such as `svdpp dim 64 on ml-1m`."""
     first, _, rest = name.partition(" ")
-    return f"{MODELS.get(first, first)} {rest}".replace("ml-", "ML-").replace("-1m", "-1M").replace("-100k", "-100K")
+    return (
+        f"`{LEGACY_MODELS.get(first, first)}` {rest}".replace("ml-", "ML-")
+        .replace("-1m", "-1M")
+        .replace("-100k", "-100K")
+    )
 
 
 def fold_in(results: Results) -> str:
@@ -100,6 +103,6 @@ def unseen(runs: list[Entry]) -> str:
 
 
 def run_name(name: str) -> str:
-    """`ml-1m SVDPlusPlus` as tables call it."""
+    """Title of a run measured by `benchmarks/fold_in.py`, such as `ml-1m svdpp`."""
     data, _, model = name.partition(" ")
-    return f"{data.upper()} {MODELS.get(model, model)}"
+    return f"{data.upper()} `{LEGACY_MODELS.get(model, model)}`"

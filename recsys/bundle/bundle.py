@@ -328,7 +328,7 @@ class Bundle:
     def fold_in(self, ratings: Mapping[Id, float], attributes: Mapping[str, object] | None = None) -> FoldIn:
         """Someone new, from their ratings in stars: a vector and a bias per sample, by ridge regression.
 
-        Items without factors say nothing and are left out. Where the manifest says what a rating counts as, `taken`,
+        Items without factors say nothing and are left out. Where the manifest has a `fold_in_target`,
         it is that they were rated which tells, and the stars are of no account.
 
         Args:
@@ -358,10 +358,10 @@ class Bundle:
         """As `fold_in`, for rows of items with factors, and positions among `attributes`."""
         if not self.can_fold_in:
             raise ValueError(f"a {self.manifest.get('model')} takes in no new users (fold_in: none)")
-        taken = self.manifest.get("taken")
-        if taken is None:
+        target = self.manifest.get("fold_in_target")
+        if target is None:
             return self.factors.fold_in(item, rating, attributes)
-        folded = self.factors.fold_in(item, np.full(len(item), taken, np.float32), attributes)
+        folded = self.factors.fold_in(item, np.full(len(item), target, np.float32), attributes)
         return replace(folded, rating=rating)  # reasons name the stars
 
     def fold_in_user(self, user: int) -> FoldIn:
@@ -644,7 +644,7 @@ class Bundle:
             return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < MOST
 
         scale, noise = self.manifest.get("rating_scale"), self.manifest.get("noise")
-        taken = self.manifest.get("taken")
+        target = self.manifest.get("fold_in_target")
         names = self.manifest.get("attributes", [])
         understood = {
             "task": self.manifest.get("task") in ("rating", "ranking"),
@@ -655,7 +655,7 @@ class Bundle:
             "link": self.manifest.get("link", "identity") in ("identity", "ordinal"),
             "fold_in": self.manifest.get("fold_in", "ridge") in ("ridge", "none"),
             "noise": noise is None or (number(noise) and noise >= 0),
-            "taken": taken is None or (number(taken) and taken > 0),
+            "fold_in_target": target is None or (number(target) and target > 0),
             "attributes": isinstance(names, list) and all(isinstance(name, str) and "=" in name for name in names)
                           and len(set(names)) == len(names),
         }  # fmt: skip

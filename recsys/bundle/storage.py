@@ -26,6 +26,14 @@ from safetensors.numpy import load, save_file
 SCHEMA_VERSION = 2  # 1 had one term of the prior, with exponent 1
 ARRAYS = ("factors", "ids", "ratings")
 FILES = (*(f"{name}.safetensors" for name in ARRAYS), "items.json")
+LEGACY_KEYS = {"taken": "fold_in_target"}  # of manifests of version 0.1
+LEGACY_MODELS = {
+    "MatrixFactorization": "mf",
+    "SVDPlusPlus": "svdpp",
+    "ALS": "als",
+    "ImplicitALS": "ials",
+    "BayesianMF": "bayesian_mf",
+}
 
 Arrays = Mapping[str, NDArray[Any]]
 
@@ -135,6 +143,9 @@ def read_manifest(path: Path) -> tuple[dict[str, Any], str]:
             raise BundleError(f"{file} is not a bundle's manifest: it has no size and sha256 of {name}")
     if others := sorted(set(listed) - set(FILES)):
         raise BundleError(f"{file} names {others[0]!r:.80}, which is no file of a bundle")
+    manifest = {LEGACY_KEYS.get(key, key): value for key, value in manifest.items()}
+    if isinstance(model := manifest.get("model"), str):
+        manifest["model"] = LEGACY_MODELS.get(model, model)
     return manifest, _sha256(content)
 
 

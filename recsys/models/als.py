@@ -40,6 +40,8 @@ class ALS(SweepModel):
         ValueError: An argument is outside its range; the message names it.
     """
 
+    name = "als"
+
     def __init__(
         self,
         n_users: int,

@@ -38,6 +38,7 @@ class RatingModel(LightningModule, ABC):
         seed: All that is drawn at random.
     """
 
+    name: str  # in `metrics.json` and the bundle; a run sets that of the model's YAML file
     task: ClassVar[str] = "rating"
     monitor: ClassVar[Metric] = RMSE  # validation metric for early stopping, model selection and comparison of runs
     full_batch: ClassVar[bool] = False  # whether a training step takes all rows, in their order

@@ -52,6 +52,7 @@ class ImplicitALS(SweepModel):
         ValueError: An argument is outside its range; the message names it.
     """
 
+    name = "ials"
     task: ClassVar[str] = "ranking"
     monitor: ClassVar[Metric] = NDCG
 

@@ -62,6 +62,8 @@ class MatrixFactorization(GradientModel):
         ValueError: An argument is outside its range; the message names it.
     """
 
+    name = "mf"
+
     def __init__(
         self,
         n_users: int,

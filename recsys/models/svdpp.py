@@ -52,6 +52,8 @@ class SVDPlusPlus(MatrixFactorization):
         ValueError: An argument is outside its range; the message names it.
     """
 
+    name = "svdpp"
+
     def __init__(
         self,
         n_users: int,

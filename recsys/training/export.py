@@ -49,14 +49,14 @@ def make_bundle(model: RatingModel, data: RatingDataModule, noise: float | None 
         factors = expect_bias_spread(factors, noise)
     known = data.user_attributes() if factors.attribute_effects is not None else None
     manifest = {
-        "model": type(model).__name__,
+        "model": model.name,
         "arguments": dict(model.hparams),
         "task": model.task,
         "link": "identity" if factors.levels is None else "ordinal",
         "samples": len(factors.mu),
         "noise": noise,
         "fold_in": "ridge",
-        **({} if model.fold_in_target is None else {"taken": model.fold_in_target}),
+        **({} if model.fold_in_target is None else {"fold_in_target": model.fold_in_target}),
         "data": data.dataset.name,
         "data_sha256": data.dataset.sha256,
         "id_kind": data.users.kind,

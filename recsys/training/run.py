@@ -103,10 +103,9 @@ def run(cfg: DictConfig, folder: Path) -> dict[str, Any]:
             "epochs": selection.epochs,
             "refit": cfg.refit,
             "test_figures_of": "train" if cfg.refit == "none" else "train_val",
-            "model": cfg.model_name,
             "split": data.split_name,
             "device": _device_name(cfg),
-            **{name: bundle.manifest[name] for name in ("data", "git_commit", "data_sha256")},
+            **{name: bundle.manifest[name] for name in ("model", "data", "git_commit", "data_sha256")},
         }
         if analysis:
             write_json(folder / "analysis.json", analysis)
@@ -175,6 +174,7 @@ def build_model(cfg: DictConfig, data: RatingDataModule) -> RatingModel:
         rating_min=low,
         rating_max=high,
     )
+    model.name = cfg.model_name
     return model
 
 

@@ -209,6 +209,17 @@ def test_a_manifest_of_another_kind_is_refused(saved: Path, changes: dict, messa
 
 
 @pytest.mark.parametrize(
+    ("old", "new"),
+    [("MatrixFactorization", "mf"), ("SVDPlusPlus", "svdpp"), ("ALS", "als"), ("ImplicitALS", "ials"), ("Own", "Own")],
+)
+def test_a_manifest_of_version_0_1_is_read_under_the_names_of_today(saved: Path, old: str, new: str) -> None:
+    rewritten(saved, model=old, taken=1.5)
+    manifest = Bundle.load(saved).manifest
+    assert (manifest["model"], manifest["fold_in_target"]) == (new, 1.5)
+    assert "taken" not in manifest
+
+
+@pytest.mark.parametrize(
     ("content", "message"),
     [
         (b"{", "cannot be parsed"),
@@ -525,7 +536,7 @@ def test_items_that_are_no_list_of_all_are_refused(saved: Path, text: str) -> No
         *(("attributes", names) for names in (None, "gender=F", ["gender"], ["a=b", "a=b"], [1], {"gender": "F"})),
         *(("fold_in", how) for how in (None, "sgd", True)),
         *(("noise", noise) for noise in (-0.1, "0.9", True, [0.9], 10**400)),
-        *(("taken", taken) for taken in (0, "1", True, [1.1], 10**400)),
+        *(("fold_in_target", target) for target in (0, "1", True, [1.1], 10**400)),
     ],
     ids=lambda value: str(value)[:20],
 )  # fmt: skip

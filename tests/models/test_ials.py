@@ -213,7 +213,7 @@ def test_it_is_a_ranking_model_and_so_is_its_bundle() -> None:
     assert figure > 0.6  # the test items are above some of them
     bundle = make_bundle(model, data)
     assert bundle.ranks_only
-    assert bundle.manifest["taken"] == pytest.approx(1 / 0.9)
+    assert bundle.manifest["fold_in_target"] == pytest.approx(1 / 0.9)
 
 
 def test_training_works_without_validation_rows() -> None:

@@ -77,7 +77,7 @@ def rich(users: list[Any] = USERS, items: list[Any] = ITEMS, *, seed: int = 0, *
     names = options.get("attributes", [])
     factors = random_factors(n_users=6, n_items=12, seed=seed, attributes=len(names), **shape)
     manifest = {
-        "rating_scale": [0.5, 5.0], "model": "MatrixFactorization", "data": "small", "seed": seed,
+        "rating_scale": [0.5, 5.0], "model": "mf", "data": "small", "seed": seed,
         "metrics": {"test/rmse": 0.9, "test/rmse_cold": None},
     } | options  # fmt: skip
     bundle = make_bundle(factors, users, items, rated(), **manifest)

@@ -75,7 +75,7 @@ def test_the_newest_finished_run_is_served_until_sigterm(serve: Start, tmp_path:
         (tmp_path / "outputs" / "day" / name / "metrics.json").write_text("{}")
     (tmp_path / "outputs" / "day" / "b" / "metrics.json").unlink()  # still running
     served = serve("--drain-seconds", "0.6")
-    assert served.first_lines[0].startswith("MatrixFactorization on small, version ")
+    assert served.first_lines[0].startswith("mf on small, version ")
     assert httpx2.get(f"{served.url}/model").json()["seed"] == 1
 
     body = b'{"user_id": "1", "item_id": "50"}'

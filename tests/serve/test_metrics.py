@@ -40,7 +40,7 @@ def test_requests_are_counted_by_template_and_status(bundles: dict[str, Bundle])
         assert value(text, "recsys_requests_total", method="other", route="other", status="404") == 2
         count = "recsys_request_seconds_count"
         assert value(text, count, method="GET", route="/items/{item_id}", status="200") == 2
-        assert value(text, "recsys_model_workers", version="unsaved", model="MatrixFactorization", data="small") == 1
+        assert value(text, "recsys_model_workers", version="unsaved", model="mf", data="small") == 1
         assert value(text, "recsys_failed_loads_total") == 0
         assert value(text, "recsys_requests_in_flight") == 0
         assert client.get("/metrics").headers["content-type"].startswith("text/plain")
@@ -69,7 +69,7 @@ def test_a_swap_moves_the_version() -> None:
     metrics.failed_loads(2)
     metrics.failed_loads(3)
     text = metrics.text()
-    labels = {"model": "MatrixFactorization", "data": "small"}
+    labels = {"model": "mf", "data": "small"}
     assert value(text, "recsys_model_workers", version="one", **labels) in (0, None)
     assert value(text, "recsys_model_workers", version="other", **labels) == 1
     assert value(text, "recsys_swaps_total") == 1

@@ -72,7 +72,7 @@ def test_the_command(
         module.main()
 
     run(str(saved), "--pointer", str(tmp_path / "serving"))
-    assert "MatrixFactorization on small, version" in capsys.readouterr().out
+    assert "mf on small, version" in capsys.readouterr().out
     for pointer in (tmp_path, saved / "items.json" / "below"):  # a folder; below a file
         with pytest.raises(SystemExit, match=r"^error: [^\n]+$"):
             run(str(saved), "--pointer", str(pointer))

@@ -197,7 +197,7 @@ def test_a_service_shows_what_became_of_the_pointer(pointer: Path, tmp_path: Pat
         assert ready["last_error"] is None
         assert client.get("/model").json()["seed"] == 1
         text = until(lambda: value(text := client.get("/metrics").text, "recsys_swaps_total") and text)
-        labels = {"model": "MatrixFactorization", "data": "small"}
+        labels = {"model": "mf", "data": "small"}
         assert value(text, "recsys_model_workers", version=ready["model_version"], **labels) == 1
         assert value(text, "recsys_model_workers", version=first["model_version"], **labels) in (0, None)
 

@@ -70,6 +70,7 @@ class BayesianMF(SweepModel):
         ValueError: An argument is outside its range; the message names it.
     """
 
+    name = "bayesian_mf"
     select_last_epoch: ClassVar[bool] = True
     patience: int | None = 100
 
