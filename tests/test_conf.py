@@ -74,7 +74,8 @@ def test_help_of_training_is_of_the_configuration(capsys: pytest.CaptureFixture[
     }
     assert {"model_name", "run_dir", "model._target_", "model.batch_norm"}.isdisjoint(keys)
     cfg = composed("model=svdpp", "data=tabular")
-    assert all(OmegaConf.select(cfg, key, throw_on_missing=False, default="absent") != "absent" for key in keys)
+    parents = {key: OmegaConf.select(cfg, key.rpartition(".")[0]) if "." in key else cfg for key in keys}
+    assert [key for key, parent in parents.items() if key.rpartition(".")[2] not in list(parent.keys())] == []
 
 
 @pytest.mark.parametrize("command", ["evaluate", "recommend"])
