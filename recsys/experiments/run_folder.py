@@ -18,6 +18,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError  # type: ignore[import-untyped]
 
+from recsys.experiments.legacy import upgrade_config
 from recsys.files import write_json, written_whole
 from recsys.report.runs import REPEATS
 
@@ -68,7 +69,7 @@ def configured(cfg: DictConfig, folder: Path, changes: Mapping[str, Any] | None 
     cfg.overrides = overrides  # as they are: an interpolation in them is what was typed
     file = folder / "config.yaml"
     if file.exists():
-        ours, theirs = (_plain(config) for config in (cfg, OmegaConf.load(file)))
+        ours, theirs = (_plain(config) for config in (cfg, _saved(file)))
         if found := difference(theirs, ours):
             raise OtherRunError(f"{shown(folder)} holds another run ({found}); choose another folder")
     else:
@@ -94,11 +95,16 @@ def resumed(folder: Path, overrides: list[str]) -> dict[str, DictConfig]:
 def _resumed_one(folder: Path) -> DictConfig:
     if not (folder / "config.yaml").is_file():
         raise FileNotFoundError(f"resume: {folder} holds no run (it has no config.yaml)")
-    cfg = OmegaConf.load(folder / "config.yaml")
-    assert isinstance(cfg, DictConfig)
+    cfg = _saved(folder / "config.yaml")
     if Path(cfg.run_dir) != folder:  # ModelCheckpoint forgets its best score when its folder changes
         raise ValueError(f"resume: {folder} was made as {cfg.run_dir}, where its checkpoints belong; move it back")
     return cfg
+
+
+def _saved(file: Path) -> DictConfig:
+    cfg = OmegaConf.load(file)
+    assert isinstance(cfg, DictConfig)
+    return upgrade_config(cfg)
 
 
 def sweep_overrides(folder: Path) -> DictConfig:

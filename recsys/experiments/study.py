@@ -16,6 +16,7 @@ from optuna.distributions import BaseDistribution, distribution_to_json
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from recsys.evaluation.registry import minimized_validation
+from recsys.experiments.legacy import rename_targets
 from recsys.experiments.run_folder import difference, ended, read_json, record_end
 from recsys.files import locked
 
@@ -132,8 +133,8 @@ class Study:
         before = self.study.user_attrs.get(name)
         if before is None:
             self.study.set_user_attr(name, text)
-        elif before != text:
-            differing = difference(json.loads(before), json.loads(text))
+        elif (old := rename_targets(json.loads(before))) != (new := json.loads(text)):
+            differing = difference(old, new)
             raise ValueError(
                 f"study {self.study.study_name} was begun with other {name}: {differing}; "
                 "go on with those, or give this one another name: hydra.sweeper.study=…"

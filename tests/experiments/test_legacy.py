@@ -1,0 +1,50 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from hydra.utils import get_class
+from omegaconf import OmegaConf
+
+from recsys.experiments.legacy import RENAMED_TARGETS, rename_targets
+from recsys.experiments.study import Study
+from tests.commands import Train
+
+
+@pytest.mark.parametrize("path", sorted(set(RENAMED_TARGETS.values())))
+def test_present_paths_exist(path: str) -> None:
+    assert get_class(path)
+
+
+def test_only_targets_are_renamed() -> None:
+    old = "recsys.loggers.EpochCSVLogger"
+    new = RENAMED_TARGETS[old]
+    settings = {"logger": {"csv": {"_target_": old, "note": old}}, "list": [{"_target_": old}, 1], "x": None}
+    renamed = {"logger": {"csv": {"_target_": new, "note": old}}, "list": [{"_target_": new}, 1], "x": None}
+    assert rename_targets(settings) == renamed
+
+
+def test_the_command_of_an_older_run_finds_it_finished(train: Train) -> None:
+    """Its `config.yaml` names the paths of its time; the same command is the same run."""
+    file = train("trainer.max_epochs=1") / "config.yaml"
+    old = {new: old for old, new in RENAMED_TARGETS.items()}
+    text = file.read_text()
+    for new in ("recsys.training.csv_logger.EpochCSVLogger", "recsys.models.mf.MatrixFactorization"):
+        assert new in text
+        text = text.replace(new, old[new])
+    file.write_text(text)
+    trained = (file.parent / "metrics.json").stat().st_mtime_ns
+    train("trainer.max_epochs=1")
+    assert (file.parent / "metrics.json").stat().st_mtime_ns == trained
+    assert OmegaConf.load(file).model._target_ == old["recsys.models.mf.MatrixFactorization"]
+
+
+def test_a_study_of_an_older_version_goes_on(tmp_path: Path) -> None:
+    storage = f"sqlite:///{tmp_path}/study.db"
+    study = Study("s", storage, tmp_path, {}, {"model": {"_target_": "recsys.models.mf.MatrixFactorization"}})
+    before = {"model": {"_target_": "recsys.models.matrix_factorization.MatrixFactorization"}}
+    study.study.set_user_attr("settings", json.dumps(before, sort_keys=True))
+    Study("s", storage, tmp_path, {}, {"model": {"_target_": "recsys.models.mf.MatrixFactorization"}})
+    with pytest.raises(ValueError, match="settings"):
+        Study("s", storage, tmp_path, {}, {"model": {"_target_": "recsys.models.als.ALS"}})
