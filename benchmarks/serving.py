@@ -30,6 +30,8 @@ from typing import Any
 
 os.environ |= dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"), "1")  # sums in the service's order
 
+import orjson
+
 from benchmarks.load.service import Client, Running, running
 from recsys.bundle import Bundle
 from serve.pointer import bundle_folder, write_pointer
@@ -152,14 +154,15 @@ def wrk(service: Running, file: Path, seconds: int) -> float:
 
 def swaps(folder: Path, other: Path, *, count: int = 50, requests: int = 20_000, threads: int = 4) -> dict[str, Any]:
     """Swap two models to and fro under load; each answer must be the one that its `model_version` gives."""
-    from serve.model import ServedModel
-    from serve.schemas import Wish
+    from serve.recommender import recommend
+    from serve.schemas import RecommendationOptions
+    from serve.served_model import ServedModel
 
     models = {model.version: model for model in map(ServedModel.load, (folder, other))}
     users = list(next(iter(models.values())).users)[:200]
-    wish = Wish(k=10, explain=True)
+    options = RecommendationOptions(k=10, explain=True)
     expected = {
-        (version, user): json.loads(model.recommend(model.user_row(user), wish))
+        (version, user): json.loads(orjson.dumps(recommend(model, model.user_row(user), options)))
         for version, model in models.items()
         for user in users
     }

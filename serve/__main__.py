@@ -9,7 +9,7 @@ import socket
 import sys
 import tempfile
 
-# Before NumPy is imported: an answer's products are too small to share among threads, and workers share the cores.
+# Before NumPy is imported: the products are too small for threads, and workers share the cores.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
@@ -23,7 +23,7 @@ from serve.settings import Settings
 
 
 def read_settings() -> Settings:
-    """From flags, then the environment; a mistake ends the program with one sentence."""
+    """Settings from flags, then the environment; a mistake ends the program with one sentence."""
     try:
         return Settings(_cli_parse_args=True)
     except ValidationError as error:
@@ -34,39 +34,39 @@ def read_settings() -> Settings:
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """A bound socket; where there can be none the program ends with one sentence."""
+    """A bound socket; a failure ends the program with one sentence."""
     listening = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     listening.set_inheritable(True)
     try:
         listening.bind((host, port))
     except (OSError, UnicodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "this is no name of a host"
+        reason = error.strerror if isinstance(error, OSError) else "not a valid host name"
         sys.exit(f"error: cannot listen on {host}, port {port}: {reason}")
     return listening
 
 
 def main() -> None:
-    # Uvicorn stops in good order and then raises the signal once more: by default that would end us with an error.
+    # Uvicorn shuts down gracefully and then raises the signal again, whose default would be a failure.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     with contextlib.suppress(KeyboardInterrupt):
         serve(read_settings())
 
 
 def serve(settings: Settings) -> None:
-    """Serve until told to stop."""
+    """Serve until a signal to stop."""
     logs.configure(settings.log_level)
     many = settings.workers > 1
     shares = tempfile.TemporaryDirectory(prefix="recsys-metrics-") if many else contextlib.nullcontext("")
     with shares as shared:
-        if many:  # workers are fresh processes, which read the environment; their figures meet in a folder
+        if many:  # workers are fresh processes, which read the environment; their metrics meet in a folder
             os.environ["PROMETHEUS_MULTIPROC_DIR"] = shared
             os.environ |= {f"RECSYS_{k.upper()}": str(v) for k, v in settings.model_dump().items() if v is not None}
         from serve.app import create_app
-        from serve.swap import Models
+        from serve.model_manager import ModelManager
 
         try:
-            models = Models(settings)
+            models = ModelManager.from_settings(settings)
         except BundleError as error:
             sys.exit(f"error: {error}")
         config = uvicorn.Config(

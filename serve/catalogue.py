@@ -1,4 +1,4 @@
-"""What is known of the items: found by title, filtered by genre and year."""
+"""The item catalogue: title search, and filters by genre, year and number of ratings."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from recsys.bundle import Bundle
 
 WORDS = re.compile(r"\w+")
-MANY = 100  # different ratings, beyond which they are no steps
+MAX_RATING_LEVELS = 100  # distinct ratings, beyond which the scale counts as continuous
 APOSTROPHES = str.maketrans("", "", "'’`")  # "schindlers" finds "Schindler's"
 
 
@@ -33,7 +33,7 @@ class Catalogue:
         self.n_ratings = np.bincount(rated.item, minlength=items)
         values = np.unique(rated.rating)
         steps = np.diff(values)
-        even = 0 < len(steps) < MANY and np.allclose(steps / steps.min(), np.round(steps / steps.min()))
+        even = 0 < len(steps) < MAX_RATING_LEVELS and np.allclose(steps / steps.min(), np.round(steps / steps.min()))
         self.rating_step = float(steps.min()) if even else None
         stars = np.bincount(rated.item, weights=rated.rating, minlength=items)
         self.mean_rating = np.divide(stars, self.n_ratings, out=np.full(items, np.nan), where=self.n_ratings > 0)
@@ -85,7 +85,7 @@ class Catalogue:
     def allowed(
         self, genre: str | None, year_from: int | None, year_to: int | None, min_ratings: int = 0
     ) -> NDArray[np.bool_] | None:
-        """Whether each item is of the genre, of the years and rated enough, `(all items,)`; None if nothing is asked.
+        """Whether each item is of the genre, of the years and rated enough, `(all items,)`; None without a filter.
 
         An item without a year is in no range of years.
 

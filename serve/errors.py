@@ -1,4 +1,4 @@
-"""Errors have one shape, `{"detail", "code"}`, and never repeat what was sent."""
+"""Errors have one shape, `{"detail", "code"}`, and never echo the request."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from starlette.exceptions import HTTPException
 
 
 class ApiError(Exception):
-    """An answer that is an error.
+    """An error that is answered to the client.
 
     Args:
         status: HTTP status.
@@ -25,7 +25,7 @@ class ApiError(Exception):
 
 
 def install(app: FastAPI) -> None:
-    """Let every error of `app` have the one shape."""
+    """Give every error of `app` the one shape."""
     app.add_exception_handler(ApiError, _api_error)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http_error)

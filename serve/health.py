@@ -1,4 +1,4 @@
-"""Is the service here ready? Exit status 0 or 1, for a container's health check: `python -m serve.health`."""
+"""Container health check: `python -m serve.health` exits with 0 if the service on this host is ready, else 1."""
 
 from __future__ import annotations
 

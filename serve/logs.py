@@ -1,4 +1,4 @@
-"""Logs as a JSON object a line, on standard error."""
+"""JSON logs on standard error, one object per line."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ class JsonFormatter(logging.Formatter):
         }
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
-        return json.dumps(line)  # in ASCII, which every stream takes as it is
+        return json.dumps(line)  # ASCII is safe for a stream of any encoding
 
 
 def configure(level: str) -> None:
-    """Let this service and uvicorn log alike."""
+    """Make this service and uvicorn log in the same format."""
     name = level.upper()
     logging.config.dictConfig(
         {

@@ -1,4 +1,4 @@
-"""What `/metrics` shows, correct across workers: each writes its figures to files of a folder that all share."""
+"""Prometheus metrics, correct across workers: each writes its own to files in a shared folder."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from pathlib import Path
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
-from serve.model import ServedModel
+from serve.served_model import ServedModel
 
 BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
-SHARED = "PROMETHEUS_MULTIPROC_DIR"  # prometheus_client looks at it when it is imported
+MULTIPROC_DIR = "PROMETHEUS_MULTIPROC_DIR"  # prometheus_client reads this variable when it is imported
 
 
 class Metrics:
-    """Requests by route template and status, never by path: ids of people are no labels."""
+    """Requests by route template and status, never by path: user ids never become labels."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
@@ -34,13 +34,13 @@ class Metrics:
             "recsys_model_workers", "Workers that serve this model version.", ("version", "model", "data"),
             registry=self.registry, multiprocess_mode="livesum",
         )  # fmt: skip
-        self._failed = Counter("recsys_failed_loads", "Bundles refused.", registry=self.registry)
+        self._failed = Counter("recsys_failed_loads", "Bundles rejected.", registry=self.registry)
         self._swaps = Counter("recsys_swaps", "Models swapped in.", registry=self.registry)
         self._by_labels: dict[tuple[str, str, int], tuple[Histogram, Counter]] = {}
         self._serving: tuple[str, str, str] | None = None
         self._failed_before = 0
 
-    def answered(self, method: str, route: str, status: int, seconds: float) -> None:
+    def observe_request(self, method: str, route: str, status: int, seconds: float) -> None:
         key = (method, route, status)
         children = self._by_labels.get(key)
         if children is None:  # labels() checks and locks each time
@@ -49,10 +49,10 @@ class Metrics:
         children[0].observe(seconds)
         children[1].inc()
 
-    def in_flight(self, count: int) -> None:
+    def set_in_flight(self, count: int) -> None:
         self._in_flight.set(count)
 
-    def serving(self, model: ServedModel, *, swapped: bool) -> None:
+    def set_model(self, model: ServedModel, *, swapped: bool) -> None:
         manifest = model.bundle.manifest
         labels = (model.version, str(manifest.get("model")), str(manifest["data"]))
         if self._serving is not None and self._serving != labels:
@@ -62,26 +62,26 @@ class Metrics:
         if swapped:
             self._swaps.inc()
 
-    def failed_loads(self, count: int) -> None:
+    def set_failed_loads(self, count: int) -> None:
         self._failed.inc(count - self._failed_before)
         self._failed_before = count
 
     def text(self) -> bytes:
-        """All figures, of all workers, in Prometheus' text format."""
-        folder = os.environ.get(SHARED)
+        """The metrics of all workers, in Prometheus' text format."""
+        folder = os.environ.get(MULTIPROC_DIR)
         if folder is None:
             return generate_latest(self.registry)
         for file in Path(folder).glob("gauge_live*_*.db"):
             process = int(file.stem.rpartition("_")[2])
-            if not _alive(process):  # killed: it could not take its own figures away
-                with contextlib.suppress(FileNotFoundError):  # another worker did it at the same time
+            if not _is_alive(process):  # killed: it could not remove its own gauges
+                with contextlib.suppress(FileNotFoundError):  # another worker was faster
                     mark_process_dead(process, folder)  # type: ignore[no-untyped-call]
         registry = CollectorRegistry()
         MultiProcessCollector(registry, folder)  # type: ignore[no-untyped-call]
         return generate_latest(registry)
 
 
-def _alive(process: int) -> bool:
+def _is_alive(process: int) -> bool:
     try:
         os.kill(process, 0)
     except ProcessLookupError:

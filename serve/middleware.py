@@ -1,4 +1,4 @@
-"""Around every request: an id, a line in the log, figures for `/metrics`, limits to its length and to their number."""
+"""Around every request: its id, access log, metrics, and limits on body size, body time and concurrency."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ from serve.metrics import Metrics
 access = logging.getLogger("serve.access")
 log = logging.getLogger("serve")
 
-SANE_ID = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
-ALWAYS = ("/health/live", "/health/ready", "/metrics")  # answered also when there is too much to do
+VALID_REQUEST_ID = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
+UNLIMITED_PATHS = ("/health/live", "/health/ready", "/metrics")  # answered under overload, too
 METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"))
 
 
-class Edge:
-    """ASGI middleware around the routes. What it refuses itself has no route, and counts as `other`.
+class RequestMiddleware:
+    """ASGI middleware around the routes. A request that it refuses itself has no route, and counts as `other`.
 
     Args:
-        app: What answers.
+        app: The application.
         metrics: Where requests are counted.
-        max_in_flight: Requests at a time, beyond which the answer is 503; 0 is no limit.
-        max_body_bytes: Length of a body, beyond which the answer is 413; 0 is no limit.
+        max_in_flight: Concurrent requests, beyond which the answer is 503; 0 is no limit.
+        max_body_bytes: Size of a body, beyond which the answer is 413; 0 is no limit.
         body_seconds: Time for a body to arrive, after which the answer is 408.
     """
 
@@ -58,35 +58,35 @@ class Edge:
                 message["headers"] = [*message["headers"], (b"x-request-id", request_id)]
             await send(message)
 
-        limited = scope["path"] not in ALWAYS
+        limited = scope["path"] not in UNLIMITED_PATHS
         if limited and self.max_in_flight and self.in_flight >= self.max_in_flight:
             full = error(503, "overloaded", "too many requests at once; try again", {"Retry-After": "1"})
             await full(scope, receive, answer)
-            self._note(scope, request_id, status, start)
+            self._record(scope, request_id, status, start)
             return
         self.in_flight += limited
-        self.metrics.in_flight(self.in_flight)
+        self.metrics.set_in_flight(self.in_flight)
         if scope["method"] != "GET":
             receive = _bounded(receive, self.max_body_bytes or math.inf, self.body_seconds)
         try:
-            # Answers are computed without a pause: here the others that wait get to be counted first.
+            # Answers are computed without yielding: let waiting requests be counted first.
             await asyncio.sleep(0)
             await self.app(scope, receive, answer)
         except Exception:
             log.exception("request %s failed", request_id.decode())
             if not started:
-                detail = "something went wrong here; the log tells what, under this answer's X-Request-ID"
+                detail = "internal error; see the log for this X-Request-ID"
                 await error(500, "internal_error", detail)(scope, receive, answer)
         finally:
             self.in_flight -= limited
-            self.metrics.in_flight(self.in_flight)
-            self._note(scope, request_id, status, start)
+            self.metrics.set_in_flight(self.in_flight)
+            self._record(scope, request_id, status, start)
 
-    def _note(self, scope: Scope, request_id: bytes, status: int, start: float) -> None:
+    def _record(self, scope: Scope, request_id: bytes, status: int, start: float) -> None:
         seconds = perf_counter() - start
         route = _template(scope)
-        known = route != "other" and scope["method"] in METHODS  # labels that clients make up would grow without end
-        self.metrics.answered(scope["method"] if known else "other", route, status, seconds)
+        known = route != "other" and scope["method"] in METHODS  # labels must not be chosen by clients
+        self.metrics.observe_request(scope["method"] if known else "other", route, status, seconds)
         if access.isEnabledFor(logging.INFO):
             fields: dict[str, Any] = {
                 "request_id": request_id.decode(), "method": scope["method"], "route": route, "status": status,
@@ -98,12 +98,12 @@ class Edge:
 
 
 def _bounded(receive: Receive, limit: float, seconds: float) -> Receive:
-    """What is received, until it is too long (413) or too late (408), whatever its headers say."""
+    """Receive the body until it is too long (413) or too late (408), whatever its headers say."""
     left, deadline, complete = limit, asyncio.get_running_loop().time() + seconds, False
 
     async def receive_within() -> Message:
         nonlocal left, complete
-        if complete:  # what comes now is that the client has gone, which may take as long as it likes
+        if complete:  # only the disconnect is left to come, whenever the client likes
             return await receive()
         try:
             async with asyncio.timeout_at(deadline):
@@ -120,16 +120,16 @@ def _bounded(receive: Receive, limit: float, seconds: float) -> Receive:
 
 
 def _request_id(scope: Scope) -> bytes:
-    """The client's, if it is sane, or a new one."""
+    """The client's, if it is valid, or a new one."""
     for name, value in scope["headers"]:
         if name == b"x-request-id":
-            if SANE_ID.fullmatch(value):
+            if VALID_REQUEST_ID.fullmatch(value):
                 return bytes(value)
             break
     return secrets.token_hex(8).encode()
 
 
 def _template(scope: Scope) -> str:
-    """The route as it is declared, such as `/items/{item_id}`; `other` for what has no route."""
+    """The route as it is declared, such as `/items/{item_id}`; `other` if there is none."""
     route = scope.get("route")
     return getattr(route, "path_format", "other") if route is not None else "other"

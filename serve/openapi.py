@@ -1,71 +1,60 @@
-"""The OpenAPI document: what depends on the served bundle is filled in, and no answer is left out."""
+"""The OpenAPI document, with the id format, scale and genres of the served bundle."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from fastapi import FastAPI
-from pydantic import BaseModel
 
 from recsys.bundle.attributes import choices
-from serve.model import ServedModel
+from serve.ids import id_schema
+from serve.info import sample_ids
 from serve.schemas import Error
+from serve.served_model import ServedModel
 
-STATUS = {
+DESCRIPTIONS = {
     400: "The request is malformed, or a value is out of range.",
-    403: "People's ratings are not shown here.",
+    403: "The service does not expose users' ratings.",
     404: "There is no such user or item.",
     408: "The body did not arrive in time.",
     409: "The served model cannot answer this, or two ratings of one item contradict each other.",
     413: "The body is too long.",
-    500: "A fault of the service.",
+    500: "An internal error.",
     503: "Too many requests at once, or the service is stopping.",
 }
+ANY_ROUTE = (500, 503)  # statuses that every route may answer
 
 
-def errors(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """The `responses` of a route that may fail with these, and with what any route may fail with."""
-    return {
-        status: {"model": Error, "description": STATUS[status]}
-        | (
-            {"headers": {"Retry-After": {"schema": {"type": "integer"}, "description": "Seconds."}}}
-            if status == 503
-            else {}
-        )
-        for status in (*statuses, 500, 503)
-    }
+def error_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """The `responses` of a route that may fail with these; without any, those of every route."""
+    responses: dict[int | str, dict[str, Any]] = {}
+    for status in statuses or ANY_ROUTE:
+        responses[status] = {"model": Error, "description": DESCRIPTIONS[status]}
+        if status == 503:
+            responses[status]["headers"] = {"Retry-After": {"schema": {"type": "integer"}, "description": "Seconds."}}
+    return responses
 
 
-def query_parameters(model: type[BaseModel]) -> list[dict[str, Any]]:
-    """The fields of a model as parameters of a query."""
-    fields: dict[str, dict[str, Any]] = model.model_json_schema()["properties"]
-    parameters = []
-    for name, schema in fields.items():
-        description = schema.pop("description", None)
-        if "anyOf" in schema:  # leaving it out is the way to say null
-            schema |= schema.pop("anyOf")[0]
-            schema.pop("default")
-        parameters.append({"name": name, "in": "query", "required": False, "schema": schema})
-        if description:
-            parameters[-1]["description"] = description
-    return parameters
-
-
-def document(app: FastAPI, model: ServedModel, *, histories: bool) -> dict[str, Any]:
-    """The document for the model in service."""
+def openapi_document(app: FastAPI, model: ServedModel | None, *, expose_user_ratings: bool) -> dict[str, Any]:
+    """The document for the model in service; a general one before there is a model."""
     app.openapi_schema = None
     schema = FastAPI.openapi(app)
     app.openapi_schema = None
     for path in schema["paths"].values():
         for operation in path.values():
             operation["responses"].pop("422", None)  # malformed requests get 400
+            for parameter in operation.get("parameters", ()):
+                _drop_null(parameter["schema"])
     schemas = schema["components"]["schemas"]
     for unused in ("HTTPValidationError", "ValidationError"):
         schemas.pop(unused, None)
+    if model is None:
+        _fill(schema, {kind: {} for kind in ("id", "any-id", "stars", "attributes", "genre")}, {})
+        return schema
     low, high = model.bundle.scale
     known = choices(model.bundle.attributes)
     filled: dict[str, dict[str, Any]] = {
-        "id": model.id_schema,
+        "id": id_schema(integers=model.integer_ids),
         "any-id": {},
         "stars": {"minimum": low, "maximum": high},
         "attributes": {
@@ -74,13 +63,20 @@ def document(app: FastAPI, model: ServedModel, *, histories: bool) -> dict[str, 
         },
         "genre": {"enum": model.catalogue.genres} if model.catalogue.genres else {},
     }
-    examples = model.examples(histories=histories)
-    _fill(schema, filled, examples)
+    _fill(schema, filled, sample_ids(model, expose_user_ratings=expose_user_ratings))
     return schema
 
 
+def _drop_null(schema: dict[str, Any]) -> None:
+    """Make a query parameter's schema that of a given value: leaving it out is the way to say null."""
+    options = [option for option in schema.get("anyOf", ()) if option.get("type") != "null"]
+    if len(options) == 1:
+        del schema["anyOf"]
+        schema.update(options[0])
+
+
 def _fill(node: Any, filled: dict[str, dict[str, Any]], examples: dict[str, str], name: str = "") -> None:
-    """Replace each marker in `format` by what it stands for, in place; give ids an example that exists."""
+    """Replace each marker in `format` by its schema, in place; give ids an example that exists."""
     if isinstance(node, list):
         for element in node:
             _fill(element, filled, examples, name)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from recsys.bundle import BundleError
 
-LONGEST = 4096  # bytes of a pointer
+MAX_BYTES = 4096  # of a pointer
 
 
 def bundle_folder(path: Path) -> Path:
@@ -49,16 +49,16 @@ def read_pointer(pointer: Path) -> Path:
     """
     try:
         with pointer.open("rb") as stream:
-            name = stream.read(LONGEST + 1).decode().strip()
+            name = stream.read(MAX_BYTES + 1).decode().strip()
     except (OSError, UnicodeDecodeError) as error:
         raise BundleError(f"pointer {pointer} cannot be read: {error}") from error
-    if not name or "\n" in name or "\0" in name or len(name) > LONGEST:
+    if not name or "\n" in name or "\0" in name or len(name) > MAX_BYTES:
         raise BundleError(f"pointer {pointer} must hold one line, the folder of a bundle")
     return bundle_folder(pointer.parent / name)
 
 
 def write_pointer(pointer: Path, bundle: Path) -> None:
-    """Let `pointer` name `bundle`: whole or not at all, whoever reads it meanwhile."""
+    """Make `pointer` name `bundle`, atomically."""
     pointer.parent.mkdir(parents=True, exist_ok=True)
     handle, working = tempfile.mkstemp(prefix=f".{pointer.name}-", dir=pointer.parent)
     try:

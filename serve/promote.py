@@ -1,4 +1,4 @@
-"""Let a pointer name a run's bundle: `python -m serve.promote outputs/2026-11-23/12-00-00-mf-ml_100k`."""
+"""Point a service at a run's bundle: `python -m serve.promote outputs/2026-11-23/12-00-00-mf-ml_100k`."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from pathlib import Path
 
 from recsys.bundle import BundleError
 from recsys.bundle.storage import read_manifest
-from serve.model import ServedModel
 from serve.pointer import bundle_folder, read_pointer, write_pointer
+from serve.served_model import ServedModel
 
 POINTER = Path("outputs/serving")
 
 
 def promote(run: Path, pointer: Path) -> ServedModel:
-    """Prove the bundle as a service would, then rewrite the pointer.
+    """Validate the bundle as a service would, then rewrite the pointer.
 
     Raises:
         BundleError: The bundle is not one that would be served; the pointer stays as it was.
@@ -24,7 +24,7 @@ def promote(run: Path, pointer: Path) -> ServedModel:
     model = ServedModel.load(bundle_folder(run))
     if pointer.exists():
         kind = model.bundle.manifest["id_kind"]
-        with contextlib.suppress(BundleError):  # what it named is gone: nothing to agree with
+        with contextlib.suppress(BundleError):  # its bundle is gone: any kind will do
             kind = read_manifest(read_pointer(pointer))[0].get("id_kind")
         if kind != model.bundle.manifest["id_kind"]:
             raise BundleError(

@@ -1,11 +1,11 @@
-"""What can be set: each field is an environment variable `RECSYS_<FIELD>` and a flag `--<field>`."""
+"""Settings: each field is an environment variable `RECSYS_<FIELD>` and a flag `--<field>`."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import Field, model_validator
+from pydantic import AliasChoices, Field, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
@@ -14,6 +14,7 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(
         env_prefix="RECSYS_",
+        env_prefix_target="all",
         env_ignore_empty=True,
         cli_prog_name="python -m serve",
         cli_kebab_case=True,
@@ -26,11 +27,11 @@ class Settings(BaseSettings):
     pointer: Path | None = Field(
         None, description="file that names the bundle's folder; when it changes, the new bundle is swapped in"
     )
-    runs: Path = Field(Path("outputs"), description="where the newest finished run is looked for if neither is given")
+    runs: Path = Field(Path("outputs"), description="where to find the newest finished run if neither is given")
     host: str = Field("127.0.0.1", description="address to listen on")
     port: Annotated[int, Field(ge=0, le=65535)] = Field(8000, description="port to listen on; 0 takes a free one")
     workers: Annotated[int, Field(ge=1, le=256)] = Field(1, description="processes")
-    poll_seconds: Annotated[float, Field(gt=0, le=3600)] = Field(1.0, description="time between looks at the pointer")
+    poll_seconds: Annotated[float, Field(gt=0, le=3600)] = Field(1.0, description="time between reads of the pointer")
     drain_seconds: Annotated[float, Field(ge=0, le=600)] = Field(
         1.0, description="time between SIGTERM, when /health/ready turns 503, and the end of listening"
     )
@@ -44,9 +45,10 @@ class Settings(BaseSettings):
     max_in_flight: Annotated[int, Field(ge=0)] = Field(
         256, description="requests that a worker answers at a time; beyond it 503; 0 is no limit"
     )
-    histories: bool = Field(
+    expose_user_ratings: bool = Field(
         True,
-        description="whether people's ratings are shown, also as reasons; "
+        validation_alias=AliasChoices("expose_user_ratings", "histories"),  # the former name still works
+        description="whether users' ratings are shown, also in explanations; "
         "which titles they rated can be inferred from exclude_seen all the same",
     )
     log_level: str = Field("info", pattern="^(debug|info|warning|error)$", description="debug, info, warning or error")

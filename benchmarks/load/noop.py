@@ -10,11 +10,12 @@ from __future__ import annotations
 from fastapi import FastAPI
 
 from serve.app import from_environment
-from serve.schemas import Pair, Prediction
+from serve.predictor import Prediction
+from serve.schemas import Pair
 
 
 async def nothing(pair: Pair) -> Prediction:
-    return Prediction(rating=4.2, cold_start=False, model_version="5f0c9a1b2c3d")
+    return Prediction(4.2, None, False, None, "5f0c9a1b2c3d")
 
 
 def with_noop() -> FastAPI:

@@ -26,9 +26,9 @@ from fastapi.testclient import TestClient
 from recsys.bundle import Bundle
 from recsys.bundle.attributes import UserAttributes
 from serve.app import create_app
-from serve.model import ServedModel
+from serve.model_manager import ModelManager
+from serve.served_model import ServedModel
 from serve.settings import Settings
-from serve.swap import Models
 from tests.conftest import make_bundle, random_factors
 
 ROOT = Path(__file__).parents[2]
@@ -116,8 +116,8 @@ def check_against_openapi(app: FastAPI, method: str, response: httpx2.Response) 
         assert set(response.json()) == {"detail", "code"}, response.text
         assert re.fullmatch("[a-z][a-z_]+", response.json()["code"])
         assert response.status_code != 422
-    template = next((path for path in TEMPLATES if re.fullmatch(TEMPLATES[path], response.request.url.path)), None)
     document = app.openapi()
+    template = template_of(document, response.request.url.raw_path.partition(b"?")[0].decode())
     operation = document["paths"].get(template, {}).get(method.lower())
     if operation is None:  # a page, a redirect, or nothing
         return
@@ -130,24 +130,15 @@ def check_against_openapi(app: FastAPI, method: str, response: httpx2.Response) 
         jsonschema_rs.validate(schema, response.json())
 
 
-TEMPLATES = {
-    "/users/{user_id}/recommendations": "/users/.*/recommendations",
-    "/users/{user_id}": "/users/.*",
-    "/items/{item_id}/similar": "/items/.*/similar",
-    "/items/{item_id}": "/items/.*",
-} | {path: path for path in ("/items", "/model", "/metrics", "/health/live", "/health/ready",
-                             "/predict/rating/", "/predict/ratings/", "/recommendations/")}  # fmt: skip
+def template_of(document: dict[str, Any], path: str) -> str | None:
+    """The documented path that an encoded path is one of; each parameter is one segment."""
+    return next((one for one in document["paths"] if re.fullmatch(re.sub(r"{\w+}", "[^/]+", one), path)), None)
 
 
 @contextlib.contextmanager
-def client_of(model: Bundle | Models, **settings: Any) -> Iterator[CheckedClient]:
+def client_of(model: Bundle | ModelManager, **settings: Any) -> Iterator[CheckedClient]:
     """A client of a service in this process."""
-    models = model
-    if isinstance(model, Bundle):
-        models = object.__new__(Models)
-        models.pointer, models.folder, models.failed_loads, models.last_error = None, Path(), 0, None
-        models.current = ServedModel(model)
-    assert isinstance(models, Models)
+    models = ModelManager(ServedModel(model), Path()) if isinstance(model, Bundle) else model
     with CheckedClient(create_app(Settings(**settings), models)) as client:
         yield client
 

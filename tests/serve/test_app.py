@@ -285,7 +285,7 @@ def test_recommendations_are_the_bundles(clients: Clients, bundles: Bundles, kin
             np.testing.assert_allclose(shown, [one.score for one in wanted], atol=1e-6)  # six digits are told
             if kind == "ranking":
                 assert {one["rating"] for one in got} <= {None}
-            assert all(one["because"] is None for one in got)
+            assert all(one["explanation"] is None for one in got)
             assert answer["distribution"] is None
             assert [one["score"] for one in got] == sorted((one["score"] for one in got), reverse=True)
             assert answer["cold_start"] is (bundle.user_row.get(user, 99) >= 6)
@@ -380,11 +380,11 @@ def test_reasons_are_the_bundles_explanation(clients: Clients, bundles: Bundles,
         for one in answer["recommendations"]:
             reasons = bundle.explain(user, raw[one["item_id"]]).reasons
             wanted = [reason for reason in reasons[:3] if reason.contribution > 0]
-            assert [reason["item_id"] for reason in one["because"]] == [str(reason.item_id) for reason in wanted]
-            assert [reason["rating"] for reason in one["because"]] == [reason.rating for reason in wanted]
-            assert [reason["title"] for reason in one["because"]] == [reason.title for reason in wanted]
+            assert [reason["item_id"] for reason in one["explanation"]] == [str(reason.item_id) for reason in wanted]
+            assert [reason["rating"] for reason in one["explanation"]] == [reason.rating for reason in wanted]
+            assert [reason["title"] for reason in one["explanation"]] == [reason.title for reason in wanted]
             np.testing.assert_allclose(
-                [reason["contribution"] for reason in one["because"]],
+                [reason["contribution"] for reason in one["explanation"]],
                 [reason.contribution for reason in wanted],
                 rtol=1e-4, atol=2e-6,
             )  # fmt: skip
@@ -395,7 +395,7 @@ def test_reasons_are_the_bundles_explanation(clients: Clients, bundles: Bundles,
 def test_without_reasons_to_give_the_list_is_empty(clients: Clients) -> None:
     for client, user in ((clients["int"], "4711"), (clients["int"], str(USERS[7])), (clients["no fold-in"], "1")):
         answer = client.get(f"/users/{user}/recommendations?explain=true").json()
-        assert [one["because"] for one in answer["recommendations"]] == [[]] * len(answer["recommendations"])
+        assert [one["explanation"] for one in answer["recommendations"]] == [[]] * len(answer["recommendations"])
 
 
 def test_the_distribution_counts_all_fitted_items(clients: Clients, bundles: Bundles) -> None:
@@ -423,17 +423,19 @@ def test_a_fold_in_is_the_bundles(clients: Clients, bundles: Bundles, kind: str)
     got = answer["recommendations"]
     assert [one["item_id"] for one in got] == [str(one.item_id) for one in wanted]
     np.testing.assert_allclose([one["score"] for one in got], [one.score for one in wanted], atol=1e-6)
-    assert (answer["skipped"], answer["cold_start"]) == ([], False)
+    assert (answer["unknown_items"], answer["cold_start"]) == ([], False)
     assert (answer["distribution"] is None) == (kind == "ranking")
     for one, expected in zip(got, wanted, strict=True):
         reasons = [r for r in bundle.explain(folded, expected.item_id).reasons[:3] if r.contribution > 0]
-        assert [(r["item_id"], r["rating"]) for r in one["because"]] == [(str(r.item_id), r.rating) for r in reasons]
+        assert [(r["item_id"], r["rating"]) for r in one["explanation"]] == [
+            (str(r.item_id), r.rating) for r in reasons
+        ]
         np.testing.assert_allclose(
-            [r["contribution"] for r in one["because"]], [r.contribution for r in reasons], rtol=1e-4, atol=2e-6
+            [r["contribution"] for r in one["explanation"]], [r.contribution for r in reasons], rtol=1e-4, atol=2e-6
         )
     everything = client.post("/recommendations/", json=body | {"k": 100, "exclude_seen": False}).json()
     assert len(everything["recommendations"]) == 12
-    assert everything["recommendations"][0]["because"] is None
+    assert everything["recommendations"][0]["explanation"] is None
 
 
 @pytest.mark.parametrize("kind", ["ordinal", "noise", "posterior"])
@@ -477,11 +479,11 @@ def test_items_the_model_does_not_know_are_skipped_by_position(client: CheckedCl
     ratings = [("4711", 3), ("50", 4), ("900", 2), (str(2**63), 1), ("7", 1)]
     body = {"ratings": [{"item_id": item, "rating": stars} for item, stars in ratings]}
     answer = client.post("/recommendations/", json=body).json()
-    assert (answer["skipped"], answer["cold_start"]) == ([0, 2, 3], False)
+    assert (answer["unknown_items"], answer["cold_start"]) == ([0, 2, 3], False)
     known = client.post("/recommendations/", json={"ratings": [body["ratings"][1], body["ratings"][4]]}).json()
     assert known["recommendations"] == answer["recommendations"]
     nothing = client.post("/recommendations/", json={"ratings": body["ratings"][:1]}).json()
-    assert (nothing["skipped"], nothing["cold_start"]) == ([0], True)
+    assert (nothing["unknown_items"], nothing["cold_start"]) == ([0], True)
     average = client.get("/users/4711/recommendations").json()
     assert nothing["recommendations"] == average["recommendations"]
 
@@ -495,7 +497,7 @@ def test_an_item_rated_twice_is_a_conflict(client: CheckedClient) -> None:
 
 def test_fold_ins_are_bounded(client: CheckedClient) -> None:
     body = {"ratings": [{"item_id": str(item), "rating": 3} for item in range(10_000, 11_000)]}
-    assert client.post("/recommendations/", json=body).json()["skipped"] == list(range(1000))
+    assert client.post("/recommendations/", json=body).json()["unknown_items"] == list(range(1000))
     body["ratings"].append({"item_id": "1", "rating": 3})
     refused(client.post("/recommendations/", json=body), 400, "invalid_request")
 
@@ -577,7 +579,7 @@ def test_a_model_without_fold_in_takes_in_nobody(clients: Clients) -> None:
 
 @pytest.fixture(scope="module")
 def discreet(bundles: Bundles) -> Iterator[CheckedClient]:
-    with client_of(bundles["int"], histories=False) as client:
+    with client_of(bundles["int"], expose_user_ratings=False) as client:
         yield client
 
 
@@ -587,7 +589,7 @@ def test_histories_can_be_switched_off(discreet: CheckedClient) -> None:
     refused(discreet.get("/users/1/recommendations?explain=true"), 403, "histories_off")
     assert discreet.get("/users/1/recommendations?explain=false").status_code == 200
     service = discreet.get("/model").json()["service"]
-    assert (service["histories"], service["example_users"]) == (False, [])
+    assert (service["expose_user_ratings"], service["example_users"]) == (False, [])
     body = {"ratings": [{"item_id": "50", "rating": 5}], "explain": True}  # one's own are no secret
     assert discreet.post("/recommendations/", json=body).status_code == 200
     users = {str(user) for user in USERS}

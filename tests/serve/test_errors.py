@@ -76,7 +76,7 @@ def test_a_fault_of_the_service_tells_nothing_either(capsys: pytest.CaptureFixtu
         def fail(*_: Any) -> None:
             raise RuntimeError(MARK)
 
-        client.app.state.service.models.current.search = fail  # type: ignore[attr-defined]
+        client.app.state.service.models.current.catalogue.search = fail  # type: ignore[attr-defined]
         assert silent(client, "GET", f"/items?query={MARK}") == 500
         assert client.get("/items?query=x").json()["code"] == "internal_error"
         assert client.get("/items/50").status_code == 200

@@ -12,8 +12,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from recsys.bundle import Bundle
 from serve import metrics as module
-from serve.metrics import SHARED, Metrics
-from serve.model import ServedModel
+from serve.metrics import MULTIPROC_DIR, Metrics
+from serve.served_model import ServedModel
 from tests.serve.conftest import client_of, rich
 
 
@@ -64,10 +64,10 @@ def test_a_swap_moves_the_version() -> None:
     metrics = Metrics()
     one, other = ServedModel(rich()), ServedModel(rich())
     one.version, other.version = "one", "other"
-    metrics.serving(one, swapped=False)
-    metrics.serving(other, swapped=True)
-    metrics.failed_loads(2)
-    metrics.failed_loads(3)
+    metrics.set_model(one, swapped=False)
+    metrics.set_model(other, swapped=True)
+    metrics.set_failed_loads(2)
+    metrics.set_failed_loads(3)
     text = metrics.text()
     labels = {"model": "mf", "data": "small"}
     assert value(text, "recsys_model_workers", version="one", **labels) in (0, None)
@@ -77,7 +77,7 @@ def test_a_swap_moves_the_version() -> None:
 
 
 def test_the_dead_are_not_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(SHARED, str(tmp_path))
+    monkeypatch.setenv(MULTIPROC_DIR, str(tmp_path))
     child = os.fork()
     if child == 0:
         os._exit(0)

@@ -10,7 +10,7 @@ import pytest
 
 from recsys.bundle import Bundle
 from serve.metrics import Metrics
-from serve.middleware import Edge
+from serve.middleware import RequestMiddleware
 from tests.serve.conftest import CheckedClient, client_of
 
 
@@ -65,7 +65,7 @@ def test_no_limit_is_no_limit(bundles: dict[str, Bundle]) -> None:
         assert answer.status_code == 200
 
 
-async def ask(edge: Edge, path: str) -> tuple[int, dict[bytes, bytes]]:
+async def ask(edge: RequestMiddleware, path: str) -> tuple[int, dict[bytes, bytes]]:
     messages: list[Any] = []
 
     async def send(message: Any) -> None:
@@ -90,7 +90,7 @@ def test_beyond_the_limit_requests_are_sent_away_but_not_those_for_health() -> N
         await send({"type": "http.response.body", "body": b""})
 
     async def story() -> None:
-        edge = Edge(slow, Metrics(), max_in_flight=2, max_body_bytes=0, body_seconds=5)
+        edge = RequestMiddleware(slow, Metrics(), max_in_flight=2, max_body_bytes=0, body_seconds=5)
         waiting = [asyncio.create_task(ask(edge, "/slow")) for _ in range(2)]
         await asyncio.sleep(0)
         await asyncio.sleep(0)
@@ -117,7 +117,7 @@ def test_beyond_the_limit_requests_are_sent_away_but_not_those_for_health() -> N
 def test_overload_has_the_shape_of_all_errors(bundles: dict[str, Bundle]) -> None:
     with client_of(bundles["int"], max_in_flight=1) as client:
         edge = client.app.middleware_stack  # type: ignore[attr-defined]
-        while not isinstance(edge, Edge):
+        while not isinstance(edge, RequestMiddleware):
             edge = edge.app
         edge.in_flight = 1
         answer = client.get("/items/50")

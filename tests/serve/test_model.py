@@ -7,12 +7,16 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import orjson
 import pytest
 
 from recsys.bundle import Bundle, BundleError
 from serve.errors import ApiError
-from serve.model import ServedModel
-from serve.schemas import Wish
+from serve.info import sample_users
+from serve.predictor import predict, predict_many
+from serve.recommender import recommend
+from serve.schemas import RecommendationOptions
+from serve.served_model import ServedModel
 from tests.serve.conftest import ITEMS, USERS, rich, save
 
 
@@ -82,13 +86,13 @@ def test_duplicates_are_found_among_the_unfitted_too() -> None:
 
 
 def test_many_pairs_with_errors_only() -> None:
-    answers = ServedModel(rich()).predict_many([("x", "50"), ("1", "4711")])
-    assert [answer["rating"] for answer in answers] == [None, None]
+    answers = predict_many(ServedModel(rich()), [("x", "50"), ("1", "4711")])
+    assert [answer.rating for answer in answers] == [None, None]
 
 
 def test_answers_are_json_also_with_odd_titles() -> None:
     model = ServedModel(rich())
-    answer = json.loads(model.recommend(-1, Wish(k=1000, distribution=True)))
+    answer = json.loads(orjson.dumps(recommend(model, -1, RecommendationOptions(k=1000, distribution=True))))
     assert {one["item_id"] for one in answer["recommendations"]} == {str(item) for item in ITEMS[:12]}
     assert any("\u2028" in one["title"] for one in answer["recommendations"])
     assert answer["cold_start"] is True
@@ -96,7 +100,7 @@ def test_answers_are_json_also_with_odd_titles() -> None:
 
 def test_example_users_are_fitted_and_rate_as_most_do() -> None:
     bundle = rich()
-    first = ServedModel(bundle).example_users()[0]
+    first = sample_users(ServedModel(bundle))[0]
     means = [bundle.ratings.rating[bundle.ratings.of(user)].mean() for user in range(bundle.n_users)]
     nearest = int(np.argmin(np.abs(np.array(means) - bundle.ratings.rating.mean())))
     assert first == str(bundle.user_ids[nearest])
@@ -109,15 +113,17 @@ def test_a_scale_that_float32_cannot_hold_is_kept_to_the_bound() -> None:
     served = ServedModel(replace(bundle, factors=high, manifest=bundle.manifest | {"rating_scale": [0.1, 4.9]}))
     served.probe(Path("bundle"))
     pairs = [(str(USERS[0]), str(ITEMS[0]))]
-    assert served.predict(*pairs[0])[0] == served.predict_many(pairs)[0]["rating"] == 4.9
+    assert predict(served, *pairs[0]).rating == predict_many(served, pairs)[0].rating == 4.9
 
 
 def test_a_malformed_user_counts_before_an_unknown_item() -> None:
     served = ServedModel(rich())
     with pytest.raises(ApiError) as error:
-        served.predict("abc", "424242")
+        predict(served, "abc", "424242")
     assert error.value.status == 400
-    assert served.predict_many([("abc", "424242")])[0]["error"]["code"] == "invalid_id"
+    [answer] = predict_many(served, [("abc", "424242")])
+    assert answer.error
+    assert answer.error.code == "invalid_id"
 
 
 def test_recommended_and_predicted_are_one_rating(bundles: dict[str, Bundle]) -> None:
@@ -126,9 +132,9 @@ def test_recommended_and_predicted_are_one_rating(bundles: dict[str, Bundle]) ->
             continue
         served = ServedModel(bundle)
         for user in list(served.users)[:4]:
-            answer = json.loads(served.recommend(served.user_row(user), Wish(k=50, exclude_seen=False)))
-            for one in answer["recommendations"]:
-                assert one["rating"] == pytest.approx(served.predict(user, one["item_id"])[0], abs=1e-5)
+            options = RecommendationOptions(k=50, exclude_seen=False)
+            for one in recommend(served, served.user_row(user), options).recommendations:
+                assert one.rating == pytest.approx(predict(served, user, one.item_id).rating, abs=1e-5)
 
 
 def test_what_cannot_be_computed_is_refused_at_load(tmp_path: Path) -> None:

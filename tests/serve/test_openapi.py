@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from recsys.bundle import Bundle
-from serve.model import ServedModel
+from serve.served_model import ServedModel
 from tests.serve.conftest import ITEMS, USERS, CheckedClient, client_of
 
 Clients = dict[str, CheckedClient]
@@ -35,7 +35,7 @@ def test_ids_have_the_pattern_of_the_bundle(clients: Clients) -> None:
         schemas = document["components"]["schemas"]
         places = [
             schemas["Pair"]["properties"]["user_id"], schemas["Pair"]["properties"]["item_id"],
-            schemas["Rated"]["properties"]["item_id"], parameter(document, "/users/{user_id}", "user_id"),
+            schemas["RatingIn"]["properties"]["item_id"], parameter(document, "/users/{user_id}", "user_id"),
             parameter(document, "/items/{item_id}/similar", "item_id"),
             parameter(document, "/users/{user_id}/recommendations", "user_id"),
         ]  # fmt: skip
@@ -55,7 +55,7 @@ def test_examples_exist(clients: Clients) -> None:
 
 def test_stars_and_genres_are_the_bundles(clients: Clients, bundles: dict[str, Bundle]) -> None:
     document = clients["int"].get("/openapi.json").json()
-    stars = document["components"]["schemas"]["Rated"]["properties"]["rating"]
+    stars = document["components"]["schemas"]["RatingIn"]["properties"]["rating"]
     assert (stars["minimum"], stars["maximum"]) == (0.5, 5.0)
     genres = parameter(document, "/users/{user_id}/recommendations", "genre")["enum"]
     assert genres == clients["int"].get("/model").json()["service"]["genres"]
@@ -104,8 +104,8 @@ def test_the_document_follows_the_model(bundles: dict[str, Bundle]) -> None:
         other = ServedModel(replace(bundle, manifest={**bundle.manifest, "rating_scale": [0.5, 4.5]}, sha256="b" * 64))
         service.models.current = other
         second = client.get("/openapi.json").json()
-        assert second["components"]["schemas"]["Rated"]["properties"]["rating"]["maximum"] == 4.5
-        assert len(service.documents) == 1
+        assert second["components"]["schemas"]["RatingIn"]["properties"]["rating"]["maximum"] == 4.5
+        assert len(client.app._documents) == 1  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize("path", ["/docs", "/redoc"])

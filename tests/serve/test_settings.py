@@ -27,7 +27,7 @@ def test_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
     found = given(monkeypatch)
     assert (found.host, found.port, found.workers, found.max_body_bytes) == ("127.0.0.1", 8000, 1, 1_000_000)
     assert found.bundle is None
-    assert found.histories
+    assert found.expose_user_ratings
 
 
 def test_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -35,14 +35,14 @@ def test_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch, BUNDLE="/some/where", PORT="81", HISTORIES="false", WORKERS="3", MAX_IN_FLIGHT="7",
         POLL_SECONDS="0.5", LOG_LEVEL="debug", HOST="::", POINTER="",
     )  # fmt: skip
-    assert (found.bundle, found.port, found.histories, found.workers) == (Path("/some/where"), 81, False, 3)
+    assert (found.bundle, found.port, found.expose_user_ratings, found.workers) == (Path("/some/where"), 81, False, 3)
     assert (found.max_in_flight, found.poll_seconds, found.log_level, found.host) == (7, 0.5, "debug", "::")
     assert found.pointer is None  # empty is not given
 
 
 def test_flags_win(monkeypatch: pytest.MonkeyPatch) -> None:
     found = given(monkeypatch, "--port", "82", "--bundle", "b", "--no-histories", BUNDLE="a", PORT="81")
-    assert (found.port, found.bundle, found.histories) == (82, Path("b"), False)
+    assert (found.port, found.bundle, found.expose_user_ratings) == (82, Path("b"), False)
 
 
 @pytest.mark.parametrize(

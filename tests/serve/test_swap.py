@@ -15,10 +15,10 @@ from typing import Any
 import pytest
 
 from recsys.bundle import BundleError
-from serve import swap as module
+from serve import model_manager as module
+from serve.model_manager import ModelManager
 from serve.pointer import write_pointer
 from serve.settings import Settings
-from serve.swap import Models
 from tests.serve.conftest import ITEM_NAMES, USER_NAMES, client_of, rich, save
 from tests.serve.test_metrics import value
 
@@ -42,18 +42,18 @@ def pointer(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def models(pointer: Path, clock: Callable[[float], None]) -> Models:
-    return Models(Settings(pointer=pointer))
+def models(pointer: Path, clock: Callable[[float], None]) -> ModelManager:
+    return ModelManager.from_settings(Settings(pointer=pointer))
 
 
-def test_nothing_new_is_nothing_done(models: Models) -> None:
+def test_nothing_new_is_nothing_done(models: ModelManager) -> None:
     first = models.current
     assert models.poll() is None
     assert models.current is first
     assert (models.failed_loads, models.last_error) == (0, None)
 
 
-def test_a_rewritten_pointer_swaps(models: Models, pointer: Path, tmp_path: Path) -> None:
+def test_a_rewritten_pointer_swaps(models: ModelManager, pointer: Path, tmp_path: Path) -> None:
     first = models.current
     write_pointer(pointer, save(rich(seed=1), tmp_path / "second"))
     assert models.poll() is models.current is not first
@@ -61,7 +61,7 @@ def test_a_rewritten_pointer_swaps(models: Models, pointer: Path, tmp_path: Path
     assert models.poll() is None
 
 
-def test_a_bundle_replaced_in_place_swaps(models: Models, tmp_path: Path) -> None:
+def test_a_bundle_replaced_in_place_swaps(models: ModelManager, tmp_path: Path) -> None:
     save(rich(seed=1), tmp_path / "first")
     assert models.poll() is not None
     assert models.current.bundle.manifest["seed"] == 1
@@ -101,7 +101,7 @@ BAD = ["pointer gone", "pointer a folder", "pointer empty", "pointer binary", "n
 
 @pytest.mark.parametrize("kind", BAD)
 def test_a_bad_bundle_leaves_the_old_one(
-    models: Models, pointer: Path, tmp_path: Path, kind: str, clock: Callable[[float], None],
+    models: ModelManager, pointer: Path, tmp_path: Path, kind: str, clock: Callable[[float], None],
     caplog: pytest.LogCaptureFixture,
 ) -> None:  # fmt: skip
     first = models.current
@@ -124,7 +124,7 @@ def test_a_bad_bundle_leaves_the_old_one(
         assert models.current.bundle.manifest["seed"] == 2
 
 
-def test_tries_grow_rarer(models: Models, pointer: Path, clock: Callable[[float], None]) -> None:
+def test_tries_grow_rarer(models: ModelManager, pointer: Path, clock: Callable[[float], None]) -> None:
     pointer.write_text("nowhere\n")
     for _ in range(3600):
         models.poll()
@@ -132,7 +132,7 @@ def test_tries_grow_rarer(models: Models, pointer: Path, clock: Callable[[float]
     assert 60 < models.failed_loads < 70
 
 
-def test_back_to_the_one_in_service_clears_the_error(models: Models, pointer: Path, tmp_path: Path) -> None:
+def test_back_to_the_one_in_service_clears_the_error(models: ModelManager, pointer: Path, tmp_path: Path) -> None:
     first = models.current
     pointer.write_text("nowhere\n")
     models.poll()
@@ -144,7 +144,7 @@ def test_back_to_the_one_in_service_clears_the_error(models: Models, pointer: Pa
 
 
 def test_a_slow_copy_is_taken_once_it_is_complete(
-    models: Models, tmp_path: Path, clock: Callable[[float], None]
+    models: ModelManager, tmp_path: Path, clock: Callable[[float], None]
 ) -> None:
     second = save(rich(seed=1), tmp_path / "second")
     for file in ("manifest.json", "factors.safetensors", "items.json"):
@@ -158,7 +158,7 @@ def test_a_slow_copy_is_taken_once_it_is_complete(
 
 
 def test_without_a_pointer_nothing_is_looked_at(tmp_path: Path) -> None:
-    models = Models(Settings(bundle=save(rich(), tmp_path / "first")))
+    models = ModelManager.from_settings(Settings(bundle=save(rich(), tmp_path / "first")))
     save(rich(seed=1), tmp_path / "first")
     assert models.poll() is None
 
@@ -167,10 +167,10 @@ def test_without_a_pointer_nothing_is_looked_at(tmp_path: Path) -> None:
 def test_there_must_be_something_to_start_with(pointer: Path, tmp_path: Path, kind: str) -> None:
     spoil(kind, pointer, tmp_path)
     if kind == "strings":
-        assert not Models(Settings(pointer=pointer)).current.integer_ids
+        assert not ModelManager.from_settings(Settings(pointer=pointer)).current.integer_ids
         return
     with pytest.raises(BundleError):
-        Models(Settings(pointer=pointer))
+        ModelManager.from_settings(Settings(pointer=pointer))
 
 
 def until(condition: Callable[[], Any], seconds: float = 5.0) -> Any:
@@ -183,7 +183,7 @@ def until(condition: Callable[[], Any], seconds: float = 5.0) -> Any:
 
 def test_a_service_shows_what_became_of_the_pointer(pointer: Path, tmp_path: Path) -> None:
     settings = Settings(pointer=pointer, poll_seconds=0.02)
-    with client_of(Models(settings), pointer=pointer, poll_seconds=0.02) as client:
+    with client_of(ModelManager.from_settings(settings), pointer=pointer, poll_seconds=0.02) as client:
         first = client.get("/health/ready").json()
         pointer.write_text("nowhere\n")
         ready = until(lambda: (now := client.get("/health/ready").json())["last_error"] and now)
@@ -219,9 +219,9 @@ def test_swaps_under_load_mix_no_two_models_in_an_answer(pointer: Path, tmp_path
     answers: list[dict[str, str]] = [{}, {}]
     for turn in (0, 1):
         write_pointer(pointer, folders[turn])
-        with client_of(Models(settings)) as client:
+        with client_of(ModelManager.from_settings(settings)) as client:
             answers[turn] = {path: client.request(method, path, json=body).text for method, path, body in asks}
-    with client_of(Models(settings), pointer=pointer, poll_seconds=0.005) as client:
+    with client_of(ModelManager.from_settings(settings), pointer=pointer, poll_seconds=0.005) as client:
         done = threading.Event()
         got: list[tuple[str, str]] = []
 

@@ -1,0 +1,36 @@
+"""What routes declare as parameters: the model in service and the settings."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import Depends, Request
+
+from serve.errors import ApiError
+from serve.served_model import ServedModel
+from serve.service import Service
+
+
+async def get_service(request: Request) -> Service:
+    service: Service = request.app.state.service
+    return service
+
+
+async def get_model(request: Request) -> ServedModel:
+    """The model that answers this request from start to end, whatever is swapped in meanwhile."""
+    service: Service = request.app.state.service
+    return service.models.current
+
+
+CurrentService = Annotated[Service, Depends(get_service)]
+CurrentModel = Annotated[ServedModel, Depends(get_model)]
+
+
+async def require_user_ratings(service: CurrentService) -> None:
+    """Refuse the request where the service does not expose users' ratings."""
+    check_user_ratings(service)
+
+
+def check_user_ratings(service: Service) -> None:
+    if not service.settings.expose_user_ratings:
+        raise ApiError(403, "histories_off", "this service does not show people's ratings")

@@ -1,0 +1,102 @@
+"""The model in service, and its replacement by another one."""
+
+from __future__ import annotations
+
+import logging
+import time
+from pathlib import Path
+
+from recsys.bundle import BundleError
+from serve.pointer import bundle_folder, newest_run, read_pointer
+from serve.served_model import ServedModel
+from serve.settings import Settings
+
+log = logging.getLogger("serve")
+
+MAX_RETRY_SECONDS = 60.0  # between two tries of a rejected bundle
+
+
+class ModelManager:
+    """The model in service. `current` is replaced in one assignment, so whoever holds it keeps one model.
+
+    Args:
+        current: The model to start with.
+        folder: Its bundle's folder.
+        pointer: File that names the folder to serve; None serves `current` for good.
+        poll_seconds: The shortest wait before a rejected bundle is tried again.
+    """
+
+    def __init__(
+        self, current: ServedModel, folder: Path, *, pointer: Path | None = None, poll_seconds: float = 1.0
+    ) -> None:
+        self.current, self.folder, self.pointer = current, folder, pointer
+        self.failed_loads = 0
+        self.last_error: str | None = None
+        self._serving = _signature(folder)
+        self._rejected: tuple[object, ...] | None = None
+        self._next_try, self._wait = 0.0, poll_seconds
+        self._shortest_wait = poll_seconds
+
+    @classmethod
+    def from_settings(cls, settings: Settings) -> ModelManager:
+        """Load the bundle that the settings name.
+
+        Raises:
+            BundleError: There is no bundle to start with.
+        """
+        if settings.pointer is not None:
+            folder = read_pointer(settings.pointer)
+        else:
+            folder = bundle_folder(settings.bundle) if settings.bundle is not None else newest_run(settings.runs)
+        signature = _signature(folder)  # before loading: a change meanwhile is then noticed
+        manager = cls(ServedModel.load(folder), folder, pointer=settings.pointer, poll_seconds=settings.poll_seconds)
+        manager._serving = signature
+        return manager
+
+    def poll(self) -> ServedModel | None:
+        """Read the pointer and swap in the bundle that it names now; the new model, if there is one.
+
+        A rejected bundle leaves the old one in service. It is tried again, at growing intervals, since a
+        slow copy may complete it.
+        """
+        if self.pointer is None:
+            return None
+        signature: tuple[object, ...] = ("unreadable",)
+        try:
+            folder = read_pointer(self.pointer)
+            signature = _signature(folder)
+            if signature == self._serving:
+                self.last_error = self._rejected = None
+                return None
+            if signature == self._rejected and time.monotonic() < self._next_try:
+                return None
+            model = ServedModel.load(folder)
+            if model.integer_ids != self.current.integer_ids:
+                raise BundleError(f"{folder} has ids of another kind than the bundle in service")
+        except Exception as error:  # of any kind: the old model goes on
+            self._reject(signature, error)
+            return None
+        self._serving, self._rejected, self.last_error = signature, None, None
+        self.folder, self.current = folder, model
+        return model
+
+    def _reject(self, signature: tuple[object, ...], error: Exception) -> None:
+        again = signature == self._rejected
+        if again and time.monotonic() < self._next_try:
+            return
+        self._wait = min(2 * self._wait, MAX_RETRY_SECONDS) if again else self._shortest_wait
+        self._next_try, self._rejected = time.monotonic() + self._wait, signature
+        self.failed_loads += 1
+        message = str(error) if isinstance(error, BundleError) else f"{type(error).__name__}: {error}"
+        if message != self.last_error:
+            log.error("bundle rejected; still serving %s: %s", self.current.version, message)
+        self.last_error = message
+
+
+def _signature(folder: Path) -> tuple[object, ...]:
+    """Changes when the bundle in the folder is replaced, or the folder is another one."""
+    try:
+        stat = (folder / "manifest.json").stat()
+    except OSError:
+        return (folder, None)
+    return (folder, stat.st_ino, stat.st_mtime_ns, stat.st_size)

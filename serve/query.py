@@ -1,0 +1,42 @@
+"""The query string of recommendations, parsed once per distinct text.
+
+FastAPI's own `Annotated[RecommendationQuery, Query()]` is the same but takes 150 microseconds for these eight fields
+in every request (FastAPI 0.165), a fifth of a top-10.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any
+from urllib.parse import parse_qsl
+
+from fastapi import Request
+from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel, ValidationError
+
+from serve.schemas import RecommendationQuery
+
+
+async def recommendation_query(request: Request) -> RecommendationQuery:
+    return _parse(request.scope["query_string"])
+
+
+@lru_cache(maxsize=256)
+def _parse(query_string: bytes) -> RecommendationQuery:
+    try:
+        return RecommendationQuery.model_validate(dict(parse_qsl(query_string.decode(), keep_blank_values=True)))
+    except ValidationError as error:
+        found = error.errors(include_url=False, include_input=False)
+        raise RequestValidationError([{**one, "loc": ("query", *one["loc"])} for one in found]) from None
+
+
+def query_parameters(model: type[BaseModel]) -> dict[str, Any]:
+    """The fields of a model as parameters of a query, for a route's `openapi_extra`."""
+    fields: dict[str, dict[str, Any]] = model.model_json_schema()["properties"]
+    described = {name: schema.pop("description", "") for name, schema in fields.items()}
+    return {
+        "parameters": [
+            {"name": name, "in": "query", "required": False, "schema": schema, "description": described[name]}
+            for name, schema in fields.items()
+        ]
+    }

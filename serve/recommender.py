@@ -1,0 +1,161 @@
+"""Top-N recommendations with their explanations, and the histogram of all predicted ratings."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+import numpy as np
+from pydantic import Field
+
+from recsys.bundle.factors import Floats, FoldIn, Rows, UserVector
+from serve.errors import ApiError
+from serve.schemas import ItemSummary, ModelVersion, RecommendationOptions, Std
+from serve.served_model import ServedModel
+
+N_REASONS = 3  # of an explanation
+N_BINS = 16  # of the histogram of predicted ratings
+DECIMALS = 6  # of scores, ratings and contributions in stars
+
+
+@dataclass
+class Reason:
+    item_id: Annotated[str, Field(examples=["172"])]
+    title: Annotated[str, Field(examples=["Empire Strikes Back, The (1980)"])]
+    rating: Annotated[float, Field(description="The user's rating in stars.", examples=[5.0])]
+    contribution: Annotated[
+        float,
+        Field(
+            description="What this rating added to the score, in the fold-in of all of the user's ratings; in stars "
+            "for a rating model.",
+            examples=[0.21],
+        ),
+    ]
+
+
+@dataclass
+class Recommendation(ItemSummary):
+    rating: Annotated[
+        float | None, Field(description="Predicted stars, within the scale; null for a ranking model.", examples=[4.62])
+    ]
+    rating_std: Std
+    score: Annotated[
+        float, Field(description="The list is sorted by it; in stars for a rating model, unclipped.", examples=[4.62])
+    ]
+    explanation: Annotated[
+        list[Reason] | None,
+        Field(description="Up to three of the user's ratings that contributed most; null unless `explain` is true."),
+    ]
+    because: Annotated[list[Reason] | None, Field(description="The former name of `explanation`.", deprecated=True)]
+
+
+@dataclass
+class Distribution:
+    """Predicted ratings of all items."""
+
+    edges: Annotated[list[float], Field(description="Bounds of the bins in stars, one more than bins.")]
+    counts: Annotated[list[int], Field(description="Items in each bin.")]
+
+
+@dataclass
+class Recommendations:
+    recommendations: Annotated[list[Recommendation], Field(description="Best first.")]
+    cold_start: Annotated[
+        bool,
+        Field(
+            description="The model knows no rating of the user: these are the average user's, or those that the "
+            "user's attributes predict."
+        ),
+    ]
+    distribution: Distribution | None
+    model_version: ModelVersion
+
+
+@dataclass
+class FoldInRecommendations(Recommendations):
+    unknown_items: Annotated[
+        list[int], Field(description="Positions of the ratings whose items the model does not know.")
+    ]
+    skipped: Annotated[list[int], Field(description="The former name of `unknown_items`.", deprecated=True)]
+
+
+def recommend(model: ServedModel, user: int | FoldIn, options: RecommendationOptions) -> Recommendations:
+    """The best items for a user's row, or for a folded-in user.
+
+    Raises:
+        ApiError: 400, no item has the genre.
+    """
+    bundle = model.bundle
+    vector = user.vector if isinstance(user, FoldIn) else bundle.vector(user)
+    scores = bundle.factors.scores(vector)
+    distribution = _histogram(model, vector, scores) if options.distribution else None
+    seen = None
+    if options.exclude_seen:
+        seen = user.items if isinstance(user, FoldIn) else bundle.seen(user)
+    try:
+        allowed = model.catalogue.allowed(options.genre, options.year_from, options.year_to, options.min_ratings)
+    except KeyError:
+        raise ApiError(400, "unknown_genre", "genre must be one of those that /model lists") from None
+    rows, shown = bundle.top(
+        vector, options.k, scores=scores, seen=seen, allowed=None if allowed is None else allowed[: bundle.n_items]
+    )
+    unset = [None] * len(rows)
+    explanations = _explain(model, user, rows) if options.explain else unset
+    ratings = unset if bundle.ranks_only else _rounded(shown)
+    spread = model.std(vector, rows)
+    std = unset if spread is None else _rounded(spread)
+    columns = zip(rows.tolist(), ratings, std, _rounded(scores[rows]), explanations, strict=True)
+    is_known = len(user.items) > 0 if isinstance(user, FoldIn) else model.is_fitted_user(user)
+    return Recommendations(
+        [
+            Recommendation(*model.summary(row), rating, by, score, explanation, explanation)
+            for row, rating, by, score, explanation in columns
+        ],
+        not is_known,
+        distribution,
+        model.version,
+    )
+
+
+def _rounded(values: Floats | list[float]) -> list[float]:
+    rounded: list[float] = np.round(np.asarray(values, np.float64), DECIMALS).tolist()
+    return rounded
+
+
+def _explain(model: ServedModel, user: int | FoldIn, rows: Rows) -> list[list[Reason]]:
+    """For each recommended item the rated ones that contributed most to its score."""
+    if not isinstance(user, FoldIn):
+        if not (model.is_fitted_user(user) and model.bundle.can_fold_in):
+            return [[] for _ in rows]
+        user = model.bundle.fold_in_user(user)
+    _, parts = user.contributions(rows)
+    strongest, amounts = _largest(parts, N_REASONS)
+    items, ratings = user.items[strongest].tolist(), user.rating[strongest].tolist()
+    return [
+        [
+            Reason(*model.summary(item)[:2], rating, round(amount, DECIMALS))
+            for item, rating, amount in zip(*reasons, strict=True)
+            if amount > 0
+        ]
+        for reasons in zip(items, ratings, amounts.tolist(), strict=True)
+    ]
+
+
+def _largest(values: Floats, k: int) -> tuple[Rows, Floats]:
+    """Positions and values of the k largest of each row, largest first."""
+    n = values.shape[1]
+    line = np.arange(len(values))[:, None]
+    places = values.argpartition(n - k, axis=1)[:, n - k :] if n > k else np.arange(n)[None].repeat(len(values), 0)
+    places = places[line, (-values[line, places]).argsort(axis=1, kind="stable")]
+    return places, values[line, places]
+
+
+def _histogram(model: ServedModel, vector: UserVector, scores: Floats) -> Distribution | None:
+    """Counts of the predicted ratings of all items; None for a ranking model."""
+    if model.bundle.ranks_only:
+        return None
+    low, high = model.low, model.high
+    if not model.is_plain:  # clipped before their mean, as predictions are
+        _, scores = model.bundle.top(vector, len(scores))
+    counts, edges = np.histogram(scores.astype(np.float64).clip(low, high), N_BINS, (low, high))
+    return Distribution(edges.tolist(), counts.tolist())

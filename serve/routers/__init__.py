@@ -1,0 +1,5 @@
+"""The routes, one module per resource. A new module joins `ROUTERS`; a new route joins its module's `router`."""
+
+from serve.routers import health, info, items, metrics, predictions, recommendations, users
+
+ROUTERS = [module.router for module in (predictions, recommendations, items, users, info, health, metrics)]

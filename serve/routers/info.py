@@ -1,0 +1,15 @@
+"""The model in service."""
+
+from __future__ import annotations
+
+from serve.dependencies import CurrentModel, CurrentService
+from serve.info import ModelInfo, model_info
+from serve.routing import resource_router
+
+router = resource_router("operations")
+
+
+@router.get("/model", summary="The model in service")
+async def get_model_info(model: CurrentModel, service: CurrentService) -> ModelInfo:
+    """The bundle's manifest, and what clients need to know besides."""
+    return model_info(model, expose_user_ratings=service.settings.expose_user_ratings)

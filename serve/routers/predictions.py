@@ -1,0 +1,28 @@
+"""Predicted ratings."""
+
+from __future__ import annotations
+
+from serve.dependencies import CurrentModel
+from serve.openapi import error_responses
+from serve.predictor import Prediction, Predictions, predict, predict_many
+from serve.routing import resource_router
+from serve.schemas import Pair, Pairs
+
+router = resource_router("predict", prefix="/predict")
+
+
+@router.post("/rating/", responses=error_responses(400, 404, 408, 409, 413), summary="One rating")
+async def predict_rating(pair: Pair, model: CurrentModel) -> Prediction:
+    """Predicted stars of a user for an item. An unknown user counts as the average one; an unknown item is 404."""
+    model.check_rating_model()
+    return predict(model, pair.user_id, pair.item_id)
+
+
+@router.post("/ratings/", responses=error_responses(400, 408, 409, 413), summary="Many ratings")
+async def predict_ratings(body: Pairs, model: CurrentModel) -> Predictions:
+    """Up to 1,000 ratings, in order. A pair that cannot be predicted has an error in its place.
+
+    A body that is no list of pairs of texts is refused as a whole.
+    """
+    model.check_rating_model()
+    return Predictions(predict_many(model, [(pair.user_id, pair.item_id) for pair in body.pairs]), model.version)

@@ -1,0 +1,44 @@
+"""Top-N recommendations, for users of the data set and for new ones."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import Depends, Request
+
+from serve.dependencies import CurrentModel, check_user_ratings
+from serve.openapi import error_responses
+from serve.query import query_parameters, recommendation_query
+from serve.recommender import FoldInRecommendations, Recommendations, recommend
+from serve.routing import resource_router
+from serve.schemas import FoldInRequest, Id, RecommendationQuery
+
+router = resource_router("recommend")
+
+
+@router.get(
+    "/users/{user_id}/recommendations",
+    responses=error_responses(400, 403),
+    openapi_extra=query_parameters(RecommendationQuery),
+    summary="Top-N for a user",
+)
+async def recommendations(
+    user_id: Id,
+    query: Annotated[RecommendationQuery, Depends(recommendation_query)],
+    model: CurrentModel,
+    request: Request,
+) -> Recommendations:
+    """The best items for a user, best first. An unknown user gets the average user's, marked `cold_start`."""
+    user = model.user_row(user_id)
+    if query.explain:
+        check_user_ratings(request.app.state.service)
+    return recommend(model, user, query)
+
+
+@router.post("/recommendations/", responses=error_responses(400, 408, 409, 413), summary="Top-N for a new user")
+async def new_user_recommendations(body: FoldInRequest, model: CurrentModel) -> FoldInRecommendations:
+    """The same for a user without an account, whose ratings are folded into the model at once."""
+    model.check_fold_in()
+    user, unknown = model.fold_in([(rated.item_id, rated.rating) for rated in body.ratings], body.attributes)
+    answer = recommend(model, user, body)
+    return FoldInRecommendations(**vars(answer), unknown_items=unknown, skipped=unknown)

@@ -1,0 +1,66 @@
+"""Routes that match the encoded path and encode their answers with orjson: `router = resource_router("items")`."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import inspect
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import unquote_to_bytes
+
+import orjson
+from fastapi import APIRouter, Response
+from fastapi.routing import APIRoute
+from starlette.routing import Match
+from starlette.types import Scope
+
+from serve.openapi import error_responses
+
+
+def resource_router(tag: str, *, prefix: str = "") -> APIRouter:
+    """A router whose routes are `ResourceRoute`s and may fail as any route may."""
+    return APIRouter(prefix=prefix, tags=[tag], route_class=ResourceRoute, responses=error_responses())
+
+
+class ResourceRoute(APIRoute):
+    """A route whose parameters are single segments of the encoded path, whatever they hold.
+
+    `/users/a%2Fhistory` names the user `a/history`; `/users/a/history` is another route. A dataclass that an endpoint
+    returns is encoded by orjson as it is: the same class is the OpenAPI schema, and none can be made without all of
+    its fields.
+    """
+
+    def __init__(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
+        super().__init__(path, _encoding(endpoint), **options)
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        raw_path = scope.get("raw_path") or b""
+        if b"%2" not in raw_path:  # no encoded slash or percent sign: the decoded path has the same segments
+            return super().matches(scope)
+        match, child_scope = super().matches({**scope, "path": _escaped(raw_path)})
+        parameters = child_scope.get("path_params", {})
+        for name, value in parameters.items():
+            parameters[name] = value.replace("%2F", "/").replace("%25", "%")
+        return match, child_scope
+
+
+def _escaped(raw_path: bytes) -> str:
+    """The decoded path, but for `/` and `%` within a segment."""
+    segments = (unquote_to_bytes(segment).decode(errors="replace") for segment in raw_path.split(b"/"))
+    return "/".join(segment.replace("%", "%25").replace("/", "%2F") for segment in segments)
+
+
+def _encoding(endpoint: Callable[..., Any]) -> Callable[..., Any]:
+    """The endpoint, returning JSON for a dataclass; FastAPI still sees its signature and annotations."""
+    if not inspect.iscoroutinefunction(endpoint):
+        raise TypeError(f"{endpoint.__name__} must be an async function")
+
+    @functools.wraps(endpoint)
+    async def encoded(**arguments: Any) -> Any:
+        answer = await endpoint(**arguments)
+        if not dataclasses.is_dataclass(answer):  # a response, or a value that FastAPI validates and encodes
+            return answer
+        return Response(orjson.dumps(answer), media_type="application/json")
+
+    return encoded

@@ -1,0 +1,171 @@
+"""A validated bundle with the lookups that the API needs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from recsys.bundle import Bundle, BundleError
+from recsys.bundle.attributes import attribute_rows, choices
+from recsys.bundle.factors import FoldIn, Rows, UserVector
+from serve.catalogue import Catalogue
+from serve.errors import ApiError
+from serve.ids import IdIndex, id_rule
+
+Summary = tuple[str, str, int | None, list[str]]  # the fields of schemas.ItemSummary
+
+TOLERANCE = 1e-5  # stars by which a float32 prediction may exceed the scale
+
+
+class ServedModel:
+    """All that a request needs, so that one reference to it answers a request from start to end."""
+
+    def __init__(self, bundle: Bundle) -> None:
+        self.bundle, self.catalogue = bundle, Catalogue(bundle)
+        self.low, self.high = bundle.scale
+        self.version = (bundle.sha256 or "unsaved")[:12]
+        self.has_std = bundle.says_std and not bundle.ranks_only
+        # One sample without a noise of its own needs plain numbers only: NumPy's clip and mean of one element take as
+        # long as all else of a prediction.
+        self.is_plain = bundle.factors.samples == 1 and bundle.factors.precision is None
+        self.levels = [] if bundle.factors.levels is None else bundle.factors.levels.astype(float).tolist()
+        self.integer_ids = bundle.manifest["id_kind"] == "int"
+        self.users = IdIndex(bundle.user_row, integers=self.integer_ids)
+        self.items = IdIndex(bundle.item_row, integers=self.integer_ids)
+        ids = [str(item) for item in bundle.item_ids.tolist()]
+        self._summaries: list[Summary] = [
+            (item, about["title"], about["year"], about["genres"])
+            for item, about in zip(ids, bundle.items, strict=True)
+        ]
+
+    @classmethod
+    def load(cls, path: Path) -> ServedModel:
+        """Load, verify and probe the bundle in `path`.
+
+        Raises:
+            BundleError: It is no bundle, is damaged, or gives impossible answers.
+        """
+        bundle = Bundle.load(path)
+        timeless = bundle.ratings._replace(timestamp=None)  # eight bytes per rating that no answer needs
+        model = cls(replace(bundle, ratings=timeless))
+        try:
+            model.probe(path)
+        except (ArithmeticError, np.linalg.LinAlgError) as error:
+            raise BundleError(f"{path}: a trial answer cannot be computed: {error}") from error
+        return model
+
+    def probe(self, path: Path) -> None:
+        """Smoke-test predictions.
+
+        Raises:
+            BundleError: One is not finite or off the scale.
+        """
+        bundle = self.bundle
+        low, high = self.low, self.high
+        busiest = int(np.diff(bundle.ratings.indptr)[: bundle.n_users].argmax()) if bundle.n_users else -1
+        for user in {-1, 0, busiest}:
+            vector = bundle.vector(user)
+            rows, shown = bundle.top(vector, 3, seen=bundle.seen(user))
+            answers = [*shown.tolist(), *bundle.predicted_for(vector, np.array([0])).mean.tolist()]
+            if user >= 0 and bundle.can_fold_in:
+                base, parts = bundle.fold_in_user(user).contributions(rows)
+                answers += [(base + parts.sum(1)).clip(low, high).mean().item()] if len(rows) else []
+            spread = self.std(vector, rows) or []
+            possible = np.isfinite([*answers, *spread]).all()
+            outside = any(not low - TOLERANCE <= answer <= high + TOLERANCE for answer in answers)
+            if not possible or (outside and not bundle.ranks_only):
+                raise BundleError(f"{path}: a trial prediction is no rating between {low:g} and {high:g}")
+
+    @property
+    def id_rule(self) -> str:
+        """The format of a valid id, as a sentence."""
+        return id_rule(integers=self.integer_ids)
+
+    def user_row(self, user_id: str) -> int:
+        """The row of a user; -1 for one that is not in the data set.
+
+        Raises:
+            ApiError: 400, the id is malformed.
+        """
+        return self.users.row(user_id)
+
+    def item_row(self, item_id: str) -> int:
+        """The row of an item.
+
+        Raises:
+            ApiError: 400, the id is malformed; 404, the item is not in the data set.
+        """
+        row = self.items.row(item_id)
+        if row < 0:
+            raise ApiError(404, "unknown_item", "there is no item with this id")
+        return row
+
+    def is_fitted_user(self, row: int) -> bool:
+        """Whether the model was fitted on the user of this row; -1 is nobody's."""
+        return 0 <= row < self.bundle.n_users
+
+    def summary(self, row: int) -> Summary:
+        return self._summaries[row]
+
+    def check_rating_model(self) -> None:
+        """Raise a 409 where the model's scores are no stars."""
+        if self.bundle.ranks_only:
+            raise ApiError(409, "ranking_model", "this model ranks items and predicts no ratings")
+
+    def check_fold_in(self) -> None:
+        """Raise a 409 where the model cannot fold in new users."""
+        if not self.bundle.can_fold_in:
+            raise ApiError(409, "no_fold_in", "this model takes in no new users")
+
+    def std(self, vector: UserVector, rows: Rows) -> list[float] | None:
+        """Predictive standard deviations for one user, in stars; None where the model has no uncertainty."""
+        if not self.has_std:
+            return None
+        if self.is_plain:
+            return [float(self.bundle.manifest["noise"])] * len(rows)
+        found = self.bundle.predicted_for(vector, rows, std=True).std
+        return None if found is None else found.tolist()
+
+    def fold_in(
+        self, ratings: Sequence[tuple[str, float]], attributes: dict[str, str] | None = None
+    ) -> tuple[FoldIn, list[int]]:
+        """A new user, and the positions of the ratings whose items the model does not know.
+
+        Raises:
+            ApiError: 400, an id is malformed, a rating is off the scale or an attribute is not one that the model
+                knows; 409, an item occurs twice.
+        """
+        known = self._attribute_rows(attributes) if attributes else None
+        low, high = self.low, self.high
+        rated: dict[int, float] = {}
+        seen: set[str] = set()
+        unknown = []
+        for place, (item_id, stars) in enumerate(ratings):
+            row = self.items.row(item_id)
+            if not low <= stars <= high:
+                raise ApiError(400, "rating_off_scale", f"body.ratings[{place}].rating must be in [{low:g}, {high:g}]")
+            if row in rated or item_id in seen:
+                raise ApiError(409, "duplicate_item", f"body.ratings[{place}].item_id occurs twice")
+            seen.add(item_id)
+            if 0 <= row < self.bundle.n_items:
+                rated[row] = stars
+            else:
+                unknown.append(place)
+        items, given = np.array([*rated], np.int64), np.array([*rated.values()], np.float32)
+        return self.bundle.fold_in_rows(items, given, known), unknown
+
+    def _attribute_rows(self, attributes: dict[str, str]) -> Rows:
+        try:
+            return attribute_rows(self.bundle.attributes, attributes)
+        except ValueError:
+            known = choices(self.bundle.attributes)
+            name = next((name for name in known if attributes.get(name, known[name][0]) not in known[name]), None)
+            detail = "this model knows no attributes of users"
+            if known:
+                detail = f"body.attributes must be among {', '.join(known)}, with values that /model lists"
+            if name is not None:
+                detail = f"body.attributes.{name} must be one of {', '.join(known[name])}"
+            raise ApiError(400, "unknown_attribute", detail) from None
