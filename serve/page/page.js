@@ -81,7 +81,7 @@ function showPerson() {
     showMine();
     if (!popular.length) newest("popular", loadPopular);
   } else if (!state.user) $("profile").replaceChildren();
-  else if (!model.service.histories) note($("profile"), "This service keeps to itself what people rated.");
+  else if (!model.service.expose_user_ratings) note($("profile"), "This service keeps to itself what people rated.");
   else newest("user", showUser, () => $("profile").replaceChildren());
 }
 
@@ -209,7 +209,7 @@ async function showRecommendations(ask) {
   const rated = mine.filter(({ rating }) => rating !== null);
   const answer = state.isNew
     ? await ask("recommendations/", { ...query(true), ratings: rated.map(({ item_id, rating }) => ({ item_id, rating })) })
-    : await ask(`users/${encodeURIComponent(state.user)}/recommendations?${new URLSearchParams(query(model.service.histories && model.fold_in !== "none"))}`);
+    : await ask(`users/${encodeURIComponent(state.user)}/recommendations?${new URLSearchParams(query(model.service.expose_user_ratings && model.fold_in !== "none"))}`);
   if (answer.model_version !== model.model_version) newest("model", loadModel); // another one was swapped in
   const items = answer.recommendations;
   $("recommendations").replaceChildren(...items.map((item) => recommendation(scale, item, state.isNew ? "you" : "they")));
@@ -227,10 +227,10 @@ function query(explain) {
   return Object.fromEntries(Object.entries(all).filter(([, value]) => value !== undefined));
 }
 
-function notes({ cold_start, recommendations, skipped = [] }, rated) {
+function notes({ cold_start, recommendations, unknown_items = [] }, rated) {
   const said = [];
   if (cold_start) said.push(`The model does not know user ${state.user}: these are the predictions for an average user${Object.keys(model.service.attributes).length ? ", or one with their attributes" : ""}.`);
-  if (skipped.length) said.push(`The model knows nothing of ${skipped.map((i) => rated[i].title).join(", ")}; the other ratings count.`);
+  if (unknown_items.length) said.push(`The model knows nothing of ${unknown_items.map((i) => rated[i].title).join(", ")}; the other ratings count.`);
   if (!recommendations.length) said.push("Nothing that is not rated yet passes the filters. Ask for more years, another genre or fewer ratings.");
   return said;
 }
