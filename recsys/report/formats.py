@@ -11,9 +11,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from recsys.evaluation.registry import BASELINES, reported_metrics
 from recsys.report import leaderboard
 from recsys.report.overrides import run_command
-from recsys.report.runs import Run, number
+from recsys.report.runs import STATES, Run, number
 from recsys.report.settings import Experiments, averaged_keys
 
 SCHEMA = 1
@@ -32,6 +33,7 @@ def report_data(found: Experiments, root: str) -> dict[str, Any]:
         "made": datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
         "root": root,
         "metric": found.metric,
+        "registry": registry_data(),
         "tasks": [asdict(task) for task in found.tasks],
         "parameters": [
             {"name": p.name, "kind": p.kind, "log": p.logarithmic, "values": p.values} for p in found.parameters
@@ -42,6 +44,28 @@ def report_data(found: Experiments, root: str) -> dict[str, Any]:
     }
     rounded: dict[str, Any] = _rounded(content)
     return rounded
+
+
+def registry_data() -> dict[str, Any]:
+    """What the page must know of each metric, baseline and state, by key."""
+    return {
+        "metrics": {
+            key: {
+                "label": one.label,
+                "short": one.short_label,
+                "name": one.metric.label,
+                "alias": None if one.validation else one.subset.strip("_") or one.metric.name,  # in the page's filter
+                "direction": one.metric.direction,
+                "unit": one.metric.unit,
+                "display": one.display,
+                "validation": one.validation,
+                "subset": one.subset,
+            }
+            for key, one in reported_metrics().items()
+        },
+        "baselines": {name: label for baselines in BASELINES.values() for name, label in baselines.items()},
+        "states": STATES,
+    }
 
 
 def _run(found: Experiments, index: int) -> dict[str, Any]:

@@ -19,7 +19,15 @@ from recsys.evaluation.registry import monitor_of
 
 SKIPPED = {"checkpoints", "bundle", "wandb"}  # what a run writes besides its own files
 REPEATS = "repeats.json"  # in a folder whose sub-folders are runs of one setting; it is not itself a run
-STATES = ("finished", "running", "unfinished", "interrupted", "pruned", "failed", "broken")
+STATES = {  # and what they mean; after the finished, those that need attention most come first
+    "finished": "finished",
+    "failed": "ended with an error",
+    "broken": "its files cannot be read",
+    "interrupted": "interrupted by the user",
+    "unfinished": "ended without a status: killed or lost",
+    "running": "still running when the report was made",
+    "pruned": "stopped early because others were better",
+}
 OLD = "no status.json: an older run, or copied in part"
 TOLD = ("running", "finished", "failed", "pruned", "interrupted")  # what status.json may say
 SPLIT_ARGUMENTS = {  # what decides a split's rows, besides the fold

@@ -134,8 +134,9 @@ def _print_importance(screen: Console, found: Experiments, task: int) -> None:
 
 
 def _print_unfinished(screen: Console, found: Experiments, top: int) -> None:
-    """What needs someone's eye first: failed and broken before the pruned."""
-    rest = sorted((run for run in found.runs if not run.finished), key=lambda run: -STATES.index(run.state))
+    """Unfinished runs, the failed and broken first."""
+    order = list(STATES)
+    rest = sorted((run for run in found.runs if not run.finished), key=lambda run: order.index(run.state))
     if not rest:
         return
     states = [f"{sum(run.state == state for run in rest)} {state}" for state in STATES]

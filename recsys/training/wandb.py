@@ -21,14 +21,15 @@ from lightning.fabric.loggers.logger import rank_zero_experiment
 from lightning.pytorch.loggers import WandbLogger
 from lightning_utilities.core.rank_zero import rank_zero_only
 
+from recsys.evaluation.registry import summary_directions
+
 if TYPE_CHECKING:
     import wandb  # half a second to import; only a run that is tracked pays for it
 
 log = logging.getLogger(__name__)
 
 SILENT_MODES = ("offline", "dryrun", "disabled")  # of WANDB_MODE: those that send nothing
-LEAST = ("val/rmse", "val/mae", "val/loss", "train/loss", "test/rmse", "test/mae")  # summarised by their minimum
-GREATEST = ("val/ndcg@10",)  # by their maximum
+LOSSES = ("val/loss", "train/loss")  # summarised by their minimum, like metrics of which lower is better
 PICTURES = ("learning_curve", "error_by_activity")
 PARTS = ("model", "data", "split")  # of an artifact's name
 PATIENCE = 2.0  # seconds for the server's first answer
@@ -113,8 +114,8 @@ class WandbTracker(WandbLogger):
             raise ValueError(f"W&B does not start: {sentence}; logger.wandb.offline=true does without it") from error
         run.define_metric("epoch", hidden=True)
         run.define_metric("*", step_metric="epoch")
-        for metric in (*LEAST, *GREATEST):
-            run.define_metric(metric, step_metric="epoch", summary="min" if metric in LEAST else "max")
+        for name, direction in (dict.fromkeys(LOSSES, "min") | summary_directions()).items():
+            run.define_metric(name, step_metric="epoch", summary=direction)
         self.kept = Path(run.dir).parent
         self._say_where(mode, reason)
 

@@ -48,7 +48,7 @@ def test_the_default_prints_tables_and_writes_a_page(sweep: Path, capsys: pytest
     out = capsys.readouterr().out
     assert "ml-100k · user_time: 2 settings, 4 runs, by validation RMSE" in out
     assert "python -m recsys.train model.dropout=0.1 'seeds=[0,1]'" in out
-    assert "3 runs not finished: 1 pruned, 1 failed, 1 broken" in out
+    assert "3 runs not finished: 1 failed, 1 broken, 1 pruned" in out
     assert "epoch 3 was not good enough" in out
     assert "\x1b" not in out
     assert f"the page: {sweep / 'report.html'}" in out
@@ -127,7 +127,7 @@ def test_json_is_the_contracts(sweep: Path, capsys: pytest.CaptureFixture[str]) 
     main([str(sweep), "--format", "json"])
     data = json.loads(capsys.readouterr().out, parse_constant=pytest.fail)
     assert list(data) == [
-        "schema", "made", "root", "metric", "tasks", "parameters", "settings", "runs", "importance",
+        "schema", "made", "root", "metric", "registry", "tasks", "parameters", "settings", "runs", "importance",
     ]  # fmt: skip
     assert (data["schema"], data["root"], data["metric"], data["importance"]) == (1, str(sweep), "val/rmse", [None])
     assert data["parameters"] == [

@@ -10,7 +10,7 @@ function showError() {
     calibrationFigure(compared),
   ].filter(given);
   if (!drawn.length && higherIsBetter(view.monitor)) return fill("error", "Where the error lies"); // scores have no error in stars
-  if (!drawn.length && view.settings.length < 2 && !chosen.some((setting) => isNumber(setting.mean["test/rmse_cold"]))) return fill("error", "Where the error lies");
+  if (!drawn.length && view.settings.length < 2 && !chosen.some((setting) => Object.keys(METRICS).some((metric) => METRICS[metric].subset && isNumber(setting.mean[metric])))) return fill("error", "Where the error lies");
   fill("error", "Where the error lies", legend(compared), warmAndCold(compared), h("div", { className: "pairs" }, drawn),
     drawn.length ? h("p", { className: "quiet" }, `Test rows${compared.some(({ repeats }) => repeats > 1) ? ", averaged over repeats" : ""}. Bars: the share of the rows.`) : note("The compared runs hold no analysis of their test rows."));
 }
@@ -52,7 +52,7 @@ function warmAndCold(compared) {
   const shown = Object.keys(METRICS).filter((metric) => compared.some(({ setting }) => isNumber(setting.mean[metric])));
   if (!shown.length || view.settings.length < 2) return null;
   const rows = compared.map(({ setting, slot }) => [h("span", {}, swatch(`c${slot}`), `#${setting.rank}`), ...shown.map((metric) => plusMinus(setting.mean[metric], setting.error[metric]))]);
-  return table("Figures of the compared settings", ["Setting", ...shown.map(metricName)], rows, "plain");
+  return table("Metrics of the compared settings", ["Setting", ...shown.map(metricName)], rows, "plain");
 }
 
 // ---- Charts
@@ -60,7 +60,7 @@ function warmAndCold(compared) {
 const who = ({ rank }) => (view.settings.length < 2 ? "it" : `setting ${rank}`);
 const span = ([from, to]) => (to === null ? `${from}+` : from === to ? String(from) : `${from}–${to}`);
 
-/** RMSE by group, with the baseline of the same rows. */
+/** The test error by group, with the baseline of the same rows. */
 function groupFigure(compared, key, title, name) {
   const shown = compared.filter((one) => one[key].length);
   if (!shown.length) return null;
@@ -86,11 +86,11 @@ function bandFigure({ title, name, names, rows, series, baseline }) {
   if (!values.length) return null;
   const has = baseline.some(isNumber);
   const chart = makeChart(`by ${title}`, {
-    label: `Test RMSE ${title.toLowerCase()}: ${spoken(series.map((one) => `${who(one)} from ${figure(Math.min(...one.values.filter(isNumber)), 3)} to ${figure(Math.max(...one.values.filter(isNumber)), 3)}`))}${has ? ", with the biases baseline" : ""}. The table below holds the values.`,
+    label: `${metricName(view.test)} ${title.toLowerCase()}: ${spoken(series.map((one) => `${who(one)} from ${figure(Math.min(...one.values.filter(isNumber)), 3)} to ${figure(Math.max(...one.values.filter(isNumber)), 3)}`))}${has ? ", with the biases baseline" : ""}. The table below holds the values.`,
     height: 270, draw: (chart) => drawBands(chart, { name, names, rows, series, baseline, values }),
   });
   const lines = names.map((group, i) => [group, Math.round(rows[i]).toLocaleString("en"), ...series.map((one) => figure(one.values[i])), ...(has ? [figure(baseline[i])] : [])]);
-  const heads = [name === "Rating" ? "Rating" : "Ratings", "Rows", ...series.map((one) => (view.settings.length < 2 ? "RMSE" : `#${one.rank}`)), ...(has ? ["Baseline"] : [])];
+  const heads = [name === "Rating" ? "Rating" : "Ratings", "Rows", ...series.map((one) => (view.settings.length < 2 ? METRICS[view.test]?.name ?? view.test : `#${one.rank}`)), ...(has ? ["Baseline"] : [])];
   const key = has ? h("span", { className: "keys" }, h("span", {}, swatch("baseline"), "biases baseline")) : "";
   return h("div", {}, figureOf(chart, title, key), details("As a table", table(title, heads, lines, "plain")));
 }
@@ -103,7 +103,7 @@ function drawBands(chart, { name, names, rows, series, baseline, values }) {
   const x = (i) => place.x[0] + step * (i + 0.5);
   const { floor } = chart;
   const tallest = Math.max(...rows, 1);
-  leftAxis(chart, y, "Test RMSE");
+  leftAxis(chart, y, metricName(view.test));
   rows.forEach((n, i) => chart.svg.append(s("rect", { class: "rows", x: x(i) - step * 0.4, width: step * 0.8, y: floor - (50 * n) / tallest, height: (50 * n) / tallest })));
   lowerAxis(chart, names.map((group, i) => [x(i), group]), name, 8 + 6.4 * Math.max(...names.map((group) => group.length)));
   const points = (list) => list.map((value, i) => (isNumber(value) ? [x(i), y(value)] : null));

@@ -4,11 +4,8 @@ const TERM = /^([^<>=!"]+)(<=|>=|!=|=|<|>)(.+)$/;
 const quote = (text) => (/[\s|"]|\.\./.test(text) ? `"${text.replaceAll('"', "")}"` : text);
 const tokens = (text) => text.match(/(?:"[^"]*"?|[^\s"])+/g) ?? [];
 
-/** What can be named in a term beside the parameters. */
-const FIGURES = {
-  mae: (entry) => entry.mean["test/mae"],
-  warm: (entry) => entry.mean["test/rmse_warm"],
-  cold: (entry) => entry.mean["test/rmse_cold"],
+/** What a term may name besides the parameters and metrics. */
+const FIELDS = {
   seconds: (entry) => entry.seconds,
   runs: (entry) => entry.runs.length,
   rank: (entry) => entry.rank,
@@ -45,9 +42,12 @@ function findField(name) {
   const exact = named.find((parameter) => parameter.name === name) ?? (named.length === 1 ? named[0] : null);
   if (exact) return { name: exact.name, get: (entry) => entry.values[exact.name] };
   if (named.length) throw new Error(`${name} may be ${named.map(fullName).join(" or ")}.`);
-  if (Object.hasOwn(METRICS, name)) return { name, get: (entry) => entry.mean[name] };
-  if (Object.hasOwn(FIGURES, name)) return { name, get: FIGURES[name] };
-  const known = [...view.parameters.map(shortName), ...metricsOf(view.task).slice(0, 2), "mae", "warm", "cold", "seconds", "runs", "rank"];
+  const metric = Object.hasOwn(METRICS, name) ? name : Object.keys(METRICS).find((key) => METRICS[key].alias === name);
+  if (metric) return { name, get: (entry) => entry.mean[metric] };
+  if (Object.hasOwn(FIELDS, name)) return { name, get: FIELDS[name] };
+  const metrics = metricsOf(view.task);
+  const aliases = metrics.slice(2).map((key) => METRICS[key]?.alias).filter(given);
+  const known = [...view.parameters.map(shortName), ...metrics.slice(0, 2), ...aliases, ...Object.keys(FIELDS)];
   throw new Error(`Nothing is named ${name}; there are ${known.join(", ")}.`);
 }
 

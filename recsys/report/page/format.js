@@ -1,25 +1,15 @@
 // How numbers, names and settings are written.
 
-const METRICS = {
-  "val/rmse": "Validation RMSE",
-  "test/rmse": "Test RMSE",
-  "test/mae": "Test MAE",
-  "test/rmse_warm": "Test RMSE, warm",
-  "test/rmse_cold": "Test RMSE, cold",
-  "val/ndcg@10": "Validation NDCG@10",
-  "ranking/ndcg@10": "Test NDCG@10",
-  "ranking/recall@10": "Test recall@10",
-  "ranking/hr@10": "Test HR@10",
-};
-const higherIsBetter = (metric) => metric.includes("@"); // figures of lists; all others are errors
-const BASELINES = { biases: "biases", item_mean: "item means", global_mean: "global mean", popularity: "the most rated items" };
+const capital = (text) => text.charAt(0).toUpperCase() + text.slice(1);
+const higherIsBetter = (metric) => METRICS[metric]?.direction === "max";
 const NONE = "–";
 
 const isNumber = (value) => typeof value === "number" && Number.isFinite(value);
 const figure = (value, digits = 4) => (isNumber(value) ? value.toFixed(digits).replace("-", "−") : NONE);
 const signed = (value) => (isNumber(value) ? (value < 0 ? "" : "+") + figure(value) : NONE);
 const count = (n, noun) => `${n.toLocaleString("en")} ${noun}${n === 1 ? "" : "s"}`;
-const metricName = (metric) => METRICS[metric] ?? metric;
+const metricName = (metric) => capital(METRICS[metric]?.label ?? metric ?? NONE);
+const shortMetricName = (metric) => capital(METRICS[metric]?.short ?? metric);
 const extreme = (metric) => (higherIsBetter(metric) ? "highest" : "lowest");
 const percent = (share) => `${(100 * share).toFixed(share < 0.0995 ? 1 : 0)}%`;
 const plusMinus = (mean, error) => figure(mean) + (isNumber(error) ? ` ± ${figure(error)}` : "");

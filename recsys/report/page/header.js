@@ -1,15 +1,5 @@
 // The header and the controls: what was run, where and when, and what of it the page shows.
 
-const STATES = {
-  finished: "ran to the end",
-  failed: "ended with an error",
-  broken: "the files cannot be read",
-  interrupted: "stopped by someone",
-  unfinished: "never said how it ended: killed, or lost",
-  running: "was still running when the report was made",
-  pruned: "stopped early because others were better",
-};
-
 const stateOf = (run) => run.state ?? "unfinished";
 const plural = (states) => states.map(([name, n]) => `${n.toLocaleString("en")} ${name}`).join(", ");
 

@@ -26,7 +26,7 @@ const pointAtRow = ({ target }) => hover(target.closest("tr[data-id]")?.dataset.
 
 function makeColumns() {
   const shown = view.parameters.slice(0, 8);
-  const others = Object.keys(METRICS).filter((metric) => metric !== view.metric && metric !== "test/mae" && view.settings.some((setting) => isNumber(setting.mean[metric])));
+  const others = Object.keys(METRICS).filter((metric) => metric !== view.metric && METRICS[metric].display !== "option" && view.settings.some((setting) => isNumber(setting.mean[metric])));
   const judged = view.settings.some((setting) => setting.difference);
   return [
     { key: "rank", name: "#", number: true, get: (setting) => setting.rank },
@@ -40,15 +40,13 @@ function makeColumns() {
   ].filter(Boolean);
 }
 
-const BRIEF = { "val/rmse": "Val. RMSE", "test/rmse": "Test RMSE", "test/mae": "Test MAE", "test/rmse_warm": "Warm", "test/rmse_cold": "Cold", "val/ndcg@10": "Val. NDCG@10", "ranking/ndcg@10": "NDCG@10", "ranking/recall@10": "Recall@10", "ranking/hr@10": "HR@10" };
-
 const parameterColumn = (parameter) => ({
   key: parameter.name, name: shortName(parameter), title: fullName(parameter), number: parameter.kind === "number",
   get: (setting) => setting.values[parameter.name] ?? null, cell: (setting) => clip(typed(setting.values[parameter.name]), 40),
 });
 
 const metricColumn = (metric) => ({
-  key: metric, name: BRIEF[metric] ?? metric, title: metricName(metric), number: true, get: (setting) => setting.mean[metric],
+  key: metric, name: shortMetricName(metric), title: metricName(metric), number: true, get: (setting) => setting.mean[metric],
   cell: (setting) => (metric === view.metric ? [h("b", {}, figure(setting.mean[metric])), isNumber(setting.error[metric]) ? h("small", {}, ` ±${figure(setting.error[metric])}`) : null].filter(given) : figure(setting.mean[metric])),
 });
 
@@ -167,7 +165,7 @@ function runsTable(setting) {
   const folds = setting.runs.some((run) => given(run.fold));
   const shown = Object.keys(METRICS).filter((metric) => setting.runs.some((run) => isNumber(run.metrics?.[metric])));
   const notes = setting.runs.some((run) => run.message);
-  const heads = ["Seed", folds ? "Fold" : null, "State", notes ? "Note" : null, ...shown.map((metric) => BRIEF[metric]), "Epochs", "Time", "Commit", "Folder", "Command"].filter(given);
+  const heads = ["Seed", folds ? "Fold" : null, "State", notes ? "Note" : null, ...shown.map((metric) => shortMetricName(metric)), "Epochs", "Time", "Commit", "Folder", "Command"].filter(given);
   const rows = setting.runs.map((run) => [
     typed(run.seed), ...(folds ? [typed(run.fold)] : []), stateOf(run), ...(notes ? [run.message ?? NONE] : []), ...shown.map((metric) => figure(run.metrics?.[metric])),
     typed(run.metrics?.epochs), duration(run.seconds), typed(run.commit).slice(0, 12), h("span", { className: "mono" }, run.path || "."),

@@ -40,7 +40,7 @@ function drawParallel(chart, shown, settings, domain) {
   });
   const y = linear(domain, [bottom, top]);
   const metric = Object.assign((value) => Math.min(bottom + 6, Math.max(top - 6, y(value))), { numeric: true, ticks: ticksOf(y) });
-  axes.push({ field: view.metric, name: BRIEF[view.metric] ?? view.metric, x: right, scale: metric, value: (entry) => entry.mean[view.metric] });
+  axes.push({ field: view.metric, name: shortMetricName(view.metric), x: right, scale: metric, value: (entry) => entry.mean[view.metric] });
   const points = (setting) => axes.map(({ x, scale, value }) => [x, scale(value(setting))]);
   const lines = [...settings].reverse().map((setting) => [setting.id, points(setting), setting]);
   for (const [id, at, setting] of lines) chart.svg.append(mark(chart, id, shade(s("path", { class: "route", d: path(at) }), setting.mean[view.metric], domain)));

@@ -1,6 +1,7 @@
 // The report's data, and what follows from the chosen task and metric.
 
 const report = readReport($("data").textContent);
+const { metrics: METRICS, baselines: BASELINES, states: STATES } = report.registry; // what Python knows of each, by key
 let view = null; // of the chosen task and metric: see makeView
 
 function readReport(text) {
@@ -10,7 +11,8 @@ function readReport(text) {
   return {
     root: data.root ?? "",
     made: data.made ?? null,
-    metric: data.metric ?? "val/rmse",
+    metric: data.metric ?? "",
+    registry: { metrics: {}, baselines: {}, states: {}, ...data.registry },
     tasks: tasks.length ? tasks : [{}],
     parameters: list(data.parameters).filter(({ name }) => name),
     settings: list(data.settings),
@@ -23,7 +25,7 @@ const mean = (values) => (values.length ? values.reduce((a, b) => a + b, 0) / va
 const lowest = (values) => values.reduce((a, b) => (isNumber(b) && (a === null || b < a) ? b : a), null);
 const loss = (value, metric) => (isNumber(value) && higherIsBetter(metric) ? -value : value);
 const bestOf = (values, metric) => loss(lowest(values.map((value) => loss(value, metric))), metric);
-const monitorOf = (task) => report.tasks[task ?? 0]?.monitor ?? "val/rmse"; // the validation figure that chose a task's runs
+const monitorOf = (task) => report.tasks[task ?? 0]?.monitor ?? report.metric; // the validation metric that selected the epochs of a task's runs
 const nullsLast = (a, b) => (isNumber(a) ? (isNumber(b) ? a - b : -1) : isNumber(b) ? 1 : 0);
 
 /** The settings of a task ranked by a metric, the parameters that vary among them, and runs that have a curve only. */
@@ -36,7 +38,7 @@ function makeView(task, metric) {
   const others = report.runs.map(readOther).filter((run) => run.task === task && run.state !== "finished" && run.curve.some(isNumber));
   const entries = [...settings, ...others];
   const parameters = parametersOf(entries, report.importance[task] ?? {});
-  return { task, metric, monitor: monitorOf(task), settings, best, others, entries, parameters, about: report.tasks[task], byId: new Map(entries.map((entry) => [entry.id, entry])) };
+  return { task, metric, monitor: monitorOf(task), test: report.tasks[task]?.test ?? metric, settings, best, others, entries, parameters, about: report.tasks[task], byId: new Map(entries.map((entry) => [entry.id, entry])) };
 }
 
 function readSetting(raw, index) {

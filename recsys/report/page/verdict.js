@@ -50,14 +50,13 @@ function figures(setting) {
 
 function againstBaselines(setting) {
   const baselines = Object.entries(view.about.baselines ?? {}).filter(([, value]) => isNumber(value)).sort(([, a], [, b]) => loss(a, view.monitor) - loss(b, view.monitor));
-  const metric = higherIsBetter(view.monitor) ? "ranking/ndcg@10" : "test/rmse";
-  const ours = setting.mean[metric];
+  const ours = setting.mean[view.test];
   if (!isNumber(ours) || !baselines.length) return null;
   const [[nearest, value], ...others] = baselines;
   const share = Math.abs(1 - ours / value);
   const name = (key) => BASELINES[key] ?? key;
   const rest = others.length ? ` (${spoken(others.map(([key, other]) => `${name(key)} ${figure(other)}`))})` : "";
-  return `On the test rows its ${metric === "test/rmse" ? "RMSE" : "NDCG@10"} is ${figure(ours)}: ${percent(share)} ${ours < value ? "below" : "above"} the best baseline, ${name(nearest)}, at ${figure(value)}${rest}.`;
+  return `On the test rows its ${METRICS[view.test]?.name ?? view.test} is ${figure(ours)}: ${percent(share)} ${ours < value ? "below" : "above"} the best baseline, ${name(nearest)}, at ${figure(value)}${rest}.`;
 }
 
 const repeats = (setting) => (setting.runs.length > 1 ? null : ["One run says nothing of chance: another seed would give another figure. Repeat it with ", h("code", {}, "'seeds=[0,1,2]'"), "."]);
@@ -104,6 +103,6 @@ function faster(best, same) {
 
 function caution() {
   if (view.settings.length < 2) return null;
-  if (/^(test|ranking)\//.test(view.metric)) return "Here the test rows choose the setting, so its test figures flatter it. Choose by the validation figure, and report the test one.";
+  if (!METRICS[view.metric]?.validation) return "Here the test rows choose the setting, so its test figures flatter it. Choose by the validation figure, and report the test one.";
   return view.settings.length < 10 ? null : `The best of ${view.settings.length} is also the luckiest: its validation figure is a little too good. The test figure took no part in the choice.`;
 }
