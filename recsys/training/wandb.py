@@ -1,4 +1,4 @@
-"""WandbTracker: a run's configuration, figures and pictures on Weights & Biases."""
+"""Weights & Biases logger: a run's configuration, metrics and plots."""
 
 from __future__ import annotations
 
@@ -30,18 +30,18 @@ log = logging.getLogger(__name__)
 
 SILENT_MODES = ("offline", "dryrun", "disabled")  # of WANDB_MODE: those that send nothing
 LOSSES = ("val/loss", "train/loss")  # summarised by their minimum, like metrics of which lower is better
-PICTURES = ("learning_curve", "error_by_activity")
+PLOTS = ("learning_curve", "error_by_activity")
 PARTS = ("model", "data", "split")  # of an artifact's name
-PATIENCE = 2.0  # seconds for the server's first answer
+CONNECT_TIMEOUT = 2.0  # seconds for the server's first answer
 START_TIMEOUT = 30.0  # seconds
 
 
 class WandbTracker(WandbLogger):
     """A W&B run for each run's folder, kept there in `wandb/` and sent as it grows, or later with `wandb sync`.
 
-    It never asks for anything: without a key or an answer from the server the run is kept offline. What is sent is the
-    configuration, figures, their pictures, log lines and what the machine is doing; ratings and people's ids only with
-    `upload_bundle`. Under `wandb agent` it joins the run that the agent made.
+    It never prompts: without an API key or a reachable server the run is kept offline. The configuration, metrics,
+    plots, log lines and system metrics are sent; ratings and user ids only with `upload_bundle`. Under `wandb agent`
+    it joins the agent's run.
 
     Args:
         project: Of the runs.
@@ -71,8 +71,8 @@ class WandbTracker(WandbLogger):
         self.folder, self.entity, self.offline, self.upload_bundle = Path(save_dir), entity, offline, upload_bundle
         self.tags, self.finish_timeout = tuple(tags), finish_timeout
         self.pending: dict[str, float] = {}  # logged before its epoch is known, as learning rates are
-        self.kept = self.folder  # where wandb keeps the run
-        self.troubled = False
+        self.run_dir = self.folder  # where wandb keeps the run
+        self.warned = False
 
     @property
     @rank_zero_experiment
@@ -116,18 +116,18 @@ class WandbTracker(WandbLogger):
         run.define_metric("*", step_metric="epoch")
         for name, direction in (dict.fromkeys(LOSSES, "min") | summary_directions()).items():
             run.define_metric(name, step_metric="epoch", summary=direction)
-        self.kept = Path(run.dir).parent
-        self._say_where(mode, reason)
+        self.run_dir = Path(run.dir).parent
+        self._log_location(mode, reason)
 
     def _mode(self, known: wandb.Settings) -> tuple[Any, str]:
-        """How the run is kept, in wandb's words, and why."""
+        """The mode for `wandb.init`, and the reason for it."""
         asked: str | None = os.environ.get("WANDB_MODE") or (known.mode if known.mode != "online" else None)
         reason = f"WANDB_MODE={asked}" if asked else f"logger.wandb.offline={str(self.offline).lower()}"
         if asked is None and self.offline is not None:
             asked = "offline" if self.offline else "online"
         if asked in SILENT_MODES or known.sweep_id is not None:  # an agent has just spoken with the server
             return asked or "online", reason
-        obstacle = _obstacle(known.base_url)
+        obstacle = _offline_reason(known.base_url)
         if obstacle is None:
             return asked or "online", reason
         if asked is not None:
@@ -150,10 +150,10 @@ class WandbTracker(WandbLogger):
 
     @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
-        """A row an epoch; figures of no epoch are kept for the next one that has, and the run's are `results`."""
+        """One row per epoch; metrics without an epoch are kept for the next row."""
         self.pending |= metrics
         if "epoch" in metrics:
-            with self._trouble_spared():
+            with self._warn_once():
                 self.experiment.log(self.pending | {"epoch": int(metrics["epoch"])})
             self.pending = {}
 
@@ -161,7 +161,7 @@ class WandbTracker(WandbLogger):
     def results(
         self, metrics: Mapping[str, Any], analysis: Mapping[str, Any], folder: Path, aliases: Sequence[str]
     ) -> None:
-        """What a finished run found.
+        """Log the results of a finished run.
 
         Args:
             metrics: Numbers and strings of `metrics.json`, to the summary.
@@ -170,8 +170,8 @@ class WandbTracker(WandbLogger):
             aliases: Of the bundle's artifact, beside `latest`.
         """
         run = self.experiment
-        with self._trouble_spared():
-            run.log(_pictures(folder) | _tables(analysis))
+        with self._warn_once():
+            run.log(_plots(folder) | _tables(analysis))
             run.summary.update({name: value for name, value in metrics.items() if value is not None})
             if self.upload_bundle:
                 run.log_artifact(_artifact(metrics, folder / "bundle"), aliases=list(aliases))
@@ -181,28 +181,28 @@ class WandbTracker(WandbLogger):
         """End the run, if there is one; 0 is success. The next `begin` starts another."""
         run, self._experiment, self.pending = self._experiment, None, {}
         if run is not None:
-            with self._trouble_spared():
+            with self._warn_once():
                 run.finish(exit_code)
-        self.troubled = False
+        self.warned = False
 
-    def _say_where(self, mode: str, reason: str) -> None:
+    def _log_location(self, mode: str, reason: str) -> None:
         if mode == "disabled":
             log.info("W&B is disabled: %s", reason)
         elif mode in SILENT_MODES:
-            log.info("W&B is offline: %s; to send this run: wandb sync %s", reason, self.kept)
+            log.info("W&B is offline: %s; to send this run: wandb sync %s", reason, self.run_dir)
         else:
             log.info("W&B: %s", self.experiment.url)
 
     @contextmanager
-    def _trouble_spared(self) -> Iterator[None]:
-        """What goes wrong with W&B once the run has begun ends no training; it is said once."""
+    def _warn_once(self) -> Iterator[None]:
+        """Log the first error of W&B after the start of the run instead of raising it: training continues."""
         try:
             yield
         except Exception as error:
-            if not self.troubled:
+            if not self.warned:
                 trouble = str(error).rstrip(".") or type(error).__name__
-                log.warning("W&B: %s; to send this run later: wandb sync %s", trouble, self.kept)
-            self.troubled = True
+                log.warning("W&B: %s; to send this run later: wandb sync %s", trouble, self.run_dir)
+            self.warned = True
 
 
 def columns(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -213,16 +213,16 @@ def columns(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def _obstacle(server: str) -> str | None:
-    """Why nothing can be sent to a W&B server; None where it can."""
-    from wandb.sdk.lib.wbauth import authenticate_session
+def _offline_reason(server: str) -> str | None:
+    """Why the run must be kept offline; None if the server can be used."""
+    import wandb
 
-    if authenticate_session(host=server, source="recsys", prompt=False, update_session=False) is None:
+    if not wandb.login(prompt=False, verify=False):
         return "no API key is set (WANDB_API_KEY or wandb login)"
-    return None if _answers(server, PATIENCE) else f"{server} does not answer"
+    return None if _is_reachable(server, CONNECT_TIMEOUT) else f"{server} does not answer"
 
 
-def _answers(server: str, seconds: float) -> bool:
+def _is_reachable(server: str, seconds: float) -> bool:
     """Whether anything, even an error, comes back within the time, through a proxy where one is set."""
     found: queue.SimpleQueue[bool] = queue.SimpleQueue()
 
@@ -242,10 +242,10 @@ def _answers(server: str, seconds: float) -> bool:
         return False
 
 
-def _pictures(folder: Path) -> dict[str, Any]:
+def _plots(folder: Path) -> dict[str, Any]:
     import wandb
 
-    files = {name: folder / f"{name}.png" for name in PICTURES}
+    files = {name: folder / f"{name}.png" for name in PLOTS}
     return {name: wandb.Image(str(file)) for name, file in files.items() if file.is_file()}
 
 
