@@ -75,7 +75,7 @@ def correlations(bundle: Bundle) -> dict[str, dict[str, float]]:
     fitted = bundle.ratings.part <= LAST_PART[bundle.manifest["fit_on"]]
     linear, clipped = [], []
     for user in range(bundle.n_users):
-        entries = bundle.ratings.of(user)
+        entries = bundle.ratings.slice_of(user)
         item, rating = (column[entries][fitted[entries]] for column in (bundle.ratings.item, bundle.ratings.rating))
         folded = bundle.fold_in_rows(item, rating)
         scores = np.stack([bundle.factors.scores(v) for v in (bundle.factors.user(user), folded.vector)])
@@ -107,7 +107,7 @@ def speed(bundle: Bundle, seed: int, users: int = 200, repeat: int = 5) -> dict[
     factors = bundle.factors
 
     def top(user: int) -> np.ndarray:
-        return bundle.top(factors.user(user), 10, seen=bundle.seen(user))[0]
+        return bundle.top_n(factors.user(user), 10, seen=bundle.seen(user))[0]
 
     return {
         "ratings_a_user": round(float(np.mean([len(bundle.seen(user)) for user in drawn])), 1),
@@ -139,14 +139,14 @@ def unseen(model: str, root: str | None, seed: int) -> dict[str, Any]:
         bundle = Bundle.load(f"{folder}/run/bundle")
     rated = bundle.ratings
     rows = np.flatnonzero(rated.part <= LAST_PART[bundle.manifest["fit_on"]])
-    fitted = (rated.users()[rows], rated.item[rows].astype(np.int64), rated.rating[rows])
+    fitted = (rated.user_index()[rows], rated.item[rows].astype(np.int64), rated.rating[rows])
     means = fit_item_means(*fitted[1:], bundle.n_users, bundle.n_items)
     biases = fit_biases(*fitted, bundle.n_users, bundle.n_items)
     rng = np.random.default_rng(seed)
     parts: dict[str, list[np.ndarray]] = {}
     truth, given = [], []
     for user in range(bundle.n_users, len(bundle.user_ids)):
-        entries = bundle.ratings.of(user)
+        entries = bundle.ratings.slice_of(user)
         item, rating = rated.item[entries].astype(np.int64), rated.rating[entries]
         order = rng.permutation(np.flatnonzero(item < bundle.n_items))
         known, asked = np.split(order, [len(order) // 2])

@@ -24,7 +24,8 @@ from benchmarks.fold_in import fastest, speed
 from benchmarks.peers.results import DEVICE, RESULTS, circumstances, keep
 from recsys.bundle import TEST, VAL, Bundle
 from recsys.bundle.compression import compressed_bundle
-from recsys.bundle.factors import SAMPLE_AXIS, Factors
+from recsys.bundle.factors import Factors
+from recsys.bundle.schema import FACTOR_SPECS
 
 FILE = RESULTS / f"samples-{DEVICE}.json"
 SAMPLES = (1, 4, 16, 32, 64, 128)
@@ -47,10 +48,10 @@ def chain(data: str, root: str | None, folder: Path) -> tuple[Bundle, str]:
 
 def of_samples(factors: Factors, number: NDArray[np.int64]) -> Factors:
     """The factors with these samples alone."""
-    arrays = {name: getattr(factors, name) for name in SAMPLE_AXIS}
+    axes = {name: axis for name, spec in FACTOR_SPECS.items() if (axis := spec.sample_axis) is not None}
     return replace(factors, **{
-        name: np.ascontiguousarray(array.take(number, SAMPLE_AXIS[name]))
-        for name, array in arrays.items() if array is not None
+        name: np.ascontiguousarray(array.take(number, axis))
+        for name, axis in axes.items() if (array := getattr(factors, name)) is not None
     })  # fmt: skip
 
 
@@ -73,7 +74,7 @@ def variants(bundle: Bundle) -> Iterator[tuple[str, Bundle]]:
 def rmse(bundle: Bundle, part: int) -> float:
     """Of a part's ratings, in stars."""
     rows = np.flatnonzero(bundle.ratings.part == part)
-    predicted = bundle.predict_rows(bundle.ratings.users()[rows], bundle.ratings.item[rows].astype(np.int64))
+    predicted = bundle.predict_rows(bundle.ratings.user_index()[rows], bundle.ratings.item[rows].astype(np.int64))
     return float(np.sqrt(np.square(predicted - bundle.ratings.rating[rows], dtype=np.float64).mean()))
 
 

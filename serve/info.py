@@ -59,7 +59,7 @@ def sample_users(model: ServedModel) -> list[str]:
     rated = bundle.ratings
     counts = np.diff(rated.indptr)[: bundle.n_users]
     nearest = np.argsort(np.abs(counts - SAMPLE_USER_RATINGS), kind="stable")[: 5 * N_SAMPLE_USERS]
-    means = np.array([rated.rating[rated.of(user)].mean() if counts[user] else np.inf for user in nearest])
+    means = np.array([rated.rating[rated.slice_of(user)].mean() if counts[user] else np.inf for user in nearest])
     usual = rated.rating.mean() if len(rated.rating) else 0.0
     chosen = nearest[np.argsort(np.abs(means - usual), kind="stable")[:N_SAMPLE_USERS]]
     return [str(bundle.user_ids[row]) for row in chosen]

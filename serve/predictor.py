@@ -72,7 +72,7 @@ def predict(model: ServedModel, user_id: str, item_id: str) -> Prediction:
     if model.is_plain:
         stars, std = bundle.factors.predict_for(vector, item).item(), bundle.manifest.get("noise")
     else:
-        mean, spread, probabilities = bundle.predicted_for(vector, np.array([item]), std=model.has_std)
+        mean, spread, probabilities = bundle.predictions_for(vector, np.array([item]), std=model.has_std)
         stars, std = mean.item(), None if spread is None else spread.item()
         if probabilities is not None:
             levels = list(map(RatingProbability, model.levels, probabilities[0].tolist()))
@@ -90,7 +90,7 @@ def predict_many(model: ServedModel, pairs: Sequence[tuple[str, str]]) -> list[P
             user[place], item[place] = model.user_row(user_id), model.item_row(item_id)
         except ApiError as error:
             errors[place] = error
-    mean, spread, _ = model.bundle.predicted(user, item, std=model.has_std)
+    mean, spread, _ = model.bundle.predictions(user, item, std=model.has_std)
     stars = mean.astype(np.float64).clip(model.low, model.high).tolist()
     std = [None] * len(pairs) if spread is None else spread.tolist()
     cold = ((user < 0) | (user >= model.bundle.n_users) | (item >= model.bundle.fitted_items)).tolist()

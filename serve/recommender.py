@@ -8,7 +8,8 @@ from typing import Annotated
 import numpy as np
 from pydantic import Field
 
-from recsys.bundle.factors import Floats, FoldIn, Rows, UserVector
+from recsys.bundle.fold_in import FoldIn, UserVector
+from recsys.bundle.typing import Float32Array, IndexArray
 from serve.errors import ApiError
 from serve.schemas import ItemSummary, ModelVersion, RecommendationOptions, Std
 from serve.served_model import ServedModel
@@ -96,12 +97,12 @@ def recommend(model: ServedModel, user: int | FoldIn, options: RecommendationOpt
         allowed = model.catalogue.allowed(options.genre, options.year_from, options.year_to, options.min_ratings)
     except KeyError:
         raise ApiError(400, "unknown_genre", "genre must be one of those that /model lists") from None
-    rows, shown = bundle.top(
+    rows, shown = bundle.top_n(
         vector, options.k, scores=scores, seen=seen, allowed=None if allowed is None else allowed[: bundle.n_items]
     )
     unset = [None] * len(rows)
     explanations = _explain(model, user, rows) if options.explain else unset
-    ratings = unset if bundle.ranks_only else _rounded(shown)
+    ratings = unset if bundle.is_ranking else _rounded(shown)
     spread = model.std(vector, rows)
     std = unset if spread is None else _rounded(spread)
     columns = zip(rows.tolist(), ratings, std, _rounded(scores[rows]), explanations, strict=True)
@@ -117,12 +118,12 @@ def recommend(model: ServedModel, user: int | FoldIn, options: RecommendationOpt
     )
 
 
-def _rounded(values: Floats | list[float]) -> list[float]:
+def _rounded(values: Float32Array | list[float]) -> list[float]:
     rounded: list[float] = np.round(np.asarray(values, np.float64), DECIMALS).tolist()
     return rounded
 
 
-def _explain(model: ServedModel, user: int | FoldIn, rows: Rows) -> list[list[Reason]]:
+def _explain(model: ServedModel, user: int | FoldIn, rows: IndexArray) -> list[list[Reason]]:
     """For each recommended item the rated ones that contributed most to its score."""
     if not isinstance(user, FoldIn):
         if not (model.is_fitted_user(user) and model.bundle.can_fold_in):
@@ -141,7 +142,7 @@ def _explain(model: ServedModel, user: int | FoldIn, rows: Rows) -> list[list[Re
     ]
 
 
-def _largest(values: Floats, k: int) -> tuple[Rows, Floats]:
+def _largest(values: Float32Array, k: int) -> tuple[IndexArray, Float32Array]:
     """Positions and values of the k largest of each row, largest first."""
     n = values.shape[1]
     line = np.arange(len(values))[:, None]
@@ -150,12 +151,12 @@ def _largest(values: Floats, k: int) -> tuple[Rows, Floats]:
     return places, values[line, places]
 
 
-def _histogram(model: ServedModel, vector: UserVector, scores: Floats) -> Distribution | None:
+def _histogram(model: ServedModel, vector: UserVector, scores: Float32Array) -> Distribution | None:
     """Counts of the predicted ratings of all items; None for a ranking model."""
-    if model.bundle.ranks_only:
+    if model.bundle.is_ranking:
         return None
     low, high = model.low, model.high
     if not model.is_plain:  # clipped before their mean, as predictions are
-        _, scores = model.bundle.top(vector, len(scores))
+        _, scores = model.bundle.top_n(vector, len(scores))
     counts, edges = np.histogram(scores.astype(np.float64).clip(low, high), N_BINS, (low, high))
     return Distribution(edges.tolist(), counts.tolist())

@@ -10,7 +10,8 @@ import numpy as np
 
 from recsys.bundle import Bundle, BundleError
 from recsys.bundle.attributes import attribute_rows, choices
-from recsys.bundle.factors import FoldIn, Rows, UserVector
+from recsys.bundle.fold_in import FoldIn, UserVector
+from recsys.bundle.typing import IndexArray
 from serve.catalogue import Catalogue
 from serve.errors import ApiError
 from serve.ids import IdIndex, id_rule
@@ -27,7 +28,7 @@ class ServedModel:
         self.bundle, self.catalogue = bundle, Catalogue(bundle)
         self.low, self.high = bundle.scale
         self.version = (bundle.sha256 or "unsaved")[:12]
-        self.has_std = bundle.says_std and not bundle.ranks_only
+        self.has_std = bundle.has_uncertainty and not bundle.is_ranking
         # One sample without a noise of its own needs plain numbers only: NumPy's clip and mean of one element take as
         # long as all else of a prediction.
         self.is_plain = bundle.factors.samples == 1 and bundle.factors.precision is None
@@ -68,15 +69,15 @@ class ServedModel:
         busiest = int(np.diff(bundle.ratings.indptr)[: bundle.n_users].argmax()) if bundle.n_users else -1
         for user in {-1, 0, busiest}:
             vector = bundle.vector(user)
-            rows, shown = bundle.top(vector, 3, seen=bundle.seen(user))
-            answers = [*shown.tolist(), *bundle.predicted_for(vector, np.array([0])).mean.tolist()]
+            rows, shown = bundle.top_n(vector, 3, seen=bundle.seen(user))
+            answers = [*shown.tolist(), *bundle.predictions_for(vector, np.array([0])).mean.tolist()]
             if user >= 0 and bundle.can_fold_in:
                 base, parts = bundle.fold_in_user(user).contributions(rows)
                 answers += [(base + parts.sum(1)).clip(low, high).mean().item()] if len(rows) else []
             spread = self.std(vector, rows) or []
             possible = np.isfinite([*answers, *spread]).all()
             outside = any(not low - TOLERANCE <= answer <= high + TOLERANCE for answer in answers)
-            if not possible or (outside and not bundle.ranks_only):
+            if not possible or (outside and not bundle.is_ranking):
                 raise BundleError(f"{path}: a trial prediction is no rating between {low:g} and {high:g}")
 
     @property
@@ -112,7 +113,7 @@ class ServedModel:
 
     def check_rating_model(self) -> None:
         """Raise a 409 where the model's scores are no stars."""
-        if self.bundle.ranks_only:
+        if self.bundle.is_ranking:
             raise ApiError(409, "ranking_model", "this model ranks items and predicts no ratings")
 
     def check_fold_in(self) -> None:
@@ -120,13 +121,13 @@ class ServedModel:
         if not self.bundle.can_fold_in:
             raise ApiError(409, "no_fold_in", "this model takes in no new users")
 
-    def std(self, vector: UserVector, rows: Rows) -> list[float] | None:
+    def std(self, vector: UserVector, rows: IndexArray) -> list[float] | None:
         """Predictive standard deviations for one user, in stars; None where the model has no uncertainty."""
         if not self.has_std:
             return None
         if self.is_plain:
             return [float(self.bundle.manifest["noise"])] * len(rows)
-        found = self.bundle.predicted_for(vector, rows, std=True).std
+        found = self.bundle.predictions_for(vector, rows, std=True).std
         return None if found is None else found.tolist()
 
     def fold_in(
@@ -157,7 +158,7 @@ class ServedModel:
         items, given = np.array([*rated], np.int64), np.array([*rated.values()], np.float32)
         return self.bundle.fold_in_rows(items, given, known), unknown
 
-    def _attribute_rows(self, attributes: dict[str, str]) -> Rows:
+    def _attribute_rows(self, attributes: dict[str, str]) -> IndexArray:
         try:
             return attribute_rows(self.bundle.attributes, attributes)
         except ValueError:

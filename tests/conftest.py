@@ -15,7 +15,7 @@ import pandas as pd
 import pytest
 import torch
 
-from recsys.bundle import TEST, TRAIN, VAL, Bundle, RatedRows
+from recsys.bundle import TEST, TRAIN, VAL, Bundle, UserRatings
 from recsys.bundle.factors import Factors
 from recsys.data.datamodule import RatingDataModule
 from recsys.data.sources.base import RatingData, RatingsSource
@@ -134,7 +134,7 @@ def make_bundle(
         factors,
         as_ids(user_ids),
         as_ids(item_ids),
-        RatedRows(
+        UserRatings(
             np.append(0, np.cumsum(counts)).astype(np.int64),
             np.array([item for _, item, _, _ in rated], np.int32),
             np.array([stars for _, _, stars, _ in rated], np.float32),
@@ -151,7 +151,7 @@ def trained_and_folded(bundle: Bundle) -> Iterator[tuple[np.ndarray, np.ndarray,
     """
     fitted = bundle.ratings.part <= {"train": TRAIN, "train_val": VAL, "all": TEST}[bundle.manifest["fit_on"]]
     for user in range(bundle.n_users):
-        entries = bundle.ratings.of(user)
+        entries = bundle.ratings.slice_of(user)
         item, rating = (column[entries][fitted[entries]] for column in (bundle.ratings.item, bundle.ratings.rating))
         folded = bundle.fold_in_rows(item, rating)
         yield bundle.factors.scores(bundle.factors.user(user)), bundle.factors.scores(folded.vector), item

@@ -27,7 +27,7 @@ def test_top_n_for_everybody(run: Path, tmp_path: Path, suffix: str) -> None:
     assert list(first["item_id"]) == [r.item_id for r in expected]
     assert list(first["rank"]) == [1, 2, 3]
     row = bundle.user_row[7]
-    seen = set(bundle.item_ids[bundle.ratings.item[bundle.ratings.of(row)]].tolist())
+    seen = set(bundle.item_ids[bundle.ratings.item[bundle.ratings.slice_of(row)]].tolist())
     assert not seen & set(first["item_id"])
     assert list(tmp_path.glob(".top*")) == []
 

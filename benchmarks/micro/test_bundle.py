@@ -41,7 +41,7 @@ def test_predict_pairs(benchmark: Any, bundle: Bundle) -> None:
 
 def test_predict_test_set(benchmark: Any, bundle: Bundle) -> None:
     test = np.flatnonzero(bundle.ratings.part == TEST)
-    user, item = bundle.ratings.users()[test], bundle.ratings.item[test]
+    user, item = bundle.ratings.user_index()[test], bundle.ratings.item[test]
     benchmark(bundle.predict_rows, user, item)
 
 

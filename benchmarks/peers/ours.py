@@ -99,7 +99,7 @@ def check_rows(bundle: Bundle, task: Task) -> None:
         ValueError: They are not.
     """
     test = np.flatnonzero(bundle.ratings.part == TEST)
-    user, item = bundle.ratings.users()[test], bundle.ratings.item[test]
+    user, item = bundle.ratings.user_index()[test], bundle.ratings.item[test]
     same: dict[str, Any] = {
         "user ids": (bundle.user_ids, task.user_ids),
         "item ids": (bundle.item_ids, task.item_ids),

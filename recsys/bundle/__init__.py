@@ -1,15 +1,21 @@
 """The bundle: what a trained model leaves behind and a service answers from. NumPy and safetensors only."""
 
-from recsys.bundle.bundle import (
-    TEST,
-    TRAIN,
-    VAL,
-    Bundle,
-    BundleError,
-    Explanation,
-    RatedRows,
-    Reason,
-    Recommendation,
-)
+from recsys.bundle.bundle import Bundle
+from recsys.bundle.fold_in import FoldIn
+from recsys.bundle.ratings import TEST, TRAIN, VAL, UserRatings
+from recsys.bundle.results import Explanation, Predictions, Reason, Recommendation
+from recsys.bundle.storage import BundleError
 
-__all__ = ["TEST", "TRAIN", "VAL", "Bundle", "BundleError", "Explanation", "RatedRows", "Reason", "Recommendation"]
+__all__ = [
+    "TEST",
+    "TRAIN",
+    "VAL",
+    "Bundle",
+    "BundleError",
+    "Explanation",
+    "FoldIn",
+    "Predictions",
+    "Reason",
+    "Recommendation",
+    "UserRatings",
+]

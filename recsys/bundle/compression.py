@@ -1,4 +1,4 @@
-"""Many samples as one: the best point estimate of a posterior's mean linear part, a fraction of its size."""
+"""Compression of a posterior's samples into one point estimate by a randomized truncated SVD."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ from dataclasses import replace
 import numpy as np
 
 from recsys.bundle.bundle import Bundle
-from recsys.bundle.factors import Factors, Floats
+from recsys.bundle.factors import Factors
+from recsys.bundle.typing import Float32Array
 
-MORE = 16  # directions followed besides those wanted
-STEPS = 6  # of subspace iteration: then the error is the least possible to within a thousandth
-NONE = 1e-6  # of the largest singular value: what is smaller is rounding
-RIDGE = 1e-3  # of the users' mean variance, added to each coordinate's
+OVERSAMPLING = 16  # directions beyond those wanted (Halko et al.)
+POWER_ITERATIONS = 6  # leave an error within a thousandth of the optimum
+RANK_TOLERANCE = 1e-6  # singular values below, relative to the largest, are rounding
+RELATIVE_RIDGE = 1e-3  # of the users' mean variance, added to each coordinate's
 
 
 def check_compress(compress: object) -> None:
@@ -65,12 +66,13 @@ def compressed(factors: Factors, dim: int, noise: float | None = None) -> Factor
     ordinal = factors.ordinal is not None
     variance = noise**2 if noise is not None and not ordinal else _noise_variance(factors)
     samples = factors.samples
-    users, items = _in_a_row(factors.user_factors), _in_a_row(factors.item_factors) / np.float32(samples)
-    to_new, item_factors = _truncated(users, items, dim)
+    users, items = _flatten_samples(factors.user_factors), _flatten_samples(factors.item_factors) / np.float32(samples)
+    to_new, item_factors = _randomized_svd(users, items, dim)
 
-    def moved(solutions: Floats) -> Floats:
+    def moved(solutions: Float32Array) -> Float32Array:
         """Old `[p, b]` as new ones, `(rows, samples, d + 1)` to `(rows, 1, dim + 1)`."""
-        return np.concatenate([_in_a_row(solutions[:, :, :-1]) @ to_new, solutions[:, :, -1:].mean(1)], 1)[:, None]
+        factors, bias = _flatten_samples(solutions[:, :, :-1]) @ to_new, solutions[:, :, -1:].mean(1)
+        return np.concatenate([factors, bias], 1)[:, None]
 
     user = moved(np.concatenate([factors.user_factors, factors.user_bias[:, :, None]], 2))
     effects, implicit = factors.attribute_effects, factors.item_implicit
@@ -97,7 +99,7 @@ def compressed(factors: Factors, dim: int, noise: float | None = None) -> Factor
     )
 
 
-def _truncated(users: Floats, items: Floats, dim: int) -> tuple[Floats, Floats]:
+def _randomized_svd(users: Float32Array, items: Float32Array, dim: int) -> tuple[Float32Array, Float32Array]:
     """What takes users to new coordinates, `(width, dim)`, and the items in these, `(n_items, dim)`.
 
     Args:
@@ -106,23 +108,23 @@ def _truncated(users: Floats, items: Floats, dim: int) -> tuple[Floats, Floats]:
         dim: Columns at most.
     """
     most = min(len(users), len(items), users.shape[1])
-    wide, dim = min(dim + MORE, most), min(dim, most)
+    wide, dim = min(dim + OVERSAMPLING, most), min(dim, most)
     right = np.linalg.qr(items @ np.random.default_rng(0).standard_normal((items.shape[1], wide), np.float32))[0]
-    for _ in range(STEPS):
+    for _ in range(POWER_ITERATIONS):
         left = np.linalg.qr(users @ (items.T @ right))[0]
         right, core = np.linalg.qr(items @ (users.T @ left))
     turn, singular, _ = np.linalg.svd(core)
     root = np.sqrt(singular[:dim])
     directions = (right @ turn[:, :dim]).astype(np.float32)  # orthonormal, over the items
-    found = root > NONE**0.5 * root[0]
+    found = root > RANK_TOLERANCE**0.5 * root[0]
     scale = np.divide(1, root, out=np.zeros_like(root), where=found)
     return (items.T @ directions) * scale, directions * np.where(found, root, 0)
 
 
-def _precision(user: Floats, variance: float) -> Floats:
+def _precision(user: Float32Array, variance: float) -> Float32Array:
     """Of the prior of `[p, b]`, in units of the noise: `(dim + 1, dim + 1)` from the users' `(n_users, dim + 1)`."""
     spread = np.atleast_2d(np.cov(user.astype(np.float64), rowvar=False, bias=True))
-    spread += (RIDGE * np.trace(spread) / len(spread) + 1e-9) * np.eye(len(spread))
+    spread += (RELATIVE_RIDGE * np.trace(spread) / len(spread) + 1e-9) * np.eye(len(spread))
     return (variance * np.linalg.inv(spread)).astype(np.float32)
 
 
@@ -131,14 +133,14 @@ def _noise_variance(factors: Factors) -> float:
     return float((1 / factors.precision).mean())
 
 
-def _in_a_row(array: Floats) -> Floats:
+def _flatten_samples(array: Float32Array) -> Float32Array:
     """All samples' coordinates of each row, `(rows, samples * d)`."""
     return np.ascontiguousarray(array.reshape(len(array), -1))
 
 
-def _mean(array: Floats) -> Floats:
+def _mean(array: Float32Array) -> Float32Array:
     return np.asarray(array.mean(keepdims=True))
 
 
-def _row_mean(array: Floats | None) -> Floats | None:
+def _row_mean(array: Float32Array | None) -> Float32Array | None:
     return None if array is None else array.mean(1, keepdims=True)

@@ -14,13 +14,10 @@ from numpy.typing import NDArray
 
 from recsys.bundle.fold_in import FoldIn, UserVector, settled, shares_of
 from recsys.bundle.ordinal import Ordinal
+from recsys.bundle.schema import FACTOR_SPECS
+from recsys.bundle.typing import Float32Array, IndexArray
 
-__all__ = ["Factors", "Floats", "FoldIn", "Rows", "UserVector", "centred_factors", "joined"]
-
-RIDGE = 1e-5  # of what is added to every coordinate's precision
-
-Floats = NDArray[np.float32]
-Rows = NDArray[np.int64] | NDArray[np.int32]
+RIDGE = 1e-5  # added to the diagonal, relative to each term
 
 NO_ATTRIBUTES: NDArray[np.int64] = np.zeros(0, np.int64)
 
@@ -46,26 +43,26 @@ class Factors:
     `w_k = exp(-(later ratings) / drift[0])`.
     """
 
-    mu: Floats  # (samples,)
-    user_bias: Floats  # (n_users, samples)
-    item_bias: Floats  # (n_items, samples)
-    user_factors: Floats  # (n_users, samples, dim)
-    item_factors: Floats  # (n_items, samples, dim)
-    prior_mean: Floats  # (samples, dim + 1)
-    prior_precision: Floats  # (terms, samples, dim + 1, dim + 1)
-    prior_exponent: Floats  # (terms,)
-    prior_offset: Floats | None = None  # (terms,) ratings that count beside a user's own; 0 where absent
-    item_implicit: Floats | None = None  # (n_items, samples, dim + 1): what having rated an item says of [p, b]
-    precision: Floats | None = None  # (samples,) of the noise, in stars^-2
-    user_precision: Floats | None = None  # (n_users, samples) relative to that, about 1
-    item_precision: Floats | None = None  # (n_items, samples) relative to that, about 1
-    levels: Floats | None = None  # (levels,) stars that can be given, ascending
-    thresholds: Floats | None = None  # (samples, levels - 1) between them, in the unit of the linear part
-    attribute_effects: Floats | None = None  # (attributes, samples, dim + 1): what an attribute says of [p, b]
-    newcomer_mean: Floats | None = None  # (samples, dim + 1): [p, b] of someone who has rated nothing, and what each
-    newcomer_effects: Floats | None = None  # (attributes, samples, dim + 1) attribute of theirs adds
-    drift: Floats | None = None  # (2,): ratings after which an error counts less by a factor e, and of a drift of 0
-    newcomer_items: Floats | None = None  # (n_items, samples): what choosing an item says of someone without ratings
+    mu: Float32Array  # (samples,)
+    user_bias: Float32Array  # (n_users, samples)
+    item_bias: Float32Array  # (n_items, samples)
+    user_factors: Float32Array  # (n_users, samples, dim)
+    item_factors: Float32Array  # (n_items, samples, dim)
+    prior_mean: Float32Array  # (samples, dim + 1)
+    prior_precision: Float32Array  # (terms, samples, dim + 1, dim + 1)
+    prior_exponent: Float32Array  # (terms,)
+    prior_offset: Float32Array | None = None  # (terms,) added to a user's number of ratings; 0 where absent
+    item_implicit: Float32Array | None = None  # (n_items, samples, dim + 1): shift of [p, b] from having rated an item
+    precision: Float32Array | None = None  # (samples,) of the noise, in stars^-2
+    user_precision: Float32Array | None = None  # (n_users, samples) relative to that, about 1
+    item_precision: Float32Array | None = None  # (n_items, samples) relative to that, about 1
+    levels: Float32Array | None = None  # (levels,) of the scale, in stars, ascending
+    thresholds: Float32Array | None = None  # (samples, levels - 1) between levels, in units of the linear part
+    attribute_effects: Float32Array | None = None  # (attributes, samples, dim + 1): shift of [p, b] from an attribute
+    newcomer_mean: Float32Array | None = None  # (samples, dim + 1): [p, b] of a user without ratings
+    newcomer_effects: Float32Array | None = None  # (attributes, samples, dim + 1): shift of it from an attribute
+    drift: Float32Array | None = None  # (2,): ratings after which an error's weight falls by a factor e; shrinkage
+    newcomer_items: Float32Array | None = None  # (n_items, samples): shift of a score for a user without ratings
 
     @property
     def samples(self) -> int:
@@ -78,7 +75,7 @@ class Factors:
             return None
         return Ordinal(self.levels, self.thresholds)
 
-    def predict(self, user: Rows, item: Rows) -> Floats:
+    def predict(self, user: IndexArray, item: IndexArray) -> Float32Array:
         """The linear part in stars, `(rows, samples)`, for dense rows; -1 is a row never seen."""
         known_user, known_item = (user >= 0)[:, None], (item >= 0)[:, None]
         biases = np.where(known_user, self.user_bias[user], 0) + np.where(known_item, self.item_bias[item], 0)
@@ -94,14 +91,14 @@ class Factors:
             return UserVector(self.user_bias[user], self.user_factors[user], precision)
         return self._average_user
 
-    def described(self, attributes: Rows) -> UserVector:
+    def described(self, attributes: IndexArray) -> UserVector:
         """The vector of someone of whom only attributes are known; without any, the average user's."""
         if not len(attributes) or self.newcomer_mean is None or self.newcomer_effects is None:
             return self._average_user
         mean = np.asarray(self.newcomer_mean + self.newcomer_effects[attributes].sum(0), np.float32)
         return UserVector(mean[:, -1], mean[:, :-1], newcomer=True)
 
-    def noise_precision(self, user: Rows, item: Rows) -> Floats | None:
+    def noise_precision(self, user: IndexArray, item: IndexArray) -> Float32Array | None:
         """Of the ratings around the linear part, `(rows, samples)`, for dense rows; -1 is a row never seen.
 
         Around that of someone without ratings they also vary as people do. None where the model does not say.
@@ -113,7 +110,7 @@ class Factors:
             own = np.where((user >= 0)[:, None], self.user_precision[user], 1)
         return self._precision_of(own, item, user < 0)
 
-    def noise_precision_for(self, vector: UserVector, item: Rows) -> Floats | None:
+    def noise_precision_for(self, vector: UserVector, item: IndexArray) -> Float32Array | None:
         """As `noise_precision`, for one user; around someone folded in they also vary as far as that is uncertain."""
         total = self._precision_of(vector.precision, item, np.full(len(item), vector.newcomer))
         if total is None or vector.folded is None or self.precision is None:
@@ -123,7 +120,9 @@ class Factors:
         spread = np.einsum("nsd,sde,nse->ns", design, vector.folded.covariance, design, optimize=True)
         return np.asarray(total / (1 + total * spread / self.precision), np.float32)
 
-    def _precision_of(self, own: Floats | None, item: Rows, newcomer: NDArray[np.bool_]) -> Floats | None:
+    def _precision_of(
+        self, own: Float32Array | None, item: IndexArray, newcomer: NDArray[np.bool_]
+    ) -> Float32Array | None:
         if self.precision is None:
             return None
         total = np.broadcast_to(self.precision, (len(item), self.samples))
@@ -136,7 +135,7 @@ class Factors:
         return np.asarray(total, np.float32)
 
     @cached_property
-    def _spread_of_people(self) -> Floats:
+    def _spread_of_people(self) -> Float32Array:
         """Variance of the fitted users' linear parts, of each item and, last, of none, `(n_items + 1, samples)`."""
         people = np.concatenate([self.user_factors, self.user_bias[:, :, None]], 2)
         people = people - people.mean(0)
@@ -148,7 +147,7 @@ class Factors:
             spread[:, s] = np.einsum("id,de,ie->i", design, covariance, design, optimize=True)
         return spread
 
-    def predict_for(self, vector: UserVector, item: int) -> Floats:
+    def predict_for(self, vector: UserVector, item: int) -> Float32Array:
         """The linear part in stars, `(samples,)`, for one item row; one outside is the average item."""
         if not 0 <= item < len(self.item_bias):
             return np.asarray(self.mu + vector.bias, np.float32)
@@ -158,7 +157,7 @@ class Factors:
         # Summed in the order of predict, so that one prediction equals that of a batch to the last bit.
         return np.asarray(self.mu + (vector.bias + self.item_bias[item]) + dot, np.float32)
 
-    def predict_rows_for(self, vector: UserVector, item: Rows) -> Floats:
+    def predict_rows_for(self, vector: UserVector, item: IndexArray) -> Float32Array:
         """As `predict`, `(rows, samples)`, for one user."""
         known = (item >= 0)[:, None]
         dot = np.einsum("nsd,nsd->ns", np.broadcast_to(vector.factors, (len(item), *vector.factors.shape)),
@@ -168,38 +167,38 @@ class Factors:
             biases = biases + np.where(known, self.newcomer_items[item], 0)
         return np.asarray(self.mu + biases + np.where(known, dot, 0), np.float32)
 
-    def scores(self, vector: UserVector) -> Floats:
+    def scores(self, vector: UserVector) -> Float32Array:
         """The mean of the linear part over the samples for every item, `(n_items,)`."""
         weights = vector.factors.reshape(-1) / np.float32(self.samples)
-        scores: Floats = self._concatenated_items @ weights
+        scores: Float32Array = self._concatenated_items @ weights
         scores += self._item_level
         scores += vector.bias.mean()
         if vector.newcomer and self.newcomer_items is not None:
             scores += self.newcomer_items.mean(1)
         return scores
 
-    def scores_of(self, user: Rows) -> Floats:
+    def scores_of(self, user: IndexArray) -> Float32Array:
         """As `scores`, `(users, n_items)`, for many users' rows; any row outside the fitted is the average user."""
         known = (user >= 0) & (user < len(self.user_bias))
         row = np.where(known, user, 0)
         weights = self.user_factors[row].reshape(len(user), -1) * (known[:, None] / np.float32(self.samples))
-        scores: Floats = np.asarray(weights @ self._concatenated_items.T, np.float32)
+        scores: Float32Array = np.asarray(weights @ self._concatenated_items.T, np.float32)
         scores += self._item_level
         scores += np.where(known, self.user_bias[row].mean(1), 0)[:, None]
         if self.newcomer_items is not None:
             scores += np.where(known[:, None], 0, self.newcomer_items.mean(1))
         return scores
 
-    def similar(self, item: int) -> Floats:
+    def similar(self, item: int) -> Float32Array:
         """How alike an item's vector, all samples concatenated, is to every other's: `(n_items,)` in [-1, 1].
 
         The cosine, where a vector shorter than the median counts as that long: few ratings leave a short vector
         whose direction is chance.
         """
-        cosines: Floats = self._item_directions @ self._item_directions[item]
+        cosines: Float32Array = self._item_directions @ self._item_directions[item]
         return cosines.clip(-1, 1)  # rounding may leave the range
 
-    def fold_in(self, item: Rows, rating: Floats, attributes: Rows | None = None) -> FoldIn:
+    def fold_in(self, item: IndexArray, rating: Float32Array, attributes: IndexArray | None = None) -> FoldIn:
         """A user made of ratings, by one ridge solve a sample, or a few where noise or a link asks for them.
 
         Args:
@@ -226,13 +225,13 @@ class Factors:
         system += design.transpose(0, 2, 1) @ design
         return FoldIn(self, item, rating, attributes, mean, design, design, surprise, system, implicit, shares)
 
-    def prior_systems(self, n: int | Rows) -> NDArray[np.float64]:
+    def prior_systems(self, n: int | IndexArray) -> NDArray[np.float64]:
         """What the prior says to users with n ratings each: the sum of its terms, `(*n, samples, dim + 1, dim + 1)`."""
         exponents, offsets, terms = self._prior_terms
         powers = (np.asarray(n)[..., None] + offsets) ** exponents
         return (powers @ terms).reshape(*powers.shape[:-1], *self.prior_precision.shape[1:])
 
-    def _prior_mean_of(self, attributes: Rows) -> Floats:
+    def _prior_mean_of(self, attributes: IndexArray) -> Float32Array:
         """Of `[p, b]` of someone with these attributes, `(samples, dim + 1)`."""
         if self.attribute_effects is None:
             raise ValueError("attributes: this model knows no attributes of users")
@@ -261,12 +260,12 @@ class Factors:
         return exponents, offsets, np.stack([np.broadcast_to(term, shape).ravel() for term in terms.values()])
 
     @cached_property
-    def _implicit(self) -> Floats | None:
+    def _implicit(self) -> Float32Array | None:
         """`item_implicit` as `(samples, n_items, dim + 1)`."""
         return None if self.item_implicit is None else np.ascontiguousarray(self.item_implicit.transpose(1, 0, 2))
 
     @cached_property
-    def _design(self) -> Floats:
+    def _design(self) -> Float32Array:
         """What multiplies a user's `[p, b]` in the prediction of each item, `(samples, n_items, dim + 1)`."""
         items, samples, dim = self.item_factors.shape
         design = np.ones((samples, items, dim + 1), np.float32)
@@ -274,9 +273,9 @@ class Factors:
         return design
 
     @cached_property
-    def _prior_scores(self) -> Floats:
+    def _prior_scores(self) -> Float32Array:
         """The linear part for someone of whom only the prior mean is known, `(samples, n_items)`."""
-        of_prior: Floats = np.einsum("sid,sd->si", self._design, self.prior_mean)
+        of_prior: Float32Array = np.einsum("sid,sd->si", self._design, self.prior_mean)
         return of_prior + self.mu[:, None] + self.item_bias.T
 
     @cached_property
@@ -285,119 +284,25 @@ class Factors:
         return UserVector(np.zeros(samples, np.float32), np.zeros((samples, dim), np.float32), newcomer=True)
 
     @cached_property
-    def _concatenated_items(self) -> Floats:
+    def _concatenated_items(self) -> Float32Array:
         return np.ascontiguousarray(self.item_factors.reshape(len(self.item_factors), -1))
 
     @cached_property
-    def _item_level(self) -> Floats:
+    def _item_level(self) -> Float32Array:
         return np.asarray(self.item_bias.mean(1) + self.mu.mean(), np.float32)
 
     @cached_property
-    def _item_directions(self) -> Floats:
+    def _item_directions(self) -> Float32Array:
         norms = np.linalg.norm(self._concatenated_items, axis=1, keepdims=True)
         norms = np.maximum(norms, np.median(norms))
         return np.asarray(self._concatenated_items / np.maximum(norms, 1e-12), np.float32)
 
 
-def centred_factors(
-    mu: float,
-    user_bias: NDArray[np.float64],
-    item_bias: NDArray[np.float64],
-    user_factors: NDArray[np.float64],
-    item_factors: NDArray[np.float64],
-    prior_mean: NDArray[np.float64],
-    prior_precision: NDArray[np.float64],
-    prior_exponent: Sequence[float],
-    prior_offset: Sequence[float] | None = None,
-    item_implicit: NDArray[np.float64] | None = None,
-    attribute_effects: NDArray[np.float64] | None = None,
-    newcomer_effects: NDArray[np.float64] | None = None,
-    newcomer_mean: NDArray[np.float64] | None = None,
-    fitted_items: int | None = None,
-    no_bias: float = 0.0,
-) -> Factors:
-    """One sample of factors, moved so that the mean row of each side is the zero vector with bias 0.
-
-    With means `p0, q0`: `p.q = (p - p0).(q - q0) + p.q0 + p0.q - p0.q0`, so that each side's bias takes the
-    product with the other side's mean. Predictions stay as they are.
-
-    Args:
-        mu: Global level in stars.
-        user_bias: `(n_users,)`.
-        item_bias: `(n_items,)`.
-        user_factors: `(n_users, dim)`.
-        item_factors: `(n_items, dim)`.
-        prior_mean: Of a user's `[p, b]` before centring, `(dim + 1,)`.
-        prior_precision: Each term before centring, `(terms, dim + 1, dim + 1)`, or its diagonal, `(terms, dim + 1)`.
-        prior_exponent: How each term grows with a user's number of ratings.
-        prior_offset: What is added to that number for each term; None for nothing.
-        item_implicit: What having rated an item adds to `p`, or to `[p, b]`, times the root of the number of ratings,
-            `(n_items, dim)` or `(n_items, dim + 1)`.
-        attribute_effects: What an attribute adds to a user's prior mean, `(attributes, dim + 1)`.
-        newcomer_effects: What it adds to the row of someone without ratings, `(attributes, dim + 1)`.
-        newcomer_mean: Of such a row, before centring, `(dim + 1,)`.
-        fitted_items: How many of the items, the first ones, make the mean item; None for all.
-        no_bias: Precision, a rating, that holds at 0 the bias of a model that has none; it makes two terms more.
-    """
-    p0, q0 = user_factors.mean(0), item_factors[:fitted_items].mean(0)
-    user_bias, item_bias = user_bias + user_factors @ q0, item_bias + item_factors @ p0
-    user_level, item_level = user_bias.mean(), item_bias[:fitted_items].mean()
-    # The user's new coordinates are y = T x - t; the prior follows them.
-    to_new = np.eye(len(prior_mean))
-    to_new[-1, :-1] = q0
-    to_old = np.eye(len(prior_mean))
-    to_old[-1, :-1] = -q0
-    origin = np.append(p0, user_level)
-    full = [np.diag(term) if term.ndim == 1 else term for term in prior_precision]
-    terms = [to_old.T @ term @ to_old for term in full]
-    growths = [*zip(prior_exponent, prior_offset or [0.0] * len(terms), strict=True)]
-    if no_bias:
-        terms += _in_two(no_bias * np.outer(to_old[-1], to_old[-1]))
-        growths += [(1.0, 0.0)] * 2
-    moved = {}
-    for name, shifts in (("item_implicit", item_implicit), ("attribute_effects", attribute_effects),
-                         ("newcomer_effects", newcomer_effects)):  # fmt: skip
-        if shifts is not None:
-            moved[name] = (shifts @ to_new[:, : shifts.shape[1]].T).astype(np.float32)[:, None]
-    if newcomer_mean is not None:
-        moved["newcomer_mean"] = (to_new @ newcomer_mean - origin).astype(np.float32)[None]
-    return Factors(
-        mu=np.array([mu - p0 @ q0 + user_level + item_level], np.float32),
-        user_bias=(user_bias - user_level).astype(np.float32)[:, None],
-        item_bias=(item_bias - item_level).astype(np.float32)[:, None],
-        user_factors=(user_factors - p0).astype(np.float32)[:, None],
-        item_factors=(item_factors - q0).astype(np.float32)[:, None],
-        prior_mean=(to_new @ prior_mean - origin).astype(np.float32)[None],
-        prior_precision=np.stack(terms).astype(np.float32)[:, None],
-        prior_exponent=np.array([exponent for exponent, _ in growths], np.float32),
-        prior_offset=None if prior_offset is None else np.array([offset for _, offset in growths], np.float32),
-        **moved,
-    )
-
-
-def _in_two(term: NDArray[np.float64]) -> list[NDArray[np.float64]]:
-    """Two terms whose sum keeps 44 bits of a large one in float32, both with a diagonal >= 0.
-
-    Rounded to 24 bits, a precision that is large along one direction alone says something of all the others.
-    """
-    large = ((1 - 2.0**-20) * term).astype(np.float32).astype(np.float64)
-    return [large, term - large]
-
-
-# Where the samples are among the axes of each array that has them.
-SAMPLE_AXIS = dict.fromkeys(
-    ("mu", "prior_mean", "precision", "thresholds", "newcomer_mean"), 0
-) | dict.fromkeys(
-    ("user_bias", "item_bias", "user_factors", "item_factors", "prior_precision", "item_implicit", "user_precision",
-     "item_precision", "attribute_effects", "newcomer_effects", "newcomer_items"), 1
-)  # fmt: skip
-
-
-def joined(samples: Sequence[Factors]) -> Factors:
-    """Factors of all these samples; what is not of a sample is the first one's."""
+def concat_samples(samples: Sequence[Factors]) -> Factors:
+    """Factors of all these samples; arrays without a sample axis are the first one's."""
     arrays = {
         name: np.concatenate([getattr(sample, name) for sample in samples], axis)
-        for name, axis in SAMPLE_AXIS.items()
-        if getattr(samples[0], name) is not None
+        for name, array in FACTOR_SPECS.items()
+        if (axis := array.sample_axis) is not None and getattr(samples[0], name) is not None
     }
     return replace(samples[0], **arrays)

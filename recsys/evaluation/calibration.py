@@ -34,7 +34,7 @@ def calibration_metrics(bundle: Bundle, test_set: TestSet) -> dict[str, float | 
     probability that is inside (the mean of a randomised interval: Czado, Gneiting & Held 2009), so that a calibrated
     model's coverage is 50% and 90% exactly, however coarse the scale.
     """
-    if not bundle.says_std or bundle.ranks_only:
+    if not bundle.has_uncertainty or bundle.is_ranking:
         return {}
     blocks = []
     for start in range(0, len(test_set.rating), ROW_BLOCK):
@@ -45,7 +45,7 @@ def calibration_metrics(bundle: Bundle, test_set: TestSet) -> dict[str, float | 
 
 
 def _interval_hits(bundle: Bundle, user: NDArray[np.int64], item: NDArray[np.int64], rating: AnyFloats) -> IntervalHits:
-    mean, std, probabilities = bundle.predicted(user, item, std=True)
+    mean, std, probabilities = bundle.predictions(user, item, std=True)
     assert std is not None
     levels = bundle.factors.levels
     if probabilities is None or levels is None:

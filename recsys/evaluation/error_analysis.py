@@ -45,7 +45,7 @@ def analyse(bundle: Bundle, test_set: TestSet | None = None) -> dict[str, Any]:
     predicted = test_set.predicted.astype(np.float64)
     error = predicted - test_set.rating
     baseline_error = test_set.baselines["biases"] - test_set.rating
-    users, items = bundle.ratings.users()[test_set.fitted], bundle.ratings.item[test_set.fitted]
+    users, items = bundle.ratings.user_index()[test_set.fitted], bundle.ratings.item[test_set.fitted]
     activity = np.bincount(users, minlength=len(bundle.user_ids))[test_set.user]
     popularity = np.bincount(items, minlength=len(bundle.item_ids))[test_set.item]
     return {

@@ -35,7 +35,7 @@ def evaluate(bundle: Bundle, test_set: TestSet | None = None, *, ranking: bool =
     Raises:
         ValueError: The model was fitted on the test rows, or there are none.
     """
-    if bundle.ranks_only:
+    if bundle.is_ranking:
         return evaluate_ranking(bundle)
     test_set = test_set or predict_test_set(bundle)
     warm = (test_set.user < bundle.n_users) & (test_set.item < bundle.fitted_items)
@@ -61,7 +61,7 @@ def evaluate_ranking(bundle: Bundle) -> Metrics:
         ValueError: The model was fitted on the test rows, or there are none.
     """
     test, fitted = test_rows(bundle)
-    user, item = bundle.ratings.users(), bundle.ratings.item.astype(np.int64)
+    user, item = bundle.ratings.user_index(), bundle.ratings.item.astype(np.int64)
     known, held_out = ((user[rows], item[rows]) for rows in (fitted, test))
     counts = np.bincount(known[1], minlength=bundle.n_items).astype(np.float32)
     model = catalogue_metrics(bundle.factors.scores_of, known, held_out)

@@ -53,14 +53,14 @@ def predict_test_set(bundle: Bundle) -> TestSet:
     """
     test, fitted = test_rows(bundle)
     ratings = bundle.ratings
-    user, item = ratings.users()[test], ratings.item[test].astype(np.int64)
+    user, item = ratings.user_index()[test], ratings.item[test].astype(np.int64)
     known = [np.where(row < count, row, -1) for row, count in ((user, bundle.n_users), (item, bundle.fitted_items))]
     baselines = {name: np.clip(b.predict(*known), *bundle.scale) for name, b in _fit_baselines(bundle, fitted).items()}
     return TestSet(user, item, ratings.rating[test].astype(float), fitted, bundle.predict_rows(user, item), baselines)
 
 
 def _fit_baselines(bundle: Bundle, fitted: NDArray[np.bool_]) -> dict[str, Biases]:
-    user, item, rating = bundle.ratings.users()[fitted], bundle.ratings.item[fitted], bundle.ratings.rating[fitted]
+    user, item, rating = bundle.ratings.user_index()[fitted], bundle.ratings.item[fitted], bundle.ratings.rating[fitted]
     items = fit_item_means(item.astype(np.int64), rating, bundle.n_users, bundle.fitted_items)
     return {
         "global_mean": Biases(items.mu, np.zeros(bundle.n_users), np.zeros(bundle.fitted_items)),

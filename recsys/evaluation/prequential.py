@@ -16,7 +16,8 @@ import torch
 from numpy.typing import NDArray
 
 from recsys.bundle import TEST, Bundle
-from recsys.bundle.factors import Floats, Rows
+from recsys.bundle.typing import Float32Array as Floats
+from recsys.bundle.typing import IndexArray as Rows
 from recsys.evaluation.baselines import fit_biases, running_user_biases
 from recsys.evaluation.holdout import TestSet, predict_test_set
 from recsys.evaluation.metrics import rating_metrics
@@ -78,7 +79,7 @@ def check_evaluation(evaluation: str, split: str | None = None) -> None:
 
 
 def _check(bundle: Bundle) -> None:
-    if bundle.ranks_only:
+    if bundle.is_ranking:
         raise ValueError("evaluation=prequential measures predicted stars, and this model ranks items")
     if not bundle.can_fold_in:
         raise ValueError(f"evaluation=prequential folds in, which a {bundle.manifest.get('model')} cannot")
@@ -90,7 +91,7 @@ def _check(bundle: Bundle) -> None:
 
 def _running_biases(bundle: Bundle, fitted: NDArray[np.bool_]) -> Doubles:
     """The baseline's stars for every rating, `(ratings,)`."""
-    rated, user = bundle.ratings, bundle.ratings.users()
+    rated, user = bundle.ratings, bundle.ratings.user_index()
     item = rated.item.astype(np.int64)
     assert rated.timestamp is not None
     biases = fit_biases(user[fitted], item[fitted], rated.rating[fitted], bundle.n_users, bundle.n_items)
@@ -102,7 +103,7 @@ def predict_ahead(bundle: Bundle) -> Floats:
     """Stars of every test row, by what its user had rated before: `(ratings,)`, and NaN for the other rows."""
     rated, ahead = bundle.ratings, _Ahead(bundle)
     predicted = np.full(len(rated.part), np.nan, np.float32)
-    for user in np.unique(rated.users()[rated.part == TEST]).tolist():
+    for user in np.unique(rated.user_index()[rated.part == TEST]).tolist():
         for rows, stars in ahead.predict(user):
             predicted[rows] = stars
     return predicted
@@ -118,7 +119,7 @@ class _Ahead:
         """Test rows of a user among `bundle.ratings` and their predicted stars, piece by piece."""
         rated, time = self.bundle.ratings, self.bundle.ratings.timestamp
         assert time is not None
-        entries = np.arange(rated.of(user).start, rated.of(user).stop)
+        entries = np.arange(rated.slice_of(user).start, rated.slice_of(user).stop)
         entries = entries[np.argsort(time[entries], kind="stable")]
         past = entries[rated.item[entries] < self.bundle.n_items]
         test = entries[rated.part[entries] == TEST]
@@ -130,7 +131,7 @@ class _Ahead:
                 rated.item[past[:n]], rated.rating[past[:n]], attributes_of(self.bundle, user)
             )
             rows = test[:alone][known[:alone] == n]
-            yield rows, self.bundle.predicted_for(folded.vector, rated.item[rows]).mean
+            yield rows, self.bundle.predictions_for(folded.vector, rated.item[rows]).mean
         test, known = test[alone:], known[alone:]
         for piece, vectors in self._vectors(user, rated.item[past], rated.rating[past], known):
             yield test[piece], self._stars(vectors, rated.item[test[piece]])
@@ -197,7 +198,7 @@ class _Ahead:
         """What the bundle predicts for these vectors and item rows, `(rows,)`, behind an identity link."""
         item = np.minimum(item, self.bundle.n_items)
         linear = self._level[item] + np.einsum("nsd,nsd->ns", vectors.astype(np.float32), self._design[item])
-        return np.asarray(self.bundle.linked(linear).mean(1), np.float32)
+        return np.asarray(self.bundle.apply_link(linear).mean(1), np.float32)
 
     @cached_property
     def _design(self) -> Floats:

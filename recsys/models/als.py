@@ -6,7 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from recsys.bundle.factors import Factors, centred_factors
+from recsys.bundle.centring import centred_factors
+from recsys.bundle.factors import Factors
 from recsys.data.batches import RatingRows
 from recsys.models.base import to_float64
 from recsys.models.closed_form import SweepModel, design_of

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from recsys.bundle import Bundle
-from recsys.bundle.factors import Factors, centred_factors
+from recsys.bundle.centring import centred_factors
+from recsys.bundle.factors import Factors
 from recsys.data.batches import Batch
 from recsys.data.datamodule import RatingDataModule
 from recsys.evaluation.metrics import catalogue_metrics

@@ -8,7 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from recsys.bundle.factors import Factors, centred_factors
+from recsys.bundle.centring import centred_factors
+from recsys.bundle.factors import Factors
 from recsys.data.batches import RatingRows, epoch_seed
 from recsys.evaluation.baselines import fit_biases
 from recsys.models import sparse_ops as products

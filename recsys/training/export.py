@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from recsys.bundle import TEST, TRAIN, VAL, Bundle, RatedRows
+from recsys.bundle import TEST, TRAIN, VAL, Bundle, UserRatings
 from recsys.bundle.attributes import UserAttributes
 from recsys.bundle.factors import Factors
 from recsys.data.columns import GENRES, ITEM_ID, RATING, TIMESTAMP, TITLE, USER_ID, YEAR
@@ -35,7 +35,7 @@ def make_bundle(model: RatingModel, data: RatingDataModule, noise: float | None 
     part[data.split.val], part[data.split.test] = VAL, TEST
     time = ratings[TIMESTAMP].to_numpy(np.int64) if TIMESTAMP in ratings else None
     order = np.argsort(user, kind="stable") if time is None else np.lexsort((time, user))
-    rated = RatedRows(
+    rated = UserRatings(
         indptr=np.concatenate([[0], np.cumsum(np.bincount(user, minlength=len(user_ids)))]).astype(np.int64),
         item=item[order].astype(np.int32),
         rating=ratings[RATING].to_numpy()[order],

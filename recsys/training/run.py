@@ -92,7 +92,7 @@ def run(cfg: DictConfig, folder: Path) -> dict[str, Any]:
             served = compressed_bundle(bundle, compress, noise)
             measured = served if measured is bundle else compressed_bundle(measured, compress, noise)
             bundle = served
-        test = None if measured.ranks_only else predict_test_set(measured)
+        test = None if measured.is_ranking else predict_test_set(measured)
         analysis = analyse(measured, test) if test else {}  # it takes errors in stars apart
         metrics = {
             **selection.figures,

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from benchmarks import growth_sweeps, samples
-from recsys.bundle.factors import centred_factors, joined
+from recsys.bundle.centring import centred_factors
+from recsys.bundle.factors import concat_samples
 from tests.conftest import random_ratings, small_data
 
 
@@ -24,8 +25,8 @@ def test_chosen_samples_predict_as_they_do_among_all() -> None:
         for _ in range(6)
     ]  # fmt: skip
     user, item = np.arange(4), np.arange(1, 5)
-    chosen = samples.of_samples(joined(each), np.array([1, 4]))
-    np.testing.assert_array_equal(chosen.predict(user, item), joined([each[1], each[4]]).predict(user, item))
+    chosen = samples.of_samples(concat_samples(each), np.array([1, 4]))
+    np.testing.assert_array_equal(chosen.predict(user, item), concat_samples([each[1], each[4]]).predict(user, item))
 
 
 @pytest.mark.parametrize("name", growth_sweeps.MODELS)

@@ -12,8 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from recsys.bundle import Bundle
-from recsys.bundle import bundle as module
+from recsys.bundle import Bundle, scoring
 from recsys.bundle.attributes import UserAttributes
 from recsys.bundle.factors import Factors
 from recsys.models.mf import MatrixFactorization
@@ -298,7 +297,7 @@ def test_fold_in_takes_ids_of_the_data_s_kind_in_a_mapping(small: Bundle, two_by
 def test_a_model_that_takes_in_nobody_says_so(two_by_three: Factors) -> None:
     closed = make_bundle(two_by_three, USERS, ITEMS, RATED, fold_in="none", model="Attention")
     for asked in (lambda: closed.fold_in({7: 5.0}), lambda: closed.explain(10, 3)):
-        with pytest.raises(ValueError, match=r"a Attention takes in no new users \(fold_in: none\)"):
+        with pytest.raises(ValueError, match=r"Attention cannot fold in new users"):
             asked()
     assert closed.recommend(10)
 
@@ -344,7 +343,7 @@ def test_an_explanation_adds_up_to_the_score(user: int, item: int) -> None:
         assert found.reasons == []
         assert found.remainder == pytest.approx(0, abs=1e-6)
         return
-    entries = bundle.ratings.of(row)
+    entries = bundle.ratings.slice_of(row)
     own = dict(zip(bundle.ratings.item[entries].tolist(), bundle.ratings.rating[entries].tolist(), strict=True))
     wanted = {200 + row: stars for row, stars in own.items() if row < 12}
     assert {reason.item_id: reason.rating for reason in found.reasons} == wanted
@@ -431,7 +430,7 @@ def test_noise_that_differs_is_the_mean_variance_over_samples() -> None:
 def test_an_ordinal_bundle_predicts_the_mean_of_its_probabilities() -> None:
     f = random_factors(n_users=2, n_items=3, samples=4, noisy=True, levels=LEVELS)
     bundle = make_bundle(f, USERS, ITEMS, RATED, link="ordinal")
-    shares = bundle.star_probabilities(*PAIRS)
+    shares = bundle.rating_probabilities(*PAIRS)
     assert shares.shape == (4, 5)
     np.testing.assert_allclose(shares.sum(1), 1, atol=1e-6)
     mean, std = bundle.predict(*PAIRS, return_std=True)
@@ -443,12 +442,12 @@ def test_an_ordinal_bundle_predicts_the_mean_of_its_probabilities() -> None:
     assert [entry.item_id for entry in top] == [ITEMS[row] for row in by_score]
     np.testing.assert_allclose([entry.score for entry in top], bundle.predict([10] * 3, [e.item_id for e in top]))
     folded = bundle.fold_in({7: 5.0, 3: 1.0})
-    np.testing.assert_allclose(bundle.star_probabilities(folded, [5, 99]) @ levels, bundle.predict(folded, [5, 99]))
+    np.testing.assert_allclose(bundle.rating_probabilities(folded, [5, 99]) @ levels, bundle.predict(folded, [5, 99]))
 
 
 def test_an_identity_link_has_no_probabilities(small: Bundle) -> None:
     with pytest.raises(ValueError, match=r"this model predicts a mean \(link: identity\)"):
-        small.star_probabilities([10], [7])
+        small.rating_probabilities([10], [7])
 
 
 @pytest.mark.parametrize("kind", [{}, {"noisy": True}, {"noisy": True, "levels": LEVELS}])
@@ -456,10 +455,10 @@ def test_many_predictions_come_in_chunks_and_are_the_same(kind: dict, monkeypatc
     f = random_factors(n_users=2, n_items=3, samples=3, **kind)
     bundle = make_bundle(f, USERS, ITEMS, link="ordinal" if "levels" in kind else "identity")
     rows = np.arange(40) % 3, np.arange(40) % 4
-    whole = bundle.predicted(*rows, std=True)
-    monkeypatch.setattr(module, "CHUNK", 64)
-    chunked = bundle.predicted(*rows, std=True)
-    assert (chunked.shares is None) == (whole.shares is None) == ("levels" not in kind)
+    whole = bundle.predictions(*rows, std=True)
+    monkeypatch.setattr(scoring, "CHUNK_ELEMENTS", 64)
+    chunked = bundle.predictions(*rows, std=True)
+    assert (chunked.probabilities is None) == (whole.probabilities is None) == ("levels" not in kind)
     for a, b in zip(chunked, whole, strict=True):
         if a is not None:
             np.testing.assert_allclose(a, b, rtol=1e-5)  # exp differs in the last bit at the end of an array

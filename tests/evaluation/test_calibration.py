@@ -38,7 +38,7 @@ def rated_as(bundle: Bundle, rating: np.ndarray) -> TestSet:
 def test_honest_intervals_hold_what_they_should(kind: dict[str, Any], honest: bool) -> None:
     bundle = drawn([-50.0, 50.0], **kind)
     test = predict_test_set(bundle)
-    mean, std, _ = bundle.predicted(test.user, test.item, std=True)
+    mean, std, _ = bundle.predictions(test.user, test.item, std=True)
     assert std is not None
     noise = np.random.default_rng(1).normal(size=len(mean))
     found = calibration_metrics(bundle, rated_as(bundle, mean + (1 if honest else 2) * std * noise))
@@ -51,13 +51,13 @@ def test_honest_intervals_hold_what_they_should(kind: dict[str, Any], honest: bo
 def test_honest_levels_are_inside_as_often_as_they_should(samples: int) -> None:
     bundle = drawn([1.0, 5.0], noisy=True, levels=LEVELS, link="ordinal", samples=samples)
     test = predict_test_set(bundle)
-    shares = bundle.predicted(test.user, test.item).shares
+    shares = bundle.predictions(test.user, test.item).shares
     assert shares is not None
     uniform = np.random.default_rng(1).random((len(shares), 1))
     stars = 1.0 + (uniform > shares.cumsum(1)).sum(1).clip(0, 4)
     found = calibration_metrics(bundle, rated_as(bundle, stars))
     assert (found["inside_50"], found["inside_90"]) == pytest.approx((0.5, 0.9), abs=0.03)
-    std = bundle.predicted(test.user, test.item, std=True).std
+    std = bundle.predictions(test.user, test.item, std=True).std
     assert std is not None
     assert found["mean_std"] == pytest.approx(std.mean(), rel=1e-4)
 

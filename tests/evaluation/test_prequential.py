@@ -55,11 +55,11 @@ def naive(bundle: Bundle) -> np.ndarray:
     rated = bundle.ratings
     predicted = np.full(len(rated.part), np.nan)
     for row in np.flatnonzero(rated.part == TEST):
-        entries = np.arange(len(rated.part))[rated.of(rated.users()[row])]
+        entries = np.arange(len(rated.part))[rated.slice_of(rated.user_index()[row])]
         past = entries[rated.timestamp[entries] < rated.timestamp[row]]
         past = past[rated.item[past] < bundle.n_items]
         past = past[np.argsort(rated.timestamp[past], kind="stable")]
-        known = bundle.user_attributes and bundle.user_attributes.of(int(rated.users()[row]))
+        known = bundle.user_attributes and bundle.user_attributes.of(int(rated.user_index()[row]))
         folded = bundle.fold_in_rows(rated.item[past], rated.rating[past], known)
         predicted[row] = bundle.predict(folded, [int(bundle.item_ids[rated.item[row]])])[0]
     return predicted
@@ -122,7 +122,7 @@ def test_figures_are_those_of_the_predictions() -> None:
     bundle = drawn()
     found, rated = prequential(bundle), bundle.ratings
     test = rated.part == TEST
-    error, unseen = (naive(bundle) - rated.rating)[test], rated.users()[test] >= FITTED_USERS
+    error, unseen = (naive(bundle) - rated.rating)[test], rated.user_index()[test] >= FITTED_USERS
     assert found["prequential/rmse"] == pytest.approx((error**2).mean() ** 0.5, abs=1e-4)
     assert found["prequential/rmse_unseen"] == pytest.approx((error[unseen] ** 2).mean() ** 0.5, abs=1e-4)
     assert found["prequential/mae"] == pytest.approx(np.abs(error).mean(), abs=1e-4)

@@ -212,7 +212,7 @@ def test_it_is_a_ranking_model_and_so_is_its_bundle() -> None:
     figure = fit(model, data, epochs=5).callback_metrics[NDCG.validation_key]
     assert figure > 0.6  # the test items are above some of them
     bundle = make_bundle(model, data)
-    assert bundle.ranks_only
+    assert bundle.is_ranking
     assert bundle.manifest["fold_in_target"] == pytest.approx(1 / 0.9)
 
 

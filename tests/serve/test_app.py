@@ -170,7 +170,7 @@ def test_a_prediction_says_how_sure_it_is(clients: Clients, bundles: Bundles, ki
             continue
         shares = one["star_probabilities"]
         assert [share["rating"] for share in shares] == HALVES
-        wanted = bundle.star_probabilities([user], [item])[0]
+        wanted = bundle.rating_probabilities([user], [item])[0]
         np.testing.assert_allclose([share["probability"] for share in shares], wanted, atol=1e-6)
 
 
@@ -535,7 +535,7 @@ def test_a_user_is_told_best_first_then_most_rated_first(clients: Clients, bundl
     bundle = bundles["int"]
     counts = np.bincount(bundle.ratings.item, minlength=14)
     for row, user in enumerate(USERS):
-        entries = bundle.ratings.of(row)
+        entries = bundle.ratings.slice_of(row)
         own = list(zip(bundle.ratings.item[entries].tolist(), bundle.ratings.rating[entries].tolist(), strict=True))
         own.sort(key=lambda entry: (-entry[1], -counts[entry[0]], entry[0]))
         found = clients["int"].get(f"/users/{user}").json()

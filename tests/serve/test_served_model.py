@@ -101,7 +101,7 @@ def test_answers_are_json_also_with_odd_titles() -> None:
 def test_example_users_are_fitted_and_rate_as_most_do() -> None:
     bundle = rich()
     first = sample_users(ServedModel(bundle))[0]
-    means = [bundle.ratings.rating[bundle.ratings.of(user)].mean() for user in range(bundle.n_users)]
+    means = [bundle.ratings.rating[bundle.ratings.slice_of(user)].mean() for user in range(bundle.n_users)]
     nearest = int(np.argmin(np.abs(np.array(means) - bundle.ratings.rating.mean())))
     assert first == str(bundle.user_ids[nearest])
 
@@ -128,7 +128,7 @@ def test_a_malformed_user_counts_before_an_unknown_item() -> None:
 
 def test_recommended_and_predicted_are_one_rating(bundles: dict[str, Bundle]) -> None:
     for bundle in bundles.values():
-        if bundle.ranks_only:
+        if bundle.is_ranking:
             continue
         served = ServedModel(bundle)
         for user in list(served.users)[:4]:

@@ -50,5 +50,5 @@ def test_each_rating_keeps_its_time_where_the_source_has_one(timed: bool) -> Non
         assert rated.timestamp is None
         return
     assert rated.timestamp is not None
-    pairs = zip(bundle.user_ids[rated.users()], bundle.item_ids[rated.item], rated.timestamp, strict=True)
+    pairs = zip(bundle.user_ids[rated.user_index()], bundle.item_ids[rated.item], rated.timestamp, strict=True)
     assert sorted(pairs) == sorted(zip(ratings.user_id, ratings.item_id, ratings.timestamp, strict=True))

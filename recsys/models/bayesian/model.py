@@ -12,7 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from recsys.bundle.factors import Factors, centred_factors, joined
+from recsys.bundle.centring import centred_factors
+from recsys.bundle.factors import Factors, concat_samples
 from recsys.data.batches import Batch, RatingRows
 from recsys.data.datamodule import RatingDataModule
 from recsys.data.features import Attributes
@@ -341,7 +342,7 @@ class BayesianMF(SweepModel):
         A user's prior is the sampler's own, in units of the noise, so that folding someone in gives the mean of the
         conditional distribution that their row would be drawn from.
         """
-        return joined([self._centred(sample) for sample in self._samples()])
+        return concat_samples([self._centred(sample) for sample in self._samples()])
 
     def _centred(self, sample: dict[str, Tensor]) -> Factors:
         """One sample as arrays."""

@@ -1,0 +1,209 @@
+"""BundleParts: the contents of a bundle, and whether they fit together."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recsys.bundle.attributes import UserAttributes
+from recsys.bundle.factors import Factors
+from recsys.bundle.ratings import UserRatings
+from recsys.bundle.schema import FACTOR_SPECS, ROW_SPECS, check_arrays
+from recsys.bundle.typing import IndexArray
+
+MAX_ABS = 1e30  # largest magnitude accepted in the manifest
+REQUIRED = ("task", "rating_scale", "id_kind", "data")
+
+
+@dataclass(frozen=True, eq=False)
+class BundleParts:
+    """What a bundle holds, and what its manifest says of the model.
+
+    `user_ids` and `item_ids` hold every id of the data set: first those that the model was fitted on, in the
+    order of the factors' rows, then those that it never saw.
+    """
+
+    manifest: dict[str, Any]
+    factors: Factors
+    user_ids: NDArray[Any]  # (all users,) int64 or str
+    item_ids: NDArray[Any]  # (all items,)
+    ratings: UserRatings
+    items: list[dict[str, Any]]  # title, year, genres by item row
+    sha256: str | None = None  # of the manifest it was loaded with
+    user_attributes: UserAttributes | None = None  # of all users
+
+    @property
+    def n_users(self) -> int:
+        """Users the model was fitted on."""
+        return len(self.factors.user_bias)
+
+    @property
+    def n_items(self) -> int:
+        """Items that can be scored and recommended: they have factors, fitted or inferred from their attributes."""
+        return len(self.factors.item_bias)
+
+    @property
+    def fitted_items(self) -> int:
+        """Items the model was fitted on, the first ones; a rating is warm if its user and item are fitted."""
+        counts = self.manifest.get("counts")
+        items = counts.get("items") if isinstance(counts, dict) else None
+        return items if type(items) is int else self.n_items
+
+    @property
+    def scale(self) -> tuple[float, float]:
+        low, high = self.manifest["rating_scale"]
+        return float(low), float(high)
+
+    @property
+    def is_ranking(self) -> bool:
+        """Whether scores order items and are not stars."""
+        return bool(self.manifest["task"] == "ranking")
+
+    @property
+    def can_fold_in(self) -> bool:
+        """Whether new users can be folded in."""
+        return bool(self.manifest.get("fold_in", "ridge") == "ridge")
+
+    @property
+    def has_uncertainty(self) -> bool:
+        """Whether predictions come with a standard deviation: of noise, or of several samples."""
+        noise = self.factors.precision is not None or self.manifest.get("noise") is not None
+        return noise or self.factors.samples > 1
+
+    @property
+    def attributes(self) -> list[str]:
+        """Attributes of users that the model knows: names and values, such as "gender=F"."""
+        return list(self.manifest.get("attributes", []))
+
+    def seen(self, user: int) -> IndexArray:
+        """The item rows that a user's row has rated, whatever part of the split they are in."""
+        return self.ratings.item[self.ratings.slice_of(user)]
+
+    def factor_arrays(self) -> dict[str, NDArray[Any]]:
+        """The arrays of the factors that there are, by name."""
+        return _present({name: getattr(self.factors, name) for name in FACTOR_SPECS})
+
+    def row_arrays(self) -> dict[str, NDArray[Any]]:
+        """The arrays of ratings and users' attributes that there are, by name."""
+        known = self.user_attributes
+        attributes = {} if known is None else {"attribute_indptr": known.indptr, "attribute": known.attribute}
+        return _present(self.ratings._asdict() | attributes)
+
+    def check(self) -> None:
+        """Check that the parts fit together.
+
+        Raises:
+            ValueError: They do not; the message names the part, its value and what is expected.
+        """
+        _check_manifest(self.manifest)
+        arrays = self.factor_arrays() | self.row_arrays()
+        sizes = check_arrays(arrays, FACTOR_SPECS | ROW_SPECS, {"U": len(self.user_ids) + 1})
+        if not sizes["s"] * sizes["u"] * sizes["i"]:
+            raise ValueError("the factors have no sample, no user or no item")
+        self._check_factors()
+        self._check_attributes()
+        self._check_rows()
+        _check_items(self.items, len(self.item_ids))
+
+    def _check_factors(self) -> None:
+        factors, (low, high) = self.factors, self.scale
+        if (np.einsum("tsee->tse", factors.prior_precision) < 0).any():
+            raise ValueError("prior_precision has negative numbers on its diagonal")
+        if (drift := factors.drift) is not None and not drift[0] > 0:
+            raise ValueError(f"drift must be a number > 0 and one >= 0, got {drift.tolist()}")
+        for name in ("user_precision", "item_precision", "thresholds"):
+            if getattr(factors, name) is not None and factors.precision is None:
+                raise ValueError(f"{name} needs precision, which is missing")
+        levels, link = factors.levels, self.manifest.get("link", "identity")
+        if (levels is None) != (factors.thresholds is None) or (link == "ordinal") != (levels is not None):
+            raise ValueError("levels and thresholds belong to link ordinal and to no other")
+        if levels is not None and not (len(levels) > 1 and low <= levels[0] and levels[-1] <= high):
+            raise ValueError(f"levels must be two or more in [{low:g}, {high:g}]")
+
+    def _check_attributes(self) -> None:
+        names, effects, known = self.attributes, self.factors.attribute_effects, self.user_attributes
+        if len(names) != (0 if effects is None else len(effects)):
+            raise ValueError(f"attribute_effects must be those of the manifest's {len(names)} attributes")
+        if known is None:
+            return
+        _check_indptr("attribute_indptr", known.indptr, len(known.attribute), "attributes")
+        if len(known.attribute) and not 0 <= int(known.attribute.min()) <= int(known.attribute.max()) < len(names):
+            raise ValueError("an attribute of a user is not in the manifest's attributes")
+
+    def _check_rows(self) -> None:
+        ratings, users, items = self.ratings, len(self.user_ids), len(self.item_ids)
+        n = len(ratings.item)
+        _check_indptr("indptr", ratings.indptr, n, "ratings")
+        if {len(set(self.user_ids.tolist())), len(set(self.item_ids.tolist()))} != {users, items}:
+            raise ValueError("an id occurs twice")
+        if self.n_users > users or self.n_items > items:
+            raise ValueError("there are more factors than ids")
+        if not 0 < self.fitted_items <= self.n_items:
+            raise ValueError(f"counts.items must be in [1, {self.n_items}], got {self.fitted_items}")
+        if n and not 0 <= int(ratings.item.min()) <= int(ratings.item.max()) < items:
+            raise ValueError("an item row of the ratings is outside the ids")
+        kind = "i" if self.manifest["id_kind"] == "int" else "O"
+        if {self.user_ids.dtype.kind, self.item_ids.dtype.kind} != {kind}:
+            raise ValueError("the ids are not of the manifest's id_kind")
+
+
+def _present(arrays: dict[str, Any]) -> dict[str, NDArray[Any]]:
+    return {name: array for name, array in arrays.items() if array is not None}
+
+
+def _check_indptr(name: str, indptr: IndexArray, n: int, what: str) -> None:
+    if indptr[0] != 0 or indptr[-1] != n or (np.diff(indptr) < 0).any():
+        raise ValueError(f"{name} does not cut the {n} {what} into users")
+
+
+def _check_manifest(manifest: dict[str, Any]) -> None:
+    scale, noise, names = manifest.get("rating_scale"), manifest.get("noise"), manifest.get("attributes", [])
+    target = manifest.get("fold_in_target")
+    valid = {
+        "task": manifest.get("task") in ("rating", "ranking"),
+        "id_kind": manifest.get("id_kind") in ("int", "str"),
+        "data": isinstance(manifest.get("data"), str),
+        "rating_scale": isinstance(scale, list | tuple) and len(scale) == 2 and all(map(_is_number, scale))
+                        and scale[0] < scale[1],
+        "link": manifest.get("link", "identity") in ("identity", "ordinal"),
+        "fold_in": manifest.get("fold_in", "ridge") in ("ridge", "none"),
+        "noise": noise is None or (_is_number(noise) and noise >= 0),
+        "fold_in_target": target is None or (_is_number(target) and target > 0),
+        "attributes": isinstance(names, list) and all(isinstance(name, str) and "=" in name for name in names)
+                      and len(set(names)) == len(names),
+    }  # fmt: skip
+    if missing := [key for key in REQUIRED if key not in manifest]:
+        raise ValueError(f"the manifest lacks {', '.join(missing)}")
+    for key, sound in valid.items():
+        if not sound:
+            raise ValueError(f"the manifest's {key} is not valid: {manifest.get(key)!r:.80}")
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < MAX_ABS
+
+
+def _check_items(items: Any, n: int) -> None:
+    if not isinstance(items, list) or len(items) != n:
+        raise ValueError(f"items.json must hold a list of {n} items, one for each id")
+    for row, item in enumerate(items):
+        if not _is_item(item):
+            raise ValueError(
+                "items.json must hold title (text), year (integer or null) and genres (list of texts) of every item, "
+                f"got {item!r:.80} for item {row}"
+            )
+
+
+def _is_item(item: Any) -> bool:
+    """Services rely on these types."""
+    return (
+        isinstance(item, dict)
+        and isinstance(item.get("title"), str)
+        and "year" in item
+        and (item["year"] is None or (type(item["year"]) is int and abs(item["year"]) <= 9999))
+        and isinstance(item.get("genres"), list)
+        and all(isinstance(genre, str) for genre in item["genres"])
+    )

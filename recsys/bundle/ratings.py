@@ -1,0 +1,32 @@
+"""UserRatings: the ratings of a data set by user, and the part of the split that each belongs to."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recsys.bundle.typing import Float32Array, IndexArray
+
+TRAIN, VAL, TEST = 0, 1, 2  # the part of the split that a rating belongs to
+
+
+class UserRatings(NamedTuple):
+    """All ratings of the data set in compressed rows, by user and time."""
+
+    indptr: IndexArray  # (all users + 1,); user row u has entries indptr[u] to indptr[u + 1]
+    item: NDArray[np.int32]  # (ratings,) item row
+    rating: Float32Array  # (ratings,) stars
+    part: NDArray[np.uint8]  # (ratings,) TRAIN, VAL or TEST
+    timestamp: NDArray[np.int64] | None = None  # (ratings,) unix seconds; None if the source has none
+
+    def slice_of(self, user: int) -> slice:
+        """The entries of a user's row; empty for a row outside the data set."""
+        if not 0 <= user < len(self.indptr) - 1:
+            return slice(0, 0)
+        return slice(int(self.indptr[user]), int(self.indptr[user + 1]))
+
+    def user_index(self) -> NDArray[np.int64]:
+        """The user row of every rating, `(ratings,)`."""
+        return np.repeat(np.arange(len(self.indptr) - 1), np.diff(self.indptr))

@@ -1,0 +1,127 @@
+"""The arrays of a bundle: one table, from which layout, sample axis and checks follow.
+
+One more array is one more line here, and its field in `Factors`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+SAMPLES = "s"
+# One letter per axis; a letter is one number throughout the bundle: s samples, u and i fitted users and items, d dim,
+# e dim + 1, t terms of the prior, l levels, k levels - 1, a attributes, r ratings, U all users + 1, x attributes of all
+# users together. A digit is itself.
+DEPENDENT = {"e": "d", "l": "k"}  # the second is one less than the first
+
+
+@dataclass(frozen=True)
+class ArraySpec:
+    """What an array must be.
+
+    Attributes:
+        axes: One letter per axis.
+        dtypes: Accepted types, the usual one first.
+        minimum: Lowest value allowed; None for any.
+        maximum: Highest value allowed; None for any.
+        positive: Whether every value must be > 0.
+        ascending: Whether values must ascend strictly along the last axis.
+    """
+
+    axes: str
+    dtypes: tuple[str, ...] = ("f4",)
+    minimum: float | None = None
+    maximum: float | None = None
+    positive: bool = False
+    ascending: bool = False
+
+    @property
+    def sample_axis(self) -> int | None:
+        """Which axis the samples are on; None if there is none."""
+        return self.axes.index(SAMPLES) if SAMPLES in self.axes else None
+
+    def check(self, array: NDArray[Any]) -> str | None:
+        """What is wrong with type or values; None if nothing is."""
+        if array.dtype.str[1:] not in self.dtypes:
+            return f"holds {array.dtype}, expected {np.dtype(self.dtypes[0])}"
+        if array.dtype.kind == "f" and not np.isfinite(array).all():
+            return "holds values that are not finite numbers"
+        if self.positive and (array <= 0).any():
+            return "must be > 0"
+        if self.minimum is not None and self.maximum is not None:
+            if not ((array >= self.minimum) & (array <= self.maximum)).all():
+                return f"must be in [{self.minimum:g}, {self.maximum:g}]"
+        elif self.minimum is not None and (array < self.minimum).any():
+            return f"must be >= {self.minimum:g}"
+        if self.ascending and (np.diff(array) <= 0).any():
+            return "must ascend"
+        return None
+
+
+FACTOR_SPECS = {  # of the fields of `Factors`, in the order in which they are checked
+    "prior_mean": ArraySpec("se"),
+    "mu": ArraySpec("s"),
+    "user_bias": ArraySpec("us"),
+    "item_bias": ArraySpec("is"),
+    "user_factors": ArraySpec("usd"),
+    "item_factors": ArraySpec("isd"),
+    "prior_exponent": ArraySpec("t", minimum=0, maximum=1),
+    "prior_offset": ArraySpec("t", minimum=0),
+    "prior_precision": ArraySpec("tsee"),
+    "item_implicit": ArraySpec("ise"),
+    "precision": ArraySpec("s", positive=True),
+    "user_precision": ArraySpec("us", positive=True),
+    "item_precision": ArraySpec("is", positive=True),
+    "drift": ArraySpec("2", minimum=0),
+    "levels": ArraySpec("l", ascending=True),
+    "thresholds": ArraySpec("sk", ascending=True),
+    "attribute_effects": ArraySpec("ase"),
+    "newcomer_effects": ArraySpec("ase"),
+    "newcomer_mean": ArraySpec("se"),
+    "newcomer_items": ArraySpec("is"),
+}
+ROW_SPECS = {  # of the ratings and of users' attributes
+    "indptr": ArraySpec("U", ("i8", "i4")),
+    "item": ArraySpec("r", ("i4", "i8")),
+    "rating": ArraySpec("r"),
+    "part": ArraySpec("r", ("u1",), maximum=2, minimum=0),
+    "timestamp": ArraySpec("r", ("i8",)),
+    "attribute_indptr": ArraySpec("U", ("i8", "i4")),
+    "attribute": ArraySpec("x", ("i4", "i8")),
+}
+
+
+def check_arrays(
+    arrays: Mapping[str, NDArray[Any]], specs: Mapping[str, ArraySpec], sizes: Mapping[str, int]
+) -> dict[str, int]:
+    """Check that arrays fit their specifications and each other.
+
+    Args:
+        arrays: By name; each has a specification.
+        specs: By name.
+        sizes: Lengths known beforehand, by letter.
+
+    Returns:
+        The length of every axis, by letter.
+
+    Raises:
+        ValueError: One does not fit; the message names array, shape or type, and what is expected.
+    """
+    found = dict(sizes)
+    for name, wanted in specs.items():
+        if name not in arrays:
+            continue
+        array, axes = arrays[name], wanted.axes
+        if array.ndim != len(axes):
+            raise ValueError(f"{name} has shape {array.shape}, expected {len(axes)} dimensions")
+        found = dict(zip(axes, array.shape, strict=True)) | found | {axis: int(axis) for axis in axes if axis.isdigit()}
+        found |= {short: found[whole] - 1 for whole, short in DEPENDENT.items() if whole in found}
+        if array.shape != (expected := tuple(found[axis] for axis in axes)):
+            raise ValueError(f"{name} has shape {array.shape}, expected {expected}")
+        if problem := wanted.check(array):
+            raise ValueError(f"{name} {problem}")
+    return found

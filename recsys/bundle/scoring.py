@@ -1,0 +1,194 @@
+"""Scoring: a bundle's arithmetic by row, for callers that have looked ids up already."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recsys.bundle.fold_in import FoldIn, UserVector
+from recsys.bundle.parts import BundleParts
+from recsys.bundle.results import Predictions
+from recsys.bundle.typing import Float32Array, IndexArray
+
+CHUNK_ELEMENTS = 1 << 22  # products of two coordinates held at a time: 16 MiB
+
+
+@dataclass(frozen=True, eq=False)
+class Scoring(BundleParts):
+    """Rows in, rows out: rows are positions in `user_ids` and `item_ids`; -1 and rows past the last are unseen."""
+
+    def vector(self, user: int) -> UserVector:
+        """A user's vector: fitted, or else from their attributes, or else the average user's."""
+        if user >= self.n_users and self.user_attributes is not None:
+            return self.factors.described(self.user_attributes.of(user))
+        return self.factors.user(user)
+
+    def predict_rows(self, user: IndexArray, item: IndexArray) -> Float32Array:
+        """Predicted stars `(rows,)`, clipped to the scale."""
+        return self.predictions(user, item).mean
+
+    def predictions(self, user: IndexArray, item: IndexArray, *, std: bool = False) -> Predictions:
+        """Predictions of rows; `std` as `return_std` of `Bundle.predict`."""
+        return self._in_chunks(len(item), lambda rows: self._linear(user[rows], item[rows]), std)
+
+    def predictions_for(self, vector: UserVector, item: IndexArray, *, std: bool = False) -> Predictions:
+        """As `predictions`, for one user."""
+        return self._in_chunks(len(item), lambda rows: self._linear_for(vector, item[rows], std=std), std)
+
+    def apply_link(self, linear: Float32Array) -> Float32Array:
+        """Stars of an identity link: the linear part within the scale; a ranking model's scores stay as they are.
+
+        Raises:
+            ValueError: The link is ordinal: stars then depend on the noise too, see `predictions`.
+        """
+        if self.factors.ordinal is not None and not self.is_ranking:
+            raise ValueError("apply_link: with an ordinal link, stars also depend on the noise; use predictions")
+        return linear if self.is_ranking else linear.clip(*self.scale)
+
+    def top_n(
+        self,
+        vector: UserVector,
+        k: int,
+        *,
+        scores: Float32Array | None = None,
+        seen: IndexArray | None = None,
+        allowed: NDArray[np.bool_] | None = None,
+    ) -> tuple[IndexArray, Float32Array]:
+        """Item rows and predictions of a user's k best items, best first, ties by row.
+
+        The order is that of the mean linear part; the predictions are those of `predictions`.
+
+        Args:
+            vector: The user.
+            k: At least 1.
+            scores: `factors.scores(vector)` if the caller has it, `(n_items,)`; overwritten.
+            seen: Item rows to exclude; those without factors are ignored.
+            allowed: Whether an item may be chosen, `(n_items,)`.
+
+        Raises:
+            ValueError: `k` is below 1.
+        """
+        if scores is None:
+            scores = self.factors.scores(vector)
+        if seen is not None:
+            scores[seen if self.n_items == len(self.item_ids) else seen[seen < self.n_items]] = -np.inf
+        if allowed is not None:
+            scores[~allowed] = -np.inf
+        rows = argtopk(scores, k)
+        if self.factors.samples == 1 and self.factors.ordinal is None:  # then the score is the linear part
+            return rows, self.apply_link(scores[rows])
+        return rows, self.predictions_for(vector, rows).mean
+
+    def top_items(
+        self, users: IndexArray, k: int, *, exclude_seen: bool = True
+    ) -> Iterator[tuple[IndexArray, Float32Array]]:
+        """`top_n` of each user row."""
+        for user in users.tolist():
+            yield self.top_n(self.vector(user), k, seen=self.seen(user) if exclude_seen else None)
+
+    def similar_rows(self, item: int, k: int) -> tuple[IndexArray, Float32Array]:
+        """The k most similar items of an item row with factors: rows and similarities in [-1, 1], best first."""
+        similarity = self.factors.similar(item)
+        similarity[item] = -np.inf
+        rows = argtopk(similarity, k)
+        return rows, similarity[rows]
+
+    def fold_in_rows(self, item: IndexArray, rating: Float32Array, attributes: IndexArray | None = None) -> FoldIn:
+        """Fold in a user from item rows with factors, their stars, and positions among `attributes`."""
+        if not self.can_fold_in:
+            raise ValueError(f"model {self.manifest.get('model')} cannot fold in new users (fold_in: none)")
+        target = self.manifest.get("fold_in_target")
+        if target is None:
+            return self.factors.fold_in(item, rating, attributes)
+        folded = self.factors.fold_in(item, np.full(len(item), target, np.float32), attributes)
+        return replace(folded, rating=rating)  # explanations name the stars
+
+    def fold_in_user(self, user: int) -> FoldIn:
+        """A user's row as the fold-in of their attributes and all their ratings of items with factors."""
+        entries = self.ratings.slice_of(user)
+        item, rating = self.ratings.item[entries], self.ratings.rating[entries]
+        if self.n_items < len(self.item_ids):
+            fitted = item < self.n_items
+            item, rating = item[fitted], rating[fitted]
+        return self.fold_in_rows(item, rating, self._attributes_of(user))
+
+    def fold_in_of(self, user: int) -> FoldIn:
+        """The fold-in that matches `vector`: a user's ratings count only if the model was fitted on them."""
+        if user < self.n_users:
+            return self.fold_in_user(user)
+        return self.fold_in_rows(np.zeros(0, np.int64), np.zeros(0, np.float32), self._attributes_of(user))
+
+    def _attributes_of(self, user: int) -> IndexArray | None:
+        return None if self.user_attributes is None else self.user_attributes.of(user)
+
+    def _linear(self, user: IndexArray, item: IndexArray) -> tuple[Float32Array, Float32Array | None]:
+        """The linear part and the noise precision, `(rows, samples)`."""
+        fitted, known = np.where(user < self.n_users, user, -1), np.where(item < self.n_items, item, -1)
+        linear = self.factors.predict(fitted, known)
+        if self.user_attributes is not None:
+            unseen = np.flatnonzero(user >= self.n_users)
+            for cold in np.unique(user[unseen]).tolist():
+                rows = unseen[user[unseen] == cold]
+                linear[rows] = self.factors.predict_rows_for(self.vector(cold), known[rows])
+        return linear, self.factors.noise_precision(fitted, known)
+
+    def _linear_for(
+        self, vector: UserVector, item: IndexArray, *, std: bool
+    ) -> tuple[Float32Array, Float32Array | None]:
+        """As `_linear`, for one user; the precision only where it is needed."""
+        known = np.where(item < self.n_items, item, -1)
+        needed = std or self.factors.ordinal is not None
+        precision = self.factors.noise_precision_for(vector, known) if needed else None
+        return self.factors.predict_rows_for(vector, known), precision
+
+    def _in_chunks(
+        self, n: int, linear: Callable[[slice], tuple[Float32Array, Float32Array | None]], std: bool
+    ) -> Predictions:
+        """Predictions of n rows, in chunks that bound the memory."""
+        _, samples, dim = self.factors.item_factors.shape
+        levels = 1 if self.factors.levels is None else len(self.factors.levels)
+        step: int = max(1, CHUNK_ELEMENTS // (samples * max(dim, levels)))
+        if n <= step:
+            return self._with_link(*linear(slice(n)), std=std)
+        chunks = [self._with_link(*linear(slice(i, i + step)), std=std) for i in range(0, n, step)]
+        spread = [chunk.std for chunk in chunks if chunk.std is not None]
+        levels_of = [chunk.probabilities for chunk in chunks if chunk.probabilities is not None]
+        return Predictions(
+            np.concatenate([chunk.mean for chunk in chunks]),
+            np.concatenate(spread) if spread else None,
+            np.concatenate(levels_of) if levels_of else None,
+        )
+
+    def _with_link(self, linear: Float32Array, precision: Float32Array | None, *, std: bool) -> Predictions:
+        if std and not self.has_uncertainty:
+            raise ValueError("return_std: this bundle has one sample and no noise, so its uncertainty is unknown")
+        if self.factors.ordinal is not None and precision is not None and not self.is_ranking:
+            probabilities, levels = self.factors.ordinal.probabilities(linear, precision), self.factors.ordinal.levels
+            mean = probabilities @ levels
+            variance = np.maximum(probabilities @ levels**2 - mean**2, 0) if std else None
+            return Predictions(mean, None if variance is None else np.sqrt(variance), probabilities)
+        stars = self.apply_link(linear)
+        mean = np.asarray(stars.mean(1), np.float32)
+        if not std:
+            return Predictions(mean, None)
+        noise: Any = np.float32(self.manifest.get("noise") or 0) ** 2 if precision is None else (1 / precision).mean(1)
+        return Predictions(mean, np.asarray(np.sqrt(stars.var(1) + noise), np.float32))
+
+
+def argtopk(scores: Float32Array, k: int) -> IndexArray:
+    """Positions of the k highest scores above -inf, highest first, ties by position.
+
+    Raises:
+        ValueError: `k` is below 1.
+    """
+    if k < 1:
+        raise ValueError(f"k must be >= 1, got {k}")
+    candidates = np.arange(len(scores))
+    if k < len(scores):
+        candidates = np.flatnonzero(scores >= np.partition(scores, -k)[-k])
+    rows: IndexArray = candidates[np.argsort(-scores[candidates], kind="stable")][:k]
+    return rows[scores[rows] > -np.inf]
