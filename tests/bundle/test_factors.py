@@ -239,7 +239,7 @@ def test_an_item_rated_twice_is_two_ratings_but_was_rated_once() -> None:
     twice = f.fold_in(np.array([2, 5, 2]), np.array([4, 1, 4], np.float32))
     assert once.implicit is not None
     assert twice.implicit is not None
-    np.testing.assert_allclose(twice.probabilities @ twice.implicit, once.probabilities @ once.implicit, atol=1e-6)
+    np.testing.assert_allclose(twice.shares @ twice.implicit, once.shares @ once.implicit, atol=1e-6)
     base, parts = twice.contributions(np.array([0]))
     np.testing.assert_allclose(base + parts.sum(1), f.scores(twice.vector)[[0]], atol=1e-5)
 

@@ -106,7 +106,7 @@ def answers(bundle: Any, asked: Mapping[str, Any]) -> dict[str, list[Any]]:
         "folded": bundle.predict(someone, asked["items"]),
         "contributions": [reason.contribution for reason in bundle.explain(someone, asked["items"][1]).reasons],
     }
-    if bundle.says_std:
+    if getattr(bundle, "has_uncertainty", getattr(bundle, "says_std", None)):
         found["std"] = bundle.predict(users, items, return_std=True)[1]
         found["folded_std"] = bundle.predict(someone, asked["items"], return_std=True)[1]
     if bundle.factors.levels is not None:
