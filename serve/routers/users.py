@@ -45,7 +45,7 @@ async def user(user_id: Id, model: CurrentModel, limit: QueryK = 100) -> User:
     if row < 0:
         raise ApiError(404, "unknown_user", "there is no user with this id")
     ratings = model.bundle.ratings
-    entries = ratings.of(row)
+    entries = ratings.slice_of(row)
     items, stars = ratings.item[entries], ratings.rating[entries]
     order = np.lexsort((items, -model.catalogue.n_ratings[items], -stars))[:limit]
     best = zip(items[order].tolist(), stars[order].tolist(), strict=True)
