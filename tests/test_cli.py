@@ -66,7 +66,7 @@ def test_a_run_may_be_in_any_folder(train: Train, capsys: pytest.CaptureFixture[
     trained = (folder / "bundle" / "manifest.json").stat().st_mtime_ns
     call("train", f"resume={folder}")
     call("evaluate", f"run={folder}")
-    assert "figures equal" in capsys.readouterr().out
+    assert "metrics equal" in capsys.readouterr().out
     assert (folder / "bundle" / "manifest.json").stat().st_mtime_ns == trained
 
 

@@ -192,7 +192,7 @@ def test_a_finished_run_is_not_trained_again(train: Train, capsys: pytest.Captur
     call("train", f"resume={folder}")
     train()  # the same command in the same folder
     assert (folder / "bundle" / "manifest.json").stat().st_mtime_ns == before
-    assert "test RMSE" in capsys.readouterr().out
+    assert "RMSE in stars" in capsys.readouterr().out
 
 
 def test_an_epoch_is_recorded_whole_before_its_checkpoint(
@@ -274,7 +274,7 @@ def test_evaluate_equals_metrics_and_refuses_what_saw_the_test_rows(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     call("evaluate", f"run={train(name='a')}")
-    assert "figures equal" in capsys.readouterr().out
+    assert "metrics equal" in capsys.readouterr().out
     with pytest.raises(SystemExit):
         call("evaluate", f"run={train('refit=all', name='b')}")
     assert "fitted on the test rows too" in capsys.readouterr().err
@@ -287,7 +287,7 @@ def test_a_run_from_before_calibration_is_evaluated_without(train: Train, capsys
     assert len(older) == len(recorded) - 3
     (folder / "metrics.json").write_text(json.dumps(older))
     call("evaluate", f"run={folder}")
-    assert "figures equal" in capsys.readouterr().out
+    assert "metrics equal" in capsys.readouterr().out
     (folder / "metrics.json").write_text(json.dumps(recorded | {"test/inside_50": 0.1}))
     with pytest.raises(SystemExit):
         call("evaluate", f"run={folder}")
@@ -303,7 +303,7 @@ def test_compress_serves_and_measures_fewer_coordinates(train: Train, capsys: py
     assert factors.item_factors.shape[1:] == (1, 2)
     folder = train("compress=2", name="measured")
     call("evaluate", f"run={folder}")
-    assert "figures equal" in capsys.readouterr().out
+    assert "metrics equal" in capsys.readouterr().out
     with pytest.raises(SystemExit):
         train("compress=0", name="no")
     assert "compress must be null or an integer >= 1, got 0" in capsys.readouterr().err

@@ -9,7 +9,7 @@ import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -113,8 +113,7 @@ def run(cfg: DictConfig, folder: Path) -> dict[str, Any]:
             learning_curve(folder / "metrics.csv", folder / "learning_curve.png")
             if analysis:
                 error_by_activity(analysis, folder / "error_by_activity.png")
-        bundle.manifest["metrics"] = metrics
-        bundle.save(folder / "bundle")
+        replace(bundle, manifest=bundle.manifest | {"metrics": metrics}).save(folder / "bundle")
         for tracker in trackers:
             tracker.results(metrics, analysis, folder, aliases=["best"] if is_best(folder, metrics) else [])
     write_json(folder / "metrics.json", metrics)
@@ -146,10 +145,17 @@ def tracked(loggers: list[Logger], cfg: DictConfig, folder: Path) -> Iterator[li
 
 
 def build_data(cfg: DictConfig) -> RatingDataModule:
-    """The data module: its own arguments are picked out of `data`, the others are the source's."""
+    """The data module: its own arguments are picked out of `data`, the others are the source's.
+
+    Raises:
+        ValueError: The source has an argument of the same name as one of the data module's.
+    """
     own = set(inspect.signature(RatingDataModule).parameters) - {"source"}
     arguments = OmegaConf.to_container(cfg.data, resolve=True)
     assert isinstance(arguments, dict)
+    if both := own & set(inspect.signature(get_class(arguments["_target_"])).parameters):
+        taken = ", ".join(f"data.{name}" for name in sorted(both))
+        raise ValueError(f"{arguments['_target_']}: {taken} belongs to the data module; rename the source's argument")
     source = instantiate({key: value for key, value in arguments.items() if key not in own})
     return RatingDataModule(source, **{str(key): value for key, value in arguments.items() if key in own})
 
@@ -199,15 +205,17 @@ def select(
         model.set_artifact_dir(folder / "checkpoints", "train")
         _fit(trainer, model, data, folder / "checkpoints" / "last.ckpt")
         best = record.epochs[record.best]
-        figures = {model.monitor.validation_key: best[model.monitor.validation_key]}
-        write_json(done, {"learning_rates": record.path, "figures": figures, "seconds": record.seconds})
-    selection = Selection(**json.loads(done.read_text()))
+        figures: dict[str, float | None] = {model.monitor.validation_key: best[model.monitor.validation_key]}
+        selection = Selection(record.path, figures, record.seconds)
+        write_json(done, asdict(selection))
+    else:
+        selection = Selection(**json.loads(done.read_text()))
     model.set_artifact_dir(folder / "checkpoints", "train")
     checkpoint = torch.load(folder / "checkpoints" / "best.ckpt", weights_only=True)
     model.on_load_checkpoint(checkpoint)
     model.load_state_dict(checkpoint["state_dict"])
     label, figure = model.monitor.label, selection.figures[model.monitor.validation_key]
-    log.info("best of validation: %s %.4f after %d epochs", label, figure, selection.epochs)
+    log.info("best validation %s %.4f (epoch %d)", label, figure, selection.epochs)
     return selection, model
 
 
