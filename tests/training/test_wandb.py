@@ -161,9 +161,10 @@ class Tracked:
         self.lines: list[str] = []
         handler = logging.Handler()
         handler.emit = lambda record: self.lines.append(record.getMessage())  # type: ignore[method-assign]
-        logging.getLogger("recsys.training.wandb").addHandler(handler)
-        with alone(folder) as patch:
-            patch.setattr(logging.getLogger("recsys.training.wandb"), "level", logging.INFO)
+        logger = logging.getLogger("recsys.training.wandb")
+        logger.addHandler(handler)
+        logger.setLevel(logging.INFO)  # not by its attribute, since loggers cache what is enabled
+        with alone(folder):
             for name in ("first", "second"):
                 (folder / name).mkdir()
                 analysis = finished(folder / name)
@@ -179,7 +180,8 @@ class Tracked:
                 tracker.results(METRICS, analysis, folder / name, ["best"])
                 tracker.close(0 if name == "first" else 1)
                 tracker.close(0)
-        logging.getLogger("recsys.training.wandb").removeHandler(handler)
+        logger.removeHandler(handler)
+        logger.setLevel(logging.NOTSET)
         self.first, self.second = OfflineRun(folder / "first"), OfflineRun(folder / "second")
 
 
