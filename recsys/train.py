@@ -18,13 +18,13 @@ from omegaconf import DictConfig
 from rich.console import Console
 
 from recsys.cli import command, load_run
+from recsys.evaluation.protocol import REPEATS
 from recsys.evaluation.registry import minimized_validation
 from recsys.experiments.multirun import in_sweep, sweep_job
 from recsys.experiments.repeats import planned, summary
 from recsys.experiments.run_folder import PrunedError, asked, read_json, recorded, resumed, shown
 from recsys.files import locked, write_json
 from recsys.report import print_summary
-from recsys.report.runs import REPEATS
 
 log = logging.getLogger(__name__)
 

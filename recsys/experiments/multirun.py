@@ -21,10 +21,10 @@ from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
+from recsys.evaluation.protocol import REPEATS
 from recsys.evaluation.registry import minimized_validation, monitor_of
 from recsys.experiments.run_folder import ENDED, PrunedError, ended, one_line, read_json, shown, sweep_overrides
 from recsys.report import print_summary
-from recsys.report.runs import REPEATS
 
 log = logging.getLogger(__name__)
 

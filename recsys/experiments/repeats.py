@@ -9,10 +9,10 @@ from typing import Any
 
 from omegaconf import DictConfig, open_dict
 
+from recsys.evaluation.protocol import FOLDED, REPEATS
 from recsys.evaluation.statistics import mean, standard_error
 from recsys.experiments.run_folder import asked, configured
 from recsys.files import write_json
-from recsys.report.runs import FOLDED, REPEATS
 
 REPEATED = ("seeds", "folds", "seed", "data.fold")
 

@@ -18,9 +18,9 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError  # type: ignore[import-untyped]
 
+from recsys.evaluation.protocol import REPEATS
 from recsys.experiments.legacy import upgrade_config
 from recsys.files import write_json, written_whole
-from recsys.report.runs import REPEATS
 
 ENDED = ("finished", "failed", "pruned")  # states of status.json; the others are running, interrupted
 PASSING = ("resume", "overrides")  # how a run was asked for, not what it is

@@ -15,10 +15,10 @@ from typing import Any
 
 import yaml  # type: ignore[import-untyped]
 
+from recsys.evaluation.protocol import FOLDED, REPEATS
 from recsys.evaluation.registry import monitor_of
 
 SKIPPED = {"checkpoints", "bundle", "wandb"}  # what a run writes besides its own files
-REPEATS = "repeats.json"  # in a folder whose sub-folders are runs of one setting; it is not itself a run
 STATES = {  # and what they mean; after the finished, those that need attention most come first
     "finished": "finished",
     "failed": "ended with an error",
@@ -28,17 +28,8 @@ STATES = {  # and what they mean; after the finished, those that need attention 
     "running": "still running when the report was made",
     "pruned": "stopped early because others were better",
 }
-OLD = "no status.json: an older run, or copied in part"
-TOLD = ("running", "finished", "failed", "pruned", "interrupted")  # what status.json may say
-SPLIT_ARGUMENTS = {  # what decides a split's rows, besides the fold
-    "user_time": (),
-    "leave_one_out": (),
-    "global_time": ("test_fraction",),
-    "random": ("test_fraction", "split_seed"),
-    "kfold": ("folds", "split_seed"),
-    "official": ("split_seed",),
-}
-FOLDED = ("kfold", "official")  # the splits that look at data.fold
+LEGACY_NOTE = "no status.json: an older run, or copied in part"
+STATUS_STATES = ("running", "finished", "failed", "pruned", "interrupted")  # what status.json may say
 ANALYSIS = {
     "by_user_activity": ("from", "to", "rows", "rmse", "baseline"),
     "by_item_popularity": ("from", "to", "rows", "rmse", "baseline"),
@@ -208,8 +199,8 @@ def _kind(value: Any) -> str:
 
 
 def _check_status(status: Mapping[str, Any]) -> None:
-    if status.get("state") not in TOLD:
-        raise ValueError(f"state must be one of {', '.join(TOLD)}, got {status.get('state')!r}")
+    if status.get("state") not in STATUS_STATES:
+        raise ValueError(f"state must be one of {', '.join(STATUS_STATES)}, got {status.get('state')!r}")
     for name in ("message", "started"):
         if not isinstance(status.get(name), str | None):
             raise ValueError(f"{name} must be text or null, got {_kind(status[name])}")
@@ -248,13 +239,13 @@ def _state(folder: Path, status: Any, config: Any, metrics: Any, problems: list[
     if metrics is not None:
         if config is None:
             return "broken", "config.yaml is missing"
-        return "finished", OLD if status is None else message
+        return "finished", LEGACY_NOTE if status is None else message
     if told == "finished":
         return "broken", "status.json says finished, but metrics.json is missing"
     if told == "interrupted":
         return told, message
     if told == "running":
-        return ("running", message) if _at_work(folder) else ("unfinished", "no process is at work in it any more")
+        return ("running", message) if _at_work(folder) else ("unfinished", "stale: no process holds its lock")
     if (folder.parent / REPEATS).exists():
         return "unfinished", "one of several repeats, not begun"
     return "unfinished", "metrics.json is missing: the run was stopped, or is still at work"

@@ -6,10 +6,11 @@ from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from recsys.evaluation.protocol import SPLIT_ARGUMENTS
 from recsys.evaluation.registry import RMSE, monitor_of
 from recsys.evaluation.statistics import mean
 from recsys.report.parameters import plain
-from recsys.report.runs import SPLIT_ARGUMENTS, Run, natural, number
+from recsys.report.runs import Run, natural, number
 
 SOURCE = ("_target_", "name", "ratings_file", "root")  # of data: tells data sets apart before they are read
 DEFAULTS = {"test_fraction": 0.1, "split_seed": 0}  # not worth saying in a label

@@ -1,0 +1,14 @@
+"""How runs are repeated and split: facts that experiments and the report share."""
+
+from __future__ import annotations
+
+REPEATS = "repeats.json"  # in a folder whose sub-folders are runs of one setting; it is not itself a run
+FOLDED = ("kfold", "official")  # splits with `data.fold`
+SPLIT_ARGUMENTS: dict[str, tuple[str, ...]] = {  # what decides the rows of a split, besides the fold
+    "user_time": (),
+    "leave_one_out": (),
+    "global_time": ("test_fraction",),
+    "random": ("test_fraction", "split_seed"),
+    "kfold": ("folds", "split_seed"),
+    "official": ("split_seed",),
+}
