@@ -67,7 +67,7 @@ def create_app(settings: Settings, models: ModelManager | None = None) -> FastAP
         body_seconds=settings.body_seconds,
     )
     for router in ROUTERS:
-        app.include_router(router)
+        app.router.routes += router.routes  # include_router would match each request twice (FastAPI 0.165)
     app.get("/", include_in_schema=False)(page)
     app.mount("/page", StaticFiles(directory=PAGE))
     return app

@@ -17,7 +17,12 @@ from pydantic import BaseModel, ValidationError
 from serve.schemas import RecommendationQuery
 
 
-async def recommendation_query(request: Request) -> RecommendationQuery:
+def recommendation_query(request: Request) -> RecommendationQuery:
+    """The options in the query string.
+
+    Raises:
+        RequestValidationError: One is unknown or malformed.
+    """
     return _parse(request.scope["query_string"])
 
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
-from fastapi import Depends, Request
+from fastapi import Request
 
 from serve.dependencies import CurrentModel, check_user_ratings
 from serve.openapi import error_responses
@@ -22,14 +20,9 @@ router = resource_router("recommend")
     openapi_extra=query_parameters(RecommendationQuery),
     summary="Top-N for a user",
 )
-async def recommendations(
-    user_id: Id,
-    query: Annotated[RecommendationQuery, Depends(recommendation_query)],
-    model: CurrentModel,
-    request: Request,
-) -> Recommendations:
+async def recommendations(user_id: Id, model: CurrentModel, request: Request) -> Recommendations:
     """The best items for a user, best first. An unknown user gets the average user's, marked `cold_start`."""
-    user = model.user_row(user_id)
+    user, query = model.user_row(user_id), recommendation_query(request)
     if query.explain:
         check_user_ratings(request.app.state.service)
     return recommend(model, user, query)
