@@ -8,7 +8,8 @@ from typing import Annotated
 import numpy as np
 from pydantic import Field
 
-from recsys.bundle.fold_in import FoldIn, UserVector
+from recsys.bundle.factors import UserVector
+from recsys.bundle.fold_in import FoldIn
 from recsys.bundle.typing import Float32Array, IndexArray
 from serve.errors import ApiError
 from serve.schemas import ItemSummary, ModelVersion, RecommendationOptions, Std

@@ -10,7 +10,8 @@ import numpy as np
 
 from recsys.bundle import Bundle, BundleError
 from recsys.bundle.attributes import attribute_rows, choices
-from recsys.bundle.fold_in import FoldIn, UserVector
+from recsys.bundle.factors import UserVector
+from recsys.bundle.fold_in import FoldIn
 from recsys.bundle.typing import IndexArray
 from serve.catalogue import Catalogue
 from serve.errors import ApiError

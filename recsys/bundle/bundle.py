@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 
 from recsys.bundle.attributes import UserAttributes, attribute_rows
-from recsys.bundle.factors import Factors
-from recsys.bundle.fold_in import FoldIn, UserVector
+from recsys.bundle.factors import Factors, UserVector
+from recsys.bundle.fold_in import FoldIn
 from recsys.bundle.ratings import UserRatings
 from recsys.bundle.results import Explanation, Predictions, Reason, Recommendation
 from recsys.bundle.scoring import Scoring

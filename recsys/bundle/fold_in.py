@@ -1,106 +1,93 @@
-"""Someone made of ratings: a ridge solve a sample, and what each rating contributed to a score."""
+"""Fold-in of new users: one ridge solve per posterior sample, and per-rating contributions."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-if TYPE_CHECKING:
-    from recsys.bundle.factors import Factors
+from recsys.bundle.factors import Factors, Posterior, UserVector
+from recsys.bundle.prior import implicit_weights, running_implicit_shifts
+from recsys.bundle.typing import Float32Array, Float64Array, IndexArray
 
-Floats = NDArray[np.float32]
-Rows = NDArray[np.int64] | NDArray[np.int32]
+__all__ = ["FoldIn", "fold_in", "running_fold_ins"]
 
-LATENT_STEPS = 10  # for the scores behind stars: each leaves about a third of the error
+LATENT_ITERATIONS = 10  # for the latent scores of an ordinal model: each leaves about a third of the error
+RUNNING_SUMS = 2**20  # numbers in the running sums of one piece: 8 MB, about six times as much with intermediates
 
-
-class UserVector(NamedTuple):
-    """What a model knows of one user; all zeros is the average user."""
-
-    bias: Floats  # (samples,)
-    factors: Floats  # (samples, dim)
-    precision: Floats | None = None  # (samples,) of the user's noise, relative to everybody's; None: 1
-    newcomer: bool = False  # whether they have rated nothing
-    folded: FoldIn | None = None  # what they are made of, which knows how sure it is
+NO_ATTRIBUTES = np.zeros(0, np.int64)
 
 
 @dataclass(frozen=True, eq=False)
 class FoldIn:
-    """A user made of ratings, and the linear algebra that says what each rating contributed to a score.
+    """A user folded in from ratings, and the linear algebra behind the contribution of each rating to a score.
 
-    Ratings are in the order in which they were given, which a model that follows drift looks at: the latest last.
-    Without ratings it is what their attributes say of them, and without these the average user.
+    Ratings are in order of time, the latest last, which matters to a model with drift.
+    Without ratings it is the cold-start vector of the attributes, and without these the average user.
     """
 
     model: Factors
-    items: Rows  # (n,) item rows
-    rating: Floats  # (n,) stars
-    attributes: Rows  # (attributes of this user,)
-    mean: Floats  # (samples, dim + 1): the prior mean, which the attributes shift
-    design: Floats  # (samples, n, dim + 1)
-    weighted: Floats  # (samples, n, dim + 1): the design times each rating's relative precision; where all is 1, itself
-    surprise: Floats  # (samples, n): stars, or the scores behind them, above what the prior mean predicts
-    system: NDArray[np.float64]  # (samples, dim + 1, dim + 1)
-    implicit: Floats | None  # (samples, n, dim + 1)
-    shares: Floats  # (n,) of each item in the implicit part of the mean; empty where there is none
+    items: IndexArray  # (n,) item rows
+    rating: Float32Array  # (n,) stars
+    attributes: IndexArray  # (attributes of this user,)
+    mean: Float32Array  # (samples, dim + 1) prior mean given the attributes
+    design: Float32Array  # (samples, n, dim + 1)
+    weighted: Float32Array  # (samples, n, dim + 1): the design times each rating's relative precision; itself if all 1
+    residual: Float32Array  # (samples, n): stars, or latent scores, minus the prediction at the prior mean
+    system: Float64Array  # (samples, dim + 1, dim + 1)
+    implicit: Float32Array | None  # (samples, n, dim + 1)
+    shares: Float32Array  # (n,) weight of each item in the implicit part of the mean; empty if there is none
 
     @cached_property
     def vector(self) -> UserVector:
+        """The user's bias and factors."""
         if not len(self.items):
-            return self.model.described(self.attributes)
-        mean, surprise = self.mean.astype(np.float64), self.surprise
+            return self.model.user_from_attributes(self.attributes)
+        mean, residual = self.mean.astype(np.float64), self.residual
         if self.implicit is not None:
             shift = self.shares @ self.implicit  # (samples, dim + 1)
-            mean, surprise = mean + shift, surprise - np.einsum("snd,sd->sn", self.design, shift)
-        pull = self.weighted.transpose(0, 2, 1) @ surprise[:, :, None]
-        above = np.linalg.solve(self.system, pull)[:, :, 0]
-        solution = mean + above
-        if self.model.drift is not None:
-            left = surprise - np.einsum("snd,sd->sn", self.design, above)
-            solution[:, -1] += left @ drift_weights(len(self.items), *self.model.drift.tolist())
+            mean, residual = mean + shift, residual - np.einsum("snd,sd->sn", self.design, shift)
+        deviation = _solve(self.system, self.weighted.transpose(0, 2, 1) @ residual[:, :, None])
+        solution = mean + deviation
+        if self.model.drift_rule is not None:
+            left = residual - np.einsum("snd,sd->sn", self.design, deviation)
+            solution[:, -1] += left @ self.model.drift_rule.weights(len(self.items))
         single = solution.astype(np.float32)
-        return UserVector(single[:, -1], single[:, :-1], folded=self)
+        return UserVector(single[:, -1], single[:, :-1], posterior=Posterior(self.system))
 
-    @cached_property
-    def covariance(self) -> Floats:
-        """Of `[p, b]` given the ratings, in units of the noise variance, `(samples, dim + 1, dim + 1)`."""
-        return np.asarray(np.linalg.inv(self.system), np.float32)
+    def contributions(self, targets: IndexArray) -> tuple[Float32Array, Float32Array]:
+        """Decompose the scores of some items: `score = base + sum of contributions`, in stars.
 
-    def contributions(self, targets: Rows) -> tuple[Floats, Floats]:
-        """How the scores of some items come about: `score = base + sum of contributions`, in stars.
-
-        Since the ridge solution is linear in what was rated, the parts are exact. Behind an ordinal link they are of
-        the linear part, and what was rated is the score that the star stands for.
+        The parts are exact, since the ridge solution is linear in the ratings. Behind an ordinal link they are parts of
+        the linear part, and a rating is represented by its expected latent score.
 
         Args:
             targets: Item rows, `(t,)`.
 
         Returns:
-            `base (t,)`, what the model says of each item to someone of whom it knows only the prior mean, and
-            `contributions (t, n)` of each rating.
+            `base (t,)`, the score of each item at the prior mean, and the `contributions (t, n)` of each rating.
         """
         model = self.model
         if not len(self.items):
             return model.scores(self.vector)[targets], np.zeros((len(targets), 0), np.float32)
-        wanted = model._design[:, targets]  # (samples, t, dim + 1)
-        # Transposed all along, so that the result's rows lie in one piece.
+        wanted = model.design[:, targets]  # (samples, t, dim + 1)
+        # Transposed throughout, so that the result's rows are contiguous.
         solved = np.linalg.solve(self.system, wanted.transpose(0, 2, 1)).transpose(0, 2, 1)
         weight = solved.astype(np.float32) @ self.weighted.transpose(0, 2, 1)  # (samples, t, n)
-        left = wanted - weight @ self.design  # of each target, what its ratings do not tell of
-        if model.drift is not None:  # of what is left of each rating, a share goes to every target
-            last = np.broadcast_to(drift_weights(len(self.items), *model.drift.tolist()), self.surprise.shape)
-            pulled = (last[:, None, :] @ self.design).transpose(0, 2, 1)  # (samples, dim + 1, 1)
-            told = (np.linalg.solve(self.system, pulled).transpose(0, 2, 1) @ self.weighted.transpose(0, 2, 1))[:, 0]
-            weight = weight + (last - told).astype(np.float32)[:, None, :]
+        left = wanted - weight @ self.design  # of each target, the part that the ratings leave undetermined
+        if model.drift_rule is not None:  # a share of each rating's remaining residual is added to every target
+            drift = np.broadcast_to(model.drift_rule.weights(len(self.items)), self.residual.shape)
+            rhs = (drift[:, None, :] @ self.design).transpose(0, 2, 1)  # (samples, dim + 1, 1)
+            fitted = (np.linalg.solve(self.system, rhs).transpose(0, 2, 1) @ self.weighted.transpose(0, 2, 1))[:, 0]
+            weight = weight + (drift - fitted).astype(np.float32)[:, None, :]
             left = wanted - weight @ self.design
-        parts = weight * self.surprise[:, None, :]
+        parts = weight * self.residual[:, None, :]
         if self.implicit is not None:
             parts += (left @ self.implicit.transpose(0, 2, 1)) * self.shares
-        base = model._prior_scores[:, targets]  # (samples, t)
+        base = model.prior_scores[:, targets]  # (samples, t)
         if len(self.attributes):
             base = base + np.einsum("std,sd->st", wanted, self.mean - model.prior_mean)
         if len(parts) == 1:
@@ -108,48 +95,125 @@ class FoldIn:
         return base.mean(0), parts.mean(0)
 
 
-def settled(folded: FoldIn, prior: NDArray[np.float64]) -> FoldIn:
-    """The fold-in of a model whose ratings differ in noise or are levels of a scale.
-
-    Ratings of an item weigh as its relative precision. Behind an ordinal link a star stands for the mean of its score
-    given the fit so far (Albert & Chib 1993); the steps end at the mode.
+def fold_in(factors: Factors, item: IndexArray, rating: Float32Array, attributes: IndexArray | None = None) -> FoldIn:
+    """Fold in a user from their ratings: one ridge solve per sample, iterated for ordinal models.
 
     Args:
-        folded: As without all that: each rating weighs 1 and stands for itself.
-        prior: What the system is without ratings, `(samples, dim + 1, dim + 1)`.
+        factors: The model.
+        item: Item rows, `(n,)`; an item rated twice counts as two ratings, and once in the implicit part of the mean.
+        rating: Stars, `(n,)`.
+        attributes: Positions among the attributes, `(a,)`.
     """
-    model, n = folded.model, len(folded.items)
-    if not n:
-        return folded
-    weight = np.ones(folded.surprise.shape, np.float32)
-    if model.item_precision is not None:
-        weight = np.ascontiguousarray(model.item_precision[folded.items].T)
-    weighted = folded.design * weight[:, :, None]
-    system = prior + (folded.design.transpose(0, 2, 1) @ weighted).astype(np.float64)
-    folded = replace(folded, weighted=weighted, system=system)
-    if model.ordinal is None:
-        return folded
+    n, prior = len(item), factors.prior
+    attributes = NO_ATTRIBUTES if attributes is None else attributes
+    mean, design = prior.mean_given(attributes), factors.design[:, item]  # design: (samples, n, dim + 1)
+    residual = _residuals(factors, item, rating, design, mean)
+    implicit, shares = None, np.zeros(0, np.float32)
+    if prior.implicit is not None and n:
+        implicit, shares = prior.implicit[:, item], implicit_weights(item)
+    system, weighted = prior.precision_given(n), design
+    if factors.item_precision is not None:
+        weighted = design * np.ascontiguousarray(factors.item_precision[item].T)[:, :, None]
+    # The product in float32, which is twice as fast and costs millionths of a star; the solve in float64.
+    system += design.transpose(0, 2, 1) @ weighted
+    folded = FoldIn(factors, item, rating, attributes, mean, design, weighted, residual, system, implicit, shares)
+    return folded if factors.ordinal is None or not n else _with_latent_scores(folded)
+
+
+def _residuals(
+    factors: Factors, item: IndexArray, rating: Float32Array, design: Float32Array, mean: Float32Array
+) -> Float32Array:
+    """Stars minus the prediction at the prior mean given the attributes, `(samples, n)`."""
+    residual = rating - factors.prior_scores[:, item]
+    if mean is not factors.prior_mean:
+        residual = residual - np.einsum("snd,sd->sn", design, mean - factors.prior_mean)
+    return np.asarray(residual, np.float32)
+
+
+def _solve(system: Float64Array, rhs: NDArray[np.floating]) -> Float64Array:
+    """The deviation from the prior mean, `(..., dim + 1)`, for `rhs (..., dim + 1, 1)`."""
+    return np.asarray(np.linalg.solve(system, rhs)[..., 0])
+
+
+def _with_latent_scores(folded: FoldIn) -> FoldIn:
+    """The fold-in of an ordinal model, whose ratings stand for latent scores.
+
+    Each star is replaced by the expectation of its latent score given the fit so far (Albert & Chib 1993); the
+    iteration converges to the mode.
+    """
+    model = folded.model
+    assert model.ordinal is not None
     assert model.precision is not None
-    precision, level = model.precision[:, None] * weight, folded.rating - folded.surprise  # (samples, n)
-    shift = 0.0 if folded.implicit is None else folded.shares @ folded.implicit
-    above = level + np.einsum("snd,sd->sn", folded.design, np.broadcast_to(shift, folded.mean.shape))
-    latent, inverse = np.broadcast_to(folded.rating, level.shape).astype(np.float64), np.linalg.inv(system)
-    for _ in range(LATENT_STEPS):
-        pull = weighted.transpose(0, 2, 1) @ (latent - above)[:, :, None]
-        fit = above + (folded.design @ (inverse @ pull))[:, :, 0]
+    weight = 1.0 if model.item_precision is None else model.item_precision[folded.items].T
+    precision = np.broadcast_to(model.precision[:, None] * weight, folded.residual.shape)  # (samples, n)
+    level = folded.rating - folded.residual
+    shift = np.zeros_like(folded.mean) if folded.implicit is None else folded.shares @ folded.implicit
+    offset = level + np.einsum("snd,sd->sn", folded.design, shift)
+    latent, inverse = np.broadcast_to(folded.rating, level.shape).astype(np.float64), np.linalg.inv(folded.system)
+    for _ in range(LATENT_ITERATIONS):
+        rhs = folded.weighted.transpose(0, 2, 1) @ (latent - offset)[:, :, None]
+        fit = offset + (folded.design @ (inverse @ rhs))[:, :, 0]
         latent, _ = model.ordinal.latent(folded.rating, fit, precision)
-    return replace(folded, surprise=(latent - level).astype(np.float32))
+    return replace(folded, residual=(latent - level).astype(np.float32))
 
 
-def drift_weights(n: int, ratings: float, shrinkage: float) -> NDArray[np.float64]:
-    """Of each of n errors, the latest last, in what their user has drifted by, `(n,)`."""
-    weight = np.exp(-np.arange(n - 1, -1, -1) / ratings)
-    return np.asarray(weight / (weight.sum() + shrinkage))
+def running_fold_ins(
+    factors: Factors,
+    item: IndexArray,
+    rating: Float32Array,
+    known: NDArray[np.int64],
+    attributes: IndexArray | None = None,
+) -> Iterator[tuple[slice, UserVector]]:
+    """The fold-ins of a user's first n ratings, for many n, from running sums; not for ordinal models.
+
+    Args:
+        factors: The model.
+        item: Item rows, in order of time, `(ratings,)`.
+        rating: Stars, `(ratings,)`.
+        known: Numbers n of ratings, ascending, in [1, ratings].
+        attributes: Positions among the attributes, `(a,)`.
+
+    Yields:
+        A slice of `known`, and one user vector per number in it, with arrays `(piece, samples)` and
+        `(piece, samples, dim)`.
+    """
+    prior = factors.prior
+    mean = prior.mean_given(NO_ATTRIBUTES if attributes is None else attributes)
+    by_sample = factors.design[:, item]
+    residual = _residuals(factors, item, rating, by_sample, mean).T  # (ratings, samples)
+    design = by_sample.transpose(1, 0, 2)  # (ratings, samples, dim + 1)
+    paired = np.concatenate([design, residual[:, :, None]], 2)
+    late = None
+    if factors.drift_rule is not None and len(known):
+        late = factors.drift_rule.discounted_sums(paired, int(known[-1]))
+    shifts = None if factors.item_implicit is None else running_implicit_shifts(item, factors.item_implicit[item])
+    if factors.item_precision is not None:
+        paired = paired * factors.item_precision[item][:, :, None]
+    total, summed = np.zeros((*design.shape[1:], paired.shape[2])), 0  # design' [design, residual]
+    for piece in _pieces(known, max(1, RUNNING_SUMS // total.size)):
+        start, stop = known[piece][[0, -1]]
+        total += design[summed:start].transpose(1, 2, 0) @ paired[summed:start].transpose(1, 0, 2)
+        products = design[start:stop, :, :, None].astype(float) * paired[start:stop, :, None, :]
+        running = np.cumsum(np.concatenate([total[None], products]), 0)  # (1 + stop - start, samples, e, e + 1)
+        total, summed = running[-1], stop
+        counts = np.unique(known[piece], return_inverse=True)
+        n, place = np.asarray(counts[0], np.int64), counts[1]
+        sums = running[n - start]
+        gram, rhs = sums[..., :-1], sums[..., -1:]
+        shift = np.zeros(gram.shape[:-1]) if shifts is None else shifts[n]
+        deviation = shift + _solve(prior.precision_given(n) + gram, rhs - gram @ shift[..., None])
+        solution = mean + deviation
+        if late is not None and factors.drift_rule is not None:
+            left = late[n][..., -1] - np.einsum("nsd,nsd->ns", late[n][..., :-1], deviation)
+            solution[..., -1] += left / factors.drift_rule.total_weight(n)[:, None]
+        single = solution.astype(np.float32)[place]
+        yield piece, UserVector(single[..., -1], single[..., :-1])
 
 
-def shares_of(item: Rows) -> Floats:
-    """`n^-1/2` for each of n items, divided among the ratings of one that was rated repeatedly, `(n,)`."""
-    if len(set(item.tolist())) == len(item):
-        return np.full(len(item), len(item) ** -0.5, np.float32)
-    _, position, count = np.unique(item, return_inverse=True, return_counts=True)
-    return np.asarray(1 / (count[position] * np.sqrt(len(count))), np.float32)
+def _pieces(known: NDArray[np.int64], size: int) -> Iterator[slice]:
+    """Cut ascending numbers into slices of at most `size` numbers that span at most `size`."""
+    start = 0
+    while start < len(known):
+        stop = min(start + size, int(np.searchsorted(known, known[start] + size, side="right")))
+        yield slice(start, stop)
+        start = stop

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from recsys.bundle.fold_in import FoldIn, UserVector
+from recsys.bundle.factors import UserVector
+from recsys.bundle.fold_in import FoldIn, fold_in
+from recsys.bundle.noise import RatingNoise
 from recsys.bundle.parts import BundleParts
 from recsys.bundle.results import Predictions
 from recsys.bundle.typing import Float32Array, IndexArray
@@ -24,7 +27,7 @@ class Scoring(BundleParts):
     def vector(self, user: int) -> UserVector:
         """A user's vector: fitted, or else from their attributes, or else the average user's."""
         if user >= self.n_users and self.user_attributes is not None:
-            return self.factors.described(self.user_attributes.of(user))
+            return self.factors.user_from_attributes(self.user_attributes.of(user))
         return self.factors.user(user)
 
     def predict_rows(self, user: IndexArray, item: IndexArray) -> Float32Array:
@@ -103,8 +106,8 @@ class Scoring(BundleParts):
             raise ValueError(f"model {self.manifest.get('model')} cannot fold in new users (fold_in: none)")
         target = self.manifest.get("fold_in_target")
         if target is None:
-            return self.factors.fold_in(item, rating, attributes)
-        folded = self.factors.fold_in(item, np.full(len(item), target, np.float32), attributes)
+            return fold_in(self.factors, item, rating, attributes)
+        folded = fold_in(self.factors, item, np.full(len(item), target, np.float32), attributes)
         return replace(folded, rating=rating)  # explanations name the stars
 
     def fold_in_user(self, user: int) -> FoldIn:
@@ -114,16 +117,21 @@ class Scoring(BundleParts):
         if self.n_items < len(self.item_ids):
             fitted = item < self.n_items
             item, rating = item[fitted], rating[fitted]
-        return self.fold_in_rows(item, rating, self._attributes_of(user))
+        return self.fold_in_rows(item, rating, self.attributes_of(user))
 
     def fold_in_of(self, user: int) -> FoldIn:
         """The fold-in that matches `vector`: a user's ratings count only if the model was fitted on them."""
         if user < self.n_users:
             return self.fold_in_user(user)
-        return self.fold_in_rows(np.zeros(0, np.int64), np.zeros(0, np.float32), self._attributes_of(user))
+        return self.fold_in_rows(np.zeros(0, np.int64), np.zeros(0, np.float32), self.attributes_of(user))
 
-    def _attributes_of(self, user: int) -> IndexArray | None:
+    def attributes_of(self, user: int) -> IndexArray | None:
+        """The attributes of a user's row, as positions among `attributes`; None if none are known."""
         return None if self.user_attributes is None else self.user_attributes.of(user)
+
+    @cached_property
+    def _noise(self) -> RatingNoise:
+        return RatingNoise(self.factors)
 
     def _linear(self, user: IndexArray, item: IndexArray) -> tuple[Float32Array, Float32Array | None]:
         """The linear part and the noise precision, `(rows, samples)`."""
@@ -134,7 +142,7 @@ class Scoring(BundleParts):
             for cold in np.unique(user[unseen]).tolist():
                 rows = unseen[user[unseen] == cold]
                 linear[rows] = self.factors.predict_rows_for(self.vector(cold), known[rows])
-        return linear, self.factors.noise_precision(fitted, known)
+        return linear, self._noise.precision(fitted, known)
 
     def _linear_for(
         self, vector: UserVector, item: IndexArray, *, std: bool
@@ -142,7 +150,7 @@ class Scoring(BundleParts):
         """As `_linear`, for one user; the precision only where it is needed."""
         known = np.where(item < self.n_items, item, -1)
         needed = std or self.factors.ordinal is not None
-        precision = self.factors.noise_precision_for(vector, known) if needed else None
+        precision = self._noise.precision_for(vector, known) if needed else None
         return self.factors.predict_rows_for(vector, known), precision
 
     def _in_chunks(

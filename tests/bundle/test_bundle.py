@@ -15,6 +15,7 @@ import pytest
 from recsys.bundle import Bundle, scoring
 from recsys.bundle.attributes import UserAttributes
 from recsys.bundle.factors import Factors
+from recsys.bundle.noise import RatingNoise
 from recsys.models.mf import MatrixFactorization
 from recsys.training import export
 from tests.conftest import (
@@ -411,7 +412,7 @@ def test_noise_that_differs_is_the_mean_variance_over_samples() -> None:
     f = random_factors(n_users=2, n_items=3, samples=4, noisy=True)
     bundle = make_bundle(f, USERS, ITEMS, noise=0.9)  # the factors know better
     rows = np.array([0, 1, -1, -1]), np.array([0, 1, 2, 0])
-    precision = f.noise_precision(*rows)
+    precision = RatingNoise(f).precision(*rows)
     assert precision is not None
     wanted = np.sqrt(f.predict(*rows).clip(1, 5).var(1) + (1 / precision).mean(1))
     np.testing.assert_allclose(bundle.predict(*PAIRS, return_std=True)[1], wanted, rtol=1e-5)
@@ -493,7 +494,7 @@ def test_an_unseen_user_with_attributes_is_predicted_from_them() -> None:
         predicted = bundle.predict([user, user, user], [7, 99, 100])
         np.testing.assert_allclose(predicted[:2], np.clip(linear, 1, 5).mean(1), rtol=1e-5)
         np.testing.assert_allclose(predicted[2], (f.mu + solution[:, -1]).clip(1, 5).mean(), rtol=1e-5)
-        best = int(f.scores(f.described(np.array(rows))).argmax())
+        best = int(f.scores(f.user_from_attributes(np.array(rows))).argmax())
         assert bundle.recommend(user, 1, exclude_seen=False)[0].item_id == bundle.item_id(best)
         explained = bundle.explain(user, 7)
         assert explained.reasons == []

@@ -11,6 +11,7 @@ import pytest
 from recsys.bundle import Bundle
 from recsys.bundle.compression import check_compress, compressed, compressed_bundle
 from recsys.bundle.factors import Factors
+from recsys.bundle.fold_in import fold_in
 from tests.conftest import make_bundle, random_factors
 
 LEVELS = (1.0, 2.0, 3.0, 4.0, 5.0)
@@ -51,11 +52,13 @@ def test_attributes_and_rated_items_say_the_same_of_a_user() -> None:
     f = random_factors(n_users=60, n_items=40, samples=4, implicit=True, attributes=3)
     one = compressed(f, 12, noise=0.9)
     known = np.array([0, 2])
-    np.testing.assert_allclose(one.scores(one.described(known)), f.scores(f.described(known)), atol=1e-4)
+    np.testing.assert_allclose(
+        one.scores(one.user_from_attributes(known)), f.scores(f.user_from_attributes(known)), atol=1e-4
+    )
     assert f.item_implicit is not None
     assert one.item_implicit is not None
-    implied = np.einsum("isd,jsd->ij", f.item_implicit, f._design.transpose(1, 0, 2)) / 4
-    np.testing.assert_allclose(one.item_implicit[:, 0] @ one._design[0].T, implied, atol=1e-4)
+    implied = np.einsum("isd,jsd->ij", f.item_implicit, f.design.transpose(1, 0, 2)) / 4
+    np.testing.assert_allclose(one.item_implicit[:, 0] @ one.design[0].T, implied, atol=1e-4)
 
 
 def test_a_newcomer_is_folded_in_as_well_or_nearly() -> None:
@@ -71,7 +74,7 @@ def test_a_newcomer_is_folded_in_as_well_or_nearly() -> None:
         new += rng.normal(0, 0.4)
         item = rng.permutation(120)[:40]
         rating = (new[item] + rng.normal(0, 0.5, 40)).astype(np.float32)
-        found = [one.scores(one.fold_in(item, rating).vector), f.scores(f.fold_in(item, rating).vector)]
+        found = [one.scores(fold_in(one, item, rating).vector), f.scores(fold_in(f, item, rating).vector)]
         errors.append([np.mean((scores - new) ** 2) for scores in (*found, f.scores(f.user(-1)))])
     ours, full, average = np.mean(errors, 0)
     assert ours < 0.35 * average

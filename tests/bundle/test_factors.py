@@ -9,6 +9,8 @@ import pytest
 
 from recsys.bundle.centring import centred_factors
 from recsys.bundle.factors import Factors
+from recsys.bundle.fold_in import fold_in
+from recsys.bundle.noise import RatingNoise
 from tests.conftest import random_factors
 
 
@@ -84,7 +86,7 @@ def test_noise_is_that_of_the_user_and_of_the_item() -> None:
     assert f.user_precision is not None
     assert f.item_precision is not None
     users, items = np.array([0, 3, -1, -1, 2]), np.array([5, -1, 7, -1, 11])
-    found = f.noise_precision(users, items)
+    found = RatingNoise(f).precision(users, items)
     wanted = [
         f.precision * (f.user_precision[u] if u >= 0 else 1) * (f.item_precision[i] if i >= 0 else 1)
         for u, i in zip(users, items, strict=True)
@@ -93,11 +95,11 @@ def test_noise_is_that_of_the_user_and_of_the_item() -> None:
         wanted[row] = 1 / (1 / wanted[row] + f.predict(np.arange(4), np.full(4, items[row])).var(0))
     np.testing.assert_allclose(found, wanted, rtol=1e-5)
     for row, (user, item) in enumerate(zip(users.tolist(), items, strict=True)):
-        alone = f.noise_precision_for(f.user(user), np.array([item]))
+        alone = RatingNoise(f).precision_for(f.user(user), np.array([item]))
         np.testing.assert_allclose(alone, wanted[row : row + 1], rtol=1e-5)
-    same = replace(f, user_precision=None, item_precision=None).noise_precision(users[:2], items[:2])
+    same = RatingNoise(replace(f, user_precision=None, item_precision=None)).precision(users[:2], items[:2])
     np.testing.assert_allclose(same, np.broadcast_to(f.precision, (2, 2)))
-    assert random_factors().noise_precision(users, items) is None
+    assert RatingNoise(random_factors()).precision(users, items) is None
 
 
 def test_what_is_asked_of_a_model_does_not_change_it() -> None:
@@ -107,8 +109,8 @@ def test_what_is_asked_of_a_model_does_not_change_it() -> None:
     f.scores(f.user(0))[:] = 0
     f.predict_for(f.user(0), 0)[:] = 0
     f.similar(0)[:] = 0
-    f.described(np.array([1])).factors[:] = 0
-    folded = f.fold_in(np.array([1, 2]), np.array([4, 2], np.float32), np.array([0, 2]))
+    f.user_from_attributes(np.array([1])).factors[:] = 0
+    folded = fold_in(f, np.array([1, 2]), np.array([4, 2], np.float32), np.array([0, 2]))
     assert np.isfinite(folded.vector.factors).all()
     folded.contributions(np.array([0, 1]))
     for name, array in before.items():
@@ -161,7 +163,7 @@ def test_fold_in_is_the_direct_solution(n: int, samples: int, exponents: tuple, 
     """Of the normal equations, each sample by itself, with n below and above the number of coordinates."""
     f = random_factors(samples=samples, exponents=exponents, implicit=implicit)
     item, rating = rated_by(n)
-    vector = f.fold_in(item, rating).vector
+    vector = fold_in(f, item, rating).vector
     assert vector.bias.shape == (samples,)
     assert vector.factors.shape == (samples, 3)
     assert vector.bias.dtype == vector.factors.dtype == np.float32
@@ -181,7 +183,7 @@ def test_fold_in_is_the_direct_solution(n: int, samples: int, exponents: tuple, 
 def test_fold_in_minimises_the_documented_loss(n: int, exponents: tuple, implicit: bool) -> None:
     f = random_factors(samples=2, exponents=exponents, implicit=implicit)
     item, rating = rated_by(n)
-    vector = f.fold_in(item, rating).vector
+    vector = fold_in(f, item, rating).vector
     rng = np.random.default_rng(0)
     for s in range(2):
         solution = np.append(vector.factors[s], vector.bias[s]).astype(float)
@@ -200,7 +202,7 @@ def test_without_a_penalty_it_is_the_least_squares_solution_nearest_to_the_prior
     f = random_factors(exponents=(1.0,) * terms)
     f = replace(f, prior_precision=f.prior_precision * 0)
     item, rating = rated_by(n)
-    vector = f.fold_in(item, rating).vector
+    vector = fold_in(f, item, rating).vector
     design = np.hstack([f.item_factors[item, 0], np.ones((n, 1))]).astype(float)
     residual = rating - f.mu[0] - f.item_bias[item, 0] - design @ f.prior_mean[0]
     wanted = f.prior_mean[0] + np.linalg.lstsq(design, residual, rcond=None)[0]
@@ -215,7 +217,7 @@ def test_without_a_penalty_rounding_does_not_swamp_many_coordinates(n: int) -> N
     design = np.hstack([f.item_factors[:, 0], np.ones((1000, 1))]).astype(float)
     residual = rating - f.mu[0] - f.item_bias[item, 0] - design[item] @ f.prior_mean[0]
     wanted = design @ (f.prior_mean[0] + np.linalg.lstsq(design[item], residual, rcond=None)[0])
-    vector = f.fold_in(item, rating).vector
+    vector = fold_in(f, item, rating).vector
     found = design @ np.append(vector.factors[0], vector.bias[0])
     assert np.sqrt(np.mean((found - wanted) ** 2)) < 0.1  # of scores that spread over five stars
 
@@ -223,7 +225,7 @@ def test_without_a_penalty_rounding_does_not_swamp_many_coordinates(n: int) -> N
 @pytest.mark.parametrize("implicit", [False, True])
 def test_fold_in_of_nothing_is_the_average_user(implicit: bool) -> None:
     f = random_factors(samples=2, exponents=(0.0, 1.0), implicit=implicit)
-    folded = f.fold_in(np.zeros(0, np.int64), np.zeros(0, np.float32))
+    folded = fold_in(f, np.zeros(0, np.int64), np.zeros(0, np.float32))
     assert not folded.vector.bias.any()
     assert not folded.vector.factors.any()
     base, parts = folded.contributions(np.array([3, 4]))
@@ -235,8 +237,8 @@ def test_fold_in_of_nothing_is_the_average_user(implicit: bool) -> None:
 def test_an_item_rated_twice_is_two_ratings_but_was_rated_once() -> None:
     """As in training: SVD++ takes each pair of N(u) once, while each rating has its own error and penalty."""
     f = random_factors(exponents=(0.5, 1.0), implicit=True)
-    once = f.fold_in(np.array([2, 5]), np.array([4, 1], np.float32))
-    twice = f.fold_in(np.array([2, 5, 2]), np.array([4, 1, 4], np.float32))
+    once = fold_in(f, np.array([2, 5]), np.array([4, 1], np.float32))
+    twice = fold_in(f, np.array([2, 5, 2]), np.array([4, 1, 4], np.float32))
     assert once.implicit is not None
     assert twice.implicit is not None
     np.testing.assert_allclose(twice.shares @ twice.implicit, once.shares @ once.implicit, atol=1e-6)
@@ -247,7 +249,7 @@ def test_an_item_rated_twice_is_two_ratings_but_was_rated_once() -> None:
 def test_the_order_of_ratings_is_of_no_account() -> None:
     f = random_factors(exponents=(0.5,), implicit=True)
     item, rating = rated_by(7)
-    there, back = f.fold_in(item, rating).vector, f.fold_in(item[::-1], rating[::-1]).vector
+    there, back = fold_in(f, item, rating).vector, fold_in(f, item[::-1], rating[::-1]).vector
     np.testing.assert_allclose(there.factors, back.factors, atol=1e-6)
 
 
@@ -256,13 +258,13 @@ def test_the_order_of_ratings_is_of_no_account() -> None:
 @pytest.mark.parametrize("samples", [1, 3])
 def test_the_parts_of_a_score_add_up(n: int, samples: int, exponents: tuple, implicit: bool) -> None:
     f = random_factors(samples=samples, exponents=exponents, implicit=implicit)
-    folded = f.fold_in(*rated_by(n))
+    folded = fold_in(f, *rated_by(n))
     targets = np.array([0, 7, 7, 11])
     base, parts = folded.contributions(targets)
     assert base.shape == (4,)
     assert parts.shape == (4, n)
     np.testing.assert_allclose(base + parts.sum(1), f.scores(folded.vector)[targets], atol=1e-5)
-    other_base, _ = f.fold_in(*rated_by(4, seed=9)).contributions(targets)
+    other_base, _ = fold_in(f, *rated_by(4, seed=9)).contributions(targets)
     np.testing.assert_allclose(base, other_base, atol=1e-6)  # it knows nothing of the ratings
 
 
@@ -272,11 +274,11 @@ def test_a_star_more_moves_the_score_as_its_part(exponents: tuple, implicit: boo
     f = random_factors(samples=2, exponents=exponents, implicit=implicit)
     item, rating = rated_by(6)
     targets = np.arange(12)
-    before = f.fold_in(item, rating)
+    before = fold_in(f, item, rating)
     for changed in range(6):
         slopes = []
         for stars in (1.0, 2.0):
-            after = f.fold_in(item, rating + stars * (np.arange(6) == changed).astype(np.float32))
+            after = fold_in(f, item, rating + stars * (np.arange(6) == changed).astype(np.float32))
             moved = f.scores(after.vector) - f.scores(before.vector)
             difference = after.contributions(targets)[1] - before.contributions(targets)[1]
             np.testing.assert_allclose(difference[:, changed], moved, atol=1e-5)
@@ -311,4 +313,4 @@ def test_a_model_without_biases_folds_in_as_one_that_never_had_them() -> None:
         rating = rng.uniform(0.5, 2, n).astype(np.float32)
         system = items[:n].T @ items[:n] + 2 * (n + 7) ** 0.5 * np.eye(8)
         wanted = items @ np.linalg.solve(system, items[:n].T @ rating)
-        np.testing.assert_allclose(f.scores(f.fold_in(np.arange(n), rating).vector), wanted, atol=2e-5)
+        np.testing.assert_allclose(f.scores(fold_in(f, np.arange(n), rating).vector), wanted, atol=2e-5)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from recsys.bundle.factors import Factors
+from recsys.bundle.fold_in import fold_in
 from tests.conftest import random_factors
 
 LEVELS = (1.0, 2.0, 3.0, 4.0, 5.0)
@@ -43,36 +44,36 @@ def prior(f: Factors, sample: int, item: np.ndarray, known: list[int]) -> tuple[
 def test_attributes_shift_the_prior_mean(samples: int) -> None:
     f = random_factors(samples=samples, attributes=5)
     item, rating = rated_by(6)
-    vector = f.fold_in(item, rating, np.array([1, 4])).vector
+    vector = fold_in(f, item, rating, np.array([1, 4])).vector
     for s in range(samples):
         mean, precision = prior(f, s, item, [1, 4])
         design = np.hstack([f.item_factors[item, s], np.ones((6, 1))]).astype(float)
         residual = rating - f.mu[s] - f.item_bias[item, s]
         wanted = np.linalg.solve(design.T @ design + precision, design.T @ residual + precision @ mean)
         np.testing.assert_allclose(np.append(vector.factors[s], vector.bias[s]), wanted, atol=1e-3)
-    none = f.fold_in(item, rating, np.zeros(0, np.int64)).vector
-    np.testing.assert_array_equal(none.factors, f.fold_in(item, rating).vector.factors)
+    none = fold_in(f, item, rating, np.zeros(0, np.int64)).vector
+    np.testing.assert_array_equal(none.factors, fold_in(f, item, rating).vector.factors)
 
 
-def test_attributes_alone_are_a_newcomer_s_mean_and_nothing_at_all_is_the_average() -> None:
+def test_attributes_alone_are_a_new_user_s_mean_and_nothing_at_all_is_the_average() -> None:
     f = random_factors(samples=2, attributes=5)
     nothing = np.zeros(0, np.int64), np.zeros(0, np.float32)
-    folded = f.fold_in(*nothing, np.array([0, 2]))
+    folded = fold_in(f, *nothing, np.array([0, 2]))
     wanted = f.newcomer_mean + f.newcomer_effects[[0, 2]].sum(0)  # type: ignore[index,operator]
     np.testing.assert_allclose(np.hstack([folded.vector.factors, folded.vector.bias[:, None]]), wanted, rtol=1e-6)
     base, parts = folded.contributions(np.array([3]))
     np.testing.assert_allclose(base, f.scores(folded.vector)[[3]])
     assert parts.shape == (1, 0)
-    assert not f.fold_in(*nothing, np.zeros(0, np.int64)).vector.bias.any()
+    assert not fold_in(f, *nothing, np.zeros(0, np.int64)).vector.bias.any()
     with pytest.raises(ValueError, match="this model knows no attributes of users"):
-        random_factors().fold_in(*nothing, np.array([0]))
+        fold_in(random_factors(), *nothing, np.array([0]))
 
 
 def test_ratings_of_divisive_items_weigh_less() -> None:
     """It is weighted ridge regression."""
     f = random_factors(samples=2, noisy=True)
     item, rating = rated_by(7)
-    vector = f.fold_in(item, rating).vector
+    vector = fold_in(f, item, rating).vector
     assert vector.precision is None
     for s in range(2):
         mean, precision = prior(f, s, item, [])
@@ -87,22 +88,22 @@ def test_equal_weights_are_no_weights() -> None:
     f = random_factors(samples=2)
     same = replace(f, precision=np.ones(2, np.float32), item_precision=np.ones_like(f.item_bias))
     np.testing.assert_allclose(
-        same.fold_in(*rated_by(6)).vector.factors, f.fold_in(*rated_by(6)).vector.factors, atol=1e-5
+        fold_in(same, *rated_by(6)).vector.factors, fold_in(f, *rated_by(6)).vector.factors, atol=1e-5
     )
 
 
 def test_the_latest_ratings_move_the_bias() -> None:
     f = random_factors(samples=2, drift=True)
     item, rating = rated_by(6)
-    drifted, settled = f.fold_in(item, rating).vector, replace(f, drift=None).fold_in(item, rating).vector
+    drifted, settled = fold_in(f, item, rating).vector, fold_in(replace(f, drift=None), item, rating).vector
     np.testing.assert_array_equal(drifted.factors, settled.factors)
     for s in range(2):
         error = rating - f.mu[s] - f.item_bias[item, s] - settled.bias[s] - f.item_factors[item, s] @ settled.factors[s]
         weight = np.exp(-np.arange(5, -1, -1) / 3)
         np.testing.assert_allclose(drifted.bias[s], settled.bias[s] + weight @ error / (weight.sum() + 2), atol=1e-4)
     order = np.array([5, 0, 1, 2, 3, 4])
-    assert abs(f.fold_in(item[order], rating[order]).vector.bias - drifted.bias).max() > 1e-3
-    assert not f.fold_in(item[:0], rating[:0]).vector.bias.any()
+    assert abs(fold_in(f, item[order], rating[order]).vector.bias - drifted.bias).max() > 1e-3
+    assert not fold_in(f, item[:0], rating[:0]).vector.bias.any()
 
 
 def log_posterior(f: Factors, s: int, item: np.ndarray, rating: np.ndarray, solution: np.ndarray) -> float:
@@ -124,7 +125,7 @@ def log_posterior(f: Factors, s: int, item: np.ndarray, rating: np.ndarray, solu
 def test_behind_an_ordinal_link_it_is_the_mode(n: int) -> None:
     f = random_factors(samples=2, levels=LEVELS)
     item, rating = rated_by(n)
-    vector = f.fold_in(item, rating).vector
+    vector = fold_in(f, item, rating).vector
     for s in range(2):
         solution = np.append(vector.factors[s], vector.bias[s]).astype(float)
         steps = 1e-3 * np.eye(4)
@@ -141,13 +142,13 @@ def test_behind_an_ordinal_link_it_is_the_mode(n: int) -> None:
 def test_the_parts_of_a_score_add_up(kind: dict[str, Any], n: int) -> None:
     f = random_factors(samples=3, **kind)
     known = np.array([0, 3]) if "attributes" in kind else None
-    folded = f.fold_in(*rated_by(n), known)
+    folded = fold_in(f, *rated_by(n), known)
     targets = np.array([0, 7, 7, 11])
     base, parts = folded.contributions(targets)
     assert parts.shape == (4, n)
     assert parts.dtype == base.dtype == np.float32
     np.testing.assert_allclose(base + parts.sum(1), f.scores(folded.vector)[targets], atol=1e-4)
-    other_base, _ = f.fold_in(*rated_by(4, seed=9), known).contributions(targets)
+    other_base, _ = fold_in(f, *rated_by(4, seed=9), known).contributions(targets)
     np.testing.assert_allclose(base, other_base, atol=1e-6)  # it knows nothing of the ratings
 
 
@@ -155,7 +156,7 @@ def test_the_parts_of_a_score_add_up(kind: dict[str, Any], n: int) -> None:
 def test_samples_are_folded_in_each_by_itself(kind: dict[str, Any]) -> None:
     f = random_factors(samples=3, **kind)
     item, rating = rated_by(5)
-    vector = f.fold_in(item, rating).vector
+    vector = fold_in(f, item, rating).vector
     sliced = {"prior_precision": f.prior_precision[:, 1:2], "levels": f.levels, "prior_exponent": f.prior_exponent,
               "drift": f.drift}  # fmt: skip
     for name in ("mu", "prior_mean", "precision", "thresholds"):
@@ -163,7 +164,7 @@ def test_samples_are_folded_in_each_by_itself(kind: dict[str, Any]) -> None:
     for name in ("user_bias", "item_bias", "user_factors", "item_factors", "item_implicit", "user_precision",
                  "item_precision", "attribute_effects"):  # fmt: skip
         sliced[name] = None if getattr(f, name) is None else getattr(f, name)[:, 1:2]
-    alone = Factors(**sliced).fold_in(item, rating).vector  # type: ignore[arg-type]
+    alone = fold_in(Factors(**sliced), item, rating).vector  # type: ignore[arg-type]
     np.testing.assert_allclose(alone.factors[0], vector.factors[1], atol=1e-5)
 
 
@@ -171,7 +172,7 @@ def test_samples_are_folded_in_each_by_itself(kind: dict[str, Any]) -> None:
 def test_a_prior_may_count_more_than_a_user_s_own_ratings(n: int) -> None:
     f = replace(random_factors(exponents=(0.0, 0.5, 1.0)), prior_offset=np.array([9, 4, 2.5], np.float32))
     item, rating = rated_by(n)
-    vector = f.fold_in(item, rating).vector
+    vector = fold_in(f, item, rating).vector
     mean, precision = prior(f, 0, item, [])
     design = np.hstack([f.item_factors[item, 0], np.ones((n, 1))]).astype(float)
     residual = rating - f.mu[0] - f.item_bias[item, 0]

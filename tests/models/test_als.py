@@ -14,6 +14,7 @@ from lightning.pytorch.callbacks import LambdaCallback
 from numpy.typing import NDArray
 
 from recsys.bundle import Bundle
+from recsys.bundle.fold_in import fold_in
 from recsys.data.datamodule import RatingDataModule
 from recsys.models.als import ALS
 from tests.commands import call, write_ratings
@@ -114,7 +115,7 @@ def test_the_fold_in_of_what_made_a_user_is_their_row_exactly(exponent: float) -
     factors = model.factors()
     user, item, stars = fitted_on(data)
     for row in range(len(data.users)):
-        folded = factors.fold_in(item[user == row], stars[user == row].astype(np.float32)).vector
+        folded = fold_in(factors, item[user == row], stars[user == row].astype(np.float32)).vector
         np.testing.assert_allclose(folded.factors, factors.user_factors[row], atol=1e-4)
         np.testing.assert_allclose(folded.bias, factors.user_bias[row], atol=1e-4)
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from recsys.bundle.fold_in import fold_in
 from recsys.data.batches import Batch, RatingRows
 from recsys.data.datamodule import RatingDataModule
 from recsys.models.mf import MatrixFactorization
@@ -317,7 +318,7 @@ def test_the_prior_folds_a_trained_user_back_in(
     user, item = rows.user.numpy(), rows.item.numpy()
     stars = (low + (high - low) * rows.rating).numpy()
     for row in range(16):
-        folded = f.fold_in(item[user == row], stars[user == row]).vector
+        folded = fold_in(f, item[user == row], stars[user == row]).vector
         trained = np.append(f.user_factors[row, 0], f.user_bias[row])
         np.testing.assert_allclose(np.append(folded.factors, folded.bias), trained, atol=0.01 * (high - low) / 4)
 

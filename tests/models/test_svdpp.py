@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from recsys.bundle.fold_in import fold_in
 from recsys.data.batches import RatingRows
 from recsys.data.datamodule import RatingDataModule
 from recsys.models.svdpp import SVDPlusPlus
@@ -117,7 +118,7 @@ def test_the_prior_of_a_new_user_is_the_implicit_part_of_what_they_rated(by_hand
     np.testing.assert_allclose(prior[:-1], expected.numpy(), atol=1e-4)
     # The bias takes what the vector says to the mean item, and is centred, too.
     np.testing.assert_allclose(prior[-1], (expected @ items.mean(0) * 2).numpy(), atol=1e-4)
-    folded = f.fold_in(np.array(rated), f.mu + f.item_bias[rated, 0])
+    folded = fold_in(f, np.array(rated), f.mu + f.item_bias[rated, 0])
     assert folded.implicit is not None
     np.testing.assert_allclose(folded.shares @ folded.implicit, f.item_implicit[rated].sum(0) / 2, rtol=1e-5)
 

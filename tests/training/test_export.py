@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from recsys.bundle.factors import Factors
+from recsys.bundle.fold_in import fold_in
 from recsys.models.mf import MatrixFactorization
 from recsys.training.export import expect_bias_spread, make_bundle
 from tests.conftest import build, fit, random_ratings, small_data
@@ -15,8 +16,8 @@ def test_the_bias_of_someone_with_one_rating_is_expected_to_be_spread_like_the_o
     np.testing.assert_allclose(np.diag(spread.prior_precision[1, 0]), [0, 0, precision])
     assert np.count_nonzero(spread.prior_precision[1]) == 1
     item, rating = np.array([0]), np.array([5], np.float32)
-    before = two_by_three.fold_in(item, rating).vector.bias.item()
-    after = spread.fold_in(item, rating).vector.bias.item()
+    before = fold_in(two_by_three, item, rating).vector.bias.item()
+    after = fold_in(spread, item, rating).vector.bias.item()
     assert 0 < after < before / 3
 
 
@@ -35,7 +36,7 @@ def test_with_much_known_the_spread_hardly_matters() -> None:
 @pytest.mark.parametrize("noise", [0.5, 2.0])
 def test_noisier_ratings_move_a_newcomer_less(two_by_three: Factors, noise: float) -> None:
     item, rating = np.array([1]), np.array([5], np.float32)
-    vectors = [expect_bias_spread(two_by_three, n).fold_in(item, rating).vector for n in (noise, 2 * noise)]
+    vectors = [fold_in(expect_bias_spread(two_by_three, n), item, rating).vector for n in (noise, 2 * noise)]
     assert vectors[0].bias.item() > vectors[1].bias.item() > 0
 
 
