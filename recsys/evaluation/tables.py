@@ -59,14 +59,13 @@ def _recorded(group: Group, metrics: Mapping[str, Any]) -> list[Metric]:
 
 
 def _print_table(title: str, first: str, columns: Sequence[str], caption: str, rows: Sequence[Row]) -> None:
-    from rich.console import Console  # here, since it takes as long to import as all else of this package
-    from rich.table import Table
-
-    table = Table(title=title, caption=caption)
-    table.add_column(first)
-    for name in columns:
-        table.add_column(name, justify="right")
-    for name, values in rows:
-        shown = ["–" if value is None else f"{value:.4f}" for value in values]
-        table.add_row(name, *shown, style="bold" if name == "model" else None)
-    Console().print(table)
+    """Plain text, since rich would take longer to import than all else here to run."""
+    cells = [[first, *columns]]
+    cells += [[name, *("–" if value is None else f"{value:.4f}" for value in values)] for name, values in rows]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    rule = "─" * (sum(widths) + 2 * len(columns))
+    lines = []
+    for name, *texts in cells:
+        padded = [text.rjust(width) for text, width in zip(texts, widths[1:], strict=True)]
+        lines.append("  ".join([name.ljust(widths[0]), *padded]))
+    print(title, rule, lines[0], rule, *lines[1:], rule, caption, sep="\n")
