@@ -128,7 +128,7 @@ def table_of_peers(results: Results) -> str:
         for name, row in zip(named(rows), rows, strict=True)
     ]  # fmt: skip
     seeds = ", ".join(map(str, sorted({entry["seed"] for entry in entries})))
-    line = f"Means over seeds {seeds}, or as many as a small digit says; seconds and memory: medians on "
+    line = f"Means over seeds {seeds} (superscript: fewer seeds); seconds and memory are medians on "
     line += f"{protocol_name(*TIMED)}. {about(entries)}"
     notes = " ".join([line, results.gpu_line("peers")]).strip()
     return paragraphs(table(header, cells, "l" + "r" * (len(header) - 1)), failures(rows), notes)
@@ -193,7 +193,7 @@ def most_seeds(rows: Sequence[Row]) -> int:
 
 
 def seeds_mark(row: Row, place: Place, most: int) -> str:
-    """A small digit where a mean is over fewer seeds than others', except where a seed changes nothing."""
+    """A superscript where a mean is over fewer seeds than others', except where a seed changes nothing."""
     if row.contender in CONTENDERS and CONTENDERS[row.contender].deterministic:
         return ""
     return DIGITS[len(row.done(place))] if 0 < len(row.done(place)) < most else ""
