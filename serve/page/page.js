@@ -81,7 +81,7 @@ function showPerson() {
     showMine();
     if (!popular.length) newest("popular", loadPopular);
   } else if (!state.user) $("profile").replaceChildren();
-  else if (!model.service.expose_user_ratings) note($("profile"), "This service keeps to itself what people rated.");
+  else if (!model.service.expose_user_ratings) note($("profile"), "This service does not show users' ratings.");
   else newest("user", showUser, () => $("profile").replaceChildren());
 }
 
@@ -230,7 +230,7 @@ function query(explain) {
 function notes({ cold_start, recommendations, unknown_items = [] }, rated) {
   const said = [];
   if (cold_start) said.push(`The model does not know user ${state.user}: these are the predictions for an average user${Object.keys(model.service.attributes).length ? ", or one with their attributes" : ""}.`);
-  if (unknown_items.length) said.push(`The model knows nothing of ${unknown_items.map((i) => rated[i].title).join(", ")}; the other ratings count.`);
+  if (unknown_items.length) said.push(`The model does not know ${unknown_items.map((i) => rated[i].title).join(", ")}; the other ratings are used.`);
   if (!recommendations.length) said.push("Nothing that is not rated yet passes the filters. Ask for more years, another genre or fewer ratings.");
   return said;
 }

@@ -386,7 +386,7 @@ def test_a_ranking_model_without_histories_shows_what_it_has(page: Any, ranking:
     assert titles(page)
     expect(page.locator("#recommendations li").first).to_contain_text("score")
     expect(page.locator("#recommendations .stars")).to_have_count(0)
-    expect(page.locator("#profile")).to_contain_text("keeps to itself")
+    expect(page.locator("#profile")).to_contain_text("does not show")
 
 
 @pytest.mark.parametrize("address", ["/#user=104", "/#new", "/#user=104&item=0", "/#user=someone"])
