@@ -63,15 +63,15 @@ def test_an_old_run_is_evaluated(runs: Path, name: str, capsys: pytest.CaptureFi
         call("evaluate", f"run={runs / name}", *more)
     except SystemExit:
         heading, *differing = capsys.readouterr().err.splitlines()
-        assert "has other figures" in heading
+        assert "metrics differ from" in heading
         for line in differing:
-            match = re.fullmatch(r"\S+: (\S+) here, (\S+) recorded", line)
+            match = re.fullmatch(r"\S+: computed (\S+), recorded (\S+)", line)
             assert match, line
             assert math.isclose(*map(float, match.groups()), rel_tol=1e-5), line
     else:
         out = capsys.readouterr().out
-        assert re.search(r"all \d+ figures equal", out)
-        assert ("which has no ranking ones" in out) == (name == "mf")
+        assert re.search(r"all \d+ metrics equal", out)
+        assert ("not recorded there: " in out and "ranking/ndcg@10" in out) == (name == "mf")
 
 
 # A chain branches on what it draws: on another kind of processor it soon goes another way.
