@@ -44,13 +44,13 @@ def test_a_ranking_model_is_chosen_by_its_ndcg(train: Train, capsys: pytest.Capt
 
 
 def test_an_explicit_monitor_stays(train: Train) -> None:
-    folder = train(*RANKER, "callbacks.checkpoint.monitor=val/loss", "trainer.max_epochs=3")
+    folder = train(*RANKER, "callbacks.checkpoint.monitor=train/loss", "trainer.max_epochs=3")
     [name] = [
         key
         for key in torch.load(folder / "checkpoints" / "best.ckpt", weights_only=True)["callbacks"]
         if "Model" in key
     ]
-    assert "'val/loss'" in name
+    assert "'train/loss'" in name
 
 
 def test_it_takes_feedback_without_ratings_on_a_scale_from_0_to_1(train: Train) -> None:

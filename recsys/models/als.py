@@ -19,8 +19,8 @@ from recsys.models.validation import check_range
 class ALS(SweepModel):
     """`r(u, i) = mu + b_u + b_i + p_u . q_i` by alternating ridge regressions (Zhou et al. 2008, ALS-WR).
 
-    Each sweep solves every item given the users and every user given the items, and so never raises the loss, in
-    stars squared, which is that of `MatrixFactorization`:
+    Each sweep solves every item given the users and every user given the items, and so never raises the loss,
+    which is that of `MatrixFactorization`, of ratings in units of a quarter of the scale:
     `mean over ratings of (r - r^)^2 + reg_lambda (|p_u|^2 + |q_i|^2) + bias_reg_lambda (b_u^2 + b_i^2)`.
 
     Args:
@@ -29,11 +29,11 @@ class ALS(SweepModel):
         rating_min: Lowest rating of the scale, in stars.
         rating_max: Highest rating of the scale, in stars.
         embedding_dim: Length of `p_u` and `q_i`, at least 1.
-        reg_lambda: L2 on the embeddings, per rating, in stars squared.
+        reg_lambda: L2 on the embeddings, per rating, of ratings in units.
         reg_exponent: How a row's whole penalty grows with its number of ratings n: as n^reg_exponent. 1 is the loss
             above, ALS-WR's. Below it, each rating's pull is weighted by n^(reg_exponent - 1), scaled to a mean of 1
             over the training rows, so that frequent rows are shrunk less. In [0, 1].
-        bias_reg_lambda: L2 on the biases, per rating and weighted likewise, in stars squared.
+        bias_reg_lambda: L2 on the biases, per rating and weighted likewise.
         warm_start: Folder of a bundle whose rows of the same ids are where the first sweep begins; None: from nothing.
         seed: Starting point.
 
@@ -92,8 +92,8 @@ class ALS(SweepModel):
         return side.solve(design, target, prior, offset=biases, residual=errors)
 
     def _reg(self, like: Tensor) -> Tensor:
-        """The penalty of each coordinate, `(e,)`."""
-        reg = like.new_full((self.width,), self.reg_lambda)
+        """The penalty of each coordinate in stars, `(e,)`: `|p|^2` grows as the scale, and the loss as its square."""
+        reg = like.new_full((self.width,), self.reg_lambda * self.unit)
         reg[-1] = self.bias_reg_lambda
         return reg
 

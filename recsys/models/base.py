@@ -19,6 +19,8 @@ from recsys.evaluation.registry import RMSE, Metric
 from recsys.models.rating_errors import RatingErrors
 from recsys.models.validation import check_range
 
+SPAN_IN_UNITS = 4.0  # rating_max - rating_min, in the unit of penalties and priors: see `RatingModel.unit`
+
 
 def to_float64(tensor: Tensor) -> NDArray[np.float64]:
     """A tensor as a NumPy array of float64."""
@@ -80,6 +82,15 @@ class RatingModel(LightningModule, ABC):
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Take what a checkpoint holds besides the state; called before that is loaded."""
 
+    @property
+    def unit(self) -> float:
+        """A quarter of the scale, in stars: penalties and priors are of ratings divided by it, whatever the scale."""
+        return self.span / SPAN_IN_UNITS
+
+    def mean_train_loss(self) -> Tensor:
+        """Training loss of the epoch in stars squared, a scalar."""
+        return self.train_loss / self.trainer.num_training_batches
+
     def stars(self, rating: Tensor) -> Tensor:
         """Ratings in [0, 1] as stars."""
         return self.rating_min + self.span * rating
@@ -108,7 +119,7 @@ class RatingModel(LightningModule, ABC):
     def on_validation_epoch_end(self) -> None:
         """Log the epoch, its training loss too: what is logged at an epoch's end comes after its checkpoint."""
         if self.trainer.state.fn == "fit":
-            self.log("train/loss", self.train_loss / self.trainer.num_training_batches, sync_dist=True)
+            self.log("train/loss", self.mean_train_loss(), sync_dist=True)
         figures = self.val_errors.compute()
         self.log_dict({"val/rmse": figures["rmse"].float(), "val/mae": figures["mae"].float()})
         self.val_errors.reset()

@@ -20,7 +20,7 @@ from recsys.models.normal_equations import Side
 from recsys.models.validation import check_range
 
 PRECISIONS = ("32-true", "64-true")
-START_STD = 0.1  # of the first embeddings, in stars^1/2
+START_STD = 0.1  # of the first embeddings, in units^1/2
 
 
 class SweepModel(RatingModel):
@@ -65,7 +65,7 @@ class SweepModel(RatingModel):
 
     def _start(self, n: int, generator: torch.Generator) -> Tensor:
         """Small embeddings, drawn, and no bias, `(n, e)`."""
-        rows = START_STD * torch.randn(n, self.width, generator=generator)
+        rows: Tensor = START_STD * self.unit**0.5 * torch.randn(n, self.width, generator=generator)
         rows[:, -1] = 0
         return rows
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler, OneCycleLR, ReduceLROnPlateau
 
 from recsys.data.batches import Batch
-from recsys.models.base import RatingModel
+from recsys.models.base import SPAN_IN_UNITS, RatingModel
 from recsys.models.validation import check_choice, check_range
 
 LR_SCHEDULES = ("plateau", "onecycle", "cosine")
@@ -66,20 +66,29 @@ class GradientModel(RatingModel):
 
     @abstractmethod
     def training_terms(self, user: Tensor, item: Tensor) -> tuple[Tensor, Tensor]:
-        """Predictions on the [0, 1] scale, `(batch,)`, and the penalty in stars squared, a scalar."""
+        """Predictions on the [0, 1] scale, `(batch,)`, and the penalty in units squared, a scalar."""
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         predicted, penalty = self.training_terms(batch.user, batch.item)
-        loss = self.span**2 * torch.nn.functional.mse_loss(predicted, batch.rating) + penalty
+        loss = SPAN_IN_UNITS**2 * torch.nn.functional.mse_loss(predicted, batch.rating) + penalty
         # Summed on the device, logged once an epoch: self.log in every step costs more than the step's maths.
         self.train_loss += loss.detach()
         return loss
+
+    def mean_train_loss(self) -> Tensor:
+        """Training loss of the epoch in stars squared, a scalar."""
+        return super().mean_train_loss() * self.unit**2
+
+    @property
+    def plateau_metric(self) -> str:
+        """Validation metric that the plateau schedule watches."""
+        return "val/loss" if self.task == "rating" else self.monitor.validation_key
 
     def on_validation_end(self) -> None:
         """Step the plateau schedule; Lightning would do so only after the epoch's checkpoint is written."""
         scheduler = self.lr_schedulers() if self.trainer.state.fn == "fit" else None
         if isinstance(scheduler, ReduceLROnPlateau) and not self.trainer.sanity_checking:
-            scheduler.step(self.trainer.callback_metrics["val/loss"].item())
+            scheduler.step(self.trainer.callback_metrics[self.plateau_metric].item())
 
     def lr_scheduler_step(self, scheduler: Any, metric: Any) -> None:
         """Step a schedule of batches; `on_validation_end` steps the plateau's."""
@@ -102,11 +111,11 @@ class GradientModel(RatingModel):
         if not self.trainer.limit_val_batches:
             return optimizer
         floors = [self.plateau_min_lr * group["lr_factor"] for group in groups]
-        scheduler = ReduceLROnPlateau(optimizer, "min", min_lr=floors, **self.plateau)  # type: ignore[arg-type]
+        scheduler = ReduceLROnPlateau(optimizer, self.monitor.direction, min_lr=floors, **self.plateau)  # type: ignore[arg-type]
         # Not strict: a small data set may leave no validation row, and then the rate stays.
         return {
             "optimizer": optimizer,
-            "lr_scheduler": {"scheduler": scheduler, "monitor": "val/loss", "strict": False},
+            "lr_scheduler": {"scheduler": scheduler, "monitor": self.plateau_metric, "strict": False},
         }
 
     def _curve(self, optimizer: torch.optim.Optimizer) -> LRScheduler:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import ClassVar
 
 import numpy as np
 import torch
@@ -12,19 +11,17 @@ from torch import Tensor
 from recsys.bundle import Bundle
 from recsys.bundle.centring import centred_factors
 from recsys.bundle.factors import Factors
-from recsys.data.batches import Batch
 from recsys.data.datamodule import RatingDataModule
-from recsys.evaluation.metrics import catalogue_metrics
-from recsys.evaluation.registry import NDCG, Metric
 from recsys.models.base import to_float64
 from recsys.models.closed_form import SweepModel
 from recsys.models.normal_equations import Prior, Side
+from recsys.models.ranking import RankingModel
 from recsys.models.validation import check_range
 
 NO_BIAS = 1e6  # precision, a rating, of a bias that the model does not have
 
 
-class ImplicitALS(SweepModel):
+class ImplicitALS(RankingModel, SweepModel):
     """Scores `s(u, i) = p_u . q_i`, near 1 for what a user rated, however, and near 0 for all else.
 
     Hu, Koren & Volinsky (2008), with the weights and penalties of Rendle et al. (2021). Each sweep solves every item
@@ -54,8 +51,6 @@ class ImplicitALS(SweepModel):
     """
 
     name = "ials"
-    task: ClassVar[str] = "ranking"
-    monitor: ClassVar[Metric] = NDCG
 
     def __init__(
         self,
@@ -110,32 +105,9 @@ class ImplicitALS(SweepModel):
         prior = Prior(weight * others.T @ others, penalty[:, None].expand(-1, others.shape[1]).to(others.dtype))
         return side.solve(others, taken, prior, gram_scale=1 - weight, residual=errors)
 
-    def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        """Nothing: a ranking is not a mean over rows."""
-
-    def on_validation_epoch_end(self) -> None:
-        """Log how far up the validation items are in each user's list of all items."""
-        data = self.trainer.datamodule  # type: ignore[attr-defined]
-        assert isinstance(data, RatingDataModule)
-        if self.trainer.state.fn == "fit":
-            self.log("train/loss", self.train_loss)
-        held_out = data.rows(data.split.val).columns
-        if not len(held_out.user):
-            return
-        fitted = data.fit_data.columns
-        metrics = catalogue_metrics(
-            lambda user: (self.user_rows[torch.from_numpy(user)] @ self.item_rows.T).numpy(force=True),
-            (fitted.user.numpy(force=True), fitted.item.numpy(force=True)),
-            (held_out.user.numpy(force=True), held_out.item.numpy(force=True)),
-            [self.monitor.name],
-        )
-        self.log(self.monitor.validation_key, metrics[self.monitor.name] or 0.0)
-
-    def test_step(self, batch: Batch, batch_idx: int) -> None:
-        """Nothing: the bundle is measured."""
-
-    def on_test_epoch_end(self) -> None:
-        """Nothing either."""
+    def scores(self, user: Tensor) -> Tensor:
+        """Scores of every fitted item, `(users, n_items)`."""
+        return self.user_rows[user] @ self.item_rows.T
 
     @torch.no_grad()
     def factors(self) -> Factors:

@@ -13,7 +13,7 @@ from recsys.bundle.factors import Factors
 from recsys.data.batches import RatingRows, epoch_seed
 from recsys.evaluation.baselines import fit_biases
 from recsys.models import sparse_ops as products
-from recsys.models.base import to_float64
+from recsys.models.base import SPAN_IN_UNITS, to_float64
 from recsys.models.gradient import GradientModel
 from recsys.models.penalty import penalty_weights
 from recsys.models.validation import check_choice, check_range
@@ -26,7 +26,7 @@ NO_BIAS = 1e3  # precision of a bias that a model does not have: large, yet harm
 class MatrixFactorization(GradientModel):
     """`r(u, i) = mu + b_u + b_i + p_u . q_i`, fitted by Adam (Koren, Bell & Volinsky 2009).
 
-    Loss, in stars squared, as a mean over the batch, on the raw looked-up embeddings:
+    Loss, as a mean over the batch, of ratings in units of a quarter of the scale, on the raw looked-up embeddings:
     `(r - r^)^2 + reg_lambda (|p_u|^2 + |q_i|^2) + bias_reg_lambda (b_u^2 + b_i^2)`. As every rating pulls once
     on its user and its item, frequent rows are shrunk in proportion to their count.
 
@@ -46,11 +46,11 @@ class MatrixFactorization(GradientModel):
         bias: Whether `b_u` and `b_i` exist; `mu` always does.
         bias_init: `zero`, or `mean`: `mu` and biases start from the training rows' shrunk means.
         embedding_std: Standard deviation of the initial embeddings.
-        reg_lambda: L2 on the embeddings, per rating, in stars squared.
+        reg_lambda: L2 on the embeddings, per rating, of ratings in units.
         reg_exponent: How a row's whole penalty grows with its number of ratings n: as n^reg_exponent. 1 is the loss
             above. Below it, each rating's pull is weighted by n^(reg_exponent - 1), scaled to a mean of 1 over the
             training rows, so that frequent rows are shrunk less. In [0, 1].
-        bias_reg_lambda: L2 on the biases, per rating, in stars squared.
+        bias_reg_lambda: L2 on the biases, per rating, of ratings in units.
         penalty: `mean` as above; `sum` adds the penalty up over the batch, so that it grows with the batch.
         learning_rate: Adam's first learning rate.
         plateau_factor: Factor on the learning rate when validation loss stops falling, in (0, 1).
@@ -159,7 +159,7 @@ class MatrixFactorization(GradientModel):
         return embedding, torch.where(known, bias[row], bias.mean())
 
     def training_terms(self, user: Tensor, item: Tensor) -> tuple[Tensor, Tensor]:
-        """Predictions on the [0, 1] scale, `(batch,)`, and the penalty in stars squared, a scalar."""
+        """Predictions on the [0, 1] scale, `(batch,)`, and the penalty in units squared, a scalar."""
         user_count, item_count = products.counts(user, self.n_users), products.counts(item, self.n_items)
         weights = user_count * self.get_buffer("user_weight"), item_count * self.get_buffer("item_weight")
         if self.keep == 1.0 and self.user_norm is None:
@@ -169,12 +169,12 @@ class MatrixFactorization(GradientModel):
             squares = products.weighted_squares(self.user_embedding, weights[0])
             squares = squares + products.weighted_squares(self.item_embedding, weights[1])
         predicted = self.mu + dot
-        # Stars are span times the inner scale, and a dot product shares that factor between its two sides.
-        penalty = self.reg_lambda * self.span * squares
+        # The scale [0, 1] is 4 units long, and a dot product shares that factor between its two sides.
+        penalty = self.reg_lambda * SPAN_IN_UNITS * squares
         if self.bias:
             predicted = predicted + self.user_bias.index_select(0, user) + self.item_bias.index_select(0, item)
             squares = (self.user_bias.square() * user_count).sum() + (self.item_bias.square() * item_count).sum()
-            penalty = penalty + self.bias_reg_lambda * self.span**2 * squares
+            penalty = penalty + self.bias_reg_lambda * SPAN_IN_UNITS**2 * squares
         if self.penalty == "sum":
             self.get_buffer("batch_rows").fill_(len(user))
             return predicted, penalty
@@ -235,7 +235,7 @@ class MatrixFactorization(GradientModel):
         (users, scale, shift), (items, _, _) = sides
         implied = (self.keep**-2 - 1) * items.square().mean(0)
         times = float(self.get_buffer("batch_rows")) if self.penalty == "sum" else 1.0
-        reg_lambda = times * self.reg_lambda * float(self.get_buffer("weight_of_one"))
+        reg_lambda = times * self.reg_lambda * float(self.get_buffer("weight_of_one")) * self.unit
         implicit = self._implicit_items()
         return centred_factors(
             mu=self.rating_min + self.span * float(self.mu),

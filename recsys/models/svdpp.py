@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from recsys.data.batches import RatingRows
 from recsys.models import sparse_ops as products
+from recsys.models.base import SPAN_IN_UNITS
 from recsys.models.mf import MatrixFactorization
 from recsys.models.validation import check_range
 
@@ -35,10 +36,10 @@ class SVDPlusPlus(MatrixFactorization):
         bias: Whether `b_u` and `b_i` exist; `mu` always does.
         bias_init: `zero`, or `mean`: `mu` and biases start from the training rows' shrunk means.
         embedding_std: Standard deviation of the initial `p_u` and `q_i`.
-        reg_lambda: L2 on `p_u` and `q_i`, per rating, in stars squared.
+        reg_lambda: L2 on `p_u` and `q_i`, per rating, of ratings in units.
         reg_exponent: How a row's whole penalty grows with its number of ratings n: as n^reg_exponent. In [0, 1].
-        bias_reg_lambda: L2 on the biases, per rating, in stars squared.
-        implicit_reg_lambda: L2 on `y_j`, per rating, in stars squared.
+        bias_reg_lambda: L2 on the biases, per rating, of ratings in units.
+        implicit_reg_lambda: L2 on `y_j`, per rating, of ratings in units.
         implicit_lr_factor: Learning rate of `y_j` as a share of the others'. Everyone who rated an item moves its
             `y_j`, so that full steps of Adam would run ahead of all else. In (0, 1].
         learning_rate: Adam's first learning rate.
@@ -116,10 +117,10 @@ class SVDPlusPlus(MatrixFactorization):
         return super().load_state_dict(state_dict, *args, **kwargs)
 
     def training_terms(self, user: Tensor, item: Tensor) -> tuple[Tensor, Tensor]:
-        """Predictions on the [0, 1] scale, `(batch,)`, and the penalty in stars squared, a scalar."""
+        """Predictions on the [0, 1] scale, `(batch,)`, and the penalty in units squared, a scalar."""
         predicted, penalty = super().training_terms(user, item)
         squares = self.item_implicit.square().sum(1) @ self.get_buffer("item_share")
-        return predicted, penalty + self.implicit_reg_lambda * self.span * squares
+        return predicted, penalty + self.implicit_reg_lambda * SPAN_IN_UNITS * squares
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         """Parameters by learning rate: `item_implicit` has its own."""

@@ -1,4 +1,4 @@
-"""What every model must do. A new model adds its line to MODELS, and new arguments to CHANGES and WRONG."""
+"""Contract of all models: a new model adds its line to MODELS."""
 
 from __future__ import annotations
 
@@ -12,17 +12,32 @@ import lightning
 import numpy as np
 import pytest
 import torch
+from hydra.utils import get_class
+from omegaconf import OmegaConf
 
+from recsys.cli import config_dir
 from recsys.data.datamodule import RatingDataModule
-from recsys.evaluation.registry import NDCG, RMSE
 from recsys.models.als import ALS
 from recsys.models.base import RatingModel
 from recsys.models.bayesian.model import BayesianMF
+from recsys.models.biases import BiasModel
 from recsys.models.gradient import GradientModel
+from recsys.models.ials import ImplicitALS
 from recsys.models.mf import MatrixFactorization
+from recsys.models.ranking import RankingModel
 from recsys.models.svdpp import SVDPlusPlus
 from recsys.training.export import make_bundle
-from tests.conftest import build, bundle_of, checkerboard, fit, kinds, random_ratings, small_data, trained_and_folded
+from tests.conftest import (
+    SmallRatings,
+    build,
+    bundle_of,
+    checkerboard,
+    fit,
+    kinds,
+    random_ratings,
+    small_data,
+    trained_and_folded,
+)
 
 Make = Callable[..., RatingModel]
 
@@ -32,14 +47,16 @@ MODELS: dict[str, Make] = {
     "mf-dropout-no-bias": partial(MatrixFactorization, dropout=0.2, bias=False),
     "svdpp": SVDPlusPlus,
     "als": ALS,
+    "biases": BiasModel,
     "bayesian_mf": BayesianMF,
     "bayesian_mf-plain": partial(BayesianMF, attributes=False, implicit=False, noise_shape=0.0),
     "bayesian_mf-ordinal": partial(BayesianMF, likelihood="ordinal"),
+    "ials": ImplicitALS,
 }
 
 DATA = ("n_users", "n_items", "rating_min", "rating_max")  # taken from the data, not chosen
 SMALL = {"embedding_dim": 4, "learning_rate": 0.03, "burn_in": 1, "thin": 1}  # those of these that a model has
-# Another value for every argument, and the arguments under which it must make a difference.
+# Other values of arguments, where not those of `changed`, and the arguments under which they must make a difference.
 PLATEAUS = {"learning_rate": 0.7, "plateau_patience": 0, "plateau_factor": 0.5}
 CHANGES: dict[str, tuple[Any, dict[str, Any]]] = {
     "embedding_dim": (5, {}),
@@ -69,7 +86,7 @@ CHANGES: dict[str, tuple[Any, dict[str, Any]]] = {
     "thin": (2, {}),
     "seed": (1, {}),
 }
-# Values outside the range, and the range as the message words it.
+# Values outside the range, where not those of `out_of_range`, and the range as the message words it.
 WRONG: dict[str, tuple[list[Any], str]] = {
     "n_users": ([0, -1], ">= 1"),
     "n_items": ([0], ">= 1"),
@@ -110,10 +127,38 @@ def arguments_of(make: Make) -> dict[str, Any]:
     return {n: p.default for n, p in inspect.signature(make).parameters.items() if n not in DATA}
 
 
+def changed(name: str, default: Any) -> tuple[Any, dict[str, Any]]:
+    """Another value of an argument, and the other arguments that it needs to make a difference."""
+    if name in CHANGES:
+        return CHANGES[name]
+    if isinstance(default, bool):
+        return not default, {}
+    return (default + 1 if isinstance(default, int) else default / 2 or 0.5), {}
+
+
+def out_of_range(name: str, default: Any) -> tuple[list[Any], str]:
+    """Values of an argument outside its range, and a part of the message."""
+    if name in WRONG:
+        return WRONG[name]
+    if isinstance(default, bool) or default is None:
+        return [], ""
+    return (["no such choice"], "one of") if isinstance(default, str) else ([-1, float("nan")], "")
+
+
+def kind_of(make: Make) -> type[RatingModel]:
+    kind = make.func if isinstance(make, partial) else make
+    assert isinstance(kind, type)
+    return kind
+
+
+RATING_MODELS = {key: make for key, make in MODELS.items() if kind_of(make).task == "rating"}
+RANKING_MODELS = {key: make for key, make in MODELS.items() if kind_of(make).task == "ranking"}
+PLATEAU_MODELS = {key: make for key, make in MODELS.items() if "plateau_factor" in arguments_of(make)}
 GRADIENT_MODELS = {key: make for key, make in MODELS.items() if "learning_rate" in arguments_of(make)}
 SWEEP_MODELS = {key: make for key, make in MODELS.items() if key not in GRADIENT_MODELS}
-every_model, every_gradient_model, every_sweep_model = (
-    pytest.mark.parametrize("make", models.values(), ids=models) for models in (MODELS, GRADIENT_MODELS, SWEEP_MODELS)
+every_model, every_rating_model, every_ranking_model, every_plateau_model, every_sweep_model = (
+    pytest.mark.parametrize("make", models.values(), ids=models)
+    for models in (MODELS, RATING_MODELS, RANKING_MODELS, PLATEAU_MODELS, SWEEP_MODELS)
 )
 
 
@@ -146,10 +191,11 @@ def predictions(model: RatingModel, data: RatingDataModule) -> torch.Tensor:
     return model.eval()(*pairs(data))
 
 
-@every_model
-def test_it_says_what_it_can(make: Make) -> None:
+@pytest.mark.parametrize(("key", "make"), MODELS.items(), ids=MODELS)
+def test_its_name_is_that_of_its_yaml_file(key: str, make: Make) -> None:
     model = small(make, tastes())
-    assert (model.task, model.monitor) in (("rating", RMSE), ("ranking", NDCG))
+    assert model.name == key.partition("-")[0]
+    assert get_class(OmegaConf.load(config_dir() / "model" / f"{model.name}.yaml")._target_) is type(model)
     assert model.hparams.keys() == {*DATA, *arguments_of(make)}
 
 
@@ -167,7 +213,7 @@ def test_forward_gives_a_float32_number_of_stars_for_every_pair(make: Make) -> N
     torch.testing.assert_close(model(user[order], item[order]), predicted[order])
 
 
-@every_model
+@every_rating_model
 def test_it_learns_two_tastes(make: Make) -> None:
     if "embedding_dim" not in arguments_of(make):
         pytest.skip("ranks alike for all users")
@@ -186,7 +232,7 @@ def test_it_learns_two_tastes(make: Make) -> None:
         assert {int(entry.item_id) % 2 for entry in top} == {taste}
 
 
-@every_model
+@every_rating_model
 def test_it_learns_fifty_random_ratings_by_heart(make: Make) -> None:
     if not {"embedding_dim", "reg_lambda"} <= arguments_of(make).keys():
         pytest.skip("has no embeddings, or a penalty that no argument turns off")
@@ -221,9 +267,9 @@ def test_a_checkpoint_brings_back_the_model(make: Make, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("make", "schedule"),
-    [pytest.param(make, PLATEAUS, id=f"{key}-plateau") for key, make in GRADIENT_MODELS.items()]
-    + [pytest.param(make, {"lr_schedule": "onecycle"}, id=f"{key}-onecycle") for key, make in GRADIENT_MODELS.items()]
-    + [pytest.param(make, {}, id=key) for key, make in SWEEP_MODELS.items()],
+    [pytest.param(make, PLATEAUS, id=f"{key}-plateau") for key, make in PLATEAU_MODELS.items()]
+    + [pytest.param(make, {"lr_schedule": "onecycle"}, id=f"{key}-onecycle") for key, make in PLATEAU_MODELS.items()]
+    + [pytest.param(make, {}, id=key) for key, make in MODELS.items() if key not in PLATEAU_MODELS],
 )
 def test_a_resumed_run_is_the_run_that_was_not_interrupted(
     make: Make, schedule: dict[str, Any], tmp_path: Path
@@ -262,8 +308,7 @@ def trained(make: Make, **arguments: Any) -> tuple[np.ndarray, list[float]]:
     ],  # tests/models/test_sweeps.py
 )
 def test_every_argument_changes_the_result(make: Make, name: str) -> None:
-    assert name in CHANGES, f"add another value of {name} to CHANGES"
-    value, base = CHANGES[name]
+    value, base = changed(name, arguments_of(make).get(name))
     base = {argument: chosen for argument, chosen in base.items() if argument in arguments_of(make)}
     value = not arguments_of(make)[name] if value is None else value
     before, after = trained(make, **base), trained(make, **base | {name: value})
@@ -271,7 +316,7 @@ def test_every_argument_changes_the_result(make: Make, name: str) -> None:
     assert np.abs(before[0] - after[0]).max() > 1e-4
 
 
-@every_gradient_model
+@every_plateau_model
 def test_the_learning_rate_follows_the_plateau_arguments(make: Make) -> None:
     start = trained(make)[1]
     assert start[0] == SMALL["learning_rate"]
@@ -283,7 +328,7 @@ def test_the_learning_rate_follows_the_plateau_arguments(make: Make) -> None:
     assert min(trained(make, **PLATEAUS | {"plateau_min_lr": 0.6})[1]) == 0.6
 
 
-@every_gradient_model
+@every_plateau_model
 def test_the_learning_rate_follows_its_curve_to_the_end_of_the_epochs(make: Make) -> None:
     """Rates after each of six epochs: onecycle is highest after 30% of the steps, cosine halves after half of them."""
     onecycle, cosine = (trained(make, lr_schedule=name)[1] for name in ("onecycle", "cosine"))
@@ -348,7 +393,7 @@ def test_one_seed_gives_one_model_bit_by_bit(make: Make) -> None:
     assert torch.equal(predictions(first, noise()), predictions(second, noise()))
 
 
-@every_model
+@every_rating_model
 @pytest.mark.parametrize("scale", [(1.0, 5.0), (0.5, 10.0)])
 @pytest.mark.parametrize("epochs", [0, 4])
 def test_the_bundle_predicts_as_the_model_does(make: Make, scale: tuple[float, float], epochs: int) -> None:
@@ -419,7 +464,7 @@ def test_factors_are_centred_float32_of_the_documented_shapes(make: Make) -> Non
     assert np.linalg.eigvalsh(f.prior_precision.sum(0).astype(np.float64)).min() > 0  # of a user with one rating
 
 
-@every_model
+@every_rating_model
 @pytest.mark.parametrize("exponent", [1.0, 0.5])
 def test_the_fold_in_of_a_user_s_ratings_is_the_user(make: Make, exponent: float) -> None:
     """Whoever is folded in gets what training would have given them: in rank, and in stars."""
@@ -440,12 +485,11 @@ def test_the_fold_in_of_a_user_s_ratings_is_the_user(make: Make, exponent: float
         pytest.param(m, n, value, id=f"{key}-{n}-{value}")
         for key, m in MODELS.items()
         for n in (*DATA, *arguments_of(m))
-        for value in WRONG.get(n, ([None], ""))[0]
+        for value in out_of_range(n, arguments_of(m).get(n))[0]
     ],
 )
 def test_an_argument_out_of_range_is_named_with_its_value_and_range(make: Make, name: str, value: Any) -> None:
-    assert name in WRONG, f"add values of {name} to WRONG"
-    allowed = WRONG[name][1]
+    allowed = out_of_range(name, arguments_of(make).get(name))[1]
     with pytest.raises(ValueError, match=allowed) as error:
         make(**dict(zip(DATA, (3, 4, 1.0, 5.0), strict=True)) | {name: value})
     assert name in str(error.value)
@@ -465,7 +509,7 @@ def test_training_works_without_validation_rows(make: Make, limit_val_batches: i
     assert predictions(model, data).isfinite().all()
 
 
-@every_model
+@every_rating_model
 def test_validation_and_test_figures_are_of_the_clipped_predictions(make: Make) -> None:
     data = noise()
     model = small(make, data)
@@ -488,3 +532,59 @@ def test_validation_and_test_figures_are_of_the_clipped_predictions(make: Make) 
             assert validated["val/loss"] == pytest.approx((predicted - stars).square().mean().item(), rel=1e-5)
     cold = (data.rows(data.split.test).columns.user < 0) | (data.rows(data.split.test).columns.item < 0)
     assert found["test/share_cold"] == pytest.approx(cold.float().mean().item())
+
+
+@cache
+def liked() -> RatingDataModule:
+    """The cells of two tastes that users like."""
+    ratings = checkerboard()
+    return small_data(ratings[ratings.rating > 3], test_fraction=0.2)
+
+
+@every_ranking_model
+def test_it_ranks_the_items_of_a_user_s_taste_first(make: Make) -> None:
+    data = liked()
+    model = small(make, data, embedding_dim=2)
+    trainer = fit(model, data, epochs=10)
+    assert float(trainer.callback_metrics[model.monitor.validation_key]) > 0.6
+    for user, taste in ((100, 0), (101, 1)):
+        top = make_bundle(model, data).recommend(user, 10, exclude_seen=False)
+        assert {int(entry.item_id) % 2 for entry in top} == {taste}
+
+
+@every_ranking_model
+def test_scores_are_those_of_the_bundle(make: Make) -> None:
+    data = noise()
+    model = small(make, data)
+    fit(model, data, epochs=3)
+    factors, users = model.factors(), torch.arange(len(data.users))
+    scores = np.stack([factors.scores(factors.user(user)) for user in users.tolist()])
+    assert isinstance(model, RankingModel)
+    np.testing.assert_allclose(scores, model.scores(users).numpy(force=True), atol=1e-5)
+
+
+@every_ranking_model
+def test_the_fold_in_of_a_user_s_items_is_the_user(make: Make) -> None:
+    model = small(make, liked())
+    fit(model, liked(), epochs=20)
+    for trained_scores, folded_scores, _ in trained_and_folded(make_bundle(model, liked())):
+        np.testing.assert_allclose(folded_scores, trained_scores, atol=1e-3)
+
+
+@every_rating_model
+def test_a_linear_change_of_the_scale_changes_predictions_likewise(make: Make) -> None:
+    """Ratings r as 20 r - 7, and no argument changed."""
+    ratings = random_ratings(150, 20, 15)
+    tables = kinds(ratings)
+    wide = ratings.assign(rating=(20 * ratings.rating - 7).astype(np.float32))
+    predicted = []
+    for frame, low, high in ((ratings, 1.0, 5.0), (wide, 13.0, 93.0)):
+        data = RatingDataModule(SmallRatings(frame, low, high, **tables), split="random", batch_size=40)
+        data.setup()
+        model = small(make, data)
+        fit(model, data, epochs=5)
+        bundle = make_bundle(model, data)
+        folded = bundle.fold_in({1000: low, 1003: high})
+        predicted.append(np.append(predictions(model, data), bundle.factors.scores(folded.vector)))
+    assert predicted[0].std() > 0.01
+    np.testing.assert_allclose(predicted[1], 20 * predicted[0] - 7, atol=0.1)

@@ -62,10 +62,12 @@ def terms_by_hand(model: MatrixFactorization, reg: float = 0.07, bias_reg: float
 
 
 @pytest.mark.parametrize("scale", [(1.0, 5.0), (0.5, 5.0), (0.0, 100.0)])
-def test_the_loss_is_the_documented_formula_in_stars_on_any_scale(scale: tuple[float, float]) -> None:
+def test_the_loss_is_the_documented_formula_in_units_on_any_scale(scale: tuple[float, float]) -> None:
     model = model_in_stars(*scale)
     loss = model.training_step(batch_of(model), 0)
-    assert loss.item() == pytest.approx(np.mean(terms_by_hand(model)), rel=1e-5)
+    unit = (scale[1] - scale[0]) / 4
+    terms = terms_by_hand(model, reg=0.07 * unit)
+    assert loss.item() == pytest.approx(np.mean(terms) / unit**2, rel=1e-5)
     assert model.train_loss == loss
 
 

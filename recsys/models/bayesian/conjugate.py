@@ -24,9 +24,15 @@ def normal(mean: Tensor, precision: Tensor, generator: torch.Generator) -> Tenso
     return mean + noise * precision.rsqrt()
 
 
-def normal_gamma(rows: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Mean and precision, `(e,)` each, that rows `(n, e)` are drawn with (Murphy 2007, section 3)."""
+def normal_gamma(rows: Tensor, unit: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Mean and precision, `(e,)` each, that rows `(n, e)` are drawn with (Murphy 2007, section 3).
+
+    Args:
+        rows: Draws of one distribution.
+        unit: Of each coordinate, `(e,)`.
+        generator: Of the device of the rows.
+    """
     n, mean = len(rows), rows.mean(0)
     spread = (rows - mean).square().sum(0) + COUNT * n / (COUNT + n) * mean.square()
-    precision = gamma(SHAPE + n / 2, RATE + spread / 2, generator)
+    precision = gamma(SHAPE + n / 2, RATE * unit.square() + spread / 2, generator)
     return normal(n * mean / (COUNT + n), (COUNT + n) * precision, generator), precision

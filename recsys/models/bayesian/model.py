@@ -30,7 +30,7 @@ from recsys.models.validation import check_choice, check_range
 
 LIKELIHOODS = ("gaussian", "ordinal")
 SIDES = ("user", "item")
-NOISE_SHAPE, NOISE_RATE = 1.0, 1.0  # of the gamma prior of the noise's precision, in stars squared
+NOISE_SHAPE, NOISE_RATE = 1.0, 1.0  # of the gamma prior of the noise's precision, in units
 RATERS, RATERS_PRIOR = 0.5, 50.0  # share of what an item's raters have above others; ratings that none of it is worth
 SETTLE_LATENT = 3  # sweeps before thresholds move: until then the rows say nothing of them
 PROPOSAL, ACCEPTED = 3.0, 0.4  # first size of a threshold's proposals, times the root of the ratings; share to accept
@@ -126,7 +126,7 @@ class BayesianMF(SweepModel):
             rating = self.stars(rows.columns.rating)
             levels = torch.unique(rating)
             self.chain |= {"levels": levels, "thresholds": middles(levels), "latent": rating}
-            self.chain["proposal"] = one.repeat(len(levels) - 1) * PROPOSAL / math.sqrt(len(rating))
+            self.chain["proposal"] = one.repeat(len(levels) - 1) * PROPOSAL * self.unit / math.sqrt(len(rating))
         self.counted, self.running, self._latent, self._resumed = 0, [], None, {}
 
     def on_train_start(self) -> None:
@@ -158,16 +158,18 @@ class BayesianMF(SweepModel):
 
     def _priors(self, users: dict[str, Effects], items: dict[str, Effects]) -> tuple[RowPrior, RowPrior]:
         """Before anything is drawn, from the features of each side by name."""
+        unit = self.mu.new_full((self.width,), self.unit**0.5)
+        unit[-1] = self.unit
         return (
-            RowPrior(self.n_users, self.width, users, self.mu),
-            RowPrior(self.n_items, self.width, items, self.mu),
+            RowPrior(self.n_users, self.width, users, unit),
+            RowPrior(self.n_items, self.width, items, unit),
         )
 
     def _first_chain(self) -> dict[str, Tensor]:
         """Noise of which nothing is known; of levels there are at least two."""
         one = self.mu.new_ones(())
         chain = {
-            "precision": one,
+            "precision": one / self.unit**2,
             "user_precision": one.repeat(self.n_users),
             "item_precision": one.repeat(self.n_items),
         }
@@ -226,7 +228,9 @@ class BayesianMF(SweepModel):
                 squared = torch.bincount(other.other, weighted, minlength=own.n_rows)
                 precision = gamma(shape + own.count / 2, shape + half * squared, self.generator)
                 chain[f"{name}_precision"], total = precision, (squared * precision).sum(dtype=torch.float64)
-        chain["precision"] = gamma(NOISE_SHAPE + len(errors) / 2, NOISE_RATE + total / 2, self.generator).to(errors)
+        chain["precision"] = gamma(
+            NOISE_SHAPE + len(errors) / 2, NOISE_RATE * self.unit**2 + total / 2, self.generator
+        ).to(errors)
 
     def _draw_latent(self, rating: Tensor, mean: Tensor, user: Tensor, item: Tensor) -> None:
         """Thresholds, then the numbers behind the ratings, given their means `(ratings,)`."""

@@ -10,7 +10,6 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-FAR = 1e4  # beyond any threshold
 LEAST = 1e-6  # probability that a draw of float32 is kept away from 0 and 1 by
 
 
@@ -42,7 +41,7 @@ class Latent:
     def draw(self, mean: Tensor, root: Tensor, thresholds: Tensor, generator: torch.Generator) -> Tensor:
         """Latent numbers given the ratings, `(ratings,)`: normal around `mean`, between the thresholds."""
         edges = torch.nn.functional.pad(thresholds, (1, 1))
-        edges[0], edges[-1] = -FAR, FAR
+        edges[0], edges[-1] = -torch.inf, torch.inf
         low = torch.special.ndtr((edges[self.level] - mean) * root)
         high = torch.special.ndtr((edges[self.level + 1] - mean) * root)
         share = torch.rand(mean.shape, generator=generator, device=mean.device, dtype=mean.dtype)
@@ -80,7 +79,7 @@ class Latent:
     def _likelihood(self, mean: Tensor, root: Tensor, thresholds: Tensor, k: int) -> Tensor:
         """Log-likelihood of the ratings on either side of threshold k, a scalar in double precision."""
         edges = torch.nn.functional.pad(thresholds, (1, 1))
-        edges[0], edges[-1] = -FAR, FAR
+        edges[0], edges[-1] = -torch.inf, torch.inf
         total = torch.zeros((), dtype=torch.float64, device=mean.device)
         for level in (k, k + 1):
             rows = self.of_level[level]

@@ -20,15 +20,15 @@ class RowPrior:
         n: Rows.
         width: Coordinates `e` of a row.
         blocks: Features by name, such as `attributes` and `implicit`, each with effects of its own precision.
-        like: A tensor of the device and type wanted.
+        unit: Of each coordinate, `(e,)`, on the device and of the type wanted: what priors call one.
     """
 
-    def __init__(self, n: int, width: int, blocks: dict[str, Effects], like: Tensor) -> None:
-        self.n, self.blocks = n, blocks
-        self.state = {"mean": like.new_zeros(width), "precision": like.new_full((width,), FIRST_PRECISION)}
+    def __init__(self, n: int, width: int, blocks: dict[str, Effects], unit: Tensor) -> None:
+        self.n, self.blocks, self.unit = n, blocks, unit
+        self.state = {"mean": unit.new_zeros(width), "precision": FIRST_PRECISION / unit.square()}
         for name, block in blocks.items():
-            self.state[name] = like.new_zeros(block.k, width)
-            self.state[f"{name}_precision"] = like.new_full((width,), FIRST_EFFECTS)
+            self.state[name] = unit.new_zeros(block.k, width)
+            self.state[f"{name}_precision"] = FIRST_EFFECTS / unit.square()
         self._said: dict[str, Tensor] = {}  # by the features of each block of each row, (n, e)
 
     def load(self, state: dict[str, Tensor]) -> None:
@@ -53,11 +53,11 @@ class RowPrior:
         state, left = self.state, rows - self.means()
         for name, block in self.blocks.items():
             left = left + self.said(name)
-            effects, precision = block.draw(left, state["precision"], state[f"{name}_precision"], generator)
+            effects, precision = block.draw(left, state["precision"], state[f"{name}_precision"], generator, self.unit)
             state[name], state[f"{name}_precision"] = effects, precision
             del self._said[name]
             left = left - self.said(name)
-        state["mean"], state["precision"] = normal_gamma(left + state["mean"], generator)
+        state["mean"], state["precision"] = normal_gamma(left + state["mean"], self.unit, generator)
 
     def prior(self) -> Prior:
         """As the normal equations take it."""

@@ -39,7 +39,12 @@ class Effects:
         self.basis = _Basis(features) if min(self.n, self.k) <= dense else None
 
     def draw(
-        self, rows: Tensor, precision: Tensor, effect_precision: Tensor, generator: torch.Generator
+        self,
+        rows: Tensor,
+        precision: Tensor,
+        effect_precision: Tensor,
+        generator: torch.Generator,
+        unit: Tensor | float = 1.0,
     ) -> tuple[Tensor, Tensor]:
         """A draw of the effects `(k, e)`, and of their precision given them, `(e,)`.
 
@@ -48,6 +53,7 @@ class Effects:
             precision: Of the rows around what the features say, `(e,)`.
             effect_precision: Of the effects around 0, `(e,)`.
             generator: Of the device of the rows.
+            unit: Of each coordinate, `(e,)`.
         """
         if self.basis is None:
             effects = self._drawn_by_gradients(rows, precision, effect_precision, generator)
@@ -65,7 +71,7 @@ class Effects:
             # Directions that no row shows are as the prior has them. They change no row, and are left out.
             unseen = gamma((self.k - len(drawn)) / 2, effect_precision / 2, generator)
             squares = drawn.square().sum(0) + unseen
-        return effects, gamma(SHAPE + self.k / 2, RATE + squares / 2, generator)
+        return effects, gamma(SHAPE + self.k / 2, RATE * unit**2 + squares / 2, generator)
 
     def mean(self, rows: Tensor, ratio: Tensor) -> Tensor:
         """The effects that explain the rows `(n, e)` best, `(k, e)`, by ridge regression of strength `ratio (e,)`."""

@@ -38,7 +38,7 @@ def test_normal_gamma_is_the_posterior_of_the_rows() -> None:
     """The posterior's mean of the precision, and of the mean, by the formulas of the conjugate prior."""
     rows = torch.tensor([[1.0], [2.0], [4.0], [5.0]])
     source = generator()
-    drawn = [normal_gamma(rows, source) for _ in range(4000)]
+    drawn = [normal_gamma(rows, torch.ones(()), source) for _ in range(4000)]
     mean, precision = (torch.stack(values)[:, 0].double() for values in zip(*drawn, strict=True))
     rate = RATE + 10 / 2 + 0.5 * COUNT * 4 / (COUNT + 4) * 3**2
     assert precision.mean().item() == pytest.approx((SHAPE + 2) / rate, rel=0.05)
@@ -47,6 +47,6 @@ def test_normal_gamma_is_the_posterior_of_the_rows() -> None:
 
 def test_many_rows_outweigh_the_prior() -> None:
     rows = 7 + 0.5 * torch.randn(DRAWS, 3, generator=generator(1))
-    mean, precision = normal_gamma(rows, generator())
+    mean, precision = normal_gamma(rows, torch.ones(()), generator())
     assert mean.tolist() == pytest.approx([7] * 3, rel=0.01)
     assert precision.tolist() == pytest.approx([4] * 3, rel=0.05)

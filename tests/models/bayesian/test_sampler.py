@@ -69,7 +69,7 @@ class Tiny:
         cells = torch.randperm(n * m, generator=self.generator)[: n * m * 5 // 6]
         self.user, self.item = cells // m, cells % m
         self.model = LaterEpochs(
-            n, m, 1.0, 4.0, embedding_dim=1, noise_shape=noise_shape, likelihood=likelihood, burn_in=10**9
+            n, m, 1.0, 5.0, embedding_dim=1, noise_shape=noise_shape, likelihood=likelihood, burn_in=10**9
         ).double()
         self.model.generator.manual_seed(seed)
         self.blocks: list[dict[str, Tensor]] = [{}, {}]

@@ -1,0 +1,57 @@
+"""Models that rank: selected by how high the held-out items are in each user's list of all items."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from recsys.data.batches import Batch
+from recsys.data.datamodule import RatingDataModule
+from recsys.evaluation.metrics import catalogue_metrics
+from recsys.evaluation.registry import NDCG, Metric
+from recsys.models.base import RatingModel
+
+
+class RankingModel(RatingModel):
+    """A model whose scores rank items and are not stars; name it before the other base class."""
+
+    task: ClassVar[str] = "ranking"
+    monitor: ClassVar[Metric] = NDCG
+
+    @property
+    def unit(self) -> float:
+        """1: scores do not depend on the rating scale."""
+        return 1.0
+
+    @abstractmethod
+    def scores(self, user: Tensor) -> Tensor:
+        """Scores of every fitted item, `(users, n_items)`, for fitted users' rows, `(users,)`."""
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        """Nothing: a ranking metric is not a mean over rows."""
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the training loss, and the monitored metric of the validation rows, if there are any."""
+        data = self.trainer.datamodule  # type: ignore[attr-defined]
+        assert isinstance(data, RatingDataModule)
+        if self.trainer.state.fn == "fit":
+            self.log("train/loss", self.mean_train_loss())
+        held_out, fitted = data.rows(data.split.val).columns, data.fit_data.columns
+        if not len(held_out.user):
+            return
+        metrics = catalogue_metrics(
+            lambda user: self.scores(torch.from_numpy(user).to(self.device)).numpy(force=True),
+            (fitted.user.numpy(force=True), fitted.item.numpy(force=True)),
+            (held_out.user.numpy(force=True), held_out.item.numpy(force=True)),
+            [self.monitor.name],
+        )
+        self.log(self.monitor.validation_key, metrics[self.monitor.name] or 0.0)
+
+    def test_step(self, batch: Batch, batch_idx: int) -> None:
+        """Nothing: `recsys.evaluation` measures the bundle."""
+
+    def on_test_epoch_end(self) -> None:
+        """Nothing: `recsys.evaluation` measures the bundle."""
