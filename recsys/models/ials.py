@@ -18,7 +18,7 @@ from recsys.models.normal_equations import Prior, Side
 from recsys.models.ranking import RankingModel
 from recsys.models.validation import check_range
 
-NO_BIAS = 1e6  # precision, a rating, of a bias that the model does not have
+PINNED_BIAS_PRECISION = 1e6  # precision, a rating, of a bias that the model does not have
 
 
 class ImplicitALS(RankingModel, SweepModel):
@@ -130,5 +130,5 @@ class ImplicitALS(RankingModel, SweepModel):
             prior_precision=np.stack([all_cells, penalty]) / (1 - weight),
             prior_exponent=(0.0, self.reg_exponent),
             prior_offset=(0.0, weight * self.n_items),
-            no_bias=NO_BIAS,
+            no_bias=PINNED_BIAS_PRECISION,
         )

@@ -18,9 +18,9 @@ from recsys.models.gradient import GradientModel
 from recsys.models.penalty import penalty_weights
 from recsys.models.validation import check_choice, check_range
 
-WORD = 1 << 16  # values of the 16 random bits that decide about one coordinate
-SHIFTS = 1 << 18  # places at which a step's masks may begin
-NO_BIAS = 1e3  # precision of a bias that a model does not have: large, yet harmless in float32
+UINT16_VALUES = 1 << 16  # values of the 16 random bits that decide about one coordinate
+MASK_OFFSETS = 1 << 18  # places at which a step's masks may begin
+PINNED_BIAS_PRECISION = 1e3  # precision of a bias that a model does not have: large, yet harmless in float32
 
 
 class MatrixFactorization(GradientModel):
@@ -199,18 +199,18 @@ class MatrixFactorization(GradientModel):
         if self.keep == 1.0:
             return embedding
         n = embedding.numel()
-        if len(self._masks) < n + SHIFTS:
-            self._masks = self._draw_masks(n + SHIFTS + embedding.shape[-1])  # another batch may have a row more
+        if len(self._masks) < n + MASK_OFFSETS:
+            self._masks = self._draw_masks(n + MASK_OFFSETS + embedding.shape[-1])  # another batch may have a row more
         # Never the same place twice in a row: both sides of a rating would lose the same coordinates.
-        self._shift = (self._shift + 1 + self._shifts.randrange(SHIFTS - 1)) % SHIFTS
+        self._shift = (self._shift + 1 + self._shifts.randrange(MASK_OFFSETS - 1)) % MASK_OFFSETS
         return embedding * self._masks[self._shift : self._shift + n].view_as(embedding).to(embedding.dtype)
 
     def _draw_masks(self, n: int) -> Tensor:
         """0 or 1 / keep, `(n,)` float32, from 16 random bits each: `bernoulli_` takes many times as long on CPU."""
-        kept = max(1, round(self.keep * WORD))
+        kept = max(1, round(self.keep * UINT16_VALUES))
         words = torch.empty(-(-n // 4), dtype=torch.int64, device=self.device)
         bits = words.random_(-(2**63), None, generator=self.generator).view(torch.int16)[:n]
-        return (bits <= kept - WORD // 2 - 1).float().mul_(WORD / kept)
+        return (bits <= kept - UINT16_VALUES // 2 - 1).float().mul_(UINT16_VALUES / kept)
 
     def on_train_epoch_start(self) -> None:
         super().on_train_epoch_start()
@@ -247,7 +247,9 @@ class MatrixFactorization(GradientModel):
             prior_precision=np.stack(
                 [
                     np.append(to_float64(reg_lambda / scale.square().clamp_min(1e-6)), 0.0),
-                    np.append(to_float64(implied), times * self.bias_reg_lambda if self.bias else NO_BIAS),
+                    np.append(
+                        to_float64(implied), times * self.bias_reg_lambda if self.bias else PINNED_BIAS_PRECISION
+                    ),
                 ]
             ),
             prior_exponent=(self.reg_exponent, 1.0),

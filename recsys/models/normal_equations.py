@@ -25,7 +25,7 @@ from recsys.models import sparse_ops as products
 
 CPU_NUMBERS = 1 << 18  # of the design's rows looked up at a time: they stay in a core's cache
 GPU_NUMBERS = 1 << 26
-WASTE = 8  # a group's shortest row lacks at most a share of 1 / WASTE of its longest one
+MAX_PADDING = 8  # a group's shortest row lacks at most a share of 1 / MAX_PADDING of its longest one
 JITTERS = (1e-6, 1e-4, 1e-2)  # of a matrix' mean diagonal, added to it where it is not positive definite
 
 
@@ -78,7 +78,7 @@ class Side:
         others = np.append(other, self.n_other).astype(np.int32)[order]
         by_degree = np.argsort(-count, kind="stable")
         groups, first = [], 0
-        for last in _cuts(count[by_degree], self.block):
+        for last in _bucket_boundaries(count[by_degree], self.block):
             rows = by_degree[first:last]
             step = np.arange(max(1, count[rows[0]]))
             entry = np.where(step < count[rows, None], start[rows, None] + step, len(by_row))
@@ -149,7 +149,7 @@ class Side:
         return list(zip(torch.split(group.other, columns, 1), torch.split(group.place, columns, 1), strict=True))
 
 
-class _Piece(NamedTuple):
+class _Chunk(NamedTuple):
     """What some ratings of a group look up."""
 
     design: Tensor  # (g, length, e)
@@ -176,7 +176,7 @@ class _Lookup:
             None if vector is None else torch.cat([vector, vector.new_zeros(1)]) for vector in (target, offset, root)
         )
 
-    def __call__(self, other: Tensor, place: Tensor) -> _Piece:
+    def __call__(self, other: Tensor, place: Tensor) -> _Chunk:
         """The design's rows and the targets, offset subtracted and weighted, of ratings `(g, length)`."""
         assert self.target is not None
         rows, flat = self.design.index_select(0, other.flatten()), other.flatten()
@@ -185,7 +185,7 @@ class _Lookup:
             target -= self.offset.index_select(0, flat)
         if self.root is not None:
             target *= self.root.index_select(0, flat)
-        return _Piece(rows.view(*other.shape, -1), target.view(other.shape))
+        return _Chunk(rows.view(*other.shape, -1), target.view(other.shape))
 
 
 def _of(factor: Tensor | float, row: Tensor, dimensions: int) -> Tensor | float:
@@ -221,13 +221,13 @@ def _cholesky(system: Tensor) -> Tensor:
     )
 
 
-def _cuts(degree: NDArray[np.int64], block: int) -> list[int]:
+def _bucket_boundaries(degree: NDArray[np.int64], block: int) -> list[int]:
     """Where groups of rows end, from descending degrees: at most `block` padded ratings, little of it padding."""
     ends, first = [], 0
     while first < len(degree):
         length = max(1, int(degree[first]))
         fitting = min(len(degree), first + max(1, block // length))
-        shortest = length - max(length // WASTE, 2)
+        shortest = length - max(length // MAX_PADDING, 2)
         long_enough = first + int(np.searchsorted(-degree[first:fitting], -shortest, side="right"))
         first = max(long_enough, first + 1)
         ends.append(first)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -12,7 +11,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from recsys.bundle.centring import centred_factors
 from recsys.bundle.factors import Factors, concat_samples
 from recsys.data.batches import Batch, RatingRows
 from recsys.data.datamodule import RatingDataModule
@@ -20,7 +18,8 @@ from recsys.data.features import Attributes
 from recsys.models.base import to_float64
 from recsys.models.bayesian.conjugate import gamma
 from recsys.models.bayesian.drift import Drift
-from recsys.models.bayesian.ordinal import Latent, expected_level, middles
+from recsys.models.bayesian.export import newcomer_arrays, sample_factors
+from recsys.models.bayesian.ordinal import Latent, expected_level, midpoints
 from recsys.models.bayesian.row_prior import RowPrior
 from recsys.models.bayesian.samples import Samples
 from recsys.models.bayesian.side_information import Effects, attribute_matrix, rated_matrix
@@ -31,9 +30,11 @@ from recsys.models.validation import check_choice, check_range
 LIKELIHOODS = ("gaussian", "ordinal")
 SIDES = ("user", "item")
 NOISE_SHAPE, NOISE_RATE = 1.0, 1.0  # of the gamma prior of the noise's precision, in units
-RATERS, RATERS_PRIOR = 0.5, 50.0  # share of what an item's raters have above others; ratings that none of it is worth
-SETTLE_LATENT = 3  # sweeps before thresholds move: until then the rows say nothing of them
-PROPOSAL, ACCEPTED = 3.0, 0.4  # first size of a threshold's proposals, times the root of the ratings; share to accept
+LATENT_WARMUP = 3  # sweeps before thresholds move: until then the rows say nothing of them
+PROPOSAL_SCALE, TARGET_ACCEPTANCE = (
+    3.0,
+    0.4,
+)  # first size of a threshold's proposals, times the root of the ratings; share to accept
 
 
 class BayesianMF(SweepModel):
@@ -125,8 +126,8 @@ class BayesianMF(SweepModel):
         if self.likelihood == "ordinal":
             rating = self.stars(rows.columns.rating)
             levels = torch.unique(rating)
-            self.chain |= {"levels": levels, "thresholds": middles(levels), "latent": rating}
-            self.chain["proposal"] = one.repeat(len(levels) - 1) * PROPOSAL * self.unit / math.sqrt(len(rating))
+            self.chain |= {"levels": levels, "thresholds": midpoints(levels), "latent": rating}
+            self.chain["proposal"] = one.repeat(len(levels) - 1) * PROPOSAL_SCALE * self.unit / math.sqrt(len(rating))
         self.counted, self.running, self._latent, self._resumed = 0, [], None, {}
 
     def on_train_start(self) -> None:
@@ -175,7 +176,7 @@ class BayesianMF(SweepModel):
         }
         if self.likelihood == "ordinal":
             levels = self.mu.new_tensor([self.rating_min, self.rating_max])
-            chain |= {"levels": levels, "thresholds": middles(levels)}
+            chain |= {"levels": levels, "thresholds": midpoints(levels)}
         return chain
 
     def _shapes(self) -> dict[str, tuple[int, ...]]:
@@ -234,7 +235,7 @@ class BayesianMF(SweepModel):
 
     def _draw_latent(self, rating: Tensor, mean: Tensor, user: Tensor, item: Tensor) -> None:
         """Thresholds, then the numbers behind the ratings, given their means `(ratings,)`."""
-        if self.current_epoch < SETTLE_LATENT:
+        if self.current_epoch < LATENT_WARMUP:
             return
         chain = self.chain
         if self._latent is None:
@@ -244,7 +245,9 @@ class BayesianMF(SweepModel):
             mean, root, chain["thresholds"], chain["proposal"], self.generator
         )
         if self.current_epoch < self.burn_in:
-            chain["proposal"] = chain["proposal"] * torch.where(moved, 1 + (1 - ACCEPTED) / 5, 1 - ACCEPTED / 5)
+            chain["proposal"] = chain["proposal"] * torch.where(
+                moved, 1 + (1 - TARGET_ACCEPTANCE) / 5, 1 - TARGET_ACCEPTANCE / 5
+            )
         chain["latent"] = self._latent.draw(mean, root, chain["thresholds"], self.generator)
 
     def _keep(self, user: Tensor, errors: Tensor) -> None:
@@ -260,32 +263,13 @@ class BayesianMF(SweepModel):
         users, items = self.priors
         unfitted = items.means().mean(0).expand(len(self.unfitted), -1)
         if len(self.unfitted):
-            said = items.said("attributes").mean(0)
+            said = items.feature_mean("attributes").mean(0)
             unfitted = unfitted - said + self.unfitted.to(self.mu) @ items.state["attributes"]
-        return self.chain | users.state | self._newcomers() | {
+        newcomer = newcomer_arrays(self.user_rows, self.item_rows, self.priors, len(self.unfitted))
+        return self.chain | users.state | newcomer | {
             "user_rows": self._drifted(), "item_rows": torch.cat([self.item_rows, unfitted]),
             "row_precision": users.state["precision"], "precision": self.chain["precision"],
         }  # fmt: skip
-
-    def _newcomers(self) -> dict[str, Tensor]:
-        """What is known of someone without ratings.
-
-        What attributes alone say of a row is more than they add to what was rated, which they also foretell. And
-        whoever rates an item is rather one of its kind of people: of what these have above the average, by their own
-        rows, RATERS is kept, since their rows also follow from that very rating.
-        """
-        prior, mean = self.priors[0], self.user_rows.mean(0)
-        found = {}
-        if "implicit" in self.priors[1].blocks:
-            raters, (design, _) = self.priors[1].blocks["implicit"].features, design_of(self.item_rows)
-            count = raters.crow_indices().diff().to(mean)[:, None]
-            above = count.sqrt() * (raters @ (self.user_rows - mean)) / (count + RATERS_PRIOR)
-            found["newcomer_items"] = torch.nn.functional.pad(RATERS * (above * design).sum(1), (0, len(self.unfitted)))
-        if "attributes" not in prior.blocks:
-            return found
-        block, ratio = prior.blocks["attributes"], prior.state["attributes_precision"] / prior.state["precision"]
-        effects = block.mean(self.user_rows - mean, ratio)
-        return found | {"newcomer_effects": effects, "newcomer_mean": mean - block.of_rows(effects).mean(0)}
 
     def _drifted(self) -> Tensor:
         """The users' rows, the bias as it is after their last rating, `(n_users, e)`."""
@@ -346,43 +330,17 @@ class BayesianMF(SweepModel):
         A user's prior is the sampler's own, in units of the noise, so that folding someone in gives the mean of the
         conditional distribution that their row would be drawn from.
         """
-        return concat_samples([self._centred(sample) for sample in self._samples()])
+        return concat_samples([self._exported(sample) for sample in self._samples()])
 
-    def _centred(self, sample: dict[str, Tensor]) -> Factors:
-        """One sample as arrays."""
-        array = {name: to_float64(value) for name, value in sample.items()}
-        users, items = array["user_rows"], array["item_rows"]
-        more = len(items) - self.n_items  # that are not fitted
-        implicit = array.get("implicit")
-        factors = centred_factors(
+    def _exported(self, sample: dict[str, Tensor]) -> Factors:
+        return sample_factors(
+            {name: to_float64(value) for name, value in sample.items()},
             mu=float(self.mu),
-            user_bias=users[:, -1],
-            item_bias=items[:, -1],
-            user_factors=users[:, :-1],
-            item_factors=items[:, :-1],
-            prior_mean=array["mean"],
-            prior_precision=array["row_precision"][None] / array["precision"],
-            prior_exponent=(0.0,),
-            item_implicit=None if implicit is None else np.pad(implicit, ((0, more), (0, 0))),
-            attribute_effects=array.get("attributes"),
-            newcomer_effects=array.get("newcomer_effects"),
-            newcomer_mean=array.get("newcomer_mean"),
-            fitted_items=self.n_items,
+            n_items=self.n_items,
+            heteroscedastic=self.noise_shape > 0,
+            drift=self.drift,
+            levels=to_float64(self.chain["levels"]) if self.likelihood == "ordinal" else None,
         )
-        noise = {"precision": array["precision"].astype(np.float32).reshape(1)}
-        if "newcomer_items" in array:
-            noise["newcomer_items"] = array["newcomer_items"].astype(np.float32)[:, None]
-        if self.noise_shape:
-            noise["user_precision"] = array["user_precision"].astype(np.float32)[:, None]
-            noise["item_precision"] = np.pad(array["item_precision"], (0, more), constant_values=1).astype(np.float32)[
-                :, None
-            ]
-        if self.drift.ratings:
-            noise["drift"] = np.array([self.drift.ratings, self.drift.shrinkage], np.float32)
-        if self.likelihood == "ordinal":
-            noise["levels"] = to_float64(self.chain["levels"]).astype(np.float32)
-            noise["thresholds"] = array["thresholds"].astype(np.float32)[None]
-        return replace(factors, **noise)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """The chain, the running mean, and how many samples there are; those in memory too."""

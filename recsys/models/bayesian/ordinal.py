@@ -13,7 +13,7 @@ from torch import Tensor
 LEAST = 1e-6  # probability that a draw of float32 is kept away from 0 and 1 by
 
 
-def middles(levels: Tensor) -> Tensor:
+def midpoints(levels: Tensor) -> Tensor:
     """Thresholds half-way between levels, `(levels - 1,)`."""
     return (levels[1:] + levels[:-1]) / 2
 
@@ -35,7 +35,7 @@ class Latent:
     """
 
     def __init__(self, rating: Tensor, levels: Tensor) -> None:
-        self.level = torch.bucketize(rating, middles(levels))  # (ratings,)
+        self.level = torch.bucketize(rating, midpoints(levels))  # (ratings,)
         self.of_level = [torch.nonzero(self.level == k)[:, 0] for k in range(len(levels))]
 
     def draw(self, mean: Tensor, root: Tensor, thresholds: Tensor, generator: torch.Generator) -> Tensor:

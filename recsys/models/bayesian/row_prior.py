@@ -29,34 +29,34 @@ class RowPrior:
         for name, block in blocks.items():
             self.state[name] = unit.new_zeros(block.k, width)
             self.state[f"{name}_precision"] = FIRST_EFFECTS / unit.square()
-        self._said: dict[str, Tensor] = {}  # by the features of each block of each row, (n, e)
+        self._feature_means: dict[str, Tensor] = {}  # by the features of each block of each row, (n, e)
 
     def load(self, state: dict[str, Tensor]) -> None:
         """Go on from a state."""
-        self.state, self._said = {name: value.to(self.state["mean"]) for name, value in state.items()}, {}
+        self.state, self._feature_means = {name: value.to(self.state["mean"]) for name, value in state.items()}, {}
 
-    def said(self, name: str) -> Tensor:
-        """What a block's features say of each row, `(n, e)`."""
-        if name not in self._said:
-            self._said[name] = self.blocks[name].of_rows(self.state[name])
-        return self._said[name]
+    def feature_mean(self, name: str) -> Tensor:
+        """Part of each row's prior mean that a block of features predicts, `(n, e)`."""
+        if name not in self._feature_means:
+            self._feature_means[name] = self.blocks[name].predict(self.state[name])
+        return self._feature_means[name]
 
     def means(self) -> Tensor:
         """The prior mean of each row, `(n, e)`, or `(1, e)` without features."""
         mean = self.state["mean"][None]
         for name in self.blocks:
-            mean = mean + self.said(name)
+            mean = mean + self.feature_mean(name)
         return mean
 
     def draw(self, rows: Tensor, generator: torch.Generator) -> None:
         """Effects, then mean and precision, given the rows `(n, e)`."""
         state, left = self.state, rows - self.means()
         for name, block in self.blocks.items():
-            left = left + self.said(name)
+            left = left + self.feature_mean(name)
             effects, precision = block.draw(left, state["precision"], state[f"{name}_precision"], generator, self.unit)
             state[name], state[f"{name}_precision"] = effects, precision
-            del self._said[name]
-            left = left - self.said(name)
+            del self._feature_means[name]
+            left = left - self.feature_mean(name)
         state["mean"], state["precision"] = normal_gamma(left + state["mean"], self.unit, generator)
 
     def prior(self) -> Prior:

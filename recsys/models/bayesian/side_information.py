@@ -84,8 +84,8 @@ class Effects:
             effects = self.transposed @ (vectors @ (vectors.T @ rows / system))
         return effects
 
-    def of_rows(self, effects: Tensor) -> Tensor:
-        """What the features say of each row, `(n, e)`."""
+    def predict(self, effects: Tensor) -> Tensor:
+        """Part of each row that the features predict, `(n, e)`."""
         return self.features @ effects
 
     def _drawn_by_gradients(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from recsys.models.bayesian.ordinal import Latent, expected_level, middles
+from recsys.models.bayesian.ordinal import Latent, expected_level, midpoints
 
 LEVELS = torch.tensor([1.0, 2.0, 3.0, 4.0, 5.0])
 THRESHOLDS = torch.tensor([1.5, 2.2, 3.4, 4.5])
@@ -17,7 +17,7 @@ def rated(mean: torch.Tensor, root: float, seed: int = 0) -> torch.Tensor:
 
 
 def test_thresholds_begin_half_way_between_the_levels() -> None:
-    assert middles(torch.tensor([0.5, 1.0, 3.0])).tolist() == [0.75, 2.0]
+    assert midpoints(torch.tensor([0.5, 1.0, 3.0])).tolist() == [0.75, 2.0]
 
 
 def test_the_expected_level_is_the_mean_of_what_is_rated() -> None:
@@ -46,7 +46,7 @@ def test_steps_find_the_thresholds_and_leave_the_outer_ones() -> None:
     generator = torch.Generator().manual_seed(1)
     mean = 3 + torch.randn(4000, generator=generator)
     latent, root = Latent(rated(mean, 1.5), LEVELS), torch.full((4000,), 1.5)
-    thresholds, kept = middles(LEVELS), []
+    thresholds, kept = midpoints(LEVELS), []
     for step in range(400):
         thresholds, _ = latent.step(mean, root, thresholds, torch.full((4,), 0.05), generator)
         if step >= 100:

@@ -30,7 +30,7 @@ def test_what_effects_say_of_the_rows_has_the_posterior_s_mean_and_covariance(
     rows = torch.randn(shape[0], 2, generator=torch.Generator().manual_seed(1))
     block, generator = Effects(table.to_sparse_csr(), dense), torch.Generator().manual_seed(0)
     said = torch.stack(
-        [block.of_rows(block.draw(rows, PRECISION, EFFECT_PRECISION, generator)[0]) for _ in range(3000)]
+        [block.predict(block.draw(rows, PRECISION, EFFECT_PRECISION, generator)[0]) for _ in range(3000)]
     ).double()
     for c in range(2):
         wide = table.double()

@@ -1,0 +1,101 @@
+"""From a sample of the chain to the arrays of a bundle."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn.functional import pad
+
+from recsys.bundle.centring import centred_factors
+from recsys.bundle.factors import Factors
+from recsys.models.bayesian.drift import Drift
+from recsys.models.bayesian.row_prior import RowPrior
+from recsys.models.closed_form import design_of
+
+RATER_SHRINKAGE = 0.5  # share of the raters' deviation from the mean user that a newcomer is expected to have
+RATER_PRIOR_COUNT = 50.0  # ratings of an item at which that share is halved
+
+
+def newcomer_arrays(
+    user_rows: Tensor, item_rows: Tensor, priors: tuple[RowPrior, RowPrior], n_unfitted: int
+) -> dict[str, Tensor]:
+    """Expectations of a user without ratings.
+
+    Attributes alone say more of a user than they add to ratings, which they also predict, so their effects are
+    fitted again. A newcomer who rates an item probably resembles its raters: of the raters' deviation from the mean
+    user only a share counts, since their rows also follow from that very rating.
+
+    Args:
+        user_rows: Of the sample, `(n_users, e)`.
+        item_rows: Of the sample, `(n_items, e)`.
+        priors: Of users and of items.
+        n_unfitted: Items that the model is not fitted on.
+    """
+    prior, mean = priors[0], user_rows.mean(0)
+    arrays = {}
+    if "implicit" in priors[1].blocks:
+        raters, (design, _) = priors[1].blocks["implicit"].features, design_of(item_rows)
+        count = raters.crow_indices().diff().to(mean)[:, None]
+        above = count.sqrt() * (raters @ (user_rows - mean)) / (count + RATER_PRIOR_COUNT)
+        arrays["newcomer_items"] = pad(RATER_SHRINKAGE * (above * design).sum(1), (0, n_unfitted))
+    if "attributes" not in prior.blocks:
+        return arrays
+    block, ratio = prior.blocks["attributes"], prior.state["attributes_precision"] / prior.state["precision"]
+    effects = block.mean(user_rows - mean, ratio)
+    return arrays | {"newcomer_effects": effects, "newcomer_mean": mean - block.predict(effects).mean(0)}
+
+
+def sample_factors(
+    sample: Mapping[str, NDArray[np.float64]],
+    *,
+    mu: float,
+    n_items: int,
+    heteroscedastic: bool,
+    drift: Drift,
+    levels: NDArray[np.float64] | None,
+) -> Factors:
+    """One sample, centred.
+
+    Args:
+        sample: Its arrays by name.
+        mu: Mean of the ratings.
+        n_items: Items that the model is fitted on; rows beyond are of other items.
+        heteroscedastic: Whether users and items differ in noise.
+        drift: The model's.
+        levels: The ratings of an ordinal scale, ascending, `(levels,)`; None for another likelihood.
+    """
+    users, items = sample["user_rows"], sample["item_rows"]
+    n_unfitted = len(items) - n_items
+    implicit = sample.get("implicit")
+    factors = centred_factors(
+        mu=mu,
+        user_bias=users[:, -1],
+        item_bias=items[:, -1],
+        user_factors=users[:, :-1],
+        item_factors=items[:, :-1],
+        prior_mean=sample["mean"],
+        prior_precision=sample["row_precision"][None] / sample["precision"],
+        prior_exponent=(0.0,),
+        item_implicit=None if implicit is None else np.pad(implicit, ((0, n_unfitted), (0, 0))),
+        attribute_effects=sample.get("attributes"),
+        newcomer_effects=sample.get("newcomer_effects"),
+        newcomer_mean=sample.get("newcomer_mean"),
+        fitted_items=n_items,
+    )
+    arrays = {"precision": sample["precision"].astype(np.float32).reshape(1)}
+    if "newcomer_items" in sample:
+        arrays["newcomer_items"] = sample["newcomer_items"].astype(np.float32)[:, None]
+    if heteroscedastic:
+        item_precision = np.pad(sample["item_precision"], (0, n_unfitted), constant_values=1)
+        arrays["user_precision"] = sample["user_precision"].astype(np.float32)[:, None]
+        arrays["item_precision"] = item_precision.astype(np.float32)[:, None]
+    if drift.ratings:
+        arrays["drift"] = np.array([drift.ratings, drift.shrinkage], np.float32)
+    if levels is not None:
+        arrays["levels"] = levels.astype(np.float32)
+        arrays["thresholds"] = sample["thresholds"].astype(np.float32)[None]
+    return replace(factors, **arrays)
