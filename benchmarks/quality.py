@@ -62,7 +62,7 @@ ABLATION = [
     ("reg_lambda 0.04", "model.reg_lambda=0.04"),
     ("reg_lambda 0", "model.reg_lambda=0"),
     ("reg_lambda 0, dropout 0.5", "model.reg_lambda=0 model.dropout=0.5"),
-    ("experiment=seed_mf", "experiment=seed_mf"),
+    ("experiment=original_mf", "experiment=original_mf"),
 ]
 
 

@@ -3,5 +3,5 @@
 from recsys.experiments import launcher
 
 
-class WorkersLauncher(launcher.WorkersLauncher):
-    __doc__ = launcher.WorkersLauncher.__doc__
+class ParallelLauncher(launcher.ParallelLauncher):
+    __doc__ = launcher.ParallelLauncher.__doc__

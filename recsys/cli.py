@@ -20,14 +20,12 @@ from hydra.errors import InstantiationException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from recsys.experiments.launcher import be_joblib
-from recsys.experiments.run_folder import sweep_overrides
+from recsys.experiments.run_folder import current_override, sweep_overrides
 from recsys.training.threads import set_environment
 
 FOLDERS = ("run", "resume", "hydra.run.dir", "hydra.sweep.dir", "data.root")
 MISTAKES = (ValueError, OSError, InstantiationException, OmegaConfBaseException)
 
-be_joblib()
 OmegaConf.register_new_resolver("help_groups", lambda: help_groups(), replace=True)
 OmegaConf.register_new_resolver("help_keys", lambda name: help_keys(name), replace=True)
 OmegaConf.register_new_resolver("first_of", lambda *values: next(v for v in values if v), replace=True)
@@ -87,11 +85,11 @@ def command(config_name: str) -> Callable[[Callable[[DictConfig], Any]], Callabl
             try:
                 set_environment()
                 _prepare_completion()
-                sys.argv = [sys.argv[0], *map(quoted, resumed_sweep(sys.argv[1:]))]
+                sys.argv = [sys.argv[0], *map(quoted, resumed_sweep(list(map(current_override, sys.argv[1:]))))]
                 main()
             except MISTAKES as error:
                 _end_with(error)
-            except KeyboardInterrupt:  # beside its workers, who have said how to go on
+            except KeyboardInterrupt:  # the hint at resuming is printed already
                 sys.exit(130)
 
         return start
@@ -137,10 +135,10 @@ def resumed_sweep(arguments: list[str]) -> list[str]:
         return arguments
     others = [text for text in arguments if not text.startswith("resume=") and text not in ("-m", "--multirun")]
     if others:
-        raise ValueError(f"resume goes on with the sweep's own configuration; leave out {' '.join(others)}")
-    asked = sweep_overrides(folder)
-    kept = [text for text in asked.hydra if not text.startswith(("hydra.sweep.dir=", "hydra.mode="))]
-    return ["--multirun", *asked.task, *kept, f"hydra.sweep.dir={folder}"]
+        raise ValueError(f"resume uses the sweep's own configuration; leave out {' '.join(others)}")
+    overrides = sweep_overrides(folder)
+    kept = [text for text in overrides.hydra if not text.startswith(("hydra.sweep.dir=", "hydra.mode="))]
+    return ["--multirun", *overrides.task, *kept, f"hydra.sweep.dir={folder}"]
 
 
 def quoted(text: str) -> str:

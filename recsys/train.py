@@ -20,11 +20,12 @@ from rich.console import Console
 from recsys.cli import command, load_run
 from recsys.evaluation.protocol import REPEATS
 from recsys.evaluation.registry import minimized_validation
-from recsys.experiments.multirun import in_sweep, sweep_job
-from recsys.experiments.repeats import planned, summary
-from recsys.experiments.run_folder import PrunedError, asked, read_json, recorded, resumed, shown
+from recsys.experiments.multirun import in_sweep, resume_hint, run_context, run_job
+from recsys.experiments.repeats import plan_runs, summary
+from recsys.experiments.run_folder import cli_overrides, display_path, read_json, resumed, track_status
 from recsys.files import locked, write_json
 from recsys.report import print_summary
+from recsys.training.errors import PrunedError
 
 log = logging.getLogger(__name__)
 
@@ -34,11 +35,11 @@ def main(cfg: DictConfig) -> float | None:
     """Train what `cfg` asks for. Returns the validation figure as sweepers minimize it; None if there is none."""
     folder = Path(HydraConfig.get().runtime.output_dir)
     if in_sweep():
-        return sweep_job(lambda: train(cfg, folder), folder)
+        return run_job(lambda: train(cfg, folder), folder)
     try:
         metrics = train(cfg, folder)
     except KeyboardInterrupt:
-        print(f"\ninterrupted; go on with: python -m recsys.train resume={shown(folder)}", file=sys.stderr)
+        print(f"\n{resume_hint(folder)}", file=sys.stderr)
         sys.exit(130)
     _report(metrics, folder)
     return minimized_validation(metrics)
@@ -54,17 +55,19 @@ def train(cfg: DictConfig, folder: Path) -> dict[str, Any]:
         raise ValueError("wandb agent has one W&B run for this command: leave out -m, seeds and folds")
     if "hparams_search" in cfg:
         raise ValueError("wandb.yaml is W&B's own: wandb sweep conf/hparams_search/wandb.yaml, then wandb agent <id>")
-    runs = resumed(folder, asked()) if cfg.resume else None  # a mistake here is no failure of that run
-    with locked(folder, "trains"), recorded(folder):
-        runs = runs or planned(cfg, folder)
+    runs = resumed(folder, cli_overrides()) if cfg.resume else None  # a mistake here is no failure of that run
+    with locked(folder, "trains"), track_status(folder):
+        runs = runs or plan_runs(cfg, folder)
         results: dict[str, dict[str, Any]] = {}
         errors: list[Exception] = []
         for name, run_cfg in runs.items():
             if name != ".":
                 log.info("%s", name)
             try:
-                with recorded(folder / name) if name != "." else nullcontext():
-                    results[name] = _finished(folder / name) or load_run().run(run_cfg, folder / name)
+                with track_status(folder / name) if name != "." else nullcontext():
+                    results[name] = _finished(folder / name) or load_run().run(
+                        run_cfg, folder / name, run_context(folder / name)
+                    )
             except PrunedError:
                 raise
             except Exception as error:  # the other repeats are run all the same
@@ -81,21 +84,21 @@ def train(cfg: DictConfig, folder: Path) -> dict[str, Any]:
 def _finished(folder: Path) -> dict[str, Any] | None:
     metrics = read_json(folder / "metrics.json")
     if metrics is not None:
-        log.info("%s is finished already", shown(folder))
+        log.info("%s is finished already", display_path(folder))
     return metrics
 
 
 def _report(metrics: dict[str, Any], folder: Path) -> None:
     if (folder / REPEATS).exists():
         print_summary(folder)
-        print(f"all of it in {shown(folder)}")
+        print(f"results in {display_path(folder)}")
         return
     from recsys.evaluation.tables import print_metrics
 
     print_metrics(metrics, f"{metrics['model']} on {metrics['data']}, split {metrics['split']}")
     epochs = "1 epoch" if metrics["epochs"] == 1 else f"{metrics['epochs']} epochs"
     Console(highlight=False, soft_wrap=True).print(
-        f"{epochs}, fitted in {metrics['fit_seconds']:.1f} s, all of it in {shown(folder)}"
+        f"{epochs}, fitted in {metrics['fit_seconds']:.1f} s, results in {display_path(folder)}"
     )
 
 

@@ -1,122 +1,191 @@
-"""Hydra's joblib launcher, for which a worker that is killed is one failed job and not the end of all."""
+"""Hydra launcher that runs jobs in worker processes, for which a worker that is killed is one failed job."""
 
 from __future__ import annotations
 
+import atexit
 import logging
+import multiprocessing
 import os
+import signal
 import sys
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from multiprocessing import connection
+from multiprocessing.context import BaseContext
 from pathlib import Path
+from typing import NamedTuple
 
-from hydra.core.config_store import ConfigStore
-from hydra.core.plugins import Plugins
 from hydra.core.utils import JobReturn, JobStatus
+from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
-from hydra_plugins.hydra_joblib_launcher.config import JobLibLauncherConf
-from hydra_plugins.hydra_joblib_launcher.joblib_launcher import JoblibLauncher
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from recsys.experiments.run_folder import ended, read_json, record_end
+from recsys.experiments.multirun import count_jobs, resume_hint
+from recsys.experiments.run_folder import has_ended, write_status
+from recsys.experiments.worker import JobSpec, TaskReference, work
 
 log = logging.getLogger(__name__)
 
-Job = tuple[int, Sequence[str]]  # its number and its overrides
+PRELOADED = ["recsys.training.run"]  # by the fork server: torch and Lightning, once for all workers
+STOP_SECONDS = 10  # for interrupted workers to record that, before they are killed
 
 
-class WorkersLauncher(JoblibLauncher):  # type: ignore[misc]
-    """Runs jobs in worker processes, `n_jobs` at a time (-1: as many as cores); other arguments are joblib's.
+class Job(NamedTuple):
+    number: int
+    overrides: Sequence[str]
 
-    When the system kills a worker, as it does when memory runs out, joblib gives all jobs up. Here those that were
-    running are tried again one by one, so that the one to blame is known, and the others go on side by side.
+
+class ParallelLauncher(Launcher):
+    """Runs up to `n_jobs` jobs at a time, each in one of as many worker processes.
+
+    When the system kills a worker, as it does when memory runs out, its job is retried once, alone, after the others.
+    On Linux workers are forked from a fork server that has imported torch; it computes nothing, so neither OpenMP nor
+    CUDA has threads that a fork would tear. Elsewhere system libraries do not survive a fork, and each worker imports
+    for itself.
+
+    Args:
+        n_jobs: Number of workers; negative ones count back from the number of cores, -1 being all of them.
     """
 
+    def __init__(self, n_jobs: int = -1) -> None:
+        if n_jobs == 0:
+            sys.exit("error: hydra.launcher.n_jobs must be a number of workers, or -1 for one per core, got 0")
+        self.n_jobs = n_jobs
+        self.idle: list[_Worker] = []
+
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
-        from joblib import cpu_count, effective_n_jobs
-
-        from recsys.experiments.multirun import count_jobs
-
-        super().setup(hydra_context=hydra_context, task_function=task_function, config=config)
-        try:
-            workers = effective_n_jobs(self.joblib["n_jobs"])
-        except ValueError as error:
-            sys.exit(f"error: hydra.launcher.n_jobs: {error}")
-        if workers > 1:
-            workers = max(2, min(workers, count_jobs(config)))  # one alone would be this process, which a job might end
-            _fork_from_one(threads=max(cpu_count() // workers, 1))
-        self.joblib["n_jobs"] = workers
+        self.hydra_context, self.config = hydra_context, config
+        self.task = TaskReference.of(task_function)
+        cores = available_cores()
+        asked = self.n_jobs if self.n_jobs > 0 else max(cores + 1 + self.n_jobs, 1)
+        self.n_workers = max(1, min(asked, count_jobs(config)))
+        self.threads = max(cores // self.n_workers, 1)
+        self.context = _start_method(self.threads)
+        atexit.register(self.stop)  # it runs before multiprocessing's, which waits for all processes
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> list[JobReturn]:
-        self._launch([(initial_job_idx + place, overrides) for place, overrides in enumerate(job_overrides)])
-        # What came out is in the jobs' folders; a sweeper looks for errors here, and a job has none of its own.
-        return [JobReturn(status=JobStatus.COMPLETED) for _ in job_overrides]
-
-    def _launch(self, jobs: Sequence[Job]) -> None:
-        from joblib.externals.loky.process_executor import BrokenProcessPool
-
+        jobs = [Job(initial_job_idx + place, overrides) for place, overrides in enumerate(job_overrides)]
         try:
-            self._side_by_side(jobs)
-        except BrokenProcessPool:
-            log.warning("a worker process was killed; what it may have run is tried again, one by one")
-            left = [job for job in jobs if not ended(self._folder(job))]
-            running = [job for job in left if self._state(job) == "running"] or left  # some died before they said so
-            for job in running:
-                self._alone(job)
-            if others := [job for job in left if job not in running]:
-                self._launch(others)
+            killed = self._run(jobs, self.n_workers)
+            if killed:
+                log.warning("worker killed; retrying its jobs sequentially")
+            for job in killed:
+                if self._run([job], 1):
+                    write_status(self._folder(self._compose(job)), "failed", "killed by the OS (out of memory?)")
+        except KeyboardInterrupt:
+            self.interrupt()
+            print(f"\n{resume_hint(Path(self.config.hydra.sweep.dir).absolute())}", file=sys.stderr)
+            raise
+        # Results are in the jobs' folders; a sweeper looks for errors here, and a job has none of its own.
+        return [JobReturn(status=JobStatus.COMPLETED) for _ in jobs]
 
-    def _alone(self, job: Job) -> None:
-        from joblib.externals.loky.process_executor import BrokenProcessPool
+    def stop(self) -> None:
+        """End the idle workers."""
+        while self.idle:
+            self.idle.pop().stop()
 
-        try:
-            self._side_by_side([job])
-        except BrokenProcessPool:
-            record_end(self._folder(job), "failed", "its process was killed by the system, perhaps for want of memory")
+    def interrupt(self) -> None:
+        """Pass Ctrl-C on, and kill the workers that it does not end."""
+        for worker in self.busy.values():
+            worker.interrupt()
+        for worker in self.busy.values():
+            worker.stop()
+        self.stop()
 
-    def _side_by_side(self, jobs: Sequence[Job]) -> None:
-        """Runs of jobs whose numbers follow each other: the launcher numbers from the first."""
-        start = 0
-        for place in range(1, len(jobs) + 1):
-            if place == len(jobs) or jobs[place][0] != jobs[place - 1][0] + 1:
-                super().launch([overrides for _, overrides in jobs[start:place]], initial_job_idx=jobs[start][0])
-                start = place
+    def _run(self, jobs: Sequence[Job], n_workers: int) -> list[Job]:
+        """Run the jobs, `n_workers` at a time. Returns those whose worker was killed."""
+        waiting, killed = deque(jobs), []
+        running: dict[connection.Connection, Job] = {}
+        self.busy: dict[connection.Connection, _Worker] = {}
+        while waiting or running:
+            while waiting and len(running) < n_workers:
+                job = waiting.popleft()
+                worker = self.idle.pop() if self.idle else _Worker(self.context, self.task, self.threads)
+                self.busy[worker.connection], running[worker.connection] = worker, job
+                worker.send(JobSpec(self._compose(job), self.hydra_context))
+            for ready in connection.wait(list(running)):
+                assert isinstance(ready, connection.Connection)
+                job, worker = running.pop(ready), self.busy.pop(ready)
+                try:
+                    error = ready.recv()
+                except (EOFError, OSError):
+                    worker.stop()
+                    killed.append(job)
+                    continue
+                self.idle.append(worker)
+                folder = self._folder(self._compose(job)) if error else None
+                if folder and not has_ended(folder):
+                    write_status(folder, "failed", error)
+        return [job for job in killed if not has_ended(self._folder(self._compose(job)))]
 
-    def _state(self, job: Job) -> str | None:
-        return (read_json(self._folder(job) / "status.json") or {}).get("state")
-
-    def _folder(self, job: Job) -> Path:
-        number, overrides = job
-        cfg = self.hydra_context.config_loader.load_sweep_config(self.config, list(overrides))
+    def _compose(self, job: Job) -> DictConfig:
+        cfg = self.hydra_context.config_loader.load_sweep_config(self.config, list(job.overrides))
         with open_dict(cfg):
-            cfg.hydra.job.num = number
+            cfg.hydra.job.id = f"{cfg.hydra.job.name}_{job.number}"
+            cfg.hydra.job.num = job.number
+        return cfg
+
+    def _folder(self, cfg: DictConfig) -> Path:
         return Path(cfg.hydra.sweep.dir).absolute() / str(OmegaConf.select(cfg, "hydra.sweep.subdir"))
 
 
-def _fork_from_one(threads: int) -> None:
-    """Let workers be forked from a process that imports torch once for all of them, while jobs are composed.
+class _Worker:
+    """A worker process as its launcher sees it: jobs go in, one answer per job comes out."""
 
-    On Linux; elsewhere system libraries do not survive a fork, and each worker imports for itself. That process
-    computes nothing, so neither OpenMP nor CUDA has anything running that a fork would tear.
-    """
+    def __init__(self, context: BaseContext, task: TaskReference, threads: int) -> None:
+        self.connection, theirs = context.Pipe()
+        self.process = context.Process(target=work, args=(theirs, task))  # type: ignore[attr-defined]
+        with _omp_threads(threads):
+            self.process.start()
+        theirs.close()  # so that reading from a worker that is gone ends
+
+    def send(self, spec: JobSpec) -> None:
+        with suppress(OSError):  # one that is gone is found when its answer is read
+            self.connection.send(spec)
+
+    def interrupt(self) -> None:
+        with suppress(ProcessLookupError):
+            os.kill(self.process.pid, signal.SIGINT)
+
+    def stop(self) -> None:
+        """Wait for the end, which comes at once unless it is in a job."""
+        self.connection.close()
+        self.process.join(STOP_SECONDS)
+        self.process.kill()
+        self.process.join()
+
+
+def available_cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+
+
+def _start_method(threads: int) -> BaseContext:
+    """How workers are started; on Linux the fork server begins to import now, while jobs are composed."""
     if sys.platform != "linux":
-        return
-    import multiprocessing.forkserver
+        return multiprocessing.get_context("spawn")
+    from multiprocessing.forkserver import ensure_running
 
-    from joblib.externals.loky.backend.context import set_start_method
-
-    before = os.environ.get("OMP_NUM_THREADS")
-    os.environ["OMP_NUM_THREADS"] = before or str(threads)  # joblib says it to workers that it starts itself
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(PRELOADED)
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # inherited: Ctrl-C during its imports is not its business
     try:
-        multiprocessing.set_forkserver_preload(["recsys.experiments.forkserver_preload"])
-        multiprocessing.forkserver.ensure_running()
+        with _omp_threads(threads):
+            ensure_running()
     finally:
-        if before is None:
-            del os.environ["OMP_NUM_THREADS"]
-    set_start_method("forkserver", force=True)
+        signal.signal(signal.SIGINT, before)
+    return context
 
 
-def be_joblib() -> None:
-    """Make `hydra/launcher=joblib` this launcher. The plugin stores itself under that name when Hydra finds it."""
-    Plugins.instance()  # finds them all, once
-    conf = OmegaConf.structured(JobLibLauncherConf)
-    conf._target_ = f"hydra_plugins.recsys_launcher.{WorkersLauncher.__name__}"
-    ConfigStore.instance().store(group="hydra/launcher", name="joblib", node=conf, provider="recsys")
+@contextmanager
+def _omp_threads(threads: int) -> Iterator[None]:
+    """Sets `OMP_NUM_THREADS`, unless it is set, for processes that are started inside."""
+    if "OMP_NUM_THREADS" in os.environ:
+        yield
+        return
+    os.environ["OMP_NUM_THREADS"] = str(threads)
+    try:
+        yield
+    finally:
+        del os.environ["OMP_NUM_THREADS"]

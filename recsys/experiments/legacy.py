@@ -10,14 +10,14 @@ RENAMED_TARGETS = {
     "recsys.loggers.EpochCSVLogger": "recsys.training.csv_logger.EpochCSVLogger",
     "recsys.wandb_tracker.WandbTracker": "recsys.training.wandb.WandbTracker",
     "recsys.pruning.Pruning": "recsys.training.pruning.Pruning",
-    "recsys.sweep.Sweep": "recsys.experiments.multirun.Sweep",
+    "recsys.sweep.Sweep": "recsys.experiments.multirun.MultirunCallback",
     "recsys.data.movielens.MovieLens": "recsys.data.sources.MovieLens",
     "recsys.data.tabular.TabularRatings": "recsys.data.sources.TabularRatings",
     "recsys.models.matrix_factorization.MatrixFactorization": "recsys.models.mf.MatrixFactorization",
     "recsys.models.implicit_als.ImplicitALS": "recsys.models.ials.ImplicitALS",
     "recsys.models.bayesian_mf.BayesianMF": "recsys.models.bayesian.model.BayesianMF",
     "hydra_plugins.recsys_optuna.OptunaSweeper": "hydra_plugins.recsys_sweeper.OptunaSweeper",
-    "hydra_plugins.recsys_joblib.WorkersLauncher": "hydra_plugins.recsys_launcher.WorkersLauncher",
+    "hydra_plugins.recsys_joblib.WorkersLauncher": "hydra_plugins.recsys_launcher.ParallelLauncher",
 }
 
 

@@ -1,16 +1,15 @@
-"""Many runs: one line a job while they go, what failed and why at the end."""
+"""Sweeps: one line per job while they run; at the end a summary, with what failed and why."""
 
 from __future__ import annotations
 
-import json
 import logging
-import os
+import multiprocessing
 import sys
-import threading
 import time
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,92 +22,124 @@ from omegaconf import DictConfig, OmegaConf
 
 from recsys.evaluation.protocol import REPEATS
 from recsys.evaluation.registry import minimized_validation, monitor_of
-from recsys.experiments.run_folder import ENDED, PrunedError, ended, one_line, read_json, shown, sweep_overrides
+from recsys.experiments.run_folder import (
+    RETRIED,
+    TERMINAL_STATES,
+    display_path,
+    has_ended,
+    one_line,
+    read_json,
+    sweep_overrides,
+)
+from recsys.files import write_json
 from recsys.report import print_summary
+from recsys.training.context import RunContext
+from recsys.training.errors import PrunedError
 
 log = logging.getLogger(__name__)
 
-VARIABLE = "RECSYS_SWEEP"  # what the jobs, perhaps in other processes, are told of the sweep
-_held = ExitStack()  # the sweep's lock, until this process ends
+INFO = "sweep.json"  # in the sweep's folder: number of jobs, start and fixed overrides, for the jobs' lines
 
 
 def in_sweep() -> bool:
     return HydraConfig.initialized() and HydraConfig.get().mode is RunMode.MULTIRUN
 
 
-class Sweep(Callback):
-    """Keeps a sweep's folder to one process, and tells at its end what came out; a failed job makes the exit status 1.
+class SingleRunFilter(logging.Filter):
+    """Keeps the log of a sweep's jobs off the terminal, where each prints one line; `train.log` has it."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return not in_sweep()
+
+
+class MultirunCallback(Callback):
+    """Keeps a sweep's folder to one process, and prints a summary at its end; a failed job makes the exit status 1.
 
     A Hydra callback (`hydra.callbacks`).
     """
+
+    def __init__(self) -> None:
+        self.lock: FileLock | None = None
+
+    def __reduce__(self) -> tuple[type[MultirunCallback], tuple[()]]:
+        return MultirunCallback, ()  # the copy in a worker holds nothing
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         folder = Path(config.hydra.sweep.dir).absolute()
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            _held.enter_context(FileLock(folder / ".lock", timeout=0))
+            self.lock = FileLock(folder / ".lock")
+            self.lock.acquire(timeout=0)
         except Timeout:
-            sys.exit(f"error: another process runs the sweep in {shown(folder)}")
+            sys.exit(f"error: another process runs the sweep in {display_path(folder)}")
         except OSError as error:  # Hydra would make a warning of it
             sys.exit(f"error: hydra.sweep.dir: {error}")
-        _refuse_another(folder, list(config.hydra.overrides.task))
-        _refuse_moved(folder)
-        jobs = count_jobs(config)
-        fixed = [text for text in config.hydra.overrides.task if not _sweeps(text)]
-        sweep = {"jobs": jobs, "started": time.time(), "fixed": fixed, "process": os.getpid()}
-        os.environ[VARIABLE] = json.dumps(sweep)
-        done = sum(ended(job) for job in jobs_of(folder))
-        before = f", {done} done before" if done else ""
-        print(f"{jobs} runs in {shown(folder)}{before}; cut short, it goes on with: "
-              f"python -m recsys.train resume={shown(folder)}", flush=True)  # fmt: skip
+        overrides = list(config.hydra.overrides.task)
+        _check_same_sweep(folder, overrides)
+        _check_not_moved(folder)
+        n_jobs = count_jobs(config)
+        fixed = [text for text in overrides if not _is_sweep_override(text)]
+        write_json(folder / INFO, {"jobs": n_jobs, "started": time.time(), "fixed": fixed})
+        n_done = sum(has_ended(job) for job in job_folders(folder))
+        done = f" ({n_done} done)" if n_done else ""
+        print(f"{n_jobs} runs in {display_path(folder)}{done}; to resume after an interruption: "
+              f"{_resume_command(folder)}", flush=True)  # fmt: skip
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         folder = Path(config.hydra.sweep.dir).absolute()
-        _held.close()
-        os.environ.pop(VARIABLE, None)
+        if self.lock:
+            self.lock.release()
         try:
             print_summary(folder)
-            print(f"all of it, as a page: python -m recsys.report {shown(folder)}", flush=True)
+            print(f"full report: python -m recsys.report {display_path(folder)}", flush=True)
         finally:  # Hydra makes a warning of a callback's error, and the status would be 0
-            if any(_lost(job) for job in jobs_of(folder)):
+            if any(_is_unfinished(job) for job in job_folders(folder)):
                 sys.exit(1)
 
 
-def sweep_job(job: Callable[[], dict[str, Any]], folder: Path) -> float | None:
+def run_job(job: Callable[[], dict[str, Any]], folder: Path) -> float | None:
     """One job of a sweep: prints a line; an error is in that line, `status.json` and `train.log`, and ends no other.
 
     Args:
-        job: Trains in `folder`; returns the figures.
+        job: Trains in `folder`; returns the metrics.
         folder: Of the job, in the sweep's.
 
     Returns:
-        The validation figure, lower being better; None where the job failed or was pruned.
+        The validation metric, lower being better; None where the job failed or was pruned.
     """
-    _only_to_file()
-    end_with_the_sweep()
     try:
-        figures = job()
+        metrics = job()
     except KeyboardInterrupt:
-        resume = f"python -m recsys.train resume={shown(folder.parent)}"
-        print(f"\ninterrupted; go on with: {resume}", file=sys.stderr)
-        sys.exit(130)
+        if multiprocessing.parent_process() is None:  # a worker's launcher says so once for all of them
+            print(f"\n{resume_hint(folder.parent)}", file=sys.stderr)
+        raise
     except PrunedError as error:
-        _say(f"pruned: {error}", folder)
+        _print_progress(f"pruned: {error}", folder)
     except Exception as error:  # whatever it is, the others go on
         log.exception("failed")
-        _say(f"FAILED: {one_line(error)}", folder)
+        _print_progress(f"FAILED: {one_line(error)}", folder)
     else:
-        monitor = monitor_of(figures)
+        monitor = monitor_of(metrics)
         test = (
-            "" if figures.get("refit") == "none" else f"  test {figures[monitor.test_key]:.4f}"
+            "" if metrics.get("refit") == "none" else f"  test {metrics[monitor.test_key]:.4f}"
         )  # a search looks away
-        _say(f"validation {figures[monitor.validation_key]:.4f}{test}", folder)
-        return minimized_validation(figures)
+        _print_progress(f"validation {metrics[monitor.validation_key]:.4f}{test}", folder)
+        return minimized_validation(metrics)
     return None
 
 
+def resume_hint(folder: Path) -> str:
+    """The sentence for whoever has pressed Ctrl-C."""
+    return f"interrupted; to resume: {_resume_command(folder)}"
+
+
+def run_context(folder: Path) -> RunContext:
+    name, group = run_name(folder)
+    return RunContext(name, group, in_sweep(), partial(is_best, folder))
+
+
 def run_name(folder: Path) -> tuple[str, str | None]:
-    """How a run is called beside others, and what it belongs to: its sweep, or the setting that it repeats."""
+    """A run's name for trackers, and its group: its sweep, or the setting that it repeats."""
     top = folder
     if (top.parent / REPEATS).exists():
         top = top.parent
@@ -118,7 +149,7 @@ def run_name(folder: Path) -> tuple[str, str | None]:
 
 
 def is_best(folder: Path, metrics: Mapping[str, Any]) -> bool:
-    """Whether no run of the same sweep or repeats, data and model did better before on its validation rows."""
+    """Whether no earlier run of the same group, data and model has a better validation metric."""
     name, group = run_name(folder)
     if group is None:
         return True
@@ -129,7 +160,7 @@ def is_best(folder: Path, metrics: Mapping[str, Any]) -> bool:
 
 
 def count_jobs(config: DictConfig) -> int:
-    """Jobs of the sweep that a multirun's configuration asks for; of a study, all of its trials."""
+    """Number of jobs of the configured sweep; of a study, all of its trials."""
     sweeper = config.hydra.sweeper
     if "n_trials" in sweeper:
         return int(sweeper.n_trials)
@@ -144,112 +175,85 @@ def count_jobs(config: DictConfig) -> int:
     return count
 
 
-def jobs_of(folder: Path) -> list[Path]:
+def job_folders(folder: Path) -> list[Path]:
     """Folders of a sweep's jobs, by number."""
     return sorted((job for job in folder.iterdir() if job.name.isdecimal()), key=lambda job: int(job.name))
 
 
-def _lost(job: Path) -> bool:
-    """Whether the job did not come to its end; one that a study has tried again did, there."""
+def _is_unfinished(job: Path) -> bool:
+    """Whether the job neither finished nor was pruned; one that a study has retried ended elsewhere."""
     record = read_json(job / "status.json") or {}
-    again = record.get("state") == "interrupted" and "tried again" in (record.get("message") or "")
-    return record.get("state") not in ("finished", "pruned") and not again
+    message = record.get("message") or ""
+    retried = record.get("state") == "interrupted" and (RETRIED in message or "tried again" in message)  # before 0.2
+    return record.get("state") not in ("finished", "pruned") and not retried
 
 
-def _refuse_another(folder: Path, asked: list[str]) -> None:
-    """Jobs are told apart by their number: a folder with those of another sweep would mix the two."""
+def _check_same_sweep(folder: Path, overrides: list[str]) -> None:
+    """Jobs are identified by number, so two sweeps in one folder would mix."""
     if (folder / "multirun.yaml").exists():
         try:
             before = list(sweep_overrides(folder).task)
         except ValueError as error:
             sys.exit(f"error: {error}")
-        if before != asked:
+        if before != overrides:
             other = "choose another hydra.sweep.dir, or for a study another hydra.sweeper.study"
-            sys.exit(f"error: {shown(folder)} holds another sweep, of {' '.join(before)}; {other}")
+            sys.exit(f"error: {display_path(folder)} holds another sweep, of {' '.join(before)}; {other}")
 
 
-def _refuse_moved(folder: Path) -> None:
+def _check_not_moved(folder: Path) -> None:
     """Checkpoints belong where they were made; without this, each job of a moved sweep would fail by itself."""
-    for job in jobs_of(folder):
+    for job in job_folders(folder):
         if (job / "config.yaml").exists():
             made = Path(OmegaConf.load(job / "config.yaml").run_dir)
             if made != job:
-                sys.exit(f"error: {shown(folder)} was made as {shown(made.parent)}; move it back to go on with it")
+                sys.exit(
+                    f"error: {display_path(folder)} was made as {display_path(made.parent)}; move it back to resume it"
+                )
             return
 
 
-def _sweeps(text: str) -> bool:
+def _is_sweep_override(text: str) -> bool:
     return bool(OverridesParser.create().parse_override(text).is_sweep_override())
 
 
-def _only_to_file() -> None:
-    """A job's log goes to its `train.log`; on the terminal it is one line."""
-    root = logging.getLogger()
-    for handler in list(root.handlers):
-        if isinstance(handler, logging.StreamHandler) and not isinstance(handler, logging.FileHandler):
-            root.removeHandler(handler)
+def _resume_command(folder: Path) -> str:
+    return f"python -m recsys.train resume={display_path(folder)}"
 
 
-def end_with_the_sweep() -> None:
-    """In a worker process: end when the sweep's process is gone, or a killed sweep would leave its workers behind."""
-    sweep = _told().get("process", os.getpid())
-    if sweep == os.getpid() or any(thread.name == VARIABLE for thread in threading.enumerate()):
-        return
-
-    def watch() -> None:
-        while _lives(sweep):
-            time.sleep(1)
-        os._exit(1)
-
-    threading.Thread(target=watch, name=VARIABLE, daemon=True).start()
-
-
-def _lives(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    return True
-
-
-def _told() -> dict[str, Any]:
-    """What this process knows of its sweep."""
-    told: dict[str, Any] = json.loads(os.environ.get(VARIABLE, "{}"))
-    return told
-
-
-def _say(what: str, folder: Path) -> None:
-    """The job's line: how many have ended, its settings, what came out, its seconds, the time the others may take."""
-    sweep = _told()
-    records = [read_json(job / "status.json") or {} for job in jobs_of(folder.parent)]
-    through = sum(record.get("state") in ENDED for record in records)
-    chosen = [text for text in HydraConfig.get().overrides.task if text not in sweep.get("fixed", [])]
-    label = " ".join(_short(text) for text in chosen if not text.startswith("trial="))
+def _print_progress(outcome: str, folder: Path) -> None:
+    """Print the job's line: jobs done, its settings, its outcome, its seconds, the remaining time."""
+    info = read_json(folder.parent / INFO) or {}
+    records = [read_json(job / "status.json") or {} for job in job_folders(folder.parent)]
+    n_done = sum(record.get("state") in TERMINAL_STATES for record in records)
+    chosen = [text for text in HydraConfig.get().overrides.task if text not in info.get("fixed", [])]
+    label = " ".join(_short_override(text) for text in chosen if not text.startswith("trial="))
     seconds = (read_json(folder / "status.json") or {}).get("seconds")
     took = "" if seconds is None else f"  {seconds:.1f} s"
-    print(f"{through:>4}/{sweep.get('jobs', '?')}  {label}  {what}{took}{_left(sweep, records, through)}", flush=True)
+    print(f"{n_done:>4}/{info.get('jobs', '?')}  {label}  {outcome}{took}{_eta(info, records)}", flush=True)
 
 
-def _left(sweep: dict[str, Any], records: list[dict[str, Any]], through: int) -> str:
-    if "jobs" not in sweep or through >= sweep["jobs"]:
+def _eta(info: Mapping[str, Any], records: list[dict[str, Any]]) -> str:
+    """The remaining time at the pace of the jobs that ended since this sweep was started or resumed."""
+    ended = [record for record in records if record.get("state") in TERMINAL_STATES]
+    left = info.get("jobs", 0) - len(ended)
+    if left <= 0:
         return ""
-    now = time.time()
-    here = sum(record.get("state") in ENDED and _time(record["started"]) >= sweep["started"] - 1 for record in records)
-    return f"  about {_lasting((now - sweep['started']) / max(here, 1) * (sweep['jobs'] - through))} left"
+    ended_here = sum(_timestamp(record["started"]) >= info["started"] - 1 for record in ended if record["started"])
+    return f"  about {_format_duration((time.time() - info['started']) / max(ended_here, 1) * left)} left"
 
 
-def _time(started: str) -> float:
-    return datetime.fromisoformat(started).timestamp()
+def _timestamp(iso: str) -> float:
+    return datetime.fromisoformat(iso).timestamp()
 
 
-def _lasting(seconds: float) -> str:
+def _format_duration(seconds: float) -> str:
     if seconds < 90:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
-def _short(text: str) -> str:
-    """An override without the path of its key: `embedding_dim=32`; floats with four digits that count."""
+def _short_override(text: str) -> str:
+    """An override without the path of its key, floats with four significant digits: `embedding_dim=32`."""
     key, _, value = text.partition("=")
     with suppress(ValueError):
         value = f"{float(value):.4g}" if "." in value or "e" in value else value

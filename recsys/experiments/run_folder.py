@@ -1,4 +1,4 @@
-"""A run's folder: the configuration that made it, how it ended, and whether it may be gone on with."""
+"""A run's folder: its configuration, its status, and whether it can be resumed."""
 
 from __future__ import annotations
 
@@ -21,26 +21,28 @@ from yaml import YAMLError  # type: ignore[import-untyped]
 from recsys.evaluation.protocol import REPEATS
 from recsys.experiments.legacy import upgrade_config
 from recsys.files import write_json, written_whole
+from recsys.training.errors import PrunedError
 
-ENDED = ("finished", "failed", "pruned")  # states of status.json; the others are running, interrupted
-PASSING = ("resume", "overrides")  # how a run was asked for, not what it is
+TERMINAL_STATES = ("finished", "failed", "pruned")  # in status.json; the others are running, interrupted
+RETRIED = "retried"  # in the message of an interrupted trial that a study has run again
+TRANSIENT_KEYS = ("resume", "overrides")  # of the command, not of the run
+RENAMED = {  # overrides of version 0.1
+    "hydra/launcher=joblib": "hydra/launcher=parallel",
+    "experiment=seed_mf": "experiment=original_mf",
+}
 
 
 class OtherRunError(ValueError):
     """The folder holds a run with another configuration."""
 
 
-class PrunedError(Exception):
-    """The run was given up on: what validation said did not promise enough. No failure."""
-
-
-def shown(folder: Path) -> str:
-    """A folder as one would type it from here, in a shell."""
+def display_path(folder: Path) -> str:
+    """The folder relative to the working directory, if it is below it, quoted for a shell."""
     return shlex.quote(str(folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder))
 
 
-def asked() -> list[str]:
-    """The overrides of this run as they were typed; for a sweep's job, Hydra escapes their interpolations."""
+def cli_overrides() -> list[str]:
+    """This run's overrides as typed; Hydra escapes the interpolations in those of a sweep's job."""
     if not HydraConfig.initialized():
         return []
     given = OmegaConf.to_container(HydraConfig.get().overrides.task, resolve=False)
@@ -48,10 +50,10 @@ def asked() -> list[str]:
     return [str(text).replace("$\\{", "${").replace("\\}", "}") for text in given]
 
 
-def configured(cfg: DictConfig, folder: Path, changes: Mapping[str, Any] | None = None) -> DictConfig:
-    """The configuration of the run in `folder`, resolved and written down.
+def write_config(cfg: DictConfig, folder: Path, changes: Mapping[str, Any] | None = None) -> DictConfig:
+    """Resolve the configuration of the run in `folder` and write it to `config.yaml`.
 
-    A folder that holds the same configuration is gone on with.
+    A folder that holds the same configuration already is resumed.
 
     Args:
         cfg: As composed; left as it is.
@@ -61,7 +63,7 @@ def configured(cfg: DictConfig, folder: Path, changes: Mapping[str, Any] | None 
     Raises:
         OtherRunError: The folder holds a run with another configuration; names a key that differs.
     """
-    cfg, changes = copy.deepcopy(cfg), {"overrides": asked(), "run_dir": str(folder), **(changes or {})}
+    cfg, changes = copy.deepcopy(cfg), {"overrides": cli_overrides(), "run_dir": str(folder), **(changes or {})}
     overrides = changes.pop("overrides")
     for key, value in changes.items():
         OmegaConf.update(cfg, key, value)
@@ -71,7 +73,7 @@ def configured(cfg: DictConfig, folder: Path, changes: Mapping[str, Any] | None 
     if file.exists():
         ours, theirs = (_plain(config) for config in (cfg, _saved(file)))
         if found := difference(theirs, ours):
-            raise OtherRunError(f"{shown(folder)} holds another run ({found}); choose another folder")
+            raise OtherRunError(f"{display_path(folder)} holds another run ({found}); choose another folder")
     else:
         with written_whole(file) as partial:
             OmegaConf.save(cfg, partial)
@@ -79,7 +81,7 @@ def configured(cfg: DictConfig, folder: Path, changes: Mapping[str, Any] | None 
 
 
 def resumed(folder: Path, overrides: list[str]) -> dict[str, DictConfig]:
-    """Configurations that an interrupted run's folder holds, by sub-folder: `.`, or one for each repeat.
+    """Configurations in an interrupted run's folder, by sub-folder: `.`, or one per repeat.
 
     Raises:
         ValueError: Other settings were given too, or the folder was moved.
@@ -87,7 +89,7 @@ def resumed(folder: Path, overrides: list[str]) -> dict[str, DictConfig]:
     """
     others = [text for text in overrides if not text.startswith("resume=")]
     if others:
-        raise ValueError(f"resume goes on with the run's own configuration; leave out {' '.join(others)}")
+        raise ValueError(f"resume uses the run's own configuration; leave out {' '.join(others)}")
     names = (read_json(folder / REPEATS) or {"runs": ["."]})["runs"]
     return {name: _resumed_one(folder / name) for name in names}
 
@@ -108,7 +110,7 @@ def _saved(file: Path) -> DictConfig:
 
 
 def sweep_overrides(folder: Path) -> DictConfig:
-    """How the sweep in the folder was asked for: `task`, and of Hydra itself, `hydra`.
+    """The overrides of the sweep in the folder: `task`, and those of Hydra itself, `hydra`.
 
     Raises:
         ValueError: Its `multirun.yaml` is damaged.
@@ -116,13 +118,18 @@ def sweep_overrides(folder: Path) -> DictConfig:
     try:
         overrides: DictConfig = OmegaConf.load(folder / "multirun.yaml").hydra.overrides
     except (YAMLError, OmegaConfBaseException, AttributeError) as error:
-        raise ValueError(f"{shown(folder / 'multirun.yaml')} is damaged: {error}") from error
-    return overrides
+        raise ValueError(f"{display_path(folder / 'multirun.yaml')} is damaged: {error}") from error
+    return OmegaConf.create({name: [*map(current_override, overrides[name])] for name in ("task", "hydra")})
+
+
+def current_override(text: str) -> str:
+    """An override under today's name of what it selects."""
+    return RENAMED.get(text, text)
 
 
 @contextmanager
-def recorded(folder: Path) -> Iterator[None]:
-    """Say in `status.json` that the run goes on, then how it ended; errors pass through. A finished run's stays."""
+def track_status(folder: Path) -> Iterator[None]:
+    """Write `status.json`: running, then how the run ended; errors pass through. A finished run's stays as it is."""
     before = read_json(folder / "status.json")
     if (before or {}).get("state") == "finished":
         yield
@@ -140,7 +147,7 @@ def recorded(folder: Path) -> Iterator[None]:
     except PrunedError as error:
         record("pruned", str(error))
         raise
-    except OtherRunError:  # what the folder says is of that one
+    except OtherRunError:  # the status is that run's
         if before:
             write_json(folder / "status.json", before)
         else:
@@ -150,24 +157,24 @@ def recorded(folder: Path) -> Iterator[None]:
         record("failed", one_line(error))
         raise
     except BaseException:
-        record("interrupted", "stopped by Ctrl-C or SIGTERM; resume= goes on")
+        record("interrupted", "stopped by Ctrl-C or SIGTERM; continue with resume=")
         raise
     record("finished")
 
 
-def ended(folder: Path) -> bool:
-    """Whether the job is through, well or not; one that was interrupted may go on."""
-    return (read_json(folder / "status.json") or {}).get("state") in ENDED
+def has_ended(folder: Path) -> bool:
+    """Whether the run is in a terminal state; an interrupted one can be resumed."""
+    return (read_json(folder / "status.json") or {}).get("state") in TERMINAL_STATES
 
 
-def record_end(folder: Path, state: str, message: str) -> None:
-    """Say how a run ended whose process could not say so itself."""
+def write_status(folder: Path, state: str, message: str) -> None:
+    """Record the end of a run whose process could not."""
     record = read_json(folder / "status.json") or {"started": None, "seconds": None}
     write_json(folder / "status.json", record | {"state": state, "message": message})
 
 
 def one_line(error: BaseException) -> str:
-    """What happened, without Hydra's wrapping: the message, after the kind of error where that says more."""
+    """The error without Hydra's wrapping: its message, after its type unless that is a ValueError or OSError."""
     if isinstance(error, InstantiationException) and error.__cause__ is not None:
         return one_line(error.__cause__)
     message = " ".join(str(error).split())
@@ -175,7 +182,7 @@ def one_line(error: BaseException) -> str:
 
 
 def read_json(file: Path) -> dict[str, Any] | None:
-    """What the file holds; None where there is none."""
+    """The content of the file; None if it does not exist."""
     try:
         content: dict[str, Any] = json.loads(file.read_text())
     except FileNotFoundError:
@@ -184,7 +191,7 @@ def read_json(file: Path) -> dict[str, Any] | None:
 
 
 def difference(before: Mapping[str, Any], now: Mapping[str, Any], path: str = "") -> str | None:
-    """The first key whose values differ, with both, in words; None where all are equal."""
+    """The first key whose values differ, with both values; None where all are equal."""
     for key in [*before, *(key for key in now if key not in before)]:
         old, new = before.get(key), now.get(key)
         if isinstance(old, Mapping) and isinstance(new, Mapping) and old != new:
@@ -197,4 +204,4 @@ def difference(before: Mapping[str, Any], now: Mapping[str, Any], path: str = ""
 def _plain(cfg: Any) -> dict[str, Any]:
     content = OmegaConf.to_container(cfg)
     assert isinstance(content, dict)
-    return {str(key): value for key, value in content.items() if key not in PASSING}
+    return {str(key): value for key, value in content.items() if key not in TRANSIENT_KEYS}

@@ -1,4 +1,4 @@
-"""What a study searches, said in Hydra's grammar of sweeps."""
+"""Optuna distributions from Hydra's sweep grammar."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 
 
 def distribution(override: Override) -> BaseDistribution:
-    """What Optuna samples for a sweep in Hydra's grammar.
+    """The distribution of a sweep override.
 
     Raises:
         ValueError: The sweep is of another kind.
@@ -38,9 +38,9 @@ def distribution(override: Override) -> BaseDistribution:
     raise ValueError(f"{key}: a study searches choice(), range() and interval(), got {override.input_line}")
 
 
-def _numbers(low: Any, high: Any, **how: Any) -> BaseDistribution:
+def _numbers(low: Any, high: Any, **options: Any) -> BaseDistribution:
     whole = all(isinstance(end, int) for end in (low, high))
-    return IntDistribution(low, high, **how) if whole else FloatDistribution(low, high, **how)
+    return IntDistribution(low, high, **options) if whole else FloatDistribution(low, high, **options)
 
 
 def _log(sweep: Sweep) -> bool:
@@ -54,8 +54,8 @@ def _plain(choice: Any) -> Any:
     return choice if isinstance(choice, bool | int | float | type(None)) else str(choice)
 
 
-def written(value: Any) -> str:
-    """A value as Hydra reads it."""
+def to_override(value: Any) -> str:
+    """A value in Hydra's override grammar."""
     if value is None or isinstance(value, bool):
         return "null" if value is None else str(value).lower()
     return str(value) if isinstance(value, int | float) else str(QuotedString(value, Quote.single).with_quotes())

@@ -21,16 +21,15 @@ if TYPE_CHECKING:  # only a study pays for importing Optuna
 
 
 class OptunaSweeper(Sweeper):
-    """Runs the trials of a study until it has as many as asked for.
+    """Runs trials of an Optuna study until it has `n_trials`.
 
     Args:
         study: Name of the study.
         storage: RDB URL that holds it.
         n_trials: Trials of the study in all, however often it is started.
         seed: Of the sampler.
-        pruner: One of `recsys.experiments.study.PRUNERS`; the trials read it (`callbacks.pruning`).
-        params: Overrides that say what is searched; those of the command line come after them.
-
+        pruner: One of `recsys.training.pruners.PRUNERS`; the trials read it (`callbacks.pruning`).
+        params: The search space, as overrides; those of the command line come after them.
     """
 
     def __init__(
@@ -47,7 +46,7 @@ class OptunaSweeper(Sweeper):
         )
 
     def sweep(self, arguments: list[str]) -> None:
-        """Begin or go on. Hydra shows a sweeper's errors with their traceback; a user's mistake needs none."""
+        """Start or resume. Hydra shows a sweeper's errors with their traceback; a user's mistake needs none."""
         from optuna.exceptions import OptunaError
         from sqlalchemy.exc import SQLAlchemyError
 
@@ -58,7 +57,8 @@ class OptunaSweeper(Sweeper):
 
     def _sweep(self, arguments: list[str]) -> None:
         from recsys.experiments.search_space import distribution
-        from recsys.experiments.study import Study, make_pruner
+        from recsys.experiments.study import Study
+        from recsys.training.pruners import make_pruner
 
         if self.n_trials < 1:
             raise ValueError(f"hydra.sweeper.n_trials must be >= 1, got {self.n_trials}")
@@ -68,7 +68,9 @@ class OptunaSweeper(Sweeper):
         fixed = [str(override.input_line) for override in overrides.values() if not override.is_sweep_override()]
         space = {key: distribution(override) for key, override in overrides.items() if override.is_sweep_override()}
         if not space:
-            raise ValueError("nothing to search: give hydra.sweeper.params, or a sweep such as model.dropout=0.1,0.2")
+            raise ValueError(
+                "the search space is empty: set hydra.sweeper.params, or a sweep such as model.dropout=0.1,0.2"
+            )
         folder = Path(self.composed.hydra.sweep.dir).absolute()
         folder.mkdir(parents=True, exist_ok=True)
         study = Study(self.study, self.storage, folder, space, self._settings(), self.seed)
@@ -76,30 +78,27 @@ class OptunaSweeper(Sweeper):
         study.start_with({key: OmegaConf.select(self.composed, key) for key in space})
         study.recover()
         while (left := self.n_trials - study.done) > 0:
-            self._run([study.ask() for _ in range(min(left, self._at_once()))], fixed, study)
+            self._run([study.ask() for _ in range(min(left, self._n_parallel()))], fixed, study)
 
     def _run(self, trials: Sequence[Trial], fixed: list[str], study: Study) -> None:
-        """Run trials side by side. What came out is read from their folders: a worker that died has left no word."""
-        from recsys.experiments.search_space import written
+        """Run trials in parallel. Results are read from their folders, since a worker may be killed."""
+        from recsys.experiments.search_space import to_override
 
         jobs = [
-            [*fixed, *(f"{key}={written(value)}" for key, value in trial.params.items()), f"trial={trial.number}"]
+            [*fixed, *(f"{key}={to_override(value)}" for key, value in trial.params.items()), f"trial={trial.number}"]
             for trial in trials
         ]
-        cut_off = True  # as by Ctrl-C
+        interrupted = True  # by Ctrl-C
         try:
             self.jobs.launch(jobs, initial_job_idx=trials[0].number)
-            cut_off = False
+            interrupted = False
         finally:
             for trial in trials:
-                study.tell(trial.number, cut_off=cut_off)
+                study.tell(trial.number, interrupted=interrupted)
 
-    def _at_once(self) -> int:
-        """Trials that the launcher runs side by side."""
-        from joblib import effective_n_jobs  # comes with the launcher that needs it
-
-        asked = self.composed.hydra.launcher.get("n_jobs", 1)
-        return 1 if asked == 1 else int(effective_n_jobs(asked))
+    def _n_parallel(self) -> int:
+        """Trials that the launcher runs at the same time."""
+        return int(getattr(self.jobs, "n_workers", 1))
 
     def _settings(self) -> dict[str, Any]:
         """The configuration that all trials share, as composed."""

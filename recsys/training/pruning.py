@@ -1,4 +1,4 @@
-"""Gives a trial of a study up when it promises too little."""
+"""Optuna pruning callback."""
 
 from __future__ import annotations
 
@@ -8,26 +8,28 @@ from lightning.pytorch.callbacks import Callback
 from optuna.trial import Trial
 
 from recsys.evaluation.registry import monitor_of
-from recsys.experiments.run_folder import PrunedError
-from recsys.experiments.study import make_pruner
+from recsys.training.errors import PrunedError
+from recsys.training.pruners import make_pruner
 
 
 class Pruning(Callback):
-    """Reports each epoch's validation figure to the study, and gives the run up when it promises too little.
+    """Reports each epoch's validation figure to the study, and ends the run when the pruner finds it unpromising.
 
     Args:
         storage: RDB URL of the study.
         study: Its name.
         trial: Number of the trial that this run is.
-        pruner: One of `PRUNERS`.
+        pruner: One of `pruners.PRUNERS`.
 
     Raises:
         PrunedError: In training, after an epoch.
     """
 
     def __init__(self, storage: str, study: str, trial: int, pruner: str = "halving") -> None:
-        self.study = optuna.load_study(storage=storage, study_name=study, pruner=make_pruner(pruner))
-        self.trial = Trial(self.study, self.study.get_trials(deepcopy=False)[trial]._trial_id)
+        database = optuna.storages.get_storage(storage)
+        trial_id = database.get_trial_id_from_study_id_trial_number(database.get_study_id_from_name(study), trial)
+        self.study = optuna.load_study(storage=database, study_name=study, pruner=make_pruner(pruner))
+        self.trial = Trial(self.study, trial_id)
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         monitor, epoch = monitor_of(trainer.callback_metrics), trainer.current_epoch

@@ -28,12 +28,12 @@ from recsys.evaluation.evaluate import evaluate
 from recsys.evaluation.holdout import predict_test_set
 from recsys.evaluation.prequential import check_evaluation, prequential
 from recsys.evaluation.registry import RMSE
-from recsys.experiments.multirun import in_sweep, is_best, run_name
-from recsys.experiments.run_folder import PrunedError
 from recsys.files import write_json
 from recsys.models.base import RatingModel
 from recsys.models.gradient import GradientModel
 from recsys.training.callbacks import EpochRecord, ReplayLearningRate
+from recsys.training.context import SINGLE_RUN, RunContext
+from recsys.training.errors import PrunedError
 from recsys.training.export import make_bundle
 from recsys.training.plots import error_by_activity, learning_curve
 from recsys.training.threads import choose_threads
@@ -55,7 +55,7 @@ class Selection:
         return len(self.learning_rates)
 
 
-def run(cfg: DictConfig, folder: Path) -> dict[str, Any]:
+def run(cfg: DictConfig, folder: Path, context: RunContext = SINGLE_RUN) -> dict[str, Any]:
     """Select, refit, measure and export in `folder`, going on where it was left. Returns what `metrics.json` holds."""
     _quiet_libraries()
     if cfg.refit not in REFITS:
@@ -67,13 +67,13 @@ def run(cfg: DictConfig, folder: Path) -> dict[str, Any]:
     torch.set_num_threads(choose_threads(cfg.get("threads")))
     (folder / "checkpoints").mkdir(parents=True, exist_ok=True)
     loggers = list(instantiate(cfg.logger).values())
-    with tracked(loggers, cfg, folder) as trackers:
+    with tracked(loggers, cfg, context) as trackers:
         data = build_data(cfg)
         data.prepare_data()
         data.setup()
         log.info("%s: %s ratings to train on, %s to validate on, %s to test on", data.dataset.name,
                  *(f"{len(rows):,}" for rows in (data.split.train, data.split.val, data.split.test)))  # fmt: skip
-        selection, model = select(cfg, data, folder, loggers)
+        selection, model = select(cfg, data, folder, loggers, context)
         seconds = selection.seconds
         # A point estimate says nothing of its errors; those on validation rows are the honest measure of them.
         noise = selection.figures.get(RMSE.validation_key)
@@ -82,7 +82,7 @@ def run(cfg: DictConfig, folder: Path) -> dict[str, Any]:
             if fit_on == "all":  # test rows join in now: this is the last moment to measure
                 measured = make_bundle(model, data, noise)
             data = data.with_fit_on(fit_on)
-            model, spent = refit(cfg, data, selection, folder)
+            model, spent = refit(cfg, data, selection, folder, context)
             seconds += spent
         bundle = make_bundle(model, data, noise)
         measured = measured or bundle
@@ -109,19 +109,21 @@ def run(cfg: DictConfig, folder: Path) -> dict[str, Any]:
         }
         if analysis:
             write_json(folder / "analysis.json", analysis)
-        if trackers or not in_sweep():  # its report shows them of all jobs, and they would be half of a job's overhead
+        if (
+            trackers or not context.in_sweep
+        ):  # its report shows them of all jobs, and they would be half of a job's overhead
             learning_curve(folder / "metrics.csv", folder / "learning_curve.png")
             if analysis:
                 error_by_activity(analysis, folder / "error_by_activity.png")
         replace(bundle, manifest=bundle.manifest | {"metrics": metrics}).save(folder / "bundle")
         for tracker in trackers:
-            tracker.results(metrics, analysis, folder, aliases=["best"] if is_best(folder, metrics) else [])
+            tracker.results(metrics, analysis, folder, aliases=["best"] if context.is_best(metrics) else [])
     write_json(folder / "metrics.json", metrics)
     return metrics
 
 
 @contextmanager
-def tracked(loggers: list[Logger], cfg: DictConfig, folder: Path) -> Iterator[list[WandbTracker]]:
+def tracked(loggers: list[Logger], cfg: DictConfig, context: RunContext) -> Iterator[list[WandbTracker]]:
     """The loggers that track a run elsewhere: begun now, and ended whatever happens."""
     trackers = [logger for logger in loggers if isinstance(logger, WandbTracker)]
     config = OmegaConf.to_container(cfg)
@@ -129,11 +131,10 @@ def tracked(loggers: list[Logger], cfg: DictConfig, folder: Path) -> Iterator[li
     for private in ("callbacks", "logger", "run_dir", "overrides", "resume"):  # folders, a database's password
         config.pop(private, None)
     config["data"] = {key: value for key, value in config["data"].items() if key != "root"}
-    name, group = run_name(folder)
     exit_code = 1
     try:
         for tracker in trackers:
-            tracker.begin({str(key): value for key, value in config.items()}, name, group)
+            tracker.begin({str(key): value for key, value in config.items()}, context.name, context.group)
         yield trackers
         exit_code = 0
     except PrunedError:
@@ -185,7 +186,7 @@ def build_model(cfg: DictConfig, data: RatingDataModule) -> RatingModel:
 
 
 def select(
-    cfg: DictConfig, data: RatingDataModule, folder: Path, loggers: list[Logger]
+    cfg: DictConfig, data: RatingDataModule, folder: Path, loggers: list[Logger], context: RunContext
 ) -> tuple[Selection, RatingModel]:
     """Fit on training rows, with validation. Returns the epochs and learning rates to replay, and the best model."""
     done = folder / "checkpoints" / "selection.json"
@@ -199,7 +200,7 @@ def select(
             for callback in callbacks:
                 if isinstance(callback, ModelCheckpoint):
                     callback.monitor = None
-        trainer = _trainer(cfg, folder, callbacks, logger=loggers, num_sanity_val_steps=0)
+        trainer = _trainer(cfg, folder, callbacks, context, logger=loggers, num_sanity_val_steps=0)
         if not len(data.split.val):
             raise ValueError(f"split {data.split_name} leaves no validation rows of {data.dataset.name}")
         model.set_artifact_dir(folder / "checkpoints", "train")
@@ -219,7 +220,9 @@ def select(
     return selection, model
 
 
-def refit(cfg: DictConfig, data: RatingDataModule, selection: Selection, folder: Path) -> tuple[RatingModel, float]:
+def refit(
+    cfg: DictConfig, data: RatingDataModule, selection: Selection, folder: Path, context: RunContext
+) -> tuple[RatingModel, float]:
     """A fresh model on `data.fit_rows`, replaying the selection's learning rates. Returns it and its seconds."""
     name = f"refit_{data.fit_on}"
     record = EpochRecord()
@@ -236,6 +239,7 @@ def refit(cfg: DictConfig, data: RatingDataModule, selection: Selection, folder:
         cfg,
         folder,
         callbacks,
+        context,
         logger=False,
         limit_val_batches=0,
         max_epochs=selection.epochs,
@@ -264,8 +268,10 @@ def _callbacks(cfg: DictConfig, model: RatingModel) -> list[Callback]:
     return found
 
 
-def _trainer(cfg: DictConfig, folder: Path, callbacks: list[Callback], **arguments: Any) -> L.Trainer:
-    if not sys.stdout.isatty() or in_sweep():  # a bar in a log file is noise, and a sweep prints a line a job
+def _trainer(
+    cfg: DictConfig, folder: Path, callbacks: list[Callback], context: RunContext, **arguments: Any
+) -> L.Trainer:
+    if not sys.stdout.isatty() or context.in_sweep:  # a bar in a log file is noise, and a sweep prints one line per job
         callbacks = [callback for callback in callbacks if not isinstance(callback, RichProgressBar)]
     bar = any(isinstance(callback, RichProgressBar) for callback in callbacks)
     trainer: L.Trainer = instantiate(

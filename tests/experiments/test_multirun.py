@@ -1,9 +1,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -14,7 +11,7 @@ from hydra.types import RunMode
 from omegaconf import OmegaConf, open_dict
 
 from recsys.cli import config_dir, resumed_sweep
-from recsys.experiments.multirun import _lost, count_jobs, is_best
+from recsys.experiments.multirun import _is_unfinished, count_jobs, is_best
 from recsys.report.overrides import run_command
 from recsys.report.runs import read_run
 from tests.commands import call, train_arguments, write_ratings
@@ -45,6 +42,7 @@ def test_a_failing_job_ends_no_other_and_is_told_at_the_end(
     out = capsys.readouterr().out
     lines = [line for line in out.splitlines() if line.lstrip().startswith(("1/3", "2/3", "3/3"))]
     assert len(lines) == 3
+    assert json.loads((tmp_path / "sweep" / "sweep.json").read_text())["jobs"] == 3
     assert "dropout=0.1" in lines[0]
     assert "validation" in lines[0]
     assert "left" in lines[0]
@@ -101,7 +99,7 @@ def test_resume_of_a_sweep_takes_no_other_settings(tmp_path: Path) -> None:
         "hydra: {overrides: {task: [seed=1], hydra: [hydra/launcher=joblib, hydra.sweep.dir=old, hydra.mode=MULTIRUN]}}"
     )
     typed = [f"resume={tmp_path}"]
-    assert resumed_sweep(typed) == ["--multirun", "seed=1", "hydra/launcher=joblib", f"hydra.sweep.dir={tmp_path}"]
+    assert resumed_sweep(typed) == ["--multirun", "seed=1", "hydra/launcher=parallel", f"hydra.sweep.dir={tmp_path}"]
     with pytest.raises(ValueError, match="leave out seed=2"):
         resumed_sweep([*typed, "seed=2"])
     assert resumed_sweep(["seed=2"]) == ["seed=2"]
@@ -153,16 +151,19 @@ def test_jobs_are_counted_before_they_run(overrides: list[str], expected: int) -
         ({"state": "pruned", "message": "epoch 3 was not good enough"}, False),
         ({"state": "failed", "message": "out of memory"}, True),
         ({"state": "interrupted", "message": "stopped by Ctrl-C or SIGTERM; resume= goes on"}, True),
-        ({"state": "interrupted", "message": "cut off; tried again as trial 4"}, False),
-        ({"state": "interrupted", "message": "cut off, 10 times"}, True),
+        ({"state": "interrupted", "message": "interrupted; retried as trial 4"}, False),
+        ({"state": "interrupted", "message": "cut off; tried again as trial 4"}, False),  # of version 0.1
+        ({"state": "interrupted", "message": "interrupted 10 times"}, True),
         ({"state": "running", "message": None}, True),
         (None, True),
     ],
 )
-def test_a_job_is_lost_unless_it_came_to_its_end(tmp_path: Path, status: dict[str, str] | None, lost: bool) -> None:
+def test_a_job_is_unfinished_unless_it_finished_or_was_pruned(
+    tmp_path: Path, status: dict[str, str] | None, lost: bool
+) -> None:
     if status is not None:
         (tmp_path / "status.json").write_text(json.dumps(status))
-    assert _lost(tmp_path) == lost
+    assert _is_unfinished(tmp_path) == lost
 
 
 @pytest.fixture
@@ -229,89 +230,6 @@ def test_the_agent_of_wandb_runs_no_sweep(
     said = "FAILED: wandb agent has one W&B run for this command: leave out -m, seeds and folds"
     assert capsys.readouterr().out.count(said) == 2
     assert states(tmp_path / "sweep") == {}
-
-
-def test_a_worker_ends_soon_after_its_sweep_is_gone() -> None:
-    code = (
-        "import json, os, threading, time\n"
-        "from recsys.experiments.multirun import VARIABLE, end_with_the_sweep\n"
-        "os.environ[VARIABLE] = json.dumps({'process': os.getpid()})\n"
-        "end_with_the_sweep()\n"
-        "print('sweep', threading.active_count(), flush=True)\n"
-        "read, write = os.pipe()\n"
-        "if os.fork() == 0:\n"
-        "    end_with_the_sweep()\n"
-        "    end_with_the_sweep()\n"
-        "    print('worker', threading.active_count(), flush=True)\n"
-        "    os.write(write, b'.')\n"
-        "    time.sleep(30)\n"
-        "    print('lives on')\n"
-        "else:\n"
-        "    os.read(read, 1)\n"
-    )
-    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
-    process.wait()
-    out, _ = process.communicate(timeout=5)  # until the worker too has let go of it
-    assert out.splitlines() == ["sweep 1", "worker 2"]
-
-
-def test_jobs_side_by_side_equal_jobs_in_turn(
-    arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """In a process of its own, since its workers import what this one has changed; their threads share the cores."""
-    monkeypatch.delenv("OMP_NUM_THREADS")
-    command = [sys.executable, "-m", "recsys.train", *arguments, "model.dropout=0.1,2,0.3", "hydra/launcher=joblib"]
-    process = subprocess.run(
-        [*command, "hydra.launcher.n_jobs=2"], capture_output=True, text=True, env=os.environ, check=False
-    )
-    assert process.returncode == 1, process.stderr
-    sweep = tmp_path / "sweep"
-    assert states(sweep) == {"0": "finished", "1": "failed", "2": "finished"}
-    turn = tmp_path / "turn"
-    with pytest.raises(SystemExit):
-        call("train", *arguments, "model.dropout=0.1,2,0.3", f"hydra.sweep.dir={turn}")
-    threads = max((os.cpu_count() or 1) // 2, 1)
-    for job in ("0", "2"):
-        one, other = (json.loads((folder / job / "metrics.json").read_text()) for folder in (sweep, turn))
-        assert one["device"] == f"cpu, {threads} threads"
-        assert one["val/rmse"] == pytest.approx(other["val/rmse"], abs=1e-5)
-
-
-def test_a_worker_that_is_killed_is_one_failed_job(arguments: list[str], tmp_path: Path) -> None:
-    targets = ["lightning.pytorch.callbacks.Callback"] * 4
-    targets[1] = "os.abort"
-    names = ",".join(f"{{_target_:{target},_partial_:false}}" for target in targets)
-    command = [sys.executable, "-m", "recsys.train", *arguments, f"+callbacks.bomb={names}", "hydra/launcher=joblib"]
-    process = subprocess.run(
-        [*command, "hydra.launcher.n_jobs=2"], capture_output=True, text=True, env=os.environ, check=False
-    )
-    assert process.returncode == 1, process.stderr
-    expected = dict.fromkeys("0123", "finished") | {"1": "failed"}
-    assert states(tmp_path / "sweep") == expected
-    assert "its process was killed by the system" in " ".join(process.stdout.split())
-
-
-def test_a_worker_that_dies_before_its_run_begins_is_one_failed_job(tmp_path: Path) -> None:
-    """In a process of its own; its jobs do not train, so that no worker waits for torch."""
-    code = (
-        "import os, pathlib, hydra, recsys.cli\n"
-        "@hydra.main(version_base='1.3', config_path=None)\n"
-        "def main(cfg):\n"
-        "    if cfg.x == 6:\n"
-        "        os.abort()\n"
-        "    folder = pathlib.Path(hydra.core.hydra_config.HydraConfig.get().runtime.output_dir)\n"
-        "    (folder / 'status.json').write_text('{\"state\": \"finished\"}')\n"
-        "main()\n"
-    )
-    sweep = ["-m", "+x=5,6,7", "hydra/launcher=joblib", "hydra.launcher.n_jobs=2", f"hydra.sweep.dir={tmp_path}"]
-    process = subprocess.run([sys.executable, "-c", code, *sweep], capture_output=True, text=True, check=False)
-    assert process.returncode == 0, process.stderr
-    assert states(tmp_path) == {"0": "finished", "1": "failed", "2": "finished"}
-
-
-def test_a_sweep_needs_a_worker(arguments: list[str], tmp_path: Path) -> None:
-    with pytest.raises(SystemExit, match=r"hydra.launcher.n_jobs: n_jobs == 0"):
-        call("train", *arguments, "model.dropout=0.1,0.2", "hydra/launcher=joblib", "hydra.launcher.n_jobs=0")
 
 
 def test_a_sweep_needs_a_folder_that_can_be_made(arguments: list[str], tmp_path: Path) -> None:

@@ -46,10 +46,10 @@ def test_folds_and_seeds_cross(train: Train) -> None:
 
 
 def test_repeats_go_on_where_they_were_cut(train: Train, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    def die(cfg, folder):  # type: ignore[no-untyped-def]
+    def die(cfg, folder, context):  # type: ignore[no-untyped-def]
         if cfg.seed == 1:
             raise KeyboardInterrupt
-        return run(cfg, folder)
+        return run(cfg, folder, context)
 
     with monkeypatch.context() as patch:
         patch.setattr("recsys.training.run.run", die)

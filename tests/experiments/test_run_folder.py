@@ -8,13 +8,14 @@ from omegaconf import DictConfig, OmegaConf
 
 from recsys.experiments.run_folder import (
     OtherRunError,
-    PrunedError,
-    configured,
+    current_override,
     difference,
     one_line,
-    recorded,
     resumed,
+    track_status,
+    write_config,
 )
+from recsys.training.errors import PrunedError
 
 
 @pytest.fixture
@@ -25,7 +26,7 @@ def cfg() -> DictConfig:
 
 
 def test_the_configuration_is_resolved_and_written(cfg: DictConfig, tmp_path: Path) -> None:
-    made = configured(cfg, tmp_path / "run", {"seed": 3})
+    made = write_config(cfg, tmp_path / "run", {"seed": 3})
     assert made.model.seed == 3
     assert OmegaConf.load(tmp_path / "run" / "config.yaml") == made
     assert made.run_dir == str(tmp_path / "run")
@@ -33,11 +34,11 @@ def test_the_configuration_is_resolved_and_written(cfg: DictConfig, tmp_path: Pa
 
 
 def test_the_same_configuration_goes_on_and_another_is_refused(cfg: DictConfig, tmp_path: Path) -> None:
-    configured(cfg, tmp_path)
+    write_config(cfg, tmp_path)
     cfg.overrides, cfg.resume = ["b"], str(tmp_path)
-    configured(cfg, tmp_path)
+    write_config(cfg, tmp_path)
     with pytest.raises(ValueError, match=r"holds another run \(seed was 0, is 1\)"):
-        configured(cfg, tmp_path, {"seed": 1})
+        write_config(cfg, tmp_path, {"seed": 1})
 
 
 @pytest.mark.parametrize(
@@ -47,14 +48,14 @@ def test_the_same_configuration_goes_on_and_another_is_refused(cfg: DictConfig, 
         (PrunedError("too little"), "pruned", "too little"),
         (ValueError("dropout must be\nless"), "failed", "dropout must be less"),
         (RuntimeError("sizes"), "failed", "RuntimeError: sizes"),
-        (KeyboardInterrupt(), "interrupted", "stopped by Ctrl-C or SIGTERM; resume= goes on"),
+        (KeyboardInterrupt(), "interrupted", "stopped by Ctrl-C or SIGTERM; continue with resume="),
     ],
 )
 def test_how_a_run_ended_is_recorded(
     tmp_path: Path, error: BaseException | None, state: str, message: str | None
 ) -> None:
     def run() -> None:
-        with recorded(tmp_path):
+        with track_status(tmp_path):
             assert json.loads((tmp_path / "status.json").read_text())["state"] == "running"
             if error is not None:
                 raise error
@@ -71,10 +72,10 @@ def test_how_a_run_ended_is_recorded(
 
 
 def test_a_finished_run_stays_finished(tmp_path: Path) -> None:
-    with recorded(tmp_path):
+    with track_status(tmp_path):
         pass
     before = (tmp_path / "status.json").read_text()
-    with pytest.raises(ValueError, match="x"), recorded(tmp_path):
+    with pytest.raises(ValueError, match="x"), track_status(tmp_path):
         raise ValueError("x")
     assert (tmp_path / "status.json").read_text() == before
 
@@ -83,7 +84,7 @@ def test_a_finished_run_stays_finished(tmp_path: Path) -> None:
 def test_the_record_of_another_run_stays_as_it_was(tmp_path: Path, before: str | None) -> None:
     if before:
         (tmp_path / "status.json").write_text(before)
-    with pytest.raises(OtherRunError), recorded(tmp_path):
+    with pytest.raises(OtherRunError), track_status(tmp_path):
         raise OtherRunError
     assert (tmp_path / "status.json").exists() == (before is not None)
     assert before is None or json.loads((tmp_path / "status.json").read_text()) == json.loads(before)
@@ -107,3 +108,9 @@ def test_resume_needs_a_run(tmp_path: Path) -> None:
         resumed(tmp_path, [])
     with pytest.raises(ValueError, match="leave out seed=1"):
         resumed(tmp_path, ["resume=x", "seed=1"])
+
+
+def test_overrides_of_older_versions_keep_their_meaning() -> None:
+    assert current_override("hydra/launcher=joblib") == "hydra/launcher=parallel"
+    assert current_override("experiment=seed_mf") == "experiment=original_mf"
+    assert current_override("seed=1") == "seed=1"

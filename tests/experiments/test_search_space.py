@@ -6,7 +6,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import QuotedString
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
-from recsys.experiments.search_space import distribution, written
+from recsys.experiments.search_space import distribution, to_override
 
 
 @pytest.mark.parametrize(
@@ -41,5 +41,5 @@ def test_an_empty_range_is_named(text: str) -> None:
 
 @pytest.mark.parametrize("value", [None, True, 3, 0.25, 1e-05, "x", "a, 'b'=c", "null"])
 def test_values_come_back_from_hydra(value: object) -> None:
-    parsed = OverridesParser.create().parse_override(f"a={written(value)}").value()
+    parsed = OverridesParser.create().parse_override(f"a={to_override(value)}").value()
     assert (parsed.text if isinstance(parsed, QuotedString) else parsed) == value

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gc
 import json
 import os
 import signal
@@ -13,13 +14,13 @@ import optuna
 import pytest
 from filelock import FileLock
 from omegaconf import OmegaConf
-from optuna.distributions import CategoricalDistribution, FloatDistribution
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import TrialState
 
 from recsys.cli import config_dir
-from recsys.experiments.multirun import _held
-from recsys.experiments.run_folder import PrunedError
-from recsys.experiments.study import Study, make_pruner
+from recsys.experiments.study import Study, in_support
+from recsys.training.errors import PrunedError
+from recsys.training.pruners import make_pruner
 from recsys.training.pruning import Pruning
 from tests.commands import call, train_arguments, write_ratings
 
@@ -81,7 +82,7 @@ def test_what_a_kill_left_running_is_settled(tmp_path: Path) -> None:
     assert [trial.params for trial in again] == [asked[1].params, asked[3].params]
     status = json.loads((tmp_path / "1" / "status.json").read_text())
     assert status["state"] == "interrupted"
-    assert status["message"] == "cut off; tried again as trial 4"
+    assert status["message"] == "interrupted; retried as trial 4"
 
 
 def test_a_trial_that_was_stopped_is_left_for_recovery(tmp_path: Path) -> None:
@@ -89,7 +90,7 @@ def test_a_trial_that_was_stopped_is_left_for_recovery(tmp_path: Path) -> None:
     for number, state in enumerate(("finished", "interrupted", "running")):
         study.ask()
         end(tmp_path, number, state, 0.9)
-        study.tell(number, cut_off=True)
+        study.tell(number, interrupted=True)
     assert trial_states(study) == ["COMPLETE", "RUNNING", "RUNNING"]
     study.recover()
     assert trial_states(study) == ["COMPLETE", "FAIL", "FAIL", "WAITING", "WAITING"]
@@ -111,7 +112,7 @@ def test_a_trial_that_always_kills_its_process_is_left(tmp_path: Path) -> None:
     assert trial_states(study) == ["FAIL"] * 10
     assert study.done == 1
     message = json.loads((tmp_path / "9" / "status.json").read_text())["message"]
-    assert message == "cut off, 10 times"
+    assert message == "interrupted 10 times"
 
 
 def test_a_trial_whose_process_lives_on_is_waited_for(tmp_path: Path) -> None:
@@ -159,6 +160,23 @@ def test_a_study_cut_short_suggests_what_it_would_have(tmp_path: Path) -> None:
     assert len({json.dumps(params) for params in suggested[0]}) == 14
 
 
+@pytest.mark.parametrize(
+    ("distribution", "inside", "outside"),
+    [
+        (CategoricalDistribution([4, "x", None]), [4, "x", None], [5, "y"]),
+        (FloatDistribution(0.0, 0.5), [0, 0.0, 0.25, 0.5], [-0.1, 0.6, "x", None, True]),
+        (FloatDistribution(0.1, 0.7, step=0.2), [0.1, 0.3, 0.7], [0.2, 0.9]),
+        (IntDistribution(8, 64, step=8), [8, 16, 64], [4, 12, 16.0, "x", None]),
+        (IntDistribution(8, 64, log=True), [8, 9], [7, 65]),
+    ],
+)
+def test_values_inside_a_distribution(
+    distribution: BaseDistribution, inside: list[object], outside: list[object]
+) -> None:
+    assert all(in_support(distribution, value) for value in inside)
+    assert not any(in_support(distribution, value) for value in outside)
+
+
 def test_a_study_begins_with_the_settings_there_are(tmp_path: Path) -> None:
     study = make_study(tmp_path)
     study.start_with({"model.dropout": 0.2, "model.embedding_dim": 64})  # 64 is not searched
@@ -170,8 +188,8 @@ def test_a_study_begins_with_the_settings_there_are(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"settings": {"model": {"seed": 1}}}, "begun with other settings: model.seed was 0, is 1"),
-        ({"space": {"model.dropout": FloatDistribution(0.0, 0.6)}}, "begun with other space: model.dropout was"),
+        ({"settings": {"model": {"seed": 1}}}, "other settings: model.seed was 0, is 1"),
+        ({"space": {"model.dropout": FloatDistribution(0.0, 0.6)}}, "other space: model.dropout was"),
     ],
 )
 def test_a_study_is_not_mixed_with_another(tmp_path: Path, changes: dict[str, object], message: str) -> None:
@@ -183,7 +201,7 @@ def test_a_study_is_not_mixed_with_another(tmp_path: Path, changes: dict[str, ob
 def test_a_study_belongs_to_one_folder(tmp_path: Path) -> None:
     begun = make_study(tmp_path / "mine", storage=f"sqlite:///{tmp_path / 'study.db'}")
     asked = begun.ask()
-    message = f"study s was begun with other folder: path was {tmp_path / 'mine'}, is {tmp_path / 'other'}; .*study="
+    message = f"study s has other folder: path was {tmp_path / 'mine'}, is {tmp_path / 'other'}; .*study="
     with pytest.raises(ValueError, match=message):
         make_study(tmp_path / "other", storage=f"sqlite:///{tmp_path / 'study.db'}")
     again = make_study(tmp_path / "mine", storage=f"sqlite:///{tmp_path / 'study.db'}")
@@ -273,7 +291,8 @@ def test_ctrl_c_loses_no_trial(arguments: list[str], tmp_path: Path, monkeypatch
         with pytest.raises(SystemExit) as exit_:
             call("train", *study)
     assert exit_.value.code == 130
-    _held.close()  # as the end of the process does
+    del exit_  # its traceback holds the lock, which otherwise ends with the process
+    gc.collect()
     call("train", *study)
     found = optuna.load_study(study_name="s", storage=f"sqlite:///{tmp_path / 'study' / 'study.db'}")
     assert [trial.state.name for trial in found.trials] == ["FAIL", "COMPLETE"]

@@ -117,5 +117,5 @@ def test_an_old_sweep_is_gone_on_with(runs: Path, capsys: pytest.CaptureFixture[
     """Its finished jobs stay as they are."""
     before = (runs / "sweep" / "1" / "metrics.json").stat().st_mtime_ns
     call("train", f"resume={runs / 'sweep'}")
-    assert "2 done before" in capsys.readouterr().out
+    assert "(2 done)" in capsys.readouterr().out
     assert (runs / "sweep" / "1" / "metrics.json").stat().st_mtime_ns == before

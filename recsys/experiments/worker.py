@@ -1,0 +1,91 @@
+"""A worker process of the parallel launcher: runs the jobs that it is sent, and never outlives its parent."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import multiprocessing
+import os
+import signal
+import sys
+from multiprocessing.connection import Connection
+from types import FrameType
+from typing import NamedTuple
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.utils import JobStatus, run_job, setup_globals
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig
+
+from recsys.experiments.run_folder import one_line
+
+
+class TaskReference(NamedTuple):
+    """Where a command's function is found: below its decorators, which do not pickle, in its module."""
+
+    module: str
+    name: str
+
+    @classmethod
+    def of(cls, task: TaskFunction) -> TaskReference:
+        function = inspect.unwrap(task)
+        return cls(function.__module__, function.__qualname__)
+
+    def load(self) -> TaskFunction:
+        function: TaskFunction = inspect.unwrap(getattr(importlib.import_module(self.module), self.name))
+        return function
+
+
+class JobSpec(NamedTuple):
+    cfg: DictConfig  # composed, with hydra's part
+    hydra_context: HydraContext
+
+
+def work(connection: Connection, task: TaskReference) -> None:
+    """Run jobs until the connection ends. Answers each with None, or with what Hydra could not run it for."""
+    exit_with_parent()
+    signal.signal(signal.SIGINT, _interrupt_once)
+    setup_globals()
+    function = task.load()
+    try:
+        while True:
+            connection.send(_run(connection.recv(), function))
+    except (EOFError, BrokenPipeError, KeyboardInterrupt):
+        pass
+
+
+def _run(spec: JobSpec, function: TaskFunction) -> str | None:
+    HydraConfig.instance().set_config(spec.cfg)
+    done = run_job(
+        task_function=function,
+        config=spec.cfg,
+        job_dir_key="hydra.sweep.dir",
+        job_subdir_key="hydra.sweep.subdir",
+        hydra_context=spec.hydra_context,
+    )
+    if done.status is JobStatus.COMPLETED:
+        return None
+    return one_line(done._return_value)  # the public attribute raises it
+
+
+def exit_with_parent() -> None:
+    """Let the kernel end this process when its parent is gone, even by SIGKILL and in the midst of a computation.
+
+    The parent holds the other end of a pipe; its end makes SIGIO, whose default action is to end the process. Where
+    there is no such signal (Windows), a worker ends after its job, when it cannot answer.
+    """
+    parent = multiprocessing.parent_process()
+    if parent is None or sys.platform == "win32":
+        return
+    import fcntl
+
+    fcntl.fcntl(parent.sentinel, fcntl.F_SETOWN, os.getpid())
+    fcntl.fcntl(parent.sentinel, fcntl.F_SETFL, fcntl.fcntl(parent.sentinel, fcntl.F_GETFL) | os.O_ASYNC)
+    if not parent.is_alive():  # since before this took effect
+        sys.exit(1)
+
+
+def _interrupt_once(signum: int, frame: FrameType | None) -> None:
+    """Ctrl-C comes from the terminal and from the parent; the second must not tear what the first began."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    raise KeyboardInterrupt

@@ -1,0 +1,5 @@
+"""Errors that training raises."""
+
+
+class PrunedError(Exception):
+    """The run was stopped early by a study's pruner. Not a failure."""
