@@ -44,7 +44,7 @@ def killed_study(folder: Path, arguments: argparse.Namespace) -> dict[str, Any]:
         f"hydra.sweep.dir={folder / 'study'}", "hydra.sweeper.study=killed", *arguments.overrides,
     ]  # fmt: skip
     if arguments.workers > 1:
-        command += ["hydra/launcher=joblib", f"hydra.launcher.n_jobs={arguments.workers}"]
+        command += ["hydra/launcher=parallel", f"hydra.launcher.n_jobs={arguments.workers}"]
     moments = random.Random(arguments.seed)
     kills = 0
     while kills < arguments.kills:

@@ -37,7 +37,7 @@ def jobs(folder: Path, arguments: argparse.Namespace) -> dict[str, Any]:
     for number in range(arguments.rounds):
         one, two = (folder / f"{number}-{workers}" for workers in (1, 2))
         alone = timed(["-m", *GRID, *arguments.overrides, f"hydra.sweep.dir={one}"])
-        parallel = ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2"]
+        parallel = ["hydra/launcher=parallel", "hydra.launcher.n_jobs=2"]
         together = timed(["-m", *GRID, *arguments.overrides, *parallel, f"hydra.sweep.dir={two}"])
         fits = [json.loads((one / str(job) / "metrics.json").read_text())["fit_seconds"] for job in range(12)]
         spent = [json.loads((one / str(job) / "status.json").read_text())["seconds"] for job in range(12)]

@@ -24,6 +24,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from recsys.experiments.multirun import count_jobs, resume_hint
 from recsys.experiments.run_folder import has_ended, write_status
 from recsys.experiments.worker import JobSpec, TaskReference, work
+from recsys.training.threads import available_cores
 
 log = logging.getLogger(__name__)
 
@@ -136,7 +137,7 @@ class _Worker:
     def __init__(self, context: BaseContext, task: TaskReference, threads: int) -> None:
         self.connection, theirs = context.Pipe()
         self.process = context.Process(target=work, args=(theirs, task))  # type: ignore[attr-defined]
-        with _omp_threads(threads):
+        with _thread_limit(threads):
             self.process.start()
         theirs.close()  # so that reading from a worker that is gone ends
 
@@ -156,11 +157,6 @@ class _Worker:
         self.process.join()
 
 
-def available_cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
-
-
 def _start_method(threads: int) -> BaseContext:
     """How workers are started; on Linux the fork server begins to import now, while jobs are composed."""
     if sys.platform != "linux":
@@ -171,7 +167,7 @@ def _start_method(threads: int) -> BaseContext:
     context.set_forkserver_preload(PRELOADED)
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # inherited: Ctrl-C during its imports is not its business
     try:
-        with _omp_threads(threads):
+        with _thread_limit(threads):
             ensure_running()
     finally:
         signal.signal(signal.SIGINT, before)
@@ -179,13 +175,13 @@ def _start_method(threads: int) -> BaseContext:
 
 
 @contextmanager
-def _omp_threads(threads: int) -> Iterator[None]:
-    """Sets `OMP_NUM_THREADS`, unless it is set, for processes that are started inside."""
-    if "OMP_NUM_THREADS" in os.environ:
+def _thread_limit(threads: int) -> Iterator[None]:
+    """Sets the share of the cores, unless there is a limit already, for processes that are started inside."""
+    if "OMP_THREAD_LIMIT" in os.environ:
         yield
         return
-    os.environ["OMP_NUM_THREADS"] = str(threads)
+    os.environ["OMP_THREAD_LIMIT"] = str(threads)
     try:
         yield
     finally:
-        del os.environ["OMP_NUM_THREADS"]
+        del os.environ["OMP_THREAD_LIMIT"]

@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from recsys.experiments.launcher import ParallelLauncher, available_cores
+from recsys.experiments.launcher import ParallelLauncher
+from recsys.training.threads import available_cores
 from tests.commands import call
 from tests.experiments.test_multirun import arguments, states  # noqa: F401  (a fixture)
 
@@ -122,12 +123,14 @@ def test_ctrl_c_interrupts_the_jobs(sweep: Sweep, tmp_path: Path, terminal: bool
 def test_jobs_side_by_side_equal_jobs_in_turn(
     arguments: list[str],  # noqa: F811
     tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.delenv("OMP_NUM_THREADS")  # so that workers share the cores
-    command = [sys.executable, "-m", "recsys.train", *arguments, "model.dropout=0.1,2,0.3", "hydra/launcher=joblib"]
+    command = [sys.executable, "-m", "recsys.train", *arguments, "threads=64", "model.dropout=0.1,2,0.3"]
     process = subprocess.run(
-        [*command, "hydra.launcher.n_jobs=2"], capture_output=True, text=True, env=os.environ, check=False
+        [*command, "hydra/launcher=joblib", "hydra.launcher.n_jobs=2"],
+        capture_output=True,
+        text=True,
+        env=os.environ,
+        check=False,
     )
     assert process.returncode == 1, process.stderr
     lines = [line for line in process.stdout.splitlines() if line.lstrip().startswith(("1/3", "2/3", "3/3"))]
