@@ -56,7 +56,10 @@ def test_evaluate_computes_and_prints_it(two_by_three: Factors, capsys: pytest.C
 
 
 @pytest.mark.parametrize("kind", ["table", "md"])
-def test_the_report_has_a_column_of_it(runs: Path, kind: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_report_has_a_column_of_it(
+    runs: Path, kind: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("COLUMNS", raising=False)  # as wide as the table
     report([str(runs), "--format", kind])
     printed = capsys.readouterr().out
     for text in ("test max error", "2.5000", "top@1", "0.3750"):

@@ -72,7 +72,7 @@ def test_bash_completes_what_was_typed(tmp_path: Path, module: str) -> None:
     script = recsys("-sc", "install=bash", module=module, cwd=tmp_path).stdout
     (tmp_path / "recsys").write_text(f'#!/bin/sh\nexec {sys.executable} -m recsys "$@"\n')
     (tmp_path / "recsys").chmod(0o755)
-    script += "\nCOMP_LINE='recsys train model=b' COMP_POINT=20 COMP_CWORD=2\nhydra_bash_completion\n"
+    script += "\nCOMP_LINE='recsys train model=ba' COMP_POINT=21 COMP_CWORD=2\nhydra_bash_completion\n"
     script += 'complete -p recsys >/dev/null && echo "${COMPREPLY[@]}"'
     environment = os.environ | {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
     done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, cwd=tmp_path, env=environment)
