@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+import wandb
 from lightning.pytorch.callbacks import ModelCheckpoint
 from omegaconf import OmegaConf
 
@@ -382,7 +383,10 @@ def test_wandb_writes_offline(train: Train, monkeypatch: pytest.MonkeyPatch, tmp
         monkeypatch.setenv(f"WANDB_{name}", str(tmp_path / "home" / name))
     monkeypatch.setenv("WANDB_MODE", "offline")
     monkeypatch.setenv("WANDB_SILENT", "true")
+    wandb.teardown()
+    monkeypatch.delenv("WANDB_SERVICE", raising=False)  # another test's, which may have ended
     folder = train("logger=wandb", "trainer.max_epochs=2")
+    wandb.teardown()
     assert list(folder.glob("wandb/offline-run-*/*.wandb"))
     assert (folder / "metrics.csv").exists()
     assert OmegaConf.load(folder / "config.yaml").logger.wandb.project == "recsys"
