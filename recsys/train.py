@@ -15,7 +15,6 @@ from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
-from rich.console import Console
 
 from recsys.cli import command, load_run
 from recsys.evaluation.protocol import REPEATS
@@ -97,9 +96,7 @@ def _report(metrics: dict[str, Any], folder: Path) -> None:
 
     print_metrics(metrics, f"{metrics['model']} on {metrics['data']}, split {metrics['split']}")
     epochs = "1 epoch" if metrics["epochs"] == 1 else f"{metrics['epochs']} epochs"
-    Console(highlight=False, soft_wrap=True).print(
-        f"{epochs}, fitted in {metrics['fit_seconds']:.1f} s, results in {display_path(folder)}"
-    )
+    print(f"{epochs}, fitted in {metrics['fit_seconds']:.1f} s, results in {display_path(folder)}")
 
 
 if __name__ == "__main__":

@@ -8,16 +8,16 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-Rows = NDArray[np.int64] | NDArray[np.int32]
+from recsys.bundle.typing import IndexArray
 
 
 class UserAttributes(NamedTuple):
     """Attributes of the data set's users: user row u has those at `indptr[u]` to `indptr[u + 1]`."""
 
-    indptr: Rows  # (all users + 1,)
-    attribute: Rows  # positions among the names of the manifest's `attributes`
+    indptr: IndexArray  # (all users + 1,)
+    attribute: IndexArray  # positions among the names of the manifest's `attributes`
 
-    def of(self, user: int) -> Rows:
+    def of(self, user: int) -> IndexArray:
         """The attributes of a user's row; none for a row outside the data set."""
         if not 0 <= user < len(self.indptr) - 1:
             return self.attribute[:0]

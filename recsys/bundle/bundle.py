@@ -39,10 +39,15 @@ class Bundle(Scoring):
         object.__setattr__(self, "user_row", users)
         object.__setattr__(self, "item_row", items)
 
+    def check(self) -> None:
+        super().check()
+        if {len(self.user_row), len(self.item_row)} != {len(self.user_ids), len(self.item_ids)}:
+            raise ValueError("an id occurs twice")
+
     def predict(
         self, user_ids: Iterable[Id] | FoldIn, item_ids: Iterable[Id], *, return_std: bool = False
     ) -> Float32Array | tuple[Float32Array, Float32Array]:
-        """Predictions stars, clipped to the scale, `(pairs,)`; an id never seen is the average user or item.
+        """Predicted stars, clipped to the scale, `(pairs,)`; an id never seen is the average user or item.
 
         Args:
             user_ids: Users, or one `fold_in` for all items.

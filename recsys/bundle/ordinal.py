@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-Floats = NDArray[np.float32]
+from recsys.bundle.typing import Float32Array
+
 Numbers = NDArray[np.floating[Any]]
 
 # Chebyshev coefficients of log erfc, the highest power first (Press et al., Numerical Recipes, erfcc): the relative
@@ -44,10 +45,10 @@ class Latent(NamedTuple):
 class Ordinal:
     """The link of a model that puts thresholds between neighbouring levels of the scale."""
 
-    levels: Floats  # (levels,) stars, ascending
-    thresholds: Floats  # (samples, levels - 1) in the unit of the linear part, ascending
+    levels: Float32Array  # (levels,) stars, ascending
+    thresholds: Float32Array  # (samples, levels - 1) in the unit of the linear part, ascending
 
-    def probabilities(self, linear: Floats, precision: Floats) -> Floats:
+    def probabilities(self, linear: Float32Array, precision: Float32Array) -> Float32Array:
         """Of each level, the mean over the samples, `(rows, levels)`; the expected star is their product with `levels`.
 
         Args:
@@ -61,7 +62,7 @@ class Ordinal:
         cumulative[:, -1] = 1
         return np.maximum(np.diff(cumulative, axis=1), 0)  # rounding may make a difference negative
 
-    def latent(self, rating: Floats, fit: Numbers, precision: Numbers) -> Latent:
+    def latent(self, rating: Float32Array, fit: Numbers, precision: Numbers) -> Latent:
         """Mean and variance of the scores behind stars: normals, truncated to the star's interval.
 
         Args:

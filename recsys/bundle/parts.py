@@ -137,8 +137,6 @@ class BundleParts:
         ratings, users, items = self.ratings, len(self.user_ids), len(self.item_ids)
         n = len(ratings.item)
         _check_indptr("indptr", ratings.indptr, n, "ratings")
-        if {len(set(self.user_ids.tolist())), len(set(self.item_ids.tolist()))} != {users, items}:
-            raise ValueError("an id occurs twice")
         if self.n_users > users or self.n_items > items:
             raise ValueError("there are more factors than ids")
         if not 0 < self.fitted_items <= self.n_items:

@@ -7,10 +7,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from recsys.bundle.typing import Float64Array
+
 USER_PRIOR, ITEM_PRIOR = 15.0, 10.0  # ratings' worth of pull towards zero on a bias
 
 IndexArray = NDArray[np.int64]
-Float64Array = NDArray[np.float64]
 
 
 class Biases(NamedTuple):

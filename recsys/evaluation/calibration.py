@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recsys.bundle import Bundle
-from recsys.evaluation.baselines import Float64Array
+from recsys.bundle.typing import Float64Array
 from recsys.evaluation.holdout import TestSet
 from recsys.evaluation.registry import measure
 

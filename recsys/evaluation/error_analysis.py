@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from recsys.bundle import Bundle
-from recsys.evaluation.baselines import Float64Array, IndexArray
+from recsys.bundle.typing import Float64Array
+from recsys.evaluation.baselines import IndexArray
 from recsys.evaluation.holdout import TestSet, predict_test_set
 
 GROUP_STARTS = (0, 1, 5, 10, 20, 50, 100, 200, 500, 1000)  # number of fitted ratings

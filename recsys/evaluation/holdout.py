@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recsys.bundle import TEST, TRAIN, Bundle
-from recsys.evaluation.baselines import Biases, Float64Array, IndexArray, fit_biases, fit_item_means
+from recsys.bundle.typing import Float64Array
+from recsys.evaluation.baselines import Biases, IndexArray, fit_biases, fit_item_means
 
 
 @dataclass(frozen=True, eq=False)

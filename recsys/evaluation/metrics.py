@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from recsys.evaluation.baselines import Float64Array, IndexArray
+from recsys.bundle.typing import Float64Array
+from recsys.evaluation.baselines import IndexArray
 from recsys.evaluation.registry import SUBSETS, in_group, measure
 
 LIST_LENGTH = 20  # the longest cut-off of a ranking metric

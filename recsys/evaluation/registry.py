@@ -13,7 +13,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
-    from recsys.evaluation.baselines import Float64Array
+    from recsys.bundle.typing import Float64Array
     from recsys.evaluation.calibration import IntervalHits
     from recsys.evaluation.metrics import RankedLists
 

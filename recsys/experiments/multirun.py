@@ -120,9 +120,8 @@ def run_job(job: Callable[[], dict[str, Any]], folder: Path) -> float | None:
         _print_progress(f"FAILED: {one_line(error)}", folder)
     else:
         monitor = monitor_of(metrics)
-        test = (
-            "" if metrics.get("refit") == "none" else f"  test {metrics[monitor.test_key]:.4f}"
-        )  # a search looks away
+        is_search = metrics.get("refit") == "none"  # then test rows stay unseen
+        test = "" if is_search else f"  test {metrics[monitor.test_key]:.4f}"
         _print_progress(f"validation {metrics[monitor.validation_key]:.4f}{test}", folder)
         return minimized_validation(metrics)
     return None

@@ -109,9 +109,8 @@ def run(cfg: DictConfig, folder: Path, context: RunContext = SINGLE_RUN) -> dict
         }
         if analysis:
             write_json(folder / "analysis.json", analysis)
-        if (
-            trackers or not context.in_sweep
-        ):  # its report shows them of all jobs, and they would be half of a job's overhead
+        # A sweep's report shows the plots of all jobs, and they would be half of a job's overhead.
+        if trackers or not context.in_sweep:
             learning_curve(folder / "metrics.csv", folder / "learning_curve.png")
             if analysis:
                 error_by_activity(analysis, folder / "error_by_activity.png")

@@ -119,11 +119,7 @@ def _check_ratings(data: RatingData) -> None:
 
 def _check_unique(place: str, ratings: pd.DataFrame) -> None:
     pair = _pairs(ratings)
-    if len(pair) < 2 or (pair[1:] > pair[:-1]).all():
-        return
-    ordered = np.sort(pair)
-    repeated = ordered[1:][ordered[1:] == ordered[:-1]]
-    if len(repeated):
+    if len(repeated := _repeated(pair)):
         user, item = ratings.loc[int((pair == repeated[0]).argmax()), [USER_ID, ITEM_ID]]
         raise DataError(f"{place} must have each user and item once, got ({user}, {item}) again; use drop_duplicates")
 
@@ -179,11 +175,7 @@ def drop_duplicates(ratings: pd.DataFrame, place: str) -> pd.DataFrame:
     A warning counts the dropped rows; `place` names the file in it.
     """
     pair = _pairs(ratings)
-    if len(pair) < 2 or (pair[1:] > pair[:-1]).all():  # as released files are ordered: nothing to sort
-        return ratings
-    in_order = np.sort(pair)
-    repeated = in_order[1:][in_order[1:] == in_order[:-1]]
-    if not len(repeated):
+    if not len(repeated := _repeated(pair)):
         return ratings
     rows = np.flatnonzero(np.isin(pair, repeated))
     time = ratings[TIMESTAMP].to_numpy()[rows] if TIMESTAMP in ratings else np.zeros(len(rows))
@@ -211,6 +203,14 @@ def _pairs(ratings: pd.DataFrame) -> NDArray[np.int64]:
     pair: NDArray[np.int64] = user * n_items
     pair += item
     return pair
+
+
+def _repeated(pair: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The pairs that occur again, ascending, as often as they do."""
+    if len(pair) < 2 or (pair[1:] > pair[:-1]).all():  # as released files are ordered: nothing to sort
+        return pair[:0]
+    in_order = np.sort(pair)
+    return np.asarray(in_order[1:][in_order[1:] == in_order[:-1]])
 
 
 def _factorize(ids: pd.Series[Any]) -> tuple[NDArray[np.int64], int]:
