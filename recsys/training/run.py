@@ -185,7 +185,7 @@ def build_model(cfg: DictConfig, data: RatingDataModule) -> RatingModel:
 
 
 def select(
-    cfg: DictConfig, data: RatingDataModule, folder: Path, loggers: list[Logger], context: RunContext
+    cfg: DictConfig, data: RatingDataModule, folder: Path, loggers: list[Logger], context: RunContext = SINGLE_RUN
 ) -> tuple[Selection, RatingModel]:
     """Fit on training rows, with validation. Returns the epochs and learning rates to replay, and the best model."""
     done = folder / "checkpoints" / "selection.json"
@@ -220,7 +220,7 @@ def select(
 
 
 def refit(
-    cfg: DictConfig, data: RatingDataModule, selection: Selection, folder: Path, context: RunContext
+    cfg: DictConfig, data: RatingDataModule, selection: Selection, folder: Path, context: RunContext = SINGLE_RUN
 ) -> tuple[RatingModel, float]:
     """A fresh model on `data.fit_rows`, replaying the selection's learning rates. Returns it and its seconds."""
     name = f"refit_{data.fit_on}"

@@ -22,12 +22,15 @@ import pytest
 from benchmarks.peers import results, selection, time_to_rmse, tune
 from benchmarks.peers.attributes import attributes
 from benchmarks.peers.contenders import CONTENDERS, Between, Contender, OneOf, Value, chosen
+from benchmarks.peers.contract import Run
 from benchmarks.peers.environments import REQUIREMENTS, python
 from benchmarks.peers.measure import Bench, ContenderError, figures_of, measured, run_within
-from benchmarks.peers.protocols import PROTOCOLS, TUNING, Answers, Protocol, build_task
+from benchmarks.peers.ours import FixedEpochs, Selected
+from benchmarks.peers.protocols import PROTOCOLS, TUNING, Answers, Protocol, build_task, read
 from benchmarks.peers.ranking import NOTHING, best_unseen
 from benchmarks.peers.task import Task
 from recsys.data.sources.base import RatingData
+from tests.commands import write_ratings
 from tests.conftest import frame, random_ratings, small_data
 
 PACKAGE = Path(selection.__file__).parent
@@ -105,6 +108,20 @@ def test_attributes_are_categories_by_row_and_unknown_is_minus_one() -> None:
     assert found["user gender"].tolist() == [0, 1, -1]
     assert found["item year"].tolist() == [-1, 0]
     assert found["item genres"].tolist() == [[0, 0], [1, 1]]
+
+
+@pytest.mark.parametrize("kind", [Selected, FixedEpochs])
+def test_recsys_itself_is_a_contender(tmp_path: Path, kind: type[Selected]) -> None:
+    write_ratings(tmp_path / "ratings.csv")
+    protocol = Protocol("tabular", "user_time", ("data.timestamp_column=timestamp", "data.batch_size=128"))
+    task, answers = build_task(protocol, read(protocol, str(tmp_path)))
+    settings = {"data": "tabular", "model.embedding_dim": 4, "model.learning_rate": 0.05, "trainer.max_epochs": 3}
+    (tmp_path / "run").mkdir()
+    ours = kind(Run(settings, seed=0, threads=1, folder=tmp_path / "run", root=str(tmp_path)))
+    ours.prepare(task)
+    ours.fit()
+    predicted = ours.predict()
+    assert ((predicted - answers.rating) ** 2).mean() < answers.rating.var()
 
 
 # Processes
