@@ -32,6 +32,7 @@ class Selected:
         places = [
             f"seed={self.run.seed}",
             f"run_dir={self.run.folder}",
+            "model_name=recsys",  # as the folder, else taken from a running command
             "trainer.accelerator=cpu",
             "~callbacks.progress",
         ]
