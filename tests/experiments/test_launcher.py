@@ -8,7 +8,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -28,6 +29,7 @@ from recsys.experiments import launcher
 from recsys.experiments.run_folder import track_status
 
 launcher.PRELOADED.clear()  # nothing trains here
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell starts background processes with it ignored
 
 @hydra.main(version_base="1.3", config_path=str(config_dir()), config_name=None)
 def main(cfg):
@@ -50,18 +52,23 @@ Sweep = Callable[[str], subprocess.Popen[str]]
 
 
 @pytest.fixture
-def sweep(tmp_path: Path) -> Sweep:
+def sweep(tmp_path: Path) -> Iterator[Sweep]:
     """Starts a sweep of two workers, over jobs that do what their names say, in a session of its own."""
     (tmp_path / "script.py").write_text(SCRIPT)
+    started: list[subprocess.Popen[str]] = []
 
     def start(jobs: str) -> subprocess.Popen[str]:
         command = [sys.executable, str(tmp_path / "script.py"), "-m", f"+job={jobs}", "hydra/launcher=parallel",
                    "hydra.launcher.n_jobs=2", f"hydra.sweep.dir={tmp_path / 'sweep'}"]  # fmt: skip
-        return subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+        started.append(
+            subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
         )
+        return started[-1]
 
-    return start
+    yield start
+    for process in started:  # of a test that failed, which left its jobs computing
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
 
 
 def wait_for(*files: Path) -> None:
