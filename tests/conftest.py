@@ -15,6 +15,7 @@ import pandas as pd
 import pytest
 import torch
 
+import recsys.training.plots
 from recsys.bundle import TEST, TRAIN, VAL, Bundle, UserRatings
 from recsys.bundle.factors import Factors
 from recsys.data.datamodule import RatingDataModule
@@ -211,6 +212,22 @@ def random_factors(
         newcomer_effects=draw(attributes, samples, dim + 1) if attributes else None,
         newcomer_items=draw(n_items, samples) if attributes else None,
     )
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _without_plots() -> Iterator[None]:
+    """Runs within tests draw no plots, which would be a third of their time; those with `plots` do."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("learning_curve", "error_by_activity"):
+            patch.setattr(f"recsys.training.run.{name}", lambda *_: None)
+        yield
+
+
+@pytest.fixture
+def plots(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs within this test draw their plots."""
+    for name in ("learning_curve", "error_by_activity"):
+        monkeypatch.setattr(f"recsys.training.run.{name}", getattr(recsys.training.plots, name))
 
 
 @pytest.fixture

@@ -23,6 +23,7 @@ def read(folder: Path) -> dict[str, float]:
     return found
 
 
+@pytest.mark.usefixtures("plots")
 def test_a_ranking_model_is_chosen_by_its_ndcg(train: Train, capsys: pytest.CaptureFixture[str]) -> None:
     folder = train(*RANKER, "callbacks.early_stopping.patience=3", "trainer.max_epochs=20")
     found, curve = read(folder), pd.read_csv(folder / "metrics.csv")["val/ndcg@10"]

@@ -37,6 +37,7 @@ def metrics(folder: Path) -> dict[str, object]:
     return {name: value for name, value in found.items() if name not in TIMES}
 
 
+@pytest.mark.usefixtures("plots")
 def test_a_run_leaves_what_the_readme_says(train: Train) -> None:
     folder = train()
     for name in ("config.yaml", "metrics.json", "metrics.csv", "learning_curve.png", "error_by_activity.png",

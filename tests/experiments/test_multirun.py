@@ -66,6 +66,7 @@ def test_a_sweep_goes_on_with_what_is_left(arguments: list[str], tmp_path: Path)
     assert (sweep / "1" / "metrics.json").exists()
 
 
+@pytest.mark.usefixtures("plots")
 def test_a_job_draws_only_for_who_shows_it(
     arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
