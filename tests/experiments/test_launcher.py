@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
@@ -28,7 +29,7 @@ from recsys.cli import config_dir
 from recsys.experiments import launcher
 from recsys.experiments.run_folder import track_status
 
-launcher.PRELOADED.clear()  # nothing trains here
+launcher.PRELOADED[:] = ["recsys.cli", "recsys.experiments.launcher"]  # nothing trains here
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell starts background processes with it ignored
 
 @hydra.main(version_base="1.3", config_path=str(config_dir()), config_name=None)
@@ -51,59 +52,75 @@ if __name__ == "__main__":
 Sweep = Callable[[str], subprocess.Popen[str]]
 
 
+def start_sweep(folder: Path, jobs: str) -> subprocess.Popen[str]:
+    """Start a sweep of two workers, over jobs that do what their names say, in a session of its own."""
+    (folder / "script.py").write_text(SCRIPT)
+    command = [sys.executable, str(folder / "script.py"), "-m", f"+job={jobs}", "hydra/launcher=parallel",
+               "hydra.launcher.n_jobs=2", f"hydra.sweep.dir={folder / 'sweep'}"]  # fmt: skip
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
+
+
+def kill(process: subprocess.Popen[str]) -> None:
+    """Kill what a failed test left computing."""
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+
+
 @pytest.fixture
 def sweep(tmp_path: Path) -> Iterator[Sweep]:
-    """Starts a sweep of two workers, over jobs that do what their names say, in a session of its own."""
-    (tmp_path / "script.py").write_text(SCRIPT)
     started: list[subprocess.Popen[str]] = []
 
     def start(jobs: str) -> subprocess.Popen[str]:
-        command = [sys.executable, str(tmp_path / "script.py"), "-m", f"+job={jobs}", "hydra/launcher=parallel",
-                   "hydra.launcher.n_jobs=2", f"hydra.sweep.dir={tmp_path / 'sweep'}"]  # fmt: skip
-        started.append(
-            subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
-        )
+        started.append(start_sweep(tmp_path, jobs))
         return started[-1]
 
     yield start
-    for process in started:  # of a test that failed, which left its jobs computing
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
+    for process in started:
+        kill(process)
+
+
+class Ended(NamedTuple):
+    folder: Path
+    out: str
+    messages: dict[str, str | None]
+
+
+@pytest.fixture(scope="module")
+def ended(tmp_path_factory: pytest.TempPathFactory) -> Ended:
+    """A sweep whose jobs 0 and 1 kill their workers, 1 only at its first try, and whose job 2 raises."""
+    folder = tmp_path_factory.mktemp("ended")
+    process = start_sweep(folder, "die,die_once,raise,finish")
+    try:
+        out, err = process.communicate(timeout=60)
+    finally:
+        kill(process)
+    assert process.returncode == 0, err
+    files = sorted((folder / "sweep").glob("*/status.json"))
+    return Ended(folder / "sweep", out, {file.parent.name: json.loads(file.read_text())["message"] for file in files})
 
 
 def wait_for(*files: Path) -> None:
     end = time.monotonic() + 60
     while not all(file.exists() for file in files):
         assert time.monotonic() < end
-        time.sleep(0.02)
+        time.sleep(0.01)
 
 
-def messages(folder: Path) -> list[str | None]:
-    return [json.loads(file.read_text())["message"] for file in sorted(folder.glob("*/status.json"))]
+def test_failures_end_no_other_job(ended: Ended) -> None:
+    assert states(ended.folder) == {"0": "failed", "1": "finished", "2": "failed", "3": "finished"}
 
 
-def test_a_worker_that_is_killed_is_one_failed_job(sweep: Sweep, tmp_path: Path) -> None:
-    process = sweep("finish,die,finish,finish")
-    out, err = process.communicate()
-    assert process.returncode == 0, err
-    assert states(tmp_path / "sweep") == dict.fromkeys("0123", "finished") | {"1": "failed"}
-    assert messages(tmp_path / "sweep")[1] == "killed by the OS (out of memory?)"
-    assert "retrying" in out
+def test_a_job_whose_worker_is_always_killed_fails(ended: Ended) -> None:
+    assert ended.messages["0"] == "killed by the OS (out of memory?)"
 
 
-def test_a_job_is_retried_when_its_worker_was_killed(sweep: Sweep, tmp_path: Path) -> None:
-    process = sweep("die_once,finish,die_once")
-    _, err = process.communicate()
-    assert process.returncode == 0, err
-    assert states(tmp_path / "sweep") == dict.fromkeys("012", "finished")
+def test_a_job_is_retried_when_its_worker_was_killed(ended: Ended) -> None:
+    assert "retrying" in ended.out
+    assert ended.messages["1"] is None
 
 
-def test_an_error_that_a_job_does_not_record_is_recorded(sweep: Sweep, tmp_path: Path) -> None:
-    process = sweep("raise,finish")
-    _, err = process.communicate()
-    assert process.returncode == 0, err
-    assert states(tmp_path / "sweep") == {"0": "failed", "1": "finished"}
-    assert messages(tmp_path / "sweep")[0] == "RuntimeError: no luck"
+def test_an_error_that_a_job_does_not_record_is_recorded(ended: Ended) -> None:
+    assert ended.messages["2"] == "RuntimeError: no luck"
 
 
 def test_no_worker_outlives_a_sweep_that_is_killed(sweep: Sweep, tmp_path: Path) -> None:
@@ -127,11 +144,12 @@ def test_ctrl_c_interrupts_the_jobs(sweep: Sweep, tmp_path: Path, terminal: bool
     assert states(tmp_path / "sweep") == {"0": "interrupted", "1": "interrupted"}
 
 
-def test_jobs_side_by_side_equal_jobs_in_turn(
+def test_jobs_side_by_side_equal_jobs_alone(
     arguments: list[str],  # noqa: F811
     tmp_path: Path,
 ) -> None:
-    command = [sys.executable, "-m", "recsys.train", *arguments, "threads=64", "model.dropout=0.1,2,0.3"]
+    arguments = [*arguments, "refit=none"]
+    command = [sys.executable, "-m", "recsys.train", *arguments, "threads=64", "model.dropout=0.1,2"]
     process = subprocess.run(
         [*command, "hydra/launcher=joblib", "hydra.launcher.n_jobs=2"],
         capture_output=True,
@@ -140,19 +158,15 @@ def test_jobs_side_by_side_equal_jobs_in_turn(
         check=False,
     )
     assert process.returncode == 1, process.stderr
-    lines = [line for line in process.stdout.splitlines() if line.lstrip().startswith(("1/3", "2/3", "3/3"))]
-    assert len(lines) == 3
+    lines = [line for line in process.stdout.splitlines() if line.lstrip().startswith(("1/2", "2/2"))]
+    assert len(lines) == 2
     assert "ratings to train on" not in process.stdout
-    sweep = tmp_path / "sweep"
-    assert states(sweep) == {"0": "finished", "1": "failed", "2": "finished"}
-    turn = tmp_path / "turn"
-    with pytest.raises(SystemExit):
-        call("train", *arguments, "model.dropout=0.1,2,0.3", f"hydra.sweep.dir={turn}")
-    threads = max(available_cores() // 2, 1)
-    for job in ("0", "2"):
-        one, other = (json.loads((folder / job / "metrics.json").read_text()) for folder in (sweep, turn))
-        assert one["device"] == f"cpu, {threads} threads"
-        assert one["val/rmse"] == pytest.approx(other["val/rmse"], abs=1e-5)
+    assert states(tmp_path / "sweep") == {"0": "finished", "1": "failed"}
+    alone = tmp_path / "alone"
+    call("train", *arguments[1:], "model.dropout=0.1", f"hydra.run.dir={alone}")
+    one, other = (json.loads((run / "metrics.json").read_text()) for run in (tmp_path / "sweep" / "0", alone))
+    assert one["device"] == f"cpu, {max(available_cores() // 2, 1)} threads"
+    assert one["val/rmse"] == pytest.approx(other["val/rmse"], abs=1e-5)
 
 
 def test_a_sweep_needs_a_worker() -> None:
