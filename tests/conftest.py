@@ -21,7 +21,7 @@ from recsys.bundle.factors import Factors
 from recsys.data.datamodule import RatingDataModule
 from recsys.data.sources.base import RatingData, RatingsSource
 from recsys.models.base import RatingModel
-from tests.commands import train  # noqa: F401  (a fixture)
+from tests.commands import quick_train, small_ratings, train, trained  # noqa: F401  (fixtures)
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # of what tests start: two that want all cores take many times as long
 torch.set_num_threads(1)
