@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import os
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,14 +16,19 @@ import pandas as pd
 import pytest
 import torch
 import wandb
+from hydra.errors import InstantiationException
 from lightning.pytorch.callbacks import ModelCheckpoint
 from omegaconf import OmegaConf
 
+import recsys.training.plots
 from recsys.bundle import Bundle
+from recsys.cli import MISTAKES
+from recsys.experiments.run_folder import OtherRunError
 from recsys.report.overrides import run_command
 from recsys.report.runs import read_run
 from recsys.training.callbacks import EpochRecord
-from tests.commands import Train, call, train_arguments, write_ratings
+from recsys.training.run import build_data
+from tests.commands import Train, call, call_function, copy_run, run_config, train_arguments, write_ratings
 from tests.conftest import trained_and_folded
 
 TIMES = ("fit_seconds",)
@@ -37,97 +43,136 @@ def metrics(folder: Path) -> dict[str, object]:
     return {name: value for name, value in found.items() if name not in TIMES}
 
 
-@pytest.mark.usefixtures("plots")
-def test_a_run_leaves_what_the_readme_says(train: Train) -> None:
-    folder = train()
+REFITS = ("none", "train_val", "all")
+
+
+@pytest.fixture(scope="module")
+def finished(small_ratings: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a run that the command trained, with plots: to be read, or copied, only."""
+    folder = tmp_path_factory.mktemp("finished") / "run"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RECSYS_CACHE", str(small_ratings.with_name("cache")))
+        for name in ("learning_curve", "error_by_activity"):
+            patch.setattr(f"recsys.training.run.{name}", getattr(recsys.training.plots, name))
+        call("train", *train_arguments(small_ratings, folder))
+    return folder
+
+
+def test_a_run_leaves_what_the_readme_says(finished: Path) -> None:
     for name in ("config.yaml", "metrics.json", "metrics.csv", "learning_curve.png", "error_by_activity.png",
                  "bundle/manifest.json", "checkpoints/best.ckpt", "checkpoints/last.ckpt"):  # fmt: skip
-        assert (folder / name).stat().st_size > 0, name
-    found = json.loads((folder / "metrics.json").read_text())
+        assert (finished / name).stat().st_size > 0, name
+    found = json.loads((finished / "metrics.json").read_text())
     assert found["test/rmse"] < found["baseline/biases"]
     assert found["test/rmse_cold"] is None
     assert found["test/share_cold"] == 0
     assert {"model": "mf", "data": "ratings", "split": "user_time"}.items() <= found.items()
-    rows = pd.read_csv(folder / "metrics.csv")
+    rows = pd.read_csv(finished / "metrics.csv")
     assert list(rows["epoch"]) == list(range(len(rows)))
     assert not rows[["val/rmse", "train/loss", "lr-Adam"]].isna().any().any()
     assert found["val/rmse"] == pytest.approx(rows["val/rmse"].min())
     assert found["epochs"] == rows["val/rmse"].argmin() + 1
-    assert [path.name for path in folder.rglob(".*")] == [".lock"]
-    assert json.loads((folder / "status.json").read_text())["state"] == "finished"
+    assert [path.name for path in finished.rglob(".*")] == [".lock"]
+    assert json.loads((finished / "status.json").read_text())["state"] == "finished"
 
 
-def test_checkpoints_load_as_weights_only(train: Train) -> None:
-    for file in (train() / "checkpoints").glob("*.ckpt"):
+def test_checkpoints_load_as_weights_only(finished: Path) -> None:
+    files = {file.name: file for file in (finished / "checkpoints").glob("*.ckpt")}
+    assert files.keys() >= {"best.ckpt", "last.ckpt", "refit_train_val.ckpt"}
+    for file in files.values():
         assert "state_dict" in torch.load(file, weights_only=True)
 
 
-def test_two_runs_with_one_seed_are_identical(train: Train) -> None:
-    first, second, other = train(name="a"), train(name="b"), train("seed=1", name="c")
-    assert metrics(first) == metrics(second)
-    a, b, c = (Bundle.load(folder / "bundle").factors for folder in (first, second, other))
+def test_two_runs_with_one_seed_are_identical(finished: Path, trained: Train) -> None:
+    second, other = trained(), trained("seed=1", "trainer.max_epochs=1")
+    assert metrics(finished) == metrics(second)
+    a, b, c = (Bundle.load(folder / "bundle").factors for folder in (finished, second, other))
     assert np.array_equal(a.user_factors, b.user_factors)
     assert not np.array_equal(a.user_factors, c.user_factors)
 
 
-def test_seed_does_not_choose_rows(train: Train) -> None:
-    arguments = ("data.split=random", "trainer.max_epochs=1")
-    first, other = train(*arguments, name="a"), train(*arguments, "seed=1", name="b")
-    moved = train(*arguments, "data.split_seed=1", name="c")
-    a, b, c = (Bundle.load(folder / "bundle").ratings.part for folder in (first, other, moved))
-    assert np.array_equal(a, b)
-    assert not np.array_equal(a, c)
+def test_seed_does_not_choose_rows(small_ratings: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RECSYS_CACHE", str(small_ratings.with_name("cache")))
+
+    def rows(*overrides: str) -> list[int]:
+        data = build_data(
+            run_config(
+                *train_arguments(small_ratings, tmp_path), "data.split=random", f"run_dir={tmp_path}", *overrides
+            )
+        )
+        data.setup()
+        return [*data.split.train, -1, *data.split.val, -1, *data.split.test]
+
+    assert rows() == rows("seed=1")
+    assert rows() != rows("data.split_seed=1")
 
 
 DROPOUT = ("model.dropout=0.3", "callbacks.early_stopping.patience=3")
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def whole(trained: Train) -> Path:
     """A run left alone; with a plateau patience of 0 and dropout, each epoch's order, mask and rate matters."""
-    path = tmp_path_factory.mktemp("whole")
-    write_ratings(path / "data" / "ratings.csv")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("RECSYS_CACHE", str(path / "cache"))
-        call("train", *train_arguments(path / "data", path / "run"), *DROPOUT)
-    rates = pd.read_csv(path / "run" / "metrics.csv")["lr-Adam"]
+    folder = trained(*DROPOUT)
+    rates = pd.read_csv(folder / "metrics.csv")["lr-Adam"]
     assert rates.min() < rates.max(), "no plateau step in this run: it would not show a lost one"
-    return path / "run"
+    return folder
 
 
-@pytest.mark.parametrize("stage", ["select", "refit"])
-@pytest.mark.parametrize("epoch", [0, 1, 2])
-def test_a_killed_run_resumes_to_the_same_end(
-    train: Train, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stage: str, epoch: int
+@pytest.mark.parametrize(
+    ("hook", "cuts"),
+    [
+        ((EpochRecord, "on_train_epoch_start"), [("select", 0), ("select", 2), ("refit", 0), ("refit", 2)]),
+        # Right after a checkpoint: the run does not come back to that epoch, so nothing of it may be missing.
+        ((ModelCheckpoint, "on_train_epoch_end"), [("select", 1)]),
+    ],
+    ids=["at the start of an epoch", "after a checkpoint"],
+)
+def test_a_run_killed_again_and_again_resumes_to_the_same_end(
+    quick_train: Train,
+    whole: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    hook: tuple[type, str],
+    cuts: list[tuple[str, int]],
 ) -> None:
-    start = EpochRecord.on_train_epoch_start
-
-    def die(self: EpochRecord, trainer, module) -> None:  # type: ignore[no-untyped-def]
-        refitting = trainer.limit_val_batches == 0
-        if trainer.current_epoch == epoch and refitting == (stage == "refit"):
-            raise Killed
-        start(self, trainer, module)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(EpochRecord, "on_train_epoch_start", die)
-        with pytest.raises(Killed):
-            train(*DROPOUT, name="cut")
-    cut = tmp_path / "cut"
-    assert not (cut / "metrics.json").exists()
-    assert not (cut / "bundle").exists()
-    call("train", f"resume={cut}")
+    cut, settings = tmp_path / "cut", DROPOUT
+    for stage, epoch in cuts:
+        with monkeypatch.context() as patch:
+            kill_at(patch, *hook, stage=stage, epoch=epoch)
+            with pytest.raises(Killed):
+                quick_train(*settings, name="cut")
+        assert not (cut / "metrics.json").exists()
+        assert not (cut / "bundle").exists()
+        settings = (f"resume={cut}",)
+    call("train", *settings)
     assert metrics(cut) == metrics(whole)
     assert (cut / "metrics.csv").read_text() == (whole / "metrics.csv").read_text()
 
 
-def test_the_noise_of_a_bundle_is_its_error_on_validation_rows(train: Train) -> None:
-    for refit in ("none", "train_val", "all"):
-        folder = train("trainer.max_epochs=2", f"refit={refit}", name=refit)
-        bundle = Bundle.load(folder / "bundle")
-        assert bundle.manifest["noise"] == json.loads((folder / "metrics.json").read_text())["val/rmse"]
-        predicted, std = bundle.predict([7, 4711], [101, 102], return_std=True)
-        np.testing.assert_array_equal(predicted, bundle.predict([7, 4711], [101, 102]))
-        np.testing.assert_allclose(std, bundle.manifest["noise"], rtol=1e-6)
+def kill_at(patch: pytest.MonkeyPatch, kind: type, hook: str, *, stage: str, epoch: int) -> None:
+    """Kill a run at a callback's hook: before it where an epoch starts, after it where one ends."""
+    original = getattr(kind, hook)
+
+    def die(self, trainer, module) -> None:  # type: ignore[no-untyped-def]
+        if not hook.endswith("start"):
+            original(self, trainer, module)
+        if trainer.current_epoch == epoch and (trainer.limit_val_batches == 0) == (stage == "refit"):
+            raise Killed
+        if hook.endswith("start"):
+            original(self, trainer, module)
+
+    patch.setattr(kind, hook, die)
+
+
+@pytest.mark.parametrize("refit", REFITS)
+def test_the_noise_of_a_bundle_is_its_error_on_validation_rows(trained: Train, refit: str) -> None:
+    folder = trained(f"refit={refit}")
+    bundle = Bundle.load(folder / "bundle")
+    assert bundle.manifest["noise"] == metrics(folder)["val/rmse"]
+    predicted, std = bundle.predict([7, 4711], [101, 102], return_std=True)
+    np.testing.assert_array_equal(predicted, bundle.predict([7, 4711], [101, 102]))
+    np.testing.assert_allclose(std, bundle.manifest["noise"], rtol=1e-6)
 
 
 @pytest.mark.slow
@@ -188,48 +233,36 @@ def test_ctrl_c_leaves_a_run_that_goes_on(tmp_path: Path) -> None:
     torch.load(last, weights_only=True)
 
 
-def test_a_finished_run_is_not_trained_again(train: Train, capsys: pytest.CaptureFixture[str]) -> None:
-    folder = train()
-    before = (folder / "bundle" / "manifest.json").stat().st_mtime_ns
-    call("train", f"resume={folder}")
-    train()  # the same command in the same folder
-    assert (folder / "bundle" / "manifest.json").stat().st_mtime_ns == before
+def test_a_finished_run_is_not_trained_again(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = (finished / "bundle" / "manifest.json").stat().st_mtime_ns
+    call("train", f"resume={finished}")
     assert "RMSE in stars" in capsys.readouterr().out
+    data = OmegaConf.load(finished / "config.yaml").data.root
+    call("train", *train_arguments(data, finished))  # the same command in the same folder
+    assert "RMSE in stars" in capsys.readouterr().out
+    assert (finished / "bundle" / "manifest.json").stat().st_mtime_ns == before
 
 
-def test_an_epoch_is_recorded_whole_before_its_checkpoint(
-    train: Train, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+SVDPP = ("model=svdpp", "trainer.max_epochs=1")
+
+
+def test_resume_keeps_the_model(
+    quick_train: Train, trained: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A run killed right after a checkpoint does not come back to that epoch, so nothing of it may be missing."""
-    save = ModelCheckpoint.on_train_epoch_end
-
-    def save_and_die(self: ModelCheckpoint, trainer, module) -> None:  # type: ignore[no-untyped-def]
-        save(self, trainer, module)
-        if trainer.current_epoch == 1:
-            raise Killed
-
-    with monkeypatch.context() as patch:
-        patch.setattr(ModelCheckpoint, "on_train_epoch_end", save_and_die)
-        with pytest.raises(Killed):
-            train(*DROPOUT, name="cut")
-    call("train", f"resume={tmp_path / 'cut'}")
-    assert (tmp_path / "cut" / "metrics.csv").read_text() == (whole / "metrics.csv").read_text()
-
-
-def test_resume_keeps_the_model(train: Train, monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = train("model=svdpp", "trainer.max_epochs=2", name="whole")
+    """What `resume=` composes has another model."""
     with monkeypatch.context() as patch:
         patch.setattr("recsys.training.run.refit", lambda *_: (_ for _ in ()).throw(Killed))
         with pytest.raises(Killed):
-            train("model=svdpp", "trainer.max_epochs=2", name="cut")
-    call("train", f"resume={whole.with_name('cut')}")
-    assert metrics(whole.with_name("cut")) == metrics(whole)
-    assert metrics(whole)["model"] == "svdpp"
+            quick_train(*SVDPP)
+    assert run_config().model_name != "svdpp"
+    quick_train(f"resume={tmp_path / 'run'}")
+    assert metrics(tmp_path / "run") == metrics(trained(*SVDPP))
+    assert metrics(tmp_path / "run")["model"] == "svdpp"
 
 
 @pytest.mark.parametrize("schedule", ["onecycle", "cosine"])
 def test_a_refit_follows_the_curve_to_the_best_epoch_and_a_cut_off_run_goes_on_with_it(
-    train: Train, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, schedule: str
+    quick_train: Train, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, schedule: str
 ) -> None:
     monkeypatch.setattr(EpochRecord, "best", property(lambda self: 3))
     settings = (f"model.lr_schedule={schedule}", "trainer.max_epochs=6", "model.learning_rate=0.3")
@@ -242,151 +275,152 @@ def test_a_refit_follows_the_curve_to_the_best_epoch_and_a_cut_off_run_goes_on_w
 
     with monkeypatch.context() as patch:
         patch.setattr(EpochRecord, "on_train_epoch_end", note)
-        whole = train(*settings, name="whole")
+        whole = quick_train(*settings, name="whole")
     assert (len(rates[False]), len(rates[True])) == (6, 4)
     np.testing.assert_allclose(rates[True], rates[False][:4], rtol=0.02)  # more rows: other steps of the curve
 
-    def die(self: EpochRecord, trainer, module) -> None:  # type: ignore[no-untyped-def]
-        end(self, trainer, module)
-        if trainer.current_epoch == 2 and trainer.limit_val_batches == 0:
-            raise Killed
-
     with monkeypatch.context() as patch:
-        patch.setattr(EpochRecord, "on_train_epoch_end", die)
+        kill_at(patch, EpochRecord, "on_train_epoch_end", stage="refit", epoch=2)
         with pytest.raises(Killed):
-            train(*settings, name="cut")
-    call("train", f"resume={tmp_path / 'cut'}")
+            quick_train(*settings, name="cut")
+    quick_train(f"resume={tmp_path / 'cut'}", name="cut")
     assert metrics(tmp_path / "cut") == metrics(whole)
 
 
-def test_refit_chooses_the_rows(train: Train) -> None:
-    fitted, rmse = {}, {}
-    for refit in ("none", "train_val", "all"):
-        folder = train(f"refit={refit}", name=refit)
-        bundle = Bundle.load(folder / "bundle")
-        fitted[refit] = bundle.manifest["counts"]["fitted_ratings"]
-        rmse[refit] = json.loads((folder / "metrics.json").read_text())["test/rmse"]
-    parts = np.bincount(bundle.ratings.part)
-    assert [*fitted.values()] == [parts[0], parts[0] + parts[1], parts.sum()]
-    assert rmse["all"] == rmse["train_val"] != rmse["none"]
+def test_refit_chooses_the_rows(trained: Train) -> None:
+    bundles = [Bundle.load(trained(f"refit={refit}") / "bundle") for refit in REFITS]
+    parts = np.bincount(bundles[0].ratings.part)
+    fitted = [bundle.manifest["counts"]["fitted_ratings"] for bundle in bundles]
+    assert fitted == [parts[0], parts[0] + parts[1], parts.sum()]
+    none, train_val, all_ = (metrics(trained(f"refit={refit}"))["test/rmse"] for refit in REFITS)
+    assert all_ == train_val != none
 
 
 def test_evaluate_equals_metrics_and_refuses_what_saw_the_test_rows(
-    train: Train,
-    capsys: pytest.CaptureFixture[str],
+    finished: Path, trained: Train, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    call("evaluate", f"run={train(name='a')}")
+    call("evaluate", f"run={finished}")
     assert "metrics equal" in capsys.readouterr().out
     with pytest.raises(SystemExit):
-        call("evaluate", f"run={train('refit=all', name='b')}")
+        call("evaluate", f"run={trained('refit=all')}")
     assert "fitted on the test rows too" in capsys.readouterr().err
 
 
-def test_a_run_from_before_calibration_is_evaluated_without(train: Train, capsys: pytest.CaptureFixture[str]) -> None:
-    folder = train(name="a")
+def test_a_run_from_before_calibration_is_evaluated_without(
+    finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = copy_run(finished, tmp_path / "older")
     recorded = json.loads((folder / "metrics.json").read_text())
     older = {name: value for name, value in recorded.items() if "inside" not in name and name != "test/mean_std"}
     assert len(older) == len(recorded) - 3
     (folder / "metrics.json").write_text(json.dumps(older))
-    call("evaluate", f"run={folder}")
+    call_function("evaluate", f"run={folder}")
     assert "metrics equal" in capsys.readouterr().out
     (folder / "metrics.json").write_text(json.dumps(recorded | {"test/inside_50": 0.1}))
-    with pytest.raises(SystemExit):
-        call("evaluate", f"run={folder}")
+    with pytest.raises(ValueError, match="test/inside_50"):
+        call_function("evaluate", f"run={folder}")
 
 
-def test_compress_serves_and_measures_fewer_coordinates(train: Train, capsys: pytest.CaptureFixture[str]) -> None:
-    whole = json.loads((train("refit=all", name="whole") / "metrics.json").read_text())
-    folder = train("refit=all", "compress=2", name="compressed")
+def test_compress_serves_and_measures_fewer_coordinates(
+    trained: Train, quick_train: Train, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole = metrics(trained("refit=all"))
+    folder = quick_train("refit=all", "compress=2", name="compressed")
     found = json.loads((folder / "metrics.json").read_text())
     assert found["test/rmse_uncompressed"] == whole["test/rmse"] != found["test/rmse"]
     assert found["test/rmse"] == pytest.approx(whole["test/rmse"], abs=0.1)
     factors = Bundle.load(folder / "bundle").factors
     assert factors.item_factors.shape[1:] == (1, 2)
-    folder = train("compress=2", name="measured")
-    call("evaluate", f"run={folder}")
+    folder = quick_train("compress=2", "trainer.max_epochs=1", name="measured")
+    call_function("evaluate", f"run={folder}")
     assert "metrics equal" in capsys.readouterr().out
-    with pytest.raises(SystemExit):
-        train("compress=0", name="no")
-    assert "compress must be null or an integer >= 1, got 0" in capsys.readouterr().err
+    with pytest.raises(ValueError, match=r"compress .*>= 1, got 0"):
+        quick_train("compress=0", name="no")
 
 
-@pytest.mark.parametrize(
-    ("overrides", "message"),
-    [
-        (["model.dropout=1"], "dropout must be in [0.0, 1.0), got 1"),
-        (["model.embedding_dim=0"], "embedding_dim must be >= 1, got 0"),
-        (["model.embedding_dim=many"], "embedding_dim must be >= 1, got many"),
-        (["model.reg_lambda=-1"], "reg_lambda must be >= 0.0, got -1"),
-        (["data.batch_size=0"], "batch_size must be >= 1, got 0"),
-        (["data.split=luck"], "split must be one of"),
-        (["data.split=random", "data.test_fraction=1.5"], "test_fraction must be in (0, 1), got 1.5"),
-        (["refit=some"], "refit must be one of none, train_val, all, got 'some'"),
-        (["data.root=/no/such/folder"], "/no/such/folder"),
-        (["data.ratings_file=no.csv"], "no.csv"),
-        (["data.rating_column=null"], "has no ratings"),
-        (["data.timestamp_column=null"], "timestamp"),
-        (["callbacks.checkpoint.monitor=val/nothing"], "could not find the monitored key"),  # Lightning's own words
-        (["~logger.csv"], "has no logger"),
-    ],
-)
-def test_a_mistake_is_one_sentence(
-    train: Train,
-    capsys: pytest.CaptureFixture[str],
-    overrides: list[str],
-    message: str,
+MISTAKEN = {
+    ("model.dropout=1",): "dropout must be in [0.0, 1.0), got 1",
+    ("model.embedding_dim=0",): "embedding_dim must be >= 1, got 0",
+    ("model.embedding_dim=many",): "embedding_dim must be >= 1, got many",
+    ("model.reg_lambda=-1",): "reg_lambda must be >= 0.0, got -1",
+    ("data.batch_size=0",): "batch_size must be >= 1, got 0",
+    ("data.split=luck",): "split must be one of",
+    ("data.split=random", "data.test_fraction=1.5"): "test_fraction must be in (0, 1), got 1.5",
+    ("refit=some",): "refit must be one of none, train_val, all, got 'some'",
+    ("data.root=/no/such/folder",): "/no/such/folder",
+    ("data.ratings_file=no.csv",): "no.csv",
+    ("data.rating_column=null",): "has no ratings",
+    ("data.timestamp_column=null",): "timestamp",
+    ("callbacks.checkpoint.monitor=val/nothing",): "could not find the monitored key",  # Lightning's own words
+    ("~logger.csv",): "has no logger",
+}
+
+
+@pytest.mark.parametrize(("overrides", "message"), MISTAKEN.items())
+def test_a_mistake_is_an_error_that_the_command_knows(
+    quick_train: Train, overrides: tuple[str, ...], message: str
 ) -> None:
+    with pytest.raises(MISTAKES) as raised:
+        quick_train(*overrides)
+    cause = raised.value.__cause__ if isinstance(raised.value, InstantiationException) else raised.value
+    assert message in str(cause)
+
+
+@pytest.mark.parametrize("override", ["model.dropout=1", "data.root=/no/such/folder", "~logger.csv"])
+def test_a_mistake_is_one_sentence(train: Train, capsys: pytest.CaptureFixture[str], override: str) -> None:
+    """One that Hydra wraps, one of the operating system, one that Lightning finds."""
     with pytest.raises(SystemExit) as exit_:
-        train(*overrides)
+        train(override)
     errors = capsys.readouterr().err
     assert exit_.value.code == 1
-    assert message in errors
+    assert errors.startswith("error: ")
+    assert MISTAKEN[override,] in errors
     assert "Traceback" not in errors
 
 
-def test_an_interpolation_is_resolved_and_typed_again(train: Train) -> None:
-    folder = train("trainer.max_epochs=2", "model.reg_lambda=0.07", "model.bias_reg_lambda=${model.reg_lambda}")
+def test_an_interpolation_is_resolved_and_typed_again(train: Train, quick_train: Train) -> None:
+    quick = ("trainer.max_epochs=1", "refit=none")
+    folder = train(*quick, "model.reg_lambda=0.07", "model.bias_reg_lambda=${model.reg_lambda}")
     run = read_run(folder, "run")
     assert run.config["model"]["bias_reg_lambda"] == 0.07
     command = run_command(run.overrides or [], run.seed, run.fold)
     assert "'model.bias_reg_lambda=${model.reg_lambda}'" in command
-    call("train", *shlex.split(command)[3:], f"hydra.run.dir={folder.with_name('again')}")
-    assert metrics(folder.with_name("again")) == metrics(folder)
+    again = quick_train(*shlex.split(command)[3:], name="again")
+    assert OmegaConf.load(again / "config.yaml").model.bias_reg_lambda == 0.07
+    assert metrics(again) == metrics(folder)
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
-def test_a_missing_gpu_is_one_sentence(train: Train, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit):
-        train("trainer.accelerator=gpu")
-    assert "gpu" in capsys.readouterr().err.lower()
+def test_a_missing_gpu_is_an_error_that_the_command_knows(quick_train: Train) -> None:
+    with pytest.raises(MISTAKES, match=r"(?i)gpu"):
+        quick_train("trainer.accelerator=gpu")
 
 
-def test_resume_takes_no_other_settings(train: Train, capsys: pytest.CaptureFixture[str]) -> None:
-    folder = train()
+def test_resume_takes_no_other_settings(
+    finished: Path, quick_train: Train, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     with pytest.raises(SystemExit):
-        call("train", f"resume={folder}", "model.dropout=0.5")
+        call("train", f"resume={finished}", "model.dropout=0.5")
     assert "leave out model.dropout=0.5" in capsys.readouterr().err
     with pytest.raises(SystemExit):
-        call("train", f"resume={folder.with_name('nowhere')}")
-    assert "holds no run" in capsys.readouterr().err
-    moved = folder.rename(folder.with_name("moved"))
-    with pytest.raises(SystemExit):
-        call("train", f"resume={moved}")
-    assert f"was made as {folder}" in capsys.readouterr().err
-    moved.rename(folder)
-    with pytest.raises(SystemExit):
-        train("model.dropout=0.5")
-    assert "holds another run (model.dropout was 0.0, is 0.5)" in capsys.readouterr().err
+        call("train", f"resume={tmp_path / 'nowhere'}")
+    assert "nowhere holds no run" in capsys.readouterr().err
+    moved = shutil.copytree(finished, tmp_path / "moved")
+    with pytest.raises(ValueError, match=f"moved was made as {finished}"):
+        quick_train(f"resume={moved}", name="moved")
+    copy_run(finished, tmp_path / "run")
+    with pytest.raises(OtherRunError, match=r"holds another run \(model.dropout was 0.0, is 0.5\)"):
+        quick_train("model.dropout=0.5")
 
 
-def test_wandb_writes_offline(train: Train, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_wandb_writes_offline(quick_train: Train, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for name in ("CONFIG_DIR", "CACHE_DIR", "DATA_DIR"):  # else tables and logs are left at home
         monkeypatch.setenv(f"WANDB_{name}", str(tmp_path / "home" / name))
     monkeypatch.setenv("WANDB_MODE", "offline")
     monkeypatch.setenv("WANDB_SILENT", "true")
     wandb.teardown()
     monkeypatch.delenv("WANDB_SERVICE", raising=False)  # another test's, which may have ended
-    folder = train("logger=wandb", "trainer.max_epochs=2")
+    folder = quick_train("logger=wandb", "trainer.max_epochs=1", "refit=none")
     wandb.teardown()
     assert list(folder.glob("wandb/offline-run-*/*.wandb"))
     assert (folder / "metrics.csv").exists()

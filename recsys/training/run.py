@@ -270,13 +270,22 @@ def _callbacks(cfg: DictConfig, model: RatingModel) -> list[Callback]:
 def _trainer(
     cfg: DictConfig, folder: Path, callbacks: list[Callback], context: RunContext, **arguments: Any
 ) -> L.Trainer:
+    """The configured trainer, with a progress bar on a terminal only.
+
+    Raises:
+        ValueError: Settings that Lightning refuses, such as a GPU where there is none.
+    """
     if not sys.stdout.isatty() or context.in_sweep:  # a bar in a log file is noise, and a sweep prints one line per job
         callbacks = [callback for callback in callbacks if not isinstance(callback, RichProgressBar)]
     bar = any(isinstance(callback, RichProgressBar) for callback in callbacks)
-    trainer: L.Trainer = instantiate(
+    make = instantiate(
         cfg.trainer, default_root_dir=str(folder), use_distributed_sampler=False, enable_progress_bar=bar,
         enable_model_summary=False, _convert_="all",
-    )(callbacks=callbacks, **arguments)  # fmt: skip
+    )  # fmt: skip
+    try:
+        trainer: L.Trainer = make(callbacks=callbacks, **arguments)
+    except MisconfigurationException as error:  # no mistake that the command could know without importing Lightning
+        raise ValueError(error) from error
     return trainer
 
 
@@ -290,7 +299,7 @@ def _fit(trainer: L.Trainer, model: RatingModel, data: RatingDataModule, checkpo
         trainer.fit(model, datamodule=data, ckpt_path=checkpoint if checkpoint.exists() else None, weights_only=True)
     except SystemExit as error:
         raise KeyboardInterrupt from error
-    except MisconfigurationException as error:  # no mistake that the command could know without importing Lightning
+    except MisconfigurationException as error:  # see `_trainer`
         raise ValueError(error) from error
 
 
