@@ -1,42 +1,73 @@
+"""Studies in memory where one process could have made them, in a file where it is what survives, and by command."""
+
 from __future__ import annotations
 
 import gc
+import io
 import json
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import redirect_stdout
+from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 
 import optuna
 import pytest
+import sqlalchemy
 from filelock import FileLock
 from omegaconf import OmegaConf
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
-from optuna.trial import TrialState
+from optuna.storages import InMemoryStorage
+from optuna.trial import FrozenTrial, TrialState
 
+import recsys.files
 from recsys.cli import config_dir
 from recsys.experiments.study import Study, in_support
+from recsys.experiments.sweeper import OptunaSweeper
+from recsys.files import locked
 from recsys.training.errors import PrunedError
 from recsys.training.pruners import make_pruner
 from recsys.training.pruning import Pruning
 from tests.commands import call, train_arguments, write_ratings
 
 SPACE = {"model.dropout": FloatDistribution(0.0, 0.5), "model.embedding_dim": CategoricalDistribution([4, 8])}
+MEMORY: defaultdict[Path, InMemoryStorage] = defaultdict(InMemoryStorage)  # a database per folder
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _unsynced_databases() -> Iterator[None]:
+    """SQLite waits for no disk here: what a process wrote survives its death anyway, only not the machine's."""
+
+    def begin(connection: sqlalchemy.PoolProxiedConnection, _: object) -> None:
+        connection.execute("PRAGMA synchronous=OFF")  # type: ignore[attr-defined]
+
+    sqlalchemy.event.listen(sqlalchemy.Engine, "connect", begin)
+    yield
+    sqlalchemy.event.remove(sqlalchemy.Engine, "connect", begin)
+
+
+def database(folder: Path) -> str:
+    return f"sqlite:///{folder / 'study.db'}"
 
 
 def make_study(folder: Path, **changes: object) -> Study:
-    arguments = {"name": "s", "storage": f"sqlite:///{folder / 'study.db'}", "folder": folder, "space": SPACE,
+    """A study, or the same again."""
+    arguments = {"name": "s", "storage": MEMORY[folder], "folder": folder, "space": SPACE,
                  "settings": {"model": {"seed": 0}}, "seed": 0}  # fmt: skip
     return Study(**(arguments | changes))  # type: ignore[arg-type]
 
 
 def end(folder: Path, number: int, state: str, value: float | None = None) -> None:
-    """What a run leaves in its folder."""
+    """Leave in the folder what a run leaves."""
     run = folder / str(number)
-    run.mkdir()
+    run.mkdir(parents=True, exist_ok=True)
     (run / "status.json").write_text(json.dumps({"state": state, "message": None, "started": "x", "seconds": 1.0}))
     if value is not None:
         (run / "metrics.json").write_text(json.dumps({"val/rmse": value}))
@@ -68,12 +99,12 @@ def test_repeats_count_with_their_mean(tmp_path: Path) -> None:
 
 
 def test_what_a_kill_left_running_is_settled(tmp_path: Path) -> None:
-    killed = make_study(tmp_path)
+    killed = make_study(tmp_path, storage=database(tmp_path))
     asked = [killed.ask() for _ in range(4)]
     end(tmp_path, 0, "finished", 0.9)
     end(tmp_path, 1, "running")
     end(tmp_path, 2, "pruned")  # and trial 3 had not begun
-    study = make_study(tmp_path)
+    study = make_study(tmp_path, storage=database(tmp_path))
     study.recover()
     study.recover()
     assert trial_states(study) == ["COMPLETE", "FAIL", "PRUNED", "FAIL", "WAITING", "WAITING"]
@@ -115,22 +146,24 @@ def test_a_trial_that_always_kills_its_process_is_left(tmp_path: Path) -> None:
     assert message == "interrupted 10 times"
 
 
-def test_a_trial_whose_process_lives_on_is_waited_for(tmp_path: Path) -> None:
+def test_a_trial_whose_process_lives_on_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     study = make_study(tmp_path)
     study.ask()
-    (tmp_path / "0").mkdir()
-    code = (
-        "import sys, time, json, pathlib; from filelock import FileLock; f = pathlib.Path(sys.argv[1]);\n"
-        "with FileLock(f / '.lock'):\n"
-        "    (f / 'held').touch(); time.sleep(0.5)\n"
-        "    (f / 'metrics.json').write_text(json.dumps({'val/rmse': 0.5}))\n"
-        "    (f / 'status.json').write_text(json.dumps({'state': 'finished'}))\n"
-    )
-    orphan = subprocess.Popen([sys.executable, "-c", code, str(tmp_path / "0")])
-    while not (tmp_path / "0" / "held").exists():
-        time.sleep(0.01)
+    held, waited_for = threading.Event(), threading.Event()
+    monkeypatch.setattr(recsys.files.log, "warning", lambda *_: waited_for.set())
+
+    def finish() -> None:
+        with locked(tmp_path / "0", "trains"):
+            held.set()
+            waited_for.wait(60)
+            end(tmp_path, 0, "finished", 0.5)
+
+    orphan = threading.Thread(target=finish)
+    orphan.start()
+    held.wait(60)
     study.recover()
-    orphan.wait()
+    orphan.join()
+    assert waited_for.is_set()
     assert study.study.trials[0].values == [0.5]
 
 
@@ -144,14 +177,12 @@ def test_a_trial_killed_before_its_settings_were_drawn_takes_none_of_a_later_one
 
 
 def test_a_study_cut_short_suggests_what_it_would_have(tmp_path: Path) -> None:
-    (tmp_path / "a").mkdir()
-    (tmp_path / "b").mkdir()
     suggested = []
-    for folder, anew in ((tmp_path / "a", False), (tmp_path / "b", True)):
+    for folder, cuts in ((tmp_path / "a", ()), (tmp_path / "b", range(14))):  # TPE draws at random ten times
         study = make_study(folder)
         found = []
         for number in range(14):
-            study = make_study(folder) if anew else study
+            study = make_study(folder) if number in cuts else study
             found.append(study.ask().params)
             end(folder, number, "finished", found[-1]["model.dropout"])
             study.tell(number)
@@ -186,35 +217,35 @@ def test_a_study_begins_with_the_settings_there_are(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("changes", "message"),
+    ("changes", "argument", "values"),
     [
-        ({"settings": {"model": {"seed": 1}}}, "other settings: model.seed was 0, is 1"),
-        ({"space": {"model.dropout": FloatDistribution(0.0, 0.6)}}, "other space: model.dropout was"),
+        ({"settings": {"model": {"seed": 1}}}, "model.seed", (0, 1)),
+        ({"space": {"model.dropout": FloatDistribution(0.0, 0.6)}}, "model.dropout", (0.5, 0.6)),
     ],
 )
-def test_a_study_is_not_mixed_with_another(tmp_path: Path, changes: dict[str, object], message: str) -> None:
+def test_a_study_is_not_mixed_with_another(
+    tmp_path: Path, changes: dict[str, object], argument: str, values: tuple[float, float]
+) -> None:
     make_study(tmp_path)
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(ValueError, match=rf"{argument} was .*{values[0]}.* is .*{values[1]}"):
         make_study(tmp_path, **changes)
 
 
 def test_a_study_belongs_to_one_folder(tmp_path: Path) -> None:
-    begun = make_study(tmp_path / "mine", storage=f"sqlite:///{tmp_path / 'study.db'}")
+    begun = make_study(tmp_path / "mine", storage=database(tmp_path))
     asked = begun.ask()
-    message = f"study s has other folder: path was {tmp_path / 'mine'}, is {tmp_path / 'other'}; .*study="
-    with pytest.raises(ValueError, match=message):
-        make_study(tmp_path / "other", storage=f"sqlite:///{tmp_path / 'study.db'}")
-    again = make_study(tmp_path / "mine", storage=f"sqlite:///{tmp_path / 'study.db'}")
+    with pytest.raises(ValueError, match=rf"{tmp_path / 'mine'}.*{tmp_path / 'other'}.*hydra.sweeper.study="):
+        make_study(tmp_path / "other", storage=database(tmp_path))
+    again = make_study(tmp_path / "mine", storage=database(tmp_path))
     assert [trial.params for trial in again.study.trials] == [asked.params]
 
 
 def test_hopeless_trials_are_pruned_by_what_others_reached(tmp_path: Path) -> None:
-    storage = f"sqlite:///{tmp_path / 'study.db'}"
     study = make_study(tmp_path)
 
     def epochs(trial: int, rmse: float) -> int:
         study.ask()
-        pruning = Pruning(storage, "s", trial, "halving")
+        pruning = Pruning(MEMORY[tmp_path], "s", trial, "halving")  # type: ignore[arg-type]
         for epoch in range(9):
             value = SimpleNamespace(item=lambda: rmse)
             trainer = SimpleNamespace(callback_metrics={"val/rmse": value}, current_epoch=epoch)
@@ -231,82 +262,139 @@ def test_hopeless_trials_are_pruned_by_what_others_reached(tmp_path: Path) -> No
 
 def test_pruners_by_name() -> None:
     assert isinstance(make_pruner("none"), optuna.pruners.NopPruner)
-    with pytest.raises(ValueError, match="pruner must be one of halving, median, none, got 'luck'"):
+    with pytest.raises(ValueError, match=r"pruner .*halving, median, none.* got 'luck'"):
         make_pruner("luck")
+
+
+def study_arguments(folder: Path) -> list[str]:
+    """A command for a study of short runs in `folder / "study"`."""
+    write_ratings(folder / "data" / "ratings.csv")
+    common = [text for text in train_arguments(folder / "data", folder) if not text.startswith("hydra.run.dir")]
+    dropped = ("model.embedding_dim", "model.learning_rate")
+    return [*(text for text in common if not text.startswith(dropped)), "trainer.max_epochs=1",
+            "hparams_search=optuna", f"hydra.sweep.dir={folder / 'study'}"]  # fmt: skip
 
 
 @pytest.fixture
 def arguments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     monkeypatch.setenv("RECSYS_CACHE", str(tmp_path / "cache"))
-    write_ratings(tmp_path / "data" / "ratings.csv")
-    common = [text for text in train_arguments(tmp_path / "data", tmp_path) if not text.startswith("hydra.run.dir")]
-    dropped = ("model.embedding_dim", "model.learning_rate")
-    return [*(text for text in common if not text.startswith(dropped)), "trainer.max_epochs=4",
-            "hparams_search=optuna", f"hydra.sweep.dir={tmp_path / 'study'}"]  # fmt: skip
+    return study_arguments(tmp_path)
 
 
-def test_the_number_of_trials_is_the_studys(
-    arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    folder = tmp_path / "study"
-    call("train", *arguments, "hydra.sweeper.n_trials=3", "model.dropout=interval(0.0,0.2)")
-    call("train", *arguments, "hydra.sweeper.n_trials=3", "model.dropout=interval(0.0,0.2)")
-    call("train", *arguments, "hydra.sweeper.n_trials=4", "model.dropout=interval(0.0,0.2)")
-    study = optuna.load_study(study_name=None, storage=f"sqlite:///{folder / 'study.db'}")
-    assert len(study.trials) == 4
-    given = OmegaConf.load(config_dir() / "model" / "mf.yaml")
-    assert study.trials[0].params["model.learning_rate"] == given.learning_rate
-    assert study.trials[0].params["model.dropout"] == given.dropout
-    assert all(trial.params["model.dropout"] <= 0.2 for trial in study.trials)
-    complete = [trial for trial in study.trials if trial.state == TrialState.COMPLETE]
-    for trial in complete:
-        figures = json.loads((folder / str(trial.number) / "metrics.json").read_text())
-        assert figures["val/rmse"] == trial.value
-        assert figures["refit"] == "none"
-    assert "4/4" in capsys.readouterr().out
-    with pytest.raises(SystemExit):
-        call("train", *arguments, "hydra.sweeper.n_trials=5", "model.dropout=interval(0.0,0.3)")
+@dataclass
+class Continued:
+    """A study of one trial that Ctrl-C stopped, started again twice, and then with two trials more."""
+
+    arguments: list[str]
+    folder: Path
+    exit_code: object
+    trials: list[int]  # in the database, after each command
+    out: list[str]
+
+    @property
+    def study(self) -> optuna.Study:
+        return optuna.load_study(study_name="s", storage=database(self.folder))
+
+    @property
+    def complete(self) -> list[FrozenTrial]:
+        return self.study.get_trials(states=(TrialState.COMPLETE,))
 
 
-@pytest.mark.parametrize(
-    ("override", "message"),
-    [
-        ("hydra.sweeper.n_trials=0", "n_trials must be >= 1, got 0"),
-        ("hydra.sweeper.pruner=luck", "pruner must be one of"),
-        ("hydra.sweeper.storage=nosuch://x", "nosuch"),
-    ],
-)
-def test_a_mistake_in_a_study_is_one_sentence(arguments: list[str], override: str, message: str) -> None:
-    with pytest.raises(SystemExit, match=message):
-        call("train", *arguments, override)
-
-
-def test_ctrl_c_loses_no_trial(arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture(scope="module")
+def continued(tmp_path_factory: pytest.TempPathFactory) -> Continued:
     def stop(*_: object) -> None:
         raise KeyboardInterrupt
 
-    study = [*arguments, "hydra.sweeper.n_trials=1", "hydra.sweeper.study=s"]
-    with monkeypatch.context() as patch:
-        patch.setattr("recsys.training.run.select", stop)
-        with pytest.raises(SystemExit) as exit_:
-            call("train", *study)
-    assert exit_.value.code == 130
-    del exit_  # its traceback holds the lock, which otherwise ends with the process
-    gc.collect()
-    call("train", *study)
-    found = optuna.load_study(study_name="s", storage=f"sqlite:///{tmp_path / 'study' / 'study.db'}")
-    assert [trial.state.name for trial in found.trials] == ["FAIL", "COMPLETE"]
-    assert found.trials[0].params == found.trials[1].params
+    folder = tmp_path_factory.mktemp("continued")
+    own = [*study_arguments(folder), "hydra.sweeper.study=s", "model.dropout=interval(0.0,0.2)"]
+    found = Continued(own, folder / "study", None, [], [])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RECSYS_CACHE", str(folder / "cache"))
+        with pytest.MonkeyPatch.context() as stopped:
+            stopped.setattr("recsys.training.run.select", stop)
+            with pytest.raises(SystemExit) as exit_:
+                call("train", *own, "hydra.sweeper.n_trials=1")
+        found.exit_code = exit_.value.code
+        del exit_  # its traceback holds the lock, which otherwise ends with the process
+        gc.collect()
+        found.trials.append(len(found.study.trials))
+        for number in (1, 1, 3):
+            with redirect_stdout(io.StringIO()) as out:
+                call("train", *own, f"hydra.sweeper.n_trials={number}")
+            found.out.append(out.getvalue())
+            found.trials.append(len(found.study.trials))
+    return found
 
 
-@pytest.mark.parametrize("repeats", [[], ["seeds=[0,1]"]])
-def test_a_search_looks_away_from_test_rows(
-    arguments: list[str], repeats: list[str], capsys: pytest.CaptureFixture[str]
+def test_ctrl_c_loses_no_trial(continued: Continued) -> None:
+    assert continued.exit_code == 130
+    assert [trial.state.name for trial in continued.study.trials[:2]] == ["FAIL", "COMPLETE"]
+    assert continued.study.trials[0].params == continued.study.trials[1].params
+
+
+def test_the_number_of_trials_is_the_studys(continued: Continued) -> None:
+    assert continued.trials == [1, 2, 2, 4]  # the first was tried again
+    assert len(continued.complete) == 3
+    assert "3/3" in continued.out[-1]
+
+
+def test_a_study_begins_with_the_configuration_and_searches_the_space(continued: Continued) -> None:
+    given = OmegaConf.load(config_dir() / "model" / "mf.yaml")
+    first, *others = continued.complete
+    assert first.params["model.learning_rate"] == given.learning_rate
+    assert first.params["model.dropout"] == given.dropout
+    assert all(trial.params["model.dropout"] <= 0.2 for trial in others)
+    assert len({json.dumps(trial.params) for trial in continued.complete}) == 3
+
+
+def test_a_trial_is_a_run_that_reports_its_epochs(continued: Continued) -> None:
+    for trial in continued.complete:
+        figures = json.loads((continued.folder / str(trial.number) / "metrics.json").read_text())
+        assert figures["val/rmse"] == trial.value
+        assert figures["refit"] == "none"
+        assert trial.intermediate_values == {0: pytest.approx(trial.value)}  # what a pruner sees
+
+
+def test_a_study_with_another_space_is_refused(continued: Continued, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RECSYS_CACHE", str(continued.folder.parent / "cache"))
+    with pytest.raises(SystemExit, match=r"model\.dropout=interval\(0\.0,0\.2\).* hydra\.sweeper\.study"):
+        call("train", *continued.arguments, "hydra.sweeper.n_trials=5", "model.dropout=interval(0.0,0.3)")
+    assert len(continued.study.trials) == continued.trials[-1]
+
+
+def test_a_search_looks_away_from_test_rows(continued: Continued) -> None:
+    assert_no_test_figure(continued.out[0])
+
+
+def test_a_search_with_repeats_looks_away_from_test_rows(
+    arguments: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    call("train", *arguments, *repeats, "hydra.sweeper.n_trials=1")
-    (line,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("   1/1")]
+    call("train", *arguments, "seeds=[0,1]", "hydra.sweeper.n_trials=1")
+    assert_no_test_figure(capsys.readouterr().out)
+
+
+def assert_no_test_figure(out: str) -> None:
+    (line,) = [line for line in out.splitlines() if "1/1" in line]
     assert "validation" in line
     assert "test" not in line
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"n_trials": 0}, "n_trials must be >= 1, got 0"),
+        ({"pruner": "luck"}, "pruner .*halving, median, none.* got 'luck'"),
+    ],
+)
+def test_a_wrong_argument_of_a_study_is_one_sentence(change: dict[str, object], message: str) -> None:
+    arguments = {"study": "s", "storage": "sqlite://", "n_trials": 1, "seed": 0, "pruner": "none", "params": {}}
+    with pytest.raises(SystemExit, match=f"^error: .*{message}$"):
+        OptunaSweeper(**(arguments | change)).sweep([])  # type: ignore[arg-type]
+
+
+def test_a_database_that_cannot_be_is_one_sentence(arguments: list[str]) -> None:
+    with pytest.raises(SystemExit, match=r"^error: .*nosuch"):
+        call("train", *arguments, "hydra.sweeper.storage=nosuch://x")
 
 
 @pytest.mark.slow
