@@ -137,30 +137,41 @@ def test_a_run_killed_again_and_again_resumes_to_the_same_end(
     cuts: list[tuple[str, int]],
 ) -> None:
     cut, settings = tmp_path / "cut", DROPOUT
+    done: list[tuple[str, int]] = []
     for stage, epoch in cuts:
         with monkeypatch.context() as patch:
-            kill_at(patch, *hook, stage=stage, epoch=epoch)
+            kill_at(patch, *hook, stage, epoch, done)
             with pytest.raises(Killed):
                 quick_train(*settings, name="cut")
         assert not (cut / "metrics.json").exists()
         assert not (cut / "bundle").exists()
         settings = (f"resume={cut}",)
-    call("train", *settings)
+    with monkeypatch.context() as patch:
+        kill_at(patch, *hook, "never", 0, done)
+        call("train", *settings)
     assert metrics(cut) == metrics(whole)
-    assert (cut / "metrics.csv").read_text() == (whole / "metrics.csv").read_text()
+    curve = (whole / "metrics.csv").read_text()
+    assert (cut / "metrics.csv").read_text() == curve
+    epochs = {"select": len(curve.splitlines()) - 1, "refit": metrics(whole)["epochs"]}
+    assert done == [(stage, epoch) for stage, count in epochs.items() for epoch in range(count)]  # none twice
 
 
-def kill_at(patch: pytest.MonkeyPatch, kind: type, hook: str, *, stage: str, epoch: int) -> None:
-    """Kill a run at a callback's hook: before it where an epoch starts, after it where one ends."""
+def kill_at(
+    patch: pytest.MonkeyPatch, kind: type, hook: str, stage: str, epoch: int, done: list[tuple[str, int]]
+) -> None:
+    """Kill a run at a callback's hook, before it where an epoch starts, after it where one ends; notes all others."""
     original = getattr(kind, hook)
 
     def die(self, trainer, module) -> None:  # type: ignore[no-untyped-def]
+        now = ("refit" if trainer.limit_val_batches == 0 else "select", trainer.current_epoch)
         if not hook.endswith("start"):
             original(self, trainer, module)
-        if trainer.current_epoch == epoch and (trainer.limit_val_batches == 0) == (stage == "refit"):
+            done.append(now)
+        if now == (stage, epoch):
             raise Killed
         if hook.endswith("start"):
             original(self, trainer, module)
+            done.append(now)
 
     patch.setattr(kind, hook, die)
 
@@ -280,7 +291,7 @@ def test_a_refit_follows_the_curve_to_the_best_epoch_and_a_cut_off_run_goes_on_w
     np.testing.assert_allclose(rates[True], rates[False][:4], rtol=0.02)  # more rows: other steps of the curve
 
     with monkeypatch.context() as patch:
-        kill_at(patch, EpochRecord, "on_train_epoch_end", stage="refit", epoch=2)
+        kill_at(patch, EpochRecord, "on_train_epoch_end", "refit", 2, [])
         with pytest.raises(Killed):
             quick_train(*settings, name="cut")
     quick_train(f"resume={tmp_path / 'cut'}", name="cut")
