@@ -44,8 +44,8 @@ def test_a_ranking_model_is_chosen_by_its_ndcg(train: Train, capsys: pytest.Capt
     assert "RMSE" not in out
 
 
-def test_an_explicit_monitor_stays(train: Train) -> None:
-    folder = train(*RANKER, "callbacks.checkpoint.monitor=train/loss", "trainer.max_epochs=3")
+def test_an_explicit_monitor_stays(quick_train: Train) -> None:
+    folder = quick_train(*RANKER, "callbacks.checkpoint.monitor=train/loss", "trainer.max_epochs=1", "refit=none")
     [name] = [
         key
         for key in torch.load(folder / "checkpoints" / "best.ckpt", weights_only=True)["callbacks"]
@@ -54,10 +54,9 @@ def test_an_explicit_monitor_stays(train: Train) -> None:
     assert "'train/loss'" in name
 
 
-def test_it_takes_feedback_without_ratings_on_a_scale_from_0_to_1(train: Train) -> None:
-    folder = train(
-        *RANKER, "data.rating_column=null", "data.rating_min=null", "data.rating_max=null", "trainer.max_epochs=2"
-    )
+def test_it_takes_feedback_without_ratings_on_a_scale_from_0_to_1(quick_train: Train) -> None:
+    without = ("data.rating_column=null", "data.rating_min=null", "data.rating_max=null")
+    folder = quick_train(*RANKER, *without, "trainer.max_epochs=1")
     bundle = Bundle.load(folder / "bundle")
     assert bundle.scale == (0.0, 1.0)
     assert (bundle.ratings.rating == 1).all()
@@ -83,7 +82,7 @@ def search(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     write_ratings(tmp_path / "data" / "ratings.csv")
     given = train_arguments(tmp_path / "data", tmp_path)
     common = [text for text in given if not text.startswith(("hydra.run.dir", "model."))]
-    return [*common, *RANKER, "trainer.max_epochs=4", f"hydra.sweep.dir={tmp_path / 'all'}"]
+    return [*common, *RANKER, "trainer.max_epochs=2", f"hydra.sweep.dir={tmp_path / 'all'}"]
 
 
 def test_a_sweep_s_best_has_the_highest_ndcg(
@@ -99,8 +98,8 @@ def test_a_sweep_s_best_has_the_highest_ndcg(
 
 
 def test_a_study_minimises_the_negative_ndcg(search: list[str], tmp_path: Path) -> None:
-    call("train", *search, "hparams_search=optuna", "hydra.sweeper.n_trials=3", "hydra.sweeper.pruner=none")
+    call("train", *search, "hparams_search=optuna", "hydra.sweeper.n_trials=2", "hydra.sweeper.pruner=none")
     study = optuna.load_study(study_name=None, storage=f"sqlite:///{tmp_path / 'all' / 'study.db'}")
-    figures = [read(tmp_path / "all" / str(number))["val/ndcg@10"] for number in range(3)]
+    figures = [read(tmp_path / "all" / str(number))["val/ndcg@10"] for number in range(2)]
     assert [trial.value for trial in study.trials] == [-figure for figure in figures]
     assert study.best_value == -max(figures)
