@@ -11,7 +11,10 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 
 import recsys.training.run
 from recsys.cli import FOLDERS, load_run, quoted, resumed_sweep
+from recsys.training.threads import PASSIVE_WAITING
 from tests.commands import Train, call
+
+TOLD = PASSIVE_WAITING | {"OPENBLAS_NUM_THREADS": "1"}  # of the environment, where the user set nothing
 
 
 @pytest.mark.parametrize("key", FOLDERS)
@@ -62,7 +65,7 @@ def test_home_is_meant_by_a_tilde(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_run_may_be_in_any_folder(train: Train, capsys: pytest.CaptureFixture[str]) -> None:
-    folder = train("trainer.max_epochs=1", name="it's lr=0.1, dim=[4]")
+    folder = train("trainer.max_epochs=1", "refit=none", name="it's lr=0.1, dim=[4]")
     trained = (folder / "bundle" / "manifest.json").stat().st_mtime_ns
     call("train", f"resume={folder}")
     call("evaluate", f"run={folder}")
@@ -98,23 +101,28 @@ def test_a_run_that_cannot_be_loaded_leaves_the_collector_on(monkeypatch: pytest
 
 
 def test_a_command_waits_for_nothing_heavy_before_a_run_begins(tmp_path: Path) -> None:
+    """And libraries find in the environment how to compute, since it is set before they are loaded."""
     code = (
-        "import sys\n"
+        "import os, sys\n"
         "def say():\n"
         "    print(*sorted({name.partition('.')[0] for name in sys.modules}), file=sys.stderr)\n"
-        "import recsys.train, recsys.recommend\n"
+        "import recsys.train\n"
+        "assert 'numpy' not in sys.modules\n"
+        "import recsys.recommend\n"
         "try:\n"
         "    recsys.train.main()\n"
         "except SystemExit:\n"
+        f"    print(*map(os.environ.get, {list(TOLD)}), file=sys.stderr)\n"
         "    say()\n"
         "import hydra_plugins.recsys_launcher, hydra_plugins.recsys_sweeper, recsys.experiments.study\n"
         "say()\n"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code, "--help"], capture_output=True, text=True, check=True, cwd=tmp_path, env=os.environ
-    )
+    environment = {name: value for name, value in os.environ.items() if name not in (*TOLD, "OMP_NUM_THREADS")}
+    command = [sys.executable, "-c", code, "--help"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=tmp_path, env=environment)
     assert "hparams_search" in done.stdout
-    command, study = map(str.split, done.stderr.splitlines())
+    told, command, study = map(str.split, done.stderr.splitlines())
+    assert told == list(TOLD.values())
     assert {"torch", "lightning", "pandas", "wandb", "matplotlib", "optuna"}.isdisjoint(command)
     assert {"torch", "lightning"}.isdisjoint(study)
     assert "optuna" in study

@@ -2,15 +2,14 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 from recsys.training import threads
 from recsys.training.threads import available_cores, choose_threads, set_environment
-from tests.commands import train_arguments, write_ratings
+from tests.commands import Train
 
 VARIABLES = ("OMP_NUM_THREADS", "OMP_THREAD_LIMIT", "OPENBLAS_NUM_THREADS", *threads.PASSIVE_WAITING)
 
@@ -69,27 +68,15 @@ def test_the_environment_of_the_user_stays(monkeypatch: pytest.MonkeyPatch) -> N
     assert (found["GOMP_SPINCOUNT"], found["KMP_BLOCKTIME"]) == ("0", "0")
 
 
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
-@pytest.mark.parametrize(("arguments", "variables", "expected"), [([], {}, 1), (["threads=2"], {}, 2)])
-def test_a_run_computes_with_as_many_threads(
-    tmp_path: Path, arguments: list[str], variables: dict[str, str], expected: int
-) -> None:
-    """As torch counts them, and libraries were told before they were loaded."""
-    write_ratings(tmp_path / "data" / "ratings.csv")
-    command = [*train_arguments(tmp_path / "data", tmp_path / "run"), "trainer.max_epochs=1", *arguments]
-    code = (
-        "import sys, recsys.train\n"
-        "assert 'numpy' not in sys.modules\n"
-        "recsys.train.main()\n"
-        "import os, torch\n"
-        "print(torch.get_num_threads(), os.environ['OMP_WAIT_POLICY'], os.environ['OPENBLAS_NUM_THREADS'])\n"
-    )
-    environment = {name: value for name, value in os.environ.items() if name not in VARIABLES}
-    environment |= {"RECSYS_CACHE": str(tmp_path / "cache"), **variables}
-    done = subprocess.run(
-        [sys.executable, "-c", code, *command], env=environment, capture_output=True, text=True, check=True
-    )
-    expected = min(expected, len(os.sched_getaffinity(os.getppid())))
-    assert done.stdout.split()[-3:] == [str(expected), "passive", "1"]
-    device = json.loads((tmp_path / "run" / "metrics.json").read_text())["device"]
-    assert device.startswith(f"cpu, {expected} thread")
+@pytest.mark.parametrize(("arguments", "expected"), [([], 1), (["threads=2"], 2)])
+def test_a_run_computes_with_as_many_threads(quick_train: Train, arguments: list[str], expected: int) -> None:
+    """By the count of torch; that libraries are told before they are loaded is a test of `cli`."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        folder = quick_train("trainer.max_epochs=1", "refit=none", *arguments)
+        assert torch.get_num_threads() == expected
+    finally:
+        torch.set_num_threads(before)
+    device = json.loads((folder / "metrics.json").read_text())["device"]
+    assert device.removesuffix("s") == f"cpu, {expected} thread"
