@@ -16,8 +16,9 @@ from omegaconf import DictConfig, OmegaConf
 from recsys.bundle import Bundle
 from recsys.cli import command
 from recsys.files import written_whole
+from recsys.progress import track
 
-BLOCK = 4096  # users whose recommendations are held before they are written
+BLOCK = 1024  # users whose recommendations are held before they are written
 COLUMNS = ("user_id", "rank", "item_id", "score", "title", "year", "genres")
 
 
@@ -32,7 +33,8 @@ def recommendations(
     unknown = [user for user in user_ids if user not in bundle.user_row]
     if unknown:
         raise ValueError(f"users: no user {unknown[0]!r} in {bundle.manifest['data']}")
-    for start in range(0, len(user_ids), BLOCK):
+    blocks = range(0, len(user_ids), BLOCK)
+    for start in track(blocks, "recommending", len(blocks)):
         users = user_ids[start : start + BLOCK]
         block: dict[str, list[Any]] = {name: [] for name in COLUMNS}
         rows = np.array([bundle.user_row[user] for user in users])

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from recsys.bundle.typing import Float64Array
 from recsys.evaluation.baselines import IndexArray
 from recsys.evaluation.registry import SUBSETS, in_group, measure
+from recsys.progress import track
 
 LIST_LENGTH = 20  # the longest cut-off of a ranking metric
 USER_BLOCK = 512  # users whose scores of all items are held at once
@@ -148,7 +149,8 @@ def top_unseen(
     order = np.argsort(fitted[0], kind="stable")
     fitted_user, fitted_item = fitted[0][order], fitted[1][order]
     lists, n_items = [], 0
-    for start in range(0, len(users), USER_BLOCK):
+    blocks = range(0, len(users), USER_BLOCK)
+    for start in track(blocks, "ranking the catalogue", len(blocks)):
         block = users[start : start + USER_BLOCK]
         rows = slice(*np.searchsorted(fitted_user, [block[0], block[-1] + 1]))
         place = np.searchsorted(block, fitted_user[rows])

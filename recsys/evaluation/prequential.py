@@ -18,6 +18,7 @@ from recsys.bundle.typing import Float32Array, Float64Array, IndexArray
 from recsys.evaluation.baselines import fit_biases, running_user_biases
 from recsys.evaluation.holdout import TestSet, predict_test_set
 from recsys.evaluation.metrics import rating_metrics
+from recsys.progress import track
 
 EVALUATIONS = ("standard", "prequential")
 TIME_SPLITS = ("user_time", "global_time", "leave_one_out")
@@ -98,7 +99,8 @@ def predict_prequential(bundle: Bundle) -> Float32Array:
     """Stars of every test row, given its user's earlier ratings: `(ratings,)`, NaN for the other rows."""
     rated = bundle.ratings
     predicted = np.full(len(rated.part), np.nan, np.float32)
-    for user in np.unique(rated.user_index()[rated.part == TEST]).tolist():
+    users = np.unique(rated.user_index()[rated.part == TEST]).tolist()
+    for user in track(users, "predicting in time order", len(users)):
         for rows, stars in _predict_user(bundle, user):
             predicted[rows] = stars
     return predicted

@@ -32,6 +32,7 @@ from recsys.experiments.run_folder import (
     sweep_overrides,
 )
 from recsys.files import write_json
+from recsys.progress import hidden
 from recsys.report import print_summary
 from recsys.training.context import RunContext
 from recsys.training.errors import PrunedError
@@ -108,7 +109,8 @@ def run_job(job: Callable[[], dict[str, Any]], folder: Path) -> float | None:
         The validation metric, lower being better; None where the job failed or was pruned.
     """
     try:
-        metrics = job()
+        with hidden():  # the jobs share the terminal
+            metrics = job()
     except KeyboardInterrupt:
         if multiprocessing.parent_process() is None:  # a worker's launcher says so once for all of them
             print(f"\n{resume_hint(folder.parent)}", file=sys.stderr)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
 import time
+from contextlib import ExitStack
 from typing import Any
 
 import lightning as L
 from lightning.pytorch.callbacks import Callback
 
 from recsys.evaluation.registry import RMSE, Metric
+from recsys.progress import Advance, progress
 
 
 class EpochRecord(Callback):
@@ -58,6 +61,42 @@ class EpochRecord(Callback):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.epochs = state_dict["epochs"]
+
+
+class FitProgress(Callback):
+    """Shows a fit on a terminal as one line: its epochs, the latest validation figure and the time that remains.
+
+    Early stopping may end it sooner.
+    """
+
+    def __init__(self) -> None:
+        self._line = ExitStack()
+        self._advance: Advance | None = None
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        epochs, batches = trainer.max_epochs or -1, trainer.num_training_batches
+        total = epochs * batches if epochs > 0 and math.isfinite(batches) else None
+        label = f"fit on {trainer.datamodule.fit_on}"  # type: ignore[attr-defined]
+        self._advance = self._line.enter_context(progress(label, total, delay=0))
+        self._advance(trainer.current_epoch * int(batches) if total else 0)
+
+    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        assert self._advance is not None
+        monitor = getattr(pl_module, "monitor", RMSE)
+        status = f"epoch {trainer.current_epoch + 1} done"
+        if (figure := trainer.callback_metrics.get(monitor.validation_key)) is not None:
+            status += f", validation {monitor.label} {figure:.4f}"
+        self._advance(0, status)
+
+    def on_train_batch_end(self, *_: Any) -> None:
+        assert self._advance is not None
+        self._advance()
+
+    def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self._line.close()
+
+    def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
+        self._line.close()
 
 
 class ReplayLearningRate(Callback):

@@ -17,7 +17,7 @@ import lightning as L
 import torch
 from hydra.utils import get_class, instantiate
 from lightning.fabric.utilities.exceptions import MisconfigurationException
-from lightning.pytorch.callbacks import Callback, EarlyStopping, LearningRateMonitor, ModelCheckpoint, RichProgressBar
+from lightning.pytorch.callbacks import Callback, EarlyStopping, LearningRateMonitor, ModelCheckpoint, ProgressBar
 from lightning.pytorch.loggers import Logger
 from omegaconf import DictConfig, OmegaConf
 
@@ -31,7 +31,7 @@ from recsys.evaluation.registry import RMSE
 from recsys.files import write_json
 from recsys.models.base import RatingModel
 from recsys.models.gradient import GradientModel
-from recsys.training.callbacks import EpochRecord, ReplayLearningRate
+from recsys.training.callbacks import EpochRecord, FitProgress, ReplayLearningRate
 from recsys.training.context import SINGLE_RUN, RunContext
 from recsys.training.errors import PrunedError
 from recsys.training.export import make_bundle
@@ -233,7 +233,7 @@ def refit(
         model.planned_epochs = cfg.trainer.max_epochs
         if model.replays_lr:
             callbacks.append(ReplayLearningRate(selection.learning_rates))
-    callbacks += [c for c in _callbacks(cfg, model) if isinstance(c, RichProgressBar)]
+    callbacks += [c for c in _callbacks(cfg, model) if isinstance(c, FitProgress | ProgressBar)]
     trainer = _trainer(
         cfg,
         folder,
@@ -275,9 +275,9 @@ def _trainer(
     Raises:
         ValueError: Settings that Lightning refuses, such as a GPU where there is none.
     """
-    if not sys.stdout.isatty() or context.in_sweep:  # a bar in a log file is noise, and a sweep prints one line per job
-        callbacks = [callback for callback in callbacks if not isinstance(callback, RichProgressBar)]
-    bar = any(isinstance(callback, RichProgressBar) for callback in callbacks)
+    if not sys.stdout.isatty() or context.in_sweep:  # a bar of Lightning's in a log file is noise
+        callbacks = [callback for callback in callbacks if not isinstance(callback, ProgressBar)]
+    bar = any(isinstance(callback, ProgressBar) for callback in callbacks)
     make = instantiate(
         cfg.trainer, default_root_dir=str(folder), use_distributed_sampler=False, enable_progress_bar=bar,
         enable_model_summary=False, _convert_="all",

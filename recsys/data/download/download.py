@@ -9,22 +9,18 @@ import http.client
 import logging
 import os
 import ssl
-import sys
 import tempfile
 import urllib.error
 import urllib.request
 import zipfile
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-
-from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
 from recsys.data.download import recbole_mirror
 from recsys.data.download.archives import check_sums, copy_bounded, extract_members
 from recsys.data.sources.base import DataError
+from recsys.progress import progress
 
 logger = logging.getLogger(__name__)
 
@@ -136,19 +132,7 @@ def _download(url: str, path: Path) -> bool:
 def _stream(url: str, path: Path, context: ssl.SSLContext | None) -> None:
     with urllib.request.urlopen(url, timeout=TIMEOUT, context=context) as answer, path.open("wb") as file:
         expected = answer.headers.get("Content-Length")
-        with _progress(url.rpartition("/")[2], int(expected) if expected else None) as advance:
+        with progress(url.rpartition("/")[2], int(expected) if expected else None, delay=0, in_bytes=True) as advance:
             size = copy_bounded(answer, file, LARGEST_ARCHIVE, url, advance)
     if expected and size != int(expected):
         raise DataError(f"{url} ended after {size} of {expected} bytes")
-
-
-@contextmanager
-def _progress(name: str, size: int | None) -> Iterator[Callable[[int], None]]:
-    """A bar on a terminal, nothing in a log; gives a function that takes the number of further bytes."""
-    if not sys.stderr.isatty():
-        yield lambda _: None
-        return
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
-    with Progress(*columns, console=Console(stderr=True)) as bar:
-        task = bar.add_task(name, total=size)
-        yield lambda count: bar.advance(task, count)

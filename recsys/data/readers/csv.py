@@ -6,7 +6,7 @@ import csv
 import gzip
 import zlib
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, cast
@@ -16,6 +16,7 @@ from pyarrow import csv as arrow_csv
 
 from recsys.data.readers.fields import BadValueError, Field, Values, is_integer
 from recsys.data.sources.base import DataError
+from recsys.progress import Advance, progress
 
 BLOCK = 8 << 20  # bytes parsed at a time by a thread
 
@@ -114,23 +115,48 @@ def _parsed(path: Path, layout: Layout, present: Sequence[str], fields: Mapping[
         names = [name for pair in zip(names, [*gaps, ""], strict=True) for name in pair][:-1]
         types |= dict.fromkeys(gaps, pa.null())
         wanted += gaps
-    return arrow_csv.read_csv(
-        str(path),
-        arrow_csv.ReadOptions(
-            block_size=BLOCK,
-            column_names=names,
-            skip_rows=int(layout.columns is None),
-            encoding=layout.encoding,
-        ),
-        arrow_csv.ParseOptions(
-            delimiter=layout.separator[0],
-            quote_char='"' if layout.quoted else False,
-            newlines_in_values=layout.quoted,
-        ),
-        arrow_csv.ConvertOptions(
-            column_types=types, include_columns=wanted, null_values=[""], strings_can_be_null=True
-        ),
-    )
+    with _tracked(path) as file:
+        return arrow_csv.read_csv(
+            file,
+            arrow_csv.ReadOptions(
+                block_size=BLOCK,
+                column_names=names,
+                skip_rows=int(layout.columns is None),
+                encoding=layout.encoding,
+            ),
+            arrow_csv.ParseOptions(
+                delimiter=layout.separator[0],
+                quote_char='"' if layout.quoted else False,
+                newlines_in_values=layout.quoted,
+            ),
+            arrow_csv.ConvertOptions(
+                column_types=types, include_columns=wanted, null_values=[""], strings_can_be_null=True
+            ),
+        )
+
+
+@contextmanager
+def _tracked(path: Path) -> Iterator[pa.NativeFile]:
+    """The unpacked contents, for Arrow; on a terminal, progress by the bytes that are read of the file."""
+    with path.open("rb") as raw, progress(f"reading {path.name}", path.stat().st_size, in_bytes=True) as advance:
+        file = pa.PythonFile(_CountedFile(raw, advance), "r")
+        yield pa.CompressedInputStream(file, "gzip") if path.suffix == ".gz" else file
+
+
+class _CountedFile:
+    """A binary file that reports the bytes read, as much of a file as Arrow needs."""
+
+    closed = False  # by whoever opened it
+
+    def __init__(self, file: IO[bytes], advance: Advance) -> None:
+        self.file, self.advance = file, advance
+
+    def read(self, size: int = -1) -> bytes:
+        data = self.file.read(size)
+        self.advance(len(data))
+        return data
+
+    def close(self) -> None: ...
 
 
 def _places(path: Path, present: Sequence[str], columns: Iterable[str]) -> list[int]:

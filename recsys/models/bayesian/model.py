@@ -26,6 +26,7 @@ from recsys.models.bayesian.side_information import Effects, attribute_matrix, r
 from recsys.models.closed_form import SweepModel, design_of, linear_part
 from recsys.models.normal_equations import Side
 from recsys.models.validation import check_choice, check_range
+from recsys.progress import track
 
 LIKELIHOODS = ("gaussian", "ordinal")
 SIDES = ("user", "item")
@@ -298,7 +299,8 @@ class BayesianMF(SweepModel):
         if self.samples is None or not len(self.samples):
             yield self._sample()
             return
-        for number in range(len(self.samples)):
+        count = len(self.samples)
+        for number in track(range(count), "exporting samples", count):
             arrays = self.samples[number].items()
             yield {name: torch.from_numpy(array).to(self.mu) for name, array in arrays}
 
