@@ -90,17 +90,26 @@ def test_no_padded_block_is_larger_than_its_bound(numbers: int) -> None:
 
 
 def test_draws_have_the_mean_and_the_covariance_of_the_conditional_distribution() -> None:
-    case = Case()
-    side, generator = case.side(), torch.Generator().manual_seed(0)
-    draws = torch.stack([case.solve(side, generator=generator) for _ in range(4000)]).double()
-    for row in (0, 5, N - 1):
-        system, pull = case.brute_force(row)
+    """Of copies of three rows, one without a rating and one with all, drawn at once."""
+    case, chosen, n, generator = Case(), (0, 5, N - 1), 4000, torch.Generator().manual_seed(0)
+    ratings = [torch.nonzero(case.row == row)[:, 0] for row in chosen]
+    assert [len(of_row) for of_row in ratings] == [0, 2, M]
+    ratings *= n
+    place, copies = torch.cat(ratings), torch.tensor(chosen).repeat(n)
+    row = torch.arange(len(copies)).repeat_interleave(torch.tensor([len(of_copy) for of_copy in ratings]))
+    found = Side(row, case.other[place], len(copies), M, WIDTH).solve(
+        case.design, case.target[place], Prior(case.shared, case.diagonal[copies], case.pull[copies]),
+        offset=case.offset, root=case.weight.sqrt(), scale=case.scale[copies], generator=generator,
+    )  # fmt: skip
+    draws = found.double().view(n, len(chosen), WIDTH)
+    for number, original in enumerate(chosen):
+        system, pull = case.brute_force(original)
         covariance = torch.linalg.inv(system)
         spread = covariance.diagonal().sqrt()
-        error = (draws[:, row].mean(0) - torch.linalg.solve(system, pull)) / spread * 4000**0.5
+        error = (draws[:, number].mean(0) - torch.linalg.solve(system, pull)) / spread * n**0.5
         assert error.abs().max() < 4.5
-        found = torch.cov(draws[:, row].T) / spread[:, None] / spread
-        torch.testing.assert_close(found, covariance / spread[:, None] / spread, atol=0.1, rtol=0)
+        correlation = torch.cov(draws[:, number].T) / spread[:, None] / spread
+        torch.testing.assert_close(correlation, covariance / spread[:, None] / spread, atol=0.1, rtol=0)
 
 
 def test_the_same_generator_gives_the_same_draws() -> None:
@@ -119,7 +128,7 @@ def test_a_matrix_that_is_barely_singular_is_helped_along() -> None:
 
 def test_a_matrix_that_is_not_positive_definite_is_an_error_that_says_what_to_do() -> None:
     case = Case()
-    with pytest.raises(NotPositiveDefiniteError, match=r"\d+ of \d+ matrices are not positive definite.*reg_lambda"):
+    with pytest.raises(NotPositiveDefiniteError, match=r"(\d+) of \1 matrices .*model\.reg_lambda > 0"):
         case.side().solve(case.design, case.target, Prior(-10 * torch.eye(WIDTH)))
     with pytest.raises(NotPositiveDefiniteError):
         case.side().solve(case.design * float("nan"), case.target, case.prior())

@@ -35,14 +35,13 @@ def test_normal_has_its_mean_and_its_precision() -> None:
 
 
 def test_normal_gamma_is_the_posterior_of_the_rows() -> None:
-    """The posterior's mean of the precision, and of the mean, by the formulas of the conjugate prior."""
-    rows = torch.tensor([[1.0], [2.0], [4.0], [5.0]])
-    source = generator()
-    drawn = [normal_gamma(rows, torch.ones(()), source) for _ in range(4000)]
-    mean, precision = (torch.stack(values)[:, 0].double() for values in zip(*drawn, strict=True))
+    """The posterior's mean of the precision, mean and variance of the mean, by the formulas of the conjugate prior."""
+    rows = torch.tensor([[1.0], [2.0], [4.0], [5.0]]).expand(-1, DRAWS)  # every coordinate is a draw by itself
+    mean, precision = (drawn.double() for drawn in normal_gamma(rows, torch.ones(()), generator()))
     rate = RATE + 10 / 2 + 0.5 * COUNT * 4 / (COUNT + 4) * 3**2
-    assert precision.mean().item() == pytest.approx((SHAPE + 2) / rate, rel=0.05)
-    assert mean.mean().item() == pytest.approx(4 * 3 / (COUNT + 4), abs=0.08)
+    assert precision.mean().item() == pytest.approx((SHAPE + 2) / rate, rel=0.02)
+    assert mean.mean().item() == pytest.approx(4 * 3 / (COUNT + 4), abs=0.04)
+    assert mean.var().item() == pytest.approx(rate / (SHAPE + 1) / (COUNT + 4), rel=0.08)
 
 
 def test_many_rows_outweigh_the_prior() -> None:
