@@ -47,9 +47,9 @@ def test_steps_find_the_thresholds_and_leave_the_outer_ones() -> None:
     mean = 3 + torch.randn(4000, generator=generator)
     latent, root = Latent(rated(mean, 1.5), LEVELS), torch.full((4000,), 1.5)
     thresholds, kept = midpoints(LEVELS), []
-    for step in range(400):
+    for step in range(120):
         thresholds, _ = latent.step(mean, root, thresholds, torch.full((4,), 0.05), generator)
-        if step >= 100:
+        if step >= 40:
             kept.append(thresholds)
     found = torch.stack(kept).mean(0)
     assert found[[0, 3]].tolist() == [1.5, 4.5]
