@@ -185,7 +185,7 @@ def noise(factor: float = 1.0, shift: float = 0.0) -> RatingDataModule:
     """
     ratings = random_ratings(150, 20, 15)
     ratings = ratings[(ratings.user_id > 105) | (ratings.item_id < 1006)]
-    ratings["rating"] = (factor * ratings["rating"] + shift).astype(np.float32)
+    ratings = ratings.assign(rating=(factor * ratings.rating + shift).astype(np.float32))
     source = SmallRatings(ratings, factor + shift, 5 * factor + shift, **kinds(ratings))
     data = RatingDataModule(source, split="random", test_fraction=0.2, batch_size=40)
     data.setup()
