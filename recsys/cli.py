@@ -23,7 +23,7 @@ from recsys.experiments.run_folder import current_override, sweep_overrides
 from recsys.training.threads import set_environment
 
 FOLDERS = ("run", "resume", "hydra.run.dir", "hydra.sweep.dir", "data.root")
-MISTAKES = (ValueError, OSError, InstantiationException, OmegaConfBaseException)
+USER_ERRORS = (ValueError, OSError, InstantiationException, OmegaConfBaseException)
 
 OmegaConf.register_new_resolver("help_groups", lambda: help_groups(), replace=True)
 OmegaConf.register_new_resolver("help_keys", lambda name: help_keys(name), replace=True)
@@ -72,7 +72,7 @@ def command(config_name: str) -> Callable[[Callable[[DictConfig], Any]], Callabl
         def run(cfg: DictConfig) -> Any:
             try:
                 return function(cfg)
-            except MISTAKES as error:
+            except USER_ERRORS as error:
                 _end_with(error)
 
         main: Callable[[], None] = hydra.main(
@@ -84,9 +84,9 @@ def command(config_name: str) -> Callable[[Callable[[DictConfig], Any]], Callabl
             try:
                 set_environment()
                 _prepare_completion()
-                sys.argv = [sys.argv[0], *map(quoted, resumed_sweep(list(map(current_override, sys.argv[1:]))))]
+                sys.argv = [sys.argv[0], *map(quote_override, resumed_sweep(list(map(current_override, sys.argv[1:]))))]
                 main()
-            except MISTAKES as error:
+            except USER_ERRORS as error:
                 _end_with(error)
             except KeyboardInterrupt:  # the hint at resuming is printed already
                 sys.exit(130)
@@ -140,7 +140,7 @@ def resumed_sweep(arguments: list[str]) -> list[str]:
     return ["--multirun", *overrides.task, *kept, f"hydra.sweep.dir={folder}"]
 
 
-def quoted(text: str) -> str:
+def quote_override(text: str) -> str:
     """An argument that names a folder, quoted where Hydra would read something else: a number, a list, a sweep."""
     key, _, value = text.partition("=")
     if key not in FOLDERS or value.lower() in ("", "null") or "${" in value:

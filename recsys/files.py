@@ -17,7 +17,7 @@ log = logging.getLogger(__name__)
 
 
 @contextmanager
-def written_whole(path: Path) -> Iterator[Path]:
+def atomic_write(path: Path) -> Iterator[Path]:
     """A partial file in the same folder, which takes the name `path` only once it is complete and on disk."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
@@ -39,12 +39,12 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
     Raises:
         ValueError: A number in it is NaN or infinite, which JSON does not have.
     """
-    with written_whole(path) as partial:
+    with atomic_write(path) as partial:
         partial.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n")
 
 
 @contextmanager
-def locked(folder: Path, work: str) -> Iterator[None]:
+def folder_lock(folder: Path, work: str) -> Iterator[None]:
     """Alone in the folder: waits for another process that holds it, and says so. A killed process holds nothing.
 
     Args:

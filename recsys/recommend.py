@@ -15,7 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from recsys.bundle import Bundle
 from recsys.cli import command
-from recsys.files import written_whole
+from recsys.files import atomic_write
 from recsys.progress import track
 
 BLOCK = 1024  # users whose recommendations are held before they are written
@@ -58,7 +58,7 @@ def recommendations(
 @contextmanager
 def _writer(out: Path, id_kind: str) -> Iterator[Callable[[dict[str, list[Any]]], None]]:
     """A function that appends a block to `out`, which appears under its name when everything is written."""
-    with written_whole(out) as working:
+    with atomic_write(out) as working:
         if out.suffix == ".parquet":
             ids = pa.int64() if id_kind == "int" else pa.string()
             types = (ids, pa.int32(), ids, pa.float32(), pa.string(), pa.int32(), pa.string())

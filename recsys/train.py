@@ -22,7 +22,7 @@ from recsys.evaluation.registry import minimized_validation
 from recsys.experiments.multirun import in_sweep, resume_hint, run_context, run_job
 from recsys.experiments.repeats import plan_runs, summary
 from recsys.experiments.run_folder import cli_overrides, display_path, read_json, resumed, track_status
-from recsys.files import locked, write_json
+from recsys.files import folder_lock, write_json
 from recsys.report import print_summary
 from recsys.training.errors import PrunedError
 
@@ -55,7 +55,7 @@ def train(cfg: DictConfig, folder: Path) -> dict[str, Any]:
     if "hparams_search" in cfg:
         raise ValueError("wandb.yaml is W&B's own: wandb sweep conf/hparams_search/wandb.yaml, then wandb agent <id>")
     runs = resumed(folder, cli_overrides()) if cfg.resume else None  # a mistake here is no failure of that run
-    with locked(folder, "trains"), track_status(folder):
+    with folder_lock(folder, "trains"), track_status(folder):
         runs = runs or plan_runs(cfg, folder)
         results: dict[str, dict[str, Any]] = {}
         errors: list[Exception] = []

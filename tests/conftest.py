@@ -208,9 +208,9 @@ def random_factors(
         levels=np.array(levels, np.float32) if levels else None,
         thresholds=None if middles is None else np.sort(middles + 0.5 * draw(samples, len(middles)), axis=1),
         attribute_effects=draw(attributes, samples, dim + 1) if attributes else None,
-        newcomer_mean=draw(samples, dim + 1) if attributes else None,
-        newcomer_effects=draw(attributes, samples, dim + 1) if attributes else None,
-        newcomer_items=draw(n_items, samples) if attributes else None,
+        cold_start_mean=draw(samples, dim + 1) if attributes else None,
+        cold_start_effects=draw(attributes, samples, dim + 1) if attributes else None,
+        cold_start_items=draw(n_items, samples) if attributes else None,
     )
 
 

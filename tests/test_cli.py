@@ -10,7 +10,7 @@ import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
 import recsys.training.run
-from recsys.cli import FOLDERS, load_run, quoted, resumed_sweep
+from recsys.cli import FOLDERS, load_run, quote_override, resumed_sweep
 from recsys.training.threads import PASSIVE_WAITING
 from tests.commands import Train, call
 
@@ -44,7 +44,7 @@ TOLD = PASSIVE_WAITING | {"OPENBLAS_NUM_THREADS": "1"}  # of the environment, wh
     ],
 )
 def test_a_folder_reaches_hydra_as_it_was_typed(key: str, folder: str) -> None:
-    override = OverridesParser.create().parse_override(quoted(f"{key}={folder}"))
+    override = OverridesParser.create().parse_override(quote_override(f"{key}={folder}"))
     assert not override.is_sweep_override()
     assert (override.key_or_group, override.value()) == (key, folder)
 
@@ -56,12 +56,12 @@ def test_a_folder_reaches_hydra_as_it_was_typed(key: str, folder: str) -> None:
      "model.dropout=0.1,0.2", "seeds=[0, 1]", "data.root_=a b", "+data.root=a b", "run", "--multirun"],
 )  # fmt: skip
 def test_all_else_stays_as_it_was_typed(text: str) -> None:
-    assert quoted(text) == text
+    assert quote_override(text) == text
 
 
 def test_home_is_meant_by_a_tilde(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", "/home/me")
-    assert quoted("run=~/outputs/1") == "run=/home/me/outputs/1"
+    assert quote_override("run=~/outputs/1") == "run=/home/me/outputs/1"
 
 
 def test_a_run_may_be_in_any_folder(train: Train, capsys: pytest.CaptureFixture[str]) -> None:

@@ -6,21 +6,21 @@ from pathlib import Path
 
 import pytest
 
-from recsys.files import is_locked, locked, write_json, written_whole
+from recsys.files import atomic_write, folder_lock, is_locked, write_json
 
 
 def test_a_file_takes_its_name_only_when_it_is_whole(tmp_path: Path) -> None:
     path = tmp_path / "new" / "file"
 
     def interrupted() -> None:
-        with written_whole(path) as partial:
+        with atomic_write(path) as partial:
             partial.write_text("half")
             raise RuntimeError
 
     with pytest.raises(RuntimeError):
         interrupted()
     assert list(path.parent.iterdir()) == []
-    with written_whole(path) as partial:
+    with atomic_write(path) as partial:
         partial.write_text("whole")
         assert not path.exists()
     assert [file.name for file in path.parent.iterdir()] == ["file"]
@@ -37,7 +37,7 @@ def test_json_has_no_nan(tmp_path: Path) -> None:
 
 
 def hold(folder: Path, seconds: float) -> None:
-    with locked(folder, "trains"):
+    with folder_lock(folder, "trains"):
         (folder / "held").touch()
         time.sleep(seconds)
         (folder / "done").touch()
@@ -54,7 +54,7 @@ def test_a_second_process_waits_and_a_killed_one_holds_nothing(tmp_path: Path) -
         assert is_locked(tmp_path)
         if seconds > 1:
             first.kill()
-        with locked(tmp_path, "trains"):
+        with folder_lock(tmp_path, "trains"):
             assert (tmp_path / "done").exists() == (seconds < 1)
         first.join()
         for name in ("held", "done"):

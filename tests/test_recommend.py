@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from recsys.bundle import Bundle
-from recsys.cli import MISTAKES
+from recsys.cli import USER_ERRORS
 from tests.commands import Train, call, call_function
 
 
@@ -51,7 +51,7 @@ def test_some_users(run: Path, tmp_path: Path) -> None:
 )
 def test_mistakes(run: Path, tmp_path: Path, argument: str, message: str) -> None:
     out = [] if argument.startswith("out=") else [f"out={tmp_path / 'top.csv'}"]
-    with pytest.raises(MISTAKES, match=re.escape(message)):
+    with pytest.raises(USER_ERRORS, match=re.escape(message)):
         call_function("recommend", f"run={run}", argument, *out)
     assert not (tmp_path / "top.csv").exists()
 

@@ -22,7 +22,7 @@ from omegaconf import OmegaConf
 
 import recsys.training.plots
 from recsys.bundle import Bundle
-from recsys.cli import MISTAKES
+from recsys.cli import USER_ERRORS
 from recsys.experiments.run_folder import OtherRunError
 from recsys.report.overrides import run_command
 from recsys.report.runs import read_run
@@ -371,7 +371,7 @@ MISTAKEN = {
 def test_a_mistake_is_an_error_that_the_command_knows(
     quick_train: Train, overrides: tuple[str, ...], message: str
 ) -> None:
-    with pytest.raises(MISTAKES) as raised:
+    with pytest.raises(USER_ERRORS) as raised:
         quick_train(*overrides)
     cause = raised.value.__cause__ if isinstance(raised.value, InstantiationException) else raised.value
     assert message in str(cause)
@@ -403,7 +403,7 @@ def test_an_interpolation_is_resolved_and_typed_again(train: Train, quick_train:
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 def test_a_missing_gpu_is_an_error_that_the_command_knows(quick_train: Train) -> None:
-    with pytest.raises(MISTAKES, match=r"(?i)gpu"):
+    with pytest.raises(USER_ERRORS, match=r"(?i)gpu"):
         quick_train("trainer.accelerator=gpu")
 
 

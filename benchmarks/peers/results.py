@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from recsys.files import written_whole
+from recsys.files import atomic_write
 
 RESULTS = Path(__file__).parents[1] / "results"
 DEVICE = f"cpu-{os.cpu_count()}core"
@@ -41,7 +41,7 @@ def keep(entry: Entry, file: Path, key: Sequence[str] = KEY) -> None:
 def write(content: Sequence[Entry] | Mapping[str, Any], file: Path) -> None:
     """Write JSON that is there whole or not at all."""
     file.parent.mkdir(parents=True, exist_ok=True)
-    with written_whole(file) as part:
+    with atomic_write(file) as part:
         part.write_text(json.dumps(content, indent=1) + "\n")
 
 

@@ -22,8 +22,8 @@ def centred_factors(
     prior_offset: Sequence[float] | None = None,
     item_implicit: NDArray[np.float64] | None = None,
     attribute_effects: NDArray[np.float64] | None = None,
-    newcomer_effects: NDArray[np.float64] | None = None,
-    newcomer_mean: NDArray[np.float64] | None = None,
+    cold_start_effects: NDArray[np.float64] | None = None,
+    cold_start_mean: NDArray[np.float64] | None = None,
     fitted_items: int | None = None,
     no_bias: float = 0.0,
 ) -> Factors:
@@ -45,8 +45,8 @@ def centred_factors(
         item_implicit: What having rated an item adds to `p`, or to `[p, b]`, times the root of the number of ratings,
             `(n_items, dim)` or `(n_items, dim + 1)`.
         attribute_effects: What an attribute adds to a user's prior mean, `(attributes, dim + 1)`.
-        newcomer_effects: What it adds to the row of someone without ratings, `(attributes, dim + 1)`.
-        newcomer_mean: Of such a row, before centring, `(dim + 1,)`.
+        cold_start_effects: What it adds to the row of someone without ratings, `(attributes, dim + 1)`.
+        cold_start_mean: Of such a row, before centring, `(dim + 1,)`.
         fitted_items: How many of the items, the first ones, make the mean item; None for all.
         no_bias: Precision, a rating, that holds at 0 the bias of a model that has none; it makes two terms more.
     """
@@ -67,11 +67,11 @@ def centred_factors(
         growths += [(1.0, 0.0)] * 2
     moved = {}
     for name, shifts in (("item_implicit", item_implicit), ("attribute_effects", attribute_effects),
-                         ("newcomer_effects", newcomer_effects)):  # fmt: skip
+                         ("cold_start_effects", cold_start_effects)):  # fmt: skip
         if shifts is not None:
             moved[name] = (shifts @ to_new[:, : shifts.shape[1]].T).astype(np.float32)[:, None]
-    if newcomer_mean is not None:
-        moved["newcomer_mean"] = (to_new @ newcomer_mean - origin).astype(np.float32)[None]
+    if cold_start_mean is not None:
+        moved["cold_start_mean"] = (to_new @ cold_start_mean - origin).astype(np.float32)[None]
     return Factors(
         mu=np.array([mu - p0 @ q0 + user_level + item_level], np.float32),
         user_bias=(user_bias - user_level).astype(np.float32)[:, None],

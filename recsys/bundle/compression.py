@@ -93,9 +93,9 @@ def compressed(factors: Factors, dim: int, noise: float | None = None) -> Factor
         levels=factors.levels,
         thresholds=None if factors.thresholds is None else factors.thresholds.mean(0, keepdims=True),
         attribute_effects=None if effects is None else moved(effects),
-        newcomer_items=None if factors.newcomer_items is None else factors.newcomer_items.mean(1, keepdims=True),
-        newcomer_mean=None if factors.newcomer_mean is None else moved(factors.newcomer_mean[None])[0],
-        newcomer_effects=None if factors.newcomer_effects is None else moved(factors.newcomer_effects),
+        cold_start_items=None if factors.cold_start_items is None else factors.cold_start_items.mean(1, keepdims=True),
+        cold_start_mean=None if factors.cold_start_mean is None else moved(factors.cold_start_mean[None])[0],
+        cold_start_effects=None if factors.cold_start_effects is None else moved(factors.cold_start_effects),
     )
 
 

@@ -79,10 +79,10 @@ class Factors:
     levels: Float32Array | None = None  # (levels,) of the rating scale, ascending
     thresholds: Float32Array | None = None  # (samples, levels - 1) between levels, in the unit of the linear part
     attribute_effects: Float32Array | None = None  # (attributes, samples, dim + 1) shift of the prior mean
-    newcomer_mean: Float32Array | None = None  # (samples, dim + 1): [p, b] of a user without ratings
-    newcomer_effects: Float32Array | None = None  # (attributes, samples, dim + 1) added to it for an attribute
+    cold_start_mean: Float32Array | None = None  # (samples, dim + 1): [p, b] of a user without ratings
+    cold_start_effects: Float32Array | None = None  # (attributes, samples, dim + 1) added to it for an attribute
     drift: Float32Array | None = None  # (2,): ratings and shrinkage of `recsys.bundle.drift.Drift`
-    newcomer_items: Float32Array | None = None  # (n_items, samples) item bias for users without ratings
+    cold_start_items: Float32Array | None = None  # (n_items, samples) item bias for users without ratings
 
     @property
     def samples(self) -> int:
@@ -106,8 +106,8 @@ class Factors:
         known_user, known_item = (user >= 0)[:, None], (item >= 0)[:, None]
         biases = np.where(known_user, self.user_bias[user], 0) + np.where(known_item, self.item_bias[item], 0)
         dot = np.einsum("nsd,nsd->ns", self.user_factors[user], self.item_factors[item])
-        if self.newcomer_items is not None:
-            biases = biases + np.where(~known_user & known_item, self.newcomer_items[item], 0)
+        if self.cold_start_items is not None:
+            biases = biases + np.where(~known_user & known_item, self.cold_start_items[item], 0)
         return np.asarray(self.mu + biases + np.where(known_user & known_item, dot, 0), np.float32)
 
     def user(self, user: int) -> UserVector:
@@ -119,9 +119,9 @@ class Factors:
 
     def user_from_attributes(self, attributes: IndexArray) -> UserVector:
         """The vector of a user with these attributes and no ratings; without attributes, the average user's."""
-        if not len(attributes) or self.newcomer_mean is None or self.newcomer_effects is None:
+        if not len(attributes) or self.cold_start_mean is None or self.cold_start_effects is None:
             return self._average_user
-        mean = np.asarray(self.newcomer_mean + self.newcomer_effects[attributes].sum(0), np.float32)
+        mean = np.asarray(self.cold_start_mean + self.cold_start_effects[attributes].sum(0), np.float32)
         return UserVector(mean[:, -1], mean[:, :-1], cold_start=True)
 
     def predict_for(self, vector: UserVector, item: int) -> Float32Array:
@@ -129,8 +129,8 @@ class Factors:
         if not 0 <= item < len(self.item_bias):
             return np.asarray(self.mu + vector.bias, np.float32)
         dot = np.einsum("sd,sd->s", vector.factors, self.item_factors[item])
-        if vector.cold_start and self.newcomer_items is not None:
-            dot = dot + self.newcomer_items[item]
+        if vector.cold_start and self.cold_start_items is not None:
+            dot = dot + self.cold_start_items[item]
         # Summed in the order of predict, so that one prediction equals that of a batch to the last bit.
         return np.asarray(self.mu + (vector.bias + self.item_bias[item]) + dot, np.float32)
 
@@ -140,8 +140,8 @@ class Factors:
         dot = np.einsum("nsd,nsd->ns", np.broadcast_to(vector.factors, (len(item), *vector.factors.shape[-2:])),
                         self.item_factors[item])  # fmt: skip
         biases = vector.bias + np.where(known, self.item_bias[item], 0)
-        if vector.cold_start and self.newcomer_items is not None:
-            biases = biases + np.where(known, self.newcomer_items[item], 0)
+        if vector.cold_start and self.cold_start_items is not None:
+            biases = biases + np.where(known, self.cold_start_items[item], 0)
         return np.asarray(self.mu + biases + np.where(known, dot, 0), np.float32)
 
     def scores(self, vector: UserVector) -> Float32Array:
@@ -150,8 +150,8 @@ class Factors:
         scores: Float32Array = self._concatenated_items @ weights
         scores += self._item_level
         scores += vector.bias.mean()
-        if vector.cold_start and self.newcomer_items is not None:
-            scores += self.newcomer_items.mean(1)
+        if vector.cold_start and self.cold_start_items is not None:
+            scores += self.cold_start_items.mean(1)
         return scores
 
     def scores_of(self, user: IndexArray) -> Float32Array:
@@ -162,8 +162,8 @@ class Factors:
         scores: Float32Array = np.asarray(weights @ self._concatenated_items.T, np.float32)
         scores += self._item_level
         scores += np.where(known, self.user_bias[row].mean(1), 0)[:, None]
-        if self.newcomer_items is not None:
-            scores += np.where(known[:, None], 0, self.newcomer_items.mean(1))
+        if self.cold_start_items is not None:
+            scores += np.where(known[:, None], 0, self.cold_start_items.mean(1))
         return scores
 
     def similar(self, item: int) -> Float32Array:

@@ -80,10 +80,11 @@ FACTOR_SPECS = {  # of the fields of `Factors`, in the order in which they are c
     "levels": ArraySpec("l", ascending=True),
     "thresholds": ArraySpec("sk", ascending=True),
     "attribute_effects": ArraySpec("ase"),
-    "newcomer_effects": ArraySpec("ase"),
-    "newcomer_mean": ArraySpec("se"),
-    "newcomer_items": ArraySpec("is"),
+    "cold_start_effects": ArraySpec("ase"),
+    "cold_start_mean": ArraySpec("se"),
+    "cold_start_items": ArraySpec("is"),
 }
+LEGACY_ARRAYS = {f"newcomer_{name}": f"cold_start_{name}" for name in ("effects", "mean", "items")}  # of version 0.1
 ROW_SPECS = {  # of the ratings and of users' attributes
     "indptr": ArraySpec("U", ("i8", "i4")),
     "item": ArraySpec("r", ("i4", "i8")),

@@ -23,6 +23,8 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load, save_file
 
+from recsys.bundle.schema import LEGACY_ARRAYS
+
 SCHEMA_VERSION = 2  # 1 had one term of the prior, with exponent 1
 ARRAYS = ("factors", "ids", "ratings")
 FILES = (*(f"{name}.safetensors" for name in ARRAYS), "items.json")
@@ -108,7 +110,8 @@ def read_folder(path: Path) -> Contents:
     arrays = {}
     for name in ARRAYS:
         try:
-            arrays[name] = load(verified[f"{name}.safetensors"])
+            loaded = load(verified[f"{name}.safetensors"])
+            arrays[name] = {LEGACY_ARRAYS.get(array, array): values for array, values in loaded.items()}
         except KeyError as error:
             raise BundleError(f"{path} is not a usable bundle: {name} has an array of type {error}") from error
         except (SafetensorError, ValueError) as error:

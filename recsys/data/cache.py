@@ -16,7 +16,7 @@ import pyarrow as pa
 from pyarrow import parquet
 
 from recsys.data.sources.base import RatingData
-from recsys.files import locked, written_whole
+from recsys.files import atomic_write, folder_lock
 
 logger = logging.getLogger(__name__)
 
@@ -60,7 +60,7 @@ def cache_lock(work: str) -> AbstractContextManager[None]:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError:
         return nullcontext()
-    return locked(folder, work) if os.access(folder, os.W_OK) else nullcontext()
+    return folder_lock(folder, work) if os.access(folder, os.W_OK) else nullcontext()
 
 
 def load(key: str) -> RatingData | None:
@@ -89,7 +89,7 @@ def store(key: str, data: RatingData) -> None:
             table = table.replace_schema_metadata(
                 {**(table.schema.metadata or {}), MANIFEST: json.dumps(manifest).encode()}
             )
-            with written_whole(_path(key, name)) as partial:
+            with atomic_write(_path(key, name)) as partial:
                 parquet.write_table(table, partial, compression="lz4", write_page_checksum=True)
     except OSError as error:
         logger.warning("cannot cache the parsed ratings in %s: %s", cache_folder(), error)

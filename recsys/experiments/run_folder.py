@@ -20,7 +20,7 @@ from yaml import YAMLError  # type: ignore[import-untyped]
 
 from recsys.evaluation.protocol import REPEATS
 from recsys.experiments.legacy import upgrade_config
-from recsys.files import write_json, written_whole
+from recsys.files import atomic_write, write_json
 from recsys.training.errors import PrunedError
 
 TERMINAL_STATES = ("finished", "failed", "pruned")  # in status.json; the others are running, interrupted
@@ -75,7 +75,7 @@ def write_config(cfg: DictConfig, folder: Path, changes: Mapping[str, Any] | Non
         if found := difference(theirs, ours):
             raise OtherRunError(f"{display_path(folder)} holds another run ({found}); choose another folder")
     else:
-        with written_whole(file) as partial:
+        with atomic_write(file) as partial:
             OmegaConf.save(cfg, partial)
     return cfg
 

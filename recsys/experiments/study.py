@@ -24,7 +24,7 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 from recsys.evaluation.registry import minimized_validation
 from recsys.experiments.legacy import rename_targets
 from recsys.experiments.run_folder import RETRIED, difference, has_ended, read_json, write_status
-from recsys.files import locked
+from recsys.files import folder_lock
 
 ATTEMPTS = 10  # of a trial whose process is killed each time: it may be the cause
 RETRY_OF, ATTEMPT, SETTINGS, SPACE = "retry_of", "attempt", "settings", "space"
@@ -105,7 +105,7 @@ class Study:
         """Settle the trials that a killed process left running; wait for those whose own process is alive."""
         for trial in self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
             folder = self.folder / str(trial.number)
-            with locked(folder, "trains"):
+            with folder_lock(folder, "trains"):
                 if has_ended(folder):
                     self.tell(trial.number)
                 else:

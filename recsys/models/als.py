@@ -11,7 +11,7 @@ from recsys.bundle.factors import Factors
 from recsys.data.batches import RatingRows
 from recsys.models.base import to_float64
 from recsys.models.closed_form import SweepModel, design_of
-from recsys.models.normal_equations import Prior, Side
+from recsys.models.normal_equations import NormalEquations, Prior
 from recsys.models.penalty import penalty_weights
 from recsys.models.validation import check_range
 
@@ -65,7 +65,7 @@ class ALS(SweepModel):
         self.reg_lambda, self.reg_exponent, self.bias_reg_lambda = reg_lambda, reg_exponent, bias_reg_lambda
         self.register_buffer("user_penalty", torch.ones(n_users))  # n^reg_exponent, scaled
         self.register_buffer("item_penalty", torch.ones(n_items))
-        self.register_buffer("penalty_of_one", torch.ones(()))  # of a user with one rating
+        self.register_buffer("single_rating_weight", torch.ones(()))  # of a user with one rating
 
     def init_from_data(self, rows: RatingRows) -> None:
         """Weigh the penalties by the rows' counts; start `mu` and the biases from shrunk means."""
@@ -74,10 +74,10 @@ class ALS(SweepModel):
             weight, of_one = penalty_weights(row, n, self.reg_exponent)
             getattr(self, name).copy_(weight * torch.from_numpy(np.bincount(row, minlength=n)))
             if name == "user_penalty":
-                self.get_buffer("penalty_of_one").fill_(float(of_one))
+                self.get_buffer("single_rating_weight").fill_(float(of_one))
         self.start_from_means(rows)
 
-    def sweep(self, users: Side, items: Side, rating: Tensor) -> Tensor:
+    def sweep(self, users: NormalEquations, items: NormalEquations, rating: Tensor) -> Tensor:
         """Items, then users, who are then exactly what folding their ratings in gives."""
         target, errors = rating - self.mu, torch.empty_like(rating)
         self.item_rows.copy_(self._solved(items, self.user_rows, target, self.get_buffer("item_penalty")))
@@ -85,7 +85,7 @@ class ALS(SweepModel):
         return errors.square().mean()
 
     def _solved(
-        self, side: Side, others: Tensor, target: Tensor, penalty: Tensor, errors: Tensor | None = None
+        self, side: NormalEquations, others: Tensor, target: Tensor, penalty: Tensor, errors: Tensor | None = None
     ) -> Tensor:
         design, biases = design_of(others)
         prior = Prior(design.new_zeros(()), penalty[:, None] * self._reg(design))
@@ -108,6 +108,6 @@ class ALS(SweepModel):
             user_factors=users[:, :-1],
             item_factors=items[:, :-1],
             prior_mean=np.zeros(self.width),
-            prior_precision=float(self.get_buffer("penalty_of_one")) * to_float64(self._reg(self.mu))[None],
+            prior_precision=float(self.get_buffer("single_rating_weight")) * to_float64(self._reg(self.mu))[None],
             prior_exponent=(self.reg_exponent,),
         )

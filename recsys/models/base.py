@@ -19,12 +19,20 @@ from recsys.evaluation.registry import RMSE, Metric
 from recsys.models.rating_errors import RatingErrors
 from recsys.models.validation import check_range
 
+LEGACY_BUFFERS = {"weight_of_one": "single_rating_weight", "penalty_of_one": "single_rating_weight"}  # of 0.1
 SPAN_IN_UNITS = 4.0  # rating_max - rating_min, in the unit of penalties and priors: see `RatingModel.unit`
 
 
 def to_float64(tensor: Tensor) -> NDArray[np.float64]:
     """A tensor as a NumPy array of float64."""
     return np.asarray(tensor.detach().double().cpu())
+
+
+def _rename_buffers(module: torch.nn.Module, state: dict[str, Any], prefix: str, *_: Any) -> None:
+    """Give the buffers of an older checkpoint their present names."""
+    for old, new in LEGACY_BUFFERS.items():
+        if prefix + old in state:
+            state[prefix + new] = state.pop(prefix + old)
 
 
 class RatingModel(LightningModule, ABC):
@@ -60,6 +68,7 @@ class RatingModel(LightningModule, ABC):
         self.generator = torch.Generator()
         self.train_loss = torch.zeros(())
         self.val_errors, self.test_errors = RatingErrors(), RatingErrors()
+        self.register_load_state_dict_pre_hook(_rename_buffers)  # type: ignore[no-untyped-call]
 
     def __setattr__(self, name: str, value: Any) -> None:
         """As ever, but for one name that Lightning sets forty times a step: Module's way takes 5% of a step then."""

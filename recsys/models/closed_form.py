@@ -16,7 +16,7 @@ from recsys.data.datamodule import RatingDataModule
 from recsys.data.ids import IdMap
 from recsys.evaluation.baselines import fit_biases
 from recsys.models.base import RatingModel
-from recsys.models.normal_equations import Side
+from recsys.models.normal_equations import NormalEquations
 from recsys.models.validation import check_range
 
 PRECISIONS = ("32-true", "64-true")
@@ -61,7 +61,7 @@ class SweepModel(RatingModel):
             nn.Parameter(self._start(n, generator), requires_grad=False) for n in (n_users, n_items)
         )
         self.mu = nn.Parameter(torch.tensor(0.5 * (rating_min + rating_max)), requires_grad=False)
-        self.sides: tuple[Side, Side] | None = None
+        self.sides: tuple[NormalEquations, NormalEquations] | None = None
 
     def _start(self, n: int, generator: torch.Generator) -> Tensor:
         """Small embeddings, drawn, and no bias, `(n, e)`."""
@@ -70,7 +70,7 @@ class SweepModel(RatingModel):
         return rows
 
     @abstractmethod
-    def sweep(self, users: Side, items: Side, rating: Tensor) -> Tensor:
+    def sweep(self, users: NormalEquations, items: NormalEquations, rating: Tensor) -> Tensor:
         """One sweep over `rating (ratings,)`, in stars. Returns the mean squared error of training, a scalar."""
 
     def setup(self, stage: str) -> None:
@@ -108,8 +108,8 @@ class SweepModel(RatingModel):
         if self.sides is None:
             n, m = self.n_users, self.n_items
             self.sides = (
-                Side(batch.user, batch.item, n, m, self.width),
-                Side(batch.item, batch.user, m, n, self.width),
+                NormalEquations(batch.user, batch.item, n, m, self.width),
+                NormalEquations(batch.item, batch.user, m, n, self.width),
             )
         self.train_loss += self.sweep(*self.sides, self.stars(batch.rating))
         optimizer = self.optimizers()

@@ -14,7 +14,7 @@ from recsys.bundle.factors import Factors
 from recsys.data.datamodule import RatingDataModule
 from recsys.models.base import to_float64
 from recsys.models.closed_form import SweepModel
-from recsys.models.normal_equations import Prior, Side
+from recsys.models.normal_equations import NormalEquations, Prior
 from recsys.models.ranking import RankingModel
 from recsys.models.validation import check_range
 
@@ -90,7 +90,7 @@ class ImplicitALS(RankingModel, SweepModel):
         )
         return (p * q).sum(-1)
 
-    def sweep(self, users: Side, items: Side, rating: Tensor) -> Tensor:
+    def sweep(self, users: NormalEquations, items: NormalEquations, rating: Tensor) -> Tensor:
         """Items, then users. Returns the loss without its penalties, a rating."""
         taken, errors = torch.ones_like(rating), torch.empty_like(rating)
         self.item_rows[:, :-1] = self._solved(items, self.user_rows[:, :-1], taken)
@@ -99,7 +99,7 @@ class ImplicitALS(RankingModel, SweepModel):
         observed = (errors.square() - self.unobserved_weight * (1 - errors).square()).sum()
         return (observed + self.unobserved_weight * others) / len(rating)
 
-    def _solved(self, side: Side, others: Tensor, taken: Tensor, errors: Tensor | None = None) -> Tensor:
+    def _solved(self, side: NormalEquations, others: Tensor, taken: Tensor, errors: Tensor | None = None) -> Tensor:
         weight = self.unobserved_weight
         penalty = self.reg_lambda * (side.count + weight * side.n_other) ** self.reg_exponent
         prior = Prior(weight * others.T @ others, penalty[:, None].expand(-1, others.shape[1]).to(others.dtype))

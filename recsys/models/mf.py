@@ -117,7 +117,7 @@ class MatrixFactorization(GradientModel):
         self.mu = nn.Parameter(torch.tensor(0.5))
         self.register_buffer("user_weight", torch.ones(n_users))  # of each row in the penalty
         self.register_buffer("item_weight", torch.ones(n_items))
-        self.register_buffer("weight_of_one", torch.ones(()))  # of a user with one rating
+        self.register_buffer("single_rating_weight", torch.ones(()))  # of a user with one rating
         if penalty == "sum":
             self.register_buffer("batch_rows", torch.ones(()))  # ratings that a penalty is summed over
         self.user_norm = _batch_norm(embedding_dim) if batch_norm else None
@@ -126,7 +126,7 @@ class MatrixFactorization(GradientModel):
     def init_from_data(self, rows: RatingRows) -> None:
         """Weigh the penalty by the rows' counts; start `mu` and biases from their means where `bias_init` says so."""
         user, item, rating = (column.cpu().numpy() for column in rows.columns)
-        self.user_weight, self.weight_of_one = penalty_weights(user, self.n_users, self.reg_exponent)
+        self.user_weight, self.single_rating_weight = penalty_weights(user, self.n_users, self.reg_exponent)
         self.item_weight, _ = penalty_weights(item, self.n_items, self.reg_exponent)
         if self.bias_init == "zero":
             return
@@ -235,7 +235,7 @@ class MatrixFactorization(GradientModel):
         (users, scale, shift), (items, _, _) = sides
         implied = (self.keep**-2 - 1) * items.square().mean(0)
         times = float(self.get_buffer("batch_rows")) if self.penalty == "sum" else 1.0
-        reg_lambda = times * self.reg_lambda * float(self.get_buffer("weight_of_one")) * self.unit
+        reg_lambda = times * self.reg_lambda * float(self.get_buffer("single_rating_weight")) * self.unit
         implicit = self._implicit_items()
         return centred_factors(
             mu=self.rating_min + self.span * float(self.mu),

@@ -34,11 +34,11 @@ class NotPositiveDefiniteError(ValueError):
 
 
 class Prior(NamedTuple):
-    """Precision `shared + diag(diagonal[row])` of each row, and `pull`: that precision times the prior mean."""
+    """Precision `shared + diag(diagonal[row])` of each row, and `rhs`: that precision times the prior mean."""
 
     shared: Tensor  # (e, e)
     diagonal: Tensor | None = None  # (rows, e)
-    pull: Tensor | None = None  # (rows, e)
+    rhs: Tensor | None = None  # (rows, e)
 
 
 class Group(NamedTuple):
@@ -49,7 +49,7 @@ class Group(NamedTuple):
     place: Tensor  # (g, length) int32: which rating
 
 
-class Side:
+class NormalEquations:
     """The ratings of one side's rows, in groups.
 
     Args:
@@ -122,18 +122,18 @@ class Side:
         for group in self.groups:
             pieces = self._pieces(group)
             looked_up = lookup(*pieces[0])
-            system, pull = looked_up.sums()
+            system, rhs = looked_up.sums()
             for piece in pieces[1:]:
                 more = lookup(*piece).sums()
-                system, pull = system + more[0], pull + more[1]
+                system, rhs = system + more[0], rhs + more[1]
             system *= _of(scale if gram_scale is None else gram_scale, group.row, 2)
             system += prior.shared
-            pull *= _of(scale, group.row, 1)
+            rhs *= _of(scale, group.row, 1)
             if prior.diagonal is not None:
                 system.diagonal(dim1=1, dim2=2).add_(prior.diagonal[group.row])
-            if prior.pull is not None:
-                pull += prior.pull[group.row]
-            found = _solved(system, pull, generator)
+            if prior.rhs is not None:
+                rhs += prior.rhs[group.row]
+            found = _solved(system, rhs, generator)
             solution[group.row] = found
             if errors is not None:
                 for number, piece in enumerate(pieces):
@@ -193,10 +193,10 @@ def _of(factor: Tensor | float, row: Tensor, dimensions: int) -> Tensor | float:
     return factor[row].view(-1, *[1] * dimensions) if isinstance(factor, Tensor) and factor.ndim else factor
 
 
-def _solved(system: Tensor, pull: Tensor, generator: torch.Generator | None) -> Tensor:
+def _solved(system: Tensor, rhs: Tensor, generator: torch.Generator | None) -> Tensor:
     """`A^-1 b` of each system, `(g, e)`; with a generator a draw from `N(A^-1 b, A^-1)`."""
     root = _cholesky(system)
-    half = torch.linalg.solve_triangular(root, pull[:, :, None], upper=False)
+    half = torch.linalg.solve_triangular(root, rhs[:, :, None], upper=False)
     if generator is not None:
         half += torch.randn(half.shape, generator=generator, device=half.device, dtype=half.dtype)
     solution: Tensor = torch.linalg.solve_triangular(root.mT, half, upper=True)[:, :, 0]

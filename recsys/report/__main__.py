@@ -64,10 +64,10 @@ def _put(text: str, file: Path | None) -> None:
 
 
 def _write(file: Path, text: str) -> None:
-    from recsys.files import written_whole
+    from recsys.files import atomic_write
 
     try:
-        with written_whole(file) as partial:
+        with atomic_write(file) as partial:
             partial.write_text(text, encoding="utf-8")
     except OSError as error:
         raise ReportError(f"{file} cannot be written ({error.strerror}); --out names another file") from error

@@ -478,17 +478,17 @@ def described() -> Bundle:
 def test_an_unseen_user_with_attributes_is_predicted_from_them() -> None:
     bundle = described()
     f = bundle.factors
-    assert f.newcomer_effects is not None
-    assert f.newcomer_mean is not None
-    assert f.newcomer_items is not None
+    assert f.cold_start_effects is not None
+    assert f.cold_start_mean is not None
+    assert f.cold_start_items is not None
     for user, rows in ((30, [0, 2]), (40, [1])):
-        solution = f.newcomer_mean + f.newcomer_effects[rows].sum(0)
+        solution = f.cold_start_mean + f.cold_start_effects[rows].sum(0)
         linear = [
             f.mu
             + f.item_bias[i]
             + (f.item_factors[i] * solution[:, :-1]).sum(1)
             + solution[:, -1]
-            + f.newcomer_items[i]
+            + f.cold_start_items[i]
             for i in (0, 3)
         ]
         predicted = bundle.predict([user, user, user], [7, 99, 100])

@@ -59,7 +59,7 @@ def test_attributes_alone_are_a_new_user_s_mean_and_nothing_at_all_is_the_averag
     f = random_factors(samples=2, attributes=5)
     nothing = np.zeros(0, np.int64), np.zeros(0, np.float32)
     folded = fold_in(f, *nothing, np.array([0, 2]))
-    wanted = f.newcomer_mean + f.newcomer_effects[[0, 2]].sum(0)  # type: ignore[index,operator]
+    wanted = f.cold_start_mean + f.cold_start_effects[[0, 2]].sum(0)  # type: ignore[index,operator]
     np.testing.assert_allclose(np.hstack([folded.vector.factors, folded.vector.bias[:, None]]), wanted, rtol=1e-6)
     base, parts = folded.contributions(np.array([3]))
     np.testing.assert_allclose(base, f.scores(folded.vector)[[3]])

@@ -118,7 +118,7 @@ FEW = np.ones((2, 2), np.float32)
         ("factors", {"thresholds": None}, "levels and thresholds belong to link ordinal"),
         ("factors", {"thresholds": None, "levels": None}, "levels and thresholds belong to link ordinal"),
         ("factors", {"attribute_effects": None}, "attribute_effects must be those of the manifest's 3 attributes"),
-        ("factors", {"attribute_effects": np.zeros((2, 2, 4), np.float32)}, "newcomer_effects has shape"),
+        ("factors", {"attribute_effects": np.zeros((2, 2, 4), np.float32)}, "cold_start_effects has shape"),
         ("factors", {"attribute_effects": np.zeros((3, 2, 3), np.float32)}, "attribute_effects has shape"),
         ("ratings", {"attribute": np.array([0, 3, 1], np.int32)}, "an attribute of a user is not in the manifest's"),
         ("ratings", {"attribute": np.array([0, -1, 1], np.int32)}, "an attribute of a user is not in the manifest's"),

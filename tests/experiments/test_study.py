@@ -31,7 +31,7 @@ import recsys.files
 from recsys.cli import config_dir
 from recsys.experiments.study import Study, in_support
 from recsys.experiments.sweeper import OptunaSweeper
-from recsys.files import locked
+from recsys.files import folder_lock
 from recsys.training.errors import PrunedError
 from recsys.training.pruners import make_pruner
 from recsys.training.pruning import Pruning
@@ -153,7 +153,7 @@ def test_a_trial_whose_process_lives_on_is_waited_for(tmp_path: Path, monkeypatc
     monkeypatch.setattr(recsys.files.log, "warning", lambda *_: waited_for.set())
 
     def finish() -> None:
-        with locked(tmp_path / "0", "trains"):
+        with folder_lock(tmp_path / "0", "trains"):
             held.set()
             waited_for.wait(60)
             end(tmp_path, 0, "finished", 0.5)

@@ -473,8 +473,8 @@ def test_factors_are_centred_float32_of_the_documented_shapes(make: Make) -> Non
         "levels": (5,),
         "thresholds": (samples, 4),
         "attribute_effects": (3, samples, dim + 1),
-        "newcomer_mean": (samples, dim + 1),
-        "newcomer_effects": (3, samples, dim + 1),
+        "cold_start_mean": (samples, dim + 1),
+        "cold_start_effects": (3, samples, dim + 1),
     }
     shapes |= {name: shape for name, shape in optional.items() if getattr(f, name) is not None}
     for name, shape in shapes.items():

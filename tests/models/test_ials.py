@@ -14,7 +14,7 @@ from recsys.data.batches import Batch
 from recsys.data.datamodule import RatingDataModule
 from recsys.evaluation.registry import NDCG
 from recsys.models.ials import ImplicitALS
-from recsys.models.normal_equations import Side
+from recsys.models.normal_equations import NormalEquations
 from recsys.training.export import make_bundle
 from tests.conftest import build, checkerboard, fit, frame, random_ratings, small_data, trained_and_folded
 
@@ -48,7 +48,10 @@ def rated(columns: Batch, shape: tuple[int, int]) -> Doubles:
 def swept(model: ImplicitALS, columns: Batch, sweeps: int = 1) -> tuple[Doubles, Doubles, float]:
     """Users' and items' rows after so many sweeps, and what the last one returned."""
     n, m = model.n_users, model.n_items
-    sides = Side(columns.user, columns.item, n, m, model.width), Side(columns.item, columns.user, m, n, model.width)
+    sides = (
+        NormalEquations(columns.user, columns.item, n, m, model.width),
+        NormalEquations(columns.item, columns.user, m, n, model.width),
+    )
     for _ in range(sweeps):
         returned = model.sweep(*sides, model.stars(columns.rating.to(model.user_rows.dtype)))
     users, items = (rows.detach().double().numpy()[:, :-1] for rows in (model.user_rows, model.item_rows))

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from recsys.models.normal_equations import NotPositiveDefiniteError, Prior, Side
+from recsys.models.normal_equations import NormalEquations, NotPositiveDefiniteError, Prior
 
 N, M, WIDTH = 30, 20, 4
 
@@ -21,15 +21,15 @@ class Case:
         self.row, self.other = (torch.from_numpy(v) for v in np.divmod(rng.permutation(cells), M))
         draw = lambda *shape: torch.from_numpy(rng.normal(size=shape)).float()  # noqa: E731
         self.design, self.target, self.offset = draw(M, WIDTH), draw(len(self.row)), draw(M)
-        self.weight, self.scale, self.pull = draw(M).abs() + 0.1, draw(N).abs() + 0.1, draw(N, WIDTH)
+        self.weight, self.scale, self.rhs = draw(M).abs() + 0.1, draw(N).abs() + 0.1, draw(N, WIDTH)
         root = draw(WIDTH, WIDTH)
         self.shared, self.diagonal = root @ root.T + torch.eye(WIDTH), draw(N, WIDTH).abs()
 
-    def side(self, numbers: int = 0) -> Side:
-        return Side(self.row, self.other, N, M, WIDTH, numbers)
+    def side(self, numbers: int = 0) -> NormalEquations:
+        return NormalEquations(self.row, self.other, N, M, WIDTH, numbers)
 
     def prior(self) -> Prior:
-        return Prior(self.shared, self.diagonal, self.pull)
+        return Prior(self.shared, self.diagonal, self.rhs)
 
     def brute_force(self, row: int, gram_scale: float | None = None) -> tuple[Tensor, Tensor]:
         """The system of one row in double precision."""
@@ -39,9 +39,9 @@ class Case:
         scale = self.scale[row].double()
         system = self.shared.double() + self.diagonal[row].double().diag()
         system += (scale if gram_scale is None else gram_scale) * (z.T * w) @ z
-        return system, self.pull[row].double() + scale * (z.T * w) @ surprise
+        return system, self.rhs[row].double() + scale * (z.T * w) @ surprise
 
-    def solve(self, side: Side, **arguments: object) -> Tensor:
+    def solve(self, side: NormalEquations, **arguments: object) -> Tensor:
         return side.solve(
             self.design, self.target, self.prior(), offset=self.offset, root=self.weight.sqrt(), scale=self.scale,
             **arguments,  # type: ignore[arg-type]
@@ -97,16 +97,16 @@ def test_draws_have_the_mean_and_the_covariance_of_the_conditional_distribution(
     ratings *= n
     place, copies = torch.cat(ratings), torch.tensor(chosen).repeat(n)
     row = torch.arange(len(copies)).repeat_interleave(torch.tensor([len(of_copy) for of_copy in ratings]))
-    found = Side(row, case.other[place], len(copies), M, WIDTH).solve(
-        case.design, case.target[place], Prior(case.shared, case.diagonal[copies], case.pull[copies]),
+    found = NormalEquations(row, case.other[place], len(copies), M, WIDTH).solve(
+        case.design, case.target[place], Prior(case.shared, case.diagonal[copies], case.rhs[copies]),
         offset=case.offset, root=case.weight.sqrt(), scale=case.scale[copies], generator=generator,
     )  # fmt: skip
     draws = found.double().view(n, len(chosen), WIDTH)
     for number, original in enumerate(chosen):
-        system, pull = case.brute_force(original)
+        system, rhs = case.brute_force(original)
         covariance = torch.linalg.inv(system)
         spread = covariance.diagonal().sqrt()
-        error = (draws[:, number].mean(0) - torch.linalg.solve(system, pull)) / spread * n**0.5
+        error = (draws[:, number].mean(0) - torch.linalg.solve(system, rhs)) / spread * n**0.5
         assert error.abs().max() < 4.5
         correlation = torch.cov(draws[:, number].T) / spread[:, None] / spread
         torch.testing.assert_close(correlation, covariance / spread[:, None] / spread, atol=0.1, rtol=0)

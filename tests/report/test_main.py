@@ -227,7 +227,7 @@ def test_a_mistake_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     def refuse(path: Path) -> None:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr("recsys.files.written_whole", refuse)
+    monkeypatch.setattr("recsys.files.atomic_write", refuse)
     with pytest.raises(SystemExit, match=r"report.html cannot be written \(Permission denied\); --out names another"):
         main([str(tmp_path)])
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from recsys.files import locked
+from recsys.files import folder_lock
 from recsys.report.runs import Run, read_runs
 from tests.report.run_folders import write_run
 
@@ -41,7 +41,7 @@ def test_a_job_that_failed_before_its_configuration_was_complete(tmp_path: Path)
 
 def test_running_is_what_a_process_holds(tmp_path: Path) -> None:
     write_run(tmp_path, state="running")
-    with locked(tmp_path, "trains"):
+    with folder_lock(tmp_path, "trains"):
         assert only(tmp_path).state == "running"
     assert only(tmp_path).state == "unfinished"
     assert "no process" in (only(tmp_path).message or "")
@@ -53,7 +53,7 @@ def test_a_repeat_is_running_while_its_parent_is_held(tmp_path: Path) -> None:
     write_run(tmp_path / "seed=0", state="running")
     write_run(tmp_path / "seed=1", state="running")
     (tmp_path / "seed=1" / "status.json").unlink()
-    with locked(tmp_path, "trains"):
+    with folder_lock(tmp_path, "trains"):
         first, second = read_runs([tmp_path])  # the parent is no run
     assert (first.path, first.state, second.path, second.state) == ("seed=0", "running", "seed=1", "unfinished")
     assert "not begun" in (second.message or "")

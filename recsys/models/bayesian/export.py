@@ -20,7 +20,7 @@ RATER_SHRINKAGE = 0.5  # share of the raters' deviation from the mean user that 
 RATER_PRIOR_COUNT = 50.0  # ratings of an item at which that share is halved
 
 
-def newcomer_arrays(
+def cold_start_arrays(
     user_rows: Tensor, item_rows: Tensor, priors: tuple[RowPrior, RowPrior], n_unfitted: int
 ) -> dict[str, Tensor]:
     """Expectations of a user without ratings.
@@ -41,12 +41,12 @@ def newcomer_arrays(
         raters, (design, _) = priors[1].blocks["implicit"].features, design_of(item_rows)
         count = raters.crow_indices().diff().to(mean)[:, None]
         above = count.sqrt() * (raters @ (user_rows - mean)) / (count + RATER_PRIOR_COUNT)
-        arrays["newcomer_items"] = pad(RATER_SHRINKAGE * (above * design).sum(1), (0, n_unfitted))
+        arrays["cold_start_items"] = pad(RATER_SHRINKAGE * (above * design).sum(1), (0, n_unfitted))
     if "attributes" not in prior.blocks:
         return arrays
     block, ratio = prior.blocks["attributes"], prior.state["attributes_precision"] / prior.state["precision"]
     effects = block.mean(user_rows - mean, ratio)
-    return arrays | {"newcomer_effects": effects, "newcomer_mean": mean - block.predict(effects).mean(0)}
+    return arrays | {"cold_start_effects": effects, "cold_start_mean": mean - block.predict(effects).mean(0)}
 
 
 def sample_factors(
@@ -82,13 +82,13 @@ def sample_factors(
         prior_exponent=(0.0,),
         item_implicit=None if implicit is None else np.pad(implicit, ((0, n_unfitted), (0, 0))),
         attribute_effects=sample.get("attributes"),
-        newcomer_effects=sample.get("newcomer_effects"),
-        newcomer_mean=sample.get("newcomer_mean"),
+        cold_start_effects=sample.get("cold_start_effects"),
+        cold_start_mean=sample.get("cold_start_mean"),
         fitted_items=n_items,
     )
     arrays = {"precision": sample["precision"].astype(np.float32).reshape(1)}
-    if "newcomer_items" in sample:
-        arrays["newcomer_items"] = sample["newcomer_items"].astype(np.float32)[:, None]
+    if "cold_start_items" in sample:
+        arrays["cold_start_items"] = sample["cold_start_items"].astype(np.float32)[:, None]
     if heteroscedastic:
         item_precision = np.pad(sample["item_precision"], (0, n_unfitted), constant_values=1)
         arrays["user_precision"] = sample["user_precision"].astype(np.float32)[:, None]

@@ -12,19 +12,20 @@ import torch
 from torch import Tensor
 
 from recsys.bundle.factors import Factors, concat_samples
+from recsys.bundle.schema import LEGACY_ARRAYS
 from recsys.data.batches import Batch, RatingRows
 from recsys.data.datamodule import RatingDataModule
 from recsys.data.features import Attributes
 from recsys.models.base import to_float64
 from recsys.models.bayesian.conjugate import gamma
 from recsys.models.bayesian.drift import Drift
-from recsys.models.bayesian.export import newcomer_arrays, sample_factors
+from recsys.models.bayesian.export import cold_start_arrays, sample_factors
 from recsys.models.bayesian.ordinal import Latent, expected_level, midpoints
 from recsys.models.bayesian.row_prior import RowPrior
 from recsys.models.bayesian.samples import Samples
 from recsys.models.bayesian.side_information import Effects, attribute_matrix, rated_matrix
 from recsys.models.closed_form import SweepModel, design_of, linear_part
-from recsys.models.normal_equations import Side
+from recsys.models.normal_equations import NormalEquations
 from recsys.models.validation import check_choice, check_range
 from recsys.progress import track
 
@@ -190,12 +191,12 @@ class BayesianMF(SweepModel):
         }  # fmt: skip
         shapes |= {name: tuple(state[name].shape) for name in self.priors[0].blocks}
         if "attributes" in shapes:
-            shapes |= {"newcomer_effects": shapes["attributes"], "newcomer_mean": (e,)}
+            shapes |= {"cold_start_effects": shapes["attributes"], "cold_start_mean": (e,)}
         if "implicit" in shapes:
-            shapes["newcomer_items"] = (self.n_items + len(self.unfitted),)
+            shapes["cold_start_items"] = (self.n_items + len(self.unfitted),)
         return shapes | {name: tuple(self.chain[name].shape) for name in ("thresholds",) if name in self.chain}
 
-    def sweep(self, users: Side, items: Side, rating: Tensor) -> Tensor:
+    def sweep(self, users: NormalEquations, items: NormalEquations, rating: Tensor) -> Tensor:
         """Users given items, items given users, then the noise; a draw of each."""
         errors = torch.empty_like(rating)
         target = self.chain.get("latent", rating) - self.mu
@@ -219,7 +220,7 @@ class BayesianMF(SweepModel):
             self._keep(user, errors)
         return errors.square().mean()
 
-    def _draw_noise(self, users: Side, items: Side, errors: Tensor) -> None:
+    def _draw_noise(self, users: NormalEquations, items: NormalEquations, errors: Tensor) -> None:
         """Precisions of the noise given the errors `(ratings,)`: users', items', then that of all."""
         chain, squares, shape = self.chain, errors.square(), self.noise_shape
         half, total = 0.5 * chain["precision"], squares.sum(dtype=torch.float64)
@@ -266,7 +267,7 @@ class BayesianMF(SweepModel):
         if len(self.unfitted):
             said = items.feature_mean("attributes").mean(0)
             unfitted = unfitted - said + self.unfitted.to(self.mu) @ items.state["attributes"]
-        newcomer = newcomer_arrays(self.user_rows, self.item_rows, self.priors, len(self.unfitted))
+        newcomer = cold_start_arrays(self.user_rows, self.item_rows, self.priors, len(self.unfitted))
         return self.chain | users.state | newcomer | {
             "user_rows": self._drifted(), "item_rows": torch.cat([self.item_rows, unfitted]),
             "row_precision": users.state["precision"], "precision": self.chain["precision"],
@@ -357,7 +358,8 @@ class BayesianMF(SweepModel):
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         self._resumed = checkpoint.get("chain", {})
         if self._resumed:
-            self.samples = Samples(self._resumed["shapes"], self.samples_file)
+            shapes = {LEGACY_ARRAYS.get(name, name): shape for name, shape in self._resumed["shapes"].items()}
+            self.samples = Samples(shapes, self.samples_file)
             self._restore(self._resumed)
 
     def _restore(self, saved: dict[str, Any]) -> None:

@@ -62,4 +62,4 @@ class RowPrior:
     def prior(self) -> Prior:
         """As the normal equations take it."""
         precision = self.state["precision"]
-        return Prior(precision.diag(), pull=(precision * self.means()).expand(self.n, -1))
+        return Prior(precision.diag(), rhs=(precision * self.means()).expand(self.n, -1))

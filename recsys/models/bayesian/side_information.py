@@ -121,11 +121,11 @@ class _Basis:
         kept = values > RANK * values[-1] if short else torch.ones_like(values, dtype=torch.bool)
         self.values, self.vectors = values[kept].clamp_min(0), vectors[:, kept].contiguous()
 
-    def draw(self, pull: Tensor, precision: Tensor, effect_precision: Tensor, generator: torch.Generator) -> Tensor:
+    def draw(self, rhs: Tensor, precision: Tensor, effect_precision: Tensor, generator: torch.Generator) -> Tensor:
         """Effects along the eigenvectors, given their `F' rows`, `(r, e)`."""
         system = self.values[:, None] + effect_precision / precision
-        noise = torch.randn(pull.shape, generator=generator, device=pull.device, dtype=pull.dtype)
-        drawn: Tensor = pull / system + noise * (system * precision).rsqrt()
+        noise = torch.randn(rhs.shape, generator=generator, device=rhs.device, dtype=rhs.dtype)
+        drawn: Tensor = rhs / system + noise * (system * precision).rsqrt()
         return drawn
 
 

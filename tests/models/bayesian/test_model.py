@@ -247,8 +247,8 @@ def test_a_user_s_fold_in_is_the_mean_that_each_sample_s_sweep_would_draw_around
             level = sweep["mu"] + items[:, -1]
             system = np.diag(precision) + sweep["precision"] * design[item[mine]].T @ design[item[mine]]
             surprise = 1 + 4 * rating[mine] - level[item[mine]]
-            pull = precision * mean + sweep["precision"] * design[item[mine]].T @ surprise
-            expected = level + design @ np.linalg.solve(system, pull)
+            rhs = precision * mean + sweep["precision"] * design[item[mine]].T @ surprise
+            expected = level + design @ np.linalg.solve(system, rhs)
             np.testing.assert_allclose(found[:, number], expected, atol=1e-3)
 
 
@@ -293,9 +293,9 @@ def test_someone_of_whom_only_attributes_are_known_has_the_newcomers_row() -> No
     user, every = len(data.users), np.arange(len(data.items))
     expected = []
     for sample, sweep in zip(kept(model), notes.sweeps[3::2], strict=True):
-        row = sample["newcomer_mean"] + sample["newcomer_effects"][table.of(user)].sum(0)
+        row = sample["cold_start_mean"] + sample["cold_start_effects"][table.of(user)].sum(0)
         items = sample["item_rows"]
-        linear = float(model.mu) + row[-1] + items[:, -1] + items[:, :-1] @ row[:-1] + sample["newcomer_items"]
+        linear = float(model.mu) + row[-1] + items[:, -1] + items[:, :-1] @ row[:-1] + sample["cold_start_items"]
         expected.append(linear.clip(1, 5))
         # The ridge regression of the fitted users' rows on what is known of them.
         features, rows = table.dense()[:user].astype(np.float64), sample["user_rows"].astype(np.float64)
@@ -303,7 +303,7 @@ def test_someone_of_whom_only_attributes_are_known_has_the_newcomers_row() -> No
         for c in range(rows.shape[1]):
             system = features.T @ features + ratio[c] * np.eye(features.shape[1])
             effects = np.linalg.solve(system, features.T @ (rows[:, c] - rows[:, c].mean()))
-            np.testing.assert_allclose(sample["newcomer_effects"][:, c], effects, atol=1e-4)
+            np.testing.assert_allclose(sample["cold_start_effects"][:, c], effects, atol=1e-4)
     found = bundle.predict_rows(np.full(len(every), user), every)
     np.testing.assert_allclose(found, np.mean(expected, 0), atol=1e-4)
 

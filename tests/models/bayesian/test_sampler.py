@@ -14,7 +14,7 @@ from recsys.models.bayesian.model import NOISE_RATE, NOISE_SHAPE, BayesianMF
 from recsys.models.bayesian.side_information import RATE as EFFECTS_RATE
 from recsys.models.bayesian.side_information import SHAPE as EFFECTS_SHAPE
 from recsys.models.bayesian.side_information import Effects, rated_matrix
-from recsys.models.normal_equations import Side
+from recsys.models.normal_equations import NormalEquations
 
 MU = 3.0
 LEVELS = torch.tensor([1.0, 2.0, 3.0, 4.0]).double()
@@ -40,7 +40,7 @@ class LaterEpochs(BayesianMF):
     current_epoch = 100
 
 
-class Exact(Side):
+class Exact(NormalEquations):
     """The conditional means in the place of draws."""
 
     def solve(self, *arguments: Any, generator: torch.Generator | None = None, **more: Any) -> Tensor:
@@ -82,9 +82,9 @@ class Tiny:
         effects = [{name: Effects(table.double(), dense) for name, table in blocks.items()} for blocks in self.blocks]
         self.model.priors = self.model._priors(*effects)
         self.model.mu.fill_(MU)
-        self.sides = self.sides_of(Side)
+        self.sides = self.sides_of(NormalEquations)
 
-    def sides_of(self, kind: type[Side]) -> tuple[Side, Side]:
+    def sides_of(self, kind: type[NormalEquations]) -> tuple[NormalEquations, NormalEquations]:
         return kind(self.user, self.item, self.n, self.m, 2), kind(self.item, self.user, self.m, self.n, 2)
 
     def gamma(self, shape: float, rate: float, *size: int) -> Tensor:
@@ -154,7 +154,7 @@ class Tiny:
         now["threshold"] = chain["thresholds"][1] if self.ordinal else torch.tensor(2.5).double()
         return {name: array[None].clone() for name, array in now.items()}
 
-    def sweep(self, states: States, sides: tuple[Side, Side] | None = None) -> States:
+    def sweep(self, states: States, sides: tuple[NormalEquations, NormalEquations] | None = None) -> States:
         """The state after a sweep over the ratings of the first of these states, which it is in, and these."""
         if self.ordinal:
             self.model.chain["latent"] = states["latent"][0]
@@ -258,8 +258,8 @@ def test_a_sweep_draws_rows_around_their_dense_conditional_means(case: dict[str,
             noise = before["precision"][0] * before[f"{side} noise"][0, number]
             weight = noise * before[f"{other} noise"][0, others[mine]]
             system = precision.diag() + design.T * weight @ design
-            pull = precision * expected + design.T * weight @ (target[mine] - rows[others[mine], 1])
-            torch.testing.assert_close(found, torch.linalg.solve(system, pull), atol=1e-8, rtol=1e-8)
+            rhs = precision * expected + design.T * weight @ (target[mine] - rows[others[mine], 1])
+            torch.testing.assert_close(found, torch.linalg.solve(system, rhs), atol=1e-8, rtol=1e-8)
 
 
 def test_the_first_sweep_spares_the_priors_of_which_nothing_is_known() -> None:
