@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import json
-import os
 import re
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -13,12 +12,7 @@ from typing import Any
 import pytest
 
 from recsys.report.formats import registry_data
-
-sync_api = pytest.importorskip("playwright.sync_api", reason="needs Playwright: pip install playwright")
-expect = sync_api.expect
-expect.set_options(timeout=20_000)  # on a machine that does something else too
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium: apt-get install chromium")
+from tests.browser import Window, browser, expect  # noqa: F401  (a fixture)
 
 PAGE = Path(__file__).parents[2] / "recsys" / "report" / "page"
 MARKUP = '</script><b>bold</b><img src=x onerror="window.hit = 1"><!-- & {{js}}'
@@ -182,7 +176,7 @@ def nothing_at_all() -> dict[str, Any]:
     return dict.fromkeys(Report().data)
 
 
-CASES = (sweep, rankers, one_run, two_settings, repeats_without_analysis, none_finished, nulls, nothing_at_all)
+CASES = (nothing_at_all, nulls, none_finished, repeats_without_analysis, one_run, two_settings, rankers, sweep)
 
 
 def assemble(data: dict[str, Any]) -> str:
@@ -199,60 +193,47 @@ def addresses(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     return {case.__name__: (folder / f"{case.__name__}.html").as_uri() for case in CASES}
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    arguments = ["--no-sandbox"] if os.geteuid() == 0 else []  # Chromium refuses root otherwise
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=arguments)
-        yield browser
-        browser.close()
-
-
 Show = Callable[..., Any]
+NUMBERS = itertools.count()
 
 
 @pytest.fixture(scope="module")
-def usual(browser: Any) -> Any:
-    """A page for all tests that ask for nothing special: a new one each would take longer than most tests do."""
-    return browser.new_page(viewport={"width": 1280, "height": 900}, reduced_motion="reduce")
+def window(browser: Any) -> Window:  # noqa: F811
+    return Window(browser)
 
 
 @pytest.fixture
-def show(browser: Any, usual: Any, addresses: dict[str, str]) -> Iterator[Show]:
-    """Opens a case; afterwards: nothing was wrong in the console, and nothing was asked of anybody."""
-    said: list[str] = []
-    asked: list[str] = []
-    opened = []
+def silent(window: Window) -> Iterator[None]:
+    """Afterwards: nothing was said in the console, and nothing was asked of anybody."""
+    yield
+    console, requested = list(window.console), list(window.requested)
+    window.clear()
+    assert [text for _, text in console] == []
+    assert [url for url in requested if not url.startswith(("file:", "data:", "about:"))] == []
 
-    def open_case(case: str = "sweep", address: str = "", **options: Any) -> Any:
-        page = browser.new_page(**options) if options else usual
-        page.set_default_timeout(4000)
-        page.goto("about:blank")  # else an address that differs behind the # alone would load nothing
-        page.set_viewport_size({"width": 1280, "height": 900})
-        page.on("console", on_console)
-        page.on("pageerror", on_error)
-        page.on("request", on_request)
-        opened.append(page)
-        page.goto(addresses[case] + address)
-        return page
 
-    def on_console(message: Any) -> None:
-        said.append(message.text)
+@pytest.fixture
+def show(window: Window, addresses: dict[str, str], silent: None) -> Show:
+    """Loads a case."""
 
-    def on_error(error: Any) -> None:
-        said.append(str(error))
+    def load(case: str = "sweep", address: str = "") -> Any:
+        # The number, since an address that differs behind the # alone, or not at all, would load nothing new.
+        window.page.goto(f"{addresses[case]}?{next(NUMBERS)}{address}")
+        return window.page
 
-    def on_request(request: Any) -> None:
-        asked.append(request.url)
+    return load
 
-    yield open_case
-    for page in opened:
-        for event, listener in (("console", on_console), ("pageerror", on_error), ("request", on_request)):
-            page.remove_listener(event, listener)
-        if page is not usual:
-            page.close()
-    assert said == []
-    assert [url for url in asked if not url.startswith(("file:", "data:", "about:"))] == []
+
+@pytest.fixture
+def look(window: Window, addresses: dict[str, str], silent: None) -> Show:
+    """Shows a case to tests that change nothing: it is loaded unless the last test looked at it, too."""
+
+    def find(case: str = "sweep") -> Any:
+        if window.page.url != addresses[case]:
+            window.page.goto(addresses[case])
+        return window.page
+
+    return find
 
 
 def rows(page: Any) -> Any:
@@ -264,8 +245,8 @@ def ranks(page: Any) -> list[int]:
 
 
 @pytest.mark.parametrize("case", [case.__name__ for case in CASES])
-def test_every_report_is_drawn_and_never_scrolls_sideways(show: Show, case: str) -> None:
-    page = show(case)
+def test_every_report_is_drawn_and_never_scrolls_sideways(look: Show, case: str) -> None:
+    page = look(case)
     expect(page.locator("h1")).to_contain_text("One run" if case in ("one_run", "none_finished") else "Experiments")
     expect(page.locator("#verdict h2")).to_be_visible()
     shown = page.locator("main").inner_text() + page.locator("header").inner_text()
@@ -277,8 +258,8 @@ def test_every_report_is_drawn_and_never_scrolls_sideways(show: Show, case: str)
     assert page.evaluate("document.documentElement.scrollWidth") == 390
 
 
-def test_the_verdict_says_what_to_use_how_good_it_is_and_how_sure(show: Show) -> None:
-    verdict = show().locator("#verdict")
+def test_the_verdict_says_what_to_use_how_good_it_is_and_how_sure(look: Show) -> None:
+    verdict = look().locator("#verdict")
     expect(verdict).to_contain_text("Use embedding_dim 200, reg_lambda 0.001 and model mf.")
     expect(verdict).to_contain_text("0.9001 ± 0.0004, the mean of 3 runs ± its standard error, is the lowest of 40")
     expect(verdict).to_contain_text("0.9201: 8.0% below the best baseline, biases, at 1.0000")
@@ -287,8 +268,22 @@ def test_the_verdict_says_what_to_use_how_good_it_is_and_how_sure(show: Show) ->
     expect(verdict.locator("code").last).to_have_text("python -m recsys.train best=0")
 
 
-def test_of_ranking_models_the_highest_is_the_best(show: Show) -> None:
-    page = show("rankers")
+def test_the_interval_of_the_paired_difference_is_student_s(look: Show) -> None:
+    # Against the best by seed: 0.0004, 0 and -0.0002; their mean, and t = 4.303 standard errors to either side.
+    expect(rows(look()).nth(1)).to_contain_text("+0.0001 [−0.0007, +0.0008]")
+
+
+def test_it_names_its_charts_and_tables_to_those_who_do_not_see_them(look: Show) -> None:
+    page = look()
+    unnamed = "[...document.querySelectorAll('main svg:not([aria-hidden])')].filter((svg) => !svg.ariaLabel)"
+    assert page.evaluate(f"{unnamed}.length") == 0
+    assert page.evaluate("[...document.querySelectorAll('table')].filter((table) => !table.caption).length") == 0
+    nameless = "[...document.querySelectorAll('button')].filter((button) => !button.ariaLabel && !button.textContent)"
+    assert page.evaluate(f"{nameless}.length") == 0
+
+
+def test_of_ranking_models_the_highest_is_the_best(look: Show) -> None:
+    page = look("rankers")
     verdict = page.locator("#verdict")
     expect(verdict).to_contain_text("Use alpha 9. Validation NDCG@10 0.5900, the mean of 2 runs")
     expect(verdict).to_contain_text("is the highest of 11 settings")
@@ -303,19 +298,14 @@ def test_of_ranking_models_the_highest_is_the_best(show: Show) -> None:
     expect(page.locator("#error")).to_be_hidden()
 
 
-def test_the_interval_of_the_paired_difference_is_student_s(show: Show) -> None:
-    # Against the best by seed: 0.0004, 0 and -0.0002; their mean, and t = 4.303 standard errors to either side.
-    expect(rows(show()).nth(1)).to_contain_text("+0.0001 [−0.0007, +0.0008]")
-
-
-def test_without_repeats_the_verdict_asks_for_them(show: Show) -> None:
-    verdict = show("two_settings").locator("#verdict")
+def test_without_repeats_the_verdict_asks_for_them(look: Show) -> None:
+    verdict = look("two_settings").locator("#verdict")
     expect(verdict).to_contain_text("behind by 0.0100. What is chance cannot be said")
     expect(verdict).to_contain_text("'seeds=[0,1,2]'")
 
 
-def test_a_page_of_one_run_is_about_that_run(show: Show) -> None:
-    page = show("one_run")
+def test_a_page_of_one_run_is_about_that_run(look: Show) -> None:
+    page = look("one_run")
     expect(page.locator("h1")).to_have_text("One run: mf on data-0")
     expect(page.locator("#verdict .figures")).to_contain_text("0.9600")
     for absent in ("#leaderboard", "#parallel", "#parameters", "#cost", "#unfinished", "#controls"):
@@ -365,20 +355,18 @@ def test_the_filter_takes_words_and_terms(show: Show) -> None:
         expect(page.locator(".route:not(.off):not(.top *)")).to_have_count(left)
 
 
-def test_a_filter_that_names_nothing_says_what_there_is(show: Show) -> None:
+def test_a_filter_that_means_nothing_says_so_and_leaves_all(show: Show) -> None:
     page = show()
     page.get_by_label("Filter").fill("depth>3")
     expect(page.locator("#filter-said")).to_contain_text("Nothing is named depth; there are embedding_dim")
     expect(page.get_by_label("Filter")).to_have_attribute("aria-invalid", "true")
     expect(rows(page)).to_have_count(25)
-
-
-@pytest.mark.parametrize("typed", ["embedding_dim>>", "embedding_dim>", "embedding_dim<x", "embedding_dim==8", "<5"])
-def test_half_a_term_is_answered_as_not_understood(show: Show, typed: str) -> None:
-    page = show()
-    page.get_by_label("Filter").fill(typed)
-    expect(page.locator("#filter-said")).to_have_text(re.compile(f"^{typed} is not understood; write for example emb"))
-    expect(rows(page)).to_have_count(25)
+    for half in ("embedding_dim>>", "embedding_dim>", "embedding_dim<x", "embedding_dim==8", "<5"):
+        page.get_by_label("Filter").fill(half)
+        expect(page.locator("#filter-said")).to_have_text(
+            re.compile(f"^{half} is not understood; write for example emb")
+        )
+        expect(rows(page)).to_have_count(25)
 
 
 def test_what_goes_on_at_the_right_fades_until_one_is_there(show: Show) -> None:
@@ -447,8 +435,9 @@ def test_the_analysis_is_averaged_in_proportion_to_the_rows(show: Show) -> None:
     expect(merged.locator("tbody tr").nth(2)).to_have_text(re.compile(r"10\+\s*80\s*0\.9000\s*1\.0000"))
 
 
-def test_an_opened_row_has_its_runs_and_a_command_to_copy(show: Show) -> None:
-    page = show(permissions=["clipboard-read", "clipboard-write"])
+def test_an_opened_row_has_its_runs_and_a_command_to_copy(show: Show, window: Window) -> None:
+    window.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    page = show()
     page.get_by_role("button", name="Runs of setting 2", exact=True).click()
     opened = page.locator("#rows tr.runs").first
     expect(opened.locator("tbody tr")).to_have_count(3)
@@ -495,7 +484,8 @@ def test_markup_in_the_data_stays_text(show: Show) -> None:
 
 @pytest.mark.parametrize("system", ["light", "dark"])
 def test_the_theme_follows_the_system_and_can_be_chosen(show: Show, system: str) -> None:
-    page = show("two_settings", color_scheme=system)
+    page = show("two_settings")
+    page.emulate_media(color_scheme=system)
 
     def lightness() -> int:
         colour = page.evaluate("getComputedStyle(document.body).backgroundColor")
@@ -510,16 +500,9 @@ def test_the_theme_follows_the_system_and_can_be_chosen(show: Show, system: str)
     expect(page.get_by_role("button", name="Theme: dark")).to_be_visible()
 
 
-def test_without_script_the_page_says_so(show: Show) -> None:
-    page = show("one_run", java_script_enabled=False)
+def test_without_script_the_page_says_so(browser: Any, addresses: dict[str, str]) -> None:  # noqa: F811
+    page = browser.new_page(java_script_enabled=False)
+    page.goto(addresses["one_run"])
     assert "drawn by JavaScript" in page.locator("noscript").inner_html()
     assert page.locator("noscript p").is_visible()
-
-
-def test_it_names_its_charts_and_tables_to_those_who_do_not_see_them(show: Show) -> None:
-    page = show()
-    unnamed = "[...document.querySelectorAll('main svg:not([aria-hidden])')].filter((svg) => !svg.ariaLabel)"
-    assert page.evaluate(f"{unnamed}.length") == 0
-    assert page.evaluate("[...document.querySelectorAll('table')].filter((table) => !table.caption).length") == 0
-    nameless = "[...document.querySelectorAll('button')].filter((button) => !button.ariaLabel && !button.textContent)"
-    assert page.evaluate(f"{nameless}.length") == 0
+    page.context.close()

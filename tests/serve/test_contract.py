@@ -44,6 +44,7 @@ def checked(served: Served, cwd: Path, *options: str) -> int:
     return int(found[1])
 
 
+@pytest.mark.slow  # `CheckedClient` holds the answers of all other tests against the document
 def test_the_contract_is_kept_at_a_glance(serve: Start, tmp_path: Path) -> None:
     served = serve("--bundle", str(save(KINDS["int"](), tmp_path / "bundle")), *NO_LIMITS)
     options = ["--phases", "examples,fuzzing", "--max-examples", "11", "--seed", "1"]

@@ -2,31 +2,28 @@
 
 from __future__ import annotations
 
-import os
+import contextlib
 import re
-import shutil
 import socket
-import subprocess
-import sys
+import threading
 import time
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import uvicorn
 
 from recsys.bundle import TRAIN, Bundle
 from recsys.bundle.factors import Factors
+from serve.app import create_app
+from serve.model_manager import ModelManager
 from serve.pointer import write_pointer
+from serve.settings import Settings
+from tests.browser import Window, browser, expect  # noqa: F401  (a fixture)
 from tests.conftest import make_bundle
-
-sync_api = pytest.importorskip("playwright.sync_api", reason="needs Playwright: pip install playwright")
-expect = sync_api.expect
-expect.set_options(timeout=20_000)  # on a machine that does something else too
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium: apt-get install chromium")
+from tests.serve.conftest import save
 
 USERS, ITEMS = 12, 30
 MARKUP = '<b>Bold</b> & "quoted"'
@@ -61,70 +58,50 @@ def two_tastes(**manifest: Any) -> Bundle:
     return bundle
 
 
-def serve(bundle: Bundle, folder: Path, *arguments: str) -> Iterator[str]:
-    """Start `python -m serve` on a bundle; yields its address."""
-    bundle.save(folder / "bundle")
-    yield from serve_with("--bundle", str(folder / "bundle"), *arguments, log=folder / "log")
-
-
-def serve_with(*arguments: str, log: Path) -> Iterator[str]:
-    """Start `python -m serve` on a free port; yields its address."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = [sys.executable, "-m", "serve", "--port", str(port), "--drain-seconds", "0", *arguments]
-    with log.open("wb") as stream:
-        process = subprocess.Popen(command, stdout=stream, stderr=stream)
-    try:
-        for _ in range(200):
-            try:
-                urllib.request.urlopen(f"http://127.0.0.1:{port}/health/ready", timeout=1)
-                break
-            except OSError:
-                time.sleep(0.05)
-                assert process.poll() is None, log.read_text()
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        process.kill()
-        process.wait()
+@contextlib.contextmanager
+def served(**settings: Any) -> Iterator[str]:
+    """The address of a service that listens as `python -m serve` does, in a thread."""
+    chosen = Settings(**settings)
+    app = create_app(chosen, ModelManager.from_settings(chosen))
+    server = uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=1))
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        thread = threading.Thread(target=server.run, args=[[listening]])
+        thread.start()
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+        server.should_exit = True
+        thread.join()
 
 
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    yield from serve(two_tastes(), tmp_path_factory.mktemp("service"))
+    with served(bundle=save(two_tastes(), tmp_path_factory.mktemp("service"))) as address:
+        yield address
 
 
-@pytest.fixture(scope="module")
-def ranking(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+@pytest.fixture
+def ranking(tmp_path: Path) -> Iterator[str]:
     """A ranking model that takes in nobody new, of people whose ratings are not shown."""
     bundle = two_tastes(task="ranking", fold_in="none", metrics={"ranking/ndcg@10": 0.12345}, rating_scale=[0.5, 5.0])
     for item in bundle.items:
         item |= {"genres": [], "year": None}
-    yield from serve(bundle, tmp_path_factory.mktemp("ranking"), "--no-histories")
+    with served(bundle=save(bundle, tmp_path), expose_user_ratings=False) as address:
+        yield address
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    arguments = ["--no-sandbox"] if os.geteuid() == 0 else []  # Chromium refuses root otherwise
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=arguments)
-        yield browser
-        browser.close()
+def window(browser: Any, service: str) -> Window:  # noqa: F811
+    return Window(browser, base_url=service)
 
 
 @pytest.fixture
-def page(browser: Any, service: str) -> Iterator[Any]:
-    """A page of its own; afterwards: nothing was wrong in the console, and nobody else was asked."""
-    context = browser.new_context(base_url=service, reduced_motion="reduce", viewport={"width": 1280, "height": 900})
-    context.set_default_timeout(4000)
-    page = context.new_page()
-    said, asked = [], []
-    page.on("console", lambda message: said.append(message.text) if message.type in ("error", "warning") else None)
-    page.on("pageerror", lambda error: said.append(str(error)))
-    page.on("request", lambda request: asked.append(request.url))
-    yield page
-    context.close()
-    assert [text for text in said if not text.startswith("Failed to load resource")] == []  # a 404 is said there, too
+def page(window: Window) -> Iterator[Any]:
+    """A blank page; afterwards: nothing was wrong in the console, and nobody else was asked."""
+    yield window.page
+    wrong = [text for kind, text in window.console if kind in ("error", "warning")]
+    asked = list(window.requested)
+    window.clear()
+    window.page.goto("about:blank")  # else an address that differs behind the # alone would load nothing
+    assert [text for text in wrong if not text.startswith("Failed to load resource")] == []  # a 404 is said there, too
     assert [url for url in asked if not url.startswith(("http://127.0.0.1:", "data:"))] == []
 
 
@@ -329,9 +306,11 @@ def test_a_dead_service_is_said_and_asked_again(page: Any) -> None:
     assert titles(page)
     page.context.set_offline(True)
     page.locator("#examples a").last.click()
-    expect(page.get_by_role("alert")).to_contain_text("The service does not answer")
-    expect(page.locator("#recommendations li")).to_have_count(0)
-    page.context.set_offline(False)
+    try:
+        expect(page.get_by_role("alert")).to_contain_text("The service does not answer")
+        expect(page.locator("#recommendations li")).to_have_count(0)
+    finally:
+        page.context.set_offline(False)
     page.get_by_role("button", name="Try again").click()
     assert titles(page)
     expect(page.get_by_role("alert")).to_be_empty()
@@ -353,24 +332,33 @@ def test_a_busy_service_says_when_to_try_again(page: Any) -> None:
 
 
 def test_a_late_answer_of_an_older_question_is_dropped(page: Any) -> None:
-    page.add_init_script(
-        """const real = fetch;  // user 101 is answered late, and even if nobody wants to know any more
-        window.fetch = async (url, options) => {
-          if (!url.startsWith("users/101/")) return real(url, options);
-          const answer = await real(url);
-          await new Promise((done) => setTimeout(done, 300));
-          window.late = true;
-          return answer;
+    page.goto("/#user=104")
+    page.evaluate(
+        """() => {  // user 101 is answered late, and even if nobody wants to know any more
+          const real = fetch;
+          const gate = new Promise((open) => { window.letThrough = open; });
+          window.late = [];
+          window.fetch = (url, options) => {
+            if (!url.startsWith("users/101")) return real(url, options);
+            const answer = real(url).then(async (found) => {
+              const text = await found.text();
+              await gate;
+              return new Response(text, found);
+            });
+            window.late.push(answer);
+            return answer;
+          };
         }"""
     )
-    page.goto("/#user=101")
+    page.get_by_label("User id").fill("101")
+    page.keyboard.press("Enter")
+    assert page.evaluate("late.length") == 2  # the ratings and the recommendations
     page.get_by_label("User id").fill("104")
     page.keyboard.press("Enter")
-    assert titles(page)
     before = titles(page)
-    page.wait_for_timeout(500)
-    assert page.evaluate("window.late")
+    page.evaluate("letThrough(); Promise.all(late).then(() => new Promise((done) => setTimeout(done, 100)))")
     assert titles(page) == before
+    expect(page.locator("#results-name")).to_have_text("Recommended for user 104")
 
 
 def test_a_ranking_model_without_histories_shows_what_it_has(page: Any, ranking: str) -> None:
@@ -389,16 +377,22 @@ def test_a_ranking_model_without_histories_shows_what_it_has(page: Any, ranking:
     expect(page.locator("#profile")).to_contain_text("does not show")
 
 
-@pytest.mark.parametrize("address", ["/#user=104", "/#new", "/#user=104&item=0", "/#user=someone"])
-def test_a_phone_never_scrolls_sideways(page: Any, address: str) -> None:
+def test_a_phone_never_scrolls_sideways(page: Any) -> None:
     page.set_viewport_size({"width": 360, "height": 740})
-    page.goto(address)
-    expect(page.locator("body.ready")).to_be_visible()
-    if address == "/#new":
-        give(page, "film 2", "5")
-    page.wait_for_load_state("networkidle")
-    assert page.evaluate("document.documentElement.scrollWidth") == 360
-    assert page.evaluate("document.querySelector('dialog').scrollWidth") <= 360
+    page.goto("/")
+    for address, shown in {
+        "/#user=104": "#recommendations li",
+        "/#user=104&item=0": "#item-body ol li",
+        "/#user=someone": "[role=alert] p",
+        "/#new": "#popular button",
+    }.items():
+        page.goto(address)
+        expect(page.locator(shown).first).to_be_visible()
+        if address == "/#new":
+            give(page, "film 2", "5")
+            assert titles(page)
+        assert page.evaluate("document.documentElement.scrollWidth") == 360, address
+        assert page.evaluate("document.querySelector('dialog').scrollWidth") <= 360, address
 
 
 def test_a_model_that_is_swapped_in_shows_in_the_header(page: Any, tmp_path: Path) -> None:
@@ -406,12 +400,15 @@ def test_a_model_that_is_swapped_in_shows_in_the_header(page: Any, tmp_path: Pat
     two_tastes(model="Another", metrics={"test/rmse": 0.5}).save(tmp_path / "new" / "bundle")
     pointer = tmp_path / "serving"
     write_pointer(pointer, tmp_path / "old" / "bundle")
-    for address in serve_with("--pointer", str(pointer), "--poll-seconds", "0.05", log=tmp_path / "log"):
+    with served(pointer=pointer, poll_seconds=0.01) as address:
         page.goto(f"{address}/#user=104")
         expect(page.locator("#model-name")).to_have_text("TwoTastes")
         assert titles(page)
         write_pointer(pointer, tmp_path / "new" / "bundle")
-        time.sleep(0.5)
+        until = time.monotonic() + 20
+        while page.request.get(f"{address}/model").json()["model"] != "Another":
+            assert time.monotonic() < until
+            time.sleep(0.01)
         page.get_by_label("Number").fill("3")
         expect(page.locator("#model-name")).to_have_text("Another")
         expect(page.locator("#metric")).to_have_text("0.5000")
@@ -425,18 +422,19 @@ def test_half_stars_can_be_given_where_the_data_has_them(page: Any) -> None:
     assert fine <= 11
 
 
-@pytest.mark.parametrize(
-    ("scale", "steps", "stars"),
-    [
-        ([1, 5], [1, 2, 3, 4, 5], True),
-        ([0.5, 5], [1, 2, 3, 4, 5], True),
-        ([1, 10], list(range(1, 11)), True),
-        ([0, 100], list(range(0, 101, 10)), False),
-        ([-10, 10], list(range(-10, 11, 2)), False),
-        ([0, 1], [round(0.1 * i, 1) for i in range(11)], False),
-    ],
-)
-def test_every_rating_scale_has_steps_to_give(page: Any, scale: list[float], steps: list[float], stars: bool) -> None:
+def test_every_rating_scale_has_steps_to_give(page: Any) -> None:
+    expected: dict[tuple[float, float], tuple[list[float], bool]] = {  # of a scale: steps, and whether they are stars
+        (1, 5): ([1, 2, 3, 4, 5], True),
+        (0.5, 5): ([1, 2, 3, 4, 5], True),
+        (1, 10): (list(range(1, 11)), True),
+        (0, 100): (list(range(0, 101, 10)), False),
+        (-10, 10): (list(range(-10, 11, 2)), False),
+        (0, 1): ([round(0.1 * i, 1) for i in range(11)], False),
+    }
     page.goto("/")
-    drawn = page.evaluate("async (scale) => (await import('/page/view.js')).starScale(scale)", scale)
-    assert (drawn["steps"], drawn["asStars"]) == (steps, stars)
+    draw = """async (scales) => {
+      const { starScale } = await import("/page/view.js");
+      return scales.map((scale) => starScale(scale));
+    }"""
+    drawn = page.evaluate(draw, [list(scale) for scale in expected])
+    assert {scale: (one["steps"], one["asStars"]) for scale, one in zip(expected, drawn, strict=True)} == expected
