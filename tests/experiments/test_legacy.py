@@ -9,7 +9,7 @@ from omegaconf import OmegaConf
 
 from recsys.experiments.legacy import RENAMED_TARGETS, rename_targets
 from recsys.experiments.study import Study
-from tests.commands import Train
+from tests.commands import Train, copy_run
 
 
 @pytest.mark.parametrize("path", sorted(set(RENAMED_TARGETS.values())))
@@ -25,18 +25,18 @@ def test_only_targets_are_renamed() -> None:
     assert rename_targets(settings) == renamed
 
 
-def test_the_command_of_an_older_run_finds_it_finished(train: Train) -> None:
+def test_the_command_of_an_older_run_finds_it_finished(trained: Train, quick_train: Train, tmp_path: Path) -> None:
     """Its `config.yaml` names the paths of its time; the same command is the same run."""
-    file = train("trainer.max_epochs=1") / "config.yaml"
+    file = copy_run(trained("trainer.max_epochs=1"), tmp_path / "run") / "config.yaml"
     old = {new: old for old, new in RENAMED_TARGETS.items()}
     text = file.read_text()
     for new in ("recsys.training.csv_logger.EpochCSVLogger", "recsys.models.mf.MatrixFactorization"):
         assert new in text
         text = text.replace(new, old[new])
     file.write_text(text)
-    trained = (file.parent / "metrics.json").stat().st_mtime_ns
-    train("trainer.max_epochs=1")
-    assert (file.parent / "metrics.json").stat().st_mtime_ns == trained
+    trained_at = (file.parent / "metrics.json").stat().st_mtime_ns
+    quick_train("trainer.max_epochs=1")
+    assert (file.parent / "metrics.json").stat().st_mtime_ns == trained_at
     assert OmegaConf.load(file).model._target_ == old["recsys.models.mf.MatrixFactorization"]
 
 
