@@ -36,13 +36,12 @@ def call(name: str, *arguments: str) -> None:
 
 
 def composed(name: str, *overrides: str) -> DictConfig:
-    """The configuration of `recsys.<name>` under these overrides, `hydra` in it; those of Hydra itself are left out.
+    """The configuration of `recsys.<name>` under these overrides, `hydra` in it.
 
     Hydra composes each choice of groups once; the other overrides are set in a copy, in Hydra's own way.
     """
-    given = [text for text in overrides if not text.startswith("hydra.")]
     values, choices = [], []
-    for override in OverridesParser.create().parse_overrides(given):
+    for override in OverridesParser.create().parse_overrides(list(overrides)):
         (values if _is_value(override) else choices).append(override)
     cfg = copy.deepcopy(_composed(name, *(str(override.input_line) for override in choices)))
     for override in values:

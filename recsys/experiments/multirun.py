@@ -25,6 +25,8 @@ from recsys.evaluation.registry import minimized_validation, monitor_of
 from recsys.experiments.run_folder import (
     RETRIED,
     TERMINAL_STATES,
+    as_typed,
+    cli_overrides,
     display_path,
     has_ended,
     one_line,
@@ -75,7 +77,7 @@ class MultirunCallback(Callback):
             sys.exit(f"error: another process runs the sweep in {display_path(folder)}")
         except OSError as error:  # Hydra would make a warning of it
             sys.exit(f"error: hydra.sweep.dir: {error}")
-        overrides = list(config.hydra.overrides.task)
+        overrides = as_typed(config.hydra.overrides.task)
         _check_same_sweep(folder, overrides)
         _check_not_moved(folder)
         n_jobs = count_jobs(config)
@@ -193,7 +195,7 @@ def _check_same_sweep(folder: Path, overrides: list[str]) -> None:
     """Jobs are identified by number, so two sweeps in one folder would mix."""
     if (folder / "multirun.yaml").exists():
         try:
-            before = list(sweep_overrides(folder).task)
+            before = sweep_overrides(folder).task
         except ValueError as error:
             sys.exit(f"error: {error}")
         if before != overrides:
@@ -226,7 +228,7 @@ def _print_progress(outcome: str, folder: Path) -> None:
     info = read_json(folder.parent / INFO) or {}
     records = [read_json(job / "status.json") or {} for job in job_folders(folder.parent)]
     n_done = sum(record.get("state") in TERMINAL_STATES for record in records)
-    chosen = [text for text in HydraConfig.get().overrides.task if text not in info.get("fixed", [])]
+    chosen = [text for text in cli_overrides() if text not in info.get("fixed", [])]
     label = " ".join(_short_override(text) for text in chosen if not text.startswith("trial="))
     seconds = (read_json(folder / "status.json") or {}).get("seconds")
     took = "" if seconds is None else f"  {seconds:.1f} s"

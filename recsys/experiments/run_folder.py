@@ -6,11 +6,11 @@ import copy
 import json
 import shlex
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import InstantiationException
@@ -42,12 +42,15 @@ def display_path(folder: Path) -> str:
 
 
 def cli_overrides() -> list[str]:
-    """This run's overrides as typed; Hydra escapes the interpolations in those of a sweep's job."""
-    if not HydraConfig.initialized():
-        return []
-    given = OmegaConf.to_container(HydraConfig.get().overrides.task, resolve=False)
-    assert isinstance(given, list)
-    return [str(text).replace("$\\{", "${").replace("\\}", "}") for text in given]
+    """This run's overrides as typed."""
+    return as_typed(HydraConfig.get().overrides.task) if HydraConfig.initialized() else []
+
+
+def as_typed(overrides: Sequence[str]) -> list[str]:
+    """Overrides with their interpolations, which Hydra escapes in those of a sweep's job."""
+    texts = OmegaConf.to_container(overrides, resolve=False)
+    assert isinstance(texts, list)
+    return [str(text).replace("$\\{", "${").replace("\\}", "}") for text in texts]
 
 
 def write_config(cfg: DictConfig, folder: Path, changes: Mapping[str, Any] | None = None) -> DictConfig:
@@ -109,17 +112,23 @@ def _saved(file: Path) -> DictConfig:
     return upgrade_config(cfg)
 
 
-def sweep_overrides(folder: Path) -> DictConfig:
-    """The overrides of the sweep in the folder: `task`, and those of Hydra itself, `hydra`.
+class SweepOverrides(NamedTuple):
+    task: list[str]
+    hydra: list[str]  # those of Hydra itself
+
+
+def sweep_overrides(folder: Path) -> SweepOverrides:
+    """The overrides of the sweep in the folder as typed, under today's names.
 
     Raises:
         ValueError: Its `multirun.yaml` is damaged.
     """
     try:
-        overrides: DictConfig = OmegaConf.load(folder / "multirun.yaml").hydra.overrides
+        overrides = OmegaConf.load(folder / "multirun.yaml").hydra.overrides
+        task, own = ([*map(current_override, as_typed(overrides[name]))] for name in ("task", "hydra"))
     except (YAMLError, OmegaConfBaseException, AttributeError) as error:
         raise ValueError(f"{display_path(folder / 'multirun.yaml')} is damaged: {error}") from error
-    return OmegaConf.create({name: [*map(current_override, overrides[name])] for name in ("task", "hydra")})
+    return SweepOverrides(task, own)
 
 
 def current_override(text: str) -> str:

@@ -1,22 +1,33 @@
 from __future__ import annotations
 
 import json
+import shutil
+from contextlib import redirect_stdout
+from io import StringIO
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 from filelock import FileLock
-from hydra import compose, initialize_config_dir
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import OmegaConf, open_dict
 
-from recsys.cli import config_dir, resumed_sweep
-from recsys.experiments.multirun import _is_unfinished, count_jobs, is_best
+import recsys.training.plots
+from recsys.cli import resumed_sweep
+from recsys.experiments.multirun import MultirunCallback, _is_unfinished, count_jobs, is_best
 from recsys.report.overrides import run_command
 from recsys.report.runs import read_run
-from tests.commands import call, train_arguments, write_ratings
+from recsys.training.context import RunContext
+from tests.commands import Train, call, composed, copy_run, train_arguments, write_ratings
 
 SHORT = "trainer.max_epochs=2"
+
+
+def sweep_arguments(root: Path, folder: Path) -> list[str]:
+    """A command that sweeps in `folder`, over what is added to it."""
+    common = [text for text in train_arguments(root, folder) if not text.startswith("hydra.run.dir")]
+    return ["-m", *common, SHORT, f"hydra.sweep.dir={folder}"]
 
 
 @pytest.fixture
@@ -24,83 +35,113 @@ def arguments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """A command that sweeps in `tmp_path / "sweep"`, over what is added to it."""
     monkeypatch.setenv("RECSYS_CACHE", str(tmp_path / "cache"))
     write_ratings(tmp_path / "data" / "ratings.csv")
-    common = [text for text in train_arguments(tmp_path / "data", tmp_path) if not text.startswith("hydra.run.dir")]
-    return ["-m", *common, SHORT, f"hydra.sweep.dir={tmp_path / 'sweep'}"]
+    return sweep_arguments(tmp_path / "data", tmp_path / "sweep")
+
+
+class Sweep(NamedTuple):
+    folder: Path
+    arguments: list[str]  # without the swept ones
+    exit_code: object
+    out: str
+
+
+SWEPT = ("model.dropout=0.1,2,0.3", "model.reg_lambda=${model.dropout}")
+
+
+@pytest.fixture(scope="module")
+def sweep(small_ratings: Path, tmp_path_factory: pytest.TempPathFactory) -> Sweep:
+    """A sweep of three jobs, the second of which fails; plots where a run draws them. To be read or copied only."""
+    folder = tmp_path_factory.mktemp("sweep") / "sweep"
+    given = sweep_arguments(small_ratings, folder)
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(StringIO()) as out:
+        patch.setenv("RECSYS_CACHE", str(small_ratings.with_name("cache")))
+        for name in ("learning_curve", "error_by_activity"):
+            patch.setattr(f"recsys.training.run.{name}", getattr(recsys.training.plots, name))
+        with pytest.raises(SystemExit) as exit_:
+            call("train", *given, *SWEPT)
+    return Sweep(folder, given, exit_.value.code, out.getvalue())
 
 
 def states(folder: Path) -> dict[str, str]:
     return {file.parent.name: json.loads(file.read_text())["state"] for file in sorted(folder.glob("*/status.json"))}
 
 
-def test_a_failing_job_ends_no_other_and_is_told_at_the_end(
-    arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    with pytest.raises(SystemExit) as exit_:
-        call("train", *arguments, "model.dropout=0.1,2,0.3")
-    assert exit_.value.code == 1
-    assert states(tmp_path / "sweep") == {"0": "finished", "1": "failed", "2": "finished"}
-    out = capsys.readouterr().out
-    lines = [line for line in out.splitlines() if line.lstrip().startswith(("1/3", "2/3", "3/3"))]
+def test_a_failing_job_ends_no_other_and_is_told_at_the_end(sweep: Sweep) -> None:
+    assert sweep.exit_code == 1
+    assert states(sweep.folder) == {"0": "finished", "1": "failed", "2": "finished"}
+    lines = [line for line in sweep.out.splitlines() if line.lstrip().startswith(("1/3", "2/3", "3/3"))]
     assert len(lines) == 3
-    assert json.loads((tmp_path / "sweep" / "sweep.json").read_text())["jobs"] == 3
+    assert json.loads((sweep.folder / "sweep.json").read_text())["jobs"] == 3
     assert "dropout=0.1" in lines[0]
+    assert "reg_lambda" not in lines[0]  # the same for all, as it was typed
     assert "validation" in lines[0]
     assert "left" in lines[0]
     assert "FAILED: dropout must be in [0.0, 1.0), got 2" in lines[1]
-    assert "ratings to train on" not in out
-    assert "ratings to train on" in (tmp_path / "sweep" / "0" / "train.log").read_text()
-    assert "Traceback" in (tmp_path / "sweep" / "1" / "train.log").read_text()
-    summary = out[out.index(lines[2]) :]
+    assert "ratings to train on" not in sweep.out
+    assert "ratings to train on" in (sweep.folder / "0" / "train.log").read_text()
+    assert "Traceback" in (sweep.folder / "1" / "train.log").read_text()
+    summary = sweep.out[sweep.out.index(lines[2]) :]
     assert "dropout must be in [0.0, 1.0), got 2" in " ".join(summary.split())
 
 
-def test_a_sweep_goes_on_with_what_is_left(arguments: list[str], tmp_path: Path) -> None:
-    sweep = tmp_path / "sweep"
-    call("train", *arguments, "model.dropout=0.1,0.2")
-    kept = (sweep / "0" / "metrics.json").stat().st_mtime_ns
-    (sweep / "1" / "metrics.json").unlink()
-    (sweep / "1" / "status.json").unlink()
-    call("train", f"resume={sweep}")
-    assert states(sweep) == {"0": "finished", "1": "finished"}
-    assert (sweep / "0" / "metrics.json").stat().st_mtime_ns == kept
-    assert (sweep / "1" / "metrics.json").exists()
+def test_a_sweep_goes_on_with_what_is_left(sweep: Sweep, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = copy_run(sweep.folder, tmp_path / "sweep")
+    kept = (folder / "0" / "metrics.json").stat().st_mtime_ns
+    (folder / "2" / "metrics.json").unlink()
+    (folder / "2" / "status.json").unlink()
+    with pytest.raises(SystemExit):  # its second job fails again
+        call("train", f"resume={folder}")
+    assert "(2 done)" in capsys.readouterr().out
+    assert states(folder) == {"0": "finished", "1": "failed", "2": "finished"}
+    assert (folder / "0" / "metrics.json").stat().st_mtime_ns == kept
+    assert (folder / "2" / "metrics.json").exists()
 
 
 @pytest.mark.usefixtures("plots")
 def test_a_job_draws_only_for_who_shows_it(
-    arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    sweep: Sweep, quick_train: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    call("train", *arguments)
-    assert not list((tmp_path / "sweep").rglob("*.png"))
+    assert not list(sweep.folder.rglob("*.png"))
     monkeypatch.setenv("WANDB_MODE", "disabled")
-    call("train", *arguments, "logger=[csv,wandb]", f"hydra.sweep.dir={tmp_path / 'tracked'}")
-    pictures = {file.name for file in (tmp_path / "tracked" / "0").glob("*.png")}
-    assert pictures == {"error_by_activity.png", "learning_curve.png"}
+    monkeypatch.setattr("recsys.train.run_context", lambda folder: RunContext(in_sweep=True))
+    tracked = quick_train("logger=[csv,wandb]", "trainer.max_epochs=1", "refit=none")
+    assert {file.name for file in tracked.glob("*.png")} == {"error_by_activity.png", "learning_curve.png"}
 
 
-def test_another_sweep_in_its_folder_is_refused(arguments: list[str], tmp_path: Path) -> None:
-    call("train", *arguments, "model.dropout=0.1,0.2")
-    before = (tmp_path / "sweep" / "1" / "metrics.json").read_text()
-    with pytest.raises(
-        SystemExit, match=r"holds another sweep, of .*model.dropout=0.1,0.2; choose another hydra.sweep.dir"
-    ):
-        call("train", *arguments, "model.dropout=0.1,0.3")
-    assert (tmp_path / "sweep" / "1" / "metrics.json").read_text() == before
+def test_another_sweep_in_its_folder_is_refused(sweep: Sweep) -> None:
+    before = [(sweep.folder / name).read_text() for name in ("2/metrics.json", "multirun.yaml", "sweep.json")]
+    with pytest.raises(SystemExit, match=r"holds another sweep, of .*model.dropout=0.1,2,0.3 .*hydra.sweep.dir"):
+        call("train", *sweep.arguments, "model.dropout=0.1,0.3")
+    after = [(sweep.folder / name).read_text() for name in ("2/metrics.json", "multirun.yaml", "sweep.json")]
+    assert after == before
 
 
-def test_two_processes_do_not_run_one_sweep(arguments: list[str], tmp_path: Path) -> None:
-    (tmp_path / "sweep").mkdir()
-    with FileLock(tmp_path / "sweep" / ".lock"), pytest.raises(SystemExit, match="another process runs the sweep"):
-        call("train", *arguments, "model.dropout=0.1,0.2")
-    assert states(tmp_path / "sweep") == {}
+def begin(folder: Path, *overrides: str) -> None:
+    """What Hydra has done before the first job of a sweep."""
+    hydra = {"sweep": {"dir": str(folder)}, "overrides": {"task": list(overrides)}, "sweeper": {}}
+    callback = MultirunCallback()
+    try:
+        callback.on_multirun_start(OmegaConf.create({"hydra": hydra}))
+    finally:
+        if callback.lock:  # else held until it is collected
+            callback.lock.release()
+
+
+def test_two_processes_do_not_run_one_sweep(tmp_path: Path) -> None:
+    with FileLock(tmp_path / ".lock"), pytest.raises(SystemExit, match="another process runs the sweep"):
+        begin(tmp_path, "model.dropout=0.1,0.2")
+    assert [file.name for file in tmp_path.iterdir()] == [".lock"]
 
 
 def test_resume_of_a_sweep_takes_no_other_settings(tmp_path: Path) -> None:
     (tmp_path / "multirun.yaml").write_text(
-        "hydra: {overrides: {task: [seed=1], hydra: [hydra/launcher=joblib, hydra.sweep.dir=old, hydra.mode=MULTIRUN]}}"
+        "seed: 0\n"
+        "hydra: {overrides: {task: [seed=1, 'data.seed=${seed}'],"
+        " hydra: [hydra/launcher=joblib, hydra.sweep.dir=old, hydra.mode=MULTIRUN]}}"
     )
     typed = [f"resume={tmp_path}"]
-    assert resumed_sweep(typed) == ["--multirun", "seed=1", "hydra/launcher=parallel", f"hydra.sweep.dir={tmp_path}"]
+    again = ["seed=1", "data.seed=${seed}", "hydra/launcher=parallel"]
+    assert resumed_sweep(typed) == ["--multirun", *again, f"hydra.sweep.dir={tmp_path}"]
     with pytest.raises(ValueError, match="leave out seed=2"):
         resumed_sweep([*typed, "seed=2"])
     assert resumed_sweep(["seed=2"]) == ["seed=2"]
@@ -113,18 +154,17 @@ def test_resume_writes_nothing_where_there_is_nothing(tmp_path: Path, capsys: py
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_moved_sweep_is_refused_before_anything_is_written(arguments: list[str], tmp_path: Path) -> None:
-    call("train", *arguments, "model.dropout=0.1,0.2")
-    moved = (tmp_path / "sweep").rename(tmp_path / "moved")
+def test_a_moved_sweep_is_refused_before_anything_is_written(sweep: Sweep, tmp_path: Path) -> None:
+    moved = shutil.copytree(sweep.folder, tmp_path / "moved")
     with pytest.raises(SystemExit, match=r"moved was made as .*sweep; move it back"):
         call("train", f"resume={moved}")
-    assert states(moved) == {"0": "finished", "1": "finished"}
+    for name in ("sweep.json", "0/status.json", "1/status.json", "2/status.json"):
+        assert (moved / name).read_text() == (sweep.folder / name).read_text()
 
 
-def test_the_file_of_wandb_is_no_search_of_hydra(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit):
-        call("train", *arguments[1:], "hparams_search=wandb")
-    assert "wandb sweep conf/hparams_search/wandb.yaml" in capsys.readouterr().err
+def test_the_file_of_wandb_is_no_search_of_hydra(quick_train: Train) -> None:
+    with pytest.raises(ValueError, match=r"wandb sweep conf/hparams_search/wandb.yaml"):
+        quick_train("hparams_search=wandb")
 
 
 @pytest.mark.parametrize(
@@ -137,9 +177,7 @@ def test_the_file_of_wandb_is_no_search_of_hydra(arguments: list[str], capsys: p
     ],
 )
 def test_jobs_are_counted_before_they_run(overrides: list[str], expected: int) -> None:
-    with initialize_config_dir(str(config_dir()), version_base="1.3"):
-        fixed = [text for text in overrides if "," not in text and "range" not in text]
-        config = compose("train", fixed, return_hydra_config=True)
+    config = composed("train", *(text for text in overrides if "," not in text and "range" not in text))
     with open_dict(config):
         config.hydra.overrides.task = [text for text in overrides if not text.startswith("hydra.")]
     assert count_jobs(config) == expected
@@ -212,42 +250,34 @@ def test_the_best_of_repeats_and_a_run_by_itself(tmp_path: Path) -> None:
     assert is_best(tmp_path / "run" / "seed=1", better)
 
 
-def test_an_interpolation_is_resolved_in_each_job_and_typed_again(arguments: list[str], tmp_path: Path) -> None:
-    call("train", *arguments, "model.reg_lambda=0.05,0.07", "model.bias_reg_lambda=${model.reg_lambda}")
-    for job, reg_lambda in (("0", 0.05), ("1", 0.07)):
-        run = read_run(tmp_path / "sweep" / job, job)
-        assert run.config["model"]["bias_reg_lambda"] == reg_lambda
+def test_an_interpolation_is_resolved_in_each_job_and_typed_again(sweep: Sweep) -> None:
+    for job, dropout in (("0", 0.1), ("2", 0.3)):
+        run = read_run(sweep.folder / job, job)
+        assert run.config["model"]["reg_lambda"] == dropout
         command = run_command(run.overrides or [], run.seed, run.fold)
-        assert f" model.reg_lambda={reg_lambda} 'model.bias_reg_lambda=${{model.reg_lambda}}' seed=0" in command
+        assert f" model.dropout={dropout} 'model.reg_lambda=${{model.dropout}}' seed=0" in command
 
 
 def test_the_agent_of_wandb_runs_no_sweep(
-    arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    multirun: None, quick_train: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("WANDB_SWEEP_ID", "sweep1")
-    with pytest.raises(SystemExit) as exit_:
-        call("train", *arguments, "model.dropout=0.1,0.2")
-    assert exit_.value.code == 1
-    said = "FAILED: wandb agent has one W&B run for this command: leave out -m, seeds and folds"
-    assert capsys.readouterr().out.count(said) == 2
-    assert states(tmp_path / "sweep") == {}
+    with pytest.raises(ValueError, match=r"wandb agent .* leave out -m, seeds and folds"):
+        quick_train()
+    assert states(tmp_path) == {}
 
 
-def test_a_sweep_needs_a_folder_that_can_be_made(arguments: list[str], tmp_path: Path) -> None:
+def test_a_sweep_needs_a_folder_that_can_be_made(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(SystemExit, match=r"error: hydra.sweep.dir: .*Not a directory"):
-        call("train", *arguments, "model.dropout=0.1,0.2", f"hydra.sweep.dir={tmp_path}/file/sweep")
+        begin(tmp_path / "file" / "sweep", "model.dropout=0.1,0.2")
 
 
-def test_a_damaged_record_of_a_sweep_is_one_sentence(
-    arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    sweep = tmp_path / "sweep"
-    sweep.mkdir()
+def test_a_damaged_record_of_a_sweep_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for text in ("hydra: {overr", "", "hydra: {}"):
-        (sweep / "multirun.yaml").write_text(text)
+        (tmp_path / "multirun.yaml").write_text(text)
         with pytest.raises(SystemExit):
-            call("train", f"resume={sweep}")
+            call("train", f"resume={tmp_path}")
         assert "multirun.yaml is damaged" in capsys.readouterr().err
-    with pytest.raises(SystemExit, match=r"multirun.yaml is damaged"):
-        call("train", *arguments, "model.dropout=0.1,0.2")
+        with pytest.raises(SystemExit, match=r"multirun.yaml is damaged"):
+            begin(tmp_path, "model.dropout=0.1,0.2")
