@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import math
 import re
+import shutil
 import tarfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,33 +16,41 @@ import pytest
 import torch
 
 from recsys.bundle import Bundle
-from tests.commands import call
+from recsys.train import train
+from tests.commands import call, call_function, run_config
 from tests.legacy.make_fixtures import CUT, HERE, MODEL_OF, ROOT, RUNS, answers, checkpoint_answers
 
 CONF = HERE.parents[1] / "conf"
 EXPECTED = json.loads((HERE / "expected.json").read_text(encoding="utf-8"))
 
 
-def moved(value: Any, root: str) -> Any:
-    """The same, with `root` for the folder that the fixtures were made in."""
+def replaced(value: Any, old: str, new: str) -> Any:
+    """The same, with `new` for `old` in all texts."""
     if isinstance(value, str):
-        return value.replace(str(ROOT), root)
+        return value.replace(old, new)
     if isinstance(value, dict):
-        return {moved(key, root): moved(content, root) for key, content in value.items()}
-    return [moved(content, root) for content in value] if type(value) is list else value
+        return {replaced(key, old, new): replaced(content, old, new) for key, content in value.items()}
+    return [replaced(content, old, new) for content in value] if type(value) is list else value
 
 
-@pytest.fixture
-def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The folder of the old runs, which say that they were made in it."""
-    monkeypatch.setenv("RECSYS_CACHE", str(tmp_path / "cache"))
+def relocate(folder: Path, old: Path) -> None:
+    """Let the runs in a folder say that they were made in it, and not in `old`."""
+    for file in folder.rglob("*.yaml"):
+        file.write_text(file.read_text(encoding="utf-8").replace(str(old), str(folder)), encoding="utf-8")
+    for file in folder.rglob("*.ckpt"):
+        torch.save(replaced(torch.load(file, weights_only=True), str(old), str(folder)), file)
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The folder of the old runs, which say that they were made in it: to be read, or copied, only."""
+    folder = tmp_path_factory.mktemp("legacy")
     with tarfile.open(HERE / "runs.tar.xz") as tar:
-        tar.extractall(tmp_path, filter="data")
-    for file in tmp_path.rglob("*.yaml"):
-        file.write_text(moved(file.read_text(encoding="utf-8"), str(tmp_path)), encoding="utf-8")
-    for file in tmp_path.rglob("*.ckpt"):
-        torch.save(moved(torch.load(file, weights_only=True), str(tmp_path)), file)
-    return tmp_path / "runs"
+        tar.extractall(folder, filter="data")
+    relocate(folder, ROOT)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RECSYS_CACHE", str(folder / "cache"))
+        yield folder / "runs"
 
 
 @pytest.mark.parametrize("name", EXPECTED["bundles"])
@@ -60,9 +70,9 @@ def test_an_old_run_is_evaluated(runs: Path, name: str, capsys: pytest.CaptureFi
     """Figures equal those recorded; on another kind of processor, but for the last digits, which the command names."""
     more = {"als": ["evaluation=prequential"], "mf": ["ranking=true"]}.get(name, [])
     try:
-        call("evaluate", f"run={runs / name}", *more)
-    except SystemExit:
-        heading, *differing = capsys.readouterr().err.splitlines()
+        call_function("evaluate", f"run={runs / name}", *more)
+    except ValueError as error:
+        heading, *differing = str(error).splitlines()
         assert "metrics differ from" in heading
         for line in differing:
             match = re.fullmatch(r"\S+: computed (\S+), recorded (\S+)", line)
@@ -72,27 +82,6 @@ def test_an_old_run_is_evaluated(runs: Path, name: str, capsys: pytest.CaptureFi
         out = capsys.readouterr().out
         assert re.search(r"all \d+ metrics equal", out)
         assert ("not recorded there: " in out and "ranking/ndcg@10" in out) == (name == "mf")
-
-
-# A chain branches on what it draws: on another kind of processor it soon goes another way.
-@pytest.mark.parametrize(("name", "tolerance"), [("cut", 1e-6), ("cut_ordinal", 0.02)])
-def test_an_old_run_that_was_interrupted_goes_on(runs: Path, name: str, tolerance: float) -> None:
-    folder, expected = runs / name, EXPECTED["resumed"][name]
-    assert json.loads((folder / "status.json").read_text())["state"] == "interrupted"
-    epochs = (folder / "metrics.csv").read_text()
-    call("train", f"resume={folder}")
-    ended = json.loads((folder / "metrics.json").read_text())
-    assert {key: ended[key] for key in expected} == pytest.approx(expected, abs=tolerance, rel=0)
-    assert json.loads((folder / "status.json").read_text())["state"] == "finished"
-    assert (folder / "metrics.csv").read_text().startswith(epochs)  # with more behind
-    assert Bundle.load(folder / "bundle").manifest["metrics"] == ended
-
-
-@pytest.mark.parametrize("name", RUNS)
-def test_an_old_checkpoint_is_loaded(runs: Path, name: str) -> None:
-    file = runs / name / "checkpoints" / "best.ckpt"
-    found = checkpoint_answers(file, MODEL_OF.get(name, name), CONF)
-    np.testing.assert_allclose(found, EXPECTED["checkpoints"][name], rtol=1e-5, atol=1e-6)
 
 
 def test_old_runs_are_reported(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -113,9 +102,33 @@ def test_old_runs_are_reported(runs: Path, capsys: pytest.CaptureFixture[str]) -
     assert states == finished | dict.fromkeys(CUT, "interrupted")
 
 
-def test_an_old_sweep_is_gone_on_with(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+# A chain branches on what it draws: on another kind of processor it soon goes another way.
+@pytest.mark.parametrize(("name", "tolerance"), [("cut", 1e-6), ("cut_ordinal", 0.02)])
+def test_an_old_run_that_was_interrupted_goes_on(runs: Path, tmp_path: Path, name: str, tolerance: float) -> None:
+    folder, expected = shutil.copytree(runs / name, tmp_path / "run"), EXPECTED["resumed"][name]
+    relocate(folder, runs / name)
+    assert json.loads((folder / "status.json").read_text())["state"] == "interrupted"
+    epochs = (folder / "metrics.csv").read_text()
+    train(run_config(f"resume={folder}"), folder)
+    ended = json.loads((folder / "metrics.json").read_text())
+    assert {key: ended[key] for key in expected} == pytest.approx(expected, abs=tolerance, rel=0)
+    assert json.loads((folder / "status.json").read_text())["state"] == "finished"
+    assert (folder / "metrics.csv").read_text().startswith(epochs)  # with more behind
+    assert Bundle.load(folder / "bundle").manifest["metrics"] == ended
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_an_old_checkpoint_is_loaded(runs: Path, name: str) -> None:
+    file = runs / name / "checkpoints" / "best.ckpt"
+    found = checkpoint_answers(file, MODEL_OF.get(name, name), CONF)
+    np.testing.assert_allclose(found, EXPECTED["checkpoints"][name], rtol=1e-5, atol=1e-6)
+
+
+def test_an_old_sweep_is_gone_on_with(runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Its finished jobs stay as they are."""
-    before = (runs / "sweep" / "1" / "metrics.json").stat().st_mtime_ns
-    call("train", f"resume={runs / 'sweep'}")
+    sweep = shutil.copytree(runs / "sweep", tmp_path / "sweep")
+    relocate(sweep, runs / "sweep")
+    before = (sweep / "1" / "metrics.json").stat().st_mtime_ns
+    call("train", f"resume={sweep}")
     assert "(2 done)" in capsys.readouterr().out
-    assert (runs / "sweep" / "1" / "metrics.json").stat().st_mtime_ns == before
+    assert (sweep / "1" / "metrics.json").stat().st_mtime_ns == before
