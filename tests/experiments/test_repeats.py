@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from omegaconf import OmegaConf
 
-from recsys.cli import MISTAKES
+from recsys.cli import USER_ERRORS
 from recsys.experiments.repeats import plan_runs, summary
 from recsys.training.run import run
 from tests.commands import Train, run_config
@@ -71,7 +71,7 @@ def test_repeats_go_on_where_they_were_cut(quick_train: Train, monkeypatch: pyte
 
 
 def test_a_repeat_that_fails_ends_no_other(quick_train: Train, tmp_path: Path) -> None:
-    with pytest.raises(MISTAKES, match="embedding_dim must be >= 1, got 0"):
+    with pytest.raises(USER_ERRORS, match="embedding_dim must be >= 1, got 0"):
         quick_train(*SHORT, "seeds=[0,1]", "model.embedding_dim=${seed}")
     folder = tmp_path / "run"
     states = {file.parent.name: read(file)["state"] for file in folder.rglob("status.json")}
