@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import itertools
 import re
 import shlex
 
 import pytest
 from fastapi import FastAPI
-from hydra import compose, initialize_config_dir
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from omegaconf import OmegaConf
 
 from recsys.cli import config_dir
 from recsys.report.__main__ import arguments
 from serve.settings import Settings
-from tests.commands import Train
+from tests.commands import Train, composed
 from tests.serve.conftest import client_of, rich
 
 ROOT = config_dir().parent
@@ -26,19 +26,24 @@ LINES = [
     for block in re.findall(r"```bash\n(.*?)```", page.read_text(), re.DOTALL)
     for line in block.splitlines()
 ]
-COMMANDS = {line: shlex.split(line, comments=True) for line in LINES if line.startswith("python -m recsys.")}
+COMMANDS = dict.fromkeys(
+    tuple(shlex.split(line, comments=True)) for line in LINES if line.startswith("python -m recsys.")
+)
 
 
-@pytest.mark.parametrize("command", COMMANDS.values(), ids=" ".join)
-def test_commands_compose(command: list[str]) -> None:
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+def test_commands_compose(command: tuple[str, ...]) -> None:
     name = command[2].removeprefix("recsys.")
     if name == "report":
         assert arguments(command[3:]).folders
         return
-    overrides = [text for text in command[3:] if text != "-m"]
-    with initialize_config_dir(str(config_dir()), version_base="1.3"):
-        for chosen in itertools.product(*(choices(text) for text in overrides)):
-            compose(name, list(chosen))
+    overrides = [choices(text) for text in command[3:] if text != "-m"]
+    for place in range(max(map(len, overrides), default=1)):  # each choice once: they do not depend on each other
+        chosen = [values[min(place, len(values) - 1)] for values in overrides]
+        cfg = composed(name, *chosen)
+        for override in OverridesParser.create().parse_overrides(chosen):
+            if override.key_or_group.startswith("hydra."):
+                OmegaConf.update(cfg, override.key_or_group, override.value(), merge=True)  # which must exist
 
 
 def choices(override: str) -> list[str]:
@@ -68,9 +73,9 @@ def test_routes_of_the_service_exist() -> None:
         assert listed - {"/docs"} <= set(client.app.openapi()["paths"])
 
 
-def test_python_lines_run(train: Train, capsys: pytest.CaptureFixture[str]) -> None:
+def test_python_lines_run(trained: Train, capsys: pytest.CaptureFixture[str]) -> None:
     [code] = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
-    bundle = train("trainer.max_epochs=1") / "bundle"
+    bundle = trained() / "bundle"
     for theirs, ours in (("242", "101"), ("302", "102"), ("196", "7")):
         code = code.replace(theirs, ours)
     code = re.sub(r'"outputs/[^"]*"', repr(str(bundle)), code)  # last: a folder's name may hold those numbers too

@@ -32,9 +32,8 @@ from recsys.cli import config_dir
 from recsys.evaluation.error_analysis import analyse
 from recsys.training.plots import error_by_activity, learning_curve
 from recsys.training.wandb import WandbTracker, columns
-from tests.commands import call, train_arguments, write_ratings
+from tests.commands import call, composed, train_arguments, write_ratings
 from tests.conftest import make_bundle, random_factors
-from tests.test_conf import composed
 
 CONFIG = {
     "model": {"_target_": "recsys.X", "embedding_dim": 16, "dropout": 0.0},
@@ -472,10 +471,10 @@ def test_who_does_not_use_it_does_not_wait_for_wandb(monkeypatch: pytest.MonkeyP
 def test_the_environment_names_project_and_team(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("WANDB_PROJECT", "WANDB_ENTITY"):
         monkeypatch.delenv(name, raising=False)
-    logger = composed("logger=wandb", "run_dir=/x", "model_name=mf").logger.wandb
+    logger = composed("train", "logger=wandb", "run_dir=/x", "model_name=mf").logger.wandb
     assert (logger.project, logger.entity, logger.upload_bundle, logger.offline) == ("recsys", None, False, None)
     monkeypatch.setenv("WANDB_PROJECT", "mine")
-    assert composed("logger=wandb", "run_dir=/x", "model_name=mf").logger.wandb.project == "mine"
+    assert composed("train", "logger=wandb", "run_dir=/x", "model_name=mf").logger.wandb.project == "mine"
 
 
 SWEEP = yaml.safe_load((config_dir() / "hparams_search" / "wandb.yaml").read_text())
@@ -510,7 +509,7 @@ def test_the_search_that_wandb_runs(tmp_path: Path) -> None:
         patch.setenv("WANDB_SWEEP_PARAM_PATH", "")
         command = agents_command(tmp_path)
     assert command[:4] == ["/usr/bin/env", "python", "-m", "recsys.train"]
-    cfg = composed(*command[4:], "run_dir=/x")
+    cfg = composed("train", *command[4:], "run_dir=/x")
     assert {name: OmegaConf.select(cfg, name) for name in CHOSEN} == CHOSEN
     assert (cfg.refit, cfg.logger.wandb.project) == ("none", "recsys")
 
