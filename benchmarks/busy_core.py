@@ -18,14 +18,21 @@ REPEATS = 3
 BURNER = "import os\nos.sched_setaffinity(0, {max(os.sched_getaffinity(0))})\nwhile True: pass"
 
 
-def measure(arguments: list[str], *, busy: bool) -> dict[str, float]:
+def measure(
+    arguments: list[str],
+    *,
+    busy: bool,
+    python: str = sys.executable,
+    cwd: Path | None = None,
+    environment: dict[str, str] | None = None,
+) -> dict[str, float]:
     """Wall seconds of one command, and of its fits alone."""
     burner = subprocess.Popen([sys.executable, "-c", BURNER]) if busy else None
     try:
         with tempfile.TemporaryDirectory() as folder:
             started = time.perf_counter()
-            command = [sys.executable, "-m", "recsys.train", f"hydra.run.dir={folder}", *arguments]
-            subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+            command = [python, "-m", "recsys.train", f"hydra.run.dir={folder}", *arguments]
+            subprocess.run(command, check=True, stdout=subprocess.DEVNULL, cwd=cwd, env=environment)
             wall = time.perf_counter() - started
             fit = json.loads((Path(folder) / "metrics.json").read_text())["fit_seconds"]
     finally:

@@ -33,7 +33,9 @@ class Running:
 
 
 @contextlib.contextmanager
-def running(*command: str, environment: dict[str, str] | None = None) -> Iterator[Running]:
+def running(
+    *command: str, environment: dict[str, str] | None = None, python: str = sys.executable, cwd: Path = ROOT
+) -> Iterator[Running]:
     """Start `python <command> --port <free>` and wait for its first 200 on `/health/ready`.
 
     `seconds` is the time from the start of the process until then.
@@ -41,7 +43,7 @@ def running(*command: str, environment: dict[str, str] | None = None) -> Iterato
     port = free_port()
     start = time.perf_counter()
     process = subprocess.Popen(
-        [sys.executable, *command, "--port", str(port)], cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        [python, *command, "--port", str(port)], cwd=cwd, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
         env=os.environ | {"OPENBLAS_NUM_THREADS": "1", "RECSYS_DRAIN_SECONDS": "0"} | (environment or {}),
     )  # fmt: skip
     try:

@@ -90,11 +90,11 @@ class Bundle(Scoring):
         self, user_ids: Iterable[Id] | FoldIn, item_ids: Iterable[Id], *, std: bool = False
     ) -> Predictions:
         """Predictions for pairs of ids, checked."""
-        items = self._checked_ids("item_ids", item_ids)
+        items = _checked_ids(self.manifest["id_kind"], "item_ids", item_ids)
         item = np.array([self.item_row.get(i, -1) for i in items], np.int64)
         if isinstance(user_ids, FoldIn):
             return self.predictions_for(self._vector_of(user_ids), item, std=std)
-        users = self._checked_ids("user_ids", user_ids)
+        users = _checked_ids(self.manifest["id_kind"], "user_ids", user_ids)
         if len(users) != len(items):
             raise ValueError(f"user_ids and item_ids must be equally long, got {len(users)} and {len(items)}")
         return self.predictions(np.array([self.user_row.get(u, -1) for u in users], np.int64), item, std=std)
@@ -121,7 +121,9 @@ class Bundle(Scoring):
         """
         mask = None
         if allowed is not None:
-            chosen = [self.item_row.get(item, -1) for item in self._checked_ids("allowed", allowed)]
+            chosen = [
+                self.item_row.get(item, -1) for item in _checked_ids(self.manifest["id_kind"], "allowed", allowed)
+            ]
             mask = np.zeros(self.n_items, bool)
             mask[[row for row in chosen if 0 <= row < self.n_items]] = True
         if isinstance(user_id, FoldIn):
@@ -166,7 +168,7 @@ class Bundle(Scoring):
         """
         if not isinstance(ratings, Mapping):
             raise TypeError(f"ratings must map item ids to stars, got {ratings!r:.80}")
-        rows = [self.item_row.get(item, -1) for item in self._checked_ids("ratings", ratings)]
+        rows = [self.item_row.get(item, -1) for item in _checked_ids(self.manifest["id_kind"], "ratings", ratings)]
         low, high = self.scale
         for item, rating in ratings.items():
             if not isinstance(rating, Real) or isinstance(rating, bool):
@@ -217,11 +219,11 @@ class Bundle(Scoring):
         Raises:
             TypeError: The id is not of the data set's kind.
         """
-        self._checked_ids("user_id", [user_id])
+        _checked_ids(self.manifest["id_kind"], "user_id", [user_id])
         return self.user_row.get(user_id, -1)
 
     def _row_of_item(self, item_id: Id) -> int:
-        self._checked_ids("item_id", [item_id])
+        _checked_ids(self.manifest["id_kind"], "item_id", [item_id])
         if item_id not in self.item_row:
             raise ValueError(f"no item {item_id!r} in {self.manifest['data']}")
         return self.item_row[item_id]
@@ -235,17 +237,6 @@ class Bundle(Scoring):
         """An item's row and its score as what people see."""
         about = self.items[item]
         return Recommendation(self.item_id(item), score, about["title"], about["year"], about["genres"])
-
-    def _checked_ids(self, name: str, ids: Iterable[Id]) -> list[Id]:
-        wanted = (int, np.integer) if self.manifest["id_kind"] == "int" else str
-        kind = "integers" if self.manifest["id_kind"] == "int" else "strings"
-        if isinstance(ids, str | bytes) or not isinstance(ids, Iterable):  # a string would fall apart into letters
-            raise TypeError(f"{name} must be a list of {kind}, got {ids!r}")
-        checked = list(ids)
-        for value in checked:
-            if not isinstance(value, wanted) or isinstance(value, bool):
-                raise TypeError(f"{name} must be {kind}, got {value!r}")
-        return checked
 
     def save(self, path: Path) -> None:
         """Write the folder `path`: beside it under another name first, synced, then renamed into place.
@@ -314,3 +305,15 @@ def _arguments(kind: type, found: Mapping[str, Any]) -> dict[str, Any]:
 
 def _is_needed(name: str, found: Mapping[str, Any]) -> bool:
     return name in found or name not in UserRatings._field_defaults
+
+
+def _checked_ids(id_kind: str, name: str, ids: Iterable[Id]) -> list[Id]:
+    """A list of the ids, each of which is of the data set's kind."""
+    wanted, kind = ((int, np.integer), "integers") if id_kind == "int" else ((str,), "strings")
+    if isinstance(ids, str | bytes) or not isinstance(ids, Iterable):  # a string would fall apart into letters
+        raise TypeError(f"{name} must be a list of {kind}, got {ids!r}")
+    checked = list(ids)
+    for value in checked:
+        if not isinstance(value, wanted) or isinstance(value, bool):
+            raise TypeError(f"{name} must be {kind}, got {value!r}")
+    return checked

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,19 +11,13 @@ from numpy.typing import NDArray
 from recsys.bundle import Bundle
 from recsys.bundle.typing import Float64Array
 from recsys.evaluation.holdout import TestSet
+from recsys.evaluation.outcomes import IntervalHits
 from recsys.evaluation.registry import measure
 
 QUANTILES = {0.5: 0.6744897501960817, 0.9: 1.6448536269514722}  # by level: normal intervals reach so many std each way
 ROW_BLOCK = 1 << 16  # test rows predicted at once
 
 AnyFloats = NDArray[np.floating]
-
-
-class IntervalHits(NamedTuple):
-    """Which test ratings lie inside their prediction intervals."""
-
-    inside: Mapping[float, Float64Array]  # by the interval's level, each (test rows,) in [0, 1]
-    std: Float64Array  # (test rows,) predictive standard deviation in stars
 
 
 def calibration_metrics(bundle: Bundle, test_set: TestSet) -> dict[str, float | None]:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -12,12 +10,12 @@ from numpy.typing import NDArray
 
 from recsys.bundle.typing import Float64Array
 from recsys.evaluation.baselines import IndexArray
+from recsys.evaluation.outcomes import PADDING, RankedLists
 from recsys.evaluation.registry import SUBSETS, in_group, measure
 from recsys.progress import track
 
 LIST_LENGTH = 20  # the longest cut-off of a ranking metric
 USER_BLOCK = 512  # users whose scores of all items are held at once
-PADDING = -1  # fills a list that has fewer items than places
 
 Scores = NDArray[np.floating[Any]]
 Metrics = dict[str, float | None]  # by name; None where there is nothing to measure
@@ -43,38 +41,6 @@ def rating_metrics(predicted: Scores, rating: Scores, warm: NDArray[np.bool_]) -
         for suffix in SUBSETS
     }
     return found | {"share_cold": float((~warm).mean()) if len(warm) else None}
-
-
-@dataclass(frozen=True, eq=False)
-class RankedLists:
-    """Top-N lists of users who have held-out items, and which places hold one of these."""
-
-    items: IndexArray  # (users, places), best first, filled with PADDING
-    hits: NDArray[np.bool_]  # (users, places)
-    relevant: IndexArray  # (users,) number of held-out items, at least 1
-    popularity: Float64Array  # (n_items,) share of the fitted users who have rated each item of the catalogue
-
-    @cached_property
-    def ranks(self) -> IndexArray:
-        return np.arange(1, self.items.shape[1] + 1)
-
-    @cached_property
-    def discount(self) -> Float64Array:
-        return np.asarray(1 / np.log2(self.ranks + 1), np.float64)
-
-    @cached_property
-    def self_information(self) -> Float64Array:
-        return -np.log2(self.popularity)
-
-    def best_gain(self, k: int) -> Float64Array:
-        """Discounted gain of a perfect list of k places, `(users,)`."""
-        best: Float64Array = np.cumsum(self.discount[:k])
-        return np.asarray(best[np.minimum(self.relevant, k) - 1])
-
-    def recommended(self, k: int) -> IndexArray:
-        """How many lists of k places hold each item of the catalogue, `(n_items,)`."""
-        items = self.items[:, :k]
-        return np.bincount(items[items != PADDING], minlength=len(self.popularity))
 
 
 def catalogue_metrics(

@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from recsys.bundle.typing import Float64Array
-    from recsys.evaluation.calibration import IntervalHits
-    from recsys.evaluation.metrics import RankedLists
+    from recsys.evaluation.outcomes import IntervalHits, RankedLists
 
 Direction = Literal["min", "max"]
 Group = Literal["rating", "ranking", "intervals"]

@@ -113,11 +113,9 @@ class RatingModel(LightningModule, ABC):
         if stage == "fit" and isinstance(data, RatingDataModule):
             self.init_from_data(data.fit_data)
 
-    def on_fit_start(self) -> None:
-        self.generator = torch.Generator(self.device)
-
     def on_train_epoch_start(self) -> None:
         """Dropout starts every epoch from (seed, epoch, rank): a resumed run needs no generator's state."""
+        self.generator = torch.Generator(self.device)
         self.generator.manual_seed(epoch_seed(self.seed, self.current_epoch, 1 + self.global_rank))
         self.train_loss = torch.zeros((), device=self.device)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar
@@ -15,12 +14,11 @@ from recsys.bundle.factors import Factors, concat_samples
 from recsys.bundle.schema import LEGACY_ARRAYS
 from recsys.data.batches import Batch, RatingRows
 from recsys.data.datamodule import RatingDataModule
-from recsys.data.features import Attributes
 from recsys.models.base import to_float64
-from recsys.models.bayesian.conjugate import gamma
+from recsys.models.bayesian import sampler
 from recsys.models.bayesian.drift import Drift
 from recsys.models.bayesian.export import cold_start_arrays, sample_factors
-from recsys.models.bayesian.ordinal import Latent, expected_level, midpoints
+from recsys.models.bayesian.ordinal import Latent, expected_level
 from recsys.models.bayesian.row_prior import RowPrior
 from recsys.models.bayesian.samples import Samples
 from recsys.models.bayesian.side_information import Effects, attribute_matrix, rated_matrix
@@ -31,12 +29,7 @@ from recsys.progress import track
 
 LIKELIHOODS = ("gaussian", "ordinal")
 SIDES = ("user", "item")
-NOISE_SHAPE, NOISE_RATE = 1.0, 1.0  # of the gamma prior of the noise's precision, in units
 LATENT_WARMUP = 3  # sweeps before thresholds move: until then the rows say nothing of them
-PROPOSAL_SCALE, TARGET_ACCEPTANCE = (
-    3.0,
-    0.4,
-)  # first size of a threshold's proposals, times the root of the ratings; share to accept
 
 
 class BayesianMF(SweepModel):
@@ -109,8 +102,8 @@ class BayesianMF(SweepModel):
         self.noise_shape, self.burn_in, self.thin = noise_shape, burn_in, thin
         self.drift = Drift(drift, drift_shrinkage)
         self.samples_file: Path | None = None  # of the run; None: in memory
-        self.chain = self._first_chain()  # what a sweep leaves to the next one, besides rows and their priors
-        self.priors = self._priors({}, {})  # of users and of items
+        self.chain = self._initial_chain()  # what a sweep leaves to the next one, besides rows and their priors
+        self.priors = self.row_priors({}, {})  # of users and of items
         self.samples: Samples | None = None
         self.unfitted = self.mu.new_zeros(0, 0)  # what attributes say of items that are not fitted
         self.counted = 0  # sweeps in the running mean of validation
@@ -124,12 +117,9 @@ class BayesianMF(SweepModel):
     def init_from_data(self, rows: RatingRows) -> None:
         """Start `mu` and the biases from shrunk means, and the noise from nothing."""
         self.start_from_means(rows)
-        self.chain, one = self._first_chain(), self.mu.new_ones(())
+        self.chain = self._initial_chain()
         if self.likelihood == "ordinal":
-            rating = self.stars(rows.columns.rating)
-            levels = torch.unique(rating)
-            self.chain |= {"levels": levels, "thresholds": midpoints(levels), "latent": rating}
-            self.chain["proposal"] = one.repeat(len(levels) - 1) * PROPOSAL_SCALE * self.unit / math.sqrt(len(rating))
+            self.chain |= sampler.initial_latent(self.stars(rows.columns.rating), self.unit)
         self.counted, self.running, self._latent, self._resumed = 0, [], None, {}
 
     def on_train_start(self) -> None:
@@ -140,61 +130,33 @@ class BayesianMF(SweepModel):
         if self.drift.ratings:
             self.drift.observe(user, data.fit_times, self.n_users)
         tables = (data.user_attributes(), data.item_attributes()) if self.with_attributes else (None, None)
-        blocks = [self._features(table, n) for table, n in zip(tables, (self.n_users, self.n_items), strict=True)]
+        counts = (self.n_users, self.n_items)
+        blocks = [sampler.attribute_effects(table, n, self.mu) for table, n in zip(tables, counts, strict=True)]
         if tables[1] is not None and tables[1].names:
             later = np.arange(self.n_items, len(tables[1]))
             self.unfitted = attribute_matrix(tables[1].take(later)).to(self.mu)
         if self.with_implicit:
             blocks[0]["implicit"] = Effects(rated_matrix(user, item, self.n_users, self.n_items).to(self.mu))
             blocks[1]["implicit"] = Effects(rated_matrix(item, user, self.n_items, self.n_users).to(self.mu))
-        self.priors = self._priors(*blocks)
+        self.priors = self.row_priors(*blocks)
         self.chain = {name: value.to(self.mu) for name, value in self.chain.items()}
-        self.samples = Samples(self._shapes(), self.samples_file)
+        n_rows = {"user_rows": self.n_users, "item_rows": self.n_items + len(self.unfitted)}
+        self.samples = Samples(sampler.sample_shapes(self.chain, self.priors[0], n_rows), self.samples_file)
         if self._resumed:
             self._restore(self._resumed)
         self.samples.truncate(self._resumed.get("samples", 0))  # others are of a run that ended after its checkpoint
 
-    def _features(self, table: Attributes | None, n: int) -> dict[str, Effects]:
-        if table is None or not table.names:
-            return {}
-        return {"attributes": Effects(attribute_matrix(table.take(np.arange(n))).to(self.mu))}
-
-    def _priors(self, users: dict[str, Effects], items: dict[str, Effects]) -> tuple[RowPrior, RowPrior]:
-        """Before anything is drawn, from the features of each side by name."""
-        unit = self.mu.new_full((self.width,), self.unit**0.5)
-        unit[-1] = self.unit
-        return (
-            RowPrior(self.n_users, self.width, users, unit),
-            RowPrior(self.n_items, self.width, items, unit),
+    def _initial_chain(self) -> sampler.Chain:
+        levels = self.mu.new_tensor([self.rating_min, self.rating_max])  # before any data: there are at least two
+        return sampler.initial_chain(
+            self.n_users, self.n_items, self.unit, self.mu, levels if self.likelihood == "ordinal" else None
         )
 
-    def _first_chain(self) -> dict[str, Tensor]:
-        """Noise of which nothing is known; of levels there are at least two."""
-        one = self.mu.new_ones(())
-        chain = {
-            "precision": one / self.unit**2,
-            "user_precision": one.repeat(self.n_users),
-            "item_precision": one.repeat(self.n_items),
-        }
-        if self.likelihood == "ordinal":
-            levels = self.mu.new_tensor([self.rating_min, self.rating_max])
-            chain |= {"levels": levels, "thresholds": midpoints(levels)}
-        return chain
-
-    def _shapes(self) -> dict[str, tuple[int, ...]]:
-        """Of what is kept of a sample."""
-        e, state = self.width, self.priors[0].state
-        shapes: dict[str, tuple[int, ...]] = {
-            "user_rows": (self.n_users, e), "item_rows": (self.n_items + len(self.unfitted), e),
-            "mean": (e,), "row_precision": (e,), "precision": (),
-            "user_precision": (self.n_users,), "item_precision": (self.n_items,),
-        }  # fmt: skip
-        shapes |= {name: tuple(state[name].shape) for name in self.priors[0].blocks}
-        if "attributes" in shapes:
-            shapes |= {"cold_start_effects": shapes["attributes"], "cold_start_mean": (e,)}
-        if "implicit" in shapes:
-            shapes["cold_start_items"] = (self.n_items + len(self.unfitted),)
-        return shapes | {name: tuple(self.chain[name].shape) for name in ("thresholds",) if name in self.chain}
+    def row_priors(self, users: dict[str, Effects], items: dict[str, Effects]) -> tuple[RowPrior, RowPrior]:
+        """Priors of users' and items' rows before anything is drawn, from the features of each side by name."""
+        unit = self.mu.new_full((self.width,), self.unit**0.5)
+        unit[-1] = self.unit
+        return RowPrior(self.n_users, self.width, users, unit), RowPrior(self.n_items, self.width, items, unit)
 
     def sweep(self, users: NormalEquations, items: NormalEquations, rating: Tensor) -> Tensor:
         """Users given items, items given users, then the noise; a draw of each."""
@@ -213,44 +175,16 @@ class BayesianMF(SweepModel):
                 residual=errors if k == 1 else None,
             ))  # fmt: skip
         user, item = items.other, users.other
-        self._draw_noise(users, items, errors)
-        if self.likelihood == "ordinal":
-            self._draw_latent(rating, target + self.mu - errors, user, item)
+        sampler.draw_noise(self.chain, users, items, errors, self.noise_shape, self.unit, self.generator)
+        if self.likelihood == "ordinal" and self.current_epoch >= LATENT_WARMUP:
+            self._latent = self._latent or Latent(rating, self.chain["levels"])
+            sampler.draw_latent(
+                self.chain, self._latent, target + self.mu - errors, user, item, self.generator,
+                adapt=self.current_epoch < self.burn_in,
+            )  # fmt: skip
         if self.current_epoch >= self.burn_in:
             self._keep(user, errors)
         return errors.square().mean()
-
-    def _draw_noise(self, users: NormalEquations, items: NormalEquations, errors: Tensor) -> None:
-        """Precisions of the noise given the errors `(ratings,)`: users', items', then that of all."""
-        chain, squares, shape = self.chain, errors.square(), self.noise_shape
-        half, total = 0.5 * chain["precision"], squares.sum(dtype=torch.float64)
-        if shape:
-            sides = (("user", users, "item", items), ("item", items, "user", users))
-            for name, own, others, other in sides:
-                weighted = squares * chain[f"{others}_precision"][own.other]
-                squared = torch.bincount(other.other, weighted, minlength=own.n_rows)
-                precision = gamma(shape + own.count / 2, shape + half * squared, self.generator)
-                chain[f"{name}_precision"], total = precision, (squared * precision).sum(dtype=torch.float64)
-        chain["precision"] = gamma(
-            NOISE_SHAPE + len(errors) / 2, NOISE_RATE * self.unit**2 + total / 2, self.generator
-        ).to(errors)
-
-    def _draw_latent(self, rating: Tensor, mean: Tensor, user: Tensor, item: Tensor) -> None:
-        """Thresholds, then the numbers behind the ratings, given their means `(ratings,)`."""
-        if self.current_epoch < LATENT_WARMUP:
-            return
-        chain = self.chain
-        if self._latent is None:
-            self._latent = Latent(rating, chain["levels"])
-        root = (chain["precision"] * chain["user_precision"][user] * chain["item_precision"][item]).sqrt()
-        chain["thresholds"], moved = self._latent.step(
-            mean, root, chain["thresholds"], chain["proposal"], self.generator
-        )
-        if self.current_epoch < self.burn_in:
-            chain["proposal"] = chain["proposal"] * torch.where(
-                moved, 1 + (1 - TARGET_ACCEPTANCE) / 5, 1 - TARGET_ACCEPTANCE / 5
-            )
-        chain["latent"] = self._latent.draw(mean, root, chain["thresholds"], self.generator)
 
     def _keep(self, user: Tensor, errors: Tensor) -> None:
         """Note where users have drifted to, and keep the sample if it is one in `thin`."""
@@ -333,17 +267,18 @@ class BayesianMF(SweepModel):
         A user's prior is the sampler's own, in units of the noise, so that folding someone in gives the mean of the
         conditional distribution that their row would be drawn from.
         """
-        return concat_samples([self._exported(sample) for sample in self._samples()])
-
-    def _exported(self, sample: dict[str, Tensor]) -> Factors:
-        return sample_factors(
-            {name: to_float64(value) for name, value in sample.items()},
-            mu=float(self.mu),
-            n_items=self.n_items,
-            heteroscedastic=self.noise_shape > 0,
-            drift=self.drift,
-            levels=to_float64(self.chain["levels"]) if self.likelihood == "ordinal" else None,
-        )
+        ordinal = self.likelihood == "ordinal"
+        return concat_samples([
+            sample_factors(
+                {name: to_float64(value) for name, value in sample.items()},
+                mu=float(self.mu),
+                n_items=self.n_items,
+                heteroscedastic=self.noise_shape > 0,
+                drift=self.drift,
+                levels=to_float64(self.chain["levels"]) if ordinal else None,
+            )
+            for sample in self._samples()
+        ])  # fmt: skip
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """The chain, the running mean, and how many samples there are; those in memory too."""

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from recsys.models.bayesian.conjugate import COUNT, RATE, SHAPE
-from recsys.models.bayesian.model import NOISE_RATE, NOISE_SHAPE, BayesianMF
+from recsys.models.bayesian.model import BayesianMF
+from recsys.models.bayesian.sampler import NOISE_RATE, NOISE_SHAPE
 from recsys.models.bayesian.side_information import RATE as EFFECTS_RATE
 from recsys.models.bayesian.side_information import SHAPE as EFFECTS_SHAPE
 from recsys.models.bayesian.side_information import Effects, rated_matrix
@@ -80,7 +81,7 @@ class Tiny:
             self.blocks[0] = {"attributes": kinds, "implicit": rated_matrix(self.user, self.item, n, m)}
             self.blocks[1] = {"implicit": rated_matrix(self.item, self.user, m, n)}
         effects = [{name: Effects(table.double(), dense) for name, table in blocks.items()} for blocks in self.blocks]
-        self.model.priors = self.model._priors(*effects)
+        self.model.priors = self.model.row_priors(*effects)
         self.model.mu.fill_(MU)
         self.sides = self.sides_of(NormalEquations)
 

@@ -1,0 +1,129 @@
+"""Steps of the Gibbs sampler besides rows and priors: the noise, and the latent numbers behind ordinal ratings."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from recsys.data.features import Attributes
+from recsys.models.bayesian.conjugate import gamma
+from recsys.models.bayesian.ordinal import Latent, midpoints
+from recsys.models.bayesian.row_prior import RowPrior
+from recsys.models.bayesian.side_information import Effects, attribute_matrix
+from recsys.models.normal_equations import NormalEquations
+
+NOISE_SHAPE, NOISE_RATE = 1.0, 1.0  # of the gamma prior of the noise's precision, in units
+PROPOSAL_SCALE = 3.0  # first size of a threshold's proposals, times the root of the ratings
+TARGET_ACCEPTANCE = 0.4  # share of a threshold's proposals to accept
+
+Chain = dict[str, Tensor]
+
+
+def initial_chain(n_users: int, n_items: int, unit: float, like: Tensor, levels: Tensor | None) -> Chain:
+    """Noise of which nothing is known, of the type and on the device of `like`; thresholds between levels, if any."""
+    one = like.new_ones(())
+    chain = {
+        "precision": one / unit**2,
+        "user_precision": one.repeat(n_users),
+        "item_precision": one.repeat(n_items),
+    }
+    return chain if levels is None else chain | {"levels": levels, "thresholds": midpoints(levels)}
+
+
+def initial_latent(rating: Tensor, unit: float) -> Chain:
+    """What an ordinal likelihood adds to the chain, from all ratings in stars."""
+    levels = torch.unique(rating)
+    proposal = rating.new_ones(()).repeat(len(levels) - 1) * PROPOSAL_SCALE * unit / math.sqrt(len(rating))
+    return {"levels": levels, "thresholds": midpoints(levels), "latent": rating, "proposal": proposal}
+
+
+def attribute_effects(table: Attributes | None, n: int, like: Tensor) -> dict[str, Effects]:
+    """Effects of the attributes of the first `n` rows; none without a table."""
+    if table is None or not table.names:
+        return {}
+    return {"attributes": Effects(attribute_matrix(table.take(np.arange(n))).to(like))}
+
+
+def sample_shapes(chain: Chain, users: RowPrior, n_rows: Mapping[str, int]) -> dict[str, tuple[int, ...]]:
+    """Shapes of the arrays of a sample that are kept, by name, in their order in the file.
+
+    Args:
+        chain: At the beginning of the fit.
+        users: Prior of the users' rows.
+        n_rows: Number of `user_rows`, and of `item_rows` with those that are not fitted.
+    """
+    e, state = len(users.state["mean"]), users.state
+    shapes: dict[str, tuple[int, ...]] = {name: (n, e) for name, n in n_rows.items()}
+    shapes |= {"mean": (e,), "row_precision": (e,), "precision": ()}
+    shapes |= {name: tuple(chain[name].shape) for name in ("user_precision", "item_precision")}
+    shapes |= {name: tuple(state[name].shape) for name in users.blocks}
+    if "attributes" in shapes:
+        shapes |= {"cold_start_effects": shapes["attributes"], "cold_start_mean": (e,)}
+    if "implicit" in shapes:
+        shapes["cold_start_items"] = (n_rows["item_rows"],)
+    return shapes | {name: tuple(chain[name].shape) for name in ("thresholds",) if name in chain}
+
+
+def draw_noise(
+    chain: Chain,
+    users: NormalEquations,
+    items: NormalEquations,
+    errors: Tensor,
+    shape: float,
+    unit: float,
+    generator: torch.Generator,
+) -> None:
+    """Draw the precisions of the noise into the chain: users', items', then that of all.
+
+    Args:
+        chain: Holds the precisions.
+        users: The ratings by user.
+        items: The ratings by item.
+        errors: Of all ratings, `(ratings,)`, in stars.
+        shape: Of the gamma prior of users' and items' precisions; 0: all are 1.
+        unit: See `RatingModel.unit`.
+        generator: Of the draws.
+    """
+    squares = errors.square()
+    half, total = 0.5 * chain["precision"], squares.sum(dtype=torch.float64)
+    if shape:
+        sides = (("user", users, "item", items), ("item", items, "user", users))
+        for name, own, others, other in sides:
+            weighted = squares * chain[f"{others}_precision"][own.other]
+            squared = torch.bincount(other.other, weighted, minlength=own.n_rows)
+            precision = gamma(shape + own.count / 2, shape + half * squared, generator)
+            chain[f"{name}_precision"], total = precision, (squared * precision).sum(dtype=torch.float64)
+    chain["precision"] = gamma(NOISE_SHAPE + len(errors) / 2, NOISE_RATE * unit**2 + total / 2, generator).to(errors)
+
+
+def draw_latent(
+    chain: Chain,
+    latent: Latent,
+    mean: Tensor,
+    user: Tensor,
+    item: Tensor,
+    generator: torch.Generator,
+    *,
+    adapt: bool,
+) -> None:
+    """Draw thresholds, then the numbers behind the ratings, into the chain.
+
+    Args:
+        chain: Holds thresholds, proposals and precisions.
+        latent: The ratings by level.
+        mean: Of the numbers, `(ratings,)`, in stars.
+        user: User rows of the ratings.
+        item: Item rows of the ratings.
+        generator: Of the draws.
+        adapt: Whether the size of the proposals moves towards the share to accept: before the sweeps that count.
+    """
+    root = (chain["precision"] * chain["user_precision"][user] * chain["item_precision"][item]).sqrt()
+    chain["thresholds"], moved = latent.step(mean, root, chain["thresholds"], chain["proposal"], generator)
+    if adapt:
+        step = torch.where(moved, 1 + (1 - TARGET_ACCEPTANCE) / 5, 1 - TARGET_ACCEPTANCE / 5)
+        chain["proposal"] = chain["proposal"] * step
+    chain["latent"] = latent.draw(mean, root, chain["thresholds"], generator)
