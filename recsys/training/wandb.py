@@ -127,7 +127,7 @@ class WandbTracker(WandbLogger):
             asked = "offline" if self.offline else "online"
         if asked in SILENT_MODES or known.sweep_id is not None:  # an agent has just spoken with the server
             return asked or "online", reason
-        obstacle = _offline_reason(known.base_url)
+        obstacle = _offline_reason(known)
         if obstacle is None:
             return asked or "online", reason
         if asked is not None:
@@ -213,13 +213,18 @@ def columns(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def _offline_reason(server: str) -> str | None:
+def _offline_reason(known: wandb.Settings) -> str | None:
     """Why the run must be kept offline; None if the server can be used."""
     import wandb
 
-    if not wandb.login(prompt=False, verify=False):
+    silent, known.silent = known.silent, True  # else login asks the server for the user's name, five seconds long
+    try:
+        has_key = wandb.login(prompt=False, verify=False)
+    finally:
+        known.silent = silent
+    if not has_key:
         return "no API key is set (WANDB_API_KEY or wandb login)"
-    return None if _is_reachable(server, CONNECT_TIMEOUT) else f"{server} does not answer"
+    return None if _is_reachable(known.base_url, CONNECT_TIMEOUT) else f"{known.base_url} does not answer"
 
 
 def _is_reachable(server: str, seconds: float) -> bool:

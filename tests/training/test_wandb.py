@@ -10,7 +10,6 @@ import socket
 import struct
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -22,17 +21,16 @@ import pytest
 import wandb
 import yaml
 from omegaconf import OmegaConf
+from PIL import Image
 from wandb.proto.wandb_internal_pb2 import Record
-from wandb.sdk.lib.wbauth import prompt
 from wandb.wandb_agent import Agent
 
 import recsys.training.wandb
 from recsys.bundle import TEST, TRAIN, Bundle
 from recsys.cli import config_dir
 from recsys.evaluation.error_analysis import analyse
-from recsys.training.plots import error_by_activity, learning_curve
 from recsys.training.wandb import WandbTracker, columns
-from tests.commands import call, composed, train_arguments, write_ratings
+from tests.commands import Train, composed
 from tests.conftest import make_bundle, random_factors
 
 CONFIG = {
@@ -108,7 +106,7 @@ def _records(data: bytes) -> Iterator[Record]:
 def alone(folder: Path, **environment: str) -> Iterator[pytest.MonkeyPatch]:
     """A machine that nobody has used wandb on, at whose terminal a prompt is an error; wandb reads it all anew."""
 
-    def asked(**_: Any) -> None:
+    def asked(*_: Any, **__: Any) -> None:
         raise AssertionError("a prompt")
 
     with pytest.MonkeyPatch.context() as patch:
@@ -119,7 +117,7 @@ def alone(folder: Path, **environment: str) -> Iterator[pytest.MonkeyPatch]:
         patch.setenv("WANDB_ERROR_REPORTING", "false")
         patch.setenv("NETRC", str(folder / "home" / "netrc"))
         patch.setattr("wandb.errors.term.can_use_terminput", lambda: True)
-        patch.setattr(prompt, "_prompt_api_key", asked)
+        patch.setattr("wandb.util.prompt_choices", asked)
         patch.chdir(folder)
         for name, value in environment.items():
             patch.setenv(name, value)
@@ -140,9 +138,8 @@ def finished(folder: Path) -> dict[str, Any]:
     bundle = make_bundle(random_factors(n_users=30), users, items, rated, fit_on="train")
     bundle.save(folder / "bundle")
     analysis = analyse(bundle)
-    (folder / "metrics.csv").write_text("epoch,val/rmse\n0,1.0\n1,0.85\n")
-    learning_curve(folder / "metrics.csv", folder / "learning_curve.png")
-    error_by_activity(analysis, folder / "error_by_activity.png")
+    for name, colour in (("learning_curve", "red"), ("error_by_activity", "blue")):
+        Image.new("RGB", (4, 3), colour).save(folder / f"{name}.png")
     return analysis
 
 
@@ -163,22 +160,23 @@ class Tracked:
         logger = logging.getLogger("recsys.training.wandb")
         logger.addHandler(handler)
         logger.setLevel(logging.INFO)  # not by its attribute, since loggers cache what is enabled
-        with alone(folder):
+        server = Server()
+        with alone(folder, WANDB_BASE_URL=server.url):
             for name in ("first", "second"):
                 (folder / name).mkdir()
                 analysis = finished(folder / name)
                 tracker = WandbTracker(
                     "recsys", str(folder / name), tags=["mine", "theirs", "mine"], upload_bundle=name == "second"
                 )
-                started = time.perf_counter()
                 tracker.begin(CONFIG, f"{name} run", "a group")
-                self.seconds = time.perf_counter() - started
                 tracker.log_hyperparams({"n_users": 4711})
                 print("\x1b[1mepoch 1 ━━━━━ 10/10\x1b[0m")
                 follow(tracker)
                 tracker.results(METRICS, analysis, folder / name, ["best"])
                 tracker.close(0 if name == "first" else 1)
                 tracker.close(0)
+        server.http.shutdown()
+        self.asked_of_server = server.asked
         logger.removeHandler(handler)
         logger.setLevel(logging.NOTSET)
         self.first, self.second = OfflineRun(folder / "first"), OfflineRun(folder / "second")
@@ -190,7 +188,7 @@ def tracked(tmp_path_factory: pytest.TempPathFactory) -> Tracked:
 
 
 def test_without_a_key_it_is_offline_and_says_so(tracked: Tracked) -> None:
-    assert tracked.seconds < 5
+    assert tracked.asked_of_server == []
     said = next(line for line in tracked.lines if "offline" in line)
     assert "no API key" in said
     assert said.endswith(f"wandb sync {tracked.first.file.parent}")
@@ -210,7 +208,7 @@ def test_name_group_and_tags(tracked: Tracked) -> None:
     assert list(run.tags) == ["mine", "theirs"]
 
 
-def test_a_row_an_epoch(tracked: Tracked) -> None:
+def test_history_has_one_row_per_epoch(tracked: Tracked) -> None:
     names = ("epoch", "val/rmse", "train/loss", "lr-Adam")
     rows = [{name: row[name] for name in names} for row in tracked.first.history[:3]]
     assert rows == [dict(zip(names, (epoch, *EPOCHS[epoch], 0.1), strict=True)) for epoch in range(3)]
@@ -303,6 +301,7 @@ class Server:
 
     def __init__(self) -> None:
         self.status = 200
+        self.asked: list[str] = []  # paths
         self.joined: list[str] = []  # ids of the runs that were begun
         self.rows: list[str] = []  # of histories
         methods = dict.fromkeys(("do_GET", "do_POST", "do_PUT"), lambda request: self.answer(request))
@@ -310,9 +309,10 @@ class Server:
         handler.log_message = lambda *_: None  # type: ignore[attr-defined]
         self.http = ThreadingHTTPServer(("127.0.0.1", 0), handler)
         self.url = f"http://127.0.0.1:{self.http.server_port}"
-        threading.Thread(target=self.http.serve_forever, daemon=True).start()
+        threading.Thread(target=self.http.serve_forever, args=[0.01], daemon=True).start()
 
     def answer(self, request: BaseHTTPRequestHandler) -> None:
+        self.asked.append(request.path)
         sent = request.rfile.read(int(request.headers.get("content-length") or 0))
         if request.path.endswith("/file_stream"):
             self.rows += json.loads(sent).get("files", {}).get("wandb-history.jsonl", {}).get("content", [])
@@ -360,9 +360,7 @@ def test_a_folder_that_goes_on_goes_on_in_its_run_and_trouble_ends_no_training(
         server.status = 500
         follow(resumed)
         resumed.results(METRICS, {}, tmp_path, [])
-        started = time.perf_counter()
         resumed.close(0)
-        assert time.perf_counter() - started < 5
     (said,) = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
     assert "Timed out" in said
     assert f"wandb sync {tmp_path / 'run' / 'wandb'}" in said
@@ -373,7 +371,7 @@ def interrupted_id(server: Server) -> str:
     return server.joined[0]
 
 
-def test_whatever_wandb_raises_once_it_runs_is_said_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_what_wandb_raises_in_a_run_is_logged_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     class Broken:
         def __getattr__(self, name: str) -> Any:
             raise ConnectionResetError("wandb-core is gone")
@@ -411,11 +409,11 @@ def decided(tmp_path: Path, offline: bool | None = None, **environment: str) -> 
         return mode, reason
 
 
-def test_a_server_that_does_not_answer_is_not_waited_for(tmp_path: Path, mute: str) -> None:
-    started = time.perf_counter()
-    mode, reason = decided(tmp_path, WANDB_BASE_URL=mute, **KEY)
-    assert (mode, reason) == ("offline", f"{mute} does not answer")
-    assert 1.5 < time.perf_counter() - started < 8
+def test_a_server_that_does_not_answer_is_not_waited_for(
+    tmp_path: Path, mute: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recsys.training.wandb, "CONNECT_TIMEOUT", 0.05)
+    assert decided(tmp_path, WANDB_BASE_URL=mute, **KEY) == ("offline", f"{mute} does not answer")
 
 
 def test_a_machine_without_network_is_offline_at_once(tmp_path: Path) -> None:
@@ -426,6 +424,7 @@ def test_a_machine_without_network_is_offline_at_once(tmp_path: Path) -> None:
 
 def test_key_and_server_make_it_online(server: Server, tmp_path: Path) -> None:
     assert decided(tmp_path, WANDB_BASE_URL=server.url, **KEY)[0] == "online"
+    assert server.asked == ["/"]  # not for the user, too, which takes seconds where nothing answers
     (tmp_path / "home").mkdir(exist_ok=True)
     netrc = f"machine 127.0.0.1:{server.http.server_port} login x password {'0' * 40}"
     (tmp_path / "home" / "netrc").write_text(netrc)
@@ -441,9 +440,9 @@ def test_what_was_asked_for_goes_first(server: Server, tmp_path: Path) -> None:
     for mode in ("offline", "disabled"):
         assert decided(tmp_path, False, WANDB_MODE=mode, **online) == (mode, f"WANDB_MODE={mode}")
     assert decided(tmp_path, True, WANDB_MODE="online", **online)[0] == "online"
-    with pytest.raises(ValueError, match="WANDB_MODE=online needs a W&B server, but no API key"):
+    with pytest.raises(ValueError, match=r"WANDB_MODE=online .*no API key"):
         decided(tmp_path, WANDB_MODE="online")
-    with pytest.raises(ValueError, match=r"logger\.wandb\.offline=false needs a W&B server, but no API key"):
+    with pytest.raises(ValueError, match=r"logger\.wandb\.offline=false .*no API key"):
         decided(tmp_path, offline=False)
 
 
@@ -514,14 +513,10 @@ def test_the_search_that_wandb_runs(tmp_path: Path) -> None:
     assert (cfg.refit, cfg.logger.wandb.project) == ("none", "recsys")
 
 
-def test_a_trial_joins_the_agents_run(tmp_path: Path) -> None:
-    write_ratings(tmp_path / "data" / "ratings.csv")
+def test_a_trial_joins_the_agents_run(quick_train: Train, tmp_path: Path) -> None:
     agent = {"WANDB_MODE": "offline", "WANDB_SWEEP_ID": "sweep1", "WANDB_DIR": str(tmp_path)}
-    with alone(tmp_path, WANDB_RUN_ID="", WANDB_SWEEP_PARAM_PATH="", RECSYS_CACHE=str(tmp_path / "cache"), **agent):
-        command = agents_command(tmp_path)
-        own = train_arguments(tmp_path / "data", tmp_path / "run")
-        own = [override for override in own if override.partition("=")[0] not in CHOSEN]
-        call("train", *command[4:], *own, "trainer.max_epochs=2")
+    with alone(tmp_path, WANDB_RUN_ID="", WANDB_SWEEP_PARAM_PATH="", **agent):
+        quick_train(*agents_command(tmp_path)[4:], "trainer.max_epochs=2")
     found = OfflineRun(tmp_path / "run")
     assert (found.run.run_id, found.run.sweep_id) == ("agents1", "sweep1")
     assert (found.run.display_name, found.run.run_group) == ("", "")
