@@ -19,10 +19,11 @@ import numpy as np
 from recsys.bundle.attributes import UserAttributes, attribute_rows
 from recsys.bundle.factors import Factors, UserVector
 from recsys.bundle.fold_in import FoldIn
+from recsys.bundle.ids import checked_ids, packed_ids, unpacked_ids
 from recsys.bundle.ratings import UserRatings
 from recsys.bundle.results import Explanation, Predictions, Reason, Recommendation
 from recsys.bundle.scoring import Scoring
-from recsys.bundle.storage import BundleError, Contents, packed_ids, read_folder, unpacked_ids, write_folder
+from recsys.bundle.storage import BundleError, Contents, read_folder, write_folder
 from recsys.bundle.typing import Float32Array, Id
 
 
@@ -90,11 +91,11 @@ class Bundle(Scoring):
         self, user_ids: Iterable[Id] | FoldIn, item_ids: Iterable[Id], *, std: bool = False
     ) -> Predictions:
         """Predictions for pairs of ids, checked."""
-        items = _checked_ids(self.manifest["id_kind"], "item_ids", item_ids)
+        items = checked_ids(self.manifest["id_kind"], "item_ids", item_ids)
         item = np.array([self.item_row.get(i, -1) for i in items], np.int64)
         if isinstance(user_ids, FoldIn):
             return self.predictions_for(self._vector_of(user_ids), item, std=std)
-        users = _checked_ids(self.manifest["id_kind"], "user_ids", user_ids)
+        users = checked_ids(self.manifest["id_kind"], "user_ids", user_ids)
         if len(users) != len(items):
             raise ValueError(f"user_ids and item_ids must be equally long, got {len(users)} and {len(items)}")
         return self.predictions(np.array([self.user_row.get(u, -1) for u in users], np.int64), item, std=std)
@@ -121,9 +122,7 @@ class Bundle(Scoring):
         """
         mask = None
         if allowed is not None:
-            chosen = [
-                self.item_row.get(item, -1) for item in _checked_ids(self.manifest["id_kind"], "allowed", allowed)
-            ]
+            chosen = [self.item_row.get(item, -1) for item in checked_ids(self.manifest["id_kind"], "allowed", allowed)]
             mask = np.zeros(self.n_items, bool)
             mask[[row for row in chosen if 0 <= row < self.n_items]] = True
         if isinstance(user_id, FoldIn):
@@ -168,7 +167,7 @@ class Bundle(Scoring):
         """
         if not isinstance(ratings, Mapping):
             raise TypeError(f"ratings must map item ids to stars, got {ratings!r:.80}")
-        rows = [self.item_row.get(item, -1) for item in _checked_ids(self.manifest["id_kind"], "ratings", ratings)]
+        rows = [self.item_row.get(item, -1) for item in checked_ids(self.manifest["id_kind"], "ratings", ratings)]
         low, high = self.scale
         for item, rating in ratings.items():
             if not isinstance(rating, Real) or isinstance(rating, bool):
@@ -219,11 +218,11 @@ class Bundle(Scoring):
         Raises:
             TypeError: The id is not of the data set's kind.
         """
-        _checked_ids(self.manifest["id_kind"], "user_id", [user_id])
+        checked_ids(self.manifest["id_kind"], "user_id", [user_id])
         return self.user_row.get(user_id, -1)
 
     def _row_of_item(self, item_id: Id) -> int:
-        _checked_ids(self.manifest["id_kind"], "item_id", [item_id])
+        checked_ids(self.manifest["id_kind"], "item_id", [item_id])
         if item_id not in self.item_row:
             raise ValueError(f"no item {item_id!r} in {self.manifest['data']}")
         return self.item_row[item_id]
@@ -268,7 +267,10 @@ class Bundle(Scoring):
             raise BundleError(f"{path} is not a usable bundle: there is no array {error}") from error
         except ValueError as error:
             raise BundleError(f"{path} is not a usable bundle: {error}") from error
-        bundle._check(path)
+        try:
+            bundle.check()
+        except ValueError as error:
+            raise BundleError(f"{path}: {error}") from error
         return bundle
 
     @classmethod
@@ -277,9 +279,7 @@ class Bundle(Scoring):
         if contents.manifest["schema_version"] == 1 and "prior_precision" in found:
             prior = {"prior_precision": found["prior_precision"][None], "prior_exponent": np.ones(1, np.float32)}
             found = found | prior
-        known = None
-        if "attribute" in rows:
-            known = UserAttributes(rows["attribute_indptr"], rows["attribute"])
+        known = UserAttributes(rows["attribute_indptr"], rows["attribute"]) if "attribute" in rows else None
         return cls(
             contents.manifest,
             Factors(**_arguments(Factors, found)),
@@ -291,12 +291,6 @@ class Bundle(Scoring):
             known,
         )
 
-    def _check(self, path: Path) -> None:
-        try:
-            self.check()
-        except ValueError as error:
-            raise BundleError(f"{path}: {error}") from error
-
 
 def _arguments(kind: type, found: Mapping[str, Any]) -> dict[str, Any]:
     """The fields of a dataclass among the arrays found; a KeyError names one that is required and missing."""
@@ -305,15 +299,3 @@ def _arguments(kind: type, found: Mapping[str, Any]) -> dict[str, Any]:
 
 def _is_needed(name: str, found: Mapping[str, Any]) -> bool:
     return name in found or name not in UserRatings._field_defaults
-
-
-def _checked_ids(id_kind: str, name: str, ids: Iterable[Id]) -> list[Id]:
-    """A list of the ids, each of which is of the data set's kind."""
-    wanted, kind = ((int, np.integer), "integers") if id_kind == "int" else ((str,), "strings")
-    if isinstance(ids, str | bytes) or not isinstance(ids, Iterable):  # a string would fall apart into letters
-        raise TypeError(f"{name} must be a list of {kind}, got {ids!r}")
-    checked = list(ids)
-    for value in checked:
-        if not isinstance(value, wanted) or isinstance(value, bool):
-            raise TypeError(f"{name} must be {kind}, got {value!r}")
-    return checked

@@ -14,7 +14,6 @@ import os
 import shutil
 import tempfile
 from collections.abc import Mapping
-from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -193,37 +192,6 @@ def _finite(text: str) -> float:
 
 def _refused(constant: str) -> Any:
     raise ValueError(f"{constant} is not a number")
-
-
-def packed_ids(side: str, ids: NDArray[Any]) -> dict[str, NDArray[Any]]:
-    """Integers as they are; strings as UTF-8 bytes and the offsets between them."""
-    if ids.dtype.kind == "i":
-        return {f"{side}_ids": ids.astype(np.int64)}
-    encoded = [str(value).encode() for value in ids]
-    return {
-        f"{side}_ids_utf8": np.frombuffer(b"".join(encoded), np.uint8).copy(),
-        f"{side}_ids_offsets": np.cumsum([0, *map(len, encoded)], dtype=np.int64),
-    }
-
-
-def unpacked_ids(side: str, arrays: Arrays) -> NDArray[Any]:
-    """What `packed_ids` packed.
-
-    Raises:
-        KeyError: An array is missing.
-        ValueError: The arrays are not what `packed_ids` makes.
-    """
-    if f"{side}_ids" in arrays:
-        ids = arrays[f"{side}_ids"]
-        if ids.ndim != 1 or ids.dtype.kind != "i":
-            raise ValueError(f"{side}_ids must be one row of integers, got {ids.dtype} of shape {ids.shape}")
-        return ids
-    text, offsets = arrays[f"{side}_ids_utf8"], arrays[f"{side}_ids_offsets"]
-    fitting = text.dtype == np.uint8 and text.ndim == offsets.ndim == 1 and offsets.dtype.kind == "i" and len(offsets)
-    if not fitting or offsets[0] != 0 or offsets[-1] != len(text) or (np.diff(offsets) < 0).any():
-        raise ValueError(f"{side}_ids_offsets does not cut {side}_ids_utf8 into ids")
-    content = text.tobytes()
-    return np.array([content[a:b].decode() for a, b in pairwise(offsets.tolist())], dtype=object)
 
 
 def _sha256(content: bytes) -> str:

@@ -14,8 +14,9 @@ from typing import Any
 from recsys.evaluation.registry import BASELINES, reported_metrics
 from recsys.report import leaderboard
 from recsys.report.overrides import run_command
-from recsys.report.runs import STATES, Run, number
+from recsys.report.runs import STATES, Run
 from recsys.report.settings import Experiments, averaged_keys
+from recsys.report.values import number
 
 SCHEMA = 1
 DIGITS = 6  # that count

@@ -10,8 +10,8 @@ from typing import Any
 from recsys.evaluation.registry import BASELINES, STRONGEST_BASELINE, logged_metrics, reported_metrics
 from recsys.evaluation.statistics import Difference
 from recsys.report.parameters import Values
-from recsys.report.runs import printable
 from recsys.report.settings import SECONDS, Experiments, Setting
+from recsys.report.values import printable
 
 REPEAT = "'seeds=[0,1,2]'"
 MISSING = "–"

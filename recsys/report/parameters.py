@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from recsys.report.importance import is_number, key_of
-from recsys.report.runs import natural, number, printable
+from recsys.report.values import natural, number, printable
 
 GROUPS = ("model", "data", "trainer", "callbacks")  # whose keys are hyper-parameters
 OTHERS = ("model_name",)  # which are, too

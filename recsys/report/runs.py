@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import csv
-import json
-import math
 import os
-import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -16,7 +13,16 @@ from typing import Any
 import yaml  # type: ignore[import-untyped]
 
 from recsys.evaluation.protocol import FOLDED, REPEATS
-from recsys.evaluation.registry import monitor_of
+from recsys.report.run_files import (
+    check_config,
+    check_metrics,
+    check_status,
+    read_analysis,
+    read_curve,
+    read_json,
+    read_yaml,
+)
+from recsys.report.values import natural, number, printable, whole
 
 SKIPPED = {"checkpoints", "bundle", "wandb"}  # what a run writes besides its own files
 STATES = {  # and what they mean; after the finished, those that need attention most come first
@@ -29,15 +35,6 @@ STATES = {  # and what they mean; after the finished, those that need attention 
     "pruned": "stopped early because others were better",
 }
 LEGACY_NOTE = "no status.json: an older run, or copied in part"
-STATUS_STATES = ("running", "finished", "failed", "pruned", "interrupted")  # what status.json may say
-ANALYSIS = {
-    "by_user_activity": ("from", "to", "rows", "rmse", "baseline"),
-    "by_item_popularity": ("from", "to", "rows", "rmse", "baseline"),
-    "by_rating": ("rating", "rows", "mean_predicted", "rmse"),
-    "calibration": ("from", "to", "rows", "mean_predicted", "mean_rating"),
-}
-# libyaml's parser is ten times as fast, and absent from some builds of PyYAML.
-YAML_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 @dataclass
@@ -103,9 +100,9 @@ def read_runs(folders: Iterable[Path]) -> list[Run]:
 def read_run(folder: Path, path: str) -> Run:
     """The run of one folder, whatever is wrong with it."""
     run, problems = Run(folder, path), _Problems()
-    status = problems.of(_json, folder / "status.json", _check_status)
-    config = problems.of(_yaml, folder / "config.yaml", _check_config)
-    metrics = problems.of(_json, folder / "metrics.json", _check_metrics)
+    status = problems.of(read_json, folder / "status.json", check_status)
+    config = problems.of(read_yaml, folder / "config.yaml", check_config)
+    metrics = problems.of(read_json, folder / "metrics.json", check_metrics)
     run.config, run.metrics = config or {}, {printable(key): _figure(value) for key, value in (metrics or {}).items()}
     run.started, run.seconds = (status or {}).get("started"), number((status or {}).get("seconds"))
     if run.seconds is None:
@@ -113,30 +110,10 @@ def read_run(folder: Path, path: str) -> Run:
     run.ended = _ended(folder, run)
     run.state, run.message = _state(folder, status, config, metrics, problems.found)
     notes = _Problems([run.message] if run.message else [])  # these leave a finished run finished
-    run.curve = notes.of(_curve, folder / "metrics.csv") or []
-    run.analysis = notes.of(_analysis, folder / "analysis.json")
+    run.curve = notes.of(read_curve, folder / "metrics.csv") or []
+    run.analysis = notes.of(read_analysis, folder / "analysis.json")
     run.message = "; ".join(notes.found) or None
     return run
-
-
-def number(value: Any) -> float | None:
-    """A finite number as it is; None for anything else."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    try:
-        return value if math.isfinite(value) else None
-    except OverflowError:  # a whole number beyond any float
-        return None
-
-
-def whole(value: Any) -> int | None:
-    return value if isinstance(value, int) and not isinstance(value, bool) else None
-
-
-def printable(text: str) -> str:
-    """One line that any terminal and any file can take: no control characters, no halves of characters."""
-    text = "".join(character if character.isprintable() else " " for character in text)
-    return " ".join(text.split()).encode("utf-8", "replace").decode()
 
 
 def _run_folders(root: Path) -> Iterator[tuple[Path, str | None]]:
@@ -152,11 +129,6 @@ def _run_folders(root: Path) -> Iterator[tuple[Path, str | None]]:
     below = [name for name, is_folder in found.items() if is_folder and name not in SKIPPED and name[0] != "."]
     for name in sorted(below, key=natural):
         yield from _run_folders(root / name)
-
-
-def natural(name: str) -> list[Any]:
-    """A key that sorts 2 before 10."""
-    return [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", name)]
 
 
 class _Problems:
@@ -178,51 +150,6 @@ class _Problems:
             self.found.append(printable(f"{file.name}: {said or type(error).__name__}"))
             return None
         return content
-
-
-def _json(file: Path) -> dict[str, Any]:
-    return _mapping(json.loads(file.read_bytes()))
-
-
-def _yaml(file: Path) -> dict[str, Any]:
-    return _mapping(yaml.load(file.read_bytes(), YAML_LOADER))
-
-
-def _mapping(content: Any) -> dict[str, Any]:
-    if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):
-        raise ValueError(f"must be a mapping with names as keys, got {_kind(content)}")
-    return content
-
-
-def _kind(value: Any) -> str:
-    return "nothing" if value is None else type(value).__name__
-
-
-def _check_status(status: Mapping[str, Any]) -> None:
-    if status.get("state") not in STATUS_STATES:
-        raise ValueError(f"state must be one of {', '.join(STATUS_STATES)}, got {status.get('state')!r}")
-    for name in ("message", "started"):
-        if not isinstance(status.get(name), str | None):
-            raise ValueError(f"{name} must be text or null, got {_kind(status[name])}")
-
-
-def _check_config(config: Mapping[str, Any]) -> None:
-    for group in ("data", "model"):
-        if not isinstance(config.get(group), dict):
-            raise ValueError(f"{group} must be a mapping, got {_kind(config.get(group))}")
-    for name, value in (("seed", config.get("seed")), ("data.fold", config["data"].get("fold") or 0)):
-        if whole(value) is None:
-            raise ValueError(f"{name} must be a whole number, got {value!r}")
-    if not isinstance(config["data"].get("split"), str):
-        raise ValueError(f"data.split must be text, got {_kind(config['data'].get('split'))}")
-
-
-def _check_metrics(metrics: Mapping[str, Any]) -> None:
-    name = monitor_of(metrics).validation_key
-    if number(metrics.get(name)) is None:
-        raise ValueError(f"{name} must be a finite number, got {metrics.get(name)!r}")
-    if not isinstance(metrics.get("data"), str):
-        raise ValueError(f"data must be text, got {_kind(metrics.get('data'))}")
 
 
 def _figure(value: Any) -> float | str | None:
@@ -272,35 +199,3 @@ def _ended(folder: Path, run: Run) -> float:
         return (folder / "metrics.json").stat().st_mtime
     except OSError:
         return 0.0
-
-
-def _curve(file: Path) -> list[float | None]:
-    """The validation figure by row, which is by epoch; None where an epoch has none."""
-    with file.open(newline="", encoding="utf-8") as stream:
-        rows = csv.reader(stream)
-        header = next(rows, [])
-        name = monitor_of(dict.fromkeys(header)).validation_key
-        if name not in header:
-            return []
-        column = header.index(name)
-        return [_cell(row, column) for row in rows]
-
-
-def _cell(row: list[str], column: int) -> float | None:
-    try:
-        value = float(row[column])
-    except (IndexError, ValueError):
-        return None
-    return round(value, 5) if math.isfinite(value) else None
-
-
-def _analysis(file: Path) -> dict[str, list[list[float | None]]]:
-    """`analysis.json` without its titles, a row a group."""
-    content = _json(file)
-    try:
-        return {
-            name: [[number(group[key]) for key in keys] for group in content.get(name, [])]
-            for name, keys in ANALYSIS.items()
-        }
-    except (TypeError, KeyError, AttributeError) as error:
-        raise ValueError(f"a group is not as expected: {error!r}") from error

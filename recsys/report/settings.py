@@ -11,8 +11,9 @@ from recsys.evaluation.statistics import Difference, mean, paired_difference, st
 from recsys.report.importance import importance, key_of
 from recsys.report.overrides import setting_command
 from recsys.report.parameters import Parameter, Values, comparable, differing, hyper_parameters
-from recsys.report.runs import Run, number
+from recsys.report.runs import Run
 from recsys.report.tasks import Task, place_of, tasks_of
+from recsys.report.values import number
 
 SECONDS = "fit_seconds"  # averaged like a metric, but settings are not ranked by it
 

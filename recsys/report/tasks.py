@@ -10,7 +10,8 @@ from recsys.evaluation.protocol import SPLIT_ARGUMENTS
 from recsys.evaluation.registry import RMSE, monitor_of
 from recsys.evaluation.statistics import mean
 from recsys.report.parameters import plain
-from recsys.report.runs import Run, natural, number
+from recsys.report.runs import Run
+from recsys.report.values import natural, number
 
 SOURCE = ("_target_", "name", "ratings_file", "root")  # of data: tells data sets apart before they are read
 DEFAULTS = {"test_fraction": 0.1, "split_seed": 0}  # not worth saying in a label

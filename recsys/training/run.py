@@ -5,19 +5,15 @@ from __future__ import annotations
 import inspect
 import json
 import logging
-import sys
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import lightning as L
 import torch
 from hydra.utils import get_class, instantiate
-from lightning.fabric.utilities.exceptions import MisconfigurationException
-from lightning.pytorch.callbacks import Callback, EarlyStopping, LearningRateMonitor, ModelCheckpoint, ProgressBar
+from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint, ProgressBar
 from lightning.pytorch.loggers import Logger
 from omegaconf import DictConfig, OmegaConf
 
@@ -37,6 +33,7 @@ from recsys.training.errors import PrunedError
 from recsys.training.export import make_bundle
 from recsys.training.plots import error_by_activity, learning_curve
 from recsys.training.threads import choose_threads
+from recsys.training.trainer import build_callbacks, build_trainer, device_name, fit, quiet_libraries
 from recsys.training.wandb import WandbTracker
 
 log = logging.getLogger(__name__)
@@ -57,7 +54,7 @@ class Selection:
 
 def run(cfg: DictConfig, folder: Path, context: RunContext = SINGLE_RUN) -> dict[str, Any]:
     """Select, refit, measure and export in `folder`, going on where it was left. Returns what `metrics.json` holds."""
-    _quiet_libraries()
+    quiet_libraries()
     if cfg.refit not in REFITS:
         raise ValueError(f"refit must be one of {', '.join(REFITS)}, got {cfg.refit!r}")
     evaluation = cfg.get("evaluation", "standard")  # a run of an older version that goes on has none
@@ -104,7 +101,7 @@ def run(cfg: DictConfig, folder: Path, context: RunContext = SINGLE_RUN) -> dict
             "refit": cfg.refit,
             "test_figures_of": "train" if cfg.refit == "none" else "train_val",
             "split": data.split_name,
-            "device": _device_name(cfg),
+            "device": device_name(cfg),
             **{name: bundle.manifest[name] for name in ("model", "data", "git_commit", "data_sha256")},
         }
         if analysis:
@@ -192,18 +189,18 @@ def select(
     model = build_model(cfg, data)
     if not done.exists():
         record = EpochRecord(model.monitor, last=model.select_last_epoch)
-        callbacks = [*_callbacks(cfg, model), record]
+        callbacks = [*build_callbacks(cfg, model), record]
         if model.patience is None:
             callbacks = [callback for callback in callbacks if not isinstance(callback, EarlyStopping)]
         if model.select_last_epoch:
             for callback in callbacks:
                 if isinstance(callback, ModelCheckpoint):
                     callback.monitor = None
-        trainer = _trainer(cfg, folder, callbacks, context, logger=loggers, num_sanity_val_steps=0)
+        trainer = build_trainer(cfg, folder, callbacks, context, logger=loggers, num_sanity_val_steps=0)
         if not len(data.split.val):
             raise ValueError(f"split {data.split_name} leaves no validation rows of {data.dataset.name}")
         model.set_artifact_dir(folder / "checkpoints", "train")
-        _fit(trainer, model, data, folder / "checkpoints" / "last.ckpt")
+        fit(trainer, model, data, folder / "checkpoints" / "last.ckpt")
         best = record.epochs[record.best]
         figures: dict[str, float | None] = {model.monitor.validation_key: best[model.monitor.validation_key]}
         selection = Selection(record.path, figures, record.seconds)
@@ -233,8 +230,8 @@ def refit(
         model.planned_epochs = cfg.trainer.max_epochs
         if model.replays_lr:
             callbacks.append(ReplayLearningRate(selection.learning_rates))
-    callbacks += [c for c in _callbacks(cfg, model) if isinstance(c, FitProgress | ProgressBar)]
-    trainer = _trainer(
+    callbacks += [c for c in build_callbacks(cfg, model) if isinstance(c, FitProgress | ProgressBar)]
+    trainer = build_trainer(
         cfg,
         folder,
         callbacks,
@@ -245,74 +242,5 @@ def refit(
         min_epochs=None,
     )
     log.info("refit on %s ratings", f"{len(data.fit_rows):,}")
-    _fit(trainer, model, data, folder / "checkpoints" / f"{name}.ckpt")
+    fit(trainer, model, data, folder / "checkpoints" / f"{name}.ckpt")
     return model, record.seconds
-
-
-def _callbacks(cfg: DictConfig, model: RatingModel) -> list[Callback]:
-    """The configured callbacks; a `monitor` or `patience` that is null is the model's.
-
-    A model without a learning rate has nobody watch it.
-    """
-    found: list[Callback] = []
-    for config in cfg.callbacks.values():
-        own: dict[str, Any] = {}
-        if "monitor" in config and config.monitor is None:
-            own |= {"monitor": model.monitor.validation_key, "mode": model.monitor.direction}
-        if "patience" in config and config.patience is None:
-            own["patience"] = model.patience
-        found.append(instantiate(config, **own))
-    if not isinstance(model, GradientModel):
-        found = [callback for callback in found if not isinstance(callback, LearningRateMonitor)]
-    return found
-
-
-def _trainer(
-    cfg: DictConfig, folder: Path, callbacks: list[Callback], context: RunContext, **arguments: Any
-) -> L.Trainer:
-    """The configured trainer, with a progress bar on a terminal only.
-
-    Raises:
-        ValueError: Settings that Lightning refuses, such as a GPU where there is none.
-    """
-    if not sys.stdout.isatty() or context.in_sweep:  # a bar of Lightning's in a log file is noise
-        callbacks = [callback for callback in callbacks if not isinstance(callback, ProgressBar)]
-    bar = any(isinstance(callback, ProgressBar) for callback in callbacks)
-    make = instantiate(
-        cfg.trainer, default_root_dir=str(folder), use_distributed_sampler=False, enable_progress_bar=bar,
-        enable_model_summary=False, _convert_="all",
-    )  # fmt: skip
-    try:
-        trainer: L.Trainer = make(callbacks=callbacks, **arguments)
-    except MisconfigurationException as error:  # no mistake that the command could know without importing Lightning
-        raise ValueError(error) from error
-    return trainer
-
-
-def _fit(trainer: L.Trainer, model: RatingModel, data: RatingDataModule, checkpoint: Path) -> None:
-    """Fit, from the checkpoint if there is one. Lightning turns Ctrl-C into SystemExit; here it stays Ctrl-C.
-
-    Raises:
-        ValueError: Settings that Lightning refuses.
-    """
-    try:
-        trainer.fit(model, datamodule=data, ckpt_path=checkpoint if checkpoint.exists() else None, weights_only=True)
-    except SystemExit as error:
-        raise KeyboardInterrupt from error
-    except MisconfigurationException as error:  # see `_trainer`
-        raise ValueError(error) from error
-
-
-def _device_name(cfg: DictConfig) -> str:
-    if str(cfg.trainer.accelerator) in ("gpu", "cuda") and torch.cuda.is_available():
-        return torch.cuda.get_device_name()
-    return f"{cfg.trainer.accelerator}, {torch.get_num_threads()} threads"
-
-
-def _quiet_libraries() -> None:
-    """Lightning's advice is for those who write loaders; ours are whole-batch and want no workers."""
-    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
-    warnings.filterwarnings("ignore", message=".*does not have many workers.*")
-    warnings.filterwarnings("ignore", message=".*Checkpoint directory .* exists and is not empty.*")
-    warnings.filterwarnings("ignore", message=".*is smaller than the logging interval.*")
-    warnings.filterwarnings("ignore", message=".*isinstance.treespec, LeafSpec.*")

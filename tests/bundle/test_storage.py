@@ -17,6 +17,7 @@ from recsys.bundle import Bundle, BundleError
 from recsys.bundle import storage as module
 from recsys.bundle.attributes import UserAttributes
 from recsys.bundle.factors import Factors
+from recsys.bundle.ids import packed_ids
 from tests.conftest import ITEMS, NAMES, RATED, USERS, make_bundle, random_factors
 
 
@@ -418,7 +419,7 @@ floats = lambda *shape: np.zeros(shape, np.float32)  # noqa: E731
         (IDS, {"item_ids": np.array(7)}, r"item_ids must be one row of integers, got int64 of shape \(\)"),
         (IDS, {"item_ids": np.array([[7, 3, 5, 99]])}, "item_ids must be one row of integers"),
         (IDS, {"item_ids": None}, "there is no array 'item_ids_utf8'"),
-        (IDS, {"item_ids": None} | module.packed_ids("item", np.array(list("abcd"))), "not of the manifest's id_kind"),
+        (IDS, {"item_ids": None} | packed_ids("item", np.array(list("abcd"))), "not of the manifest's id_kind"),
     ],
 )  # fmt: skip
 def test_parts_that_do_not_fit_are_refused(saved: Path, file: str, change: dict, message: str) -> None:

@@ -1,0 +1,90 @@
+"""Lightning's trainer for a run: its callbacks, its progress, and a fit that resumes."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import warnings
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import torch
+from hydra.utils import instantiate
+from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.pytorch.callbacks import Callback, LearningRateMonitor, ProgressBar
+from omegaconf import DictConfig
+
+from recsys.data.datamodule import RatingDataModule
+from recsys.models.base import RatingModel
+from recsys.models.gradient import GradientModel
+from recsys.training.context import RunContext
+
+
+def build_callbacks(cfg: DictConfig, model: RatingModel) -> list[Callback]:
+    """The configured callbacks; a `monitor` or `patience` that is null is the model's.
+
+    A model without a learning rate has nobody watch it.
+    """
+    found: list[Callback] = []
+    for config in cfg.callbacks.values():
+        own: dict[str, Any] = {}
+        if "monitor" in config and config.monitor is None:
+            own |= {"monitor": model.monitor.validation_key, "mode": model.monitor.direction}
+        if "patience" in config and config.patience is None:
+            own["patience"] = model.patience
+        found.append(instantiate(config, **own))
+    if not isinstance(model, GradientModel):
+        found = [callback for callback in found if not isinstance(callback, LearningRateMonitor)]
+    return found
+
+
+def build_trainer(
+    cfg: DictConfig, folder: Path, callbacks: list[Callback], context: RunContext, **arguments: Any
+) -> L.Trainer:
+    """The configured trainer, with a progress bar on a terminal only.
+
+    Raises:
+        ValueError: Settings that Lightning refuses, such as a GPU where there is none.
+    """
+    if not sys.stdout.isatty() or context.in_sweep:  # a bar of Lightning's in a log file is noise
+        callbacks = [callback for callback in callbacks if not isinstance(callback, ProgressBar)]
+    bar = any(isinstance(callback, ProgressBar) for callback in callbacks)
+    make = instantiate(
+        cfg.trainer, default_root_dir=str(folder), use_distributed_sampler=False, enable_progress_bar=bar,
+        enable_model_summary=False, _convert_="all",
+    )  # fmt: skip
+    try:
+        trainer: L.Trainer = make(callbacks=callbacks, **arguments)
+    except MisconfigurationException as error:  # no mistake that the command could know without importing Lightning
+        raise ValueError(error) from error
+    return trainer
+
+
+def fit(trainer: L.Trainer, model: RatingModel, data: RatingDataModule, checkpoint: Path) -> None:
+    """Fit, from the checkpoint if there is one. Lightning turns Ctrl-C into SystemExit; here it stays Ctrl-C.
+
+    Raises:
+        ValueError: Settings that Lightning refuses.
+    """
+    try:
+        trainer.fit(model, datamodule=data, ckpt_path=checkpoint if checkpoint.exists() else None, weights_only=True)
+    except SystemExit as error:
+        raise KeyboardInterrupt from error
+    except MisconfigurationException as error:  # see `build_trainer`
+        raise ValueError(error) from error
+
+
+def device_name(cfg: DictConfig) -> str:
+    if str(cfg.trainer.accelerator) in ("gpu", "cuda") and torch.cuda.is_available():
+        return torch.cuda.get_device_name()
+    return f"{cfg.trainer.accelerator}, {torch.get_num_threads()} threads"
+
+
+def quiet_libraries() -> None:
+    """Lightning's advice is for those who write loaders; ours are whole-batch and want no workers."""
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+    warnings.filterwarnings("ignore", message=".*Checkpoint directory .* exists and is not empty.*")
+    warnings.filterwarnings("ignore", message=".*is smaller than the logging interval.*")
+    warnings.filterwarnings("ignore", message=".*isinstance.treespec, LeafSpec.*")
