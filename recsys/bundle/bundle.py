@@ -267,10 +267,7 @@ class Bundle(Scoring):
             raise BundleError(f"{path} is not a usable bundle: there is no array {error}") from error
         except ValueError as error:
             raise BundleError(f"{path} is not a usable bundle: {error}") from error
-        try:
-            bundle.check()
-        except ValueError as error:
-            raise BundleError(f"{path}: {error}") from error
+        bundle._check(path)
         return bundle
 
     @classmethod
@@ -290,6 +287,12 @@ class Bundle(Scoring):
             contents.sha256,
             known,
         )
+
+    def _check(self, path: Path) -> None:
+        try:
+            self.check()
+        except ValueError as error:
+            raise BundleError(f"{path}: {error}") from error
 
 
 def _arguments(kind: type, found: Mapping[str, Any]) -> dict[str, Any]:
