@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks.tables import peers, peers_full, picture, quality, runs, service, speed
+from benchmarks.tables import peers, peers_full, picture, quality, release, runs, service, speed
 from benchmarks.tables.blocks import blocks, filled
 from benchmarks.tables.results import NotMeasuredError, Results, TablesError
 
@@ -31,6 +31,7 @@ TABLES: dict[str, Callable[[Results], str]] = {
     "fold_in": service.fold_in,
     "reading": speed.reading,
     "micro": speed.micro,
+    "release": release.release,
 }
 
 

@@ -330,6 +330,26 @@ def test_samples(root: Root) -> None:
     assert row(text, "ML-1M `user_time`")[1:] == ["4", "0.8400", "0.8500", "1.2", "0.010", "0.100", "2.000"]
 
 
+def test_this_version_beside_the_one_before(root: Root) -> None:
+    code = {"not_commands": ["cli"], "cycles": [], "longest_class": [18, "C"], "longest_file": [300, "f.py"],
+            "readme_lines": 120, "files_per_task": {"metric": 3, "route": 4}}  # fmt: skip
+    found = {
+        "code": {"before": code | {"files_per_task": {}}, "after": code, "machine": MACHINE},
+        "service": {"one rating": {"before": 1000, "after": 1100, "ratio": 1.1}},
+        "rmse": {"mf": {"before": 0.95, "after": 0.95}, "als": {"before": 0.95, "after": 0.951}},
+        "tests": {"before": {"wall": 300, "cpu": 400}, "after": {"wall": 100, "cpu": 180}},
+    }
+    text = table(root({"release-cpu-2core": found}), "release")
+    assert row(text, "files that a new data set, metric, model, route touches, as CONTRIBUTING lists them")[1:] == [
+        "–",
+        "3 / 4",
+    ]
+    assert row(text, "requests per second: one rating")[1:] == ["1,000", "1,100 (1.10×)"]
+    assert row(text, "test RMSE of `mf`")[2] == "0.950000 (equal)"
+    assert row(text, "test RMSE of `als`")[2] == "0.951000 (+1e-03)"
+    assert row(text, "`make test`, seconds (CPU seconds)")[1:] == ["300 (400)", "100 (180)"]
+
+
 # The repository
 
 
