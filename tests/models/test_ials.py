@@ -1,7 +1,11 @@
-"""iALS against what its class documents, computed over every cell of a dense matrix."""
+"""iALS against what its class documents, computed over every cell of a dense matrix.
+
+What it shares with all models is in `test_contract.py`: its arguments, resumed runs, runs without validation.
+"""
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +26,12 @@ Doubles = np.ndarray[Any, np.dtype[np.float64]]
 every_exponent = pytest.mark.parametrize("exponent", [0.0, 0.5, 1.0])
 
 
+@cache
 def noise() -> RatingDataModule:
     return small_data(random_ratings(150, 20, 15), test_fraction=0.2)
 
 
+@cache
 def likes() -> RatingDataModule:
     """Those cells of two tastes that are liked: all that is rated says who likes what."""
     ratings = checkerboard()
@@ -36,6 +42,21 @@ def made(data: RatingDataModule, **arguments: Any) -> ImplicitALS:
     model = build(ImplicitALS, data, **{"embedding_dim": 4} | arguments)
     assert isinstance(model, ImplicitALS)
     return model
+
+
+@cache
+def fitted(epochs: int) -> ImplicitALS:
+    """A model after so many sweeps of `noise`, which no test changes."""
+    model = made(noise())
+    fit(model, noise(), epochs=epochs)
+    return model
+
+
+@cache
+def fitted_to_likes() -> tuple[ImplicitALS, float]:
+    """A model of two tastes that no test changes, and its validation figure."""
+    model = made(likes())
+    return model, float(fit(model, likes(), epochs=5).callback_metrics[NDCG.validation_key])
 
 
 def rated(columns: Batch, shape: tuple[int, int]) -> Doubles:
@@ -145,87 +166,35 @@ def test_it_ranks_each_taste_s_items_first() -> None:
 
 @pytest.mark.parametrize("stars", [1.0, 5.0])
 def test_stars_are_of_no_account(stars: float) -> None:
-    ratings = random_ratings(150, 20, 15)
-    models = []
-    for frame_ in (ratings, frame(ratings.user_id, ratings.item_id, np.full(len(ratings), stars))):
-        data = small_data(frame_, test_fraction=0.2)
-        models.append(made(data))
-        fit(models[-1], data, epochs=2)
-    assert torch.equal(models[0].user_rows, models[1].user_rows)
-
-
-def test_a_resumed_run_is_the_run_that_was_not_interrupted(tmp_path: Path) -> None:
-    data = noise()
-    whole, half, rest = (made(data) for _ in range(3))
-    fit(whole, data, epochs=6)
-    fit(half, data, epochs=3).save_checkpoint(tmp_path / "half.ckpt")
-    fit(rest, data, epochs=6, resume=tmp_path / "half.ckpt")
-    assert torch.equal(rest.user_rows, whole.user_rows)
-    assert torch.equal(rest.item_rows, whole.item_rows)
-    assert not torch.equal(half.user_rows, whole.user_rows)
+    ratings = noise().dataset.ratings
+    data = small_data(frame(ratings.user_id, ratings.item_id, np.full(len(ratings), stars)), test_fraction=0.2)
+    model = made(data)
+    fit(model, data, epochs=2)
+    assert torch.equal(model.user_rows, fitted(2).user_rows)
 
 
 @pytest.mark.parametrize("dim", [2, 4, 6])
 def test_a_warm_start_goes_on_where_a_bundle_ended(dim: int, tmp_path: Path) -> None:
-    data = noise()
-    first, longer = made(data), made(data)
-    fit(first, data, epochs=10)
-    make_bundle(first, data).save(tmp_path / "bundle")
+    data, longer = noise(), fitted(11)
+    make_bundle(fitted(10), data).save(tmp_path / "bundle")
     warm = made(data, embedding_dim=dim, warm_start=str(tmp_path / "bundle"))
     fit(warm, data, epochs=1)
     assert not warm.user_rows[:, -1].any()
     assert not warm.item_rows[:, -1].any()
-    fit(longer, data, epochs=11)
     apart = (warm.user_rows @ warm.item_rows.T - longer.user_rows @ longer.item_rows.T).abs().max()
     assert (apart < 1e-3) == (dim == 4)
 
 
-@pytest.mark.parametrize(
-    ("name", "wrong", "allowed"),
-    [
-        ("embedding_dim", [0, -3], ">= 1"),
-        ("unobserved_weight", [0.0, 1.0, -0.1, float("nan")], r"in \(0, 1\)"),
-        ("reg_lambda", [-1e-9, float("nan"), float("inf")], ">= 0.0"),
-        ("reg_exponent", [-0.1, 1.1, float("nan")], r"in \[0.0, 1.0\]"),
-        ("seed", [-1], ">= 0"),
-    ],
-)
-def test_an_argument_out_of_range_is_named_with_its_value_and_range(name: str, wrong: list[Any], allowed: str) -> None:
-    for value in wrong:
-        with pytest.raises(ValueError, match=f"{name} must be {allowed}, got {value}"):
-            ImplicitALS(3, 4, **{name: value})
-
-
-@pytest.mark.parametrize(
-    ("name", "value"),
-    [("embedding_dim", 3), ("unobserved_weight", 0.4), ("reg_lambda", 0.1), ("reg_exponent", 0.5), ("seed", 1)],
-)
-def test_every_argument_changes_the_result(name: str, value: Any) -> None:
-    data = noise()
-    before, after = made(data), made(data, **{name: value})
-    for model in (before, after):
-        fit(model, data, epochs=2)
-    assert not torch.allclose(before.user_rows @ before.item_rows.T, after.user_rows @ after.item_rows.T, atol=1e-4)
-
-
 def test_it_is_a_ranking_model_and_so_is_its_bundle() -> None:
-    data = likes()
-    model = made(data)
+    data, (model, figure) = likes(), fitted_to_likes()
     assert (model.task, model.monitor) == ("ranking", NDCG)
-    figure = fit(model, data, epochs=5).callback_metrics[NDCG.validation_key]
     assert figure > 0.6  # the test items are above some of them
     bundle = make_bundle(model, data)
     assert bundle.is_ranking
     assert bundle.manifest["fold_in_target"] == pytest.approx(1 / 0.9)
 
 
-def test_training_works_without_validation_rows() -> None:
-    data = small_data(random_ratings(150, 20, 15), fit_on="all")
-    fit(made(data), data, epochs=2, limit_val_batches=0)
-
-
-@every_exponent
-@pytest.mark.parametrize("weight", [0.1, 0.6])
+@pytest.mark.parametrize(("exponent", "weight"), [(0.0, 0.1), (0.5, 0.6), (1.0, 0.1)])
 def test_folding_in_a_user_s_ratings_is_the_user(exponent: float, weight: float, tmp_path: Path) -> None:
     """Since a sweep ends with the users, each is the solution of their ratings given the items."""
     data = noise()
@@ -237,9 +206,7 @@ def test_folding_in_a_user_s_ratings_is_the_user(exponent: float, weight: float,
 
 
 def test_someone_new_is_what_they_took_and_reasons_name_their_stars() -> None:
-    data = likes()
-    model = made(data)
-    fit(model, data, epochs=5)
+    data, (model, _) = likes(), fitted_to_likes()
     bundle = make_bundle(model, data)
     given = {1000: 1.0, 1002: 5.0, 1004: 3.0}
     folded, again = bundle.fold_in(given), bundle.fold_in(dict.fromkeys(given, 5.0))

@@ -293,24 +293,17 @@ SUMMED = {"penalty": "sum", "reg_lambda": 0.3 / 160, "bias_reg_lambda": 0.1 / 16
     ("make", "arguments"),
     [
         (MatrixFactorization, {}),
-        (MatrixFactorization, {"bias": False}),
         (MatrixFactorization, {"reg_exponent": 0.5}),
         (MatrixFactorization, {"reg_exponent": 0.0, "bias": False}),
-        (MatrixFactorization, SUMMED),
         (MatrixFactorization, SUMMED | {"reg_exponent": 0.5}),
         (SVDPlusPlus, {}),
-        (SVDPlusPlus, {"bias": False}),
-        (SVDPlusPlus, {"reg_exponent": 1.0}),
+        (SVDPlusPlus, {"bias": False, "reg_exponent": 1.0}),
     ],
 )
-@pytest.mark.parametrize("scale", [(1.0, 5.0), (0.0, 10.0)])
-def test_the_prior_folds_a_trained_user_back_in(
-    make: type[MatrixFactorization], arguments: dict[str, Any], scale: tuple[float, float]
-) -> None:
+def test_the_prior_folds_a_trained_user_back_in(make: type[MatrixFactorization], arguments: dict[str, Any]) -> None:
     """At the minimum of the loss a user's row solves the ridge problem that `Factors` documents."""
-    low, high = scale
-    ratings = random_ratings(160, 16, 14, seed=2)
-    data = small_data(ratings, fit_on="all", batch_size=160)
+    low, high = 0.0, 10.0  # a scale whose unit is not 1; tests/models/test_contract.py has one from 1 to 5
+    data = small_data(random_ratings(160, 16, 14, seed=2), fit_on="all", batch_size=160)
     chosen = {"embedding_dim": 3, "reg_lambda": 0.3, "bias_reg_lambda": 0.1, "embedding_std": 0.3}
     model = make(16, 14, low, high, **chosen | arguments)
     trained_to_the_minimum(data, model)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from lightning import Trainer
 
 from recsys.bundle.fold_in import fold_in
 from recsys.data.batches import RatingRows
@@ -18,6 +20,7 @@ from tests.conftest import build, fit, random_ratings, small_data
 FACTOR = 0.25  # of the implicit part's learning rate
 
 
+@cache
 def noise(fit_on: str = "train") -> RatingDataModule:
     """Random stars; ids of low numbers occur in held-out rows only, now and then."""
     ratings = random_ratings(160, 24, 18, seed=1)
@@ -28,6 +31,13 @@ def small(data: RatingDataModule) -> SVDPlusPlus:
     model = build(SVDPlusPlus, data, embedding_dim=3, learning_rate=0.03, implicit_lr_factor=FACTOR)
     assert isinstance(model, SVDPlusPlus)
     return model
+
+
+@cache
+def fitted() -> tuple[SVDPlusPlus, Trainer]:
+    """A model after four epochs of `noise`, which no test changes."""
+    model = small(noise())
+    return model, fit(model, noise(), epochs=4)
 
 
 def pairs(model: SVDPlusPlus) -> tuple[torch.Tensor, torch.Tensor]:
@@ -98,9 +108,7 @@ def test_only_fitted_rows_are_used(fit_on: str) -> None:
 
 
 def test_factors_hold_the_implicit_part_for_known_and_unknown_rows() -> None:
-    data = noise()
-    model = small(data)
-    fit(model, data, epochs=4)
+    model, _ = fitted()
     assert model.implicit().abs().max() > 1e-3
     user, item = (row.numpy() for row in pairs(model))
     found = model.factors().predict(user, item)[:, 0]
@@ -124,12 +132,11 @@ def test_the_prior_of_a_new_user_is_the_implicit_part_of_what_they_rated(by_hand
 
 
 def test_a_checkpoint_predicts_without_the_ratings(tmp_path: Path) -> None:
-    data = noise()
-    model = small(data)
-    fit(model, data, epochs=3).save_checkpoint(tmp_path / "model.ckpt")
+    model, trainer = fitted()
+    trainer.save_checkpoint(tmp_path / "model.ckpt")
     again = SVDPlusPlus.load_from_checkpoint(tmp_path / "model.ckpt", weights_only=True)
     assert torch.equal(predictions(again), predictions(model))
-    assert len(again.rated_item) == len(data.fit_rows)
+    assert len(again.rated_item) == len(noise().fit_rows)
 
 
 def test_a_state_replaces_what_was_seen_before(by_hand: SVDPlusPlus) -> None:
@@ -148,7 +155,7 @@ def test_one_and_two_threads_give_the_same_bits() -> None:
         for number in (1, 2):
             torch.set_num_threads(number)
             model = build(SVDPlusPlus, data, embedding_dim=32)
-            fit(model, data, epochs=2)
+            fit(model, data, epochs=1, limit_val_batches=0)
             states.append(model.state_dict())
     finally:
         torch.set_num_threads(threads)
