@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+import shutil
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import cache
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
@@ -223,6 +226,22 @@ def _without_plots() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _without_waiting_for_disks() -> Iterator[None]:
+    """Nothing that a test writes has to outlive a power cut."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda _: None)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _known_entry_points() -> Iterator[None]:
+    """Every trainer looks for callbacks in all packages that are installed: here, all trainers look once."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("lightning.fabric.utilities.registry.entry_points", cache(entry_points))
+        yield
+
+
 @pytest.fixture
 def plots(monkeypatch: pytest.MonkeyPatch) -> None:
     """Runs within this test draw their plots."""
@@ -247,11 +266,18 @@ def small(two_by_three: Factors) -> Bundle:
     return make_bundle(two_by_three, USERS, ITEMS, RATED, metrics={"test/rmse": 0.9, "test/rmse_cold": None})
 
 
+@pytest.fixture(scope="session")
+def saved_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the first test that needs `saved` saves it."""
+    return tmp_path_factory.mktemp("small") / "bundle"
+
+
 @pytest.fixture
-def saved(small: Bundle, tmp_path: Path) -> Path:
+def saved(small: Bundle, saved_once: Path, tmp_path: Path) -> Path:
     """The folder of `small`."""
-    small.save(tmp_path / "bundle")
-    return tmp_path / "bundle"
+    if not saved_once.exists():
+        small.save(saved_once)
+    return shutil.copytree(saved_once, tmp_path / "bundle")
 
 
 @pytest.fixture

@@ -213,7 +213,7 @@ def tastes() -> Bundle:
     """Users and items of two tastes by parity, learnt from half the cells."""
     data = small_data(checkerboard(), fit_on="all")
     model = build(MatrixFactorization, data, embedding_dim=4, learning_rate=0.03)
-    fit(model, data, epochs=40, limit_val_batches=0)
+    fit(model, data, epochs=15, limit_val_batches=0)
     return export.make_bundle(model, data)
 
 

@@ -177,6 +177,7 @@ def test_real_100k(shared: Callable[[str], Path]) -> None:
     assert (np.diff(every.indptr) == 4).all()
 
 
+@pytest.mark.slow
 def test_real_1m(shared: Callable[[str], Path]) -> None:
     data = MovieLens("ml-1m", root=str(shared("ml-1m"))).read()
     users, items = user_attributes(data, np.arange(1, 6041)), item_attributes(data, [1, 3952, 12])
