@@ -11,7 +11,7 @@ from torch import Tensor
 
 from recsys.models.bayesian.conjugate import COUNT, RATE, SHAPE
 from recsys.models.bayesian.model import BayesianMF
-from recsys.models.bayesian.sampler import NOISE_RATE, NOISE_SHAPE
+from recsys.models.bayesian.sampler import NOISE_RATE, NOISE_SHAPE, draw_noise
 from recsys.models.bayesian.side_information import RATE as EFFECTS_RATE
 from recsys.models.bayesian.side_information import SHAPE as EFFECTS_SHAPE
 from recsys.models.bayesian.side_information import Effects, rated_matrix
@@ -204,7 +204,7 @@ def _each(name: str, columns: Tensor) -> dict[str, Tensor]:
 
 @pytest.mark.parametrize(
     ("case", "sweeps"),
-    [pytest.param(CASES[key], 450, id=key) for key in SHORT]
+    [pytest.param(CASES[key], 300, id=key) for key in SHORT]
     + [pytest.param(case, 6_000, id=f"{key}-long", marks=pytest.mark.slow) for key, case in CASES.items()],
 )
 def test_a_sweep_keeps_to_the_joint_distribution_of_parameters_and_ratings(case: dict[str, Any], sweeps: int) -> None:
@@ -234,6 +234,34 @@ def test_a_sweep_keeps_to_the_joint_distribution_of_parameters_and_ratings(case:
         deviation = (left.var() / sweeps + (1 - slope) ** 2 * spread).sqrt()
         errors[name] = (left.mean() / deviation.clamp_min(1e-12)).item()
     assert {name: error for name, error in errors.items() if abs(error) > 4.5} == {}
+
+
+@pytest.mark.parametrize("shape", [0.0, 3.0])
+def test_each_precision_of_the_noise_has_its_conditional_distribution(shape: float) -> None:
+    """A gamma distribution of which the draw times its rate has a known shape, whatever the rate."""
+    tiny, n = Tiny(seed=2, noise_shape=shape), 800
+    errors = torch.linspace(-1.5, 2.5, len(tiny.user)).double()
+    before = tiny.rated(tiny.from_prior(1))
+    squares, precision = errors.square(), before["precision"][0]
+    scaled: dict[str, list[Tensor]] = {"all": [], "user": [], "item": []}
+    tiny.take(before)
+    for _ in range(n):
+        chain = dict(tiny.model.chain)
+        draw_noise(chain, *tiny.sides, errors, shape, 2.0, tiny.generator)
+        user, item = chain["user_precision"], chain["item_precision"]
+        by_user, by_item = squares * before["item noise"][0, tiny.item], squares * user[tiny.user]
+        scaled["user"].append(user * (shape + precision / 2 * torch.bincount(tiny.user, by_user)))
+        scaled["item"].append(item * (shape + precision / 2 * torch.bincount(tiny.item, by_item)))
+        total = (by_item * item[tiny.item]).sum()
+        scaled["all"].append(chain["precision"] * (NOISE_RATE * 2.0**2 + total / 2))
+    shapes = {"all": torch.tensor(NOISE_SHAPE + len(errors) / 2)}
+    if shape:
+        shapes |= {"user": shape + torch.bincount(tiny.user) / 2, "item": shape + torch.bincount(tiny.item) / 2}
+    for name, expected in shapes.items():
+        found = torch.stack(scaled[name])
+        assert ((found.mean(0) - expected).abs() < 4 * (expected / n).sqrt()).all(), name
+        assert ((found.var(0) / expected - 1).abs() < 0.3).all(), name
+    assert shape or torch.equal(user, torch.ones_like(user))
 
 
 @every_case
