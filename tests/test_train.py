@@ -87,6 +87,10 @@ def test_checkpoints_load_as_weights_only(finished: Path) -> None:
 def test_two_runs_with_one_seed_are_identical(finished: Path, trained: Train) -> None:
     second, other = trained(SHORT, "refit=train_val"), trained("seed=1", "trainer.max_epochs=1")
     assert metrics(finished) == metrics(second)
+    one, two = (OmegaConf.load(folder / "config.yaml") for folder in (finished, second))
+    assert [one[group] for group in ("data", "model", "trainer")] == [
+        two[group] for group in ("data", "model", "trainer")
+    ]
     a, b, c = (Bundle.load(folder / "bundle").factors for folder in (finished, second, other))
     assert np.array_equal(a.user_factors, b.user_factors)
     assert not np.array_equal(a.user_factors, c.user_factors)
