@@ -19,7 +19,6 @@ from recsys.models.bayesian import sampler
 from recsys.models.bayesian.drift import Drift
 from recsys.models.bayesian.export import cold_start_arrays, sample_factors
 from recsys.models.bayesian.ordinal import Latent, expected_level
-from recsys.models.bayesian.row_prior import RowPrior
 from recsys.models.bayesian.samples import Samples
 from recsys.models.bayesian.side_information import Effects, attribute_matrix, rated_matrix
 from recsys.models.closed_form import SweepModel, design_of, linear_part
@@ -100,10 +99,12 @@ class BayesianMF(SweepModel):
         self.save_hyperparameters()
         self.with_attributes, self.with_implicit, self.likelihood = attributes, implicit, likelihood
         self.noise_shape, self.burn_in, self.thin = noise_shape, burn_in, thin
+        self.scale = (rating_min, rating_max) if likelihood == "ordinal" else ()  # levels, before there are ratings
         self.drift = Drift(drift, drift_shrinkage)
         self.samples_file: Path | None = None  # of the run; None: in memory
-        self.chain = self._initial_chain()  # what a sweep leaves to the next one, besides rows and their priors
-        self.priors = self.row_priors({}, {})  # of users and of items
+        # What a sweep leaves to the next one, besides the rows; and the priors of users' and items' rows.
+        self.chain = sampler.initial_chain(n_users, n_items, self.unit, self.mu, self.scale)
+        self.priors = sampler.row_priors((n_users, n_items), ({}, {}), self.unit, self.mu.expand(self.width))
         self.samples: Samples | None = None
         self.unfitted = self.mu.new_zeros(0, 0)  # what attributes say of items that are not fitted
         self.counted = 0  # sweeps in the running mean of validation
@@ -117,7 +118,7 @@ class BayesianMF(SweepModel):
     def init_from_data(self, rows: RatingRows) -> None:
         """Start `mu` and the biases from shrunk means, and the noise from nothing."""
         self.start_from_means(rows)
-        self.chain = self._initial_chain()
+        self.chain = sampler.initial_chain(self.n_users, self.n_items, self.unit, self.mu, self.scale)
         if self.likelihood == "ordinal":
             self.chain |= sampler.initial_latent(self.stars(rows.columns.rating), self.unit)
         self.counted, self.running, self._latent, self._resumed = 0, [], None, {}
@@ -138,25 +139,13 @@ class BayesianMF(SweepModel):
         if self.with_implicit:
             blocks[0]["implicit"] = Effects(rated_matrix(user, item, self.n_users, self.n_items).to(self.mu))
             blocks[1]["implicit"] = Effects(rated_matrix(item, user, self.n_items, self.n_users).to(self.mu))
-        self.priors = self.row_priors(*blocks)
+        self.priors = sampler.row_priors(counts, blocks, self.unit, self.mu.expand(self.width))
         self.chain = {name: value.to(self.mu) for name, value in self.chain.items()}
         n_rows = {"user_rows": self.n_users, "item_rows": self.n_items + len(self.unfitted)}
         self.samples = Samples(sampler.sample_shapes(self.chain, self.priors[0], n_rows), self.samples_file)
         if self._resumed:
             self._restore(self._resumed)
         self.samples.truncate(self._resumed.get("samples", 0))  # others are of a run that ended after its checkpoint
-
-    def _initial_chain(self) -> sampler.Chain:
-        levels = self.mu.new_tensor([self.rating_min, self.rating_max])  # before any data: there are at least two
-        return sampler.initial_chain(
-            self.n_users, self.n_items, self.unit, self.mu, levels if self.likelihood == "ordinal" else None
-        )
-
-    def row_priors(self, users: dict[str, Effects], items: dict[str, Effects]) -> tuple[RowPrior, RowPrior]:
-        """Priors of users' and items' rows before anything is drawn, from the features of each side by name."""
-        unit = self.mu.new_full((self.width,), self.unit**0.5)
-        unit[-1] = self.unit
-        return RowPrior(self.n_users, self.width, users, unit), RowPrior(self.n_items, self.width, items, unit)
 
     def sweep(self, users: NormalEquations, items: NormalEquations, rating: Tensor) -> Tensor:
         """Users given items, items given users, then the noise; a draw of each."""

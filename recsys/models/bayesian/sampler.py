@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
@@ -23,7 +23,7 @@ TARGET_ACCEPTANCE = 0.4  # share of a threshold's proposals to accept
 Chain = dict[str, Tensor]
 
 
-def initial_chain(n_users: int, n_items: int, unit: float, like: Tensor, levels: Tensor | None) -> Chain:
+def initial_chain(n_users: int, n_items: int, unit: float, like: Tensor, levels: Sequence[float]) -> Chain:
     """Noise of which nothing is known, of the type and on the device of `like`; thresholds between levels, if any."""
     one = like.new_ones(())
     chain = {
@@ -31,7 +31,8 @@ def initial_chain(n_users: int, n_items: int, unit: float, like: Tensor, levels:
         "user_precision": one.repeat(n_users),
         "item_precision": one.repeat(n_items),
     }
-    return chain if levels is None else chain | {"levels": levels, "thresholds": midpoints(levels)}
+    known = like.new_tensor(levels)
+    return chain | {"levels": known, "thresholds": midpoints(known)} if levels else chain
 
 
 def initial_latent(rating: Tensor, unit: float) -> Chain:
@@ -46,6 +47,23 @@ def attribute_effects(table: Attributes | None, n: int, like: Tensor) -> dict[st
     if table is None or not table.names:
         return {}
     return {"attributes": Effects(attribute_matrix(table.take(np.arange(n))).to(like))}
+
+
+def row_priors(
+    counts: Sequence[int], effects: Sequence[dict[str, Effects]], unit: float, row: Tensor
+) -> tuple[RowPrior, RowPrior]:
+    """Priors of the rows of users and items before anything is drawn.
+
+    Args:
+        counts: Numbers of users and items.
+        effects: Of the features of users and of items, by name.
+        unit: See `RatingModel.unit`.
+        row: Any row, for its length, type and device.
+    """
+    scale = row.new_full(row.shape, unit**0.5)
+    scale[-1] = unit
+    users, items = (RowPrior(n, len(row), of, scale) for n, of in zip(counts, effects, strict=True))
+    return users, items
 
 
 def sample_shapes(chain: Chain, users: RowPrior, n_rows: Mapping[str, int]) -> dict[str, tuple[int, ...]]:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from recsys.models.bayesian.conjugate import COUNT, RATE, SHAPE
 from recsys.models.bayesian.model import BayesianMF
-from recsys.models.bayesian.sampler import NOISE_RATE, NOISE_SHAPE, draw_noise
+from recsys.models.bayesian.sampler import NOISE_RATE, NOISE_SHAPE, draw_noise, row_priors
 from recsys.models.bayesian.side_information import RATE as EFFECTS_RATE
 from recsys.models.bayesian.side_information import SHAPE as EFFECTS_SHAPE
 from recsys.models.bayesian.side_information import Effects, rated_matrix
@@ -81,7 +81,8 @@ class Tiny:
             self.blocks[0] = {"attributes": kinds, "implicit": rated_matrix(self.user, self.item, n, m)}
             self.blocks[1] = {"implicit": rated_matrix(self.item, self.user, m, n)}
         effects = [{name: Effects(table.double(), dense) for name, table in blocks.items()} for blocks in self.blocks]
-        self.model.priors = self.model.row_priors(*effects)
+        row = self.model.mu.expand(self.model.width)
+        self.model.priors = row_priors((n, m), effects, self.model.unit, row)
         self.model.mu.fill_(MU)
         self.sides = self.sides_of(NormalEquations)
 
