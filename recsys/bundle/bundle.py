@@ -276,13 +276,14 @@ class Bundle(Scoring):
         if contents.manifest["schema_version"] == 1 and "prior_precision" in found:
             prior = {"prior_precision": found["prior_precision"][None], "prior_exponent": np.ones(1, np.float32)}
             found = found | prior
+        optional = UserRatings._field_defaults
         known = UserAttributes(rows["attribute_indptr"], rows["attribute"]) if "attribute" in rows else None
         return cls(
             contents.manifest,
             Factors(**_arguments(Factors, found)),
             unpacked_ids("user", ids),
             unpacked_ids("item", ids),
-            UserRatings(**{name: rows[name] for name in UserRatings._fields if _is_needed(name, rows)}),
+            UserRatings(**{name: rows[name] for name in UserRatings._fields if name in rows or name not in optional}),
             contents.items,
             contents.sha256,
             known,
@@ -298,7 +299,3 @@ class Bundle(Scoring):
 def _arguments(kind: type, found: Mapping[str, Any]) -> dict[str, Any]:
     """The fields of a dataclass among the arrays found; a KeyError names one that is required and missing."""
     return {part.name: found[part.name] for part in fields(kind) if part.default is MISSING or part.name in found}
-
-
-def _is_needed(name: str, found: Mapping[str, Any]) -> bool:
-    return name in found or name not in UserRatings._field_defaults
