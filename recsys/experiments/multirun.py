@@ -35,7 +35,6 @@ from recsys.experiments.run_folder import (
 )
 from recsys.files import write_json
 from recsys.progress import hidden
-from recsys.report import print_summary
 from recsys.training.context import RunContext
 from recsys.training.errors import PrunedError
 
@@ -93,6 +92,8 @@ class MultirunCallback(Callback):
         if self.lock:
             self.lock.release()
         try:
+            from recsys.report import print_summary  # here: every command imports this module, as Hydra's plugins do
+
             print_summary(folder)
             print(f"full report: python -m recsys.report {display_path(folder)}", flush=True)
         finally:  # Hydra makes a warning of a callback's error, and the status would be 0
