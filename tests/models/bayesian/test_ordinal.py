@@ -30,14 +30,14 @@ def test_the_expected_level_is_the_mean_of_what_is_rated() -> None:
 def test_latent_numbers_lie_where_their_ratings_say_and_are_normal_there() -> None:
     mean = torch.tensor([3.0, -20.0, 30.0]).repeat(20_000)
     rating = torch.tensor([4.0, 5.0, 1.0]).repeat(20_000)
-    latent = Latent(rating, LEVELS)
-    drawn = latent.draw(mean, torch.tensor(1.0), THRESHOLDS, torch.Generator().manual_seed(0)).view(-1, 3)
+    latent, root = Latent(rating, LEVELS), 2.5
+    drawn = latent.draw(mean, torch.tensor(root), THRESHOLDS, torch.Generator().manual_seed(0)).view(-1, 3)
     assert drawn.isfinite().all()
     assert ((drawn[:, 0] >= 3.4) & (drawn[:, 0] <= 4.5)).all()
     assert (drawn[:, 1] >= 4.5).all()  # however unlikely
     assert (drawn[:, 2] <= 1.5).all()
     grid = torch.linspace(3.4, 4.5, 2001, dtype=torch.float64)
-    density = torch.exp(-((grid - 3) ** 2) / 2)
+    density = torch.exp(-((root * (grid - 3)) ** 2) / 2)
     expected = ((grid * density).sum() / density.sum()).item()
     assert drawn[:, 0].mean().item() == pytest.approx(expected, abs=0.01)
 
