@@ -16,7 +16,7 @@ import pytest
 import recsys.data.sources
 from recsys.evaluation import registry
 from serve.routers import items
-from tests.commands import Train, call
+from tests.commands import Train, call, call_function
 from tests.serve.conftest import client_of, rich
 
 ROOT = Path(__file__).parents[1]
@@ -52,24 +52,26 @@ def test_a_data_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run_tests(test, {"__name__": "test_books"}, tmp_path=tmp_path)
     lines = [f"{user}\t{item}\t{1 + (user * item) % 10}" for user in range(30) for item in range(20)]
     (tmp_path / "ratings.tsv").write_text("\n".join(lines))
-    chosen = ["data=books", f"data.root={tmp_path}", "model.embedding_dim=4", "trainer.max_epochs=2"]
+    chosen = ["data=books", f"data.root={tmp_path}", "model.embedding_dim=4", "trainer.max_epochs=1", "refit=none"]
     call("train", f"--config-dir={tmp_path / 'conf'}", *chosen, f"hydra.run.dir={tmp_path / 'run'}")
     assert json.loads((tmp_path / "run" / "metrics.json").read_text())["data"] == "books"
 
 
-def test_a_metric(train: Train, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    older = train("trainer.max_epochs=1", "ranking=true", name="older")
+def test_a_metric(quick_train: Train, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    short = ("trainer.max_epochs=1", "refit=none", "ranking=true")
+    older = quick_train(*short, name="older")
     monkeypatch.setattr(registry, "METRICS", dict(registry.METRICS))
     [code] = blocks("Add a metric")
     for node in ast.parse(code).body:
         assert isinstance(node, ast.FunctionDef | ast.Expr)
     names = execute("from __future__ import annotations\n" + code, dict(vars(registry)))
     assert "precision" in names
-    call("evaluate", f"run={older}", "ranking=true")
+    call_function("evaluate", f"run={older}", "ranking=true")
     assert "precision@10" in capsys.readouterr().out
-    newer = json.loads((train("trainer.max_epochs=1", "ranking=true", name="newer") / "metrics.json").read_text())
+    newer = json.loads((quick_train(*short, name="newer") / "metrics.json").read_text())
     assert 0 < newer["ranking/precision@10"] <= 1
     call("report.__main__", str(older.parent), "--format", "csv")
+    assert "precision@10" in capsys.readouterr().out.splitlines()[0]
 
 
 def test_a_route(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+import recsys.files
 from recsys.files import atomic_write, folder_lock, is_locked, write_json
 
 
@@ -36,26 +37,29 @@ def test_json_has_no_nan(tmp_path: Path) -> None:
     assert (tmp_path / "a.json").read_text() == '{\n  "a": null\n}\n'
 
 
-def hold(folder: Path, seconds: float) -> None:
+def hold(folder: Path, *, killed: bool) -> None:
+    """Hold the folder until another process waits for it, or for good."""
     with folder_lock(folder, "trains"):
         (folder / "held").touch()
-        time.sleep(seconds)
+        while killed or not (folder / "waited for").exists():
+            time.sleep(0.01)
         (folder / "done").touch()
 
 
-def test_a_second_process_waits_and_a_killed_one_holds_nothing(tmp_path: Path) -> None:
+@pytest.mark.parametrize("killed", [False, True])
+def test_a_second_process_waits_and_a_killed_one_holds_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, killed: bool
+) -> None:
     assert not is_locked(tmp_path)
-    spawn = multiprocessing.get_context("fork")
-    for seconds in (0.3, 60.0):
-        first = spawn.Process(target=hold, args=(tmp_path, seconds))
-        first.start()
-        while not (tmp_path / "held").exists():
-            time.sleep(0.01)
-        assert is_locked(tmp_path)
-        if seconds > 1:
-            first.kill()
-        with folder_lock(tmp_path, "trains"):
-            assert (tmp_path / "done").exists() == (seconds < 1)
-        first.join()
-        for name in ("held", "done"):
-            (tmp_path / name).unlink(missing_ok=True)
+    monkeypatch.setattr(recsys.files.log, "warning", lambda *_: (tmp_path / "waited for").touch())
+    first = multiprocessing.get_context("fork").Process(target=hold, args=(tmp_path,), kwargs={"killed": killed})
+    first.start()
+    while not (tmp_path / "held").exists():
+        assert first.is_alive()
+        time.sleep(0.01)
+    assert is_locked(tmp_path)
+    if killed:
+        first.kill()
+    with folder_lock(tmp_path, "trains"):
+        assert (tmp_path / "done").exists() == (not killed)
+    first.join()
