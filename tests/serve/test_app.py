@@ -256,8 +256,8 @@ def test_an_unknown_field_is_not_taken_for_a_bad_id(client: CheckedClient) -> No
     assert "field that is not known" in refused(client.post("/recommendations/", json=body), 400, "invalid_request")
 
 
-def test_a_million_ratings_are_refused(clients: Clients, bundles: Bundles) -> None:
-    body = b'{"ratings": [' + b",".join([b'{"item_id":"50","rating":3}'] * 1_000_000) + b"]}"
+def test_far_too_many_ratings_are_refused(clients: Clients, bundles: Bundles) -> None:
+    body = b'{"ratings": [' + b",".join([b'{"item_id":"50","rating":3}'] * 100_000) + b"]}"
     headers = {"Content-Type": "application/json"}
     refused(clients["int"].post("/recommendations/", content=body, headers=headers), 413, "body_too_large")
     with client_of(bundles["int"], max_body_bytes=0) as client:

@@ -10,22 +10,17 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator
+from http.client import HTTPResponse
 from pathlib import Path
 
 import httpx2
 import pytest
 
+from serve.__main__ import read_settings
+from serve.__main__ import serve as serve_until_stopped
 from serve.pointer import write_pointer
-from tests.serve.conftest import (
-    ITEM_NAMES,
-    USER_NAMES,
-    Served,
-    clean_environment,
-    rich,
-    save,
-)
+from tests.serve.conftest import ITEM_NAMES, USER_NAMES, Served, clean_environment, rich, save, until
 from tests.serve.test_metrics import samples
 
 Start = Callable[..., Served]
@@ -45,15 +40,27 @@ def failing(cwd: Path, *arguments: str, status: int = 1, **environment: str) -> 
 def test_what_cannot_start_says_so_in_one_sentence(saved: Path, tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
-        cases = [
-            ([], "no finished run in outputs"),
-            (["--bundle", "none"], "none is not a bundle"),
-            (["--bundle", str(saved), "--port", port], f"cannot listen on 127.0.0.1, port {port}: Address already"),
-            (["--bundle", str(saved), "--host", "no.such.host.invalid"], "cannot listen on no.such.host.invalid"),
-        ]
-        with ThreadPoolExecutor(2) as pool:
-            for (_, said), told in zip(cases, pool.map(lambda case: failing(tmp_path, *case[0]), cases), strict=True):
-                assert re.fullmatch(rf"error: [^\n]*{re.escape(said)}[^\n]*\n", told)
+        told = failing(tmp_path, "--bundle", str(saved), "--port", port)
+    assert re.fullmatch(rf"error: cannot listen on 127\.0\.0\.1, port {port}: Address already in use\n", told)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ([], "no finished run in outputs"),
+        (["--bundle", "none"], "none is not a bundle"),
+        (["--bundle", "bundle", "--host", "no.such.host.invalid"], "cannot listen on no.such.host.invalid"),
+    ],
+)
+def test_a_start_that_fails_names_its_reason(
+    saved: Path, tmp_path: Path, arguments: list[str], said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.argv", ["serve", *arguments])
+    monkeypatch.setattr("serve.logs.configure", lambda level: None)
+    with pytest.raises(SystemExit) as ended:
+        serve_until_stopped(read_settings())
+    assert re.fullmatch(rf"error: [^\n]*{re.escape(said)}[^\n]*", str(ended.value.code))
 
 
 @pytest.mark.slow
@@ -79,12 +86,12 @@ def test_the_newest_finished_run_is_served_until_sigterm(serve: Start, tmp_path:
     assert httpx2.get(f"{served.url}/model").json()["seed"] == 1
 
     body = b'{"user_id": "1", "item_id": "50"}'
-    waiting = threading.Event()
+    started, stopping = threading.Event(), threading.Event()
 
     def slow_body() -> object:
         yield body[:5]
-        waiting.set()
-        time.sleep(1.2)  # well into the stop
+        started.set()
+        stopping.wait(20)
         yield body[5:]
 
     headers = {"Content-Type": "application/json", "X-Request-ID": "the-late-one"}
@@ -93,12 +100,15 @@ def test_the_newest_finished_run_is_served_until_sigterm(serve: Start, tmp_path:
         target=lambda: late.append(httpx2.post(f"{served.url}/predict/rating/", content=slow_body(), headers=headers))
     )
     post.start()
-    waiting.wait()
-    served.process.send_signal(signal.SIGTERM)
-    time.sleep(0.2)
-    ready = httpx2.get(f"{served.url}/health/ready")
-    assert (ready.status_code, ready.json()["code"]) == (503, "not_ready")
-    assert httpx2.get(f"{served.url}/items/50").status_code == 200
+    started.wait(20)
+    with httpx2.Client(base_url=served.url) as client:
+        assert client.get("/health/ready").status_code == 200
+        served.process.send_signal(signal.SIGTERM)
+        ready = until(lambda: (now := client.get("/health/ready")).status_code != 200 and now)
+        assert (ready.status_code, ready.json()["code"]) == (503, "not_ready")
+        assert client.get("/items/50").status_code == 200
+    until(lambda: refuses_connections(served))
+    stopping.set()
     post.join()
     assert late[0].status_code == 200  # it came before the signal, so it is answered
     assert served.process.wait(10) == 0
@@ -107,47 +117,72 @@ def test_the_newest_finished_run_is_served_until_sigterm(serve: Start, tmp_path:
     assert {line["level"] for line in served.lines()} == {"info"}
 
 
-def test_what_comes_at_once_beyond_the_limit_is_sent_away(serve: Start, saved: Path) -> None:
-    """The process is held, so that all requests are there when it goes on: it must not just queue them."""
-    served = serve("--bundle", str(saved), "--max-in-flight", "3")
+def refuses_connections(served: Served) -> bool:
     host, port = served.url.removeprefix("http://").split(":")
-    lines = [socket.create_connection((host, int(port)), timeout=10) for _ in range(40)]
-    time.sleep(0.3)  # let them be accepted
-    served.process.send_signal(signal.SIGSTOP)
+    try:
+        socket.create_connection((host, int(port)), timeout=5).close()
+    except ConnectionRefusedError:
+        return True
+    return False
+
+
+@pytest.fixture(scope="module")
+def narrow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """A service of two requests at a time, whose bodies must come soon."""
+    folder = tmp_path_factory.mktemp("narrow")
+    bundle = str(save(rich(), folder / "bundle"))
+    limits = ("--max-in-flight", "2", "--body-seconds", "0.3")
+    served = Served("--bundle", bundle, *limits, "--drain-seconds", "0", cwd=folder).ready()
+    yield served
+    assert served.stop() == 0
+
+
+def connections(served: Served, number: int) -> list[socket.socket]:
+    host, port = served.url.removeprefix("http://").split(":")
+    return [socket.create_connection((host, int(port)), timeout=10) for _ in range(number)]
+
+
+def received(line: socket.socket) -> tuple[HTTPResponse, bytes]:
+    """An answer that is awaited, and its body."""
+    answer = HTTPResponse(line)
+    answer.begin()
+    return answer, answer.read()
+
+
+def test_what_comes_at_once_beyond_the_limit_is_sent_away(narrow: Served) -> None:
+    """The process is held, so that all requests are there when it goes on: it must not just queue them."""
+    lines = connections(narrow, 40)
+    for line in lines:  # each is accepted once it was answered
+        line.sendall(b"GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert received(line)[0].status == 200
+    narrow.process.send_signal(signal.SIGSTOP)
     for line in lines:
         line.sendall(b"GET /users/1/recommendations HTTP/1.1\r\nHost: x\r\n\r\n")
-    served.process.send_signal(signal.SIGCONT)
-    time.sleep(1)
-    answers = [line.recv(8192) for line in lines]
+    narrow.process.send_signal(signal.SIGCONT)
+    answers = [received(line) for line in lines]
     for line in lines:
         line.close()
-    refused = [answer for answer in answers if answer.startswith(b"HTTP/1.1 503")]
-    assert len(refused) + sum(answer.startswith(b"HTTP/1.1 200") for answer in answers) == 40
+    refused = [(answer, body) for answer, body in answers if answer.status == 503]
+    assert len(refused) + sum(answer.status == 200 for answer, _ in answers) == 40
     assert 10 < len(refused) < 40
-    assert all(b"retry-after: 1" in answer.lower() and b'"overloaded"' in answer for answer in refused)
-    assert httpx2.get(f"{served.url}/items/50").status_code == 200
+    assert all(answer.headers["retry-after"] == "1" and b'"overloaded"' in body for answer, body in refused)
+    assert httpx2.get(f"{narrow.url}/items/50").status_code == 200
 
 
-def test_a_body_that_does_not_come_holds_no_place_for_ever(serve: Start, saved: Path) -> None:
-    served = serve("--bundle", str(saved), "--max-in-flight", "2", "--body-seconds", "0.5")
-    host, port = served.url.removeprefix("http://").split(":")
-    lines = [socket.create_connection((host, int(port)), timeout=10) for _ in range(2)]
+def test_a_body_that_does_not_come_holds_no_place_for_ever(narrow: Served) -> None:
+    lines = connections(narrow, 2)
     head = b"POST /predict/rating/ HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 50\r\n\r\n{"
     for line in lines:
         line.sendall(head)
-    time.sleep(0.2)
-    assert httpx2.get(f"{served.url}/items/50").status_code == 503
-    for line in lines:
-        answer = b""
-        while not answer.endswith(b"}"):
-            answer += line.recv(4096) or pytest.fail(f"ended with {answer!r}")
-        assert answer.startswith(b"HTTP/1.1 408")
-        assert b'"body_too_slow"' in answer
-    assert httpx2.get(f"{served.url}/items/50").status_code == 200
+    with httpx2.Client(base_url=narrow.url) as client:
+        until(lambda: client.get("/items/50").status_code == 503)
+        for line in lines:
+            answer, body = received(line)
+            assert answer.status == 408
+            assert b'"body_too_slow"' in body
+        assert client.get("/items/50").status_code == 200
     for line in lines:
         line.close()
-    served.process.terminate()
-    assert served.process.wait(10) == 0
 
 
 def test_strings_with_anything_in_them_over_the_wire(serve: Start, tmp_path: Path) -> None:

@@ -6,7 +6,6 @@ import contextlib
 import re
 import socket
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -23,7 +22,7 @@ from serve.pointer import write_pointer
 from serve.settings import Settings
 from tests.browser import Window, browser, expect  # noqa: F401  (a fixture)
 from tests.conftest import make_bundle
-from tests.serve.conftest import save
+from tests.serve.conftest import save, until
 
 USERS, ITEMS = 12, 30
 MARKUP = '<b>Bold</b> & "quoted"'
@@ -405,10 +404,7 @@ def test_a_model_that_is_swapped_in_shows_in_the_header(page: Any, tmp_path: Pat
         expect(page.locator("#model-name")).to_have_text("TwoTastes")
         assert titles(page)
         write_pointer(pointer, tmp_path / "new" / "bundle")
-        until = time.monotonic() + 20
-        while page.request.get(f"{address}/model").json()["model"] != "Another":
-            assert time.monotonic() < until
-            time.sleep(0.01)
+        until(lambda: page.request.get(f"{address}/model").json()["model"] == "Another")
         page.get_by_label("Number").fill("3")
         expect(page.locator("#model-name")).to_have_text("Another")
         expect(page.locator("#metric")).to_have_text("0.5000")
