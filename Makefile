@@ -9,7 +9,7 @@ BENCH_STAMP := $(BENCH_VENV)/.installed
 PEERS_STAMP := $(BENCH_VENV)/.peers
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train sweep report serve promote load test test-all dist lint format docs clean \
+.PHONY: help setup train sweep report serve promote load test test-quick test-all dist lint format docs clean \
 	bench bench-quick bench-report bench-compare
 
 help:  ## Print every target with its line
@@ -52,8 +52,11 @@ promote: $(STAMP)  ## Let outputs/serving name RUN=outputs/…; a service with -
 load: $(STAMP)  ## Load-test the newest run's service: throughput and percentiles by route
 	$(BIN)/python -m benchmarks.load.mix $(ARGS)
 
-test: $(STAMP)  ## Tests, about two minutes on two cores
+test: $(STAMP)  ## Tests, about a minute and a half on two cores
 	$(BIN)/python -m pytest -n auto --dist worksteal
+
+test-quick: $(STAMP)  ## Those that take no process, no browser and no long fit, for the inner loop
+	$(BIN)/python -m pytest -n auto --dist worksteal -m "not slow and not long"
 
 test-all: $(STAMP)  ## All tests, the slow ones too
 	$(BIN)/python -m pytest -m "slow or not slow"

@@ -16,7 +16,7 @@ from recsys.evaluation.registry import METRICS, Metric, register
 from recsys.evaluation.tables import print_metrics
 from recsys.report.__main__ import main as report
 from recsys.training.wandb import WandbTracker
-from tests.conftest import ITEMS, USERS, make_bundle
+from tests.bundles import ITEMS, USERS, make_bundle
 from tests.report.run_folders import write_run
 
 KEYS = ("test/max_error", "ranking/top@1")

@@ -14,6 +14,8 @@ from recsys.cli import FOLDERS, load_run, quote_override, resumed_sweep
 from recsys.training.threads import PASSIVE_WAITING
 from tests.commands import Train, call
 
+pytestmark = pytest.mark.long
+
 TOLD = PASSIVE_WAITING | {"OPENBLAS_NUM_THREADS": "1"}  # of the environment, where the user set nothing
 
 

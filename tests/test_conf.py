@@ -14,6 +14,8 @@ from recsys.cli import config_dir
 from recsys.data.datamodule import RatingDataModule
 from tests.commands import call, composed
 
+pytestmark = pytest.mark.long
+
 CONF = config_dir()
 FILES = sorted(path.relative_to(CONF) for path in CONF.rglob("*.yaml"))
 DATA_MODULE = set(inspect.signature(RatingDataModule).parameters) - {"source"}

@@ -19,6 +19,8 @@ from serve.routers import items
 from tests.commands import Train, call, call_function
 from tests.serve.conftest import client_of, rich
 
+pytestmark = pytest.mark.long
+
 ROOT = Path(__file__).parents[1]
 SECTIONS = dict(re.findall(r"^## (.*)\n((?:(?!## ).*\n)*)", (ROOT / "CONTRIBUTING.md").read_text(), re.MULTILINE))
 

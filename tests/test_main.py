@@ -14,6 +14,8 @@ import pytest
 
 from recsys.__main__ import COMMANDS
 
+pytestmark = pytest.mark.long
+
 Recsys = Callable[..., str]
 
 

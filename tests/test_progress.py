@@ -12,6 +12,8 @@ from recsys.experiments.multirun import run_job
 from recsys.progress import hidden, progress, track
 from tests.commands import Train
 
+pytestmark = pytest.mark.long
+
 ERASED = "\x1b[2K"  # the end of what a terminal is sent
 
 

@@ -17,6 +17,8 @@ from recsys.experiments.study import objective
 from tests.commands import Train, call, train_arguments, write_ratings
 from tests.models.ranker import RANKER
 
+pytestmark = pytest.mark.long
+
 
 def read(folder: Path) -> dict[str, float]:
     found: dict[str, float] = json.loads((folder / "metrics.json").read_text())

@@ -16,6 +16,8 @@ from serve.settings import Settings
 from tests.commands import Train, composed
 from tests.serve.conftest import client_of, rich
 
+pytestmark = pytest.mark.long
+
 ROOT = config_dir().parent
 README = (ROOT / "README.md").read_text()
 GENERATED = ("configuration.md", "http.md")

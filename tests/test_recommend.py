@@ -10,6 +10,8 @@ from recsys.bundle import Bundle
 from recsys.cli import USER_ERRORS
 from tests.commands import Train, call, call_function
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture
 def run(trained: Train) -> Path:

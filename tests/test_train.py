@@ -28,8 +28,10 @@ from recsys.report.overrides import run_command
 from recsys.report.runs import read_run
 from recsys.training.callbacks import EpochRecord
 from recsys.training.run import build_data
+from tests.bundles import trained_and_folded
 from tests.commands import Train, call, call_function, copy_run, run_config, train_arguments, write_ratings
-from tests.conftest import trained_and_folded
+
+pytestmark = pytest.mark.long
 
 UNSTABLE = ("fit_seconds", "git_commit")  # the second where somebody commits meanwhile
 

@@ -33,7 +33,9 @@ from benchmarks.peers.ranking import NOTHING, best_unseen
 from benchmarks.peers.task import Task
 from recsys.data.sources.base import RatingData
 from tests.commands import write_ratings
-from tests.conftest import frame, random_ratings, small_data
+from tests.small_data import frame, random_ratings, small_data
+
+pytestmark = pytest.mark.long
 
 PACKAGE = Path(selection.__file__).parent
 RATING = Protocol("small", "random", ("data.split=random",))

@@ -8,7 +8,7 @@ import pytest
 from benchmarks import growth_sweeps, samples
 from recsys.bundle.centring import centred_factors
 from recsys.bundle.factors import concat_samples
-from tests.conftest import random_ratings, small_data
+from tests.small_data import random_ratings, small_data
 
 
 def test_samples_are_evenly_spaced_and_end_with_the_last() -> None:

@@ -18,18 +18,8 @@ from recsys.bundle.factors import Factors
 from recsys.bundle.noise import RatingNoise
 from recsys.models.mf import MatrixFactorization
 from recsys.training import export
-from tests.conftest import (
-    ITEMS,
-    NAMES,
-    RATED,
-    USERS,
-    build,
-    checkerboard,
-    fit,
-    make_bundle,
-    random_factors,
-    small_data,
-)
+from tests.bundles import ITEMS, NAMES, RATED, USERS, make_bundle, random_factors
+from tests.small_data import build, checkerboard, fit, small_data
 
 
 def test_predictions_by_hand_clipped_and_with_averages_for_the_unknown(small: Bundle) -> None:

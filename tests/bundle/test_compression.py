@@ -12,7 +12,7 @@ from recsys.bundle import Bundle
 from recsys.bundle.compression import check_compress, compressed, compressed_bundle
 from recsys.bundle.factors import Factors
 from recsys.bundle.fold_in import fold_in
-from tests.conftest import make_bundle, random_factors
+from tests.bundles import make_bundle, random_factors
 
 LEVELS = (1.0, 2.0, 3.0, 4.0, 5.0)
 

@@ -11,7 +11,7 @@ from recsys.bundle.centring import centred_factors
 from recsys.bundle.factors import Factors
 from recsys.bundle.fold_in import fold_in
 from recsys.bundle.noise import RatingNoise
-from tests.conftest import random_factors
+from tests.bundles import random_factors
 
 
 @pytest.fixture

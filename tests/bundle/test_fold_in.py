@@ -10,7 +10,7 @@ import pytest
 
 from recsys.bundle.factors import Factors
 from recsys.bundle.fold_in import fold_in
-from tests.conftest import random_factors
+from tests.bundles import random_factors
 
 LEVELS = (1.0, 2.0, 3.0, 4.0, 5.0)
 KINDS: list[dict[str, Any]] = [

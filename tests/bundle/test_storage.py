@@ -19,7 +19,7 @@ from recsys.bundle import storage as module
 from recsys.bundle.attributes import UserAttributes
 from recsys.bundle.factors import Factors
 from recsys.bundle.ids import packed_ids
-from tests.conftest import ITEMS, NAMES, RATED, USERS, make_bundle, random_factors
+from tests.bundles import ITEMS, NAMES, RATED, USERS, make_bundle, random_factors
 
 
 def one_sentence(error: pytest.ExceptionInfo[BundleError]) -> str:

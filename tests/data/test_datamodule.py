@@ -12,7 +12,7 @@ from recsys.data.readers.items import items_frame
 from recsys.data.sources.base import RatingData
 from recsys.models.mf import MatrixFactorization
 from recsys.training.export import make_bundle
-from tests.conftest import SmallRatings, build, fit, frame, random_ratings, small_data
+from tests.small_data import SmallRatings, build, fit, frame, random_ratings, small_data
 
 RATINGS = random_ratings(103, 20, 15, seed=1)
 

@@ -12,7 +12,7 @@ from recsys.bundle import TEST, TRAIN, Bundle
 from recsys.evaluation.calibration import calibration_metrics, format_coverage, in_ordinal_interval
 from recsys.evaluation.evaluate import evaluate
 from recsys.evaluation.holdout import TestSet, predict_test_set
-from tests.conftest import make_bundle, random_factors
+from tests.bundles import make_bundle, random_factors
 
 LEVELS = (1.0, 2.0, 3.0, 4.0, 5.0)
 

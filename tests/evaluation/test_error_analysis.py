@@ -14,7 +14,7 @@ from recsys.bundle.factors import Factors
 from recsys.evaluation.error_analysis import analyse
 from recsys.evaluation.evaluate import evaluate
 from recsys.evaluation.holdout import predict_test_set
-from tests.conftest import make_bundle, random_factors
+from tests.bundles import make_bundle, random_factors
 
 HISTORIES = (0, 4, 5, 9, 50)  # train rows of each user of `by_hand`; the first is not fitted
 

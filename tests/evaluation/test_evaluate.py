@@ -16,8 +16,10 @@ from recsys.bundle.factors import Factors
 from recsys.evaluation.evaluate import compare_metrics, evaluate, evaluate_ranking
 from recsys.evaluation.metrics import Metrics
 from recsys.evaluation.tables import print_metrics
+from tests.bundles import ITEMS, USERS, make_bundle
 from tests.commands import Train, call, call_function, copy_run
-from tests.conftest import ITEMS, USERS, make_bundle
+
+pytestmark = pytest.mark.long
 
 TRAIN, VAL, TEST = 0, 1, 2
 # Linear parts of `two_by_three`: user 0 has items 0: 4.25, 1: 7.5, 2: -1.25; user 1 has 0: 2.25, 1: -1.5, 2: 6.75;

@@ -18,8 +18,10 @@ from recsys.bundle import fold_in as module
 from recsys.bundle.attributes import UserAttributes
 from recsys.evaluation.prequential import predict_prequential, prequential
 from recsys.evaluation.tables import print_metrics
+from tests.bundles import make_bundle, random_factors
 from tests.commands import Train, call, call_function, copy_run
-from tests.conftest import make_bundle, random_factors
+
+pytestmark = pytest.mark.long
 
 FITTED_USERS, FITTED_ITEMS = 5, 12  # of 8 and 15 in `drawn`
 

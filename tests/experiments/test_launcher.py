@@ -20,6 +20,8 @@ from recsys.training.threads import available_cores
 from tests.commands import call
 from tests.experiments.test_multirun import arguments, states  # noqa: F401  (a fixture)
 
+pytestmark = pytest.mark.long
+
 SCRIPT = """
 import os, signal
 from pathlib import Path

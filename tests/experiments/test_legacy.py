@@ -11,6 +11,8 @@ from recsys.experiments.legacy import RENAMED_TARGETS, rename_targets
 from recsys.experiments.study import Study
 from tests.commands import Train, copy_run
 
+pytestmark = pytest.mark.long
+
 
 @pytest.mark.parametrize("path", sorted(set(RENAMED_TARGETS.values())))
 def test_present_paths_exist(path: str) -> None:

@@ -21,6 +21,8 @@ from recsys.report.runs import read_run
 from recsys.training.context import RunContext
 from tests.commands import Train, call, composed, copy_run, train_arguments, write_ratings
 
+pytestmark = pytest.mark.long
+
 SHORT = "trainer.max_epochs=2"
 
 

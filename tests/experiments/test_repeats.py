@@ -13,6 +13,8 @@ from recsys.experiments.repeats import plan_runs, summary
 from recsys.training.run import run
 from tests.commands import Train, run_config
 
+pytestmark = pytest.mark.long
+
 SHORT = ("trainer.max_epochs=1", "refit=none")
 
 

@@ -37,6 +37,8 @@ from recsys.training.pruners import make_pruner
 from recsys.training.pruning import Pruning
 from tests.commands import call, train_arguments, write_ratings
 
+pytestmark = pytest.mark.long
+
 SPACE = {"model.dropout": FloatDistribution(0.0, 0.5), "model.embedding_dim": CategoricalDistribution([4, 8])}
 MEMORY: defaultdict[Path, InMemoryStorage] = defaultdict(InMemoryStorage)  # a database per folder
 

@@ -20,6 +20,8 @@ from recsys.train import train
 from tests.commands import call, call_function, run_config
 from tests.legacy.make_fixtures import CUT, HERE, MODEL_OF, ROOT, RUNS, answers, checkpoint_answers
 
+pytestmark = pytest.mark.long
+
 CONF = HERE.parents[1] / "conf"
 EXPECTED = json.loads((HERE / "expected.json").read_text(encoding="utf-8"))
 

@@ -19,7 +19,7 @@ from recsys.data.datamodule import RatingDataModule
 from recsys.models.als import ALS
 from recsys.models.normal_equations import NotPositiveDefiniteError
 from tests.commands import call, write_ratings
-from tests.conftest import build, fit, random_ratings, small_data
+from tests.small_data import build, fit, random_ratings, small_data
 
 Numbers = NDArray[np.float64]
 

@@ -12,7 +12,7 @@ from recsys.bundle.storage import BundleError
 from recsys.data.datamodule import RatingDataModule
 from recsys.models.als import ALS
 from recsys.training.export import make_bundle
-from tests.conftest import build, checkerboard, fit, random_ratings, small_data
+from tests.small_data import build, checkerboard, fit, random_ratings, small_data
 
 
 def error(model: ALS, data: RatingDataModule) -> float:

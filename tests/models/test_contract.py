@@ -27,18 +27,10 @@ from recsys.models.mf import MatrixFactorization
 from recsys.models.ranking import RankingModel
 from recsys.models.svdpp import SVDPlusPlus
 from recsys.training.export import make_bundle
-from tests.conftest import (
-    SmallRatings,
-    build,
-    bundle_of,
-    checkerboard,
-    fit,
-    frame,
-    kinds,
-    random_ratings,
-    small_data,
-    trained_and_folded,
-)
+from tests.bundles import trained_and_folded
+from tests.small_data import SmallRatings, build, bundle_of, checkerboard, fit, frame, kinds, random_ratings, small_data
+
+pytestmark = pytest.mark.long
 
 Make = Callable[..., RatingModel]
 

@@ -20,7 +20,8 @@ from recsys.evaluation.registry import NDCG
 from recsys.models.ials import ImplicitALS
 from recsys.models.normal_equations import NormalEquations
 from recsys.training.export import make_bundle
-from tests.conftest import build, checkerboard, fit, frame, random_ratings, small_data, trained_and_folded
+from tests.bundles import trained_and_folded
+from tests.small_data import build, checkerboard, fit, frame, random_ratings, small_data
 
 Doubles = np.ndarray[Any, np.dtype[np.float64]]
 every_exponent = pytest.mark.parametrize("exponent", [0.0, 0.5, 1.0])

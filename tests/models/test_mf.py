@@ -12,7 +12,7 @@ from recsys.data.batches import Batch, RatingRows
 from recsys.data.datamodule import RatingDataModule
 from recsys.models.mf import MatrixFactorization
 from recsys.models.svdpp import SVDPlusPlus
-from tests.conftest import build, fit, random_ratings, small_data
+from tests.small_data import build, fit, random_ratings, small_data
 
 USER = torch.tensor([0, 0, 1, 2, 2, 2])
 ITEM = torch.tensor([0, 1, 1, 0, 3, 2])

@@ -15,7 +15,7 @@ from recsys.data.batches import RatingRows
 from recsys.data.datamodule import RatingDataModule
 from recsys.models.svdpp import SVDPlusPlus
 from recsys.training.callbacks import EpochRecord, ReplayLearningRate
-from tests.conftest import build, fit, random_ratings, small_data
+from tests.small_data import build, fit, random_ratings, small_data
 
 FACTOR = 0.25  # of the implicit part's learning rate
 

@@ -14,6 +14,8 @@ import pytest
 from recsys.report.formats import registry_data
 from tests.browser import Window, browser, expect  # noqa: F401  (a fixture)
 
+pytestmark = pytest.mark.long
+
 PAGE = Path(__file__).parents[2] / "recsys" / "report" / "page"
 MARKUP = '</script><b>bold</b><img src=x onerror="window.hit = 1"><!-- & {{js}}'
 FIGURES = ("val/rmse", "test/rmse", "test/mae", "test/rmse_warm", "test/rmse_cold", "fit_seconds")

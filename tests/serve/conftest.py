@@ -29,7 +29,7 @@ from serve.app import create_app
 from serve.model_manager import ModelManager
 from serve.served_model import ServedModel
 from serve.settings import Settings
-from tests.conftest import make_bundle, random_factors
+from tests.bundles import make_bundle, random_factors
 
 ROOT = Path(__file__).parents[2]
 

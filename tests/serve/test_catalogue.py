@@ -9,7 +9,7 @@ import pytest
 from recsys.bundle import Bundle
 from recsys.bundle.factors import Factors
 from serve.catalogue import Catalogue, words
-from tests.conftest import make_bundle
+from tests.bundles import make_bundle
 from tests.serve.conftest import ABOUT, rich
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from serve.settings import Settings
-from tests.conftest import make_bundle
+from tests.bundles import make_bundle
 
 ROOT = Path(__file__).parents[2]
 DOCKERFILE = (ROOT / "Dockerfile").read_text()

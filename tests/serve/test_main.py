@@ -23,6 +23,8 @@ from serve.pointer import write_pointer
 from tests.serve.conftest import ITEM_NAMES, USER_NAMES, Served, clean_environment, rich, save, until
 from tests.serve.test_metrics import samples
 
+pytestmark = pytest.mark.long
+
 Start = Callable[..., Served]
 
 

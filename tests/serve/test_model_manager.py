@@ -21,6 +21,8 @@ from serve.settings import Settings
 from tests.serve.conftest import ITEM_NAMES, USER_NAMES, client_of, rich, save, until
 from tests.serve.test_metrics import value
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:

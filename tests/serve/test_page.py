@@ -21,8 +21,10 @@ from serve.model_manager import ModelManager
 from serve.pointer import write_pointer
 from serve.settings import Settings
 from tests.browser import Window, browser, expect  # noqa: F401  (a fixture)
-from tests.conftest import make_bundle
+from tests.bundles import make_bundle
 from tests.serve.conftest import save, until
+
+pytestmark = pytest.mark.long
 
 USERS, ITEMS = 12, 30
 MARKUP = '<b>Bold</b> & "quoted"'

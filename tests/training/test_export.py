@@ -5,7 +5,7 @@ from recsys.bundle.factors import Factors
 from recsys.bundle.fold_in import fold_in
 from recsys.models.mf import MatrixFactorization
 from recsys.training.export import expect_bias_spread, make_bundle
-from tests.conftest import build, fit, random_ratings, small_data
+from tests.small_data import build, fit, random_ratings, small_data
 
 
 def test_the_bias_of_someone_with_one_rating_is_expected_to_be_spread_like_the_others(two_by_three: Factors) -> None:

@@ -9,6 +9,8 @@ from matplotlib.figure import Figure
 
 from recsys.training.plots import error_by_activity, learning_curve
 
+pytestmark = pytest.mark.long
+
 LOWERED = "epoch,lr-Adam,train/loss,val/rmse\n0,0.1,1,1.0\n1,0.1,0.8,0.9\n2,0.02,0.7,0.95\n"
 SIZE = (1008, 576)  # pixels
 

@@ -30,8 +30,10 @@ from recsys.bundle import TEST, TRAIN, Bundle
 from recsys.cli import config_dir
 from recsys.evaluation.error_analysis import analyse
 from recsys.training.wandb import WandbTracker, columns
+from tests.bundles import make_bundle, random_factors
 from tests.commands import Train, composed
-from tests.conftest import make_bundle, random_factors
+
+pytestmark = pytest.mark.long
 
 CONFIG = {
     "model": {"_target_": "recsys.X", "embedding_dim": 16, "dropout": 0.0},

@@ -15,8 +15,8 @@ from recsys.data.features import item_attributes, user_attributes
 from recsys.data.sources import DataError, RatingData, TabularRatings
 from recsys.models.mf import MatrixFactorization
 from recsys.training.export import make_bundle
-from tests.conftest import build
 from tests.data.conftest import HEADER, read_csv
+from tests.small_data import build
 
 RATINGS = HEADER + "1,10,3\n2,10,4\n1,20,5\n"
 USERS = "user_id,team,spent\n2,red,7.5\n1,,8\n"

@@ -19,7 +19,9 @@ from recsys.data.datamodule import RatingDataModule
 from recsys.models.bayesian.model import BayesianMF
 from recsys.training.export import make_bundle
 from tests.commands import call, write_ratings
-from tests.conftest import SmallRatings, build, fit, frame, kinds, random_ratings, small_data
+from tests.small_data import SmallRatings, build, fit, frame, kinds, random_ratings, small_data
+
+pytestmark = pytest.mark.long
 
 Numbers = NDArray[np.float64]
 

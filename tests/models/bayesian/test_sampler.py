@@ -17,6 +17,8 @@ from recsys.models.bayesian.side_information import SHAPE as EFFECTS_SHAPE
 from recsys.models.bayesian.side_information import Effects, rated_matrix
 from recsys.models.normal_equations import NormalEquations
 
+pytestmark = pytest.mark.long
+
 MU = 3.0
 LEVELS = torch.tensor([1.0, 2.0, 3.0, 4.0]).double()
 States = dict[str, Tensor]  # arrays by name, each of shape (draws, ...)

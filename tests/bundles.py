@@ -1,0 +1,107 @@
+"""Small bundles: made by hand, and of random factors."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from recsys.bundle import TEST, TRAIN, VAL, Bundle, UserRatings
+from recsys.bundle.factors import Factors
+
+# Of the bundle `small`: user 30 and item 99 are in the data but were not fitted.
+USERS, ITEMS = [10, 20, 30], [7, 3, 5, 99]
+RATED = [(0, 0, 4.0, 0), (0, 3, 2.0, 2), (1, 1, 1.0, 1), (2, 2, 5.0, 2)]
+NAMES = ["Zoë", "李", "a|b"], ["ā", "", "x\ny", "🎬"]
+
+
+def make_bundle(
+    factors: Factors,
+    user_ids: Any,
+    item_ids: Any,
+    rated: list[tuple[int, int, float, int]] | None = None,
+    times: list[int] | None = None,
+    **manifest: Any,
+) -> Bundle:
+    """A bundle from factors; `rated` holds (user row, item row, stars, part), by user, and `times` when each was."""
+    rated = rated or []
+    counts = np.bincount([user for user, *_ in rated], minlength=len(user_ids)) if rated else np.zeros(len(user_ids))
+    kind = "int" if isinstance(user_ids[0], int) else "str"
+    as_ids = lambda ids: np.array(ids, np.int64 if kind == "int" else object)  # noqa: E731
+    return Bundle(
+        {"task": "rating", "rating_scale": [1.0, 5.0], "id_kind": kind, "data": "small"} | manifest,
+        factors,
+        as_ids(user_ids),
+        as_ids(item_ids),
+        UserRatings(
+            np.append(0, np.cumsum(counts)).astype(np.int64),
+            np.array([item for _, item, _, _ in rated], np.int32),
+            np.array([stars for _, _, stars, _ in rated], np.float32),
+            np.array([part for *_, part in rated], np.uint8),
+            None if times is None else np.array(times, np.int64),
+        ),
+        [{"title": f"Film {row}", "year": 1990 + row, "genres": ["Drama"]} for row in range(len(item_ids))],
+    )
+
+
+def trained_and_folded(bundle: Bundle) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """Of every fitted user: scores of all items by their row, by the fold-in of the ratings that made it, and these
+    ratings' items.
+    """
+    fitted = bundle.ratings.part <= {"train": TRAIN, "train_val": VAL, "all": TEST}[bundle.manifest["fit_on"]]
+    for user in range(bundle.n_users):
+        entries = bundle.ratings.slice_of(user)
+        item, rating = (column[entries][fitted[entries]] for column in (bundle.ratings.item, bundle.ratings.rating))
+        folded = bundle.fold_in_rows(item, rating)
+        yield bundle.factors.scores(bundle.factors.user(user)), bundle.factors.scores(folded.vector), item
+
+
+def random_factors(
+    *,
+    n_users: int = 4,
+    n_items: int = 12,
+    samples: int = 1,
+    dim: int = 3,
+    exponents: tuple[float, ...] = (1.0,),
+    implicit: bool = False,
+    noisy: bool = False,
+    levels: tuple[float, ...] = (),
+    attributes: int = 0,
+    drift: bool = False,
+    seed: int = 0,
+) -> Factors:
+    """Factors drawn at random, with a dense prior of as many terms as there are exponents.
+
+    `noisy` ones differ in noise by user and item, and `levels` make an ordinal link; what is asked for beyond leaves
+    the other arrays as they are.
+    """
+    rng = np.random.default_rng(seed)
+    draw = lambda *shape: rng.normal(0, 0.4, shape).astype(np.float32)  # noqa: E731
+    root = rng.normal(size=(len(exponents), samples, dim + 1, dim + 1))
+    factors = Factors(
+        mu=3.3 + draw(samples),
+        user_bias=draw(n_users, samples),
+        item_bias=draw(n_items, samples),
+        user_factors=draw(n_users, samples, dim),
+        item_factors=draw(n_items, samples, dim),
+        prior_mean=draw(samples, dim + 1),
+        prior_precision=(root @ root.swapaxes(2, 3) / (2 * dim) + 0.1 * np.eye(dim + 1)).astype(np.float32),
+        prior_exponent=np.array(exponents, np.float32),
+        item_implicit=draw(n_items, samples, dim + 1) if implicit else None,
+    )
+    middles = np.array(levels[:-1], np.float32) + np.diff(np.array(levels, np.float32)) / 2 if levels else None
+    return replace(
+        factors,
+        precision=1.5 + rng.random(samples, np.float32) if noisy or levels else None,
+        user_precision=np.exp(draw(n_users, samples)) if noisy else None,
+        item_precision=np.exp(draw(n_items, samples)) if noisy else None,
+        drift=np.array([3, 2], np.float32) if drift else None,
+        levels=np.array(levels, np.float32) if levels else None,
+        thresholds=None if middles is None else np.sort(middles + 0.5 * draw(samples, len(middles)), axis=1),
+        attribute_effects=draw(attributes, samples, dim + 1) if attributes else None,
+        cold_start_mean=draw(samples, dim + 1) if attributes else None,
+        cold_start_effects=draw(attributes, samples, dim + 1) if attributes else None,
+        cold_start_items=draw(n_items, samples) if attributes else None,
+    )
