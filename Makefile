@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 BENCH_VENV := .venv-bench
 BENCH := $(BENCH_VENV)/bin
 BENCH_STAMP := $(BENCH_VENV)/.installed
-PEERS_STAMP := $(BENCH_VENV)/.peers
+COMPARISON_STAMP := $(BENCH_VENV)/.comparison
 
 .DEFAULT_GOAL := help
 .PHONY: help setup train sweep report serve promote load test test-quick test-all dist lint format docs clean \
@@ -27,9 +27,9 @@ $(BENCH_STAMP): pyproject.toml constraints.txt
 	$(BENCH)/python -m pip install --quiet --constraint constraints.txt --editable '.[bench]'
 	touch $(BENCH_STAMP)
 
-$(PEERS_STAMP): $(BENCH_STAMP) benchmarks/peers/environments.py
-	$(BENCH)/python -m benchmarks.peers.environments
-	touch $(PEERS_STAMP)
+$(COMPARISON_STAMP): $(BENCH_STAMP) benchmarks/comparison/environments.py
+	$(BENCH)/python -m benchmarks.comparison.environments
+	touch $(COMPARISON_STAMP)
 
 setup: $(STAMP)  ## Make .venv and install everything
 
@@ -61,15 +61,15 @@ test-quick: $(STAMP)  ## Those that take no process, no browser and no long fit,
 test-all: $(STAMP)  ## All tests, the slow ones too
 	$(BIN)/python -m pytest -m "slow or not slow"
 
-bench: $(PEERS_STAMP)  ## Measure recsys beside its peers, and its speed: hours; ARGS="--data ml_100k …" for the peers
-	$(BENCH)/python -m benchmarks.peers $(ARGS)
-	$(BENCH)/python -m benchmarks.peers --time-to-rmse $(ARGS)
-	$(BENCH)/python -m benchmarks.loop
-	$(BENCH)/python -m benchmarks.growth
+bench: $(COMPARISON_STAMP)  ## Measure recsys beside its peers, and its speed: hours; ARGS="--data ml_100k …" for the peers
+	$(BENCH)/python -m benchmarks.comparison $(ARGS)
+	$(BENCH)/python -m benchmarks.comparison --time-to-rmse $(ARGS)
+	$(BENCH)/python -m benchmarks.training_loop
+	$(BENCH)/python -m benchmarks.scaling
 
-bench-quick: $(PEERS_STAMP)  ## The quick ones of these on ML-100K, and the training loop: minutes
-	$(BENCH)/python -m benchmarks.peers --quick $(ARGS)
-	$(BENCH)/python -m benchmarks.loop --epochs 1 --repeats 2 --print-only
+bench-quick: $(COMPARISON_STAMP)  ## The quick ones of these on ML-100K, and the training loop: minutes
+	$(BENCH)/python -m benchmarks.comparison --quick $(ARGS)
+	$(BENCH)/python -m benchmarks.training_loop --epochs 1 --repeats 2 --print-only
 
 bench-report: $(STAMP)  ## Write the tables of README and docs/benchmarks.md from benchmarks/results
 	$(BIN)/python -m benchmarks.tables $(ARGS)

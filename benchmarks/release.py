@@ -25,8 +25,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.busy_core import measure as measure_beside_burner
+from benchmarks.comparison.results import DEVICE, RESULTS, provenance, write
 from benchmarks.load.service import ROOT, running
-from benchmarks.peers.results import DEVICE, RESULTS, circumstances, write
 from benchmarks.serving import GET, POST, script, wrk
 from recsys.bundle import Bundle
 
@@ -78,7 +78,7 @@ def main() -> None:
             if part in ("start", "service") and not run.exists():
                 train(versions["before"], "mf", run, arguments.data_root)  # both versions read it
             found[part] = PARTS[part](versions, run, arguments.data_root, arguments.rounds)
-            found[part] |= circumstances("benchmarks.release", sys.argv[1:])
+            found[part] |= provenance("benchmarks.release", sys.argv[1:])
             print(json.dumps({part: found[part]}, indent=2), flush=True)
             write(found, file)
 

@@ -20,8 +20,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.comparison.results import DEVICE, RESULTS, keep, provenance
 from benchmarks.fold_in import fastest, speed
-from benchmarks.peers.results import DEVICE, RESULTS, circumstances, keep
 from recsys.bundle import TEST, VAL, Bundle
 from recsys.bundle.compression import compressed_bundle
 from recsys.bundle.factors import Factors
@@ -106,7 +106,7 @@ def main() -> None:
         for name, one in variants(bundle):
             entry = {"data": data, "samples": name, "dim": int(one.factors.item_factors.shape[2]),
                      "split": bundle.manifest["split"], "chain": command, **measured(one),
-                     **circumstances("benchmarks.samples", sys.argv[1:])}  # fmt: skip
+                     **provenance("benchmarks.samples", sys.argv[1:])}  # fmt: skip
             keep(entry, FILE, ("data", "samples"))
             print(*(f"{what} {entry[what]}" for what in ("data", "samples", "val_rmse", "test_rmse")), flush=True)
 

@@ -15,8 +15,8 @@ from rich.console import Console
 
 from benchmarks.micro.comparison import SLOWER, compare
 from benchmarks.micro.passes import SuiteError, measured
+from benchmarks.micro.render import show
 from benchmarks.micro.results import DEVICE, FOLDER, ResultsError, load, of_passes, save, stored_file
-from benchmarks.micro.shown import show
 
 
 def main() -> int:

@@ -6,7 +6,7 @@ import platform
 from importlib.metadata import version
 from typing import Any
 
-from benchmarks.peers.results import DEVICE, cpu_model
+from benchmarks.comparison.results import DEVICE, cpu_model
 
 PACKAGES = ("numpy", "pandas", "pyarrow", "torch", "lightning", "pytest-benchmark")
 

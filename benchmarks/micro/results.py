@@ -9,9 +9,9 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from benchmarks.comparison.results import DEVICE
+from benchmarks.comparison.results import RESULTS as FOLDER
 from benchmarks.micro.passes import name_of
-from benchmarks.peers.results import DEVICE
-from benchmarks.peers.results import RESULTS as FOLDER
 
 
 class ResultsError(ValueError):

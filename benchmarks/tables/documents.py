@@ -5,23 +5,23 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks.tables import peers, peers_full, picture, quality, release, runs, service, speed
+from benchmarks.tables import comparison, comparison_full, picture, quality, release, runs, service, speed
 from benchmarks.tables.blocks import blocks, filled
 from benchmarks.tables.results import NotMeasuredError, Results, TablesError
 
 DOCUMENTS = ("README.md", "docs/benchmarks.md")
 RESULTS = "benchmarks/results"
 TABLES: dict[str, Callable[[Results], str]] = {
-    "headline": peers.headline,
-    "peers": peers.table_of_peers,
+    "headline": comparison.headline,
+    "comparison": comparison.table_of_competitors,
     "picture": picture.picture_link,
-    "time_to_rmse": peers.time_to_rmse,
+    "time_to_rmse": comparison.time_to_rmse,
     "speed": speed.speed,
-    "growth_sweeps": speed.growth_sweeps,
+    "scaling_sweeps": speed.scaling_sweeps,
     "samples": quality.samples,
-    "peers_full": peers_full.peers_full,
-    "ranking": peers_full.ranking,
-    "tuned": peers_full.tuned,
+    "comparison_full": comparison_full.comparison_full,
+    "ranking": comparison_full.ranking,
+    "tuned": comparison_full.tuned,
     "quality": quality.quality,
     "ablation": quality.ablation,
     "bayesian": quality.bayesian,
@@ -29,7 +29,7 @@ TABLES: dict[str, Callable[[Results], str]] = {
     "report": runs.report,
     "serving": service.serving,
     "fold_in": service.fold_in,
-    "reading": speed.reading,
+    "data_loading": speed.reading,
     "micro": speed.micro,
     "release": release.release,
 }

@@ -1,4 +1,4 @@
-"""docs/quality_time.png: RMSE against seconds to fit, on ML-1M, a marker for each contender and its settings."""
+"""docs/quality_time.png: RMSE against seconds to fit, on ML-1M, a marker for each competitor and its settings."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import FixedLocator, NullFormatter, NullLocator
 from PIL import Image
 
+from benchmarks.tables.comparison import Place, Row, grouped
 from benchmarks.tables.labels import place_labels
-from benchmarks.tables.peers import Place, Row, grouped
 from benchmarks.tables.results import NotMeasuredError, Results
 
 FILE = "docs/quality_time.png"
@@ -25,7 +25,7 @@ PANELS: dict[str, Place] = {
     "ML-1M, last ratings of each user held out": ("ml_1m", "user_time"),
 }
 ALT = "RMSE against seconds to fit on ML-1M, for recsys and its peers; lower and further left is better"
-MAKER = "Surprise "  # of four contenders: named once, below, where there is room
+MAKER = "Surprise "  # of four competitors: named once, below, where there is room
 KEY = "Figures"  # under which the PNG says what it was drawn from
 TICKS = {0.1: "0.1 s", 1: "1 s", 10: "10 s", 60: "1 min", 600: "10 min", 3600: "1 h"}
 BLUE, GREY, INK = "#0058a3", "#8a8f98", "#3c4148"  # told apart in grey, and marked by shape too
@@ -33,7 +33,7 @@ BLUE, GREY, INK = "#0058a3", "#8a8f98", "#3c4148"  # told apart in grey, and mar
 
 @dataclass(frozen=True)
 class Point:
-    """A contender with settings."""
+    """A competitor with settings."""
 
     name: str  # without the settings
     ours: bool
@@ -52,14 +52,14 @@ def picture_link(results: Results) -> str:
         NotMeasuredError: There is nothing to draw.
     """
     if not panels(results):
-        raise NotMeasuredError("no `peers-<device>.json` has ML-1M")
+        raise NotMeasuredError("no `comparison-<device>.json` has ML-1M")
     return f"![{ALT}]({FILE})"
 
 
 def panels(results: Results) -> Panels:
     """What is drawn, by title; empty if nothing was measured."""
     try:
-        rows = grouped(results.entries("peers"))
+        rows = grouped(results.entries("comparison"))
     except NotMeasuredError:
         return {}
     found = {title: [point(row, place) for row in rows if row.done(place)] for title, place in PANELS.items()}
@@ -107,7 +107,7 @@ def draw(found: Panels, file: Path) -> None:
 
 
 def draw_points(axes: Axes, points: Iterable[Point]) -> None:
-    """Documented settings hollow, tuned ones filled, a line between the two of a contender."""
+    """Documented settings hollow, tuned ones filled, a line between the two of a competitor."""
     for own in by_name(points):
         first, colour = own[0], BLUE if own[0].ours else GREY
         x, y = [it.seconds for it in own], [it.rmse for it in own]
@@ -150,7 +150,7 @@ def explain(figure: Figure, tuned: bool) -> None:
 
 
 def label(axes: Axes, points: Iterable[Point]) -> None:
-    """Every contender's name once, beside its better marker; recsys first, so that its names have the best places."""
+    """Every competitor's name once, beside its better marker; recsys first, so that its names have the best places."""
     groups = sorted(by_name(points), key=lambda own: not own[0].ours)
     best = [min(own, key=lambda it: it.rmse) for own in groups]
     styles = [(BLUE, "bold", 17) if it.ours else (INK, "normal", 14) for it in best]

@@ -1,4 +1,4 @@
-"""What `benchmarks/loop.py`, `growth.py`, `reading.py` and the micro-benchmarks measured."""
+"""What `benchmarks/training_loop.py`, `scaling.py`, `data_loading.py` and the micro-benchmarks measured."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from benchmarks.tables.results import Entry, NotMeasuredError, Results, about, i
 
 def speed(results: Results) -> str:
     """The training loop beside others, and a rating's price as data grows; rows of their own for every device."""
-    whats: list[tuple[str, Callable[[dict[str, Entry]], str]]] = [("loop", loops), ("growth", growth)]
+    whats: list[tuple[str, Callable[[dict[str, Entry]], str]]] = [("training_loop", loops), ("scaling", growth)]
     parts: list[str] = []
     measured: list[Entry] = []
     for what, build in whats:
@@ -22,7 +22,7 @@ def speed(results: Results) -> str:
             continue
         parts.append(build(found))
         measured += found.values()
-    return paragraphs(*parts, " ".join([about(measured), results.gpu_line("loop", "growth")]).strip())
+    return paragraphs(*parts, " ".join([about(measured), results.gpu_line("training_loop", "scaling")]).strip())
 
 
 def loops(found: dict[str, Entry]) -> str:
@@ -66,9 +66,9 @@ def growth(found: dict[str, Entry]) -> str:
     return paragraphs(table(["ratings", "batch", "an epoch", "a rating"], rows, "lrrr"), text)
 
 
-def growth_sweeps(results: Results) -> str:
+def scaling_sweeps(results: Results) -> str:
     """What a rating costs a sweep in small and large data, and what a large fit holds."""
-    return by_device(results, "growth_sweeps", _growth_sweeps)
+    return by_device(results, "scaling_sweeps", _growth_sweeps)
 
 
 def _growth_sweeps(found: Entry) -> str:
@@ -96,7 +96,7 @@ def in_memory(found: Entry | None) -> str:
 
 def reading(results: Results) -> str:
     """From a file to numbered rows."""
-    return by_device(results, "reading", _reading)
+    return by_device(results, "data_loading", _reading)
 
 
 def _reading(found: Entry) -> str:

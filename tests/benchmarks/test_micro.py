@@ -14,8 +14,8 @@ from rich.console import Console
 from benchmarks.micro import compare as command
 from benchmarks.micro.comparison import ELSEWHERE, FASTER, FLOOR, MISSING, NEW, SAME, SLOWER, compare
 from benchmarks.micro.passes import name_of, node_of
+from benchmarks.micro.render import notes, show
 from benchmarks.micro.results import Figures, Results, ResultsError, load, of_passes, save, stored_file
-from benchmarks.micro.shown import notes, show
 
 MACHINE = {"device": "cpu-2core", "processor": "a", "threads": 1, "torch": "2.13.0"}
 

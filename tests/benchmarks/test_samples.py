@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from benchmarks import growth_sweeps, samples
+from benchmarks import samples, scaling_sweeps
 from recsys.bundle.centring import centred_factors
 from recsys.bundle.factors import concat_samples
 from tests.small_data import random_ratings, small_data
@@ -29,6 +29,6 @@ def test_chosen_samples_predict_as_they_do_among_all() -> None:
     np.testing.assert_array_equal(chosen.predict(user, item), concat_samples([each[1], each[4]]).predict(user, item))
 
 
-@pytest.mark.parametrize("name", growth_sweeps.MODELS)
+@pytest.mark.parametrize("name", scaling_sweeps.MODELS)
 def test_every_sweep_is_timed(name: str) -> None:
-    assert len(growth_sweeps.sweeps(name, small_data(random_ratings(200, 20, 15)), 3)) == 3
+    assert len(scaling_sweeps.sweeps(name, small_data(random_ratings(200, 20, 15)), 3)) == 3

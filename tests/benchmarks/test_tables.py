@@ -21,10 +21,10 @@ MACHINE = {"cpu": "made up", "cores": 2, "system": "Linux"}
 Root = Callable[..., Path]
 
 
-def entry(contender: str = "libmf", rmse: float = 0.9, seed: int = 0, **others: Any) -> dict[str, Any]:
-    """A result of the bench of peers."""
+def entry(competitor: str = "libmf", rmse: float = 0.9, seed: int = 0, **others: Any) -> dict[str, Any]:
+    """A result of the comparison."""
     return {
-        "contender": contender, "label": contender, "settings_name": "documented", "data": "ml_1m",
+        "competitor": competitor, "label": competitor, "settings_name": "documented", "data": "ml_1m",
         "split": "kfold fold 0", "seed": seed, "task": "rating", "settings": {"k": 8}, "source": "defaults",
         "threads": 2, "n_train": 900_000, "n_test": 100_000, "machine": MACHINE, "date": "2026-11-27T01:02:03+00:00",
         "git_commit": "0123456789ab", "rmse": rmse, "rmse_warm": rmse, "rmse_cold": None, "mae": 0.7,
@@ -33,8 +33,8 @@ def entry(contender: str = "libmf", rmse: float = 0.9, seed: int = 0, **others: 
     } | others  # fmt: skip
 
 
-def failed(contender: str = "libmf", reason: str = "out of <memory> | at once", **others: Any) -> dict[str, Any]:
-    whole = entry(contender, **others)
+def failed(competitor: str = "libmf", reason: str = "out of <memory> | at once", **others: Any) -> dict[str, Any]:
+    whole = entry(competitor, **others)
     kept = {name: value for name, value in whole.items() if "rmse" not in name and "seconds" not in name}
     return kept | {"error": reason}
 
@@ -83,8 +83,8 @@ def test_bytes_outside_the_blocks_stay(root: Root) -> None:
 
 def test_writing_twice_changes_nothing_until_a_figure_moves(root: Root) -> None:
     folder = root(
-        {"peers-cpu-2core": [entry(rmse=0.9)]},
-        "<!-- table: peers --><!-- end -->",
+        {"comparison-cpu-2core": [entry(rmse=0.9)]},
+        "<!-- table: comparison --><!-- end -->",
         "<!-- table: tuned -->\n<!-- end -->",
     )
     write(folder)
@@ -92,21 +92,24 @@ def test_writing_twice_changes_nothing_until_a_figure_moves(root: Root) -> None:
     write(folder)
     assert [(folder / name).read_bytes() for name in DOCUMENTS] == once
     assert differing(folder) == []
-    (folder / RESULTS / "peers-cpu-2core.json").write_text(json.dumps([entry(rmse=0.91)]))
-    assert differing(folder) == ["README.md: peers", picture.FILE]
+    (folder / RESULTS / "comparison-cpu-2core.json").write_text(json.dumps([entry(rmse=0.91)]))
+    assert differing(folder) == ["README.md: comparison", picture.FILE]
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
         ("\n<!-- table: nonsense -->\n<!-- end -->", "table must be one of .*, got 'nonsense'"),
-        ("one\n<!-- table: peers -->\n", "README.md: line 2: table peers has no `<!-- end -->`"),
-        ("<!-- table: peers -->\n<!-- table: speed -->\n<!-- end -->", "line 1: table peers has no `<!-- end -->`"),
+        ("one\n<!-- table: comparison -->\n", "README.md: line 2: table comparison has no `<!-- end -->`"),
+        (
+            "<!-- table: comparison -->\n<!-- table: speed -->\n<!-- end -->",
+            "line 1: table comparison has no `<!-- end -->`",
+        ),
         ("a\nb\n<!-- end -->", "line 3: `<!-- end -->` ends no table"),
     ],
 )
 def test_documents_that_cannot_be_filled(root: Root, text: str, message: str) -> None:
-    folder = root({"peers-cpu-2core": [entry()]}, text)
+    folder = root({"comparison-cpu-2core": [entry()]}, text)
     with pytest.raises(TablesError, match=message):
         write(folder)
     assert (folder / "README.md").read_text() == text
@@ -124,7 +127,7 @@ def test_no_results_at_all_are_an_error(root: Root) -> None:
 
 
 def test_a_document_that_is_absent(root: Root) -> None:
-    folder = root({"peers-cpu-2core": []})
+    folder = root({"comparison-cpu-2core": []})
     (folder / "README.md").unlink()
     with pytest.raises(TablesError, match=r"README\.md does not exist"):
         write(folder)
@@ -136,26 +139,26 @@ def test_what_was_not_measured_says_so(root: Root, name: str) -> None:
 
 
 def test_a_damaged_file_is_named(root: Root) -> None:
-    folder = root({"micro-cpu-2core": {"machine": {}}, "peers-cpu-2core": []})
+    folder = root({"micro-cpu-2core": {"machine": {}}, "comparison-cpu-2core": []})
     with pytest.raises(TablesError, match=r"table micro: .*benchmarks"):
         table(folder, "micro")
-    (folder / RESULTS / "peers-cpu-2core.json").write_text("{")
-    with pytest.raises(TablesError, match=r"peers-cpu-2core\.json is damaged"):
-        table(folder, "peers")
+    (folder / RESULTS / "comparison-cpu-2core.json").write_text("{")
+    with pytest.raises(TablesError, match=r"comparison-cpu-2core\.json is damaged"):
+        table(folder, "comparison")
 
 
 def test_check_names_what_differs_and_writes_nothing(
     root: Root, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    text = "<!-- table: peers -->\n<!-- end -->\n<!-- table: speed -->\n<!-- end -->"
-    folder = root({"peers-cpu-2core": [entry()]}, text, "<!-- table: tuned -->\n<!-- end -->")
+    text = "<!-- table: comparison -->\n<!-- end -->\n<!-- table: speed -->\n<!-- end -->"
+    folder = root({"comparison-cpu-2core": [entry()]}, text, "<!-- table: tuned -->\n<!-- end -->")
     monkeypatch.setattr(command, "ROOT", folder)
     monkeypatch.setattr(sys, "argv", ["tables", "--check"])
     with pytest.raises(SystemExit) as stopped:
         command.main()
     assert stopped.value.code not in (None, 0)
     said = capsys.readouterr().out
-    for what in ("README.md: peers", "README.md: speed", "docs/benchmarks.md: tuned", picture.FILE):
+    for what in ("README.md: comparison", "README.md: speed", "docs/benchmarks.md: tuned", picture.FILE):
         assert f"{what} is not what the results give" in said
     assert (folder / "README.md").read_text() == text
 
@@ -175,7 +178,7 @@ def test_peers_are_means_over_seeds_with_recsys_last_and_bold(root: Root) -> Non
         entry("recsys-mf", 0.80), entry("libmf", 0.9), entry("libmf", 0.92, seed=1),
         entry("libmf", 0.85, settings_name="tuned"),
     ]  # fmt: skip
-    text = table(root({"peers-cpu-2core": found}), "peers")
+    text = table(root({"comparison-cpu-2core": found}), "comparison")
     assert row(text, "libmf") == ["libmf", "0.9100", "1.2", "321"]
     assert row(text, "· tuned")[1] == "0.8500¹"
     assert row(text, "**recsys-mf**") == ["**recsys-mf**", "**0.8000**¹", "**1.2**", "**321**"]
@@ -190,14 +193,14 @@ def test_headline_has_the_most_accurate_row_of_each_library(root: Root) -> None:
         entry("surprise-svd", 0.9), entry("surprise-svd", 0.85, settings_name="tuned"), entry("surprise-svdpp", 0.87),
         entry("recsys-mf", 0.84), entry("recsys-svdpp", 0.83), entry("libmf", 0.86, data="ml_100k"),
     ]  # fmt: skip
-    text = table(root({"peers-cpu-2core": found}), "headline")
+    text = table(root({"comparison-cpu-2core": found}), "headline")
     first = [line.split("|")[1].strip() for line in text.splitlines() if "0.8" in line]
     assert first == ["surprise-svd, tuned", "**recsys-mf**", "**recsys-svdpp**"]
 
 
-def test_a_failed_contender_is_a_cell_and_a_reason(root: Root) -> None:
+def test_a_failed_competitor_is_a_cell_and_a_reason(root: Root) -> None:
     found = [failed(), failed(seed=1), entry(split="user_time"), entry("myfm", 0.8), failed("myfm", "late", seed=1)]
-    text = table(root({"peers-cpu-2core": found}), "peers")
+    text = table(root({"comparison-cpu-2core": found}), "comparison")
     assert row(text, "libmf") == ["libmf", "failed", "0.9000¹", "failed", "failed"]
     assert row(text, "myFM ids")[1:3] == ["0.8000¹", "–"]  # of the seed that did not fail
     assert "- libmf, ML-1M `kfold` fold 0 (seed 0, 1): out of &lt;memory> \\| at once" in text
@@ -205,13 +208,15 @@ def test_a_failed_contender_is_a_cell_and_a_reason(root: Root) -> None:
 
 
 def test_a_gpu_has_rows_of_its_own(root: Root) -> None:
-    text = table(root({"peers-cpu-2core": [entry("recsys-mf")], "peers-h100": [entry("recsys-mf", 0.7)]}), "peers")
+    text = table(
+        root({"comparison-cpu-2core": [entry("recsys-mf")], "comparison-h100": [entry("recsys-mf", 0.7)]}), "comparison"
+    )
     assert row(text, "**recsys-mf, h100**")[1] == "**0.7000**"
     assert "not measured" not in text
 
 
 def test_all_figures_of_every_seed_and_the_settings(root: Root) -> None:
-    text = table(root({"peers-cpu-2core": [entry(rmse=0.9), entry(rmse=0.8, seed=1)]}), "peers_full")
+    text = table(root({"comparison-cpu-2core": [entry(rmse=0.9), entry(rmse=0.8, seed=1)]}), "comparison_full")
     assert "**ML-1M `kfold` fold 0**: 900,000 ratings to fit on, 100,000 to predict" in text
     cells = ["libmf", "0.8500", ".9000 .8000", "0.8500", "–", "0.7000", "1.2", "2.5", "0.10", "321", "100"]
     assert [line for line in text.splitlines() if line.startswith("| libmf |")] == [
@@ -224,10 +229,10 @@ def test_all_figures_of_every_seed_and_the_settings(root: Root) -> None:
 def test_rankings_have_a_table_of_their_own(root: Root) -> None:
     figures: dict[str, Any] = {f"{name}@{k}": k / 100 for name in ("recall", "ndcg", "hr") for k in (10, 20)}
     found = [entry(), entry("implicit-als", task="ranking", split="leave_one_out", **figures)]
-    folder = root({"peers-cpu-2core": found})
+    folder = root({"comparison-cpu-2core": found})
     line = next(line for line in table(folder, "ranking").splitlines() if line.startswith("| implicit-als |"))
     assert line.startswith("| implicit-als | 0.1000 | 0.1000 | 0.1000 | 0.2000 | 0.2000 | 0.2000 | 1.2 |")
-    assert "implicit-als" not in table(folder, "peers")
+    assert "implicit-als" not in table(folder, "comparison")
 
 
 def test_time_to_rmse(root: Root) -> None:
@@ -260,7 +265,7 @@ def test_another_target_has_a_table_and_a_pace_of_its_own(root: Root) -> None:
 
 def test_settings_found(root: Root) -> None:
     found = {
-        "contender": "libmf", "data": "ml_1m", "split": "user_time", "target": "rmse", "settings": {"k": 64},
+        "competitor": "libmf", "data": "ml_1m", "split": "user_time", "target": "rmse", "settings": {"k": 64},
         "best": 0.85, "trials": [{"rmse": 0.9}, {"rmse": 0.85}, {"error": "late"}], "machine": MACHINE,
     }  # fmt: skip
     text = table(root({"tuned-libmf-ml_1m": found}), "tuned")
@@ -276,7 +281,7 @@ def test_speed_beside_other_loops_and_as_data_grows(root: Root) -> None:
     loop = {"cases": [case, written], "batch_size": 8192, "embedding_dim": 64, "threads": 2, "machine": MACHINE}
     size: dict[str, Any] = {"ratings": 1_000_000, "batch_size": 8192, "epoch_seconds": [0.3], "ns_per_rating": 300.0}
     growth = {"small": size, "large": size | {"ratings": 25_000_000}, "ratio": 0.9, "rmse": []}
-    text = table(root({"loop-cpu-2core": loop, "growth-cpu-2core": growth}), "speed")
+    text = table(root({"training_loop-cpu-2core": loop, "scaling-cpu-2core": growth}), "speed")
     assert row(text, "plain")[1:] == ["0.50 s", "0.40 s", "1.25×", "–", "–"]
     assert row(text, "usual")[4:] == ["10 s", "**20×**"]
     assert row(text, "25 million")[1:] == ["8,192", "0.30 s", "300 ns (0.90×)"]
@@ -285,8 +290,8 @@ def test_speed_beside_other_loops_and_as_data_grows(root: Root) -> None:
 
 def test_one_of_two_files_is_absent(root: Root) -> None:
     size: dict[str, Any] = {"ratings": 1_000_000, "batch_size": 8192, "epoch_seconds": [0.3], "ns_per_rating": 300.0}
-    text = table(root({"growth-h100": {"small": size, "large": size, "ratio": 1.0, "rmse": []}}), "speed")
-    assert text.startswith("Not measured: there is no `loop-<device>.json`.")
+    text = table(root({"scaling-h100": {"small": size, "large": size, "ratio": 1.0, "rmse": []}}), "speed")
+    assert text.startswith("Not measured: there is no `training_loop-<device>.json`.")
     assert "1 million, h100" in text
     assert "On a GPU" not in text
 
@@ -315,7 +320,7 @@ def test_sweeps_as_data_grows(root: Root) -> None:
     fit = {"ratings": 25_000_000, "samples": 8, "embedding_dim": 64, "bundle_gb": 1.2, "peak_gib": 6.4, "seconds": 700,
            "command": "python -m recsys.train"}  # fmt: skip
     found = {"models": {"als": {"ratio": 1.2, "ns_per_rating": spent}}, "memory": fit, "embedding_dim": 32}
-    text = table(root({"growth_sweeps-cpu-2core": found}), "growth_sweeps")
+    text = table(root({"scaling_sweeps-cpu-2core": found}), "scaling_sweeps")
     assert row(text, "`als`")[1:] == ["300 ns", "360 ns", "**1.20×**", "500 ns"]
     assert "25 million ratings from a file to a bundle of 8 samples of 64 coordinates (1.2 GB): at most 6.4 GiB" in text
 

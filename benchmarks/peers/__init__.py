@@ -1,1 +1,0 @@
-"""Recommenders measured beside each other on the same rows: `python -m benchmarks.peers`."""
