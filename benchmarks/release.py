@@ -31,6 +31,7 @@ from benchmarks.serving import GET, POST, script, wrk
 from recsys.bundle import Bundle
 
 COMMANDS = {"__init__", "__main__", "train", "evaluate", "recommend"}
+THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 MODELS = ("mf", "svdpp", "als", "bayesian_mf")
 TASKS = ("data set", "metric", "model", "route")
 
@@ -44,8 +45,7 @@ class Version:
 
     @property
     def environment(self) -> dict[str, str]:
-        threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
-        return os.environ | threads | {"PYTHONPATH": str(self.root)}
+        return os.environ | dict.fromkeys(THREADS, "1") | {"PYTHONPATH": str(self.root)}
 
     def run(self, *command: str, environment: dict[str, str] | None = None) -> str:
         """Standard output of `python <command>`."""
@@ -189,7 +189,10 @@ def busy(versions: Versions, _: Path, data: Path, rounds: int) -> dict[str, Any]
     found = {}
     for name, version in versions.items():
         measured: dict[bool, list[float]] = {False: [], True: []}
-        environment = {**os.environ, "PYTHONPATH": str(version.root)}
+        environment = {
+            name: value for name, value in os.environ.items() if name not in THREADS
+        }  # the default is measured
+        environment["PYTHONPATH"] = str(version.root)
         for _round in range(1 if name == "before" else rounds):
             for beside, values in measured.items():
                 arguments = [f"data.root={data}"]
