@@ -1,4 +1,4 @@
-"""Class paths of older versions, as `config.yaml` of their runs and the settings of their studies hold them."""
+"""Class paths and defaults of older versions, which `config.yaml` of their runs and their studies hold."""
 
 from __future__ import annotations
 
@@ -19,20 +19,24 @@ RENAMED_TARGETS = {
     "hydra_plugins.recsys_optuna.OptunaSweeper": "hydra_plugins.recsys_sweeper.OptunaSweeper",
     "hydra_plugins.recsys_joblib.WorkersLauncher": "hydra_plugins.recsys_launcher.ParallelLauncher",
 }
+PROGRESS_BAR = {"_target_": "lightning.pytorch.callbacks.RichProgressBar", "refresh_rate": 10}  # default of 0.1
+FIT_PROGRESS = {"_target_": "recsys.training.callbacks.FitProgress"}
 
 
-def rename_targets(settings: Any) -> Any:
-    """Plain settings with each `_target_` under its present path."""
+def upgrade_settings(settings: Any) -> Any:
+    """Plain settings with each `_target_` under its present path, and the present progress of a fit."""
+    if settings == PROGRESS_BAR:
+        return dict(FIT_PROGRESS)
     if isinstance(settings, dict):
         return {
-            key: RENAMED_TARGETS.get(value, value) if key == "_target_" else rename_targets(value)
+            key: RENAMED_TARGETS.get(value, value) if key == "_target_" else upgrade_settings(value)
             for key, value in settings.items()
         }
-    return [rename_targets(value) for value in settings] if isinstance(settings, list) else settings
+    return [upgrade_settings(value) for value in settings] if isinstance(settings, list) else settings
 
 
 def upgrade_config(cfg: DictConfig) -> DictConfig:
-    """A saved configuration with each `_target_` under its present path."""
-    upgraded = OmegaConf.create(rename_targets(OmegaConf.to_container(cfg)))
+    """A saved configuration as this version would compose it."""
+    upgraded = OmegaConf.create(upgrade_settings(OmegaConf.to_container(cfg)))
     assert isinstance(upgraded, DictConfig)
     return upgraded

@@ -200,12 +200,13 @@ def read_json(file: Path) -> dict[str, Any] | None:
 
 
 def difference(before: Mapping[str, Any], now: Mapping[str, Any], path: str = "") -> str | None:
-    """The first key whose values differ, with both values; None where all are equal."""
+    """The first key whose values differ, with both values; None where all are equal. A missing key is null."""
     for key in [*before, *(key for key in now if key not in before)]:
         old, new = before.get(key), now.get(key)
-        if isinstance(old, Mapping) and isinstance(new, Mapping) and old != new:
-            return difference(old, new, f"{path}{key}.")
-        if old != new:
+        if isinstance(old, Mapping) and isinstance(new, Mapping):
+            if found := difference(old, new, f"{path}{key}."):
+                return found
+        elif old != new:
             return f"{path}{key} was {old}, is {new}"
     return None
 

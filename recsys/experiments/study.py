@@ -22,7 +22,7 @@ from optuna.distributions import (
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from recsys.evaluation.registry import minimized_validation
-from recsys.experiments.legacy import rename_targets
+from recsys.experiments.legacy import upgrade_settings
 from recsys.experiments.run_folder import RETRIED, difference, has_ended, read_json, write_status
 from recsys.files import folder_lock
 
@@ -138,10 +138,9 @@ class Study:
         before = self.study.user_attrs.get(name)
         if before is None:
             self.study.set_user_attr(name, text)
-        elif (old := rename_targets(json.loads(before))) != (new := json.loads(text)):
-            differing = difference(old, new)
+        elif found := difference(upgrade_settings(json.loads(before)), json.loads(text)):
             raise ValueError(
-                f"study {self.study.study_name} has other {name}: {differing}; "
+                f"study {self.study.study_name} has other {name}: {found}; "
                 "continue with those, or choose another name: hydra.sweeper.study=…"
             )
 

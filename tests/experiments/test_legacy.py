@@ -7,7 +7,8 @@ import pytest
 from hydra.utils import get_class
 from omegaconf import OmegaConf
 
-from recsys.experiments.legacy import RENAMED_TARGETS, rename_targets
+from recsys.experiments.legacy import FIT_PROGRESS, PROGRESS_BAR, RENAMED_TARGETS, upgrade_settings
+from recsys.experiments.run_folder import difference
 from recsys.experiments.study import Study
 from tests.commands import Train, copy_run
 
@@ -24,7 +25,20 @@ def test_only_targets_are_renamed() -> None:
     new = RENAMED_TARGETS[old]
     settings = {"logger": {"csv": {"_target_": old, "note": old}}, "list": [{"_target_": old}, 1], "x": None}
     renamed = {"logger": {"csv": {"_target_": new, "note": old}}, "list": [{"_target_": new}, 1], "x": None}
-    assert rename_targets(settings) == renamed
+    assert upgrade_settings(settings) == renamed
+
+
+def test_a_progress_bar_by_default_is_the_present_one() -> None:
+    other = PROGRESS_BAR | {"refresh_rate": 1}
+    assert upgrade_settings({"callbacks": {"progress": PROGRESS_BAR}}) == {"callbacks": {"progress": FIT_PROGRESS}}
+    assert upgrade_settings({"callbacks": {"progress": other}}) == {"callbacks": {"progress": other}}
+
+
+def test_a_key_that_is_new_and_null_is_no_difference() -> None:
+    before = {"data": {"seed": 0}, "model": {"seed": 0}}
+    assert difference(before, {"data": {"seed": 0, "new": None}, "model": {"seed": 0}, "threads": None}) is None
+    found = difference(before, {"data": {"seed": 0, "new": None}, "model": {"seed": 1}})
+    assert found == "model.seed was 0, is 1"
 
 
 def test_the_command_of_an_older_run_finds_it_finished(trained: Train, quick_train: Train, tmp_path: Path) -> None:
@@ -44,9 +58,14 @@ def test_the_command_of_an_older_run_finds_it_finished(trained: Train, quick_tra
 
 def test_a_study_of_an_older_version_goes_on(tmp_path: Path) -> None:
     storage = f"sqlite:///{tmp_path}/study.db"
-    study = Study("s", storage, tmp_path, {}, {"model": {"_target_": "recsys.models.mf.MatrixFactorization"}})
-    before = {"model": {"_target_": "recsys.models.matrix_factorization.MatrixFactorization"}}
+    progress = {"progress": FIT_PROGRESS}
+    now = {"model": {"_target_": "recsys.models.mf.MatrixFactorization"}, "callbacks": progress, "threads": None}
+    study = Study("s", storage, tmp_path, {}, now)
+    before = {
+        "model": {"_target_": "recsys.models.matrix_factorization.MatrixFactorization"},
+        "callbacks": {"progress": PROGRESS_BAR},
+    }
     study.study.set_user_attr("settings", json.dumps(before, sort_keys=True))
-    Study("s", storage, tmp_path, {}, {"model": {"_target_": "recsys.models.mf.MatrixFactorization"}})
-    with pytest.raises(ValueError, match="settings"):
-        Study("s", storage, tmp_path, {}, {"model": {"_target_": "recsys.models.als.ALS"}})
+    Study("s", storage, tmp_path, {}, now)
+    with pytest.raises(ValueError, match=r"model\._target_ was .*mf.* is .*als"):
+        Study("s", storage, tmp_path, {}, now | {"model": {"_target_": "recsys.models.als.ALS"}})

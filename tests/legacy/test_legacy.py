@@ -14,8 +14,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from omegaconf import OmegaConf
 
 from recsys.bundle import Bundle
+from recsys.experiments.legacy import FIT_PROGRESS
+from recsys.experiments.run_folder import write_config
 from recsys.train import train
 from tests.commands import call, call_function, run_config
 from tests.legacy.make_fixtures import CUT, HERE, MODEL_OF, ROOT, RUNS, answers, checkpoint_answers
@@ -124,6 +127,17 @@ def test_an_old_checkpoint_is_loaded(runs: Path, name: str) -> None:
     file = runs / name / "checkpoints" / "best.ckpt"
     found = checkpoint_answers(file, MODEL_OF.get(name, name), CONF)
     np.testing.assert_allclose(found, EXPECTED["checkpoints"][name], rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", [*RUNS, *CUT])
+def test_the_command_of_an_old_run_is_still_that_run(runs: Path, name: str) -> None:
+    """Composed anew it has the same settings, so that its folder is not refused."""
+    folder = runs / name
+    before = (folder / "config.yaml").read_text()
+    cfg = write_config(run_config(*OmegaConf.load(folder / "config.yaml").overrides), folder)
+    assert "RichProgressBar" in before
+    assert cfg.callbacks.progress == FIT_PROGRESS
+    assert (folder / "config.yaml").read_text() == before
 
 
 def test_an_old_sweep_is_gone_on_with(runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
