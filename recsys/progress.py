@@ -104,6 +104,7 @@ class _Line:
             console=Console(file=sys.stderr),
             transient=True,
             auto_refresh=False,  # by a thread, which would not survive a fork
+            redirect_stdout=sys.stdout.isatty(),  # never from a file: it would go to standard error
         )
         self.bar.add_task(self.label, total=self.total, status=self.status)
         self.bar.start()

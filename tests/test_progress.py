@@ -1,16 +1,20 @@
 from __future__ import annotations
 
 import io
+import itertools
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from recsys.experiments.multirun import run_job
 from recsys.progress import hidden, progress, track
-from tests.commands import Train
+from recsys.training.callbacks import FitProgress
+from recsys.training.run import build_data
+from tests.commands import Train, call_function, run_config, train_arguments
 
 pytestmark = pytest.mark.long
 
@@ -26,7 +30,8 @@ class Terminal(io.StringIO):
 def terminal(monkeypatch: pytest.MonkeyPatch) -> Terminal:
     """A standard error that is a terminal of 120 columns."""
     stream = Terminal()
-    monkeypatch.setattr("recsys.progress.sys", SimpleNamespace(stderr=stream))  # pytest sets the real one
+    streams = SimpleNamespace(stderr=stream, stdout=io.StringIO())  # the real ones are pytest's
+    monkeypatch.setattr("recsys.progress.sys", streams)
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setenv("COLUMNS", "120")
     return stream
@@ -41,6 +46,14 @@ def test_a_line_shows_how_far_it_is_and_goes_at_the_end(terminal: Terminal) -> N
     assert "left" in shown
     assert "chapter 1" in shown
     assert shown.endswith(ERASED)
+
+
+def test_what_is_printed_meanwhile_still_goes_to_a_file(terminal: Terminal, capsys: pytest.CaptureFixture[str]) -> None:
+    with progress("reading", 4, delay=0) as advance:
+        advance()
+        print("a result")
+    assert capsys.readouterr().out == "a result\n"
+    assert "a result" not in terminal.getvalue()
 
 
 def test_short_work_shows_nothing(terminal: Terminal) -> None:
@@ -81,6 +94,32 @@ def test_a_run_shows_its_fits(quick_train: Train, terminal: Terminal, monkeypatc
     shown = terminal.getvalue()
     for part in ("fit on train ", "fit on train_val ", "epoch 2 done, validation RMSE 0.", "left", "100%"):
         assert part in shown
+
+
+def test_whatever_takes_long_shows_what_it_is(
+    trained: Train, small_ratings: Path, terminal: Terminal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = trained("trainer.max_epochs=1")
+    seconds = itertools.count(step=3)  # between any two steps
+    monkeypatch.setattr("recsys.progress.time", SimpleNamespace(monotonic=lambda: next(seconds)))
+    monkeypatch.setenv("RECSYS_CACHE", str(tmp_path / "cache"))
+    build_data(run_config(*train_arguments(small_ratings, tmp_path), f"run_dir={tmp_path}")).setup()
+    call_function("evaluate", f"run={run}", "ranking=true", "evaluation=prequential")
+    call_function("recommend", f"run={run}", f"out={tmp_path / 'top.csv'}")
+    for label in ("reading ratings.csv", "ranking the catalogue", "predicting in time order", "recommending"):
+        assert label in terminal.getvalue()
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_one_of_several_processes_shows_its_fit(terminal: Terminal, rank: int) -> None:
+    callback, module = FitProgress(), SimpleNamespace()
+    trainer: Any = SimpleNamespace(
+        is_global_zero=rank == 0, max_epochs=1, num_training_batches=1, current_epoch=0,
+        datamodule=SimpleNamespace(fit_on="train"), callback_metrics={},
+    )  # fmt: skip
+    for step in (callback.on_train_start, callback.on_train_batch_end, callback.on_train_end):
+        step(trainer, module)  # type: ignore[operator]
+    assert ("fit on train" in terminal.getvalue()) == (rank == 0)
 
 
 def test_jobs_of_a_sweep_show_nothing(tmp_path: Path, terminal: Terminal, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""Callbacks that carry a selection over to its refit."""
+"""Callbacks that carry a selection over to its refit, and one that shows how far a fit is."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import lightning as L
 from lightning.pytorch.callbacks import Callback
 
 from recsys.evaluation.registry import RMSE, Metric
-from recsys.progress import Advance, progress
+from recsys.progress import Advance, hidden, progress
 
 
 class EpochRecord(Callback):
@@ -77,6 +77,8 @@ class FitProgress(Callback):
         epochs, batches = trainer.max_epochs or -1, trainer.num_training_batches
         total = epochs * batches if epochs > 0 and math.isfinite(batches) else None
         label = f"fit on {trainer.datamodule.fit_on}"  # type: ignore[attr-defined]
+        if not trainer.is_global_zero:
+            self._line.enter_context(hidden())  # the processes share the terminal
         self._advance = self._line.enter_context(progress(label, total, delay=0))
         self._advance(trainer.current_epoch * int(batches) if total else 0)
 
