@@ -7,7 +7,6 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -29,10 +28,13 @@ def recsys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captu
         monkeypatch.setattr(sys, "argv", [str(main.__file__), *arguments])
         monkeypatch.setenv("COMP_LINE", line)
         monkeypatch.setenv("COMP_POINT", str(len(line)))
-        with suppress(SystemExit):  # an error leaves a message besides
+        code: object = None
+        try:
             main.main()
+        except SystemExit as exit_:
+            code = exit_.code
         out, err = capsys.readouterr()
-        assert (err, list(tmp_path.iterdir())) == ("", [])
+        assert (code or 0, err, list(tmp_path.iterdir())) == (0, "", [])
         return out
 
     return run

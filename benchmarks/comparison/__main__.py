@@ -3,8 +3,8 @@
     python -m benchmarks.comparison [--data ml_100k ml_1m] [--splits user_time] [--only surprise-svd libmf] [--quick]
     python -m benchmarks.comparison --time-to-rmse --data ml_1m
 
-Entries go to `benchmarks/results/peers-<device>.json` (`time_to_rmse-<device>.json`) as they come, each in place of the
-one for the same competitor, settings, data, split and seed.
+Entries go to `benchmarks/results/comparison-<device>.json` (`time_to_rmse-<device>.json`) as they come, each in place
+of the one for the same competitor, settings, data, split and seed.
 """
 
 from __future__ import annotations

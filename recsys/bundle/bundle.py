@@ -80,12 +80,10 @@ class Bundle(Scoring):
         """
         probabilities = self._predict_ids(user_ids, item_ids).probabilities
         if probabilities is None:
-            raise ValueError(
-                "rating_probabilities: this model predicts a mean (link: identity), no levels (link: ordinal)"
-            )
+            raise ValueError("rating_probabilities: the link of the model must be ordinal, got identity")
         return probabilities
 
-    star_probabilities = rating_probabilities  # its name until 0.1
+    star_probabilities = rating_probabilities  # its name in 0.1
 
     def _predict_ids(
         self, user_ids: Iterable[Id] | FoldIn, item_ids: Iterable[Id], *, std: bool = False

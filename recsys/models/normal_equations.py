@@ -50,7 +50,7 @@ class Group(NamedTuple):
 
 
 class NormalEquations:
-    """The ratings of one side's rows, in groups.
+    """The normal equations of one side's rows, users or items, from their ratings, in groups of similar degree.
 
     Args:
         row: This side's row of every rating, int64 `(ratings,)`.

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from recsys.report.importance import is_number, key_of
-from recsys.report.values import natural, number, printable
+from recsys.report.values import natural_sort_key, number, printable
 
 GROUPS = ("model", "data", "trainer", "callbacks")  # whose keys are hyper-parameters
 OTHERS = ("model_name",)  # which are, too
@@ -102,4 +102,5 @@ def differing(given: Sequence[Values], where: Sequence[Hashable]) -> list[Parame
 
 def _sorted(values: Iterable[Any]) -> list[Any]:
     values = list(values)
-    return sorted(values) if all(map(is_number, values)) else sorted(values, key=lambda value: natural(str(value)))
+    numeric = all(map(is_number, values))
+    return sorted(values) if numeric else sorted(values, key=lambda value: natural_sort_key(str(value)))

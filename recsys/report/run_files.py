@@ -12,7 +12,7 @@ from typing import Any
 import yaml  # type: ignore[import-untyped]
 
 from recsys.evaluation.registry import monitor_of
-from recsys.report.values import number, whole
+from recsys.report.values import integer, number
 
 STATUS_STATES = ("running", "finished", "failed", "pruned", "interrupted")  # what status.json may say
 ANALYSIS = {
@@ -56,7 +56,7 @@ def check_config(config: Mapping[str, Any]) -> None:
         if not isinstance(config.get(group), dict):
             raise ValueError(f"{group} must be a mapping, got {_kind(config.get(group))}")
     for name, value in (("seed", config.get("seed")), ("data.fold", config["data"].get("fold") or 0)):
-        if whole(value) is None:
+        if integer(value) is None:
             raise ValueError(f"{name} must be a whole number, got {value!r}")
     if not isinstance(config["data"].get("split"), str):
         raise ValueError(f"data.split must be text, got {_kind(config['data'].get('split'))}")

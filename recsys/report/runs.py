@@ -22,7 +22,7 @@ from recsys.report.run_files import (
     read_json,
     read_yaml,
 )
-from recsys.report.values import natural, number, printable, whole
+from recsys.report.values import integer, natural_sort_key, number, printable
 
 SKIPPED = {"checkpoints", "bundle", "wandb"}  # what a run writes besides its own files
 STATES = {  # and what they mean; after the finished, those that need attention most come first
@@ -69,12 +69,12 @@ class Run:
 
     @property
     def seed(self) -> int | None:
-        return whole(self.config.get("seed"))
+        return integer(self.config.get("seed"))
 
     @property
     def fold(self) -> int | None:
         """The fold, of a split that has folds."""
-        return whole(self.data.get("fold")) if self.split in FOLDED else None
+        return integer(self.data.get("fold")) if self.split in FOLDED else None
 
     @property
     def overrides(self) -> list[str] | None:
@@ -127,7 +127,7 @@ def _run_folders(root: Path) -> Iterator[tuple[Path, str | None]]:
     if REPEATS not in found and ("config.yaml" in found or "status.json" in found):
         yield root, None
     below = [name for name, is_folder in found.items() if is_folder and name not in SKIPPED and name[0] != "."]
-    for name in sorted(below, key=natural):
+    for name in sorted(below, key=natural_sort_key):
         yield from _run_folders(root / name)
 
 

@@ -11,7 +11,7 @@ from recsys.evaluation.registry import RMSE, monitor_of
 from recsys.evaluation.statistics import mean
 from recsys.report.parameters import plain
 from recsys.report.runs import Run
-from recsys.report.values import natural, number
+from recsys.report.values import natural_sort_key, number
 
 SOURCE = ("_target_", "name", "ratings_file", "root")  # of data: tells data sets apart before they are read
 DEFAULTS = {"test_fraction": 0.1, "split_seed": 0}  # not worth saying in a label
@@ -47,7 +47,7 @@ def tasks_of(runs: Sequence[Run], metric: str = RMSE.validation_key) -> tuple[li
             members.setdefault(_task_key(run), []).append(run)
             by_source.setdefault(_source_key(run), set()).add(_task_key(run))
     labels = _labels(members)
-    ordered = sorted(members, key=lambda key: natural(labels[key]))
+    ordered = sorted(members, key=lambda key: natural_sort_key(labels[key]))
     numbers = {key: index for index, key in enumerate(ordered)}
 
     def task_of(run: Run) -> int | None:

@@ -17,7 +17,7 @@ def number(value: Any) -> float | None:
         return None
 
 
-def whole(value: Any) -> int | None:
+def integer(value: Any) -> int | None:
     return value if isinstance(value, int) and not isinstance(value, bool) else None
 
 
@@ -27,6 +27,6 @@ def printable(text: str) -> str:
     return " ".join(text.split()).encode("utf-8", "replace").decode()
 
 
-def natural(name: str) -> list[Any]:
+def natural_sort_key(name: str) -> list[Any]:
     """A key that sorts 2 before 10."""
     return [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", name)]

@@ -69,9 +69,12 @@ def test_the_environment_of_the_user_stays(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 @pytest.mark.parametrize(("arguments", "expected"), [([], 1), (["threads=2"], 2)])
-def test_a_run_computes_with_as_many_threads(quick_train: Train, arguments: list[str], expected: int) -> None:
+def test_a_run_computes_with_as_many_threads(
+    quick_train: Train, monkeypatch: pytest.MonkeyPatch, arguments: list[str], expected: int
+) -> None:
     """By the count of torch; that libraries are told before they are loaded is a test of `cli`."""
-    before = torch.get_num_threads()
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    before, expected = torch.get_num_threads(), min(expected, available_cores())
     torch.set_num_threads(3)
     try:
         folder = quick_train("trainer.max_epochs=1", "refit=none", *arguments)

@@ -1,4 +1,4 @@
-"""Steps of the Gibbs sampler besides rows and priors: the noise, and the latent numbers behind ordinal ratings."""
+"""The Gibbs sampler: its initial state, and its draws of the noise and of the latent numbers behind ordinal ratings."""
 
 from __future__ import annotations
 
