@@ -1,4 +1,4 @@
-"""Runs compared: which settings to use, and how sure that is. `python -m recsys.report <folder>` shows it."""
+"""Compare runs and rank their settings, with confidence intervals: `python -m recsys.report <folder>`."""
 
 from __future__ import annotations
 
@@ -9,30 +9,30 @@ from recsys.evaluation.registry import RMSE
 from recsys.report.runs import read_runs
 from recsys.report.settings import Experiments, experiments
 
-SUMMARY = 10  # settings that a sweep shows at its end
+SUMMARY = 10  # settings in the summary at the end of a sweep
 
 
 class ReportError(Exception):
-    """There is nothing to report, or nowhere to write it."""
+    """No runs were found, or the report cannot be written."""
 
 
 def find(folders: Sequence[Path], metric: str = RMSE.validation_key) -> Experiments:
-    """All runs at or below the folders, compared by `metric`.
+    """Find all runs in the folders, at any depth, and compare them by `metric`.
 
     Raises:
-        ReportError: A folder does not exist, or there is no run.
+        ReportError: A folder does not exist, or there are no runs.
     """
     for folder in folders:
         if not folder.is_dir():
-            raise ReportError(f"{folder} is no folder")
+            raise ReportError(f"{folder} is not a folder")
     runs = read_runs(folders)
     if not runs:
-        raise ReportError(f"{named(folders)} holds no run (no config.yaml and no status.json)")
+        raise ReportError(f"no runs in {named(folders)} (no config.yaml and no status.json)")
     return experiments(runs, metric)
 
 
 def print_summary(folder: Path) -> None:
-    """What came out of the runs below a folder, on the terminal; nothing where there is none."""
+    """Print a summary of the runs in a folder; nothing if there are none."""
     from recsys.report.terminal import console, print_experiments
 
     runs = read_runs([folder])
@@ -41,5 +41,5 @@ def print_summary(folder: Path) -> None:
 
 
 def named(folders: Sequence[Path]) -> str:
-    """Folders as one types them."""
+    """The folders as typed, separated by commas."""
     return ", ".join(map(str, folders))

@@ -1,6 +1,6 @@
 """Compare runs: `python -m recsys.report outputs/2026-11-23/12-00-00-mf-ml_100k`.
 
-Any folders will do: of a run, a sweep, a study, of repeats, or one with all of them below.
+A folder may be a run, a sweep, a study or repeated runs, or contain any of them.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def _report(found: Experiments, given: argparse.Namespace) -> None:
 
         file = given.out or given.folders[0] / PAGE_NAME
         _write(file, as_page(found, root))
-        print(f"the page: {file}")
+        print(f"report: {file}")
         if given.open:
             import webbrowser
 
@@ -70,37 +70,37 @@ def _write(file: Path, text: str) -> None:
         with atomic_write(file) as partial:
             partial.write_text(text, encoding="utf-8")
     except OSError as error:
-        raise ReportError(f"{file} cannot be written ({error.strerror}); --out names another file") from error
+        raise ReportError(f"cannot write {file} ({error.strerror}); choose another file with --out") from error
 
 
 def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
-    """What was typed. Ends the process, with the usage, where it is wrong."""
+    """Parse the command line; on an error print the usage and exit."""
     summary, _, rest = (__doc__ or "").partition("\n\n")
     parser = argparse.ArgumentParser(prog="python -m recsys.report", description=summary, epilog=rest)
-    parser.add_argument("folders", nargs="+", type=Path, metavar="folder", help="where runs are, at any depth")
+    parser.add_argument("folders", nargs="+", type=Path, metavar="folder", help="folder with runs, at any depth")
     parser.add_argument("--format", choices=("table", "html", *TEXTS),
-                        help="table: to the terminal; html: a page; md, csv, json: to the standard output "
+                        help="table: on the terminal; html: a page; md, csv, json: to standard output "
                         "(default: table and html)")  # fmt: skip
     parser.add_argument("--metric", choices=reported_metrics(), default=RMSE.validation_key,
-                        help=f"what settings are ranked by (default {RMSE.validation_key}; of ranking models "
+                        help=f"metric that ranks the settings (default {RMSE.validation_key}; for ranking models "
                         f"{NDCG.validation_key})")  # fmt: skip
     parser.add_argument("--top", type=_positive, default=20, metavar="N",
-                        help="settings in a table, and runs that did not finish (default 20)")  # fmt: skip
+                        help="number of settings and of unfinished runs to show (default 20)")  # fmt: skip
     parser.add_argument("--out", type=Path, metavar="FILE",
-                        help=f"where to write (default for the page: {PAGE_NAME} in the first folder)")  # fmt: skip
-    parser.add_argument("--open", action="store_true", help="show the page in the browser")
+                        help=f"output file (default for html: {PAGE_NAME} in the first folder)")  # fmt: skip
+    parser.add_argument("--open", action="store_true", help="open the page in the browser")
     given = parser.parse_args(argv)
     if given.format == "table" and given.out:
-        parser.error("--out has no meaning with --format table")
+        parser.error("--out cannot be used with --format table")
     if given.open and given.format not in (None, "html"):
-        parser.error(f"--open shows the page, which --format {given.format} does not write")
+        parser.error(f"--open needs --format html, got --format {given.format}")
     return given
 
 
 def _positive(text: str) -> int:
     value = int(text) if text.isdecimal() else 0
     if value < 1:
-        raise argparse.ArgumentTypeError(f"must be a whole number of at least 1, got {text}")
+        raise argparse.ArgumentTypeError(f"must be an integer >= 1, got {text}")
     return value
 
 

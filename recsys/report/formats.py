@@ -1,4 +1,4 @@
-"""The report as JSON, CSV, Markdown, and as one page of HTML."""
+"""The report as JSON, CSV, Markdown and a self-contained HTML page."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from recsys.report.settings import Experiments, averaged_keys
 from recsys.report.values import number
 
 SCHEMA = 1
-DIGITS = 6  # that count
+DIGITS = 6  # significant
 PAGE = Path(__file__).parent / "page"
 
 
@@ -28,7 +28,7 @@ def as_json(found: Experiments, root: str) -> str:
 
 
 def report_data(found: Experiments, root: str) -> dict[str, Any]:
-    """All that the page shows, JSON-ready."""
+    """The content of the page as JSON-serializable data."""
     content = {
         "schema": SCHEMA,
         "made": datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
@@ -48,7 +48,7 @@ def report_data(found: Experiments, root: str) -> dict[str, Any]:
 
 
 def registry_data() -> dict[str, Any]:
-    """What the page must know of each metric, baseline and state, by key."""
+    """Labels and properties of the metrics, baselines and states, by key."""
     return {
         "metrics": {
             key: {
@@ -104,7 +104,7 @@ def _rounded(value: Any) -> Any:
 
 
 def as_csv(found: Experiments) -> str:
-    """A row a run, with all its figures and the parameters that differ."""
+    """One row per run, with all its metrics and the parameters that differ."""
     figures = list(dict.fromkeys(name for run in found.runs for name, v in run.metrics.items() if _is_figure(v)))
     parameters = [leaderboard.OVERRIDE_NAMES.get(parameter.name, parameter.name) for parameter in found.parameters]
     stream = io.StringIO()
@@ -125,7 +125,7 @@ def _is_figure(value: Any) -> bool:
 
 
 def as_markdown(found: Experiments, top: int) -> str:
-    """A table a task, to paste into a README."""
+    """One table per task, to paste into a README."""
     return "\n".join(_markdown_task(found, task, top) for task in range(len(found.tasks)))
 
 
@@ -151,20 +151,20 @@ def _cell(text: str) -> str:
 
 
 def as_page(found: Experiments, root: str, folder: Path = PAGE) -> str:
-    """One file that needs no other: the template with its style, its scripts and the data inside.
+    """A self-contained HTML page: the template with styles, scripts and data inlined.
 
     Args:
-        found: What is shown.
-        root: Where the runs were found, for the title.
-        folder: Holds `page.html` with the markers `/*{{css}}*/`, `/*{{js}}*/` and `{{data}}`, and the `.css` and `.js`
-            files, which are joined in the order of their names.
+        found: The experiments to show.
+        root: Folder of the runs, for the title.
+        folder: Contains `page.html` with the markers `/*{{css}}*/`, `/*{{js}}*/` and `{{data}}`, and the `.css` and
+            `.js` files, which are concatenated in alphabetical order.
     """
     parts = {
         "/*{{css}}*/": _joined(folder, "css"),
         "/*{{js}}*/": _joined(folder, "js"),
         "{{data}}": _inert(json.dumps(report_data(found, root), separators=(",", ":"))),
     }
-    markers = "|".join(map(re.escape, parts))  # in one pass, so that no part is searched for another's marker
+    markers = "|".join(map(re.escape, parts))  # in one pass: markers within a part stay as they are
     return re.sub(markers, lambda match: parts[match[0]], (folder / "page.html").read_text(encoding="utf-8"))
 
 
@@ -173,5 +173,5 @@ def _joined(folder: Path, ending: str) -> str:
 
 
 def _inert(text: str) -> str:
-    """JSON in which nothing can end a script element, or begin a comment in it; it is ASCII already."""
+    """Escape (ASCII) JSON so that it cannot close a script element or open a comment in it."""
     return text.replace("<", "\\u003c")

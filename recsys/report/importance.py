@@ -1,4 +1,4 @@
-"""Which hyper-parameters decided whether a setting was among the best."""
+"""Hyper-parameter importance by PED-ANOVA."""
 
 from __future__ import annotations
 
@@ -10,37 +10,38 @@ from collections import Counter
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any
 
-FEWEST = 6  # settings; fewer say nothing
-ROUGH = 10  # settings for each parameter, below which shares are rough
-ENOUGH = 5  # settings that should be among the best, where there are twice as many
-BEST = 0.1  # share of settings that are the best, where that is more than ENOUGH
-STEPS = 50  # of the grid on which a density of numbers is computed
-FEW = 8  # distinct numbers, up to which each is a category of its own, as in a grid search
-LEAST_SIGMA = 0.5 / 1.64  # steps: nine tenths of such a kernel are within its own step
-TINY = 1e-12  # of a density, so that a ratio of two is finite
+MIN_SETTINGS = 6  # no importance is computed for fewer
+MIN_PER_PARAMETER = 10  # settings per parameter below which the result is marked as rough
+MIN_BEST = 5  # smallest number of best settings, if there are twice as many
+BEST_FRACTION = 0.1  # of the settings that count as the best
+GRID_STEPS = 50  # of the grid on which densities of numbers are evaluated
+MAX_CATEGORIES = 8  # up to this many distinct numbers are treated as categories, as in a grid search
+MIN_SIGMA = 0.5 / 1.64  # grid steps: 90% of such a kernel lie within its own step
+EPSILON = 1e-12  # added to densities, so that their ratios are finite
 
 
 def importance(settings: Sequence[Mapping[str, Any]], figures: Sequence[float]) -> dict[str, float] | None:
-    """PED-ANOVA: how far the best settings' values of a parameter are from all settings' values.
+    """Hyper-parameter importance by PED-ANOVA.
 
-    For each parameter, the Pearson divergence between the density of its values among the best settings and among all,
-    as shares of 1, the highest first. A parameter that some settings do not have (None) is judged among those that
-    have it. Numbers get kernels, on a logarithmic axis where that spreads them more evenly; categories, and numbers of
-    few values, get counts.
+    The importance of a parameter is the Pearson divergence between the density of its values among the best settings
+    and among all settings, normalized to sum to 1, highest first. A parameter that some settings lack (None) is
+    evaluated among those that have it. Densities are kernel estimates for numbers, on a logarithmic axis where that
+    spreads them more evenly, and counts for categories and for numbers with few distinct values.
 
     Source: Watanabe, Bansal & Hutter, "PED-ANOVA: Efficiently Quantifying Hyperparameter Importance in Arbitrary
     Subspaces" (IJCAI 2023, arXiv:2304.10255), for the conditional case arXiv:2601.20800. The arithmetic is that of
-    Optuna's `PedAnovaImportanceEvaluator`, and a test compares the two; Optuna's own is not imported because it brings
-    scikit-learn and pandas along where they are installed, ten times what the rest of a report takes to start.
+    Optuna's `PedAnovaImportanceEvaluator`, and a test compares the two. Optuna's own evaluator is not used because it
+    imports scikit-learn and pandas if installed, which takes ten times as long as starting the rest of a report.
 
     Args:
-        settings: Values by parameter, a mapping a setting.
-        figures: One a setting, the lower the better.
+        settings: One mapping per setting, from parameter to value.
+        figures: One metric value per setting, lower being better.
 
     Returns:
-        None for fewer than 6 settings, where no parameter has two values, or where all settings are equally good.
+        Importance by parameter; None with fewer than 6 settings, if no parameter has two values, or if all settings are
+        equally good.
     """
-    if len(settings) < FEWEST:
+    if len(settings) < MIN_SETTINGS:
         return None
     best = best_of(figures)
     shares = {}
@@ -59,14 +60,14 @@ def is_number(value: Any) -> bool:
 
 
 def best_of(figures: Sequence[float]) -> list[bool]:
-    """Which are the best: a tenth, but at least 5, or half of fewer than 10; ties of the last are in."""
-    count = math.ceil(max(BEST * len(figures), min(ENOUGH, len(figures) / 2)))
+    """Whether each is among the best: a tenth, but at least 5 (or half if fewer than 10), and ties with the last."""
+    count = math.ceil(max(BEST_FRACTION * len(figures), min(MIN_BEST, len(figures) / 2)))
     limit = sorted(figures)[count - 1]
     return [figure <= limit for figure in figures]
 
 
 def _divergence(values: Sequence[Any], best: Sequence[bool]) -> float:
-    """Pearson divergence of the best from all, weighed by how many of the best, and of all, have the parameter."""
+    """Pearson divergence of the best from all, weighted by the shares of best and of all that have the parameter."""
     present = [value for value in values if value is not None]
     steps, size, density = _on_grid(present)
     top = [is_best for value, is_best in zip(values, best, strict=True) if value is not None]
@@ -79,19 +80,19 @@ def _divergence(values: Sequence[Any], best: Sequence[bool]) -> float:
 
 
 def _on_grid(values: Sequence[Any]) -> tuple[list[int], int, Callable[[Counter[int], int], list[float]]]:
-    """Step of each value, number of steps, and how a density over them is made."""
-    if all(map(is_number, values)) and len(set(values)) > FEW:
-        places = [place * (STEPS - 1) for place in _places(values)]
-        return [min(max(math.ceil(place - 0.5), 0), STEPS - 1) for place in places], STEPS, _number_density
+    """The grid step of each value, the number of steps, and the density estimator for them."""
+    if all(map(is_number, values)) and len(set(values)) > MAX_CATEGORIES:
+        places = [place * (GRID_STEPS - 1) for place in _places(values)]
+        return [min(max(math.ceil(place - 0.5), 0), GRID_STEPS - 1) for place in places], GRID_STEPS, _number_density
     numbers = {category: step for step, category in enumerate(dict.fromkeys(map(key_of, values)))}
     return [numbers[key_of(value)] for value in values], len(numbers), _category_density
 
 
 def _places(values: Sequence[float]) -> list[float]:
-    """Numbers from 0 to 1 on the axis, plain or logarithmic, that has their median nearer to its middle.
+    """Values scaled to [0, 1] on the axis, linear or logarithmic, on which their median is closer to the middle.
 
-    As many values are drawn anywhere on the axis that a search was made on; on the other one they crowd at an end, and
-    the few at its thin end would seem to matter.
+    A search samples evenly on its own axis; on the other one values crowd at one end, and the few at the other end
+    would look important.
     """
     low, high = min(values), max(values)
     plain = [(value - low) / (high - low) for value in values]
@@ -102,25 +103,25 @@ def _places(values: Sequence[float]) -> list[float]:
 
 
 def key_of(value: Any) -> Hashable:
-    """A value as a key, under which true is not 1."""
+    """A hashable key for a value that tells True from 1."""
     return isinstance(value, bool), value
 
 
 def _category_density(counts: Counter[int], size: int) -> list[float]:
-    """Counts, each of which lends a little to all categories, and one count more that is shared by all."""
+    """Smoothed counts: each gives a small share to all categories, plus one count shared by all."""
     kernels, total = len(counts) + 1, counts.total()
     aside = 1 / kernels
     lent = total * aside / (1 + size * aside)
     return [
-        (lent + counts[step] / (1 + size * aside) + 1 / size) / (total + 1) + TINY for step in range(size)
+        (lent + counts[step] / (1 + size * aside) + 1 / size) / (total + 1) + EPSILON for step in range(size)
     ]  # fmt: skip
 
 
 def _number_density(counts: Counter[int], size: int) -> list[float]:
-    """A normal kernel at each step, cut off at the ends, and one as wide as the grid in its middle."""
-    sigma = max(_scott(counts), LEAST_SIGMA)
+    """A truncated normal kernel at each step, plus a prior kernel in the middle as wide as the grid."""
+    sigma = max(_scott(counts), MIN_SIGMA)
     kernels = [(step, sigma, count) for step, count in counts.items()] + [((size - 1) / 2, float(size), 1)]
-    density = [TINY] * size
+    density = [EPSILON] * size
     for middle, width, weight in kernels:
         edges = [_normal((step - 0.5 - middle) / width) for step in range(size + 1)]
         scale = weight / (counts.total() + 1) / (edges[-1] - edges[0])
@@ -129,7 +130,7 @@ def _number_density(counts: Counter[int], size: int) -> list[float]:
 
 
 def _scott(counts: Counter[int]) -> float:
-    """Bandwidth in steps by Scott's rule, from the standard deviation or the quartiles, whichever is narrower."""
+    """Bandwidth in grid steps by Scott's rule, from the standard deviation or the quartiles, whichever is smaller."""
     steps = sorted(counts)
     total = counts.total()
     mean = sum(step * counts[step] for step in steps) / total
@@ -141,5 +142,5 @@ def _scott(counts: Counter[int]) -> float:
 
 
 def _normal(value: float) -> float:
-    """The normal distribution's function."""
+    """The standard normal CDF."""
     return 0.5 * math.erfc(-value / math.sqrt(2))

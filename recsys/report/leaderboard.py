@@ -1,4 +1,4 @@
-"""A task's settings as rows of text, the best first, and in words what its runs tell."""
+"""The leaderboard of a task as text, best setting first, and a verdict on the best setting."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ from recsys.report.values import printable
 REPEAT = "'seeds=[0,1,2]'"
 MISSING = "–"
 DIGITS, FEW_DIGITS = 4, 3  # of a hyper-parameter
-# Priorities of columns: where there is no room for all, the lowest go first.
+# Column priorities: columns with the lowest are dropped first if the table is too wide.
 SECONDS_PRIORITY, RUNS_PRIORITY, INTERVAL_PRIORITY, DIFFERENCE_PRIORITY, PARAMETER_PRIORITY = 2.0, 3.0, 4.0, 5.0, 6.0
 OVERRIDE_NAMES = {"model_name": "model"}  # on the command line
 
 
 @dataclass
 class Column:
-    """A column of text, whose last cell is the baseline's."""
+    """A column of text; its last cell is the baseline's."""
 
     name: str
     cells: list[str]
     right: bool = True
-    priority: float | None = None  # the lowest goes first where there is no room; None: the column stays
-    short_cells: list[str] | None = None  # of a hyper-parameter, with fewer digits
+    priority: float | None = None  # the lowest is dropped first; None: never dropped
+    short_cells: list[str] | None = None  # with fewer digits, for hyper-parameters
 
 
 def columns(found: Experiments, task: int, settings: Sequence[Setting]) -> list[Column]:
-    """The leaderboard of some of a task's settings, and below them a baseline: the biases, or popularity."""
+    """Leaderboard columns for some of a task's settings; the last row is the baseline (biases or popularity)."""
 
     def column(name: str, cell: Callable[[Setting], str], **arguments: Any) -> Column:
         return Column(name, [*map(cell, settings), ""], **arguments)
@@ -63,13 +63,13 @@ def columns(found: Experiments, task: int, settings: Sequence[Setting]) -> list[
 
 
 def _priorities(ranked_by: str) -> dict[str, float]:
-    """Priorities below that of the seconds for all metrics but the monitors and the one that settings are ranked by."""
+    """Priorities below that of the seconds, for all metrics except the monitors and the one that ranks the settings."""
     optional = [key for key, one in reported_metrics().items() if not one.is_primary and key != ranked_by]
     return {key: SECONDS_PRIORITY * (1 - (place + 1) / (len(optional) + 1)) for place, key in enumerate(optional)}
 
 
 def _shown_metrics(found: Experiments, task: int, settings: Sequence[Setting]) -> list[str]:
-    """Keys of the metrics with a column: those of its own group, and ranking metrics where a setting has them."""
+    """Keys of the metrics to show: those of the task's group, and ranking metrics if a setting has them."""
     subject = found.tasks[task]
     group = logged_metrics()[subject.monitor].metric.group
 
@@ -85,14 +85,14 @@ def _shown_metrics(found: Experiments, task: int, settings: Sequence[Setting]) -
 
 
 def _label_columns(found: Experiments, task: int, settings: Sequence[Setting]) -> list[Column]:
-    """What was set, the most important first; the model where nothing differs."""
+    """Columns of the hyper-parameters that differ, the most important first; the model if none differs."""
     parameters = found.parameters_of(task)
     names = short_names([parameter.name for parameter in parameters])
     labels = []
     for position, parameter in enumerate(parameters):
         cells = [value_text(setting.values[parameter.name]) for setting in settings]
         short = [value_text(setting.values[parameter.name], FEW_DIGITS) for setting in settings]
-        # The first stays; of the others the least important goes first, after the optional metrics.
+        # The first is always shown; of the others the least important is dropped first, after the optional metrics.
         priority = PARAMETER_PRIORITY + len(parameters) - position if position else None
         right = parameter.kind == "number"
         labels.append(Column(names[parameter.name], [*cells, ""], right, priority, [*short, ""]))
@@ -103,7 +103,7 @@ def _label_columns(found: Experiments, task: int, settings: Sequence[Setting]) -
 
 
 def short_names(names: Sequence[str]) -> dict[str, str]:
-    """Each name as one types it, without what stands before its last dots as long as no other is called the same."""
+    """Each name as on the command line, shortened to its last parts as long as it stays unique."""
     shown = {name: OVERRIDE_NAMES.get(name, name) for name in names}
     short = _endings(list(shown.values()))
     return {name: short[full] for name, full in shown.items()}
@@ -123,7 +123,7 @@ def _endings(names: Sequence[str]) -> dict[str, str]:
 
 
 def value_text(value: Any, digits: int = DIGITS) -> str:
-    """A hyper-parameter as one would type it, fractions with a few digits."""
+    """A hyper-parameter as on the command line; floats have a few significant digits."""
     if value is None:
         return MISSING
     if isinstance(value, bool):
@@ -146,7 +146,7 @@ def interval(difference: Difference | None) -> str:
 
 
 def _metric_cell(key: str, *, with_error: bool) -> Callable[[Setting], str]:
-    """The mean, with its standard error where there is one."""
+    """The mean, with its standard error if there is one."""
 
     def cell(setting: Setting) -> str:
         value, error = setting.mean[key], setting.standard_error[key]
@@ -172,43 +172,42 @@ def count(things: Sequence[Any], noun: str) -> str:
 
 
 def verdict(found: Experiments, task: int) -> list[str]:
-    """What the task's runs say of the best setting, in sentences; without its command."""
+    """Sentences about the best setting: how it was selected and whether its lead is significant."""
     best, *others = found.settings_of(task)
     lines = [f"best: {describe(found, task, best.values)}"] if others else []
     if not logged_metrics()[found.tasks[task].metric].validation:
         other = found.tasks[task].monitor
-        lines.append(f"Chosen by test figures, the best looks better than it is; --metric {other} does not use them.")
+        lines.append(f"Selection on test metrics is biased: the best looks better than it is. Use --metric {other}.")
     if best.command and "refit=" not in best.command and found.runs[best.runs[0]].config.get("refit") == "none":
-        lines.append("It was not refitted (a search's refit=none); its command refits, so test figures will differ.")
+        lines.append("Not refitted (refit=none of a search); its command refits, so its test metrics will differ.")
     if not others:
-        return lines if len(best.runs) > 1 else [*lines, f"One run has no measure of noise; add {REPEAT}."]
-    return [*lines, _apart(best, others)]
+        return lines if len(best.runs) > 1 else [*lines, f"A single run has no standard error; add {REPEAT}."]
+    return [*lines, _significance(best, others)]
 
 
 def describe(found: Experiments, task: int, values: Values) -> str:
-    """A setting by the parameters that differ in its task."""
+    """A setting as the parameters that differ within its task."""
     parameters = found.parameters_of(task)
     names = short_names([parameter.name for parameter in parameters])
-    told = [f"{names[p.name]}={value_text(values[p.name])}" for p in parameters if values[p.name] is not None]
-    return " ".join(told)
+    return " ".join(f"{names[p.name]}={value_text(values[p.name])}" for p in parameters if values[p.name] is not None)
 
 
-def _apart(best: Setting, others: Sequence[Setting]) -> str:
-    """Whether chance alone may have put the best before the others."""
+def _significance(best: Setting, others: Sequence[Setting]) -> str:
+    """Whether the best is significantly better than the others."""
     second = others[0].difference
     if second is None:
-        return f"It shares no seed and fold with the second best, so nothing is paired: add {REPEAT} to both commands."
+        return f"No seed and fold in common with the second best, so no paired test: add {REPEAT} to both commands."
     if second.above_zero is None:
         alone = len(best.runs) == len(others[0].runs) == 1
         where = "in one run each" if alone else "in the only seed and fold that both have"
         behind = f"The second best is {signed(second)} behind {where}"
         return f"{behind}, which may be chance: add {REPEAT} to both commands."
-    said = f"{signed(second)}, 95% interval {interval(second)} over {second.n} pairs"
+    details = f"{signed(second)}, 95% interval {interval(second)} over {second.n} pairs"
     if second.above_zero:
-        return f"These runs tell it from the second best: {said}."
+        return f"The difference from the second best is significant: {details}."
     alike = [setting for setting in others if setting.difference and setting.difference.above_zero is False]
-    more = "" if len(alike) == 1 else f", nor from {count(alike[1:], 'other')}"
-    return f"These runs do not tell it from the second best ({said}){more}."
+    more = "" if len(alike) == 1 else f", nor that from {count(alike[1:], 'other')}"
+    return f"The difference from the second best is not significant ({details}){more}."
 
 
 def best_command(found: Experiments, task: int) -> str | None:
@@ -216,7 +215,7 @@ def best_command(found: Experiments, task: int) -> str | None:
 
 
 def best_folder(found: Experiments, task: int) -> str:
-    """The folder of the best setting's first run, as one types it from here: for `python -m serve --bundle`."""
+    """The folder of the best setting's first run, relative if possible: for `python -m serve --bundle`."""
     best = found.settings_of(task)[0]
     folder, here = found.runs[best.runs[0]].folder, Path.cwd()
     return printable(str(folder.relative_to(here) if folder.is_relative_to(here) else folder))

@@ -9,13 +9,12 @@ from typing import Any
 from recsys.report.importance import is_number, key_of
 from recsys.report.values import natural_sort_key, number, printable
 
-GROUPS = ("model", "data", "trainer", "callbacks")  # whose keys are hyper-parameters
-OTHERS = ("model_name",)  # which are, too
-# What a split is made of, and whether one refits, is the task; where files lie, a seed and the number of a trial are no
-# settings.
-NOT_THESE = {"data.root", "data.split", "data.fold", "data.folds", "data.test_fraction", "data.split_seed"}
-NOT_ENDING = ("seed", "trial")
-NOT_BEGINNING = ("callbacks.pruning.",)  # when a study gives a run up changes no run that finished
+GROUPS = ("model", "data", "trainer", "callbacks")  # configuration groups whose keys are hyper-parameters
+TOP_LEVEL = ("model_name",)  # hyper-parameters outside these groups
+# Split and refit define the task; folders, seeds and trial numbers are not hyper-parameters.
+EXCLUDED = {"data.root", "data.split", "data.fold", "data.folds", "data.test_fraction", "data.split_seed"}
+EXCLUDED_SUFFIXES = ("seed", "trial")
+EXCLUDED_PREFIXES = ("callbacks.pruning.",)  # pruning does not affect runs that finished
 
 Values = dict[str, Any]
 
@@ -37,9 +36,9 @@ class Parameter:
 
 
 def hyper_parameters(config: Mapping[str, Any]) -> Values:
-    """The hyper-parameters of a run by their name on the command line, in the configuration's order."""
-    own = str(config.get("run_dir") or "") + "/"  # paths in the run's own folder differ in every run
-    flat = {name: config[name] for name in OTHERS if name in config}
+    """The hyper-parameters of a run by command-line name, in the order of the configuration."""
+    own = str(config.get("run_dir") or "") + "/"  # paths in the run folder differ between all runs
+    flat = {name: config[name] for name in TOP_LEVEL if name in config}
     for group in GROUPS:
         flat |= _flat(group, config.get(group))
     return {
@@ -51,9 +50,9 @@ def hyper_parameters(config: Mapping[str, Any]) -> Values:
 
 def _is_parameter(name: str) -> bool:
     last = name.rpartition(".")[2]
-    if last.startswith("_") or last in NOT_ENDING or name.startswith(NOT_BEGINNING):
+    if last.startswith("_") or last in EXCLUDED_SUFFIXES or name.startswith(EXCLUDED_PREFIXES):
         return False
-    return name not in NOT_THESE
+    return name not in EXCLUDED
 
 
 def _flat(prefix: str, value: Any) -> Values:
@@ -63,16 +62,16 @@ def _flat(prefix: str, value: Any) -> Values:
 
 
 def plain(value: Any) -> Any:
-    """A number, a truth, one line of text or None."""
+    """The value as a number, a bool, one line of text or None."""
     if value is None or isinstance(value, bool) or number(value) is not None:
         return value
     return printable(str(value))
 
 
 def comparable(given: Sequence[Values], finished: Sequence[bool]) -> list[Values]:
-    """The values, without text of runs that did not finish where all that finished have numbers.
+    """Drop text values of unfinished runs for parameters that are numeric in all finished runs.
 
-    `model.dropout=a` fails, and must not make a category of the dropout of all other runs.
+    A failed run with `model.dropout=a` must not turn dropout into a categorical parameter.
     """
     kinds: dict[str, set[bool]] = {}
     for values, counts in zip(given, finished, strict=True):
@@ -87,7 +86,7 @@ def comparable(given: Sequence[Values], finished: Sequence[bool]) -> list[Values
 
 
 def differing(given: Sequence[Values], where: Sequence[Hashable]) -> list[Parameter]:
-    """Names that have two values within one task; a run that lacks a name says nothing of it."""
+    """Parameters with at least two values within one task; runs without the parameter are ignored."""
     by_name: dict[str, dict[Hashable, dict[Hashable, Any]]] = {}  # values by their key, by task, by name
     for values, task in zip(given, where, strict=True):
         for name, value in values.items():

@@ -1,4 +1,4 @@
-"""Files of a run's folder: read and checked."""
+"""Read and validate the files of a run folder."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ import yaml  # type: ignore[import-untyped]
 from recsys.evaluation.registry import monitor_of
 from recsys.report.values import integer, number
 
-STATUS_STATES = ("running", "finished", "failed", "pruned", "interrupted")  # what status.json may say
+STATUS_STATES = ("running", "finished", "failed", "pruned", "interrupted")  # valid states in status.json
 ANALYSIS = {
     "by_user_activity": ("from", "to", "rows", "rmse", "baseline"),
     "by_item_popularity": ("from", "to", "rows", "rmse", "baseline"),
     "by_rating": ("rating", "rows", "mean_predicted", "rmse"),
     "calibration": ("from", "to", "rows", "mean_predicted", "mean_rating"),
 }
-# libyaml's parser is ten times as fast, and absent from some builds of PyYAML.
+# libyaml's parser is ten times faster, but missing from some builds of PyYAML.
 YAML_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
@@ -35,7 +35,7 @@ def read_yaml(file: Path) -> dict[str, Any]:
 
 def _mapping(content: Any) -> dict[str, Any]:
     if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):
-        raise ValueError(f"must be a mapping with names as keys, got {_kind(content)}")
+        raise ValueError(f"must be a mapping with string keys, got {_kind(content)}")
     return content
 
 
@@ -48,7 +48,7 @@ def check_status(status: Mapping[str, Any]) -> None:
         raise ValueError(f"state must be one of {', '.join(STATUS_STATES)}, got {status.get('state')!r}")
     for name in ("message", "started"):
         if not isinstance(status.get(name), str | None):
-            raise ValueError(f"{name} must be text or null, got {_kind(status[name])}")
+            raise ValueError(f"{name} must be a string or null, got {_kind(status[name])}")
 
 
 def check_config(config: Mapping[str, Any]) -> None:
@@ -57,9 +57,9 @@ def check_config(config: Mapping[str, Any]) -> None:
             raise ValueError(f"{group} must be a mapping, got {_kind(config.get(group))}")
     for name, value in (("seed", config.get("seed")), ("data.fold", config["data"].get("fold") or 0)):
         if integer(value) is None:
-            raise ValueError(f"{name} must be a whole number, got {value!r}")
+            raise ValueError(f"{name} must be an integer, got {value!r}")
     if not isinstance(config["data"].get("split"), str):
-        raise ValueError(f"data.split must be text, got {_kind(config['data'].get('split'))}")
+        raise ValueError(f"data.split must be a string, got {_kind(config['data'].get('split'))}")
 
 
 def check_metrics(metrics: Mapping[str, Any]) -> None:
@@ -67,11 +67,11 @@ def check_metrics(metrics: Mapping[str, Any]) -> None:
     if number(metrics.get(name)) is None:
         raise ValueError(f"{name} must be a finite number, got {metrics.get(name)!r}")
     if not isinstance(metrics.get("data"), str):
-        raise ValueError(f"data must be text, got {_kind(metrics.get('data'))}")
+        raise ValueError(f"data must be a string, got {_kind(metrics.get('data'))}")
 
 
 def read_curve(file: Path) -> list[float | None]:
-    """The validation figure by row, which is by epoch; None where an epoch has none."""
+    """The validation metric of each epoch; None for epochs without one."""
     with file.open(newline="", encoding="utf-8") as stream:
         rows = csv.reader(stream)
         header = next(rows, [])
@@ -91,7 +91,7 @@ def _cell(row: list[str], column: int) -> float | None:
 
 
 def read_analysis(file: Path) -> dict[str, list[list[float | None]]]:
-    """`analysis.json` without its titles, a row a group."""
+    """`analysis.json` without its titles, one row per group."""
     content = read_json(file)
     try:
         return {
@@ -99,4 +99,4 @@ def read_analysis(file: Path) -> dict[str, list[list[float | None]]]:
             for name, keys in ANALYSIS.items()
         }
     except (TypeError, KeyError, AttributeError) as error:
-        raise ValueError(f"a group is not as expected: {error!r}") from error
+        raise ValueError(f"unexpected content of a group: {error!r}") from error

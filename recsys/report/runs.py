@@ -1,4 +1,4 @@
-"""Run folders, found below a folder and read: the finished, and with a reason those that are not."""
+"""Find and read run folders: finished runs, and unfinished ones with the reason."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ from recsys.report.run_files import (
 )
 from recsys.report.values import integer, natural_sort_key, number, printable
 
-SKIPPED = {"checkpoints", "bundle", "wandb"}  # what a run writes besides its own files
-STATES = {  # and what they mean; after the finished, those that need attention most come first
+SKIPPED = {"checkpoints", "bundle", "wandb"}  # sub-folders of a run that hold no runs
+STATES = {  # with their descriptions; after `finished`, ordered by how much attention they need
     "finished": "finished",
     "failed": "ended with an error",
     "broken": "its files cannot be read",
@@ -39,18 +39,18 @@ LEGACY_NOTE = "no status.json: an older run, or copied in part"
 
 @dataclass
 class Run:
-    """What a run's folder says, of whatever state; what could not be read is empty."""
+    """The contents of a run folder, in any state; files that cannot be read leave their fields empty."""
 
     folder: Path
-    path: str  # of the folder, below the one that was searched
+    path: str  # of the folder, relative to the one that was searched
     state: str = "broken"  # one of STATES
-    message: str | None = None  # why it is not finished, or what else is to be known
+    message: str | None = None  # why it is not finished, or a note
     config: dict[str, Any] = field(default_factory=dict)  # config.yaml
     metrics: dict[str, Any] = field(default_factory=dict)  # metrics.json: finite numbers, text and None
     started: str | None = None  # ISO 8601
-    seconds: float | None = None  # wall time of the whole job; of its fits, where that is all that is known
-    ended: float = 0.0  # Unix time, to tell the latest of several
-    curve: list[float | None] = field(default_factory=list)  # the validation figure of each epoch
+    seconds: float | None = None  # wall time of the whole job, or of its fits if that is all that is recorded
+    ended: float = 0.0  # Unix time, to find the latest of several
+    curve: list[float | None] = field(default_factory=list)  # validation metric by epoch
     analysis: dict[str, list[list[float | None]]] | None = None
 
     @property
@@ -73,18 +73,18 @@ class Run:
 
     @property
     def fold(self) -> int | None:
-        """The fold, of a split that has folds."""
+        """The fold; None if the split has no folds."""
         return integer(self.data.get("fold")) if self.split in FOLDED else None
 
     @property
     def overrides(self) -> list[str] | None:
-        """The command line that made the run; None for a run that did not write it down."""
+        """The command-line overrides of the run; None if they were not recorded."""
         found = self.config.get("overrides")
         return found if isinstance(found, list) and all(isinstance(text, str) for text in found) else None
 
 
 def read_runs(folders: Iterable[Path]) -> list[Run]:
-    """Every run at or below the folders, each once, in the order of their names (2 before 10)."""
+    """Read all runs in the folders, at any depth, each once, in natural order of names (2 before 10)."""
     folders = list(folders)
     runs: dict[str, Run] = {}
     for folder in folders:
@@ -98,7 +98,7 @@ def read_runs(folders: Iterable[Path]) -> list[Run]:
 
 
 def read_run(folder: Path, path: str) -> Run:
-    """The run of one folder, whatever is wrong with it."""
+    """Read the run in one folder; problems are recorded in its state and message."""
     run, problems = Run(folder, path), _Problems()
     status = problems.of(read_json, folder / "status.json", check_status)
     config = problems.of(read_yaml, folder / "config.yaml", check_config)
@@ -109,7 +109,7 @@ def read_run(folder: Path, path: str) -> Run:
         run.seconds = number(run.metrics.get("fit_seconds"))
     run.ended = _ended(folder, run)
     run.state, run.message = _state(folder, status, config, metrics, problems.found)
-    notes = _Problems([run.message] if run.message else [])  # these leave a finished run finished
+    notes = _Problems([run.message] if run.message else [])  # a finished run stays finished despite these
     run.curve = notes.of(read_curve, folder / "metrics.csv") or []
     run.analysis = notes.of(read_analysis, folder / "analysis.json")
     run.message = "; ".join(notes.found) or None
@@ -117,7 +117,7 @@ def read_run(folder: Path, path: str) -> Run:
 
 
 def _run_folders(root: Path) -> Iterator[tuple[Path, str | None]]:
-    """Folders of runs at or below `root`, with what is wrong with one that cannot be looked into."""
+    """Run folders in `root`, at any depth, each with an error message if it cannot be listed."""
     try:
         with os.scandir(root) as entries:
             found = {entry.name: entry.is_dir(follow_symlinks=False) for entry in entries}
@@ -132,13 +132,13 @@ def _run_folders(root: Path) -> Iterator[tuple[Path, str | None]]:
 
 
 class _Problems:
-    """Reads files of a run, and collects what is wrong with those that cannot be read."""
+    """Reads files of a run and collects error messages."""
 
     def __init__(self, found: list[str] | None = None) -> None:
         self.found = found or []
 
     def of(self, read: Any, file: Path, check: Any = None) -> Any:
-        """What the file holds; None where it is absent or, with a problem more, cannot be used."""
+        """The file's content; None if it is missing or invalid, and the latter is recorded."""
         try:
             content = read(file)
             if check:
@@ -146,8 +146,8 @@ class _Problems:
         except FileNotFoundError:
             return None
         except (OSError, ValueError, RecursionError, yaml.YAMLError, csv.Error) as error:
-            said = error.strerror if isinstance(error, OSError) else str(error)
-            self.found.append(printable(f"{file.name}: {said or type(error).__name__}"))
+            reason = error.strerror if isinstance(error, OSError) else str(error)
+            self.found.append(printable(f"{file.name}: {reason or type(error).__name__}"))
             return None
         return content
 
@@ -157,39 +157,39 @@ def _figure(value: Any) -> float | str | None:
 
 
 def _state(folder: Path, status: Any, config: Any, metrics: Any, problems: list[str]) -> tuple[str, str | None]:
-    """The run's state, and why it is not finished."""
-    told, message = (status or {}).get("state"), printable((status or {}).get("message") or "") or None
+    """The run's state, and the reason if it is not finished."""
+    recorded, message = (status or {}).get("state"), printable((status or {}).get("message") or "") or None
     if problems:
         return "broken", "; ".join(problems + ([message] if message else []))
-    if told in ("failed", "pruned"):
-        return told, message
+    if recorded in ("failed", "pruned"):
+        return recorded, message
     if metrics is not None:
         if config is None:
             return "broken", "config.yaml is missing"
         return "finished", LEGACY_NOTE if status is None else message
-    if told == "finished":
-        return "broken", "status.json says finished, but metrics.json is missing"
-    if told == "interrupted":
-        return told, message
-    if told == "running":
-        return ("running", message) if _at_work(folder) else ("unfinished", "stale: no process holds its lock")
+    if recorded == "finished":
+        return "broken", "state is finished in status.json, but metrics.json is missing"
+    if recorded == "interrupted":
+        return recorded, message
+    if recorded == "running":
+        return ("running", message) if _is_active(folder) else ("unfinished", "stale: no process holds its lock")
     if (folder.parent / REPEATS).exists():
-        return "unfinished", "one of several repeats, not begun"
-    return "unfinished", "metrics.json is missing: the run was stopped, or is still at work"
+        return "unfinished", "one of several repeats, not started"
+    return "unfinished", "metrics.json is missing: the run was stopped, or is still running"
 
 
-def _at_work(folder: Path) -> bool:
-    """Whether a process holds the run's folder, or that of its repeats."""
-    from recsys.files import is_locked  # here, since few reports have a run to ask about
+def _is_active(folder: Path) -> bool:
+    """Whether a process holds the lock of the run folder, or of the folder of its repeats."""
+    from recsys.files import is_locked  # imported here, since few reports need it
 
     try:
         return is_locked(folder) or ((folder.parent / REPEATS).exists() and is_locked(folder.parent))
-    except OSError:  # a folder that one may only read
+    except OSError:  # a read-only folder
         return False
 
 
 def _ended(folder: Path, run: Run) -> float:
-    """Unix time at which the run ended, or began; a file's own time only where nothing was written down."""
+    """Unix time of the run's end, or start; a file's modification time if neither was recorded."""
     if run.started:
         try:
             return datetime.fromisoformat(run.started).timestamp() + (run.seconds or 0.0)

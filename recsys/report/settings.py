@@ -1,4 +1,4 @@
-"""Settings: finished runs of a task that only seed and fold tell apart, compared and ranked."""
+"""Settings: finished runs of a task that differ only in seed and fold, compared and ranked."""
 
 from __future__ import annotations
 
@@ -20,23 +20,23 @@ SECONDS = "fit_seconds"  # averaged like a metric, but settings are not ranked b
 
 @dataclass
 class Setting:
-    """Finished runs that only seed and fold tell apart; of the same seed and fold, the latest."""
+    """Finished runs that differ only in seed and fold; of several with the same seed and fold, the latest."""
 
     task: int
-    values: Values  # of all parameters; None where one does not apply
+    values: Values  # of all parameters; None if one does not apply
     runs: list[int]
     mean: dict[str, float | None] = field(default_factory=dict)
     standard_error: dict[str, float | None] = field(default_factory=dict)
-    difference: Difference | None = None  # how much worse than the task's best, paired by seed and fold
+    difference: Difference | None = None  # from the task's best (positive: worse), paired by seed and fold
     command: str | None = None
 
 
 @dataclass
 class Experiments:
-    """Runs, and what they say together."""
+    """Runs grouped into tasks and settings."""
 
     runs: list[Run]
-    metric: str  # settings are ranked by its mean, where the task has it (`Task.metric`)
+    metric: str  # settings are ranked by its mean if the task has it (`Task.metric`)
     tasks: list[Task]
     parameters: list[Parameter]
     settings: list[Setting]  # by task, the best first
@@ -49,7 +49,7 @@ class Experiments:
         return [setting for setting in self.settings if setting.task == task]
 
     def parameters_of(self, task: int) -> list[Parameter]:
-        """Those that differ among the task's settings, the most important first."""
+        """Parameters that differ among the task's settings, the most important first."""
         found = self.settings_of(task)
         weight = self.importance[task] or {}
         names = {p.name for p in self.parameters if len({key_of(s.values[p.name]) for s in found}) > 1}
@@ -57,7 +57,7 @@ class Experiments:
 
 
 def averaged_keys() -> list[str]:
-    """Keys of `metrics.json` that a setting has the mean of."""
+    """Keys of `metrics.json` that are averaged over a setting's runs."""
     return [*reported_metrics(), SECONDS]
 
 
@@ -125,12 +125,12 @@ def _setting(runs: Sequence[Run], members: Sequence[int], task: int, values: Val
         setting.command = setting_command(overrides, [run.seed for run in kept], [run.fold for run in kept])
     for index in set(members) - set(setting.runs):
         later = next(runs[other] for other in setting.runs if repeat_of(runs[other]) == repeat_of(runs[index]))
-        runs[index].message = "; ".join(filter(None, [f"run again as {later.path}, which counts", runs[index].message]))
+        runs[index].message = "; ".join(filter(None, [f"superseded by {later.path}", runs[index].message]))
     return setting
 
 
 def _compare(settings: Sequence[Setting], runs: Sequence[Run], metrics: Sequence[str]) -> None:
-    """How much worse each setting is than the best of its task, which comes first."""
+    """Set each setting's difference from the best of its task, which comes first."""
     best: dict[int, Setting] = {}
     for setting in settings:
         leader = best.setdefault(setting.task, setting)

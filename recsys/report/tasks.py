@@ -1,4 +1,4 @@
-"""Tasks: a data set, how it was split, and what was fitted. Only figures of one task are to be compared."""
+"""Tasks: data set, split and kind of model. Metrics are comparable only within a task."""
 
 from __future__ import annotations
 
@@ -13,32 +13,32 @@ from recsys.report.parameters import plain
 from recsys.report.runs import Run
 from recsys.report.values import natural_sort_key, number
 
-SOURCE = ("_target_", "name", "ratings_file", "root")  # of data: tells data sets apart before they are read
-DEFAULTS = {"test_fraction": 0.1, "split_seed": 0}  # not worth saying in a label
+SOURCE = ("_target_", "name", "ratings_file", "root")  # keys of `data` that identify a data set without reading it
+DEFAULTS = {"test_fraction": 0.1, "split_seed": 0}  # omitted from labels
 
 Key = tuple[Any, ...]
 
 
 @dataclass(frozen=True)
 class Task:
-    """A data set and how it was split, whatever the fold, and what may be compared on it.
+    """A data set and split (any fold) on which models can be compared.
 
-    Models that were refitted before they were tested are a task of their own, and so are those that rank.
+    Refitted and not refitted models are separate tasks, and so are rating and ranking models.
     """
 
     label: str
     data: str
     split: str
-    baselines: dict[str, float | None]  # values of `test`, mean over folds
-    monitor: str  # the validation metric that selected the epochs of its runs
-    test: str  # the same metric of the test rows
-    metric: str  # what its settings are ranked by
+    baselines: dict[str, float | None]  # values of the metric `test`, mean over folds
+    monitor: str  # validation metric that selected the epochs of the runs
+    test: str  # the same metric on test rows
+    metric: str  # ranks the settings
 
 
 def tasks_of(runs: Sequence[Run], metric: str = RMSE.validation_key) -> tuple[list[Task], list[int | None]]:
-    """Tasks of the finished runs, and each run's; one that did not finish belongs where its data and split do.
+    """Tasks of the finished runs, and the task of each run; unfinished runs are assigned by data and split.
 
-    A task without any figure called `metric` has its settings ranked by the one that chose its runs.
+    If no run of a task has `metric`, its settings are ranked by the task's monitor.
     """
     members: dict[Key, list[Run]] = {}
     by_source: dict[Key, set[Key]] = {}
@@ -78,22 +78,22 @@ def _task_key(run: Run) -> Key:
 
 
 def _source_key(run: Run) -> Key:
-    named = "name" in run.data  # a release is the same wherever its files lie
+    named = "name" in run.data  # a release is the same in any folder
     source = (plain(run.data.get(key)) for key in SOURCE if not (named and key == "root"))
     return (*source, _refitted(run), *_split_key(run))
 
 
 def _refitted(run: Run) -> bool:
-    """Whether test figures are of a model that saw the validation rows, too: others' are not to be compared with them.
+    """Whether the test metrics are those of a model fitted on validation rows too, and so not comparable with others.
 
-    What is kept of `refit=all` saw the test rows as well, but its test figures are of the model before that.
+    The final model of `refit=all` is fitted on test rows as well, but its test metrics are those of the model before.
     """
     tested = run.metrics.get("test_figures_of")
     return tested != "train" if tested else run.config.get("refit") != "none"
 
 
 def place_of(run: Run, task: int | None) -> Hashable:
-    """What a run is compared within."""
+    """The group of runs that a run is compared with."""
     return task if task is not None else _source_key(run)
 
 
@@ -102,9 +102,9 @@ def _labels(tasks: Iterable[Key]) -> dict[Key, str]:
     labels = {}
     for key in tasks:
         _, data, group, refitted, split, *arguments = key
-        said = [f"{name}={value}" for name, value in arguments if value != DEFAULTS.get(name)]
+        shown = [f"{name}={value}" for name, value in arguments if value != DEFAULTS.get(name)]
         kind = (" · ranking" if group == "ranking" else "") + ("" if refitted else " · not refitted")
-        labels[key] = f"{data} · {', '.join([str(split), *said])}{kind}"
+        labels[key] = f"{data} · {', '.join([str(split), *shown])}{kind}"
     several = {label for label in labels.values() if list(labels.values()).count(label) > 1}
     return {key: f"{label} · {str(key[0])[:8]}" if label in several else label for key, label in labels.items()}
 

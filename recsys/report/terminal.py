@@ -1,4 +1,4 @@
-"""The report as tables on the terminal."""
+"""The report as terminal tables."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from rich.measure import Measurement
 from rich.table import Table
 
 from recsys.report import leaderboard
-from recsys.report.importance import ROUGH
+from recsys.report.importance import MIN_PER_PARAMETER
 from recsys.report.leaderboard import Column
 from recsys.report.runs import STATES
 from recsys.report.settings import Experiments
 
-UNBOUNDED = 1000  # columns, where nobody looks at a screen: no line is wrapped
+UNBOUNDED = 1000  # columns, if not on a terminal: lines are not wrapped
 BAR = 30  # columns
-LONGEST = 300  # characters of a message
+MAX_MESSAGE = 300  # characters
 
 
 def console() -> Console:
-    """What prints text as it is, as wide as the screen; into a file or a pipe, as wide as the text."""
+    """A console without markup, as wide as the terminal; in a file or pipe, lines are not wrapped."""
     plain = Console(markup=False, highlight=False, emoji=False)
     if plain.is_terminal or "COLUMNS" in os.environ:
         return plain
@@ -32,7 +32,7 @@ def console() -> Console:
 
 
 def print_experiments(screen: Console, found: Experiments, top: int) -> None:
-    """A leaderboard for each task with what it says, then what did not finish, and why."""
+    """Print a leaderboard with its verdict for each task, then the unfinished runs."""
     for task in range(len(found.tasks)):
         _print_task(screen, found, task, top)
     _print_unfinished(screen, found, top)
@@ -51,7 +51,7 @@ def _print_task(screen: Console, found: Experiments, task: int, top: int) -> Non
     for line in leaderboard.verdict(found, task):
         screen.print(line, soft_wrap=not screen.is_terminal)
     command = leaderboard.best_command(found, task)
-    screen.print(f"  {command or 'its command was not written down'}", style="cyan", soft_wrap=True)  # one can copy it
+    screen.print(f"  {command or 'command not recorded'}", style="cyan", soft_wrap=True)  # can be copied as one line
     runs = found.settings_of(task)[0].runs
     several = f" (the first of {len(runs)} runs)" if len(runs) > 1 else ""
     screen.print(f"  in {leaderboard.best_folder(found, task)}{several}", style="cyan", soft_wrap=True)
@@ -60,9 +60,9 @@ def _print_task(screen: Console, found: Experiments, task: int, top: int) -> Non
 
 
 def _fitting(screen: Console, shown: list[Column]) -> tuple[Table, list[str]]:
-    """The table with as many columns as fit, and the names of the others.
+    """The table with as many columns as fit, and the names of the dropped ones.
 
-    Hyper-parameters go last, and only after they were shown with fewer digits and with their names over two lines.
+    Hyper-parameters are dropped last, after shortening their digits and wrapping their names.
     """
     left_out: list[str] = []
     table = _table(shown)
@@ -85,7 +85,7 @@ def _can_shrink(shown: Sequence[Column]) -> bool:
 
 
 def _narrow(column: Column) -> Column:
-    """A hyper-parameter's column as narrow as its values allow, and the names of metrics over two lines."""
+    """A hyper-parameter column as narrow as its values allow; names of metrics wrapped to two lines."""
     if not column.short_cells:
         return replace(column, name=column.name.replace(". ", ".\n").replace("test ", "test\n"))
     width = max(map(len, column.short_cells))
@@ -93,7 +93,7 @@ def _narrow(column: Column) -> Column:
 
 
 def _folded(name: str, width: int) -> str:
-    """A name over several lines, which end at its underscores and dots."""
+    """A name wrapped at its underscores and dots."""
     lines = [""]
     for part in re.findall(r"[^_.]*[_.]|[^_.]+", name):
         if lines[-1] and len(lines[-1] + part) > width:
@@ -103,7 +103,7 @@ def _folded(name: str, width: int) -> str:
 
 
 def _width(screen: Console, table: Table) -> int:
-    """Columns that the table takes where there is room enough."""
+    """Width of the table in columns if unconstrained."""
     return Measurement.get(screen, screen.options.update(max_width=UNBOUNDED), table).maximum
 
 
@@ -125,8 +125,8 @@ def _print_importance(screen: Console, found: Experiments, task: int) -> None:
     names = leaderboard.short_names(list(shares))
     width = max(map(len, names.values()))
     settings = len(found.settings_of(task))
-    rough = f", rough: {settings} settings" if settings < ROUGH * len(shares) else ""
-    screen.print(f"importance of what was varied (PED-ANOVA{rough})", soft_wrap=True)
+    rough = f", rough: {settings} settings" if settings < MIN_PER_PARAMETER * len(shares) else ""
+    screen.print(f"parameter importance (PED-ANOVA{rough})", soft_wrap=True)
     for name, share in shares.items():
         bar = "█" * round(BAR * share) or "▏"
         screen.print(f"  {names[name]:<{width}}  {bar} {share:.0%}", soft_wrap=True)
@@ -134,19 +134,19 @@ def _print_importance(screen: Console, found: Experiments, task: int) -> None:
 
 
 def _print_unfinished(screen: Console, found: Experiments, top: int) -> None:
-    """Unfinished runs, the failed and broken first."""
+    """Print unfinished runs, failed and broken ones first."""
     order = list(STATES)
     rest = sorted((run for run in found.runs if not run.finished), key=lambda run: order.index(run.state))
     if not rest:
         return
     states = [f"{sum(run.state == state for run in rest)} {state}" for state in STATES]
-    said = ", ".join(text for text in states if not text.startswith("0 "))
-    screen.print(f"{leaderboard.count(rest, 'run')} not finished: {said}", style="bold", soft_wrap=True)
+    counts = ", ".join(text for text in states if not text.startswith("0 "))
+    screen.print(f"{leaderboard.count(rest, 'run')} not finished: {counts}", style="bold", soft_wrap=True)
     table = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False, collapse_padding=True)
     for name in ("run", "state", "why"):
         table.add_column(name, overflow="fold")
     for run in rest[:top]:
-        table.add_row(run.path, run.state, (run.message or "")[:LONGEST])
+        table.add_row(run.path, run.state, (run.message or "")[:MAX_MESSAGE])
     screen.print(table)
     if len(rest) > top:
         screen.print(f"  {len(rest) - top:,} more (--top)", style="dim")

@@ -1,4 +1,4 @@
-"""Values of run files: numbers that are finite, text that any terminal takes, names in natural order."""
+"""Values of run files: finite numbers, printable text, natural sort order."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import Any
 
 
 def number(value: Any) -> float | None:
-    """A finite number as it is; None for anything else."""
+    """The value if it is a finite number, else None."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     try:
         return value if math.isfinite(value) else None
-    except OverflowError:  # a whole number beyond any float
+    except OverflowError:  # an integer beyond the range of floats
         return None
 
 
@@ -22,11 +22,11 @@ def integer(value: Any) -> int | None:
 
 
 def printable(text: str) -> str:
-    """One line that any terminal and any file can take: no control characters, no halves of characters."""
+    """The text as one printable line: no control characters, no lone surrogates."""
     text = "".join(character if character.isprintable() else " " for character in text)
     return " ".join(text.split()).encode("utf-8", "replace").decode()
 
 
 def natural_sort_key(name: str) -> list[Any]:
-    """A key that sorts 2 before 10."""
+    """A sort key that puts 2 before 10."""
     return [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", name)]

@@ -65,22 +65,22 @@ def test_one_setting_is_called_by_its_model(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("noise", "seeds", "said"),
     [
-        (0.001, 3, "tell it from the second best: +0.0100, 95% interval [+0.0075, +0.0125] over 3 pairs."),
-        (0.05, 3, "do not tell it from the second best (+0.0100, 95% interval [-0.1142, +0.1342] over 3 pairs)."),
+        (0.001, 3, "is significant: +0.0100, 95% interval [+0.0075, +0.0125] over 3 pairs."),
+        (0.05, 3, "is not significant (+0.0100, 95% interval [-0.1142, +0.1342] over 3 pairs)."),
         (0.0, 1, "is +0.0100 behind in one run each, which may be chance: add 'seeds=[0,1,2]' to both commands."),
     ],
 )
 def test_what_the_runs_tell_of_the_best(tmp_path: Path, noise: float, seeds: int, said: str) -> None:
     best, sentence = verdict(repeated(tmp_path, noise, seeds), 0)
     assert best == "best: dropout=0.1"
-    assert sentence.removeprefix("These runs ").removeprefix("The second best ") == said
+    assert sentence.removeprefix("The difference from the second best ").removeprefix("The second best ") == said
 
 
 def test_others_that_are_as_good(tmp_path: Path) -> None:
     repeated(tmp_path, noise=0.05)
     for seed in range(3):
         write_run(tmp_path / f"c{seed}", "model.dropout=0.3", f"seed={seed}", val_rmse=0.92 + 0.05 * (seed - 1))
-    assert verdict(found(tmp_path), 0)[-1].endswith("over 3 pairs), nor from 1 other.")
+    assert verdict(found(tmp_path), 0)[-1].endswith("over 3 pairs), nor that from 1 other.")
 
 
 def test_pairs_that_speak_against_the_best_do_not_tell_it_apart(tmp_path: Path) -> None:
@@ -88,7 +88,7 @@ def test_pairs_that_speak_against_the_best_do_not_tell_it_apart(tmp_path: Path) 
         write_run(tmp_path / f"a{seed}", "model.dropout=0.1", f"seed={seed}", val_rmse=rmse)
     for seed, rmse in enumerate((0.94, 0.9401)):
         write_run(tmp_path / f"b{seed}", "model.dropout=0.2", f"seed={seed}", val_rmse=rmse)
-    assert "do not tell it from the second best" in verdict(found(tmp_path), 0)[-1]
+    assert "is not significant" in verdict(found(tmp_path), 0)[-1]
 
 
 def test_a_pair_of_settings_of_which_one_was_repeated(tmp_path: Path) -> None:
@@ -107,10 +107,10 @@ def test_the_folder_of_the_best_as_one_types_it_from_here(tmp_path: Path, monkey
 
 def test_alone_without_pairs_and_by_test_figures(tmp_path: Path) -> None:
     write_run(tmp_path / "0", "model.dropout=0.1", "seed=0")
-    assert verdict(found(tmp_path), 0) == ["One run has no measure of noise; add 'seeds=[0,1,2]'."]
+    assert verdict(found(tmp_path), 0) == ["A single run has no standard error; add 'seeds=[0,1,2]'."]
     write_run(tmp_path / "1", "model.dropout=0.2", "seed=1")
-    assert "shares no seed and fold" in verdict(found(tmp_path), 0)[-1]
-    assert "Chosen by test figures" in verdict(found(tmp_path, "test/rmse"), 0)[1]
+    assert "No seed and fold in common" in verdict(found(tmp_path), 0)[-1]
+    assert "test metrics" in verdict(found(tmp_path, "test/rmse"), 0)[1]
 
 
 def test_a_search_without_refit_says_that_its_command_refits(tmp_path: Path) -> None:

@@ -51,7 +51,7 @@ def test_the_default_prints_tables_and_writes_a_page(sweep: Path, capsys: pytest
     assert "3 runs not finished: 1 failed, 1 broken, 1 pruned" in out
     assert "epoch 3 was not good enough" in out
     assert "\x1b" not in out
-    assert f"the page: {sweep / 'report.html'}" in out
+    assert f"report: {sweep / 'report.html'}" in out
     assert (sweep / "report.html").read_text().startswith("<!doctype html>")
     assert [path.name for path in sweep.iterdir() if path.name.startswith(".")] == []
 
@@ -199,7 +199,7 @@ def test_out_names_the_file(sweep: Path, tmp_path: Path, capsys: pytest.CaptureF
     for kind in ("html", "md", "csv", "json"):
         main([str(sweep), "--format", kind, "--out", str(tmp_path / "new" / f"x.{kind}")])
         assert (tmp_path / "new" / f"x.{kind}").stat().st_size > 100
-    assert capsys.readouterr().out == f"the page: {tmp_path / 'new' / 'x.html'}\n"
+    assert capsys.readouterr().out == f"report: {tmp_path / 'new' / 'x.html'}\n"
     assert not (sweep / "report.html").exists()
 
 
@@ -218,9 +218,9 @@ def test_opening_the_page(sweep: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_mistake_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(SystemExit, match=f"^error: {tmp_path / 'gone'} is no folder$"):
+    with pytest.raises(SystemExit, match=f"^error: {tmp_path / 'gone'} is not a folder$"):
         main([str(tmp_path / "gone")])
-    with pytest.raises(SystemExit, match=r"holds no run \(no config.yaml and no status.json\)$"):
+    with pytest.raises(SystemExit, match=r"^error: no runs in .*config.yaml"):
         main([str(tmp_path)])
     write_run(tmp_path / "0")
 
@@ -228,7 +228,7 @@ def test_a_mistake_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr("recsys.files.atomic_write", refuse)
-    with pytest.raises(SystemExit, match=r"report.html cannot be written \(Permission denied\); --out names another"):
+    with pytest.raises(SystemExit, match=r"cannot write .*report.html \(Permission denied\)"):
         main([str(tmp_path)])
 
 
@@ -248,7 +248,7 @@ def test_top_says_what_is_allowed(capsys: pytest.CaptureFixture[str]) -> None:
     for given in ("0", "-1", "a"):
         with pytest.raises(SystemExit):
             main(["x", f"--top={given}"])
-        assert f"must be a whole number of at least 1, got {given}" in capsys.readouterr().err
+        assert f"must be an integer >= 1, got {given}" in capsys.readouterr().err
 
 
 def test_a_folder_where_nothing_finished(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -56,7 +56,7 @@ def test_a_repeat_is_running_while_its_parent_is_held(tmp_path: Path) -> None:
     with folder_lock(tmp_path, "trains"):
         first, second = read_runs([tmp_path])  # the parent is no run
     assert (first.path, first.state, second.path, second.state) == ("seed=0", "running", "seed=1", "unfinished")
-    assert "not begun" in (second.message or "")
+    assert "not started" in (second.message or "")
 
 
 def test_old_runs(tmp_path: Path) -> None:
@@ -79,18 +79,18 @@ def test_old_runs(tmp_path: Path) -> None:
         ("config.yaml", "data: [", "config.yaml"),
         ("config.yaml", "data: 1\nmodel: {}\nseed: 0", "data must be a mapping, got int"),
         ("config.yaml", "data: {split: kfold}\nseed: 0", "model must be a mapping, got nothing"),
-        ("config.yaml", "data: {split: kfold}\nmodel: {}\nseed: x", "seed must be a whole number, got 'x'"),
-        ("config.yaml", "data: {}\nmodel: {}\nseed: 0", "data.split must be text"),
+        ("config.yaml", "data: {split: kfold}\nmodel: {}\nseed: x", "seed must be an integer, got 'x'"),
+        ("config.yaml", "data: {}\nmodel: {}\nseed: 0", "data.split must be a string"),
         ("config.yaml", "", "must be a mapping"),
         ("metrics.json", "{", "metrics.json"),
         ("metrics.json", "[]", "must be a mapping"),
         ("metrics.json", "[" * 100_000, "RecursionError|recursion"),
         ("metrics.json", '{"data": "x"}', "val/rmse must be a finite number, got None"),
         ("metrics.json", '{"data": "x", "val/rmse": NaN}', "val/rmse must be a finite number, got nan"),
-        ("metrics.json", '{"data": 3, "val/rmse": 1}', "data must be text, got int"),
+        ("metrics.json", '{"data": 3, "val/rmse": 1}', "data must be a string, got int"),
         ("metrics.json", '{"data": "x", "val/rmse": 1' + "0" * 400 + "}", "val/rmse must be a finite number"),
         ("status.json", '{"state": "fine"}', "state must be one of running, .*, got 'fine'"),
-        ("status.json", '{"state": "failed", "message": 3}', "message must be text or null, got int"),
+        ("status.json", '{"state": "failed", "message": 3}', "message must be a string or null, got int"),
         ("status.json", "\udcff", "utf-8"),
     ],
 )
@@ -110,7 +110,7 @@ def test_finished_without_figures_or_configuration_is_broken(tmp_path: Path) -> 
     assert (only(tmp_path).state, only(tmp_path).message) == ("broken", "config.yaml is missing")
     (tmp_path / "gone").rename(tmp_path / "config.yaml")
     (tmp_path / "metrics.json").unlink()
-    assert only(tmp_path).message == "status.json says finished, but metrics.json is missing"
+    assert only(tmp_path).message == "state is finished in status.json, but metrics.json is missing"
 
 
 def test_oddities_beside_the_figures_leave_a_run_finished_and_are_told(tmp_path: Path) -> None:

@@ -64,7 +64,7 @@ def test_of_the_same_seed_the_latest_counts(tmp_path: Path) -> None:
     result = found(tmp_path)
     assert [(s.runs, s.mean["val/rmse"]) for s in result.settings] == [([1], 0.9)]
     assert result.setting_of == [0, 0, 0, None]
-    assert result.runs[0].message == "run again as 1, which counts"
+    assert result.runs[0].message == "superseded by 1"
 
 
 @pytest.mark.parametrize("override", ["model_name=svdpp", "callbacks.early_stopping.patience=3"])
