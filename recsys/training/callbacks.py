@@ -1,4 +1,4 @@
-"""Callbacks that carry a selection over to its refit, and one that shows how far a fit is."""
+"""Callbacks that record a selection, replay it in the refit, and show progress."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from recsys.progress import Advance, hidden, progress
 
 
 class EpochRecord(Callback):
-    """Remembers each epoch's learning rate, seconds and validation figure; kept in checkpoints.
+    """Records the learning rate, duration and validation metric of each epoch; saved in checkpoints.
 
-    A refit replays the learning rates of the best epoch and all before it.
+    A refit replays the learning rates up to the best epoch.
 
     Args:
-        monitor: What validation figure tells the best epoch.
-        last: Whether the last epoch is the best, whatever its figure.
+        monitor: Validation metric that selects the best epoch.
+        last: Whether to select the last epoch regardless of its metric.
     """
 
     def __init__(self, monitor: Metric = RMSE, *, last: bool = False) -> None:
@@ -31,19 +31,19 @@ class EpochRecord(Callback):
 
     @property
     def seconds(self) -> float:
-        """Time spent in epochs, over all sessions of the run."""
+        """Total time of all epochs, including those before a resume."""
         return sum(epoch["seconds"] for epoch in self.epochs)
 
     @property
     def best(self) -> int:
-        """Number of the epoch with the best validation figure, from 0; or the last one, where none has a figure."""
+        """Index of the epoch with the best validation metric; the last one if none has the metric."""
         name = self.monitor.validation_key
         losses = [self.monitor.minimized(epoch[name]) for epoch in self.epochs if name in epoch]
         return losses.index(min(losses)) if losses and not self.last else len(self.epochs) - 1
 
     @property
     def path(self) -> list[float]:
-        """Learning rates of the epochs up to the best one."""
+        """Learning rates of the epochs up to and including the best one."""
         return [epoch["learning_rate"] for epoch in self.epochs[: self.best + 1]]
 
     def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
@@ -64,9 +64,9 @@ class EpochRecord(Callback):
 
 
 class FitProgress(Callback):
-    """Shows a fit on a terminal as one line: its epochs, the latest validation figure and the time that remains.
+    """Shows the fit on a terminal as one line: epoch, latest validation metric and remaining time.
 
-    Early stopping may end it sooner.
+    The remaining time does not account for early stopping.
     """
 
     def __init__(self) -> None:
@@ -102,10 +102,10 @@ class FitProgress(Callback):
 
 
 class ReplayLearningRate(Callback):
-    """Sets each epoch's learning rate from a list, as the selection found it; groups keep their `lr_factor`.
+    """Sets the learning rate of each epoch to that of the selection, times each group's `lr_factor`.
 
     Args:
-        path: Learning rate of each epoch.
+        path: Learning rate by epoch.
     """
 
     def __init__(self, path: list[float]) -> None:

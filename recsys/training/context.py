@@ -1,4 +1,4 @@
-"""The surroundings of a run: how trackers name it, and the runs it belongs to."""
+"""The context of a run: its name for trackers, and the group of runs that it belongs to."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from typing import Any
 @dataclass(frozen=True)
 class RunContext:
     name: str = "run"  # for trackers
-    group: str | None = None  # the sweep, or the setting that it repeats
-    in_sweep: bool = False  # its terminal output is one line
-    is_best: Callable[[Mapping[str, Any]], bool] = bool  # of its metrics: so far, in its group
+    group: str | None = None  # name of the sweep, or of the setting that it repeats
+    in_sweep: bool = False  # then terminal output is one line
+    is_best: Callable[[Mapping[str, Any]], bool] = bool  # whether metrics are the best so far in the group
 
 
 SINGLE_RUN = RunContext()

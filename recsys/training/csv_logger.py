@@ -1,4 +1,4 @@
-"""EpochCSVLogger: a run's `metrics.csv`, a row an epoch."""
+"""EpochCSVLogger: writes a run's `metrics.csv`, one row per epoch."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from lightning_utilities.core.rank_zero import rank_zero_only
 
 
 class EpochCSVLogger(Logger):
-    """Writes `metrics.csv`, a row an epoch with all that was logged in it, whole again after each epoch.
+    """Writes `metrics.csv` with one row per epoch; the file is rewritten atomically after each epoch.
 
-    Lightning's own CSVLogger writes training and validation figures on separate lines and deletes the file of a run
-    that is resumed; this one goes on from the rows that are there.
+    Lightning's CSVLogger writes training and validation metrics on separate lines and deletes the file when a run is
+    resumed; this logger continues from the existing rows.
 
     Args:
-        save_dir: Folder of the run.
+        save_dir: The run folder.
     """
 
     def __init__(self, save_dir: str) -> None:
         super().__init__()
         self.file = Path(save_dir) / "metrics.csv"
-        self.pending: dict[str, float] = {}  # logged before its epoch is known, as learning rates are
+        self.pending: dict[str, float] = {}  # logged before the epoch is known, such as learning rates
         self.rows: dict[int, dict[str, Any]] = {}
         if self.file.exists():
             with self.file.open(newline="") as stream:
@@ -41,11 +41,11 @@ class EpochCSVLogger(Logger):
 
     @rank_zero_only
     def log_hyperparams(self, params: dict[str, Any] | Namespace, *args: Any, **kwargs: Any) -> None:
-        """Nothing: `config.yaml` has them."""
+        """Do nothing: hyper-parameters are in `config.yaml`."""
 
     @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
-        """Add figures to the row of their epoch; figures of no epoch, as the test's, are left to `metrics.json`."""
+        """Add metrics to the row of their epoch; those without an epoch (test metrics) go to `metrics.json` only."""
         values = dict(metrics)
         if "epoch" not in values:
             self.pending |= values

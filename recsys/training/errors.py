@@ -1,5 +1,5 @@
-"""Errors that training raises."""
+"""Exceptions raised by training."""
 
 
 class PrunedError(Exception):
-    """The run was stopped early by a study's pruner. Not a failure."""
+    """The pruner of a study stopped the run early. Not a failure."""

@@ -1,4 +1,4 @@
-"""From a trained model and its data to a bundle."""
+"""Export a trained model and its data to a bundle."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from recsys.models.base import RatingModel
 
 
 def make_bundle(model: RatingModel, data: RatingDataModule, noise: float | None = None) -> Bundle:
-    """A bundle of the model, every id of the data set, every rating and what is known of the items.
+    """Make a bundle of the model with all ids, ratings and item metadata of the data set.
 
     Args:
         model: Fitted on `data.fit_rows`.
-        data: Set up.
-        noise: Standard deviation of a rating around its prediction, in stars; None where nobody measured it.
+        data: After `setup()`.
+        noise: Standard deviation of the residuals in stars; None if not measured.
     """
     ratings = data.dataset.ratings
     user_ids, user = _all_ids(data.users, ratings[USER_ID])
@@ -43,7 +43,7 @@ def make_bundle(model: RatingModel, data: RatingDataModule, noise: float | None 
         timestamp=None if time is None else time[order],
     )
     factors = model.factors()
-    if factors.precision is not None:  # it says its own noise, and has a prior of a newcomer's bias
+    if factors.precision is not None:  # the model has its own noise and its own prior of a new user's bias
         noise = None
     elif noise is not None:
         factors = expect_bias_spread(factors, noise)
@@ -76,10 +76,10 @@ def make_bundle(model: RatingModel, data: RatingDataModule, noise: float | None 
 
 
 def expect_bias_spread(factors: Factors, noise: float) -> Factors:
-    """The factors, with a prior that expects of a new user's bias what the fitted users' biases are spread like.
+    """Add a prior on a new user's bias, with the variance of the fitted users' biases.
 
-    The training loss alone says next to nothing of someone with one rating, whose bias then takes all its surprise.
-    The term is a Gaussian prior's: noise variance over bias variance, whatever the number of ratings.
+    Under the training loss alone, the bias of a user with one rating would absorb almost all of its residual. The added
+    term is that of a Gaussian prior: noise variance over bias variance, independent of the number of ratings.
     """
     samples, coordinates = factors.prior_mean.shape
     spread = np.zeros((1, samples, coordinates, coordinates), np.float32)
@@ -93,7 +93,7 @@ def expect_bias_spread(factors: Factors, noise: float) -> Factors:
 
 
 def _all_ids(fitted: IdMap, ids: pd.Series[Any]) -> tuple[NDArray[Any], NDArray[np.int64]]:
-    """Fitted ids, then the others that occur, and the row of every rating among them."""
+    """Fitted ids followed by all other ids in the data, and the row of each rating's id."""
     row = fitted.rows(ids)
     unseen = row < 0
     if not unseen.any():
@@ -104,7 +104,7 @@ def _all_ids(fitted: IdMap, ids: pd.Series[Any]) -> tuple[NDArray[Any], NDArray[
 
 
 def _items(items: pd.DataFrame | None, item_ids: NDArray[Any]) -> list[dict[str, Any]]:
-    """Title, year and genres by item row; the id stands for a title that is not known."""
+    """Title, year and genres by item row; an unknown title defaults to the id."""
     known: dict[Any, dict[str, Any]] = {}
     if items is not None:
         for item, title, year, genres in zip(items[ITEM_ID], items[TITLE], items[YEAR], items[GENRES], strict=True):
@@ -117,7 +117,7 @@ def _items(items: pd.DataFrame | None, item_ids: NDArray[Any]) -> list[dict[str,
 
 
 def _git_commit() -> str | None:
-    """The commit of the code that runs, with `+` where files differ from it; None outside a checkout."""
+    """The commit of the running code, with `+` if files were modified; None outside a git checkout."""
     try:
         result = subprocess.run(
             ["git", "describe", "--always", "--abbrev=12", "--dirty=+", "--exclude=*"],

@@ -1,4 +1,4 @@
-"""Figures of a run."""
+"""Plots of a run."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ BLUE, GREY, PALE, ORANGE, INK = "#1f5fbf", "#9aa5b1", "#dfe5ec", "#d98c3f", "#6b
 
 
 def learning_curve(metrics: Path, out: Path) -> None:
-    """The validation figure, training loss and learning rate by epoch, from a run's `metrics.csv` to a PNG.
+    """Plot validation metric, training loss and learning rate by epoch, from a run's `metrics.csv` to a PNG.
 
-    What was not logged is not drawn.
+    Series that were not logged are omitted.
     """
     from matplotlib.ticker import MaxNLocator
 
@@ -45,10 +45,10 @@ def learning_curve(metrics: Path, out: Path) -> None:
 
 
 def error_by_activity(analysis: Mapping[str, Any], out: Path) -> None:
-    """Test RMSE of the model and the biases baseline by how many ratings a user has, to a PNG.
+    """Plot test RMSE of the model and the biases baseline by number of ratings per user, to a PNG.
 
     Args:
-        analysis: What `recsys.evaluation.error_analysis.analyse` gives.
+        analysis: Result of `recsys.evaluation.error_analysis.analyse`.
         out: The file.
     """
     groups = analysis["by_user_activity"]
@@ -67,13 +67,13 @@ def error_by_activity(analysis: Mapping[str, Any], out: Path) -> None:
     row_axes.set_ylabel("test rows", color=INK)
     row_axes.set_xticks(place, [_range(group["from"], group["to"]) for group in groups])
     row_axes.set_xlim(-0.6, len(groups) - 0.4)
-    row_axes.set_xlabel("ratings of the user that the model was fitted on")
+    row_axes.set_xlabel("fitted ratings of the user")
     _open_top(axes, row_axes)
     figure.savefig(out, dpi=144)
 
 
 def _figure() -> Figure:
-    from matplotlib.figure import Figure  # half a second to import; a resumed run may not need it
+    from matplotlib.figure import Figure  # takes half a second to import; a resumed run may not need it
 
     return Figure(figsize=(7, 4), layout="constrained")
 
@@ -84,7 +84,7 @@ def _open_top(*all_axes: Axes) -> None:
 
 
 def _logged(rows: pd.DataFrame, name: str) -> pd.Series[float]:
-    """A column by epoch, where it has numbers; empty, where there is no such column."""
+    """The column's values by epoch; empty if there is no such column."""
     return rows[name].dropna().astype(float) if name in rows else pd.Series(dtype=float)
 
 
@@ -97,7 +97,7 @@ def _draw_loss(axes: Axes, loss: pd.Series[float]) -> None:
 
 
 def _draw_figure(axes: Axes, figure: pd.Series[float], monitor: Metric) -> None:
-    """The curve, with a point and a label where it is best; beyond the point, where no curve is in the way."""
+    """Draw the curve and mark its best point; the label is on the far side of the curve."""
     if figure.empty:
         axes.set_yticks([])
         return
@@ -106,7 +106,7 @@ def _draw_figure(axes: Axes, figure: pd.Series[float], monitor: Metric) -> None:
     epoch, best = figure.index.to_numpy(), int(values.argmin() if lower else values.argmax())
     axes.plot(epoch, figure, color=BLUE, linewidth=2.2)
     axes.scatter(epoch[best], values[best], color=BLUE, zorder=3)
-    share = (epoch[best] - epoch[0]) / max(1, epoch[-1] - epoch[0])  # of the way: near an end the label stays inside
+    share = (epoch[best] - epoch[0]) / max(1, epoch[-1] - epoch[0])  # near an end, keep the label inside
     side = "right" if share > 0.8 else "left" if share < 0.1 and len(epoch) > 1 else "center"
     axes.annotate(
         f"{values[best]:.4f} at epoch {epoch[best]}", (epoch[best], values[best]), xytext=(0, -9 if lower else 9),

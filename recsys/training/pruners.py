@@ -1,4 +1,4 @@
-"""Optuna pruners by name. Without torch: a study checks the name before a run begins."""
+"""Optuna pruners by name. Imports no torch, since a study checks the name before starting runs."""
 
 from __future__ import annotations
 

@@ -13,16 +13,16 @@ from recsys.training.pruners import make_pruner
 
 
 class Pruning(Callback):
-    """Reports each epoch's validation figure to the study, and ends the run when the pruner finds it unpromising.
+    """Reports the validation metric of each epoch to the study and stops the run when the pruner decides to.
 
     Args:
         storage: RDB URL of the study.
-        study: Its name.
-        trial: Number of the trial that this run is.
+        study: Name of the study.
+        trial: Number of this run's trial.
         pruner: One of `pruners.PRUNERS`.
 
     Raises:
-        PrunedError: In training, after an epoch.
+        PrunedError: During training, at the end of an epoch.
     """
 
     def __init__(self, storage: str, study: str, trial: int, pruner: str = "halving") -> None:

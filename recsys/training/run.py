@@ -1,4 +1,4 @@
-"""One run: select with validation rows, refit, measure, export. `cfg` objects stop here."""
+"""One run: selection on validation rows, refit, evaluation, export. `cfg` objects are not passed on from here."""
 
 from __future__ import annotations
 
@@ -41,10 +41,10 @@ log = logging.getLogger(__name__)
 
 @dataclass
 class Selection:
-    """What the first fit found out with validation rows."""
+    """Result of the first fit, selected on validation rows."""
 
-    learning_rates: list[float]  # at the start of every epoch up to the best
-    figures: dict[str, float | None]  # of validation at the best epoch
+    learning_rates: list[float]  # at the start of each epoch up to the best
+    figures: dict[str, float | None]  # validation metrics at the best epoch
     seconds: float
 
     @property
@@ -53,13 +53,13 @@ class Selection:
 
 
 def run(cfg: DictConfig, folder: Path, context: RunContext = SINGLE_RUN) -> dict[str, Any]:
-    """Select, refit, measure and export in `folder`, going on where it was left. Returns what `metrics.json` holds."""
+    """Select, refit, evaluate and export in `folder`, resuming if interrupted. Returns the content of `metrics.json`."""
     quiet_libraries()
     if cfg.refit not in REFITS:
         raise ValueError(f"refit must be one of {', '.join(REFITS)}, got {cfg.refit!r}")
-    evaluation = cfg.get("evaluation", "standard")  # a run of an older version that goes on has none
+    evaluation = cfg.get("evaluation", "standard")  # missing in resumed runs of older versions
     check_evaluation(evaluation, cfg.data.split)
-    compress = cfg.get("compress")  # a run of an older version that goes on has none
+    compress = cfg.get("compress")  # missing in resumed runs of older versions
     check_compress(compress)
     torch.set_num_threads(choose_threads(cfg.get("threads")))
     (folder / "checkpoints").mkdir(parents=True, exist_ok=True)
@@ -72,11 +72,11 @@ def run(cfg: DictConfig, folder: Path, context: RunContext = SINGLE_RUN) -> dict
                  *(f"{len(rows):,}" for rows in (data.split.train, data.split.val, data.split.test)))  # fmt: skip
         selection, model = select(cfg, data, folder, loggers, context)
         seconds = selection.seconds
-        # A point estimate says nothing of its errors; those on validation rows are the honest measure of them.
+        # A point estimate has no noise estimate of its own, so use the validation RMSE.
         noise = selection.figures.get(RMSE.validation_key)
         measured = None
         for fit_on in {"none": [], "train_val": ["train_val"], "all": ["train_val", "all"]}[cfg.refit]:
-            if fit_on == "all":  # test rows join in now: this is the last moment to measure
+            if fit_on == "all":  # includes the test rows, so evaluate the model before
                 measured = make_bundle(model, data, noise)
             data = data.with_fit_on(fit_on)
             model, spent = refit(cfg, data, selection, folder, context)
@@ -84,13 +84,13 @@ def run(cfg: DictConfig, folder: Path, context: RunContext = SINGLE_RUN) -> dict
         bundle = make_bundle(model, data, noise)
         measured = measured or bundle
         whole = {}
-        if compress is not None:  # what is served is measured; beside it, what that costs
+        if compress is not None:  # evaluate the compressed bundle, and record the RMSE without compression
             whole["test/rmse_uncompressed"] = evaluate(measured)["test/rmse"]
             served = compressed_bundle(bundle, compress, noise)
             measured = served if measured is bundle else compressed_bundle(measured, compress, noise)
             bundle = served
         test = None if measured.is_ranking else predict_test_set(measured)
-        analysis = analyse(measured, test) if test else {}  # it takes errors in stars apart
+        analysis = analyse(measured, test) if test else {}  # of rating errors, so not for ranking models
         metrics = {
             **selection.figures,
             **evaluate(measured, test, ranking=bool(cfg.get("ranking"))),
@@ -106,7 +106,7 @@ def run(cfg: DictConfig, folder: Path, context: RunContext = SINGLE_RUN) -> dict
         }
         if analysis:
             write_json(folder / "analysis.json", analysis)
-        # A sweep's report shows the plots of all jobs, and they would be half of a job's overhead.
+        # In a sweep the report shows these curves, and plotting would be half of a job's overhead.
         if trackers or not context.in_sweep:
             learning_curve(folder / "metrics.csv", folder / "learning_curve.png")
             if analysis:
@@ -120,11 +120,11 @@ def run(cfg: DictConfig, folder: Path, context: RunContext = SINGLE_RUN) -> dict
 
 @contextmanager
 def tracked(loggers: list[Logger], cfg: DictConfig, context: RunContext) -> Iterator[list[WandbTracker]]:
-    """The loggers that track a run elsewhere: begun now, and ended whatever happens."""
+    """Start the experiment trackers among the loggers, and close them in any case."""
     trackers = [logger for logger in loggers if isinstance(logger, WandbTracker)]
     config = OmegaConf.to_container(cfg)
     assert isinstance(config, dict)
-    for private in ("callbacks", "logger", "run_dir", "overrides", "resume"):  # folders, a database's password
+    for private in ("callbacks", "logger", "run_dir", "overrides", "resume"):  # may hold folders or a database password
         config.pop(private, None)
     config["data"] = {key: value for key, value in config["data"].items() if key != "root"}
     exit_code = 1
@@ -137,15 +137,15 @@ def tracked(loggers: list[Logger], cfg: DictConfig, context: RunContext) -> Iter
         exit_code = 0
         raise
     finally:
-        for tracker in trackers:  # else the next job of a sweep would go on in this one's run
+        for tracker in trackers:  # otherwise the next job of a sweep would continue this tracker run
             tracker.close(exit_code)
 
 
 def build_data(cfg: DictConfig) -> RatingDataModule:
-    """The data module: its own arguments are picked out of `data`, the others are the source's.
+    """Build the data module; keys of `data` that are not its own arguments go to the source.
 
     Raises:
-        ValueError: The source has an argument of the same name as one of the data module's.
+        ValueError: An argument of the source has the same name as one of the data module.
     """
     own = set(inspect.signature(RatingDataModule).parameters) - {"source"}
     arguments = OmegaConf.to_container(cfg.data, resolve=True)
@@ -158,16 +158,16 @@ def build_data(cfg: DictConfig) -> RatingDataModule:
 
 
 def build_model(cfg: DictConfig, data: RatingDataModule) -> RatingModel:
-    """The model for as many users and items as `data` fits on.
+    """Build the model for the users and items in `data`.
 
     Raises:
-        ValueError: The model predicts ratings and the data has none.
+        ValueError: The model predicts ratings, but the data has none.
     """
     kind: type[RatingModel] = get_class(cfg.model._target_)
     if data.dataset.implicit and kind.task == "rating":
         raise ValueError(
             f"{data.dataset.name} has no ratings (data.rating_column=null), "
-            f"and model {cfg.model._target_} predicts them"
+            f"but model {cfg.model._target_} needs them"
         )
     low, high = data.dataset.scale
     model: RatingModel = instantiate(
@@ -184,7 +184,7 @@ def build_model(cfg: DictConfig, data: RatingDataModule) -> RatingModel:
 def select(
     cfg: DictConfig, data: RatingDataModule, folder: Path, loggers: list[Logger], context: RunContext = SINGLE_RUN
 ) -> tuple[Selection, RatingModel]:
-    """Fit on training rows, with validation. Returns the epochs and learning rates to replay, and the best model."""
+    """Fit on training rows with validation. Returns the selection to replay and the best model."""
     done = folder / "checkpoints" / "selection.json"
     model = build_model(cfg, data)
     if not done.exists():
@@ -198,7 +198,7 @@ def select(
                     callback.monitor = None
         trainer = build_trainer(cfg, folder, callbacks, context, logger=loggers, num_sanity_val_steps=0)
         if not len(data.split.val):
-            raise ValueError(f"split {data.split_name} leaves no validation rows of {data.dataset.name}")
+            raise ValueError(f"split {data.split_name} leaves no validation rows in {data.dataset.name}")
         model.set_artifact_dir(folder / "checkpoints", "train")
         fit(trainer, model, data, folder / "checkpoints" / "last.ckpt")
         best = record.epochs[record.best]
@@ -219,7 +219,7 @@ def select(
 def refit(
     cfg: DictConfig, data: RatingDataModule, selection: Selection, folder: Path, context: RunContext = SINGLE_RUN
 ) -> tuple[RatingModel, float]:
-    """A fresh model on `data.fit_rows`, replaying the selection's learning rates. Returns it and its seconds."""
+    """Fit a new model on `data.fit_rows`, replaying the selection's learning rates. Returns it and the fit time."""
     name = f"refit_{data.fit_on}"
     record = EpochRecord()
     keep = ModelCheckpoint(folder / "checkpoints", filename=name, enable_version_counter=False)

@@ -1,8 +1,7 @@
-"""How many threads a run computes with. Imports nothing heavy: the environment counts before NumPy and torch do.
+"""Number of threads of a run. No heavy imports: the environment must be set before NumPy and torch are imported.
 
-Torch's CPU wheel computes with GNU OpenMP, whose threads spin by default while they wait for each other: with another
-process on one of two cores, `make train` took 33 times as long. So they wait passively, and work that is too small to
-be shared out stays on one core.
+Torch's CPU wheel uses GNU OpenMP, whose waiting threads spin by default: with another process on one of two cores,
+`make train` took 33 times as long. Therefore threads wait passively, and small workloads use one core.
 """
 
 from __future__ import annotations
@@ -16,14 +15,14 @@ CGROUP = Path("/sys/fs/cgroup")
 
 
 def set_environment() -> None:
-    """Make OpenMP wait passively, and NumPy's BLAS use one thread; variables that are set already stay."""
+    """Make OpenMP threads wait passively and NumPy's BLAS use one thread, unless the variables are already set."""
     for name, value in PASSIVE_WAITING.items():
         os.environ.setdefault(name, value)
     os.environ.setdefault("OPENBLAS_NUM_THREADS", os.environ.get("OMP_NUM_THREADS") or "1")
 
 
 def available_cores() -> int:
-    """Cores that this process may use: by affinity, cgroup quota and OMP_THREAD_LIMIT, a worker's share."""
+    """Cores available to this process by affinity, cgroup quota and OMP_THREAD_LIMIT (a worker's share)."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     limit = os.environ.get("OMP_THREAD_LIMIT", "")
     if limit.isdecimal() and int(limit) > 0:
@@ -33,10 +32,10 @@ def available_cores() -> int:
 
 
 def choose_threads(threads: int | None) -> int:
-    """Threads of a run.
+    """Number of threads of a run.
 
     Args:
-        threads: The option; None for OMP_NUM_THREADS or, where that is not set, one.
+        threads: The option; None uses OMP_NUM_THREADS, or one thread if that is not set.
 
     Raises:
         ValueError: `threads` is below 1.
@@ -50,7 +49,7 @@ def choose_threads(threads: int | None) -> int:
 
 
 def _cgroup_quota(root: Path) -> float | None:
-    """Cores' worth of time that a control group grants, of version 2 or 1; None without a limit."""
+    """CPU quota of the control group (version 2 or 1) in cores; None without a limit."""
     try:
         if (root / "cpu.max").is_file():
             quota, period = (root / "cpu.max").read_text().split()

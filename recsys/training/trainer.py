@@ -1,4 +1,4 @@
-"""Lightning's trainer for a run: its callbacks, its progress, and a fit that resumes."""
+"""Lightning trainer of a run: callbacks, progress bar and resumable fit."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ from recsys.training.context import RunContext
 
 
 def build_callbacks(cfg: DictConfig, model: RatingModel) -> list[Callback]:
-    """The configured callbacks; a `monitor` or `patience` that is null is the model's.
+    """Build the configured callbacks; a null `monitor` or `patience` defaults to the model's.
 
-    A model without a learning rate has nobody watch it.
+    Models without a learning rate get no LearningRateMonitor.
     """
     found: list[Callback] = []
     for config in cfg.callbacks.values():
@@ -42,12 +42,12 @@ def build_callbacks(cfg: DictConfig, model: RatingModel) -> list[Callback]:
 def build_trainer(
     cfg: DictConfig, folder: Path, callbacks: list[Callback], context: RunContext, **arguments: Any
 ) -> L.Trainer:
-    """The configured trainer, with a progress bar on a terminal only.
+    """Build the configured trainer, with a progress bar on terminals only.
 
     Raises:
-        ValueError: Settings that Lightning refuses, such as a GPU where there is none.
+        ValueError: Lightning rejects the settings, for example a GPU on a machine without one.
     """
-    if not sys.stdout.isatty() or context.in_sweep:  # a bar of Lightning's in a log file is noise
+    if not sys.stdout.isatty() or context.in_sweep:  # Lightning's bar would clutter log files
         callbacks = [callback for callback in callbacks if not isinstance(callback, ProgressBar)]
     bar = any(isinstance(callback, ProgressBar) for callback in callbacks)
     make = instantiate(
@@ -56,16 +56,16 @@ def build_trainer(
     )  # fmt: skip
     try:
         trainer: L.Trainer = make(callbacks=callbacks, **arguments)
-    except MisconfigurationException as error:  # no mistake that the command could know without importing Lightning
+    except MisconfigurationException as error:  # so that the command need not import Lightning to catch it
         raise ValueError(error) from error
     return trainer
 
 
 def fit(trainer: L.Trainer, model: RatingModel, data: RatingDataModule, checkpoint: Path) -> None:
-    """Fit, from the checkpoint if there is one. Lightning turns Ctrl-C into SystemExit; here it stays Ctrl-C.
+    """Fit, resuming from the checkpoint if it exists. Converts Lightning's SystemExit back to KeyboardInterrupt.
 
     Raises:
-        ValueError: Settings that Lightning refuses.
+        ValueError: Lightning rejects the settings.
     """
     try:
         trainer.fit(model, datamodule=data, ckpt_path=checkpoint if checkpoint.exists() else None, weights_only=True)
@@ -82,7 +82,7 @@ def device_name(cfg: DictConfig) -> str:
 
 
 def quiet_libraries() -> None:
-    """Lightning's advice is for those who write loaders; ours are whole-batch and want no workers."""
+    """Silence Lightning's advice on data loaders; ours yield whole batches and need no workers."""
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")
     warnings.filterwarnings("ignore", message=".*Checkpoint directory .* exists and is not empty.*")

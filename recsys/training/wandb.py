@@ -24,34 +24,34 @@ from lightning_utilities.core.rank_zero import rank_zero_only
 from recsys.evaluation.registry import summary_directions
 
 if TYPE_CHECKING:
-    import wandb  # half a second to import; only a run that is tracked pays for it
+    import wandb  # takes half a second to import, so only tracked runs do
 
 log = logging.getLogger(__name__)
 
-SILENT_MODES = ("offline", "dryrun", "disabled")  # of WANDB_MODE: those that send nothing
-LOSSES = ("val/loss", "train/loss")  # summarised by their minimum, like metrics of which lower is better
+SILENT_MODES = ("offline", "dryrun", "disabled")  # values of WANDB_MODE that send nothing
+LOSSES = ("val/loss", "train/loss")  # summarised by their minimum
 PLOTS = ("learning_curve", "error_by_activity")
 PARTS = ("model", "data", "split")  # of an artifact's name
-CONNECT_TIMEOUT = 2.0  # seconds for the server's first answer
+CONNECT_TIMEOUT = 2.0  # seconds until the server must respond
 START_TIMEOUT = 30.0  # seconds
 
 
 class WandbTracker(WandbLogger):
-    """A W&B run for each run's folder, kept there in `wandb/` and sent as it grows, or later with `wandb sync`.
+    """Tracks each run in W&B; data are stored in the run folder's `wandb/` and uploaded live or with `wandb sync`.
 
-    It never prompts: without an API key or a reachable server the run is kept offline. The configuration, metrics,
-    plots, log lines and system metrics are sent; ratings and user ids only with `upload_bundle`. Under `wandb agent`
+    Never prompts: without an API key or a reachable server it falls back to offline mode. Uploads configuration,
+    metrics, plots, log lines and system metrics; ratings and user ids only with `upload_bundle`. Under `wandb agent`
     it joins the agent's run.
 
     Args:
-        project: Of the runs.
-        save_dir: Folder of the run.
-        entity: User or team that owns the project; the account's own, if None.
-        offline: Whether to send nothing now. None: decide by key and server; False: their absence is an error. The
-            environment's WANDB_MODE goes before it.
-        upload_bundle: Send the bundle, which holds everyone's ratings, as an artifact of type `model`.
-        tags: Of the run.
-        finish_timeout: Seconds that the end of a run waits for what is still to be sent.
+        project: W&B project.
+        save_dir: The run folder.
+        entity: User or team that owns the project; None for the account's default.
+        offline: Whether to work offline. None: offline without a key or server; False: then raise an error. WANDB_MODE
+            takes precedence.
+        upload_bundle: Upload the bundle, which contains all ratings, as an artifact of type `model`.
+        tags: Tags of the run.
+        finish_timeout: Seconds to wait for pending uploads at the end of a run.
     """
 
     def __init__(
@@ -70,14 +70,14 @@ class WandbTracker(WandbLogger):
         super().__init__(project=project, save_dir=save_dir)
         self.folder, self.entity, self.offline, self.upload_bundle = Path(save_dir), entity, offline, upload_bundle
         self.tags, self.finish_timeout = tuple(tags), finish_timeout
-        self.pending: dict[str, float] = {}  # logged before its epoch is known, as learning rates are
+        self.pending: dict[str, float] = {}  # logged before the epoch is known, such as learning rates
         self.run_dir = self.folder  # where wandb keeps the run
         self.warned = False
 
     @property
     @rank_zero_experiment
     def experiment(self) -> Any:
-        """The `wandb.Run`; the first use starts it, if `begin` did not."""
+        """The `wandb.Run`; started on first use unless `begin` did so."""
         if self._experiment is None:
             self.begin({}, None, None)
         return self._experiment
@@ -87,12 +87,12 @@ class WandbTracker(WandbLogger):
         """Start the run.
 
         Args:
-            config: Resolved; a nested key is a column with dots, as `model.embedding_dim`.
-            name: Shown for the run; WANDB_NAME goes before it.
-            group: Runs that belong together; WANDB_RUN_GROUP goes before it.
+            config: Resolved configuration; nested keys are joined by dots, such as `model.embedding_dim`.
+            name: Display name; WANDB_NAME takes precedence.
+            group: Group of runs; WANDB_RUN_GROUP takes precedence.
 
         Raises:
-            ValueError: wandb does not start; or it must be online and cannot be.
+            ValueError: wandb fails to start, or online mode is required but not available.
         """
         import wandb
 
@@ -100,18 +100,18 @@ class WandbTracker(WandbLogger):
             known = wandb.setup().settings  # from the environment, settings files and an agent
             mode, reason = self._mode(known)
             arguments: dict[str, Any] = {"tags": list(dict.fromkeys([*(known.run_tags or ()), *self.tags]))}
-            if known.sweep_id is None:  # else the agent has made the run
+            if known.sweep_id is None:  # otherwise the agent has created the run
                 arguments |= {"project": self._project, "entity": self.entity}
                 arguments |= {"name": known.run_name or name, "group": known.run_group or group}
             self.folder.mkdir(parents=True, exist_ok=True)
             self._experiment = run = wandb.init(
                 config=columns(config), dir=str(self.folder), mode=mode, reinit="create_new",
-                resume=None if mode in SILENT_MODES else "auto",  # a folder that goes on goes on in its run
+                resume=None if mode in SILENT_MODES else "auto",  # resuming a folder resumes its W&B run
                 settings=self._settings(), **arguments,
             )  # fmt: skip
         except wandb.Error as error:
             sentence = str(error).partition("\n")[0]
-            raise ValueError(f"W&B does not start: {sentence}; logger.wandb.offline=true does without it") from error
+            raise ValueError(f"W&B failed to start: {sentence}; logger.wandb.offline=true works offline") from error
         run.define_metric("epoch", hidden=True)
         run.define_metric("*", step_metric="epoch")
         for name, direction in (dict.fromkeys(LOSSES, "min") | summary_directions()).items():
@@ -125,7 +125,7 @@ class WandbTracker(WandbLogger):
         reason = f"WANDB_MODE={asked}" if asked else f"logger.wandb.offline={str(self.offline).lower()}"
         if asked is None and self.offline is not None:
             asked = "offline" if self.offline else "online"
-        if asked in SILENT_MODES or known.sweep_id is not None:  # an agent has just spoken with the server
+        if asked in SILENT_MODES or known.sweep_id is not None:  # an agent has just contacted the server
             return asked or "online", reason
         obstacle = _offline_reason(known)
         if obstacle is None:
@@ -140,13 +140,13 @@ class WandbTracker(WandbLogger):
         return wandb.Settings(
             save_code=False, disable_code=True,
             console="off", capture_loggers={"root": "INFO"},  # the log's lines without the progress bar's
-            silent=True,  # what matters is said in the log
+            silent=True,  # we log what matters
             init_timeout=START_TIMEOUT, finish_timeout=self.finish_timeout, finish_timeout_raises=True,
         )  # fmt: skip
 
     @rank_zero_only
     def log_hyperparams(self, params: dict[str, Any] | Namespace) -> None:
-        """Nothing: `begin` has them, by the names of the command line."""
+        """Do nothing: `begin` gets the configuration, with command-line names."""
 
     @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
@@ -164,10 +164,10 @@ class WandbTracker(WandbLogger):
         """Log the results of a finished run.
 
         Args:
-            metrics: Numbers and strings of `metrics.json`, to the summary.
-            analysis: What `recsys.evaluation.error_analysis.analyse` gives, to tables.
-            folder: The run's, which holds the pictures and the bundle.
-            aliases: Of the bundle's artifact, beside `latest`.
+            metrics: Content of `metrics.json`, for the summary.
+            analysis: Result of `recsys.evaluation.error_analysis.analyse`, for tables.
+            folder: The run folder, with the plots and the bundle.
+            aliases: Aliases of the bundle's artifact besides `latest`.
         """
         run = self.experiment
         with self._warn_once():
@@ -178,7 +178,7 @@ class WandbTracker(WandbLogger):
 
     @rank_zero_only
     def close(self, exit_code: int) -> None:
-        """End the run, if there is one; 0 is success. The next `begin` starts another."""
+        """Finish the run, if any; exit code 0 means success. The next `begin` starts a new one."""
         run, self._experiment, self.pending = self._experiment, None, {}
         if run is not None:
             with self._warn_once():
@@ -189,24 +189,24 @@ class WandbTracker(WandbLogger):
         if mode == "disabled":
             log.info("W&B is disabled: %s", reason)
         elif mode in SILENT_MODES:
-            log.info("W&B is offline: %s; to send this run: wandb sync %s", reason, self.run_dir)
+            log.info("W&B is offline: %s; to upload this run: wandb sync %s", reason, self.run_dir)
         else:
             log.info("W&B: %s", self.experiment.url)
 
     @contextmanager
     def _warn_once(self) -> Iterator[None]:
-        """Log the first error of W&B after the start of the run instead of raising it: training continues."""
+        """Log W&B's first error instead of raising it, so that training continues."""
         try:
             yield
         except Exception as error:
             if not self.warned:
-                trouble = str(error).rstrip(".") or type(error).__name__
-                log.warning("W&B: %s; to send this run later: wandb sync %s", trouble, self.run_dir)
+                message = str(error).rstrip(".") or type(error).__name__
+                log.warning("W&B: %s; to upload this run later: wandb sync %s", message, self.run_dir)
             self.warned = True
 
 
 def columns(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Values of a nested mapping by their keys joined with dots, as an agent names what it chooses."""
+    """Flatten a nested mapping; keys are joined by dots, as in the parameters of a W&B sweep."""
     flat: dict[str, Any] = {}
     for key, value in config.items():
         flat |= columns(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
@@ -214,21 +214,21 @@ def columns(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def _offline_reason(known: wandb.Settings) -> str | None:
-    """Why the run must be kept offline; None if the server can be used."""
+    """Why the run must be offline; None if the server can be used."""
     import wandb
 
-    silent, known.silent = known.silent, True  # else login asks the server for the user's name, five seconds long
+    silent, known.silent = known.silent, True  # otherwise login spends up to five seconds asking the server for the user name
     try:
         has_key = wandb.login(prompt=False, verify=False)
     finally:
         known.silent = silent
     if not has_key:
         return "no API key is set (WANDB_API_KEY or wandb login)"
-    return None if _is_reachable(known.base_url, CONNECT_TIMEOUT) else f"{known.base_url} does not answer"
+    return None if _is_reachable(known.base_url, CONNECT_TIMEOUT) else f"{known.base_url} is not reachable"
 
 
 def _is_reachable(server: str, seconds: float) -> bool:
-    """Whether anything, even an error, comes back within the time, through a proxy where one is set."""
+    """Whether the server responds in time, even with an error; uses the configured proxy."""
     found: queue.SimpleQueue[bool] = queue.SimpleQueue()
 
     def ask() -> None:
@@ -237,10 +237,10 @@ def _is_reachable(server: str, seconds: float) -> bool:
             found.put(True)
         except urllib.error.HTTPError:
             found.put(True)
-        except (OSError, HTTPException) as error:  # wandb has certificates of its own
+        except (OSError, HTTPException) as error:  # an SSL error is no obstacle: wandb brings its own certificates
             found.put(isinstance(getattr(error, "reason", None), ssl.SSLError))
 
-    threading.Thread(target=ask, daemon=True).start()  # looking up a name knows no time limit
+    threading.Thread(target=ask, daemon=True).start()  # a DNS lookup has no timeout
     try:
         return found.get(timeout=seconds)
     except queue.Empty:
@@ -255,7 +255,7 @@ def _plots(folder: Path) -> dict[str, Any]:
 
 
 def _tables(analysis: Mapping[str, Any]) -> dict[str, Any]:
-    """A table for each part of an analysis; the calibration's is drawn as a line."""
+    """One table for each part of the analysis; calibration becomes a line plot."""
     import wandb
 
     parts = {f"analysis/{name}": rows for name, rows in analysis.items() if name != "items"}
@@ -275,5 +275,5 @@ def _artifact(metrics: Mapping[str, Any], bundle: Path) -> wandb.Artifact:
 
     name = re.sub(r"[^A-Za-z0-9_.-]", "-", "-".join(str(metrics[part]) for part in PARTS))
     artifact = wandb.Artifact(name, type="model", metadata=dict(metrics))
-    artifact.add_dir(str(bundle), policy="immutable")  # sent from there, not copied first
+    artifact.add_dir(str(bundle), policy="immutable")  # uploaded from there without a copy
     return artifact

@@ -391,7 +391,7 @@ def test_a_server_that_refuses_is_one_sentence(server: Server, tmp_path: Path) -
     server.status = 401
     with alone(tmp_path, WANDB_BASE_URL=server.url, **KEY):
         tracker = WandbTracker("recsys", str(tmp_path / "run"))
-        with pytest.raises(ValueError, match=r"W&B does not start: .*401") as refused:
+        with pytest.raises(ValueError, match=r"W&B failed to start: .*401") as refused:
             tracker.begin(CONFIG, None, None)
         assert "\n" not in str(refused.value)
         tracker.close(1)
@@ -415,13 +415,13 @@ def test_a_server_that_does_not_answer_is_not_waited_for(
     tmp_path: Path, mute: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(recsys.training.wandb, "CONNECT_TIMEOUT", 0.05)
-    assert decided(tmp_path, WANDB_BASE_URL=mute, **KEY) == ("offline", f"{mute} does not answer")
+    assert decided(tmp_path, WANDB_BASE_URL=mute, **KEY) == ("offline", f"{mute} is not reachable")
 
 
 def test_a_machine_without_network_is_offline_at_once(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         url = f"http://127.0.0.1:{taken.getsockname()[1]}"
-    assert decided(tmp_path, WANDB_BASE_URL=url, **KEY) == ("offline", f"{url} does not answer")
+    assert decided(tmp_path, WANDB_BASE_URL=url, **KEY) == ("offline", f"{url} is not reachable")
 
 
 def test_key_and_server_make_it_online(server: Server, tmp_path: Path) -> None:
