@@ -130,11 +130,11 @@ def resumed_sweep(arguments: list[str]) -> list[str]:
         return arguments
     if not (folder / "multirun.yaml").is_file():
         if not any((folder / name).is_file() for name in ("config.yaml", "repeats.json")):
-            raise FileNotFoundError(f"resume: {folder} holds no run (it has no config.yaml) and no sweep")
+            raise FileNotFoundError(f"resume: no run or sweep in {folder} (config.yaml and multirun.yaml are missing)")
         return arguments
     others = [text for text in arguments if not text.startswith("resume=") and text not in ("-m", "--multirun")]
     if others:
-        raise ValueError(f"resume uses the sweep's own configuration; leave out {' '.join(others)}")
+        raise ValueError(f"resume uses the sweep's own configuration; remove {' '.join(others)}")
     overrides = sweep_overrides(folder)
     kept = [text for text in overrides.hydra if not text.startswith(("hydra.sweep.dir=", "hydra.mode="))]
     return ["--multirun", *overrides.task, *kept, f"hydra.sweep.dir={folder}"]

@@ -419,15 +419,15 @@ def test_resume_takes_no_other_settings(
 ) -> None:
     with pytest.raises(SystemExit):
         call("train", f"resume={finished}", "model.dropout=0.5")
-    assert "leave out model.dropout=0.5" in capsys.readouterr().err
+    assert "remove model.dropout=0.5" in capsys.readouterr().err
     with pytest.raises(SystemExit):
         call("train", f"resume={tmp_path / 'nowhere'}")
-    assert "nowhere holds no run" in capsys.readouterr().err
+    assert "no run or sweep in " in capsys.readouterr().err
     moved = shutil.copytree(finished, tmp_path / "moved")
-    with pytest.raises(ValueError, match=f"moved was made as {finished}"):
+    with pytest.raises(ValueError, match=f"moved was created as {finished}"):
         quick_train(f"resume={moved}", name="moved")
     copy_run(finished, tmp_path / "run")
-    with pytest.raises(OtherRunError, match=r"holds another run \(model.dropout was 0.0, is 0.5\)"):
+    with pytest.raises(OtherRunError, match=r"contains another run \(model.dropout was 0.0, is 0.5\)"):
         quick_train(SHORT, "model.dropout=0.5")
 
 

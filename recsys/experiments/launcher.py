@@ -1,4 +1,4 @@
-"""Hydra launcher that runs jobs in worker processes, for which a worker that is killed is one failed job."""
+"""Hydra launcher that runs jobs in worker processes; a killed worker fails only its own job."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ from recsys.training.threads import available_cores
 
 log = logging.getLogger(__name__)
 
-PRELOADED = ["recsys.training.run"]  # by the fork server: torch and Lightning, once for all workers
-STOP_SECONDS = 10  # for interrupted workers to record that, before they are killed
+PRELOADED = ["recsys.training.run"]  # modules preloaded in the fork server: imports torch and Lightning only once
+STOP_SECONDS = 10  # for interrupted workers to write their status before they are killed
 
 
 class Job(NamedTuple):
@@ -38,20 +38,19 @@ class Job(NamedTuple):
 
 
 class ParallelLauncher(Launcher):
-    """Runs up to `n_jobs` jobs at a time, each in one of as many worker processes.
+    """Runs up to `n_jobs` jobs in parallel, each in a worker process.
 
-    When the system kills a worker, as it does when memory runs out, its job is retried once, alone, after the others.
-    On Linux workers are forked from a fork server that has imported torch; it computes nothing, so neither OpenMP nor
-    CUDA has threads that a fork would tear. Elsewhere system libraries do not survive a fork, and each worker imports
-    for itself.
+    When the OS kills a worker, for example when memory runs out, its job is retried once, alone, after the others. On
+    Linux, workers are forked from a fork server that has imported torch but runs no computation, so that no OpenMP or
+    CUDA threads exist at the fork. On other systems fork is unsafe, and each worker does its own imports.
 
     Args:
-        n_jobs: Number of workers; negative ones count back from the number of cores, -1 being all of them.
+        n_jobs: Number of workers; negative numbers count back from the number of cores (-1: all cores).
     """
 
     def __init__(self, n_jobs: int = -1) -> None:
         if n_jobs == 0:
-            sys.exit("error: hydra.launcher.n_jobs must be a number of workers, or -1 for one per core, got 0")
+            sys.exit("error: hydra.launcher.n_jobs must be >= 1, or negative (-1: one worker per core), got 0")
         self.n_jobs = n_jobs
         self.idle: list[_Worker] = []
 
@@ -63,7 +62,7 @@ class ParallelLauncher(Launcher):
         self.n_workers = max(1, min(asked, count_jobs(config)))
         self.threads = max(cores // self.n_workers, 1)
         self.context = _start_method(self.threads)
-        atexit.register(self.stop)  # it runs before multiprocessing's, which waits for all processes
+        atexit.register(self.stop)  # runs before multiprocessing's own handler, which waits for all processes
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> list[JobReturn]:
         jobs = [Job(initial_job_idx + place, overrides) for place, overrides in enumerate(job_overrides)]
@@ -78,7 +77,7 @@ class ParallelLauncher(Launcher):
             self.interrupt()
             print(f"\n{resume_hint(Path(self.config.hydra.sweep.dir).absolute())}", file=sys.stderr)
             raise
-        # Results are in the jobs' folders; a sweeper looks for errors here, and a job has none of its own.
+        # Results are in the jobs' folders; a sweeper only checks these for errors, which jobs handle themselves.
         return [JobReturn(status=JobStatus.COMPLETED) for _ in jobs]
 
     def stop(self) -> None:
@@ -87,7 +86,7 @@ class ParallelLauncher(Launcher):
             self.idle.pop().stop()
 
     def interrupt(self) -> None:
-        """Pass Ctrl-C on, and kill the workers that it does not end."""
+        """Forward Ctrl-C to the workers, and kill those that do not stop."""
         for worker in self.busy.values():
             worker.interrupt()
         for worker in self.busy.values():
@@ -132,17 +131,17 @@ class ParallelLauncher(Launcher):
 
 
 class _Worker:
-    """A worker process as its launcher sees it: jobs go in, one answer per job comes out."""
+    """Launcher-side handle of a worker process: send jobs, receive one reply per job."""
 
     def __init__(self, context: BaseContext, task: TaskReference, threads: int) -> None:
         self.connection, theirs = context.Pipe()
         self.process = context.Process(target=work, args=(theirs, task))  # type: ignore[attr-defined]
         with _thread_limit(threads):
             self.process.start()
-        theirs.close()  # so that reading from a worker that is gone ends
+        theirs.close()  # so that reading from a dead worker raises EOFError
 
     def send(self, spec: JobSpec) -> None:
-        with suppress(OSError):  # one that is gone is found when its answer is read
+        with suppress(OSError):  # a dead worker is detected when its reply is read
             self.connection.send(spec)
 
     def interrupt(self) -> None:
@@ -150,7 +149,7 @@ class _Worker:
             os.kill(self.process.pid, signal.SIGINT)
 
     def stop(self) -> None:
-        """Wait for the end, which comes at once unless it is in a job."""
+        """Stop the worker: wait briefly for its exit, then kill it."""
         self.connection.close()
         self.process.join(STOP_SECONDS)
         self.process.kill()
@@ -158,14 +157,14 @@ class _Worker:
 
 
 def _start_method(threads: int) -> BaseContext:
-    """How workers are started; on Linux the fork server begins to import now, while jobs are composed."""
+    """The multiprocessing context; on Linux the fork server starts importing now, while jobs are composed."""
     if sys.platform != "linux":
         return multiprocessing.get_context("spawn")
     from multiprocessing.forkserver import ensure_running
 
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(PRELOADED)
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # inherited: Ctrl-C during its imports is not its business
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # inherited, so that Ctrl-C does not interrupt its imports
     try:
         with _thread_limit(threads):
             ensure_running()
@@ -176,7 +175,7 @@ def _start_method(threads: int) -> BaseContext:
 
 @contextmanager
 def _thread_limit(threads: int) -> Iterator[None]:
-    """Sets the share of the cores, unless there is a limit already, for processes that are started inside."""
+    """Limit the threads of processes started inside, unless OMP_THREAD_LIMIT is already set."""
     if "OMP_THREAD_LIMIT" in os.environ:
         yield
         return

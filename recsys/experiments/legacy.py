@@ -1,4 +1,4 @@
-"""Class paths and defaults of older versions, which `config.yaml` of their runs and their studies hold."""
+"""Class paths of older versions, found in the `config.yaml` of their runs and in the settings of their studies."""
 
 from __future__ import annotations
 
@@ -23,10 +23,8 @@ PROGRESS_BAR = {"_target_": "lightning.pytorch.callbacks.RichProgressBar", "refr
 FIT_PROGRESS = {"_target_": "recsys.training.callbacks.FitProgress"}
 
 
-def upgrade_settings(settings: Any) -> Any:
-    """Plain settings with each `_target_` under its present path, and the present progress of a fit."""
-    if settings == PROGRESS_BAR:
-        return dict(FIT_PROGRESS)
+def rename_targets(settings: Any) -> Any:
+    """Replace each old `_target_` in plain settings by the current path."""
     if isinstance(settings, dict):
         return {
             key: RENAMED_TARGETS.get(value, value) if key == "_target_" else upgrade_settings(value)
@@ -36,7 +34,7 @@ def upgrade_settings(settings: Any) -> Any:
 
 
 def upgrade_config(cfg: DictConfig) -> DictConfig:
-    """A saved configuration as this version would compose it."""
-    upgraded = OmegaConf.create(upgrade_settings(OmegaConf.to_container(cfg)))
+    """Replace each old `_target_` in a saved configuration by the current path."""
+    upgraded = OmegaConf.create(rename_targets(OmegaConf.to_container(cfg)))
     assert isinstance(upgraded, DictConfig)
     return upgraded

@@ -1,4 +1,4 @@
-"""Sweeps: one line per job while they run; at the end a summary, with what failed and why."""
+"""Sweeps: one progress line per job, and a summary with all failures at the end."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ from recsys.training.errors import PrunedError
 
 log = logging.getLogger(__name__)
 
-INFO = "sweep.json"  # in the sweep's folder: number of jobs, start and fixed overrides, for the jobs' lines
+INFO = "sweep.json"  # in the sweep folder: number of jobs, start time and fixed overrides, for the progress lines
 
 
 def in_sweep() -> bool:
@@ -48,23 +48,20 @@ def in_sweep() -> bool:
 
 
 class SingleRunFilter(logging.Filter):
-    """Keeps the log of a sweep's jobs off the terminal, where each prints one line; `train.log` has it."""
+    """Hides log records of sweep jobs on the terminal, where each job prints one line; they go to `train.log`."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         return not in_sweep()
 
 
 class MultirunCallback(Callback):
-    """Keeps a sweep's folder to one process, and prints a summary at its end; a failed job makes the exit status 1.
-
-    A Hydra callback (`hydra.callbacks`).
-    """
+    """Hydra callback: locks the sweep folder and prints a summary at the end; exit status 1 if a job failed."""
 
     def __init__(self) -> None:
         self.lock: FileLock | None = None
 
     def __reduce__(self) -> tuple[type[MultirunCallback], tuple[()]]:
-        return MultirunCallback, ()  # the copy in a worker holds nothing
+        return MultirunCallback, ()  # the copy in a worker holds no lock
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         folder = Path(config.hydra.sweep.dir).absolute()
@@ -73,8 +70,8 @@ class MultirunCallback(Callback):
             self.lock = FileLock(folder / ".lock")
             self.lock.acquire(timeout=0)
         except Timeout:
-            sys.exit(f"error: another process runs the sweep in {display_path(folder)}")
-        except OSError as error:  # Hydra would make a warning of it
+            sys.exit(f"error: another process is running the sweep in {display_path(folder)}")
+        except OSError as error:  # Hydra would turn it into a warning
             sys.exit(f"error: hydra.sweep.dir: {error}")
         overrides = as_typed(config.hydra.overrides.task)
         _check_same_sweep(folder, overrides)
@@ -92,40 +89,40 @@ class MultirunCallback(Callback):
         if self.lock:
             self.lock.release()
         try:
-            from recsys.report import print_summary  # here: every command imports this module, as Hydra's plugins do
+            from recsys.report import print_summary  # late: all commands import this module
 
             print_summary(folder)
             print(f"full report: python -m recsys.report {display_path(folder)}", flush=True)
-        finally:  # Hydra makes a warning of a callback's error, and the status would be 0
+        finally:  # Hydra turns errors of callbacks into warnings, and the exit status would be 0
             if any(_is_unfinished(job) for job in job_folders(folder)):
                 sys.exit(1)
 
 
 def run_job(job: Callable[[], dict[str, Any]], folder: Path) -> float | None:
-    """One job of a sweep: prints a line; an error is in that line, `status.json` and `train.log`, and ends no other.
+    """Run one job of a sweep and print its line; an error is logged and does not stop the other jobs.
 
     Args:
-        job: Trains in `folder`; returns the metrics.
-        folder: Of the job, in the sweep's.
+        job: Trains in `folder` and returns the metrics.
+        folder: Folder of the job in the sweep folder.
 
     Returns:
-        The validation metric, lower being better; None where the job failed or was pruned.
+        The validation metric, lower being better; None if the job failed or was pruned.
     """
     try:
         with hidden():  # the jobs share the terminal
             metrics = job()
     except KeyboardInterrupt:
-        if multiprocessing.parent_process() is None:  # a worker's launcher says so once for all of them
+        if multiprocessing.parent_process() is None:  # in a worker, the launcher prints it once for all
             print(f"\n{resume_hint(folder.parent)}", file=sys.stderr)
         raise
     except PrunedError as error:
         _print_progress(f"pruned: {error}", folder)
-    except Exception as error:  # whatever it is, the others go on
+    except Exception as error:  # any error: the other jobs continue
         log.exception("failed")
         _print_progress(f"FAILED: {one_line(error)}", folder)
     else:
         monitor = monitor_of(metrics)
-        is_search = metrics.get("refit") == "none"  # then test rows stay unseen
+        is_search = metrics.get("refit") == "none"  # test metrics are not shown during a search
         test = "" if is_search else f"  test {metrics[monitor.test_key]:.4f}"
         _print_progress(f"validation {metrics[monitor.validation_key]:.4f}{test}", folder)
         return minimized_validation(metrics)
@@ -133,7 +130,7 @@ def run_job(job: Callable[[], dict[str, Any]], folder: Path) -> float | None:
 
 
 def resume_hint(folder: Path) -> str:
-    """The sentence for whoever has pressed Ctrl-C."""
+    """The message printed after Ctrl-C."""
     return f"interrupted; to resume: {_resume_command(folder)}"
 
 
@@ -143,7 +140,7 @@ def run_context(folder: Path) -> RunContext:
 
 
 def run_name(folder: Path) -> tuple[str, str | None]:
-    """A run's name for trackers, and its group: its sweep, or the setting that it repeats."""
+    """The run's name for trackers, and its group: the sweep, or the setting that it repeats."""
     top = folder
     if (top.parent / REPEATS).exists():
         top = top.parent
@@ -153,7 +150,7 @@ def run_name(folder: Path) -> tuple[str, str | None]:
 
 
 def is_best(folder: Path, metrics: Mapping[str, Any]) -> bool:
-    """Whether no earlier run of the same group, data and model has a better validation metric."""
+    """Whether the run has the best validation metric so far in its group, for its model, data and split."""
     name, group = run_name(folder)
     if group is None:
         return True
@@ -164,7 +161,7 @@ def is_best(folder: Path, metrics: Mapping[str, Any]) -> bool:
 
 
 def count_jobs(config: DictConfig) -> int:
-    """Number of jobs of the configured sweep; of a study, all of its trials."""
+    """Number of jobs of the configured sweep; for a study, its number of trials."""
     sweeper = config.hydra.sweeper
     if "n_trials" in sweeper:
         return int(sweeper.n_trials)
@@ -180,12 +177,12 @@ def count_jobs(config: DictConfig) -> int:
 
 
 def job_folders(folder: Path) -> list[Path]:
-    """Folders of a sweep's jobs, by number."""
+    """Job folders of a sweep, sorted by number."""
     return sorted((job for job in folder.iterdir() if job.name.isdecimal()), key=lambda job: int(job.name))
 
 
 def _is_unfinished(job: Path) -> bool:
-    """Whether the job neither finished nor was pruned; one that a study has retried ended elsewhere."""
+    """Whether the job neither finished, nor was pruned, nor was retried by its study as another trial."""
     record = read_json(job / "status.json") or {}
     message = record.get("message") or ""
     retried = record.get("state") == "interrupted" and (RETRIED in message or "tried again" in message)  # before 0.2
@@ -193,7 +190,7 @@ def _is_unfinished(job: Path) -> bool:
 
 
 def _check_same_sweep(folder: Path, overrides: list[str]) -> None:
-    """Jobs are identified by number, so two sweeps in one folder would mix."""
+    """Exit if the folder holds a different sweep: jobs are identified by number only."""
     if (folder / "multirun.yaml").exists():
         try:
             before = sweep_overrides(folder).task
@@ -201,17 +198,17 @@ def _check_same_sweep(folder: Path, overrides: list[str]) -> None:
             sys.exit(f"error: {error}")
         if before != overrides:
             other = "choose another hydra.sweep.dir, or for a study another hydra.sweeper.study"
-            sys.exit(f"error: {display_path(folder)} holds another sweep, of {' '.join(before)}; {other}")
+            sys.exit(f"error: {display_path(folder)} contains another sweep ({' '.join(before)}); {other}")
 
 
 def _check_not_moved(folder: Path) -> None:
-    """Checkpoints belong where they were made; without this, each job of a moved sweep would fail by itself."""
+    """Exit if the sweep folder was moved: checkpoints cannot be resumed elsewhere, and every job would fail."""
     for job in job_folders(folder):
         if (job / "config.yaml").exists():
             made = Path(OmegaConf.load(job / "config.yaml").run_dir)
             if made != job:
                 sys.exit(
-                    f"error: {display_path(folder)} was made as {display_path(made.parent)}; move it back to resume it"
+                    f"error: {display_path(folder)} was created as {display_path(made.parent)}; move it back to resume"
                 )
             return
 
@@ -225,7 +222,7 @@ def _resume_command(folder: Path) -> str:
 
 
 def _print_progress(outcome: str, folder: Path) -> None:
-    """Print the job's line: jobs done, its settings, its outcome, its seconds, the remaining time."""
+    """Print the job's line: progress, settings, outcome, duration and remaining time."""
     info = read_json(folder.parent / INFO) or {}
     records = [read_json(job / "status.json") or {} for job in job_folders(folder.parent)]
     n_done = sum(record.get("state") in TERMINAL_STATES for record in records)
@@ -237,7 +234,7 @@ def _print_progress(outcome: str, folder: Path) -> None:
 
 
 def _eta(info: Mapping[str, Any], records: list[dict[str, Any]]) -> str:
-    """The remaining time at the pace of the jobs that ended since this sweep was started or resumed."""
+    """Estimated remaining time, from the jobs that ended since the sweep was started or resumed."""
     ended = [record for record in records if record.get("state") in TERMINAL_STATES]
     left = info.get("jobs", 0) - len(ended)
     if left <= 0:
@@ -257,7 +254,7 @@ def _format_duration(seconds: float) -> str:
 
 
 def _short_override(text: str) -> str:
-    """An override without the path of its key, floats with four significant digits: `embedding_dim=32`."""
+    """An override with the last part of its key, and floats with four significant digits: `embedding_dim=32`."""
     key, _, value = text.partition("=")
     with suppress(ValueError):
         value = f"{float(value):.4g}" if "." in value or "e" in value else value

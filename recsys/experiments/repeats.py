@@ -18,19 +18,19 @@ REPEATED = ("seeds", "folds", "seed", "data.fold")
 
 
 def plan_runs(cfg: DictConfig, folder: Path) -> dict[str, DictConfig]:
-    """Write the configurations of the runs that `cfg` describes. Returns them by sub-folder.
+    """Write the configurations of the runs described by `cfg` and return them by sub-folder.
 
-    A single run is in the folder itself, `.`; repeats are in `seed=1` or `seed=1,fold=3`, and `repeats.json` lists them
-    once all are written, so that `resume=` finds all or none.
+    A single run is in the folder itself (`.`), repeats are in sub-folders such as `seed=1` or `seed=1,fold=3`.
+    `repeats.json` is written last, so that `resume=` finds all repeats or none.
 
     Raises:
-        ValueError: `seeds` or `folds` is no list of distinct integers, or the folder holds another run.
+        ValueError: `seeds` or `folds` is not a list of distinct integers, or the folder contains another run.
     """
     given = {name: _integer_list(cfg, name) for name in ("seeds", "folds") if cfg[name] is not None}
     if not given:
         return {".": write_config(cfg, folder)}
     if "folds" in given and cfg.data.split not in FOLDED:
-        raise ValueError(f"folds needs data.split={' or '.join(FOLDED)}, got {cfg.data.split}, which has none")
+        raise ValueError(f"folds needs data.split={' or '.join(FOLDED)}, got {cfg.data.split}")
     keys = {"seeds": "seed", "folds": "data.fold"}
     runs: dict[str, DictConfig] = {}
     for values in product(*given.values()):
@@ -42,7 +42,7 @@ def plan_runs(cfg: DictConfig, folder: Path) -> dict[str, DictConfig]:
 
 
 def summary(runs: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    """Mean and standard error of every metric that all runs have; the error of a single run is None."""
+    """Mean and standard error of each metric that all runs have; the standard error of a single run is None."""
     names = [
         name for name in next(iter(runs.values())) if all(isinstance(run.get(name), float) for run in runs.values())
     ]
@@ -56,7 +56,7 @@ def summary(runs: dict[str, dict[str, Any]]) -> dict[str, Any]:
 
 def _write_repeat(cfg: DictConfig, folder: Path, chosen: dict[str, int], *, first: bool) -> DictConfig:
     cfg = copy.deepcopy(cfg)
-    if not first:  # a study prunes a setting by its first run
+    if not first:  # in a study, only the first repeat can be pruned
         with open_dict(cfg.callbacks):
             cfg.callbacks.pop("pruning", None)
     kept = [text for text in cli_overrides() if text.lstrip("+").partition("=")[0] not in REPEATED]

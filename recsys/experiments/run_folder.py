@@ -1,4 +1,4 @@
-"""A run's folder: its configuration, its status, and whether it can be resumed."""
+"""Run folders: configuration, status and resuming."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ from recsys.experiments.legacy import upgrade_config
 from recsys.files import atomic_write, write_json
 from recsys.training.errors import PrunedError
 
-TERMINAL_STATES = ("finished", "failed", "pruned")  # in status.json; the others are running, interrupted
-RETRIED = "retried"  # in the message of an interrupted trial that a study has run again
-TRANSIENT_KEYS = ("resume", "overrides")  # of the command, not of the run
+TERMINAL_STATES = ("finished", "failed", "pruned")  # in status.json; other states: running, interrupted
+RETRIED = "retried"  # marks the message of an interrupted trial that its study has retried
+TRANSIENT_KEYS = ("resume", "overrides")  # belong to the command, not to the run
 RENAMED = {  # overrides of version 0.1
     "hydra/launcher=joblib": "hydra/launcher=parallel",
     "experiment=seed_mf": "experiment=original_mf",
@@ -33,11 +33,11 @@ RENAMED = {  # overrides of version 0.1
 
 
 class OtherRunError(ValueError):
-    """The folder holds a run with another configuration."""
+    """The folder contains a run with a different configuration."""
 
 
 def display_path(folder: Path) -> str:
-    """The folder relative to the working directory, if it is below it, quoted for a shell."""
+    """The folder, relative if inside the working directory, quoted for the shell."""
     return shlex.quote(str(folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder))
 
 
@@ -47,7 +47,7 @@ def cli_overrides() -> list[str]:
 
 
 def as_typed(overrides: Sequence[str]) -> list[str]:
-    """Overrides with their interpolations, which Hydra escapes in those of a sweep's job."""
+    """The overrides with unescaped interpolations; Hydra escapes them in sweep jobs."""
     texts = OmegaConf.to_container(overrides, resolve=False)
     assert isinstance(texts, list)
     return [str(text).replace("$\\{", "${").replace("\\}", "}") for text in texts]
@@ -56,27 +56,27 @@ def as_typed(overrides: Sequence[str]) -> list[str]:
 def write_config(cfg: DictConfig, folder: Path, changes: Mapping[str, Any] | None = None) -> DictConfig:
     """Resolve the configuration of the run in `folder` and write it to `config.yaml`.
 
-    A folder that holds the same configuration already is resumed.
+    A folder with the same configuration is resumed.
 
     Args:
-        cfg: As composed; left as it is.
-        folder: Of the run.
-        changes: Keys with dots and their values, before interpolations are resolved.
+        cfg: The composed configuration; not modified.
+        folder: The run folder.
+        changes: Values by dotted key, applied before interpolations are resolved.
 
     Raises:
-        OtherRunError: The folder holds a run with another configuration; names a key that differs.
+        OtherRunError: The folder contains a run with a different configuration; names a key that differs.
     """
     cfg, changes = copy.deepcopy(cfg), {"overrides": cli_overrides(), "run_dir": str(folder), **(changes or {})}
     overrides = changes.pop("overrides")
     for key, value in changes.items():
         OmegaConf.update(cfg, key, value)
     OmegaConf.resolve(cfg)
-    cfg.overrides = overrides  # as they are: an interpolation in them is what was typed
+    cfg.overrides = overrides  # set last: interpolations in them stay as typed
     file = folder / "config.yaml"
     if file.exists():
         ours, theirs = (_plain(config) for config in (cfg, _saved(file)))
         if found := difference(theirs, ours):
-            raise OtherRunError(f"{display_path(folder)} holds another run ({found}); choose another folder")
+            raise OtherRunError(f"{display_path(folder)} contains another run ({found}); choose another folder")
     else:
         with atomic_write(file) as partial:
             OmegaConf.save(cfg, partial)
@@ -84,25 +84,25 @@ def write_config(cfg: DictConfig, folder: Path, changes: Mapping[str, Any] | Non
 
 
 def resumed(folder: Path, overrides: list[str]) -> dict[str, DictConfig]:
-    """Configurations in an interrupted run's folder, by sub-folder: `.`, or one per repeat.
+    """Load the configurations of an interrupted run by sub-folder: `.`, or one per repeat.
 
     Raises:
-        ValueError: Other settings were given too, or the folder was moved.
-        FileNotFoundError: There is no run in it.
+        ValueError: Further overrides were given, or the folder was moved.
+        FileNotFoundError: The folder contains no run.
     """
     others = [text for text in overrides if not text.startswith("resume=")]
     if others:
-        raise ValueError(f"resume uses the run's own configuration; leave out {' '.join(others)}")
+        raise ValueError(f"resume uses the run's own configuration; remove {' '.join(others)}")
     names = (read_json(folder / REPEATS) or {"runs": ["."]})["runs"]
     return {name: _resumed_one(folder / name) for name in names}
 
 
 def _resumed_one(folder: Path) -> DictConfig:
     if not (folder / "config.yaml").is_file():
-        raise FileNotFoundError(f"resume: {folder} holds no run (it has no config.yaml)")
+        raise FileNotFoundError(f"resume: no run in {folder} (config.yaml is missing)")
     cfg = _saved(folder / "config.yaml")
     if Path(cfg.run_dir) != folder:  # ModelCheckpoint forgets its best score when its folder changes
-        raise ValueError(f"resume: {folder} was made as {cfg.run_dir}, where its checkpoints belong; move it back")
+        raise ValueError(f"resume: {folder} was created as {cfg.run_dir}; move it back to resume from its checkpoints")
     return cfg
 
 
@@ -114,31 +114,31 @@ def _saved(file: Path) -> DictConfig:
 
 class SweepOverrides(NamedTuple):
     task: list[str]
-    hydra: list[str]  # those of Hydra itself
+    hydra: list[str]  # overrides of Hydra's own configuration
 
 
 def sweep_overrides(folder: Path) -> SweepOverrides:
-    """The overrides of the sweep in the folder as typed, under today's names.
+    """The overrides of the sweep in the folder as typed, with current names.
 
     Raises:
-        ValueError: Its `multirun.yaml` is damaged.
+        ValueError: `multirun.yaml` is corrupt.
     """
     try:
         overrides = OmegaConf.load(folder / "multirun.yaml").hydra.overrides
         task, own = ([*map(current_override, as_typed(overrides[name]))] for name in ("task", "hydra"))
     except (YAMLError, OmegaConfBaseException, AttributeError) as error:
-        raise ValueError(f"{display_path(folder / 'multirun.yaml')} is damaged: {error}") from error
+        raise ValueError(f"{display_path(folder / 'multirun.yaml')} is corrupt: {error}") from error
     return SweepOverrides(task, own)
 
 
 def current_override(text: str) -> str:
-    """An override under today's name of what it selects."""
+    """The override with old option names replaced by current ones."""
     return RENAMED.get(text, text)
 
 
 @contextmanager
 def track_status(folder: Path) -> Iterator[None]:
-    """Write `status.json`: running, then how the run ended; errors pass through. A finished run's stays as it is."""
+    """Write `status.json`: first running, then the final state; exceptions propagate. Finished runs are unchanged."""
     before = read_json(folder / "status.json")
     if (before or {}).get("state") == "finished":
         yield
@@ -156,7 +156,7 @@ def track_status(folder: Path) -> Iterator[None]:
     except PrunedError as error:
         record("pruned", str(error))
         raise
-    except OtherRunError:  # the status is that run's
+    except OtherRunError:  # restore the other run's status
         if before:
             write_json(folder / "status.json", before)
         else:
@@ -172,18 +172,18 @@ def track_status(folder: Path) -> Iterator[None]:
 
 
 def has_ended(folder: Path) -> bool:
-    """Whether the run is in a terminal state; an interrupted one can be resumed."""
+    """Whether the run is in a terminal state; interrupted runs are not, since they can be resumed."""
     return (read_json(folder / "status.json") or {}).get("state") in TERMINAL_STATES
 
 
 def write_status(folder: Path, state: str, message: str) -> None:
-    """Record the end of a run whose process could not."""
+    """Write the final status of a run whose process could not do so."""
     record = read_json(folder / "status.json") or {"started": None, "seconds": None}
     write_json(folder / "status.json", record | {"state": state, "message": message})
 
 
 def one_line(error: BaseException) -> str:
-    """The error without Hydra's wrapping: its message, after its type unless that is a ValueError or OSError."""
+    """The message of the error without Hydra's wrapper, prefixed by its type unless a ValueError or OSError."""
     if isinstance(error, InstantiationException) and error.__cause__ is not None:
         return one_line(error.__cause__)
     message = " ".join(str(error).split())
@@ -200,7 +200,7 @@ def read_json(file: Path) -> dict[str, Any] | None:
 
 
 def difference(before: Mapping[str, Any], now: Mapping[str, Any], path: str = "") -> str | None:
-    """The first key whose values differ, with both values; None where all are equal. A missing key is null."""
+    """The first key whose values differ, with both values; None if all are equal."""
     for key in [*before, *(key for key in now if key not in before)]:
         old, new = before.get(key), now.get(key)
         if isinstance(old, Mapping) and isinstance(new, Mapping):

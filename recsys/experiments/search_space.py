@@ -18,10 +18,10 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 
 
 def distribution(override: Override) -> BaseDistribution:
-    """The distribution of a sweep override.
+    """The Optuna distribution of a sweep override.
 
     Raises:
-        ValueError: The sweep is of another kind.
+        ValueError: The sweep is not choice(), range() or interval().
     """
     sweep = override.value()
     key = override.get_key_element()
@@ -29,13 +29,13 @@ def distribution(override: Override) -> BaseDistribution:
         return CategoricalDistribution([_plain(choice) for choice in sweep.list])
     if isinstance(sweep, RangeSweep):
         start, stop, step = cast("tuple[float, float, float]", (sweep.start, sweep.stop, sweep.step))
-        steps = math.ceil((stop - start) / step - 1e-9) - 1 if step > 0 else -1  # Hydra's ranges leave out their end
+        steps = math.ceil((stop - start) / step - 1e-9) - 1 if step > 0 else -1  # Hydra's ranges exclude their end
         if steps < 0:
-            raise ValueError(f"{key}: a range must hold a value and go up, got {override.input_line}")
+            raise ValueError(f"{key}: range() must be ascending and not empty, got {override.input_line}")
         return _numbers(start, start + steps * step, step=step, log=_log(sweep))
     if isinstance(sweep, IntervalSweep):
         return _numbers(sweep.start, sweep.end, log=_log(sweep))
-    raise ValueError(f"{key}: a study searches choice(), range() and interval(), got {override.input_line}")
+    raise ValueError(f"{key} must be a choice(), range() or interval() in a study, got {override.input_line}")
 
 
 def _numbers(low: Any, high: Any, **options: Any) -> BaseDistribution:

@@ -1,7 +1,7 @@
-"""An Optuna study whose trials are runs, and which survives SIGKILL at any moment.
+"""A crash-safe Optuna study whose trials are runs.
 
-A trial's result is read from its folder, never from the process that ran it. So whatever dies, `recover` finds the
-same: a trial whose run had ended gets its value, an interrupted one is failed and queued again.
+Results are read from the trials' folders, never from the processes that ran them. After any crash `recover` restores
+a consistent state: trials whose run has ended get their value, and interrupted ones are marked failed and queued again.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from recsys.experiments.legacy import upgrade_settings
 from recsys.experiments.run_folder import RETRIED, difference, has_ended, read_json, write_status
 from recsys.files import folder_lock
 
-ATTEMPTS = 10  # of a trial whose process is killed each time: it may be the cause
+ATTEMPTS = 10  # for a trial whose process is killed every time
 RETRY_OF, ATTEMPT, SETTINGS, SPACE = "retry_of", "attempt", "settings", "space"
 
 
@@ -34,15 +34,15 @@ class Study:
     """A study in a database, with one folder per trial.
 
     Args:
-        name: Of the study in the database.
+        name: Name of the study in the database.
         storage: RDB URL, such as `sqlite:///outputs/studies/mine/study.db`.
-        folder: Holds the trials' folders, named by number.
+        folder: Contains the trials' folders, named by number.
         space: Distributions by configuration key.
-        settings: All other configuration; must equal that of the existing study.
-        seed: Of the sampler.
+        settings: All other configuration; must equal that of an existing study.
+        seed: Seed of the sampler.
 
     Raises:
-        ValueError: The study exists with other settings or another space; names the difference.
+        ValueError: The study exists with other settings or another search space; names the difference.
     """
 
     def __init__(
@@ -54,7 +54,7 @@ class Study:
         settings: Mapping[str, Any],
         seed: int = 0,
     ) -> None:
-        optuna.logging.set_verbosity(optuna.logging.WARNING)  # a line per trial is printed by the trial
+        optuna.logging.set_verbosity(optuna.logging.WARNING)  # each trial prints its own line
         self.folder, self.space, self.seed = folder, dict(space), seed
         self.study = optuna.create_study(storage=storage, study_name=name, direction="minimize", load_if_exists=True)
         self._check_unchanged("folder", {"path": str(folder)})
@@ -62,17 +62,17 @@ class Study:
         self._check_unchanged(SPACE, {key: distribution_to_json(choice) for key, choice in space.items()})
 
     def start_with(self, settings: Mapping[str, Any]) -> None:
-        """Queue these settings as the first trial of a new study: the search must beat them."""
+        """Queue these settings as the first trial of a new study, as a baseline."""
         initial = {key: value for key, value in settings.items() if in_support(self.space[key], value)}
         if not self.study.trials and initial:
             self.study.enqueue_trial(initial)
 
     def ask(self) -> Trial:
-        """The next trial: a queued one, else one that TPE suggests.
+        """The next trial: a queued one, or else one suggested by TPE.
 
-        The sampler is made anew, seeded by the number of trials that it sampled before, retries not counted: a resumed
-        study suggests what an uninterrupted one would, and never the same twice. A trial that was killed before it had
-        all its settings is sampled again when it is retried, and counts again.
+        The sampler is recreated for each trial, seeded by the number of trials sampled so far, excluding retries. A
+        resumed study thus suggests the same trials as an uninterrupted one and never repeats one. A trial killed before
+        all of its settings were sampled is sampled again when retried, and counts again.
         """
         trials = self.study.get_trials(deepcopy=False)
         seed = self.seed + 1000 * sum(self._was_sampled(trial, trials) for trial in trials)
@@ -80,15 +80,15 @@ class Study:
         return self.study.ask(self.space)
 
     def _was_sampled(self, trial: FrozenTrial, trials: list[FrozenTrial]) -> bool:
-        """Whether the sampler chose the trial's settings; a retry has those of the first attempt."""
+        """Whether the sampler chose the trial's settings; retries reuse those of the first attempt."""
         before = trial.user_attrs.get(RETRY_OF)
         again = before is not None and len(trials[before].params) == len(self.space)
         return trial.state != TrialState.WAITING and not again
 
     def tell(self, number: int, *, interrupted: bool = False) -> None:
-        """Take over the result in the trial's folder.
+        """Report the result in the trial's folder to the study.
 
-        A trial without one counts as failed; with `interrupted`, it is left running for `recover`.
+        A trial without a result counts as failed; with `interrupted`, it stays in state running for `recover`.
         """
         folder = self.folder / str(number)
         if interrupted and not has_ended(folder):
@@ -102,7 +102,7 @@ class Study:
             self.study.tell(number, state=TrialState.FAIL)
 
     def recover(self) -> None:
-        """Settle the trials that a killed process left running; wait for those whose own process is alive."""
+        """Report or retry the trials that a killed process left running; waits for trials whose process is alive."""
         for trial in self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
             folder = self.folder / str(trial.number)
             with folder_lock(folder, "trains"):
@@ -113,13 +113,13 @@ class Study:
 
     @property
     def done(self) -> int:
-        """Trials that count: completed, pruned, or failed by themselves."""
+        """Number of trials that completed, were pruned or failed, excluding those that were retried."""
         trials = self.study.get_trials(deepcopy=False)
         retried = {trial.user_attrs.get(RETRY_OF) for trial in trials}
         return sum(trial.state.is_finished() and trial.number not in retried for trial in trials)
 
     def _retry(self, trial: FrozenTrial, folder: Path) -> None:
-        """Queue it again, then fail it: if killed in between, the queue has it already, and it is not queued twice."""
+        """Queue the trial again, then mark it as failed; in this order, since a kill in between must not lose it."""
         attempt = trial.user_attrs.get(ATTEMPT, 1)
         trials = self.study.get_trials(deepcopy=False)
         queued = next((other for other in trials if other.user_attrs.get(RETRY_OF) == trial.number), None)
@@ -140,19 +140,19 @@ class Study:
             self.study.set_user_attr(name, text)
         elif found := difference(upgrade_settings(json.loads(before)), json.loads(text)):
             raise ValueError(
-                f"study {self.study.study_name} has other {name}: {found}; "
-                "continue with those, or choose another name: hydra.sweeper.study=…"
+                f"{name} of study {self.study.study_name} differs: {differing}; "
+                "use the same, or start another study with hydra.sweeper.study=…"
             )
 
 
 def objective(folder: Path) -> float:
-    """Validation metric of a finished run, lower being better; of repeats, the mean."""
+    """Validation metric of a finished run, lower being better; for repeats, the mean."""
     metrics = read_json(folder / "metrics.json") or (read_json(folder / "repeats.json") or {})["mean"]
     return minimized_validation(metrics)
 
 
 def in_support(distribution: BaseDistribution, value: Any) -> bool:
-    """Whether the distribution could give the value."""
+    """Whether the value is in the support of the distribution."""
     if isinstance(distribution, CategoricalDistribution):
         return value in distribution.choices
     assert isinstance(distribution, IntDistribution | FloatDistribution)

@@ -14,7 +14,7 @@ from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
-if TYPE_CHECKING:  # only a study pays for importing Optuna
+if TYPE_CHECKING:  # Optuna is imported only for studies
     from optuna.trial import Trial
 
     from recsys.experiments.study import Study
@@ -26,10 +26,10 @@ class OptunaSweeper(Sweeper):
     Args:
         study: Name of the study.
         storage: RDB URL that holds it.
-        n_trials: Trials of the study in all, however often it is started.
-        seed: Of the sampler.
-        pruner: One of `recsys.training.pruners.PRUNERS`; the trials read it (`callbacks.pruning`).
-        params: The search space, as overrides; those of the command line come after them.
+        n_trials: Total number of trials of the study, including earlier sessions.
+        seed: Seed of the sampler.
+        pruner: One of `recsys.training.pruners.PRUNERS`; read by the trials (`callbacks.pruning`).
+        params: The search space as overrides; those on the command line take precedence.
     """
 
     def __init__(
@@ -46,7 +46,7 @@ class OptunaSweeper(Sweeper):
         )
 
     def sweep(self, arguments: list[str]) -> None:
-        """Start or resume. Hydra shows a sweeper's errors with their traceback; a user's mistake needs none."""
+        """Start or resume the study; user errors exit with a message, where Hydra would print a traceback."""
         from optuna.exceptions import OptunaError
         from sqlalchemy.exc import SQLAlchemyError
 
@@ -81,7 +81,7 @@ class OptunaSweeper(Sweeper):
             self._run([study.ask() for _ in range(min(left, self._n_parallel()))], fixed, study)
 
     def _run(self, trials: Sequence[Trial], fixed: list[str], study: Study) -> None:
-        """Run trials in parallel. Results are read from their folders, since a worker may be killed."""
+        """Run trials in parallel; results are read from their folders, since a worker may be killed."""
         from recsys.experiments.search_space import to_override
 
         jobs = [
@@ -97,11 +97,11 @@ class OptunaSweeper(Sweeper):
                 study.tell(trial.number, interrupted=interrupted)
 
     def _n_parallel(self) -> int:
-        """Trials that the launcher runs at the same time."""
+        """Number of trials that the launcher runs in parallel."""
         return int(getattr(self.jobs, "n_workers", 1))
 
     def _settings(self) -> dict[str, Any]:
-        """The configuration that all trials share, as composed."""
+        """The composed configuration shared by all trials."""
         settings = OmegaConf.to_container(self.composed, resolve=False)
         assert isinstance(settings, dict)
         return {str(key): value for key, value in settings.items() if key not in ("hydra", "overrides", "resume")}

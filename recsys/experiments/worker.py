@@ -1,4 +1,4 @@
-"""A worker process of the parallel launcher: runs the jobs that it is sent, and never outlives its parent."""
+"""Worker process of the parallel launcher: runs jobs received over a pipe and exits with its parent."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from recsys.experiments.run_folder import one_line
 
 
 class TaskReference(NamedTuple):
-    """Where a command's function is found: below its decorators, which do not pickle, in its module."""
+    """A picklable reference to a command's function, by module and name, without its decorators."""
 
     module: str
     name: str
@@ -37,12 +37,12 @@ class TaskReference(NamedTuple):
 
 
 class JobSpec(NamedTuple):
-    cfg: DictConfig  # composed, with hydra's part
+    cfg: DictConfig  # composed, including `hydra`
     hydra_context: HydraContext
 
 
 def work(connection: Connection, task: TaskReference) -> None:
-    """Run jobs until the connection ends. Answers each with None, or with what Hydra could not run it for."""
+    """Run jobs until the connection is closed. Replies to each with None, or with Hydra's error message."""
     exit_with_parent()
     signal.signal(signal.SIGINT, _interrupt_once)
     setup_globals()
@@ -69,10 +69,10 @@ def _run(spec: JobSpec, function: TaskFunction) -> str | None:
 
 
 def exit_with_parent() -> None:
-    """Let the kernel end this process when its parent is gone, even by SIGKILL and in the midst of a computation.
+    """Terminate this process when its parent dies, even by SIGKILL and during a computation.
 
-    The parent holds the other end of a pipe; its end makes SIGIO, whose default action is to end the process. Where
-    there is no such signal (Windows), a worker ends after its job, when it cannot answer.
+    When the parent dies, its end of a pipe is closed, which raises SIGIO here; the default action terminates the
+    process. On Windows, which has no SIGIO, a worker exits after its current job, when it cannot reply.
     """
     parent = multiprocessing.parent_process()
     if parent is None or sys.platform == "win32":
@@ -81,11 +81,11 @@ def exit_with_parent() -> None:
 
     fcntl.fcntl(parent.sentinel, fcntl.F_SETOWN, os.getpid())
     fcntl.fcntl(parent.sentinel, fcntl.F_SETFL, fcntl.fcntl(parent.sentinel, fcntl.F_GETFL) | os.O_ASYNC)
-    if not parent.is_alive():  # since before this took effect
+    if not parent.is_alive():  # died before this took effect
         sys.exit(1)
 
 
 def _interrupt_once(signum: int, frame: FrameType | None) -> None:
-    """Ctrl-C comes from the terminal and from the parent; the second must not tear what the first began."""
+    """Handle only the first Ctrl-C; it arrives from the terminal and from the parent."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     raise KeyboardInterrupt

@@ -53,7 +53,7 @@ class Selection:
 
 
 def run(cfg: DictConfig, folder: Path, context: RunContext = SINGLE_RUN) -> dict[str, Any]:
-    """Select, refit, evaluate and export in `folder`, resuming if interrupted. Returns the content of `metrics.json`."""
+    """Select, refit, evaluate and export in `folder`, or resume there. Returns the content of `metrics.json`."""
     quiet_libraries()
     if cfg.refit not in REFITS:
         raise ValueError(f"refit must be one of {', '.join(REFITS)}, got {cfg.refit!r}")
@@ -166,8 +166,7 @@ def build_model(cfg: DictConfig, data: RatingDataModule) -> RatingModel:
     kind: type[RatingModel] = get_class(cfg.model._target_)
     if data.dataset.implicit and kind.task == "rating":
         raise ValueError(
-            f"{data.dataset.name} has no ratings (data.rating_column=null), "
-            f"but model {cfg.model._target_} needs them"
+            f"{data.dataset.name} has no ratings (data.rating_column=null), but model {cfg.model._target_} needs them"
         )
     low, high = data.dataset.scale
     model: RatingModel = instantiate(

@@ -217,7 +217,7 @@ def _offline_reason(known: wandb.Settings) -> str | None:
     """Why the run must be offline; None if the server can be used."""
     import wandb
 
-    silent, known.silent = known.silent, True  # otherwise login spends up to five seconds asking the server for the user name
+    silent, known.silent = known.silent, True  # otherwise login asks the server for up to five seconds
     try:
         has_key = wandb.login(prompt=False, verify=False)
     finally:

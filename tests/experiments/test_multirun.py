@@ -112,7 +112,7 @@ def test_a_job_draws_only_for_who_shows_it(
 
 def test_another_sweep_in_its_folder_is_refused(sweep: Sweep) -> None:
     before = [(sweep.folder / name).read_text() for name in ("2/metrics.json", "multirun.yaml", "sweep.json")]
-    with pytest.raises(SystemExit, match=r"holds another sweep, of .*model.dropout=0.1,2,0.3 .*hydra.sweep.dir"):
+    with pytest.raises(SystemExit, match=r"contains another sweep .*model.dropout=0.1,2,0.3 .*hydra.sweep.dir"):
         call("train", *sweep.arguments, "model.dropout=0.1,0.3")
     after = [(sweep.folder / name).read_text() for name in ("2/metrics.json", "multirun.yaml", "sweep.json")]
     assert after == before
@@ -130,7 +130,7 @@ def begin(folder: Path, *overrides: str) -> None:
 
 
 def test_two_processes_do_not_run_one_sweep(tmp_path: Path) -> None:
-    with FileLock(tmp_path / ".lock"), pytest.raises(SystemExit, match="another process runs the sweep"):
+    with FileLock(tmp_path / ".lock"), pytest.raises(SystemExit, match="another process is running the sweep"):
         begin(tmp_path, "model.dropout=0.1,0.2")
     assert [file.name for file in tmp_path.iterdir()] == [".lock"]
 
@@ -144,7 +144,7 @@ def test_resume_of_a_sweep_takes_no_other_settings(tmp_path: Path) -> None:
     typed = [f"resume={tmp_path}"]
     again = ["seed=1", "data.seed=${seed}", "hydra/launcher=parallel"]
     assert resumed_sweep(typed) == ["--multirun", *again, f"hydra.sweep.dir={tmp_path}"]
-    with pytest.raises(ValueError, match="leave out seed=2"):
+    with pytest.raises(ValueError, match="remove seed=2"):
         resumed_sweep([*typed, "seed=2"])
     assert resumed_sweep(["seed=2"]) == ["seed=2"]
 
@@ -152,13 +152,13 @@ def test_resume_of_a_sweep_takes_no_other_settings(tmp_path: Path) -> None:
 def test_resume_writes_nothing_where_there_is_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         call("train", f"resume={tmp_path / 'mistyped'}")
-    assert "mistyped holds no run (it has no config.yaml) and no sweep" in capsys.readouterr().err
+    assert "no run or sweep in " in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_moved_sweep_is_refused_before_anything_is_written(sweep: Sweep, tmp_path: Path) -> None:
     moved = shutil.copytree(sweep.folder, tmp_path / "moved")
-    with pytest.raises(SystemExit, match=r"moved was made as .*sweep; move it back"):
+    with pytest.raises(SystemExit, match=r"moved was created as .*sweep; move it back"):
         call("train", f"resume={moved}")
     for name in ("sweep.json", "0/status.json", "1/status.json", "2/status.json"):
         assert (moved / name).read_text() == (sweep.folder / name).read_text()
@@ -280,6 +280,6 @@ def test_a_damaged_record_of_a_sweep_is_one_sentence(tmp_path: Path, capsys: pyt
         (tmp_path / "multirun.yaml").write_text(text)
         with pytest.raises(SystemExit):
             call("train", f"resume={tmp_path}")
-        assert "multirun.yaml is damaged" in capsys.readouterr().err
-        with pytest.raises(SystemExit, match=r"multirun.yaml is damaged"):
+        assert "multirun.yaml is corrupt" in capsys.readouterr().err
+        with pytest.raises(SystemExit, match=r"multirun.yaml is corrupt"):
             begin(tmp_path, "model.dropout=0.1,0.2")

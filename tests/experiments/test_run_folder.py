@@ -37,7 +37,7 @@ def test_the_same_configuration_goes_on_and_another_is_refused(cfg: DictConfig, 
     write_config(cfg, tmp_path)
     cfg.overrides, cfg.resume = ["b"], str(tmp_path)
     write_config(cfg, tmp_path)
-    with pytest.raises(ValueError, match=r"holds another run \(seed was 0, is 1\)"):
+    with pytest.raises(ValueError, match=r"contains another run \(seed was 0, is 1\)"):
         write_config(cfg, tmp_path, {"seed": 1})
 
 
@@ -104,9 +104,9 @@ def test_one_line_names_the_kind_of_error_unless_it_is_a_mistake() -> None:
 
 
 def test_resume_needs_a_run(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match="holds no run"):
+    with pytest.raises(FileNotFoundError, match="no run in"):
         resumed(tmp_path, [])
-    with pytest.raises(ValueError, match="leave out seed=1"):
+    with pytest.raises(ValueError, match="remove seed=1"):
         resumed(tmp_path, ["resume=x", "seed=1"])
 
 

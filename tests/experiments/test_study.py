@@ -418,5 +418,5 @@ def test_sigkill_at_any_moment_loses_nothing(arguments: list[str], tmp_path: Pat
 
 def test_the_study_folder_is_held_by_one_process(arguments: list[str], tmp_path: Path) -> None:
     (tmp_path / "study").mkdir()
-    with FileLock(tmp_path / "study" / ".lock"), pytest.raises(SystemExit, match="another process runs the sweep"):
+    with FileLock(tmp_path / "study" / ".lock"), pytest.raises(SystemExit, match="another process is running"):
         call("train", *arguments)
