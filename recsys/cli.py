@@ -56,7 +56,7 @@ def help_keys(name: str) -> str:
     lines = []
     file = config_dir() / f"{name}.yaml"
     content = file.read_text() if file.is_file() else ""  # an option may be in a user's own folder
-    for line in content.partition("# Filled in")[0].splitlines():
+    for line in content.partition("# Set automatically")[0].splitlines():
         if (found := re.fullmatch(r"(?!defaults)([a-z]\w*): +([^#\s].*?)(?: +# *(.*))?", line)) is not None:
             prefix = "data." if name == "splits" else f"{name.partition('/')[0]}." if "/" in name else ""
             text = f"  {prefix + found[1]:<28}{found[2].replace('???', 'required'):<16}{found[3] or ''}"
