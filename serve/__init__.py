@@ -1,1 +1,1 @@
-"""The service that answers from a bundle: `python -m serve`."""
+"""REST service for a bundle: `python -m serve`."""

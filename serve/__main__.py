@@ -9,7 +9,7 @@ import socket
 import sys
 import tempfile
 
-# Before NumPy is imported: the products are too small for threads, and workers share the cores.
+# Set before NumPy is imported: the products are too small for threads, and workers share the cores.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
@@ -23,7 +23,7 @@ from serve.settings import Settings
 
 
 def read_settings() -> Settings:
-    """Settings from flags, then the environment; a mistake ends the program with one sentence."""
+    """Settings from flags and the environment; exits with a message if one is invalid."""
     try:
         return Settings(_cli_parse_args=True)
     except ValidationError as error:
@@ -34,7 +34,7 @@ def read_settings() -> Settings:
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """A bound socket; a failure ends the program with one sentence."""
+    """A bound socket; exits with a message on failure."""
     listening = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     listening.set_inheritable(True)
@@ -47,19 +47,19 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 def main() -> None:
-    # Uvicorn shuts down gracefully and then raises the signal again, whose default would be a failure.
+    # Uvicorn shuts down gracefully and then re-raises the signal, whose default action would exit with an error.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     with contextlib.suppress(KeyboardInterrupt):
         serve(read_settings())
 
 
 def serve(settings: Settings) -> None:
-    """Serve until a signal to stop."""
+    """Serve until stopped by a signal."""
     logs.configure(settings.log_level)
     many = settings.workers > 1
     shares = tempfile.TemporaryDirectory(prefix="recsys-metrics-") if many else contextlib.nullcontext("")
     with shares as shared:
-        if many:  # workers are fresh processes, which read the environment; their metrics meet in a folder
+        if many:  # workers are new processes that read the environment; they share metrics through a folder
             os.environ["PROMETHEUS_MULTIPROC_DIR"] = shared
             os.environ |= {f"RECSYS_{k.upper()}": str(v) for k, v in settings.model_dump().items() if v is not None}
         from serve.app import create_app
@@ -82,8 +82,8 @@ def serve(settings: Settings) -> None:
         print(f"{address} (documentation at {address}/docs); Ctrl-C stops", flush=True)
         if many:
             if settings.bundle is None and settings.pointer is None:
-                os.environ["RECSYS_BUNDLE"] = str(models.folder)  # all workers serve this run, later ones too
-            del models  # the workers have their own
+                os.environ["RECSYS_BUNDLE"] = str(models.folder)  # also for workers started later
+            del models  # workers load their own
             Multiprocess(config, [listening]).run()
         else:
             uvicorn.Server(config).run([listening])

@@ -23,12 +23,13 @@ PAGE_HEADERS = {
     "Content-Security-Policy": "default-src 'self'; base-uri 'none'; frame-ancestors 'none'",
     "Cache-Control": "no-cache",
 }
-DESCRIPTION = """Answers from a bundle that `recsys` trained. Ids are strings, ratings are in stars. Every error has the
-shape `{"detail", "code"}`. Every answer has an `X-Request-ID`: the one that you send, if it is valid."""
+DESCRIPTION = """Predictions and recommendations from a bundle trained by `recsys`. Ids are strings, ratings are in
+stars. Every error has the form `{"detail", "code"}`. Every response has an `X-Request-ID`: the one in the request if
+valid."""
 
 
 class RecsysAPI(FastAPI):
-    """The application, with an OpenAPI document that follows the model in service."""
+    """The application, with an OpenAPI document for the current model."""
 
     def __init__(self, service: Service, **options: Any) -> None:
         super().__init__(**options)
@@ -46,11 +47,11 @@ class RecsysAPI(FastAPI):
 
 
 def create_app(settings: Settings, models: ModelManager | None = None) -> FastAPI:
-    """The service.
+    """Create the application.
 
     Args:
-        settings: Limits, and the bundle's place.
-        models: Loaded already; otherwise they are loaded when the application starts.
+        settings: Limits and the location of the bundle.
+        models: Already loaded models; by default they are loaded at startup.
     """
     service = Service(settings, models)
 
@@ -78,7 +79,7 @@ async def page() -> FileResponse:
 
 
 def from_environment() -> FastAPI:
-    """The application of a worker process; `python -m serve` has put its flags into the environment."""
+    """Create the application in a worker process, from the environment set by `python -m serve`."""
     settings = Settings()
     logs.configure(settings.log_level)
     return create_app(settings)

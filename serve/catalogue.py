@@ -13,13 +13,13 @@ from numpy.typing import NDArray
 from recsys.bundle import Bundle
 
 WORDS = re.compile(r"\w+")
-MAX_RATING_LEVELS = 100  # distinct ratings, beyond which the scale counts as continuous
+MAX_RATING_LEVELS = 100  # distinct ratings; with more the scale counts as continuous
 APOSTROPHES = str.maketrans("", "", "'’`")  # "schindlers" finds "Schindler's"
 
 
 def words(text: str) -> list[str]:
-    """The words of a text without case and accents."""
-    # Compatibility forms first: casefold alone leaves "ﬁ" and "Å" apart from "fi" and "A".
+    """The words of a text, ignoring case and accents."""
+    # Normalize compatibility forms first: casefold alone does not map "ﬁ" and "Å" to "fi" and "A".
     decomposed = unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", text).casefold())
     bare = "".join(char for char in decomposed if not unicodedata.combining(char))
     return WORDS.findall(bare.translate(APOSTROPHES).replace("_", " "))
@@ -38,7 +38,7 @@ class Catalogue:
         stars = np.bincount(rated.item, weights=rated.rating, minlength=items)
         self.mean_rating = np.divide(stars, self.n_ratings, out=np.full(items, np.nan), where=self.n_ratings > 0)
         self._popular: list[int] = np.argsort(-self.n_ratings, kind="stable").tolist()
-        self._place: list[int] = np.argsort(self._popular).tolist()  # of each item among the popular
+        self._place: list[int] = np.argsort(self._popular).tolist()  # popularity rank of each item
         postings: dict[str, set[int]] = {}
         genres: dict[str, list[int]] = {}
         for row, about in enumerate(bundle.items):
@@ -60,16 +60,16 @@ class Catalogue:
 
     @property
     def years(self) -> tuple[int, int] | None:
-        """The first and the last year; None where no item has one."""
+        """The first and last year; None if no item has a year."""
         known = self._year[np.isfinite(self._year)]
         return (int(known.min()), int(known.max())) if len(known) else None
 
     def popular(self, limit: int) -> list[int]:
-        """Rows of the items that were rated most."""
+        """Rows of the items with the most ratings."""
         return self._popular[:limit]
 
     def search(self, query: str, limit: int) -> list[int]:
-        """Rows of items whose title holds all words of `query`, the last one as a prefix; most rated first."""
+        """Rows of items whose title contains all words of `query`, the last one as a prefix; most rated first."""
         *whole, last = words(query) or [""]
         if not last:
             return []
@@ -85,9 +85,9 @@ class Catalogue:
     def allowed(
         self, genre: str | None, year_from: int | None, year_to: int | None, min_ratings: int = 0
     ) -> NDArray[np.bool_] | None:
-        """Whether each item is of the genre, of the years and rated enough, `(all items,)`; None without a filter.
+        """Mask of the items that pass the filters, `(all items,)`; None without a filter.
 
-        An item without a year is in no range of years.
+        Items without a year do not match any range of years.
 
         Raises:
             KeyError: No item has that genre.

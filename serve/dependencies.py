@@ -1,4 +1,4 @@
-"""What routes declare as parameters: the model in service and the settings."""
+"""FastAPI dependencies of the routes: the current model and the service."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ async def get_service(request: Request) -> Service:
 
 
 async def get_model(request: Request) -> ServedModel:
-    """The model that answers this request from start to end, whatever is swapped in meanwhile."""
+    """The current model; a request keeps it even if another model is swapped in meanwhile."""
     service: Service = request.app.state.service
     return service.models.current
 
@@ -27,10 +27,10 @@ CurrentModel = Annotated[ServedModel, Depends(get_model)]
 
 
 async def require_user_ratings(service: CurrentService) -> None:
-    """Refuse the request where the service does not expose users' ratings."""
+    """Reject the request if the service does not expose users' ratings."""
     check_user_ratings(service)
 
 
 def check_user_ratings(service: Service) -> None:
     if not service.settings.expose_user_ratings:
-        raise ApiError(403, "histories_off", "this service does not show people's ratings")
+        raise ApiError(403, "histories_off", "this service does not expose users' ratings")

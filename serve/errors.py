@@ -1,4 +1,4 @@
-"""Errors have one shape, `{"detail", "code"}`, and never echo the request."""
+"""Error responses: all have the form `{"detail", "code"}` and never echo the request."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from starlette.exceptions import HTTPException
 
 
 class ApiError(Exception):
-    """An error that is answered to the client.
+    """An error returned to the client.
 
     Args:
         status: HTTP status.
-        code: One word for programs.
-        detail: One sentence for people, without anything that the client sent.
+        code: Machine-readable code.
+        detail: Human-readable message, without content of the request.
     """
 
     def __init__(self, status: int, code: str, detail: str) -> None:
@@ -25,7 +25,7 @@ class ApiError(Exception):
 
 
 def install(app: FastAPI) -> None:
-    """Give every error of `app` the one shape."""
+    """Install handlers that give all errors of `app` this form."""
     app.add_exception_handler(ApiError, _api_error)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http_error)
@@ -45,7 +45,7 @@ async def _invalid(request: Request, exc: Exception) -> JSONResponse:
     first = exc.errors()[0]
     *place, last = first["loc"] or ("request",)
     if first["type"] == "extra_forbidden":  # its name is the client's
-        return error(400, "invalid_request", f"{_place(place)} has a field that is not known")
+        return error(400, "invalid_request", f"{_place(place)} has an unknown field")
     if last in ("user_id", "item_id") and first["type"] != "missing":
         return error(400, "invalid_id", request.app.state.service.models.current.id_rule)
     if first["type"] == "json_invalid":
@@ -58,7 +58,7 @@ async def _invalid(request: Request, exc: Exception) -> JSONResponse:
 
 
 def _place(loc: list[Any]) -> str:
-    """`body.ratings[3].rating` of a location."""
+    """Format a location as `body.ratings[3].rating`."""
     return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in loc).lstrip(".")
 
 
@@ -70,9 +70,9 @@ async def _http_error(request: Request, exc: Exception) -> JSONResponse:
     assert isinstance(exc, HTTPException)
     code, detail = {
         400: ("invalid_json", "body is not valid JSON in UTF-8"),
-        404: ("not_found", "there is nothing at this path; /docs lists what there is"),
-        405: ("method_not_allowed", "this path does not take this method"),
-        408: ("body_too_slow", "the body did not arrive in time"),
-        413: ("body_too_large", "body is longer than this service takes"),
+        404: ("not_found", "no such path; see /docs"),
+        405: ("method_not_allowed", "method not allowed for this path"),
+        408: ("body_too_slow", "timeout while receiving the body"),
+        413: ("body_too_large", "body exceeds the size limit of this service"),
     }.get(exc.status_code, ("error", str(exc.detail)))
     return error(exc.status_code, code, detail, exc.headers)

@@ -13,11 +13,11 @@ MAX_ID_LENGTH = 512  # characters
 
 
 class IdIndex(dict[str, int]):
-    """The row of every id, by its text.
+    """Rows by id as text.
 
     Args:
-        rows: Row by id, as a bundle has them.
-        integers: Whether the ids are integers, so that `007` is `7`.
+        rows: Row by id, as in a bundle.
+        integers: Whether the ids are integers, so that `007` means `7`.
     """
 
     def __init__(self, rows: Mapping[Any, int], *, integers: bool) -> None:
@@ -25,7 +25,7 @@ class IdIndex(dict[str, int]):
         self.integers = integers
 
     def row(self, text: str) -> int:
-        """The row of an id; -1 for one that is not in the data set.
+        """The row of an id; -1 if it is not in the data set.
 
         Raises:
             ApiError: 400, the id is malformed.
@@ -44,7 +44,7 @@ def id_rule(*, integers: bool) -> str:
 
 
 def id_schema(*, integers: bool) -> dict[str, Any]:
-    """The same as JSON schema."""
+    """The format of a valid id as a JSON schema."""
     if integers:
         return {"type": "string", "pattern": f"^{INT_ID.pattern}$"}
     return {"type": "string", "minLength": 1, "maxLength": MAX_ID_LENGTH}

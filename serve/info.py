@@ -1,4 +1,4 @@
-"""The model in service, described for clients: its manifest, filters, attributes and sample users."""
+"""Description of the current model for clients: manifest, filters, attributes and sample users."""
 
 from __future__ import annotations
 
@@ -11,28 +11,28 @@ from recsys.bundle.attributes import choices
 from serve.served_model import ServedModel
 
 N_SAMPLE_USERS = 20
-SAMPLE_USER_RATINGS = 100  # ratings that a sample user should have: enough to show a taste
+SAMPLE_USER_RATINGS = 100  # typical number of ratings of a sample user
 
 
 class ServiceInfo(BaseModel):
-    """What the page and other clients need to know besides the manifest."""
+    """Information for the web UI and other clients, in addition to the manifest."""
 
     genres: list[str]
-    rating_step: float | None = Field(description="Between neighbouring ratings of the data set; null where it varies.")
-    years: tuple[int, int] | None = Field(description="The first and the last year of the items.")
+    rating_step: float | None = Field(description="Step between ratings of the data set; null if it varies.")
+    years: tuple[int, int] | None = Field(description="The first and last year of the items.")
     attributes: dict[str, list[str]] = Field(
-        description="Side information that a new user may give: the values of each attribute.",
+        description="Attributes that a new user may give, with their values.",
         examples=[{"gender": ["F", "M"]}],
     )
-    expose_user_ratings: bool = Field(description="Whether users' ratings are shown.")
+    expose_user_ratings: bool = Field(description="Whether users' ratings are exposed.")
     histories: bool = Field(description="The former name of `expose_user_ratings`.", deprecated=True)
     example_users: list[str] = Field(
-        description="Users with about a hundred ratings; none where ratings are not shown."
+        description="Users with about a hundred ratings; empty if ratings are not exposed."
     )
 
 
 class ModelInfo(BaseModel):
-    """The bundle's manifest, and what this service adds."""
+    """The bundle's manifest, with information about the service."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -54,7 +54,7 @@ def model_info(model: ServedModel, *, expose_user_ratings: bool) -> ModelInfo:
 
 
 def sample_users(model: ServedModel) -> list[str]:
-    """Fitted users with about `SAMPLE_USER_RATINGS` ratings, those with the most usual mean rating first."""
+    """Fitted users with about `SAMPLE_USER_RATINGS` ratings, those with the most typical mean rating first."""
     bundle = model.bundle
     rated = bundle.ratings
     counts = np.diff(rated.indptr)[: bundle.n_users]
@@ -66,7 +66,7 @@ def sample_users(model: ServedModel) -> list[str]:
 
 
 def sample_ids(model: ServedModel, *, expose_user_ratings: bool) -> dict[str, Any]:
-    """Existing ids, as examples of the documentation."""
+    """Existing ids, as examples in the OpenAPI document."""
     item_id = model.summary(int(model.catalogue.n_ratings.argmax()))[0]
     users = sample_users(model) if expose_user_ratings else []
     return {"item_id": item_id} | ({"user_id": users[0]} if users else {})

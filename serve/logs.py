@@ -23,9 +23,9 @@ class JsonFormatter(logging.Formatter):
 
 
 def configure(level: str) -> None:
-    """Make this service and uvicorn log in the same format."""
+    """Configure the same log format for this service and uvicorn."""
     name = level.upper()
-    # No line shows these, and finding them takes longer than formatting the line.
+    # These are not logged, and collecting them takes longer than formatting the line.
     logging._srcfile = None  # as Python's logging HOWTO recommends
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     logging.config.dictConfig(

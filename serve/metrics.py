@@ -1,4 +1,4 @@
-"""Prometheus metrics, correct across workers: each writes its own to files in a shared folder."""
+"""Prometheus metrics, aggregated over workers through files in a shared folder."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ class Metrics:
         self.registry = CollectorRegistry()
         labels = ("method", "route", "status")
         self._seconds = Histogram(
-            "recsys_request_seconds", "Time from a request's arrival to the end of its answer.", labels,
+            "recsys_request_seconds", "Time from the arrival of a request to the end of its response.", labels,
             buckets=BUCKETS, registry=self.registry,
         )  # fmt: skip
         self._requests = Counter("recsys_requests", "Requests answered.", labels, registry=self.registry)
         self._in_flight = Gauge(
-            "recsys_requests_in_flight", "Requests being answered.", registry=self.registry,
+            "recsys_requests_in_flight", "Requests in flight.", registry=self.registry,
             multiprocess_mode="livesum",
         )  # fmt: skip
         self._model = Gauge(
@@ -67,7 +67,7 @@ class Metrics:
         self._failed_before = count
 
     def text(self) -> bytes:
-        """The metrics of all workers, in Prometheus' text format."""
+        """The metrics of all workers in Prometheus' text format."""
         folder = os.environ.get(MULTIPROC_DIR)
         if folder is None:
             return generate_latest(self.registry)

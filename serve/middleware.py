@@ -1,4 +1,4 @@
-"""Around every request: its id, access log, metrics, and limits on body size, body time and concurrency."""
+"""Request middleware: request ids, access log, metrics, and limits on body size, body time and concurrency."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ access = logging.getLogger("serve.access")
 log = logging.getLogger("serve")
 
 VALID_REQUEST_ID = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
-UNLIMITED_PATHS = ("/health/live", "/health/ready", "/metrics")  # answered under overload, too
+UNLIMITED_PATHS = ("/health/live", "/health/ready", "/metrics")  # exempt from the concurrency limit
 METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"))
 
 
 class RequestMiddleware:
-    """ASGI middleware around the routes. A request that it refuses itself has no route, and counts as `other`.
+    """ASGI middleware around the routes. Requests that it rejects have no route and are counted as `other`.
 
     Args:
         app: The application.
-        metrics: Where requests are counted.
-        max_in_flight: Concurrent requests, beyond which the answer is 503; 0 is no limit.
-        max_body_bytes: Size of a body, beyond which the answer is 413; 0 is no limit.
-        body_seconds: Time for a body to arrive, after which the answer is 408.
+        metrics: Request metrics.
+        max_in_flight: Maximum number of concurrent requests, then 503; 0 for no limit.
+        max_body_bytes: Maximum size of a body, then 413; 0 for no limit.
+        body_seconds: Timeout for receiving a body, then 408.
     """
 
     def __init__(
@@ -69,7 +69,7 @@ class RequestMiddleware:
         if scope["method"] != "GET":
             receive = _bounded(receive, self.max_body_bytes or math.inf, self.body_seconds)
         try:
-            # Answers are computed without yielding: let waiting requests be counted first.
+            # Responses are computed without yielding, so let waiting requests be counted first.
             await asyncio.sleep(0)
             await self.app(scope, receive, answer)
         except Exception:
@@ -85,7 +85,7 @@ class RequestMiddleware:
     def _record(self, scope: Scope, request_id: bytes, status: int, start: float) -> None:
         seconds = perf_counter() - start
         route = _template(scope)
-        known = route != "other" and scope["method"] in METHODS  # labels must not be chosen by clients
+        known = route != "other" and scope["method"] in METHODS  # clients must not be able to create labels
         self.metrics.observe_request(scope["method"] if known else "other", route, status, seconds)
         if access.isEnabledFor(logging.INFO):
             fields: dict[str, Any] = {
@@ -93,17 +93,17 @@ class RequestMiddleware:
                 "ms": round(1000 * seconds, 3),
             }  # fmt: skip
             if access.isEnabledFor(logging.DEBUG):
-                fields["path"] = scope["path"]  # may hold the id of a person
+                fields["path"] = scope["path"]  # may contain a user id
             access.info("request", extra={"fields": fields})
 
 
 def _bounded(receive: Receive, limit: float, seconds: float) -> Receive:
-    """Receive the body until it is too long (413) or too late (408), whatever its headers say."""
+    """Receive the body, raising 413 if it is too long and 408 if it is too slow, regardless of its headers."""
     left, deadline, complete = limit, asyncio.get_running_loop().time() + seconds, False
 
     async def receive_within() -> Message:
         nonlocal left, complete
-        if complete:  # only the disconnect is left to come, whenever the client likes
+        if complete:  # only a disconnect can follow, without a deadline
             return await receive()
         try:
             async with asyncio.timeout_at(deadline):
@@ -120,7 +120,7 @@ def _bounded(receive: Receive, limit: float, seconds: float) -> Receive:
 
 
 def _request_id(scope: Scope) -> bytes:
-    """The client's, if it is valid, or a new one."""
+    """The client's request id if valid, or else a new one."""
     for name, value in scope["headers"]:
         if name == b"x-request-id":
             if VALID_REQUEST_ID.fullmatch(value):
@@ -130,6 +130,6 @@ def _request_id(scope: Scope) -> bytes:
 
 
 def _template(scope: Scope) -> str:
-    """The route as it is declared, such as `/items/{item_id}`; `other` if there is none."""
+    """The route template, such as `/items/{item_id}`; `other` without a route."""
     route = scope.get("route")
     return getattr(route, "path_format", "other") if route is not None else "other"

@@ -1,4 +1,4 @@
-"""The model in service, and its replacement by another one."""
+"""The current model, and hot swaps to a new one."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from serve.settings import Settings
 
 log = logging.getLogger("serve")
 
-MAX_RETRY_SECONDS = 60.0  # between two tries of a rejected bundle
+MAX_RETRY_SECONDS = 60.0  # longest wait between retries of a rejected bundle
 
 
 class ModelManager:
-    """The model in service. `current` is replaced in one assignment, so whoever holds it keeps one model.
+    """Holds the current model. `current` is replaced in one assignment, so each request uses a single model.
 
     Args:
-        current: The model to start with.
-        folder: Its bundle's folder.
-        pointer: File that names the folder to serve; None serves `current` for good.
-        poll_seconds: The shortest wait before a rejected bundle is tried again.
+        current: The initial model.
+        folder: Folder of its bundle.
+        pointer: File that names the folder to serve; None: always serve `current`.
+        poll_seconds: Shortest wait before a rejected bundle is retried.
     """
 
     def __init__(
@@ -39,25 +39,25 @@ class ModelManager:
 
     @classmethod
     def from_settings(cls, settings: Settings) -> ModelManager:
-        """Load the bundle that the settings name.
+        """Load the bundle given by the settings.
 
         Raises:
-            BundleError: There is no bundle to start with.
+            BundleError: There is no valid bundle.
         """
         if settings.pointer is not None:
             folder = read_pointer(settings.pointer)
         else:
             folder = bundle_folder(settings.bundle) if settings.bundle is not None else newest_run(settings.runs)
-        signature = _signature(folder)  # before loading: a change meanwhile is then noticed
+        signature = _signature(folder)  # before loading, so that a change during loading is noticed
         manager = cls(ServedModel.load(folder), folder, pointer=settings.pointer, poll_seconds=settings.poll_seconds)
         manager._serving = signature
         return manager
 
     def poll(self) -> ServedModel | None:
-        """Read the pointer and swap in the bundle that it names now; the new model, if there is one.
+        """Read the pointer and swap in a new bundle. Returns the new model, if any.
 
-        A rejected bundle leaves the old one in service. It is tried again, at growing intervals, since a
-        slow copy may complete it.
+        After a rejected bundle the old model stays in service. The bundle is retried with exponential backoff, since it
+        may still be being copied.
         """
         if self.pointer is None:
             return None
@@ -72,8 +72,8 @@ class ModelManager:
                 return None
             model = ServedModel.load(folder)
             if model.integer_ids != self.current.integer_ids:
-                raise BundleError(f"{folder} has ids of another kind than the bundle in service")
-        except Exception as error:  # of any kind: the old model goes on
+                raise BundleError(f"{folder} has ids of another type than the current bundle")
+        except Exception as error:  # any error: keep serving the old model
             self._reject(signature, error)
             return None
         self._serving, self._rejected, self.last_error = signature, None, None
@@ -94,7 +94,7 @@ class ModelManager:
 
 
 def _signature(folder: Path) -> tuple[object, ...]:
-    """Changes when the bundle in the folder is replaced, or the folder is another one."""
+    """Identifies the bundle: changes with the folder, or when the bundle in it is replaced."""
     try:
         stat = (folder / "manifest.json").stat()
     except OSError:

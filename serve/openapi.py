@@ -15,18 +15,18 @@ from serve.served_model import ServedModel
 DESCRIPTIONS = {
     400: "The request is malformed, or a value is out of range.",
     403: "The service does not expose users' ratings.",
-    404: "There is no such user or item.",
-    408: "The body did not arrive in time.",
-    409: "The served model cannot answer this, or two ratings of one item contradict each other.",
-    413: "The body is too long.",
-    500: "An internal error.",
-    503: "Too many requests at once, or the service is stopping.",
+    404: "No such user or item.",
+    408: "Timeout while receiving the body.",
+    409: "The current model does not support this request, or an item is rated twice.",
+    413: "The body is too large.",
+    500: "Internal error.",
+    503: "Too many concurrent requests, or the service is stopping.",
 }
-ANY_ROUTE = (500, 503)  # statuses that every route may answer
+ANY_ROUTE = (500, 503)  # statuses that every route may return
 
 
 def error_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """The `responses` of a route that may fail with these; without any, those of every route."""
+    """The `responses` of a route that may fail with these statuses; by default, those common to all routes."""
     responses: dict[int | str, dict[str, Any]] = {}
     for status in statuses or ANY_ROUTE:
         responses[status] = {"model": Error, "description": DESCRIPTIONS[status]}
@@ -36,7 +36,7 @@ def error_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
 
 
 def openapi_document(app: FastAPI, model: ServedModel | None, *, expose_user_ratings: bool) -> dict[str, Any]:
-    """The document for the model in service; a general one before there is a model."""
+    """The document for the current model; a generic one if no model is loaded yet."""
     app.openapi_schema = None
     schema = FastAPI.openapi(app)
     app.openapi_schema = None
@@ -68,7 +68,7 @@ def openapi_document(app: FastAPI, model: ServedModel | None, *, expose_user_rat
 
 
 def _drop_null(schema: dict[str, Any]) -> None:
-    """Make a query parameter's schema that of a given value: leaving it out is the way to say null."""
+    """Remove null from a query parameter's schema: it is expressed by omitting the parameter."""
     options = [option for option in schema.get("anyOf", ()) if option.get("type") != "null"]
     if len(options) == 1:
         del schema["anyOf"]
@@ -76,7 +76,7 @@ def _drop_null(schema: dict[str, Any]) -> None:
 
 
 def _fill(node: Any, filled: dict[str, dict[str, Any]], examples: dict[str, str], name: str = "") -> None:
-    """Replace each marker in `format` by its schema, in place; give ids an example that exists."""
+    """Replace each marker in `format` by its schema, in place, and give ids an existing example."""
     if isinstance(node, list):
         for element in node:
             _fill(element, filled, examples, name)

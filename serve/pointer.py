@@ -1,4 +1,4 @@
-"""The pointer: a small text file that names the bundle to serve, absolutely or from the pointer's own folder."""
+"""The pointer: a text file with the path of the bundle to serve, absolute or relative to the pointer's folder."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ MAX_BYTES = 4096  # of a pointer
 
 
 def bundle_folder(path: Path) -> Path:
-    """The folder itself, or `bundle` within it where that is the bundle of a run.
+    """The folder itself, or its sub-folder `bundle` if it is a run folder.
 
     Raises:
-        BundleError: There can be no such folder.
+        BundleError: The folder cannot be read.
     """
     inner = path / "bundle"
     try:
@@ -26,10 +26,10 @@ def bundle_folder(path: Path) -> Path:
 
 
 def newest_run(runs: Path) -> Path:
-    """The bundle of the run that finished last; a run has finished once it has a `metrics.json`.
+    """The bundle of the run that finished last; finished runs have a `metrics.json`.
 
     Raises:
-        BundleError: There is none.
+        BundleError: There is no finished run.
     """
     finished = []
     for manifest in runs.glob("**/bundle/manifest.json"):
@@ -37,15 +37,15 @@ def newest_run(runs: Path) -> Path:
             if (manifest.parent.parent / "metrics.json").is_file():
                 finished.append((manifest.stat().st_mtime_ns, manifest))
     if not finished:
-        raise BundleError(f"there is no finished run in {runs}; make one with `make train`, or name a bundle")
+        raise BundleError(f"no finished run in {runs}; train one with `make train`, or pass a bundle")
     return max(finished)[1].parent
 
 
 def read_pointer(pointer: Path) -> Path:
-    """The folder that a pointer names.
+    """The bundle folder that the pointer names.
 
     Raises:
-        BundleError: The pointer is missing, empty, or no text.
+        BundleError: The pointer is missing, empty or not a text file.
     """
     try:
         with pointer.open("rb") as stream:
@@ -53,12 +53,12 @@ def read_pointer(pointer: Path) -> Path:
     except (OSError, UnicodeDecodeError) as error:
         raise BundleError(f"pointer {pointer} cannot be read: {error}") from error
     if not name or "\n" in name or "\0" in name or len(name) > MAX_BYTES:
-        raise BundleError(f"pointer {pointer} must hold one line, the folder of a bundle")
+        raise BundleError(f"pointer {pointer} must contain one line, the folder of a bundle")
     return bundle_folder(pointer.parent / name)
 
 
 def write_pointer(pointer: Path, bundle: Path) -> None:
-    """Make `pointer` name `bundle`, atomically."""
+    """Point `pointer` at `bundle`, atomically."""
     pointer.parent.mkdir(parents=True, exist_ok=True)
     handle, working = tempfile.mkstemp(prefix=f".{pointer.name}-", dir=pointer.parent)
     try:

@@ -1,4 +1,4 @@
-"""Predicted ratings: single ones and batches."""
+"""Predicted ratings, single and in batches."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ class Prediction:
     cold_start: Annotated[
         bool,
         Field(
-            description="The model was not fitted on the user or not on the item: a cold one counts as average, or "
-            "as its attributes predict.",
+            description="Whether the model was not fitted on the user or the item; a cold user or item is treated as "
+            "average, or as predicted from its attributes.",
             examples=[False],
         ),
     ]
     star_probabilities: Annotated[
         list[RatingProbability] | None,
         Field(
-            description="The probability of each level of the scale, lowest first; null where the model predicts a "
-            "mean only."
+            description="The probability of each level of the scale, lowest first; null for models that predict only "
+            "a mean."
         ),
     ]
     model_version: ModelVersion
@@ -44,12 +44,10 @@ class Prediction:
 
 @dataclass
 class PairPrediction:
-    rating: Annotated[
-        float | None, Field(description="Predicted stars; null where there is an error.", examples=[4.31])
-    ]
+    rating: Annotated[float | None, Field(description="Predicted stars; null on an error.", examples=[4.31])]
     rating_std: Annotated[float | None, Field(description="As in a single prediction.", examples=[0.87])]
     cold_start: Annotated[
-        bool | None, Field(description="As in a single prediction; null where there is an error.", examples=[False])
+        bool | None, Field(description="As in a single prediction; null on an error.", examples=[False])
     ]
     error: Annotated[Error | None, Field(description="Why this pair has no prediction.", examples=[None])] = None
 
@@ -61,7 +59,7 @@ class Predictions:
 
 
 def predict(model: ServedModel, user_id: str, item_id: str) -> Prediction:
-    """The prediction of a rating model for one pair.
+    """Predict one rating with a rating model.
 
     Raises:
         ApiError: 400, an id is malformed; 404, the item is not in the data set.
@@ -82,7 +80,7 @@ def predict(model: ServedModel, user_id: str, item_id: str) -> Prediction:
 
 
 def predict_many(model: ServedModel, pairs: Sequence[tuple[str, str]]) -> list[PairPrediction]:
-    """As `predict`, for each pair; an error takes the place of a prediction that cannot be made."""
+    """Predict many ratings; a pair that cannot be predicted gets an error instead."""
     user, item = np.full(len(pairs), -1), np.full(len(pairs), -1)
     errors: dict[int, ApiError] = {}
     for place, (user_id, item_id) in enumerate(pairs):

@@ -16,19 +16,19 @@ POINTER = Path("outputs/serving")
 
 
 def promote(run: Path, pointer: Path) -> ServedModel:
-    """Validate the bundle as a service would, then rewrite the pointer.
+    """Validate the bundle as the service would, then rewrite the pointer.
 
     Raises:
-        BundleError: The bundle is not one that would be served; the pointer stays as it was.
+        BundleError: The bundle would be rejected; the pointer is unchanged.
     """
     model = ServedModel.load(bundle_folder(run))
     if pointer.exists():
         kind = model.bundle.manifest["id_kind"]
-        with contextlib.suppress(BundleError):  # its bundle is gone: any kind will do
+        with contextlib.suppress(BundleError):  # its bundle is gone: any kind is allowed
             kind = read_manifest(read_pointer(pointer))[0].get("id_kind")
         if kind != model.bundle.manifest["id_kind"]:
             raise BundleError(
-                f"{run} has other kinds of ids than what {pointer} serves; point a service of its own at it"
+                f"{run} has ids of another type than the bundle of {pointer}; serve it with a separate service"
             )
     write_pointer(pointer, bundle_folder(run))
     return model
@@ -45,7 +45,7 @@ def main() -> None:
         sys.exit(f"error: {error}")
     manifest = model.bundle.manifest
     served = f"{manifest.get('model')} on {manifest['data']}, version {model.version}"
-    print(f"{arguments.pointer} names {arguments.run}: {served}")
+    print(f"{arguments.pointer} now points to {arguments.run}: {served}")
 
 
 if __name__ == "__main__":

@@ -28,8 +28,8 @@ class Reason:
     contribution: Annotated[
         float,
         Field(
-            description="What this rating added to the score, in the fold-in of all of the user's ratings; in stars "
-            "for a rating model.",
+            description="Contribution of this rating to the score, in the fold-in of all of the user's ratings; in "
+            "stars for a rating model.",
             examples=[0.21],
         ),
     ]
@@ -42,11 +42,11 @@ class Recommendation(ItemSummary):
     ]
     rating_std: Std
     score: Annotated[
-        float, Field(description="The list is sorted by it; in stars for a rating model, unclipped.", examples=[4.62])
+        float, Field(description="Sort key of the list; in stars, unclipped, for a rating model.", examples=[4.62])
     ]
     explanation: Annotated[
         list[Reason] | None,
-        Field(description="Up to three of the user's ratings that contributed most; null unless `explain` is true."),
+        Field(description="Up to three of the user's ratings with the largest contribution; null without `explain`."),
     ]
     because: Annotated[list[Reason] | None, Field(description="The former name of `explanation`.", deprecated=True)]
 
@@ -65,8 +65,8 @@ class Recommendations:
     cold_start: Annotated[
         bool,
         Field(
-            description="The model knows no rating of the user: these are the average user's, or those that the "
-            "user's attributes predict."
+            description="Whether the model has no ratings of the user; then recommendations are those of the average "
+            "user, or as predicted from the user's attributes."
         ),
     ]
     distribution: Distribution | None
@@ -76,7 +76,7 @@ class Recommendations:
 @dataclass
 class FoldInRecommendations(Recommendations):
     unknown_items: Annotated[
-        list[int], Field(description="Positions of the ratings whose items the model does not know.")
+        list[int], Field(description="Positions of the ratings of items that are unknown to the model.")
     ]
     skipped: Annotated[list[int], Field(description="The former name of `unknown_items`.", deprecated=True)]
 
@@ -97,7 +97,7 @@ def recommend(model: ServedModel, user: int | FoldIn, options: RecommendationOpt
     try:
         allowed = model.catalogue.allowed(options.genre, options.year_from, options.year_to, options.min_ratings)
     except KeyError:
-        raise ApiError(400, "unknown_genre", "genre must be one of those that /model lists") from None
+        raise ApiError(400, "unknown_genre", "genre must be one of those listed by /model") from None
     rows, shown = bundle.top_n(
         vector, options.k, scores=scores, seen=seen, allowed=None if allowed is None else allowed[: bundle.n_items]
     )
@@ -125,7 +125,7 @@ def _rounded(values: Float32Array | list[float]) -> list[float]:
 
 
 def _explain(model: ServedModel, user: int | FoldIn, rows: IndexArray) -> list[list[Reason]]:
-    """For each recommended item the rated ones that contributed most to its score."""
+    """For each recommended item, the ratings that contributed most to its score."""
     if not isinstance(user, FoldIn):
         if not (model.is_fitted_user(user) and model.bundle.can_fold_in):
             return [[] for _ in rows]
@@ -157,7 +157,7 @@ def _histogram(model: ServedModel, vector: UserVector, scores: Float32Array) -> 
     if model.bundle.is_ranking:
         return None
     low, high = model.low, model.high
-    if not model.is_plain:  # clipped before their mean, as predictions are
+    if not model.is_plain:  # samples are clipped before averaging, as in predictions
         _, scores = model.bundle.top_n(vector, len(scores))
     counts, edges = np.histogram(scores.astype(np.float64).clip(low, high), N_BINS, (low, high))
     return Distribution(edges.tolist(), counts.tolist())

@@ -1,4 +1,4 @@
-"""Routes that match the encoded path and encode their answers with orjson: `router = resource_router("items")`."""
+"""Routes that match the encoded path and encode responses with orjson: `router = resource_router("items")`."""
 
 from __future__ import annotations
 
@@ -19,16 +19,15 @@ from serve.openapi import error_responses
 
 
 def resource_router(tag: str, *, prefix: str = "") -> APIRouter:
-    """A router whose routes are `ResourceRoute`s and may fail as any route may."""
+    """A router of `ResourceRoute`s with the error responses common to all routes."""
     return APIRouter(prefix=prefix, tags=[tag], route_class=ResourceRoute, responses=error_responses())
 
 
 class ResourceRoute(APIRoute):
-    """A route whose parameters are single segments of the encoded path, whatever they hold.
+    """A route whose parameters are single segments of the encoded path, with any content.
 
-    `/users/a%2Fhistory` names the user `a/history`; `/users/a/history` is another route. A dataclass that an endpoint
-    returns is encoded by orjson as it is: the same class is the OpenAPI schema, and none can be made without all of
-    its fields.
+    `/users/a%2Fhistory` is the user `a/history`; `/users/a/history` is another route. Dataclasses returned by endpoints
+    are encoded directly by orjson: they also define the OpenAPI schema, and cannot be created with missing fields.
     """
 
     def __init__(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
@@ -46,13 +45,13 @@ class ResourceRoute(APIRoute):
 
 
 def _escaped(raw_path: bytes) -> str:
-    """The decoded path, but for `/` and `%` within a segment."""
+    """The decoded path, with `/` and `%` within segments still encoded."""
     segments = (unquote_to_bytes(segment).decode(errors="replace") for segment in raw_path.split(b"/"))
     return "/".join(segment.replace("%", "%25").replace("/", "%2F") for segment in segments)
 
 
 def _encoding(endpoint: Callable[..., Any]) -> Callable[..., Any]:
-    """The endpoint, returning JSON for a dataclass; FastAPI still sees its signature and annotations."""
+    """Wrap the endpoint to encode dataclasses as JSON; FastAPI still sees its signature and annotations."""
     if not inspect.iscoroutinefunction(endpoint):
         raise TypeError(f"{endpoint.__name__} must be an async function")
 

@@ -26,14 +26,14 @@ def _integral(value: Any) -> Any:
 
 
 def _plain_digits(value: Any) -> Any:
-    """Leave plain digits to pydantic; make it refuse the spellings of Python, such as 1_000 and ' 7'."""
+    """Let pydantic parse plain digits only; reject Python's other spellings, such as 1_000 and ' 7'."""
     if isinstance(value, str) and not (value.isascii() and value.removeprefix("-").isdigit()):
         return "not an integer"
     return value
 
 
 Id = Annotated[str, Field(max_length=MAX_ID_LENGTH), WithJsonSchema({"type": "string", "format": "id"})]
-# A batch answers a malformed id with an error in that id's place, so that any string is accepted there.
+# Batches accept any string, since a malformed id gets an error in its place.
 UnvalidatedId = Annotated[
     str,
     Field(max_length=MAX_ID_LENGTH),
@@ -55,17 +55,17 @@ K = Annotated[int, Field(ge=1, le=MAX_K), BeforeValidator(_integral)]
 QueryK = Annotated[K, BeforeValidator(_plain_digits)]
 MinRatings = Annotated[
     int,
-    Field(ge=0, le=2**31 - 1, description="Leave out items with fewer ratings: their predictions are uncertain."),
+    Field(ge=0, le=2**31 - 1, description="Exclude items with fewer ratings: their predictions are uncertain."),
     BeforeValidator(_integral),
 ]
 
-# Fields that several answers have.
+# Fields shared by several responses.
 
 Std = Annotated[
     float | None,
     Field(
-        description="Predictive standard deviation of a rating, in stars: noise and epistemic uncertainty. Null where "
-        "the model has no uncertainty.",
+        description="Predictive standard deviation of a rating, in stars: noise and epistemic uncertainty. Null for "
+        "models without uncertainty.",
         examples=[0.87],
     ),
 ]
@@ -75,7 +75,7 @@ ModelVersion = Annotated[
 
 
 class Input(BaseModel):
-    """A request: no field is converted from another type, none is ignored."""
+    """A request body: strict types, no unknown fields."""
 
     model_config = ConfigDict(strict=True, extra="forbid")
 
@@ -100,15 +100,15 @@ class RatingIn(Input):
 
 
 class RecommendationOptions(Input):
-    """How many recommendations, which of them, and what to add to them."""
+    """Number, filters and extra content of recommendations."""
 
-    k: K = Field(10, description="Number of items; fewer come where fewer are left.")
-    exclude_seen: bool = Field(True, description="Leave out items that the user has rated.")
+    k: K = Field(10, description="Number of items; fewer if fewer pass the filters.")
+    exclude_seen: bool = Field(True, description="Exclude items that the user has rated.")
     genre: Genre | None = Field(None, description="Only items of this genre.")
     year_from: Year | None = Field(None, description="Only items of this year or later.")
     year_to: Year | None = Field(None, description="Only items of this year or earlier.")
     min_ratings: MinRatings = 0
-    explain: bool = Field(False, description="Add the user's ratings that contributed most to each item.")
+    explain: bool = Field(False, description="Add the user's ratings with the largest contribution to each item.")
     distribution: bool = Field(False, description="Add a histogram of the predicted ratings of all items.")
 
 
@@ -141,8 +141,8 @@ class FoldInRequest(RecommendationOptions):
 
 @dataclass
 class Error:
-    detail: Annotated[str, Field(description="One sentence for people.", examples=["IDs must be valid integers"])]
-    code: Annotated[str, Field(description="One word for programs.", examples=["invalid_id"])]
+    detail: Annotated[str, Field(description="Human-readable message.", examples=["IDs must be valid integers"])]
+    code: Annotated[str, Field(description="Machine-readable code.", examples=["invalid_id"])]
 
 
 @dataclass
@@ -157,5 +157,5 @@ class ItemSummary:
 class Item(ItemSummary):
     n_ratings: Annotated[int, Field(description="Number of ratings in the data set.", examples=[583])]
     mean_rating: Annotated[
-        float | None, Field(description="Mean rating in stars; null where there is none.", examples=[4.36])
+        float | None, Field(description="Mean rating in stars; null without ratings.", examples=[4.36])
     ]

@@ -23,15 +23,15 @@ TOLERANCE = 1e-5  # stars by which a float32 prediction may exceed the scale
 
 
 class ServedModel:
-    """All that a request needs, so that one reference to it answers a request from start to end."""
+    """Everything needed to answer a request, so that a request uses a single model throughout."""
 
     def __init__(self, bundle: Bundle) -> None:
         self.bundle, self.catalogue = bundle, Catalogue(bundle)
         self.low, self.high = bundle.scale
         self.version = (bundle.sha256 or "unsaved")[:12]
         self.has_std = bundle.has_uncertainty and not bundle.is_ranking
-        # One sample without a noise of its own needs plain numbers only: NumPy's clip and mean of one element take as
-        # long as all else of a prediction.
+        # Fast path for a single sample without noise estimates: NumPy's clip and mean of one element would double the
+        # time of a prediction.
         self.is_plain = bundle.factors.samples == 1 and bundle.factors.precision is None
         self.levels = [] if bundle.factors.levels is None else bundle.factors.levels.astype(float).tolist()
         self.integer_ids = bundle.manifest["id_kind"] == "int"
@@ -48,22 +48,22 @@ class ServedModel:
         """Load, verify and probe the bundle in `path`.
 
         Raises:
-            BundleError: It is no bundle, is damaged, or gives impossible answers.
+            BundleError: It is not a bundle, is corrupt, or gives invalid predictions.
         """
         bundle = Bundle.load(path)
-        timeless = bundle.ratings._replace(timestamp=None)  # eight bytes per rating that no answer needs
+        timeless = bundle.ratings._replace(timestamp=None)  # saves eight bytes per rating; no response needs them
         model = cls(replace(bundle, ratings=timeless))
         try:
             model.probe(path)
         except (ArithmeticError, np.linalg.LinAlgError) as error:
-            raise BundleError(f"{path}: a trial answer cannot be computed: {error}") from error
+            raise BundleError(f"{path}: a test prediction failed: {error}") from error
         return model
 
     def probe(self, path: Path) -> None:
         """Smoke-test predictions.
 
         Raises:
-            BundleError: One is not finite or off the scale.
+            BundleError: A prediction is not finite or not within the scale.
         """
         bundle = self.bundle
         low, high = self.low, self.high
@@ -79,7 +79,7 @@ class ServedModel:
             possible = np.isfinite([*answers, *spread]).all()
             outside = any(not low - TOLERANCE <= answer <= high + TOLERANCE for answer in answers)
             if not possible or (outside and not bundle.is_ranking):
-                raise BundleError(f"{path}: a trial prediction is no rating between {low:g} and {high:g}")
+                raise BundleError(f"{path}: a test prediction is not within [{low:g}, {high:g}]")
 
     @property
     def id_rule(self) -> str:
@@ -87,7 +87,7 @@ class ServedModel:
         return id_rule(integers=self.integer_ids)
 
     def user_row(self, user_id: str) -> int:
-        """The row of a user; -1 for one that is not in the data set.
+        """The row of a user; -1 if not in the data set.
 
         Raises:
             ApiError: 400, the id is malformed.
@@ -102,28 +102,28 @@ class ServedModel:
         """
         row = self.items.row(item_id)
         if row < 0:
-            raise ApiError(404, "unknown_item", "there is no item with this id")
+            raise ApiError(404, "unknown_item", "no item has this id")
         return row
 
     def is_fitted_user(self, row: int) -> bool:
-        """Whether the model was fitted on the user of this row; -1 is nobody's."""
+        """Whether the model was fitted on the user of this row; False for -1."""
         return 0 <= row < self.bundle.n_users
 
     def summary(self, row: int) -> Summary:
         return self._summaries[row]
 
     def check_rating_model(self) -> None:
-        """Raise a 409 where the model's scores are no stars."""
+        """Raise a 409 if the model predicts no ratings."""
         if self.bundle.is_ranking:
             raise ApiError(409, "ranking_model", "this model ranks items and predicts no ratings")
 
     def check_fold_in(self) -> None:
-        """Raise a 409 where the model cannot fold in new users."""
+        """Raise a 409 if the model cannot fold in new users."""
         if not self.bundle.can_fold_in:
-            raise ApiError(409, "no_fold_in", "this model takes in no new users")
+            raise ApiError(409, "no_fold_in", "this model does not support new users")
 
     def std(self, vector: UserVector, rows: IndexArray) -> list[float] | None:
-        """Predictive standard deviations for one user, in stars; None where the model has no uncertainty."""
+        """Predictive standard deviations for one user, in stars; None for models without uncertainty."""
         if not self.has_std:
             return None
         if self.is_plain:
@@ -134,11 +134,11 @@ class ServedModel:
     def fold_in(
         self, ratings: Sequence[tuple[str, float]], attributes: dict[str, str] | None = None
     ) -> tuple[FoldIn, list[int]]:
-        """A new user, and the positions of the ratings whose items the model does not know.
+        """Fold in a new user. Returns the fold-in and the positions of ratings of unknown items.
 
         Raises:
-            ApiError: 400, an id is malformed, a rating is off the scale or an attribute is not one that the model
-                knows; 409, an item occurs twice.
+            ApiError: 400, an id is malformed, a rating is off the scale or an attribute is unknown; 409, an item occurs
+                twice.
         """
         known = self._attribute_rows(attributes) if attributes else None
         low, high = self.low, self.high
@@ -165,9 +165,9 @@ class ServedModel:
         except ValueError:
             known = choices(self.bundle.attributes)
             name = next((name for name in known if attributes.get(name, known[name][0]) not in known[name]), None)
-            detail = "this model knows no attributes of users"
+            detail = "this model has no user attributes"
             if known:
-                detail = f"body.attributes must be among {', '.join(known)}, with values that /model lists"
+                detail = f"body.attributes must be among {', '.join(known)}, with values listed by /model"
             if name is not None:
                 detail = f"body.attributes.{name} must be one of {', '.join(known[name])}"
             raise ApiError(400, "unknown_attribute", detail) from None

@@ -1,4 +1,4 @@
-"""The state that all routes share, and what runs beside them."""
+"""State shared by all routes, and background tasks."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ log = logging.getLogger("serve")
 
 
 class Service:
-    """Settings, models and metrics; `models` is set once the application has started."""
+    """Settings, models and metrics; `models` is available once the application has started."""
 
     def __init__(self, settings: Settings, models: ModelManager | None = None) -> None:
         self.settings, self.metrics = settings, Metrics()
@@ -36,10 +36,10 @@ class Service:
 
     @contextlib.asynccontextmanager
     async def run(self) -> AsyncIterator[None]:
-        """Load the models unless there are some, and follow the pointer while the application runs.
+        """Load the models if necessary, and follow the pointer while the application runs.
 
         Raises:
-            BundleError: There is no bundle to start with.
+            BundleError: There is no valid bundle.
         """
         if self._models is None:
             self._models = await asyncio.to_thread(ModelManager.from_settings, self.settings)
@@ -53,10 +53,10 @@ class Service:
                 following.cancel()
 
     async def _follow_pointer(self) -> None:
-        """Swap in the bundle that the pointer names, for as long as the service runs."""
+        """Poll the pointer and swap in new bundles, as long as the service runs."""
         while True:
             await asyncio.sleep(self.settings.poll_seconds)
-            # In a thread: the old model goes on answering while the new one is loaded.
+            # In a thread, so that the old model keeps serving while the new one is loaded.
             swapped = await asyncio.to_thread(self.models.poll)
             self.metrics.set_failed_loads(self.models.failed_loads)
             if swapped is not None:
@@ -64,7 +64,7 @@ class Service:
                 log.info("now serving %s", swapped.version, extra={"fields": {"model_version": swapped.version}})
 
     def _drain_on_sigterm(self) -> None:
-        """Let SIGTERM first turn readiness off, and stop listening `drain_seconds` later."""
+        """On SIGTERM first report not ready, then stop listening `drain_seconds` later."""
         loop = asyncio.get_running_loop()
         stop = signal.getsignal(signal.SIGTERM)
 
@@ -77,5 +77,5 @@ class Service:
             loop.call_soon_threadsafe(loop.call_later, self.settings.drain_seconds, stop, number, frame)
 
         if callable(stop):
-            with contextlib.suppress(ValueError):  # not the main thread: our host handles signals
+            with contextlib.suppress(ValueError):  # not the main thread: the host application handles signals
                 signal.signal(signal.SIGTERM, drain)

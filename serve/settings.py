@@ -10,7 +10,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
 class Settings(BaseSettings):
-    """Serve the bundle of a training run over HTTP. Each flag --some-name is also a variable RECSYS_SOME_NAME."""
+    """Serve the bundle of a training run over HTTP. Each flag --some-name can be set as RECSYS_SOME_NAME, too."""
 
     model_config = SettingsConfigDict(
         env_prefix="RECSYS_",
@@ -23,38 +23,40 @@ class Settings(BaseSettings):
         cli_avoid_json=True,
     )
 
-    bundle: Path | None = Field(None, description="folder of the bundle, or of the run that holds it")
+    bundle: Path | None = Field(None, description="folder of a bundle or of a run")
     pointer: Path | None = Field(
-        None, description="file that names the bundle's folder; when it changes, the new bundle is swapped in"
+        None, description="file with the path of the bundle; when it changes, the new bundle is swapped in"
     )
-    runs: Path = Field(Path("outputs"), description="where to find the newest finished run if neither is given")
+    runs: Path = Field(Path("outputs"), description="where to find the latest finished run if neither is given")
     host: str = Field("127.0.0.1", description="address to listen on")
-    port: Annotated[int, Field(ge=0, le=65535)] = Field(8000, description="port to listen on; 0 takes a free one")
-    workers: Annotated[int, Field(ge=1, le=256)] = Field(1, description="processes")
+    port: Annotated[int, Field(ge=0, le=65535)] = Field(8000, description="port to listen on; 0 picks a free one")
+    workers: Annotated[int, Field(ge=1, le=256)] = Field(1, description="number of worker processes")
     poll_seconds: Annotated[float, Field(gt=0, le=3600)] = Field(1.0, description="time between reads of the pointer")
     drain_seconds: Annotated[float, Field(ge=0, le=600)] = Field(
         1.0, description="time between SIGTERM, when /health/ready turns 503, and the end of listening"
     )
     max_body_bytes: Annotated[int, Field(ge=0)] = Field(
-        1_000_000, description="longest body of a request; 0 is no limit"
+        1_000_000, description="maximum size of a request body; 0 for no limit"
     )
-    body_seconds: Annotated[float, Field(gt=0, le=3600)] = Field(10.0, description="longest wait for a request's body")
+    body_seconds: Annotated[float, Field(gt=0, le=3600)] = Field(
+        10.0, description="timeout for receiving a request body"
+    )
     stop_seconds: Annotated[int, Field(ge=1, le=3600)] = Field(
-        15, description="longest wait for requests in flight, once listening has ended"
+        15, description="timeout for requests in flight after the service stops listening"
     )
     max_in_flight: Annotated[int, Field(ge=0)] = Field(
-        256, description="requests that a worker answers at a time; beyond it 503; 0 is no limit"
+        256, description="maximum number of concurrent requests per worker, then 503; 0 for no limit"
     )
     expose_user_ratings: bool = Field(
         True,
         validation_alias=AliasChoices("expose_user_ratings", "histories"),  # the former name still works
-        description="whether users' ratings are shown, also in explanations; "
-        "which titles they rated can be inferred from exclude_seen all the same",
+        description="whether users' ratings are exposed, including in explanations; "
+        "which titles they rated can still be inferred from exclude_seen",
     )
     log_level: str = Field("info", pattern="^(debug|info|warning|error)$", description="debug, info, warning or error")
 
     @model_validator(mode="after")
     def _one_source(self) -> Settings:
         if self.bundle is not None and self.pointer is not None:
-            raise ValueError("give bundle or pointer, not both; RECSYS_BUNDLE and RECSYS_POINTER count too")
+            raise ValueError("set either bundle or pointer, not both (also RECSYS_BUNDLE and RECSYS_POINTER)")
         return self

@@ -1,6 +1,6 @@
-// Asking the service: only the newest question of a kind counts, and what fails is said, with a way to try again.
+// Requests to the service: only the latest request of a kind is used; failures are shown with a retry button.
 
-const running = new Map(); // kind -> AbortController of the newest question
+const running = new Map(); // kind -> AbortController of the latest request
 const failed = new Map(); // kind -> {message, retry}
 const box = document.querySelector("#errors");
 
@@ -8,13 +8,13 @@ export class ServiceError extends Error {
   constructor(status, detail) {
     super(detail);
     this.status = status;
-    this.passing = status === 0 || status === 429 || status >= 500; // the same question may yet be answered
+    this.passing = status === 0 || status === 429 || status >= 500; // a retry may succeed
   }
 }
 
 /**
- * Do `work(ask)`; an older work of the same kind is dropped, whatever it still waits for.
- * A failure is shown, after `cleanUp` has removed what is no longer true.
+ * Run `work(ask)`; earlier work of the same kind is aborted.
+ * A failure is shown after `cleanUp` has removed outdated content.
  */
 export async function newest(kind, work, cleanUp = () => {}) {
   drop(kind);
@@ -28,11 +28,11 @@ export async function newest(kind, work, cleanUp = () => {}) {
     cleanUp();
     failed.set(kind, { message: error.message, passing: error.passing, retry: () => newest(kind, work, cleanUp) });
     showFailures();
-    if (!(error instanceof ServiceError)) throw error; // a mistake of this page: let the console have it, too
+    if (!(error instanceof ServiceError)) throw error; // a bug in this page: log it, too
   }
 }
 
-/** Forget a kind: its answer is not wanted any more, nor its error. */
+/** Abort the request of a kind and hide its error. */
 export function drop(kind) {
   running.get(kind)?.abort();
   settle(kind);
@@ -42,7 +42,7 @@ function settle(kind) {
   if (failed.delete(kind)) showFailures();
 }
 
-/** Errors stand where the reader is: nothing behind an open dialog is seen or read out. */
+/** Move the errors into the open dialog, if any: content behind it is neither visible nor read out. */
 export function showErrorsIn(parent) {
   if (box.parentNode !== parent) parent.prepend(box);
 }
@@ -54,7 +54,7 @@ async function fetchJson(path, body, signal) {
     answer = await fetch(path, body ? { ...post, signal } : { signal });
   } catch (error) {
     if (signal.aborted) throw error;
-    throw new ServiceError(0, "The service does not answer. It may have stopped, or the network is down.");
+    throw new ServiceError(0, "The service is not responding. It may have stopped, or the network may be down.");
   }
   const data = await answer.json().catch(() => null);
   signal.throwIfAborted();
@@ -63,9 +63,9 @@ async function fetchJson(path, body, signal) {
 }
 
 function explain(answer, data) {
-  const detail = data?.detail ?? `The service answered ${answer.status} ${answer.statusText}`.trim() + ".";
+  const detail = data?.detail ?? `The service responded with ${answer.status} ${answer.statusText}`.trim() + ".";
   const wait = answer.headers.get("Retry-After");
-  return wait ? `${detail} It asks to try again in ${wait} s.` : detail;
+  return wait ? `${detail} Try again in ${wait} s.` : detail;
 }
 
 function showFailures() {

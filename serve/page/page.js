@@ -1,24 +1,24 @@
-// The page: the address holds what is shown, `show()` makes it so. Everything asked of the service is in api.js.
+// The page: the URL holds the state, and `show()` renders it. Requests to the service are in api.js.
 
 import { drop, newest, showErrorsIn } from "./api.js";
 import { setUpSearch } from "./search.js";
 import { count, facts, given, h, histogram, itemLink, name, neighbour, ratedRow, recommendation, starPicker, spread, starScale, stars } from "./view.js";
 
 const $ = (id) => document.getElementById(id);
-const RATED = 5; // of a user's ratings, before "Show more"
-const SUGGESTED = 8; // titles to begin with
-const ENOUGH = 5; // ratings of someone new, after which nothing is suggested any more
+const RATED = 5; // ratings of a user shown before "Show more"
+const SUGGESTED = 8; // titles suggested to a new user
+const ENOUGH = 5; // ratings after which no titles are suggested
 const FILTERS = ["genre", "from", "to", "min", "k"];
 
-let model; // what GET /model says
-let scale; // how its ratings are drawn
-let state = {}; // what the address says
-let usual = { min: "0", k: "10" }; // filters that the address need not name
-let lastUser = null; // to come back to from the other tab
+let model; // result of GET /model
+let scale; // its rating scale
+let state = {}; // state in the URL
+let usual = { min: "0", k: "10" }; // default filters, omitted in the URL
+let lastUser = null; // restored when switching back from the other tab
 let popular = []; // items, the most rated first
-let mine = []; // [{item_id, title, year, rating}] of someone new, the latest first; rating null: not given yet
+let mine = []; // [{item_id, title, year, rating}] of the new user, latest first; rating null: not rated yet
 
-// ---- The address: #user=405&genre=Comedy, #new, each with &item=50 for the panel
+// ---- The URL: #user=405&genre=Comedy, #new, each with &item=50 for the panel
 
 function parse(hash) {
   const found = new URLSearchParams(hash.slice(1));
@@ -35,7 +35,7 @@ function address(change) {
   return `#${[...who, ...more].join("&")}`;
 }
 
-/** Go on to another state; `replace` leaves no step for the back button, as while typing into a filter. */
+/** Change the state; `replace` adds no history entry, for example while typing into a filter. */
 function go(change, replace = false) {
   history[replace ? "replaceState" : "pushState"](null, "", address(change));
   show();
@@ -50,7 +50,7 @@ function show() {
   for (const key of FILTERS) {
     const field = $("filters").elements[key];
     const value = state[key] ?? usual[key] ?? "";
-    if (field.value !== value) field.value = value; // else the caret would jump while typing
+    if (field.value !== value) field.value = value; // otherwise the caret would jump while typing
   }
   $("results-name").textContent = state.isNew ? "Recommended for you" : state.user ? `Recommended for user ${state.user}` : "Recommended";
   if (differs("isNew", "user")) showPerson();
@@ -58,7 +58,7 @@ function show() {
   if (differs("item", "isNew", "user")) showItem();
 }
 
-// ---- For whom
+// ---- User
 
 function showTabs() {
   for (const [tab, selected] of [[$("tab-user"), !state.isNew], [$("tab-new"), state.isNew]]) {
@@ -81,7 +81,7 @@ function showPerson() {
     showMine();
     if (!popular.length) newest("popular", loadPopular);
   } else if (!state.user) $("profile").replaceChildren();
-  else if (!model.service.expose_user_ratings) note($("profile"), "This service does not show users' ratings.");
+  else if (!model.service.expose_user_ratings) note($("profile"), "This service does not expose users' ratings.");
   else newest("user", showUser, () => $("profile").replaceChildren());
 }
 
@@ -107,13 +107,13 @@ async function showUser(ask) {
   }
   const mean = user.mean_rating === null ? "" : `, ${user.mean_rating.toFixed(2)} on average`;
   $("profile").replaceChildren(
-    h("h2", {}, "Rated high"), h("p", { className: "quiet" }, count(user.n_ratings, "rating") + mean),
+    h("h2", {}, "Highest rated"), h("p", { className: "quiet" }, count(user.n_ratings, "rating") + mean),
     list, ...(hidden.length ? [more] : []));
 }
 
 const note = (parent, ...text) => parent.replaceChildren(h("p", { className: "note" }, ...text));
 
-// ---- Someone new
+// ---- New user
 
 const storageKey = () => `recsys ratings of ${model.data}`;
 
@@ -122,7 +122,7 @@ function loadMine() {
     const stored = JSON.parse(sessionStorage.getItem(storageKey()));
     mine = Array.isArray(stored) ? stored : [];
   } catch {
-    mine = []; // storage is switched off, or holds something else: begin anew
+    mine = []; // storage is disabled or has other content: start over
   }
 }
 
@@ -130,7 +130,7 @@ function saveMine() {
   try {
     sessionStorage.setItem(storageKey(), JSON.stringify(mine));
   } catch {
-    // without storage, the ratings last as long as the page
+    // without storage, ratings are lost with the page
   }
 }
 
@@ -152,11 +152,11 @@ async function loadPopular(ask) {
   showPopular();
 }
 
-/** Titles to begin with: the most rated ones that have no stars yet. */
+/** Suggest titles: the most rated ones that are not rated yet. */
 function showPopular() {
   const others = popular.filter(({ item_id }) => !mine.some((item) => item.item_id === item_id)).slice(0, SUGGESTED);
   const chips = others.map((item) => h("button", { type: "button", onclick: () => choose(item) }, name(item)));
-  $("popular").replaceChildren(...(mine.length < ENOUGH && chips.length ? [h("h2", {}, "Rated by most"), h("div", { className: "chips" }, chips)] : []));
+  $("popular").replaceChildren(...(mine.length < ENOUGH && chips.length ? [h("h2", {}, "Most rated"), h("div", { className: "chips" }, chips)] : []));
 }
 
 function choose(item) {
@@ -192,8 +192,8 @@ function clearMine() {
 
 function recommend() {
   drop("recommendations");
-  if (state.isNew && !mine.some(({ rating }) => rating !== null)) return prompt("Give a title some stars, and recommendations appear here.");
-  if (!state.isNew && !state.user) return prompt("Name a user, and recommendations appear here.");
+  if (state.isNew && !mine.some(({ rating }) => rating !== null)) return prompt("Rate a title to get recommendations.");
+  if (!state.isNew && !state.user) return prompt("Enter a user id to get recommendations.");
   $("results").ariaBusy = "true";
   newest("recommendations", showRecommendations, () => prompt("No recommendations: see the message above."));
 }
@@ -210,7 +210,7 @@ async function showRecommendations(ask) {
   const answer = state.isNew
     ? await ask("recommendations/", { ...query(true), ratings: rated.map(({ item_id, rating }) => ({ item_id, rating })) })
     : await ask(`users/${encodeURIComponent(state.user)}/recommendations?${new URLSearchParams(query(model.service.expose_user_ratings && model.fold_in !== "none"))}`);
-  if (answer.model_version !== model.model_version) newest("model", loadModel); // another one was swapped in
+  if (answer.model_version !== model.model_version) newest("model", loadModel); // another model was swapped in
   const items = answer.recommendations;
   $("recommendations").replaceChildren(...items.map((item) => recommendation(scale, item, state.isNew ? "you" : "they")));
   $("notes").replaceChildren(...notes(answer, rated).map((text) => h("p", { className: "note" }, text)));
@@ -219,20 +219,20 @@ async function showRecommendations(ask) {
   $("status").textContent = items.length ? `${count(items.length, "recommendation")}, the first: ${items[0].title}.` : "No recommendations.";
 }
 
-/** The filters as the service names them. */
+/** The filters under the API's names. */
 function query(explain) {
   const { genre, from, to, min, k } = { ...usual, ...Object.fromEntries(FILTERS.filter((key) => state[key]).map((key) => [key, state[key]])) };
-  const year = (text) => (text === undefined ? text : Number(text)); // a body takes numbers, the address holds text
+  const year = (text) => (text === undefined ? text : Number(text)); // the body needs numbers, the URL has text
   const all = { k: Number(k), genre, year_from: year(from), year_to: year(to), min_ratings: Number(min), explain, distribution: true };
   return Object.fromEntries(Object.entries(all).filter(([, value]) => value !== undefined));
 }
 
 function notes({ cold_start, recommendations, unknown_items = [] }, rated) {
-  const said = [];
-  if (cold_start) said.push(`The model does not know user ${state.user}: these are the predictions for an average user${Object.keys(model.service.attributes).length ? ", or one with their attributes" : ""}.`);
-  if (unknown_items.length) said.push(`The model does not know ${unknown_items.map((i) => rated[i].title).join(", ")}; the other ratings are used.`);
-  if (!recommendations.length) said.push("Nothing that is not rated yet passes the filters. Ask for more years, another genre or fewer ratings.");
-  return said;
+  const lines = [];
+  if (cold_start) lines.push(`The model was not trained on user ${state.user}: these are the predictions for an average user${Object.keys(model.service.attributes).length ? ", or one with their attributes" : ""}.`);
+  if (unknown_items.length) lines.push(`The model was not trained on ${unknown_items.map((i) => rated[i].title).join(", ")}; the other ratings are used.`);
+  if (!recommendations.length) lines.push("No unrated title passes the filters. Try more years, another genre or fewer ratings.");
+  return lines;
 }
 
 function showDistribution(distribution, items) {
@@ -272,10 +272,10 @@ async function fillItem(ask) {
       fact("Ratings", item.n_ratings ? [count(item.n_ratings, "rating"), " "] : ["none yet"], mean),
       predicted && fact(`Predicted for ${predicted.cold_start ? "an average user" : `user ${state.user}`}`, [stars(scale, predicted.rating), predicted.rating.toFixed(2), spread(predicted.rating_std)]),
       state.isNew ? fact("Your rating", starPicker(scale, item, current, { pick: (rating) => { rate(item, rating); showMine(); } })) : null),
-    h("h3", {}, "Neighbours"),
+    h("h3", {}, "Similar titles"),
     similar.items.length
       ? h("ol", { className: "rated" }, similar.items.map(neighbour))
-      : h("p", { className: "note" }, "The model was fitted without this title, so it has no neighbours."));
+      : h("p", { className: "note" }, "The model was not trained on this title, so it has no similar titles."));
   $("item-body").ariaBusy = "false";
   $("item").scrollTop = 0;
   heading.focus({ preventScroll: true });
@@ -283,7 +283,7 @@ async function fillItem(ask) {
 
 const fact = (term, ...value) => h("div", {}, h("dt", {}, term), h("dd", {}, ...value));
 
-// ---- Beginning
+// ---- Start
 
 function showModel() {
   const { metrics = {}, counts = {}, service } = model;
@@ -302,7 +302,7 @@ function showModel() {
   genre.replaceChildren(genre.options[0], ...service.genres.map((name) => h("option", { selected: name === state.genre }, name)));
   for (const label of document.querySelectorAll(".year")) label.hidden = !service.years;
   if (service.years) [$("filters").elements.from.placeholder, $("filters").elements.to.placeholder] = service.years;
-  const typical = counts.ratings / counts.items || 0; // what few rated is predicted high by chance: leave it out at first
+  const typical = counts.ratings / counts.items || 0; // titles with few ratings are predicted high by chance: exclude them by default
   usual.min = String(Math.min(20, Math.floor(typical / 4)));
   if (model.id_kind === "int") $("user-id").inputMode = "numeric";
   $("examples").replaceChildren(...service.example_users.slice(0, 6).map((user) => h("a", { href: `#user=${encodeURIComponent(user)}`, "data-user": user }, user)));
@@ -340,14 +340,14 @@ function setUp() {
 
 function readFilters() {
   const form = $("filters");
-  if (!form.checkValidity()) return; // half typed, or told on leaving the field
+  if (!form.checkValidity()) return; // half typed; reported when leaving the field
   const chosen = FILTERS.map((key) => [key, form.elements[key].value]);
   go(Object.fromEntries(chosen.map(([key, value]) => [key, value === usual[key] ? null : value || null])), true);
 }
 
 const find = (query, show) => newest("search", async (ask) => show((await ask(`items?${new URLSearchParams({ query, limit: 12 })}`)).items));
 
-/** Links name the item or the user alone; here the rest of the address stays. */
+/** Links contain only the item or the user; keep the rest of the URL. */
 function keepState(event) {
   const link = event.target.closest("a[data-item], a[data-user], #skip");
   if (!link || event.ctrlKey || event.metaKey || event.shiftKey) return;

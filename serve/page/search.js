@@ -1,10 +1,10 @@
-// A combobox after the ARIA pattern: the focus stays in the field, arrows move through the titles found.
+// A combobox following the ARIA pattern: the focus stays in the field, and arrow keys move through the results.
 
 import { count, facts, h, name } from "./view.js";
 
-const PAUSE = 150; // ms without a key before the service is asked
+const PAUSE = 150; // debounce in ms
 
-/** Search while typing; `find(query, show)` calls show with items, `choose(item)` gets the one picked. */
+/** Search while typing; `find(query, show)` calls `show` with items, and `choose(item)` is called on a selection. */
 export function setUpSearch(input, list, hint, { find, choose }) {
   const resting = hint.textContent;
   let items = [];
@@ -54,7 +54,7 @@ export function setUpSearch(input, list, hint, { find, choose }) {
     find(query, (found) => {
       if (document.activeElement !== input) return;
       show(found);
-      hint.textContent = found.length ? `${count(found.length, "title")} found.` : `No title holds the words “${query}”.`;
+      hint.textContent = found.length ? `${count(found.length, "title")} found.` : `No title matches “${query}”.`;
     });
   }
 

@@ -1,8 +1,8 @@
-// What is drawn: nodes made by script alone, so that a title is always text.
+// Rendering: nodes are created by script only, so that titles are always text.
 
 const SVG = "http://www.w3.org/2000/svg";
 
-/** An element with properties (or attributes, where there is no such property) and children; null ones are left out. */
+/** An element with properties (or attributes, if there is no such property) and children; null children are skipped. */
 export function h(tag, properties = {}, ...children) {
   const node = document.createElement(tag);
   for (const [key, value] of Object.entries(properties)) {
@@ -15,16 +15,16 @@ export function h(tag, properties = {}, ...children) {
 
 export const count = (n, noun) => `${n.toLocaleString("en")} ${noun}${n === 1 ? "" : "s"}`;
 
-/** Stars as people write them: 4, 3.5. */
+/** A rating without trailing zeros: 4, 3.5. */
 export const given = (rating) => String(Math.round(rating * 100) / 100);
 
-/** A title without the year that stands beside it. */
+/** A title without the year, which is shown separately. */
 export function name({ title, year }) {
   const end = ` (${year})`;
   return year && title.endsWith(end) ? title.slice(0, -end.length) : title;
 }
 
-/** A link that opens an item; page.js keeps the rest of the address on a click. */
+/** A link that opens an item; on a click page.js keeps the rest of the URL. */
 export const itemLink = (item) => h("a", { href: `#item=${encodeURIComponent(item.item_id)}`, "data-item": item.item_id }, name(item));
 
 export const facts = ({ year, genres }) => [year, genres.join(", ")].filter(Boolean).join(" · ");
@@ -37,7 +37,7 @@ export function starScale([low, high], given = null) {
   const rough = Math.max((high - low) / 10, high - low >= 3 ? 1 : 0);
   const power = 10 ** Math.floor(Math.log10(rough));
   const round = [1, 2, 5, 10].map((digit) => digit * power).find((size) => size >= rough * 0.999);
-  // Finer where the data has it, such as half stars, and it is not too much to choose from.
+  // Use a finer step if the data has one, such as half stars, and the choices are not too many.
   const step = given && given < round && (high - low) / given <= 10 ? given : round;
   const first = Math.ceil(low / step - 1e-9);
   const last = Math.floor(high / step + 1e-9);
@@ -45,7 +45,7 @@ export function starScale([low, high], given = null) {
   return { stars, share, steps, asStars: countable && steps[0] === 1 };
 }
 
-/** A value as filled stars, for the eye only: the number stands beside it. */
+/** A value as filled stars; hidden from screen readers, since the number is next to it. */
 export function stars(scale, value) {
   const node = h("span", { className: "stars", "aria-hidden": "true" });
   node.style.setProperty("--stars", scale.stars);
@@ -55,7 +55,7 @@ export function stars(scale, value) {
 
 let pickers = 0;
 
-/** Stars to give, as radio buttons; digits choose as well, and Enter says that this is done. */
+/** A star rating input as radio buttons; digit keys select, and Enter finishes. */
 export function starPicker(scale, item, current, { pick, done }) {
   const group = `stars-${++pickers}`;
   const options = scale.steps.map((step) => {
@@ -76,10 +76,10 @@ export function starPicker(scale, item, current, { pick, done }) {
 
 /** "Because you gave 5 to Alien (+0.21) and 4 to Heat (+0.10)." */
 function reasons(because, who) {
-  const spoke = (because ?? []).filter(({ contribution }) => contribution >= 0.005); // what would read "+0.00" is no reason
-  if (!spoke.length) return null;
-  const parts = spoke.flatMap((reason, i) => [
-    i === 0 ? "" : i === spoke.length - 1 ? " and " : ", ",
+  const shown = (because ?? []).filter(({ contribution }) => contribution >= 0.005); // omit "+0.00"
+  if (!shown.length) return null;
+  const parts = shown.flatMap((reason, i) => [
+    i === 0 ? "" : i === shown.length - 1 ? " and " : ", ",
     `${given(reason.rating)} to `,
     itemLink(reason),
     h("span", { className: "amount" }, ` (+${reason.contribution.toFixed(2)})`),
@@ -87,10 +87,10 @@ function reasons(because, who) {
   return h("p", { className: "because" }, `Because ${who} gave `, parts, ".");
 }
 
-/** By how much a rating is off on average, " ± 0.9": the standard deviation, where the model says one. */
+/** The predictive standard deviation, " ± 0.9"; nothing for models without one. */
 export const spread = (std) => (std === null ? null : h("span", { className: "std", title: "standard deviation of a rating" }, ` ± ${std.toFixed(1)}`));
 
-/** A recommended item, its prediction and its reasons. */
+/** A recommended item with its prediction and explanation. */
 export function recommendation(scale, item, who) {
   const value = item.rating === null
     ? [h("b", {}, item.score.toFixed(2)), h("span", { className: "quiet" }, "score")]
@@ -103,12 +103,12 @@ export function recommendation(scale, item, who) {
     reasons(item.because, who));
 }
 
-/** A row of the list of what someone rated. */
+/** A row of a list of rated items. */
 export const ratedRow = (scale, item) =>
   h("li", {}, h("span", {}, itemLink(item), " ", h("small", {}, item.year ?? "")),
     h("span", { className: "value" }, stars(scale, item.rating), h("b", {}, given(item.rating))));
 
-/** A neighbour with its cosine as a bar. */
+/** A similar item with its cosine similarity as a bar. */
 export function neighbour(item) {
   const bar = h("span", { className: "cosine", "aria-hidden": "true" });
   bar.style.setProperty("--share", `${100 * Math.max(0, item.similarity)}%`);
@@ -116,24 +116,24 @@ export function neighbour(item) {
     h("span", { className: "value" }, bar, h("b", {}, h("span", { className: "unseen" }, "similarity "), item.similarity.toFixed(2))));
 }
 
-/** The distribution of predicted ratings as bars; those from `best` on, the lowest shown, are marked. */
+/** Histogram of predicted ratings; bars from `best`, the lowest recommended rating, are marked. */
 export function histogram({ edges, counts }, best) {
   const total = counts.reduce((a, b) => a + b, 0);
   const highest = Math.max(...counts, 1);
   const svg = document.createElementNS(SVG, "svg");
   const [low, high, middle] = [edges[0], edges.at(-1), median(edges, counts, total)].map((edge) => given(edge));
-  const summary = `Half of the ${count(total, "title")} are predicted ${middle} or more.`;
+  const summary = `The median prediction of ${count(total, "title")} is ${middle}.`;
   const attributes = { viewBox: `0 0 ${counts.length} 100`, preserveAspectRatio: "none", role: "img", "aria-label": `Histogram from ${low} to ${high}. ${summary}` };
   for (const [key, value] of Object.entries(attributes)) svg.setAttribute(key, value);
   svg.append(...counts.map((n, i) => bar(i, n, (100 * n) / highest, edges, i + 1 === counts.length || edges[i + 1] > best)));
   const marks = [edges[0], (edges[0] + edges.at(-1)) / 2, edges.at(-1)].map((edge) => h("span", {}, given(edge)));
-  const key = Number.isFinite(best) ? h("p", { className: "quiet key" }, "As high as the titles recommended") : null;
+  const key = Number.isFinite(best) ? h("p", { className: "quiet key" }, "At least as high as the recommendations") : null;
   return [svg, h("div", { className: "axis", "aria-hidden": "true" }, marks), h("p", {}, summary), key];
 }
 
 function bar(i, n, height, edges, marked) {
   const rect = document.createElementNS(SVG, "rect");
-  const shown = n ? Math.max(height, 1.5) : 0; // a single title must not vanish
+  const shown = n ? Math.max(height, 1.5) : 0; // keep a single title visible
   const attributes = { x: i + 0.06, y: 100 - shown, width: 0.88, height: shown, class: marked ? "marked" : "" };
   for (const [key, value] of Object.entries(attributes)) rect.setAttribute(key, value);
   const tip = document.createElementNS(SVG, "title");

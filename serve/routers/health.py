@@ -28,7 +28,7 @@ class Ready:
     failed_loads: Annotated[int, Field(description="Bundles that this worker has rejected since it started.")]
     last_error: Annotated[
         str | None,
-        Field(description="Why the last bundle that the pointer named was rejected; null if the last one is served."),
+        Field(description="Why the latest bundle of the pointer was rejected; null if it is being served."),
     ]
 
 
@@ -40,10 +40,10 @@ async def live() -> Live:
 @router.get(
     "/ready",
     responses={503: {"model": Error, "description": "The service is stopping."}},
-    summary="Should it get requests?",
+    summary="Is the service ready for requests?",
 )
 async def ready(service: CurrentService) -> Ready:
-    """503 while the service is stopping. After a rejected bundle, shown in `last_error`, the previous one serves on."""
+    """503 while the service is stopping. If a bundle is rejected (see `last_error`), the previous one stays in use."""
     if service.draining:
         raise ApiError(503, "not_ready", "the service is stopping")
     models = service.models

@@ -1,4 +1,4 @@
-"""The model in service."""
+"""The current model."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from serve.routing import resource_router
 router = resource_router("operations")
 
 
-@router.get("/model", summary="The model in service")
+@router.get("/model", summary="The current model")
 async def get_model_info(model: CurrentModel, service: CurrentService) -> ModelInfo:
-    """The bundle's manifest, and what clients need to know besides."""
+    """The bundle's manifest, with information about the service."""
     return model_info(model, expose_user_ratings=service.settings.expose_user_ratings)

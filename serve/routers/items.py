@@ -46,7 +46,7 @@ async def items(
     query: Annotated[str | None, Query(min_length=1, max_length=200, examples=["matrix the"])] = None,
     limit: QueryK = 20,
 ) -> Items:
-    """Items whose title has all words, the last one as a prefix, ignoring case and accents. Most rated first.
+    """Items whose title contains all words, the last one as a prefix, ignoring case and accents; most rated first.
 
     Without a query, all items.
     """
@@ -62,7 +62,7 @@ async def item(item_id: Id, model: CurrentModel) -> Item:
 
 @router.get("/{item_id}/similar", responses=error_responses(400, 404), summary="Similar items")
 async def similar(item_id: Id, model: CurrentModel, k: QueryK = 10) -> Neighbours:
-    """The nearest items by the direction of their vectors; none for an item without a vector."""
+    """The most similar items by cosine of their vectors; empty for an item without a vector."""
     row = model.item_row(item_id)
     if row >= model.bundle.n_items:
         return Neighbours([], model.version)

@@ -13,16 +13,16 @@ router = resource_router("predict", prefix="/predict")
 
 @router.post("/rating/", responses=error_responses(400, 404, 408, 409, 413), summary="One rating")
 async def predict_rating(pair: Pair, model: CurrentModel) -> Prediction:
-    """Predicted stars of a user for an item. An unknown user counts as the average one; an unknown item is 404."""
+    """Predict a user's rating of an item. An unknown user is treated as average; an unknown item is a 404."""
     model.check_rating_model()
     return predict(model, pair.user_id, pair.item_id)
 
 
 @router.post("/ratings/", responses=error_responses(400, 408, 409, 413), summary="Many ratings")
 async def predict_ratings(body: Pairs, model: CurrentModel) -> Predictions:
-    """Up to 1,000 ratings, in order. A pair that cannot be predicted has an error in its place.
+    """Predict up to 1,000 ratings, in order. A pair that cannot be predicted gets an error instead.
 
-    A body that is no list of pairs of texts is refused as a whole.
+    A malformed body is rejected as a whole.
     """
     model.check_rating_model()
     return Predictions(predict_many(model, [(pair.user_id, pair.item_id) for pair in body.pairs]), model.version)

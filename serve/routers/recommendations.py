@@ -21,7 +21,7 @@ router = resource_router("recommend")
     summary="Top-N for a user",
 )
 async def recommendations(user_id: Id, model: CurrentModel, request: Request) -> Recommendations:
-    """The best items for a user, best first. An unknown user gets the average user's, marked `cold_start`."""
+    """The best items for a user, best first. An unknown user gets those of the average user, with `cold_start` set."""
     user, query = model.user_row(user_id), recommendation_query(request)
     if query.explain:
         check_user_ratings(request.app.state.service)
@@ -30,7 +30,7 @@ async def recommendations(user_id: Id, model: CurrentModel, request: Request) ->
 
 @router.post("/recommendations/", responses=error_responses(400, 408, 409, 413), summary="Top-N for a new user")
 async def new_user_recommendations(body: FoldInRequest, model: CurrentModel) -> FoldInRecommendations:
-    """The same for a user without an account, whose ratings are folded into the model at once."""
+    """The same for a user who is not in the data set, by folding in the given ratings."""
     model.check_fold_in()
     user, unknown = model.fold_in([(rated.item_id, rated.rating) for rated in body.ratings], body.attributes)
     answer = recommend(model, user, body)

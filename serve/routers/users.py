@@ -28,7 +28,7 @@ class User:
     user_id: str
     n_ratings: int
     mean_rating: Annotated[float | None, Field(description="In stars.")]
-    cold_start: Annotated[bool, Field(description="The model was not fitted on this user.")]
+    cold_start: Annotated[bool, Field(description="Whether the model was not fitted on this user.")]
     ratings: Annotated[list[RatedItem], Field(description="Best first.")]
     model_version: ModelVersion
 
@@ -40,10 +40,10 @@ class User:
     summary="A user's ratings",
 )
 async def user(user_id: Id, model: CurrentModel, limit: QueryK = 100) -> User:
-    """A user's ratings, best first, then most rated first. 403 where the service does not expose them."""
+    """A user's ratings, highest first, then by popularity. 403 if the service does not expose them."""
     row = model.user_row(user_id)
     if row < 0:
-        raise ApiError(404, "unknown_user", "there is no user with this id")
+        raise ApiError(404, "unknown_user", "no user has this id")
     ratings = model.bundle.ratings
     entries = ratings.slice_of(row)
     items, stars = ratings.item[entries], ratings.rating[entries]

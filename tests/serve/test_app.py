@@ -253,7 +253,7 @@ def test_a_body_must_be_sent_as_json(client: CheckedClient, media: str | None) -
 
 def test_an_unknown_field_is_not_taken_for_a_bad_id(client: CheckedClient) -> None:
     body = {"ratings": [{"item_id": "50", "rating": 3}], "user_id": "1"}
-    assert "field that is not known" in refused(client.post("/recommendations/", json=body), 400, "invalid_request")
+    assert "unknown field" in refused(client.post("/recommendations/", json=body), 400, "invalid_request")
 
 
 def test_far_too_many_ratings_are_refused(clients: Clients, bundles: Bundles) -> None:
@@ -463,14 +463,14 @@ def test_attributes_of_someone_new(clients: Clients) -> None:
     men = client.post("/recommendations/", json=body | {"attributes": {"gender": "M"}}).json()
     assert women["recommendations"] != men["recommendations"]
     for attributes, said in (
-        ({"sex": "F"}, "body.attributes must be among gender, age, with values that /model lists"),
-        ({"gender": "F", "<b>": "x"}, "body.attributes must be among gender, age, with values that /model lists"),
+        ({"sex": "F"}, "body.attributes must be among gender, age, with values listed by /model"),
+        ({"gender": "F", "<b>": "x"}, "body.attributes must be among gender, age, with values listed by /model"),
         ({"gender": "<b>"}, "body.attributes.gender must be one of F, M"),
     ):
         answer = client.post("/recommendations/", json=body | {"attributes": attributes})
         assert refused(answer, 400, "unknown_attribute") == said
     answer = clients["int"].post("/recommendations/", json=body | {"attributes": {"gender": "F"}})
-    assert refused(answer, 400, "unknown_attribute") == "this model knows no attributes of users"
+    assert refused(answer, 400, "unknown_attribute") == "this model has no user attributes"
     assert client.get("/model").json()["service"]["attributes"] == {"gender": ["F", "M"], "age": ["25"]}
     assert clients["int"].get("/model").json()["service"]["attributes"] == {}
 

@@ -141,7 +141,7 @@ def test_a_user_has_ratings_recommendations_reasons_and_a_distribution(page: Any
     first = page.locator("#recommendations li").first
     expect(first.locator(".value")).to_contain_text(re.compile(r"\d\.\d\d ± 0\.9"))
     expect(first.locator(".because")).to_have_text(re.compile(r"^Because they gave 5 to .+ \(\+0\.\d\d\)"))
-    expect(page.get_by_role("img", name=re.compile("Histogram from 1 to 5. Half of the 30 titles"))).to_be_visible()
+    expect(page.get_by_role("img", name=re.compile("Histogram from 1 to 5. The median prediction of 30 titles"))).to_be_visible()
     assert page.url.endswith("#user=104")
 
 
@@ -162,16 +162,16 @@ def test_filters_choose_and_say_so_when_nothing_is_left(page: Any) -> None:
     page.reload()
     expect(page.locator("#recommendations li")).to_have_count(3)
     page.get_by_label("Min. ratings").fill("7")
-    expect(page.locator("#notes")).to_contain_text("Nothing that is not rated yet passes the filters")
+    expect(page.locator("#notes")).to_contain_text("No unrated title passes the filters")
     page.get_by_label("Min. ratings").fill("0")
     expect(page.locator("#recommendations li")).to_have_count(3)
     page.get_by_label("From", exact=True).fill("2030")
-    expect(page.locator("#notes")).to_contain_text("Nothing that is not rated yet passes the filters")
+    expect(page.locator("#notes")).to_contain_text("No unrated title passes the filters")
 
 
 def test_someone_new_rates_by_keyboard_alone(page: Any) -> None:
     page.goto("/#new")
-    expect(page.locator("#notes")).to_contain_text("Give a title some stars")
+    expect(page.locator("#notes")).to_contain_text("Rate a title")
     page.locator("#search").focus()
     give(page, "film 2", "5")
     first = titles(page)
@@ -200,7 +200,7 @@ def test_someone_new_may_filter_by_year(page: Any) -> None:
 
 def test_someone_new_may_begin_with_what_most_have_rated(page: Any) -> None:
     page.goto("/#new")
-    suggested = page.get_by_role("heading", name="Rated by most")
+    suggested = page.get_by_role("heading", name="Most rated")
     expect(suggested).to_be_visible()
     first = page.locator("#popular button").first
     name = first.inner_text()
@@ -223,7 +223,7 @@ def test_stars_change_by_arrow_and_the_search_is_a_combobox(page: Any) -> None:
     page.keyboard.press("Escape")
     expect(page.get_by_role("listbox")).to_be_hidden()
     search.fill("nowhere")
-    expect(page.locator("#search-hint")).to_contain_text("No title holds the words “nowhere”")
+    expect(page.locator("#search-hint")).to_contain_text("No title matches “nowhere”")
     search.fill("")
     give(page, "film 4", "2")
     page.locator("#given :checked").focus()
@@ -258,8 +258,8 @@ def test_back_returns_to_the_user_before_and_to_the_other_tab(page: Any) -> None
     page.goto("/#user=104")
     expect(page.locator("#results-name")).to_have_text("Recommended for user 104")
     page.locator("#examples a").last.click()
-    page.get_by_role("tab", name="A user of the data").press("ArrowRight")
-    expect(page.get_by_role("tab", name="Someone new")).to_be_focused()
+    page.get_by_role("tab", name="Existing user").press("ArrowRight")
+    expect(page.get_by_role("tab", name="New user")).to_be_focused()
     expect(page.locator("#results-name")).to_have_text("Recommended for you")
     page.go_back()
     page.go_back()
@@ -281,7 +281,7 @@ def test_markup_in_a_title_is_text(page: Any) -> None:
 def test_an_unknown_user_gets_an_average_answer_and_is_told(page: Any) -> None:
     page.goto("/#user=999")
     assert titles(page)
-    expect(page.locator("#notes")).to_contain_text("does not know user 999")
+    expect(page.locator("#notes")).to_contain_text("not trained on user 999")
     expect(page.locator("#errors")).to_be_empty()
 
 
@@ -308,7 +308,7 @@ def test_a_dead_service_is_said_and_asked_again(page: Any) -> None:
     page.context.set_offline(True)
     page.locator("#examples a").last.click()
     try:
-        expect(page.get_by_role("alert")).to_contain_text("The service does not answer")
+        expect(page.get_by_role("alert")).to_contain_text("The service is not responding")
         expect(page.locator("#recommendations li")).to_have_count(0)
     finally:
         page.context.set_offline(False)
@@ -326,7 +326,7 @@ def test_a_busy_service_says_when_to_try_again(page: Any) -> None:
     }
     page.route("**/recommendations?*", lambda route: route.fulfill(**busy))
     page.goto("/#user=104")
-    expect(page.get_by_role("alert")).to_contain_text("Too many requests. It asks to try again in 7 s.")
+    expect(page.get_by_role("alert")).to_contain_text("Too many requests. Try again in 7 s.")
     page.unroute_all()
     page.get_by_role("button", name="Try again").click()
     assert titles(page)
@@ -366,8 +366,8 @@ def test_a_ranking_model_without_histories_shows_what_it_has(page: Any, ranking:
     page.goto(f"{ranking}/")
     expect(page.locator("#metric-name")).to_have_text("Test NDCG@10")
     expect(page.locator("#metric")).to_have_text("0.1235")
-    expect(page.locator("#no-new")).to_have_text("This model takes in no new users.")
-    expect(page.get_by_role("tab", name="Someone new")).to_be_hidden()
+    expect(page.locator("#no-new")).to_have_text("This model does not support new users.")
+    expect(page.get_by_role("tab", name="New user")).to_be_hidden()
     expect(page.get_by_label("Genre")).to_be_hidden()
     expect(page.get_by_label("From", exact=True)).to_be_hidden()
     page.get_by_label("User id").fill("104")
@@ -375,7 +375,7 @@ def test_a_ranking_model_without_histories_shows_what_it_has(page: Any, ranking:
     assert titles(page)
     expect(page.locator("#recommendations li").first).to_contain_text("score")
     expect(page.locator("#recommendations .stars")).to_have_count(0)
-    expect(page.locator("#profile")).to_contain_text("does not show")
+    expect(page.locator("#profile")).to_contain_text("does not expose")
 
 
 def test_a_phone_never_scrolls_sideways(page: Any) -> None:

@@ -74,7 +74,7 @@ def test_a_manifest_that_names_files_outside_is_refused(saved: Path, name: str) 
 def test_impossible_answers_are_refused(saved: Path) -> None:
     bundle = rich()
     huge = replace(bundle.factors, item_bias=np.full_like(bundle.factors.item_bias, 3e38), mu=np.float32([3e38]))
-    with np.errstate(all="ignore"), pytest.raises(BundleError, match="trial"):
+    with np.errstate(all="ignore"), pytest.raises(BundleError, match="test prediction"):
         ServedModel(replace(bundle, factors=huge)).probe(saved)
 
 
@@ -141,5 +141,5 @@ def test_what_cannot_be_computed_is_refused_at_load(tmp_path: Path) -> None:
     bundle = rich()
     wild = replace(bundle.factors, prior_precision=np.full_like(bundle.factors.prior_precision, 1e30))
     replace(bundle, factors=wild).save(tmp_path / "bundle")
-    with pytest.raises(BundleError, match="trial"):
+    with pytest.raises(BundleError, match="test prediction"):
         ServedModel.load(tmp_path / "bundle")
