@@ -1,1 +1,1 @@
-"""Models, one file each; every one of them ends in factors."""
+"""Models, one per file; all of them export factors."""

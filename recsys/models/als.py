@@ -1,4 +1,4 @@
-"""Alternating least squares: factors by ridge regressions."""
+"""Alternating least squares (ALS)."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from recsys.models.validation import check_range
 class ALS(SweepModel):
     """`r(u, i) = mu + b_u + b_i + p_u . q_i` by alternating ridge regressions (Zhou et al. 2008, ALS-WR).
 
-    Each sweep solves every item given the users and every user given the items, and so never raises the loss,
-    which is that of `MatrixFactorization`, of ratings in units of a quarter of the scale:
+    Each sweep solves for all items given the users, then for all users given the items, so the loss never increases.
+    The loss is that of `MatrixFactorization`, for ratings in units of a quarter of the scale:
     `mean over ratings of (r - r^)^2 + reg_lambda (|p_u|^2 + |q_i|^2) + bias_reg_lambda (b_u^2 + b_i^2)`.
 
     Args:
@@ -29,13 +29,13 @@ class ALS(SweepModel):
         rating_min: Lowest rating of the scale, in stars.
         rating_max: Highest rating of the scale, in stars.
         embedding_dim: Length of `p_u` and `q_i`, at least 1.
-        reg_lambda: L2 on the embeddings, per rating, of ratings in units.
-        reg_exponent: How a row's whole penalty grows with its number of ratings n: as n^reg_exponent. 1 is the loss
-            above, ALS-WR's. Below it, each rating's pull is weighted by n^(reg_exponent - 1), scaled to a mean of 1
-            over the training rows, so that frequent rows are shrunk less. In [0, 1].
-        bias_reg_lambda: L2 on the biases, per rating and weighted likewise.
-        warm_start: Folder of a bundle whose rows of the same ids are where the first sweep begins; None: from nothing.
-        seed: Starting point.
+        reg_lambda: L2 penalty on the embeddings, per rating, in these units.
+        reg_exponent: The total penalty of a row with n ratings grows as n^reg_exponent. 1 is the loss above (ALS-WR).
+            Below 1, the penalty per rating is weighted by n^(reg_exponent - 1), scaled to a mean of 1 over the training
+            rows, so that frequent rows are shrunk less. In [0, 1].
+        bias_reg_lambda: L2 penalty on the biases, per rating, weighted likewise.
+        warm_start: Folder of a bundle whose factors initialize rows with the same ids; None: random initialization.
+        seed: Seed of the initialization.
 
     Raises:
         ValueError: An argument is outside its range; the message names it.
@@ -68,7 +68,7 @@ class ALS(SweepModel):
         self.register_buffer("single_rating_weight", torch.ones(()))  # of a user with one rating
 
     def init_from_data(self, rows: RatingRows) -> None:
-        """Weigh the penalties by the rows' counts; start `mu` and the biases from shrunk means."""
+        """Weight the penalties by the number of ratings, and initialize `mu` and the biases at shrunk means."""
         user, item, _ = (column.cpu().numpy() for column in rows.columns)
         for name, row, n in (("user_penalty", user, self.n_users), ("item_penalty", item, self.n_items)):
             weight, of_one = penalty_weights(row, n, self.reg_exponent)
@@ -78,7 +78,7 @@ class ALS(SweepModel):
         self.start_from_means(rows)
 
     def sweep(self, users: NormalEquations, items: NormalEquations, rating: Tensor) -> Tensor:
-        """Items, then users, who are then exactly what folding their ratings in gives."""
+        """Solve for items, then users; users last, so that they equal the fold-in of their ratings."""
         target, errors = rating - self.mu, torch.empty_like(rating)
         self.item_rows.copy_(self._solved(items, self.user_rows, target, self.get_buffer("item_penalty")))
         self.user_rows.copy_(self._solved(users, self.item_rows, target, self.get_buffer("user_penalty"), errors))
@@ -92,14 +92,14 @@ class ALS(SweepModel):
         return side.solve(design, target, prior, offset=biases, residual=errors)
 
     def _reg(self, like: Tensor) -> Tensor:
-        """The penalty of each coordinate in stars, `(e,)`: `|p|^2` grows as the scale, and the loss as its square."""
+        """Penalty of each coordinate in stars, `(e,)`: `|p|^2` grows with the scale, the loss with its square."""
         reg = like.new_full((self.width,), self.reg_lambda * self.unit)
         reg[-1] = self.bias_reg_lambda
         return reg
 
     @torch.no_grad()
     def factors(self) -> Factors:
-        """The model as arrays, both sides centred; a new user's prior is the loss's."""
+        """The model as centred arrays; the prior of new users follows from the loss."""
         users, items = to_float64(self.user_rows), to_float64(self.item_rows)
         return centred_factors(
             mu=float(self.mu),

@@ -1,4 +1,4 @@
-"""What all rating models share: scale, metrics and the way to plain arrays."""
+"""Base class of all models: rating scale, metrics and export to plain arrays."""
 
 from __future__ import annotations
 
@@ -29,30 +29,30 @@ def to_float64(tensor: Tensor) -> NDArray[np.float64]:
 
 
 def _rename_buffers(module: torch.nn.Module, state: dict[str, Any], prefix: str, *_: Any) -> None:
-    """Give the buffers of an older checkpoint their present names."""
+    """Rename the buffers of older checkpoints to their current names."""
     for old, new in LEGACY_BUFFERS.items():
         if prefix + old in state:
             state[prefix + new] = state.pop(prefix + old)
 
 
 class RatingModel(LightningModule, ABC):
-    """A predictor of ratings, however it is fitted: by gradient descent (`GradientModel`) or in sweeps (`SweepModel`).
+    """Base class of models fitted by gradient descent (`GradientModel`) or in closed-form sweeps (`SweepModel`).
 
-    Inside, ratings lie in [0, 1]; losses, metrics and `forward` speak stars.
+    Ratings in batches are scaled to [0, 1]; losses, metrics and `forward` are in stars.
 
     Args:
         n_users: Users the model is fitted on.
         n_items: Items the model is fitted on.
         rating_min: Lowest rating of the scale, in stars.
         rating_max: Highest rating of the scale, in stars.
-        seed: All that is drawn at random.
+        seed: Seed of all random draws.
     """
 
-    name: str  # in `metrics.json` and the bundle; a run sets that of the model's YAML file
+    name: str  # in `metrics.json` and the bundle; a run sets it to the name of the model's YAML file
     task: ClassVar[str] = "rating"
     monitor: ClassVar[Metric] = RMSE  # validation metric for early stopping, model selection and comparison of runs
-    full_batch: ClassVar[bool] = False  # whether a training step takes all rows, in their order
-    select_last_epoch: ClassVar[bool] = False  # whether the last epoch is selected, whatever its validation metric
+    full_batch: ClassVar[bool] = False  # whether a training step uses all rows, in order
+    select_last_epoch: ClassVar[bool] = False  # whether to select the last epoch regardless of its validation metric
     patience: int | None = 8  # epochs without improvement before early stopping; None: never stopped early
     fold_in_target: float | None = None  # regression target of every item in a fold-in that ignores the ratings
 
@@ -71,7 +71,7 @@ class RatingModel(LightningModule, ABC):
         self.register_load_state_dict_pre_hook(_rename_buffers)  # type: ignore[no-untyped-call]
 
     def __setattr__(self, name: str, value: Any) -> None:
-        """As ever, but for one name that Lightning sets forty times a step: Module's way takes 5% of a step then."""
+        """Bypass Module for one name that Lightning sets forty times per step, which would take 5% of a step."""
         if name == "_current_fx_name":
             self.__dict__[name] = value
         else:
@@ -79,25 +79,25 @@ class RatingModel(LightningModule, ABC):
 
     @abstractmethod
     def forward(self, user: Tensor, item: Tensor) -> Tensor:
-        """Predicted stars, unclipped, `(batch,)`; a row of -1 stands for one never seen in fitting."""
+        """Predicted stars, unclipped, `(batch,)`; row -1 is an unseen user or item."""
 
     @abstractmethod
     def factors(self) -> Factors:
-        """The trained model as plain arrays, in stars, with both sides centred."""
+        """The trained model as plain arrays in stars, with user and item factors centred."""
 
     def set_artifact_dir(self, folder: Path, name: str) -> None:
-        """Set the folder, and a part of the file names, for what is too large for checkpoints."""
+        """Set the folder, and a part of the file names, of artifacts that are too large for checkpoints."""
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Take what a checkpoint holds besides the state; called before that is loaded."""
+        """Restore extra content of a checkpoint; called before the state is loaded."""
 
     @property
     def unit(self) -> float:
-        """A quarter of the scale, in stars: penalties and priors are of ratings divided by it, whatever the scale."""
+        """A quarter of the rating scale, in stars: the unit of penalties and priors, to be independent of the scale."""
         return self.span / SPAN_IN_UNITS
 
     def mean_train_loss(self) -> Tensor:
-        """Training loss of the epoch in stars squared, a scalar."""
+        """Mean training loss of the epoch in stars squared, a scalar."""
         return self.train_loss / self.trainer.num_training_batches
 
     def stars(self, rating: Tensor) -> Tensor:
@@ -108,13 +108,13 @@ class RatingModel(LightningModule, ABC):
         """Initialise from the training rows, before the first epoch. Does nothing by default."""
 
     def setup(self, stage: str) -> None:
-        """Runs before a checkpoint is loaded, so what it sets does not outlive a resume."""
+        """Initialize from the data. Runs before a checkpoint is loaded, which overwrites the result on a resume."""
         data = getattr(self.trainer, "datamodule", None)
         if stage == "fit" and isinstance(data, RatingDataModule):
             self.init_from_data(data.fit_data)
 
     def on_train_epoch_start(self) -> None:
-        """Dropout starts every epoch from (seed, epoch, rank): a resumed run needs no generator's state."""
+        """Reseed the generator from (seed, epoch, rank), so that a resume needs no generator state."""
         self.generator = torch.Generator(self.device)
         self.generator.manual_seed(epoch_seed(self.seed, self.current_epoch, 1 + self.global_rank))
         self.train_loss = torch.zeros((), device=self.device)
@@ -124,7 +124,7 @@ class RatingModel(LightningModule, ABC):
         self.log("val/loss", loss, on_epoch=True, batch_size=len(batch.user), sync_dist=True)
 
     def on_validation_epoch_end(self) -> None:
-        """Log the epoch, its training loss too: what is logged at an epoch's end comes after its checkpoint."""
+        """Log validation metrics and training loss here, since `on_train_epoch_end` runs after the checkpoint."""
         if self.trainer.state.fn == "fit":
             self.log("train/loss", self.mean_train_loss(), sync_dist=True)
         figures = self.val_errors.compute()
@@ -140,12 +140,12 @@ class RatingModel(LightningModule, ABC):
         self.test_errors.reset()
 
     def predicted(self, batch: Batch, batch_idx: int) -> Tensor:
-        """What validation and test measure, in stars, `(batch,)`."""
+        """Predictions for validation and test, in stars, `(batch,)`."""
         predicted: Tensor = self(batch.user, batch.item)
         return predicted
 
     def _evaluate(self, batch: Batch, predicted: Tensor, errors: RatingErrors) -> Tensor:
-        """Add a batch to the metrics and give its mean squared error in stars, predictions unclipped."""
+        """Add a batch to the metrics. Returns its mean squared error in stars squared, with unclipped predictions."""
         rating = self.stars(batch.rating)
         warm = (batch.user >= 0) & (batch.item >= 0)
         errors.update(predicted.clamp(self.rating_min, self.rating_max), rating, warm)

@@ -22,8 +22,8 @@ class BiasModel(GradientModel):
         rating_min: Lowest rating of the scale.
         rating_max: Highest rating of the scale.
         bias_reg_lambda: L2 on the biases, per rating.
-        learning_rate: Adam's first learning rate.
-        seed: Initial biases.
+        learning_rate: Initial learning rate of Adam.
+        seed: Seed of the initial biases.
     """
 
     name = "biases"
@@ -62,7 +62,7 @@ class BiasModel(GradientModel):
 
     @torch.no_grad()
     def factors(self) -> Factors:
-        """The model as arrays with embeddings of zero; a new user's prior is the penalty."""
+        """The model as arrays with zero embeddings; the prior of new users follows from the penalty."""
         return centred_factors(
             mu=float(self.stars(self.mu)),
             user_bias=self.span * to_float64(self.user_bias),

@@ -1,4 +1,4 @@
-"""Rating models that are fitted in sweeps: all users given the items, then all items given the users."""
+"""Models fitted in sweeps: closed-form updates (or draws) of users given items and items given users."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from recsys.models.normal_equations import NormalEquations
 from recsys.models.validation import check_range
 
 PRECISIONS = ("32-true", "64-true")
-START_STD = 0.1  # of the first embeddings, in units^1/2
+START_STD = 0.1  # of the initial embeddings, in units^1/2
 
 
 class SweepModel(RatingModel):
-    """A factorization whose epochs are sweeps, each an exact solution, or a draw, of one side after the other.
+    """A factorization whose epochs are sweeps; each solves for, or draws, one side after the other.
 
-    Everything is in stars. A row's last coordinate is its bias: `user_rows (n_users, embedding_dim + 1)`,
-    `item_rows (n_items, embedding_dim + 1)`; `mu ()` is the mean of the ratings.
+    All parameters are in stars. The last coordinate of a row is its bias: `user_rows (n_users, embedding_dim + 1)`,
+    `item_rows (n_items, embedding_dim + 1)`; `mu ()` is the mean rating.
 
     Args:
         n_users: Users the model is fitted on.
@@ -35,9 +35,9 @@ class SweepModel(RatingModel):
         rating_min: Lowest rating of the scale, in stars.
         rating_max: Highest rating of the scale, in stars.
         embedding_dim: Length of `p_u` and `q_i`, at least 1.
-        warm_start: Folder of a bundle, of any model, whose rows of the same ids are where the first sweep begins; None:
-            small embeddings, drawn.
-        seed: Starting point, and all that is drawn.
+        warm_start: Folder of a bundle of any model, whose factors initialize rows with the same ids; None: small random
+            embeddings.
+        seed: Seed of the initialization and all draws.
     """
 
     full_batch: ClassVar[bool] = True
@@ -64,14 +64,14 @@ class SweepModel(RatingModel):
         self.sides: tuple[NormalEquations, NormalEquations] | None = None
 
     def _start(self, n: int, generator: torch.Generator) -> Tensor:
-        """Small embeddings, drawn, and no bias, `(n, e)`."""
+        """Small random embeddings and zero bias, `(n, e)`."""
         rows: Tensor = START_STD * self.unit**0.5 * torch.randn(n, self.width, generator=generator)
         rows[:, -1] = 0
         return rows
 
     @abstractmethod
     def sweep(self, users: NormalEquations, items: NormalEquations, rating: Tensor) -> Tensor:
-        """One sweep over `rating (ratings,)`, in stars. Returns the mean squared error of training, a scalar."""
+        """Run one sweep over `rating (ratings,)`, in stars. Returns the mean squared training error, a scalar."""
 
     def setup(self, stage: str) -> None:
         trainer = self.trainer
@@ -86,7 +86,7 @@ class SweepModel(RatingModel):
             self._start_from(Bundle.load(self.warm_start), data)
 
     def _start_from(self, bundle: Bundle, data: RatingDataModule) -> None:
-        """Take the last sample's rows of the ids that both know, as many coordinates as both have."""
+        """Copy the rows of common ids from the bundle's last sample, up to the smaller dimension."""
         factors = bundle.factors
         dim = min(self.width - 1, factors.user_factors.shape[2])
         sides: tuple[tuple[Tensor, IdMap, Mapping[Any, int], Any, Any], ...] = (
@@ -114,23 +114,23 @@ class SweepModel(RatingModel):
         self.train_loss += self.sweep(*self.sides, self.stars(batch.rating))
         optimizer = self.optimizers()
         assert not isinstance(optimizer, list)
-        optimizer.step()  # nothing but the count of a step, without which no checkpoint would be the best
+        optimizer.step()  # only counts a step, which ModelCheckpoint needs
 
     def start_from_means(self, rows: RatingRows) -> None:
-        """Set `mu` and the biases to the rows' shrunk means."""
+        """Initialize `mu` and the biases at the shrunk means of the rows."""
         user, item, rating = (column.cpu().numpy() for column in rows.columns)
-        biases = fit_biases(user, item, rating, self.n_users, self.n_items, sweeps=2)  # a start: sweeps do the rest
+        biases = fit_biases(user, item, rating, self.n_users, self.n_items, sweeps=2)  # rough: the sweeps refine them
         self.mu.fill_(self.rating_min + self.span * biases.mu)
         self.user_rows[:, -1] = self.span * torch.from_numpy(biases.user)
         self.item_rows[:, -1] = self.span * torch.from_numpy(biases.item)
 
     def forward(self, user: Tensor, item: Tensor) -> Tensor:
-        """Predicted stars, unclipped, `(batch,)`; a row of -1 counts as the average user or item."""
+        """Predicted stars, unclipped, `(batch,)`; row -1 is treated as the average user or item."""
         return self.mu + linear_part(self.user_rows, self.item_rows, user, item)
 
 
 class _Sweeps(Optimizer):
-    """Lightning's `global_step` counts an optimizer's steps; the sweep itself has taken place."""
+    """A no-op optimizer, since Lightning's `global_step` counts optimizer steps."""
 
     def __init__(self, parameters: Any) -> None:
         super().__init__(parameters, {"lr": 0.0})
@@ -140,7 +140,7 @@ class _Sweeps(Optimizer):
 
 
 def linear_part(users: Tensor, items: Tensor, user: Tensor, item: Tensor) -> Tensor:
-    """`b_u + b_i + p_u . q_i` of pairs, `(batch,)`, from rows `(n, e)`; for -1 the mean row."""
+    """`b_u + b_i + p_u . q_i` of pairs, `(batch,)`, from rows `(n, e)`; row -1 is the mean row."""
     p, q = (
         torch.where((row >= 0)[:, None], table[row.clamp(min=0)], table.mean(0))
         for table, row in ((users, user), (items, item))
@@ -149,7 +149,7 @@ def linear_part(users: Tensor, items: Tensor, user: Tensor, item: Tensor) -> Ten
 
 
 def design_of(rows: Tensor) -> tuple[Tensor, Tensor]:
-    """What multiplies the other side's rows, `[q, 1]`, and what is added besides, the biases."""
+    """The design matrix `[q, 1]` for the other side's rows, and the offsets (biases)."""
     design = rows.clone()
     design[:, -1] = 1
     return design, rows[:, -1]

@@ -1,4 +1,4 @@
-"""Rating models that are trained by gradient descent: loss, optimizer and learning rate."""
+"""Base class of models trained by gradient descent: loss, optimizer and learning rate schedules."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ class GradientModel(RatingModel):
         n_items: Items the model is fitted on.
         rating_min: Lowest rating of the scale, in stars.
         rating_max: Highest rating of the scale, in stars.
-        learning_rate: Adam's first learning rate.
-        seed: Initial weights and dropout.
-        plateau_factor: Factor on the learning rate when validation loss stops falling, in (0, 1).
-        plateau_patience: Epochs without a new minimum before that happens.
-        plateau_min_lr: Learning rate that the plateau schedule does not go below.
-        lr_schedule: `plateau` as above. `onecycle` climbs to the learning rate within the first 30% of
-            `trainer.max_epochs` and anneals it to nothing until their end (Smith & Topin 2018), `cosine` anneals from
-            the start. Both step every batch and are never stopped early, so plan few epochs: about ten.
+        learning_rate: Initial learning rate of Adam.
+        seed: Seed of the initial weights and dropout.
+        plateau_factor: Factor on the learning rate when the validation loss stops improving, in (0, 1).
+        plateau_patience: Epochs without improvement before that.
+        plateau_min_lr: Lower bound on the learning rate of the plateau schedule.
+        lr_schedule: `plateau` as above; `onecycle` warms up over the first 30% of `trainer.max_epochs` and then anneals
+            to zero (Smith & Topin 2018); `cosine` anneals from the start. The latter two step every batch and disable
+            early stopping, so use about ten epochs.
     """
 
     def __init__(
@@ -62,7 +62,7 @@ class GradientModel(RatingModel):
         self.replays_lr = lr_schedule == "plateau"  # in a refit; the other schedules depend on the epoch alone
         if not self.replays_lr:
             self.patience = None
-        self.planned_epochs = 0  # of the schedule, where training ends before them; 0: trainer.max_epochs
+        self.planned_epochs = 0  # length of the schedule if training stops earlier; 0: trainer.max_epochs
 
     @abstractmethod
     def training_terms(self, user: Tensor, item: Tensor) -> tuple[Tensor, Tensor]:
@@ -71,7 +71,7 @@ class GradientModel(RatingModel):
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         predicted, penalty = self.training_terms(batch.user, batch.item)
         loss = SPAN_IN_UNITS**2 * torch.nn.functional.mse_loss(predicted, batch.rating) + penalty
-        # Summed on the device, logged once an epoch: self.log in every step costs more than the step's maths.
+        # Summed on the device and logged once per epoch: self.log in every step costs more than the step itself.
         self.train_loss += loss.detach()
         return loss
 
@@ -85,22 +85,22 @@ class GradientModel(RatingModel):
         return "val/loss" if self.task == "rating" else self.monitor.validation_key
 
     def on_validation_end(self) -> None:
-        """Step the plateau schedule; Lightning would do so only after the epoch's checkpoint is written."""
+        """Step the plateau schedule here, before the checkpoint; Lightning would do so after it."""
         scheduler = self.lr_schedulers() if self.trainer.state.fn == "fit" else None
         if isinstance(scheduler, ReduceLROnPlateau) and not self.trainer.sanity_checking:
             scheduler.step(self.trainer.callback_metrics[self.plateau_metric].item())
 
     def lr_scheduler_step(self, scheduler: Any, metric: Any) -> None:
-        """Step a schedule of batches; `on_validation_end` steps the plateau's."""
+        """Step the per-batch schedules; `on_validation_end` steps the plateau schedule."""
         if not isinstance(scheduler, ReduceLROnPlateau):
             scheduler.step()
 
     def parameter_groups(self) -> list[dict[str, Any]]:
-        """Parameters by learning rate, the main group first; `lr_factor` multiplies a group's rate."""
+        """Parameter groups, the main group first; `lr_factor` scales the learning rate of a group."""
         return [{"params": list(self.parameters()), "lr_factor": 1.0}]
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        """Adam and the schedule; plateau's only where there are validation rows (a refit has none)."""
+        """Adam with the schedule; plateau only with validation rows (a refit has none)."""
         fused = self.device.type in ("cpu", "cuda")
         groups = self.parameter_groups()
         for group in groups:
@@ -112,7 +112,7 @@ class GradientModel(RatingModel):
             return optimizer
         floors = [self.plateau_min_lr * group["lr_factor"] for group in groups]
         scheduler = ReduceLROnPlateau(optimizer, self.monitor.direction, min_lr=floors, **self.plateau)  # type: ignore[arg-type]
-        # Not strict: a small data set may leave no validation row, and then the rate stays.
+        # Not strict: a small data set may have no validation rows, and then the learning rate is constant.
         return {
             "optimizer": optimizer,
             "lr_scheduler": {"scheduler": scheduler, "monitor": self.plateau_metric, "strict": False},
@@ -125,7 +125,7 @@ class GradientModel(RatingModel):
             raise ValueError(f"lr_schedule={self.lr_schedule} needs trainer.max_epochs >= 1, got {epochs}")
         if trainer.max_steps != -1:
             raise ValueError(f"lr_schedule={self.lr_schedule} needs trainer.max_steps = -1, got {trainer.max_steps}")
-        trainer.fit_loop.setup_data()  # else the number of batches is not known yet
+        trainer.fit_loop.setup_data()  # sets the number of batches
         steps = -(-int(trainer.num_training_batches) // trainer.accumulate_grad_batches)
         steps = max(1, steps) * (self.planned_epochs or epochs)
         if self.lr_schedule == "cosine":

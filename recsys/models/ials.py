@@ -1,4 +1,4 @@
-"""iALS: factors of what was taken and what was not, by alternating least squares over all cells."""
+"""iALS: implicit-feedback matrix factorization by alternating least squares over all user-item pairs."""
 
 from __future__ import annotations
 
@@ -18,33 +18,33 @@ from recsys.models.normal_equations import NormalEquations, Prior
 from recsys.models.ranking import RankingModel
 from recsys.models.validation import check_range
 
-PINNED_BIAS_PRECISION = 1e6  # precision, a rating, of a bias that the model does not have
+PINNED_BIAS_PRECISION = 1e6  # prior precision that pins the bias of new users to zero
 
 
 class ImplicitALS(RankingModel, SweepModel):
-    """Scores `s(u, i) = p_u . q_i`, near 1 for what a user rated, however, and near 0 for all else.
+    """Scores `s(u, i) = p_u . q_i`, near 1 for observed pairs (any rating) and near 0 for unobserved pairs.
 
-    Hu, Koren & Volinsky (2008), with the weights and penalties of Rendle et al. (2021). Each sweep solves every item
-    given the users and every user given the items, and so never raises the loss
+    Hu, Koren & Volinsky (2008), with the weights and penalties of Rendle et al. (2021). Each sweep solves for all items
+    given the users, then for all users given the items, so it never increases the loss
 
         sum over rated (1 - s)^2 + unobserved_weight * sum over not rated s^2
             + reg_lambda * (sum over users (n_u + unobserved_weight * n_items)^reg_exponent |p_u|^2 + items likewise)
 
-    of which the sum over all cells costs no more than a Gram matrix. A confidence c for what was taken, as others have
-    it, is an `unobserved_weight` of 1 / c and a `reg_lambda` of theirs / c, with a `reg_exponent` of 0.
+    whose sum over all pairs needs only a Gram matrix. A confidence c for observed pairs, as in other implementations,
+    corresponds to an `unobserved_weight` of 1 / c, their `reg_lambda` / c, and a `reg_exponent` of 0.
 
     Args:
         n_users: Users the model is fitted on.
         n_items: Items the model is fitted on.
-        rating_min: Lowest rating of the scale; of no account.
-        rating_max: Highest rating of the scale; of no account.
+        rating_min: Lowest rating of the scale; ignored.
+        rating_max: Highest rating of the scale; ignored.
         embedding_dim: Length of `p_u` and `q_i`, at least 1.
-        unobserved_weight: Weight of a cell without a rating, in (0, 1).
-        reg_lambda: L2 on the embeddings.
-        reg_exponent: How a row's penalty grows with its weight in the loss, in [0, 1].
-        warm_start: Folder of a bundle whose users' rows of the same ids are where the first sweep begins; None: small
-            embeddings, drawn.
-        seed: Starting point.
+        unobserved_weight: Weight of unobserved pairs, in (0, 1); observed pairs have weight 1.
+        reg_lambda: L2 penalty on the embeddings.
+        reg_exponent: The penalty of a row grows with its weight in the loss to this power, in [0, 1].
+        warm_start: Folder of a bundle whose user factors initialize users with the same ids; None: small random
+            embeddings.
+        seed: Seed of the initialization.
 
     Raises:
         ValueError: An argument is outside its range; the message names it.
@@ -76,14 +76,14 @@ class ImplicitALS(RankingModel, SweepModel):
         self.mu.zero_()
 
     def _start_from(self, bundle: Bundle, data: RatingDataModule) -> None:
-        """Take the users' rows as they were before centring, and no bias; the first sweep finds the items."""
+        """Copy the users' rows as before centring, without biases; the first sweep solves for the items."""
         factors = bundle.factors
         uncentred = factors.user_factors - factors.prior_mean[:, :-1]
         super()._start_from(replace(bundle, factors=replace(factors, user_factors=uncentred)), data)
         self.user_rows[:, -1], self.item_rows[:, -1] = 0, 0
 
     def forward(self, user: Tensor, item: Tensor) -> Tensor:
-        """Scores, `(batch,)`; a row of -1 counts as the average user or item."""
+        """Scores, `(batch,)`; row -1 is treated as the average user or item."""
         p, q = (
             torch.where((row >= 0)[:, None], table[row.clamp(min=0)], table.mean(0))
             for row, table in ((user, self.user_rows), (item, self.item_rows))
@@ -91,7 +91,7 @@ class ImplicitALS(RankingModel, SweepModel):
         return (p * q).sum(-1)
 
     def sweep(self, users: NormalEquations, items: NormalEquations, rating: Tensor) -> Tensor:
-        """Items, then users. Returns the loss without its penalties, a rating."""
+        """Solve for items, then users. Returns the loss without penalties, per rating."""
         taken, errors = torch.ones_like(rating), torch.empty_like(rating)
         self.item_rows[:, :-1] = self._solved(items, self.user_rows[:, :-1], taken)
         self.user_rows[:, :-1] = self._solved(users, self.item_rows[:, :-1], taken, errors)
@@ -111,11 +111,11 @@ class ImplicitALS(RankingModel, SweepModel):
 
     @torch.no_grad()
     def factors(self) -> Factors:
-        """The model as arrays, both sides centred; a new user's prior is the rest of the loss.
+        """The model as centred arrays; the prior of new users contains the other terms of the loss.
 
-        With `w` the unobserved weight, a user's part of the loss is, but for a constant,
-        `(1 - w) * sum over rated (s - 1 / (1 - w))^2 + w * sum over all s^2`, and the penalty. Folding in sums up the
-        squares alone; hence `fold_in_target`, and a prior over `1 - w` of the rest.
+        With `w` the unobserved weight, a user's loss is, up to a constant,
+        `(1 - w) * sum over rated (s - 1 / (1 - w))^2 + w * sum over all s^2`, plus the penalty. A fold-in minimizes the
+        first sum divided by `1 - w`; hence `fold_in_target`, and the other terms divided by `1 - w` as the prior.
         """
         users, items = to_float64(self.user_rows), to_float64(self.item_rows)
         weight = self.unobserved_weight

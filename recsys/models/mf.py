@@ -18,17 +18,17 @@ from recsys.models.gradient import GradientModel
 from recsys.models.penalty import penalty_weights
 from recsys.models.validation import check_choice, check_range
 
-UINT16_VALUES = 1 << 16  # values of the 16 random bits that decide about one coordinate
-MASK_OFFSETS = 1 << 18  # places at which a step's masks may begin
-PINNED_BIAS_PRECISION = 1e3  # precision of a bias that a model does not have: large, yet harmless in float32
+UINT16_VALUES = 1 << 16  # dropout uses 16 random bits per coordinate
+MASK_OFFSETS = 1 << 18  # possible start offsets of a step's dropout masks
+PINNED_BIAS_PRECISION = 1e3  # prior precision that pins a bias to zero: large, but harmless in float32
 
 
 class MatrixFactorization(GradientModel):
     """`r(u, i) = mu + b_u + b_i + p_u . q_i`, fitted by Adam (Koren, Bell & Volinsky 2009).
 
-    Loss, as a mean over the batch, of ratings in units of a quarter of the scale, on the raw looked-up embeddings:
-    `(r - r^)^2 + reg_lambda (|p_u|^2 + |q_i|^2) + bias_reg_lambda (b_u^2 + b_i^2)`. As every rating pulls once
-    on its user and its item, frequent rows are shrunk in proportion to their count.
+    The loss, as a mean over the batch, for ratings in units of a quarter of the scale, is
+    `(r - r^)^2 + reg_lambda (|p_u|^2 + |q_i|^2) + bias_reg_lambda (b_u^2 + b_i^2)`, with the embeddings before dropout
+    and batch norm. The penalty applies per rating, so frequent rows are shrunk in proportion to their count.
 
     Learned, on the [0, 1] scale: `user_embedding (n_users, embedding_dim)`, `item_embedding (n_items,
     embedding_dim)`, `user_bias (n_users,)`, `item_bias (n_items,)`, `mu ()`.
@@ -39,25 +39,25 @@ class MatrixFactorization(GradientModel):
         rating_min: Lowest rating of the scale, in stars.
         rating_max: Highest rating of the scale, in stars.
         embedding_dim: Length of `p_u` and `q_i`, at least 1.
-        dropout: Share of coordinates of each looked-up embedding set to zero in training, in [0, 1); resolved
-            to multiples of 2^-16.
-        batch_norm: Normalise each side by BatchNorm1d, after dropout. Its scale starts small, since
-            normalised embeddings would give the dot product a variance of `embedding_dim`.
-        bias: Whether `b_u` and `b_i` exist; `mu` always does.
-        bias_init: `zero`, or `mean`: `mu` and biases start from the training rows' shrunk means.
+        dropout: Probability of zeroing a coordinate of an embedding in training, in [0, 1); rounded to multiples of
+            2^-16.
+        batch_norm: Normalize each side by BatchNorm1d, after dropout. Its scale is initialized small, since normalized
+            embeddings would give the dot product a variance of `embedding_dim`.
+        bias: Whether to use `b_u` and `b_i`; `mu` is always used.
+        bias_init: `zero`, or `mean` to initialize `mu` and biases at the shrunk means of the training rows.
         embedding_std: Standard deviation of the initial embeddings.
-        reg_lambda: L2 on the embeddings, per rating, of ratings in units.
-        reg_exponent: How a row's whole penalty grows with its number of ratings n: as n^reg_exponent. 1 is the loss
-            above. Below it, each rating's pull is weighted by n^(reg_exponent - 1), scaled to a mean of 1 over the
-            training rows, so that frequent rows are shrunk less. In [0, 1].
-        bias_reg_lambda: L2 on the biases, per rating, of ratings in units.
-        penalty: `mean` as above; `sum` adds the penalty up over the batch, so that it grows with the batch.
-        learning_rate: Adam's first learning rate.
-        plateau_factor: Factor on the learning rate when validation loss stops falling, in (0, 1).
-        plateau_patience: Epochs without a new minimum before that happens.
-        plateau_min_lr: Learning rate that the plateau schedule does not go below.
-        lr_schedule: `plateau`; or `onecycle` or `cosine` over `trainer.max_epochs` (see `GradientModel`).
-        seed: Initial embeddings and dropout.
+        reg_lambda: L2 penalty on the embeddings, per rating, in these units.
+        reg_exponent: The total penalty of a row with n ratings grows as n^reg_exponent. 1 is the loss above. Below 1,
+            the penalty per rating is weighted by n^(reg_exponent - 1), scaled to a mean of 1 over the training rows, so
+            that frequent rows are shrunk less. In [0, 1].
+        bias_reg_lambda: L2 penalty on the biases, per rating, in these units.
+        penalty: `mean` as above, or `sum` over the batch, which grows with the batch size.
+        learning_rate: Initial learning rate of Adam.
+        plateau_factor: Factor on the learning rate when the validation loss stops improving, in (0, 1).
+        plateau_patience: Epochs without improvement before that.
+        plateau_min_lr: Lower bound on the learning rate of the plateau schedule.
+        lr_schedule: `plateau`, `onecycle` or `cosine` (see `GradientModel`).
+        seed: Seed of the initial embeddings and dropout.
 
     Raises:
         ValueError: An argument is outside its range; the message names it.
@@ -124,7 +124,7 @@ class MatrixFactorization(GradientModel):
         self.item_norm = _batch_norm(embedding_dim) if batch_norm else None
 
     def init_from_data(self, rows: RatingRows) -> None:
-        """Weigh the penalty by the rows' counts; start `mu` and biases from their means where `bias_init` says so."""
+        """Weight the penalty by the number of ratings; initialize `mu` and the biases if `bias_init` is `mean`."""
         user, item, rating = (column.cpu().numpy() for column in rows.columns)
         self.user_weight, self.single_rating_weight = penalty_weights(user, self.n_users, self.reg_exponent)
         self.item_weight, _ = penalty_weights(item, self.n_items, self.reg_exponent)
@@ -138,13 +138,13 @@ class MatrixFactorization(GradientModel):
                 self.item_bias.copy_(torch.from_numpy(biases.item))
 
     def forward(self, user: Tensor, item: Tensor) -> Tensor:
-        """Predicted stars, unclipped, `(batch,)`; a row of -1 counts as the average user or item."""
+        """Predicted stars, unclipped, `(batch,)`; row -1 is treated as the average user or item."""
         p, user_bias = self._rows(user, self._user_table(), self.user_bias, self.user_norm)
         q, item_bias = self._rows(item, self.item_embedding, self.item_bias, self.item_norm)
         return self.rating_min + self.span * (self.mu + user_bias + item_bias + (p * q).sum(-1))
 
     def _user_table(self) -> Tensor:
-        """What stands for the fitted users, before dropout and normalisation, `(n_users, dim)`."""
+        """User vectors before dropout and normalization, `(n_users, dim)`."""
         return self.user_embedding
 
     def _rows(self, row: Tensor, table: Tensor, bias: Tensor, norm: nn.BatchNorm1d | None) -> tuple[Tensor, Tensor]:
@@ -195,13 +195,15 @@ class MatrixFactorization(GradientModel):
         return (p * q).sum(-1)  # autocast would have vecdot round to 16 bits
 
     def _dropout(self, embedding: Tensor) -> Tensor:
-        """Dropout by a slice of the epoch's masks, from a random place: to draw them takes longer than to multiply."""
+        """Apply dropout by a slice of the epoch's masks at a random offset, faster than drawing new masks."""
         if self.keep == 1.0:
             return embedding
         n = embedding.numel()
         if len(self._masks) < n + MASK_OFFSETS:
-            self._masks = self._draw_masks(n + MASK_OFFSETS + embedding.shape[-1])  # another batch may have a row more
-        # Never the same place twice in a row: both sides of a rating would lose the same coordinates.
+            self._masks = self._draw_masks(
+                n + MASK_OFFSETS + embedding.shape[-1]
+            )  # other batches may be one row larger
+        # Never the same offset twice in succession: both sides of a rating would lose the same coordinates.
         self._shift = (self._shift + 1 + self._shifts.randrange(MASK_OFFSETS - 1)) % MASK_OFFSETS
         return embedding * self._masks[self._shift : self._shift + n].view_as(embedding).to(embedding.dtype)
 
@@ -219,13 +221,12 @@ class MatrixFactorization(GradientModel):
 
     @torch.no_grad()
     def factors(self) -> Factors:
-        """The model as arrays in stars: batch norm folded in, both sides centred.
+        """The model as centred arrays in stars, with batch norm folded in.
 
-        The prior of a folded-in user is what the loss says about one with n ratings: `reg_lambda`, which grows as
-        n^reg_exponent; and, on every rating, `bias_reg_lambda` and the penalty that dropout amounts to,
-        `(1 / keep^2 - 1) q_d^2` a coordinate (Srivastava et al. 2014, section 9.1), on the average over the items.
-        Without `bias`, the prior holds a new user's at 0. A `penalty` of `sum` weighs as many times more as the
-        last batch of training had ratings.
+        The prior of a new user with n ratings follows from the loss: `reg_lambda`, scaled by n^reg_exponent, and per
+        rating `bias_reg_lambda` and the L2 penalty equivalent to dropout, `(1 / keep^2 - 1) q_d^2` per coordinate
+        (Srivastava et al. 2014, section 9.1), averaged over items. Without `bias`, the prior pins the bias to 0. With
+        `penalty=sum` the penalty is multiplied by the number of ratings in the last training batch.
         """
         star = self.span**0.5
         sides = []
@@ -257,7 +258,7 @@ class MatrixFactorization(GradientModel):
         )
 
     def _implicit_items(self) -> Tensor | None:
-        """What having rated an item adds to a user's vector, times the root of their count, `(n_items, dim)`."""
+        """Implicit item factors `y_j`, `(n_items, dim)`; None for a model without them."""
         return None
 
 
@@ -269,7 +270,7 @@ def _batch_norm(dim: int) -> nn.BatchNorm1d:
 
 
 def _affine(norm: nn.BatchNorm1d) -> tuple[Tensor, Tensor]:
-    """Scale and shift, each `(dim,)`, that batch norm comes to in evaluation."""
+    """Scale and shift of batch norm in evaluation mode, each `(dim,)`."""
     assert norm.running_mean is not None
     assert norm.running_var is not None
     scale = norm.weight * torch.rsqrt(norm.running_var + norm.eps)

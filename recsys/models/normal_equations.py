@@ -1,15 +1,15 @@
-"""Normal equations of many rows at once, and how they are solved or sampled.
+"""Solve, or sample from, the normal equations of many rows at once.
 
-A row, of a user or of an item, has ratings; each pairs it with a row `z` of the other side's `design` and has a
-`target`. With the row's prior these make a linear system of its own,
+Each rating of a row (a user or an item) has a row `z` of the other side's `design` and a `target`. Together with the
+row's prior, its ratings form a linear system,
 
     A = prior precision + gram_scale * sum z z'        b = prior precision * prior mean + scale * sum z target
 
-whose solution `A^-1 b` is the row's ridge regression (alternating least squares), and of which `N(A^-1 b, A^-1)` is the
+whose solution `A^-1 b` is the row's ridge regression (alternating least squares), while `N(A^-1 b, A^-1)` is the
 conditional distribution that a Gibbs sampler draws from (Salakhutdinov & Mnih 2008).
 
-Rows of similar degree are padded to one length, so that each group of them is a batched product and a batched Cholesky
-decomposition, on any device.
+Rows with a similar number of ratings are padded to the same length, so that each group needs one batched product and
+one batched Cholesky decomposition, on any device.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from torch import Tensor
 
 from recsys.models import sparse_ops as products
 
-CPU_NUMBERS = 1 << 18  # of the design's rows looked up at a time: they stay in a core's cache
+CPU_NUMBERS = 1 << 18  # numbers of the design looked up at a time, to fit a core's cache
 GPU_NUMBERS = 1 << 26
-MAX_PADDING = 8  # a group's shortest row lacks at most a share of 1 / MAX_PADDING of its longest one
-JITTERS = (1e-6, 1e-4, 1e-2)  # of a matrix' mean diagonal, added to it where it is not positive definite
+MAX_PADDING = 8  # at most 1 / MAX_PADDING of the longest row in a group is padding of the shortest
+JITTERS = (1e-6, 1e-4, 1e-2)  # relative to the mean diagonal; added to matrices that are not positive definite
 
 
 class NotPositiveDefiniteError(ValueError):
-    """A row's matrix has no Cholesky decomposition, even with some of its diagonal added."""
+    """A matrix has no Cholesky decomposition, even with jitter."""
 
 
 class Prior(NamedTuple):
@@ -42,7 +42,7 @@ class Prior(NamedTuple):
 
 
 class Group(NamedTuple):
-    """Rows of similar degree; `other` and `place` are filled up with the number of other rows and of ratings."""
+    """Rows of similar degree; `other` and `place` are padded with the number of other rows and of ratings."""
 
     row: Tensor  # (g,) int64
     other: Tensor  # (g, length) int32: the other side's row of each rating
@@ -50,15 +50,15 @@ class Group(NamedTuple):
 
 
 class NormalEquations:
-    """The normal equations of one side's rows, users or items, from their ratings, in groups of similar degree.
+    """The ratings of one side, grouped by rows of similar degree.
 
     Args:
         row: This side's row of every rating, int64 `(ratings,)`.
         other: The other side's, int64 `(ratings,)`.
-        n_rows: Rows of this side; one without ratings has its prior.
+        n_rows: Rows of this side; a row without ratings gets its prior.
         n_other: Rows of the other side.
         width: Length `e` of a row's solution.
-        numbers: Bound on the numbers in a padded block, `g * length * e`; longer rows are taken in pieces.
+        numbers: Bound on the size of a padded block, `g * length * e`; longer rows are split into pieces.
     """
 
     def __init__(self, row: Tensor, other: Tensor, n_rows: int, n_other: int, width: int, numbers: int = 0) -> None:
@@ -73,7 +73,7 @@ class NormalEquations:
     def _grouped(self, by_row: NDArray[np.int64], other: NDArray[np.int64]) -> list[Group]:
         count = self.count.cpu().numpy()
         start = np.cumsum(count) - count
-        # One more entry, for what is filled up.
+        # One more entry, for the padding.
         order = np.append(by_row, len(by_row)).astype(np.int32)
         others = np.append(other, self.n_other).astype(np.int32)[order]
         by_degree = np.argsort(-count, kind="stable")
@@ -100,18 +100,18 @@ class NormalEquations:
         generator: torch.Generator | None = None,
         residual: Tensor | None = None,
     ) -> Tensor:
-        """The solution of every row, or a draw from its conditional distribution, `(rows, e)`.
+        """Solve for all rows, or draw from their conditional distributions, `(rows, e)`.
 
         Args:
             design: Rows of the other side, `(n_other, e)`.
-            target: Of every rating, `(ratings,)`.
-            prior: Of every row.
-            offset: Subtracted from the targets of each other row, `(n_other,)`.
-            root: Square root of each other row's weight, `(n_other,)`; 1 where absent.
-            scale: Factor on the ratings' part, for all or `(rows,)`.
-            gram_scale: The same for the matrices alone, where it is another.
-            generator: Draw with it; without, solve.
-            residual: Filled with target - offset - z . solution of every rating, `(ratings,)`.
+            target: Target of each rating, `(ratings,)`.
+            prior: Prior of each row.
+            offset: Subtracted from the targets, by other row, `(n_other,)`.
+            root: Square root of the weight of each other row, `(n_other,)`; default 1.
+            scale: Factor on the ratings' terms, a scalar or `(rows,)`.
+            gram_scale: Factor on the ratings' terms in the matrices; default `scale`.
+            generator: Draw with this generator; None: solve.
+            residual: Output for target - offset - z . solution of each rating, `(ratings,)`.
 
         Raises:
             NotPositiveDefiniteError: A row's matrix is not positive definite.
@@ -144,29 +144,29 @@ class NormalEquations:
         return solution
 
     def _pieces(self, group: Group) -> list[tuple[Tensor, Tensor]]:
-        """The group's ratings, cut so that each piece keeps to the bound."""
+        """The group's ratings in pieces within the size bound."""
         columns = max(1, self.block // len(group.row))
         return list(zip(torch.split(group.other, columns, 1), torch.split(group.place, columns, 1), strict=True))
 
 
 class _Chunk(NamedTuple):
-    """What some ratings of a group look up."""
+    """Design rows and targets of some ratings of a group."""
 
     design: Tensor  # (g, length, e)
     target: Tensor  # (g, length)
 
     def sums(self) -> tuple[Tensor, Tensor]:
-        """`sum z z'`, `(g, e, e)`, and `sum z target`, `(g, e)`; vectors lie as rows: several times as fast."""
+        """`sum z z'`, `(g, e, e)`, and `sum z target`, `(g, e)`; row vectors are several times faster."""
         gram = torch.bmm(self.design.transpose(1, 2), self.design)
         return gram, torch.bmm(self.target[:, None], self.design)[:, 0]
 
     def errors(self, solution: Tensor) -> Tensor:
-        """Targets less what the solutions `(g, e)` predict, `(g, length)`."""
+        """Targets minus the predictions of the solutions `(g, e)`, `(g, length)`."""
         return self.target - torch.bmm(solution[:, None], self.design.transpose(1, 2))[:, 0]
 
 
 class _Lookup:
-    """Tables with one more row of zeros, which is what padded ratings find."""
+    """Lookup tables with an extra row of zeros for padding."""
 
     def __init__(self, design: Tensor, target: Tensor, offset: Tensor | None, root: Tensor | None) -> None:
         if root is not None:
@@ -189,7 +189,7 @@ class _Lookup:
 
 
 def _of(factor: Tensor | float, row: Tensor, dimensions: int) -> Tensor | float:
-    """A factor for all rows, or that of each, with as many dimensions of length 1 behind."""
+    """A scalar factor, or the factor of each row with trailing dimensions of length 1."""
     return factor[row].view(-1, *[1] * dimensions) if isinstance(factor, Tensor) and factor.ndim else factor
 
 
@@ -204,7 +204,7 @@ def _solved(system: Tensor, rhs: Tensor, generator: torch.Generator | None) -> T
 
 
 def _cholesky(system: Tensor) -> Tensor:
-    """The lower roots of positive definite matrices `(g, e, e)`, a little of the diagonal added where one needs it."""
+    """Lower Cholesky factors of matrices `(g, e, e)`, with jitter on the diagonal where necessary."""
     root: Tensor
     root, failed = torch.linalg.cholesky_ex(system)
     if not failed.any():
@@ -216,13 +216,13 @@ def _cholesky(system: Tensor) -> Tensor:
         if not still.any():
             return root
     raise NotPositiveDefiniteError(
-        f"{int((still > 0).sum())} of {len(system)} matrices are not positive definite: the factors have grown beyond "
-        "float32, or the regularisation is too weak (model.reg_lambda > 0 keeps it away)"
+        f"{int((still > 0).sum())} of {len(system)} matrices are not positive definite: the factors overflow float32, "
+        "or the regularization is too weak (use model.reg_lambda > 0)"
     )
 
 
 def _bucket_boundaries(degree: NDArray[np.int64], block: int) -> list[int]:
-    """Where groups of rows end, from descending degrees: at most `block` padded ratings, little of it padding."""
+    """Ends of the groups of rows, given descending degrees: at most `block` padded ratings and little padding."""
     ends, first = [], 0
     while first < len(degree):
         length = max(1, int(degree[first]))

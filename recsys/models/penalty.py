@@ -1,4 +1,4 @@
-"""Weights of the L2 penalty by how often each row is rated."""
+"""Weights of the L2 penalty by number of ratings."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from torch import Tensor
 
 
 def penalty_weights(row: NDArray[np.int64], n: int, exponent: float) -> tuple[Tensor, Tensor]:
-    """Weight of each row in the penalty of one of its ratings: n_row^(exponent - 1), with a mean of 1 over the ratings.
+    """Penalty weight per rating of each row: n_row^(exponent - 1), scaled to a mean of 1 over the ratings.
 
     Args:
-        row: Row of every rating, `(ratings,)`.
+        row: Row of each rating, `(ratings,)`.
         n: Number of rows.
-        exponent: How a row's whole penalty grows with its number of ratings, in [0, 1].
+        exponent: The total penalty of a row with n ratings grows as n^exponent, in [0, 1].
 
     Returns:
         The weights, `(n,)` float32, and the weight of a row with a single rating, a scalar.

@@ -1,4 +1,4 @@
-"""Models that rank: selected by how high the held-out items are in each user's list of all items."""
+"""Ranking models, selected by a ranking metric of the held-out items over the full catalogue."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from recsys.models.base import RatingModel
 
 
 class RankingModel(RatingModel):
-    """A model whose scores rank items and are not stars; name it before the other base class."""
+    """A model whose scores rank items and are not in stars; must precede the other base class."""
 
     task: ClassVar[str] = "ranking"
     monitor: ClassVar[Metric] = NDCG
@@ -31,10 +31,10 @@ class RankingModel(RatingModel):
         """Scores of every fitted item, `(users, n_items)`, for fitted users' rows, `(users,)`."""
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        """Nothing: a ranking metric is not a mean over rows."""
+        """Do nothing: a ranking metric is not a mean over rows."""
 
     def on_validation_epoch_end(self) -> None:
-        """Log the training loss, and the monitored metric of the validation rows, if there are any."""
+        """Log the training loss and the monitored metric on the validation rows, if any."""
         data = self.trainer.datamodule  # type: ignore[attr-defined]
         assert isinstance(data, RatingDataModule)
         if self.trainer.state.fn == "fit":

@@ -1,4 +1,4 @@
-"""Rating errors of validation and test rows during training, pooled over batches and devices."""
+"""RMSE and MAE of validation and test rows during training, pooled over batches and devices."""
 
 from __future__ import annotations
 
@@ -15,9 +15,8 @@ from recsys.evaluation.registry import SUBSETS
 class RatingErrors(Metric):
     """RMSE and MAE over all rows, warm rows and cold rows, in one pass.
 
-    A row is cold when its user or its item is absent from the rows that the model was fitted on. Sums are
-    kept in float64 and groups are weights rather than selections, so that an update never makes the host wait
-    for the device.
+    A row is cold if its user or item does not occur in the rows that the model was fitted on. Sums are in float64, and
+    groups are weights instead of selections, so that updates do not synchronize with the device.
     """
 
     full_state_update = False
@@ -31,7 +30,7 @@ class RatingErrors(Metric):
             self.add_state(name, torch.zeros(3, dtype=torch.float64), dist_reduce_fx="sum")
 
     def _apply(self, fn: Callable[[Tensor], Tensor], exclude_state: Sequence[str] = ()) -> Module:
-        """Follow the model to its device but keep float64: 2048 + 1 is 2048 in half precision."""
+        """Move to the model's device but keep float64: in half precision 2048 + 1 is 2048."""
         return super()._apply(lambda state: state.to(fn(state).device), exclude_state)
 
     def update(self, predicted: Tensor, rating: Tensor, warm: Tensor) -> None:
@@ -49,9 +48,9 @@ class RatingErrors(Metric):
         self.count += groups.sum(1)
 
     def compute(self) -> dict[str, Tensor]:
-        """Figures by name: `rmse`, `mae`, each also `_warm` and `_cold`, and `share_cold`.
+        """Metrics by name: `rmse` and `mae`, each also `_warm` and `_cold`, and `share_cold`.
 
-        An empty group's are NaN.
+        Those of an empty group are NaN.
         """
         rmse, mae = (self.squared / self.count).sqrt(), self.absolute / self.count
         figures = {f"rmse{group}": value for group, value in zip(SUBSETS, rmse, strict=True)}

@@ -1,9 +1,9 @@
-"""Products of two tables of factors over the pairs of a batch, and the penalty, with dense gradients in few passes.
+"""Sparse operations for training steps: dot products over the pairs of a batch and the penalty, with fast gradients.
 
-The obvious way looks both rows of every rating up, multiplies them, and adds every rating's gradient back to its row:
-six arrays of `(batch, dim)` a step, and an `index_add_` that on a CPU goes row by row. A batch is a sparse matrix of
-users by items, though. Its predictions are a sampled product of the two tables, and both gradients are that matrix
-times a table, so that nothing of size `(batch, dim)` is ever written (`benchmarks/loop.py` has the times).
+The naive way looks up both rows of each rating, multiplies them and scatters the gradients back: six arrays of
+`(batch, dim)` per step, and an `index_add_` that is sequential on CPU. Instead, a batch is a sparse user-item matrix:
+its predictions are a sampled product of the two tables, and both gradients are that matrix times a table, so that no
+array of size `(batch, dim)` is written (timings: `python -m benchmarks.training_loop`).
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ def dot_and_squares(
     user_weight: Tensor | None = None,
     item_weight: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """`p_u . q_i` of every pair, `(batch,)`, and the weighted squares of the tables; quickest where `user` ascends.
+    """`p_u . q_i` of each pair, `(batch,)`, and the weighted squares of the tables; fastest if `user` is ascending.
 
-    One function for both, as each gradient is then one array, written once: at millions of rows that is what costs.
+    One function for both, so that each gradient is a single array written once, the main cost with millions of rows.
 
     Args:
         users: Factors of the users, `(n_users, dim)`.
@@ -39,7 +39,7 @@ def dot_and_squares(
         user_weight: Weight of each user's squares, `(n_users,)`, without gradient; None for none.
         item_weight: Weight of each item's squares, `(n_items,)`.
     """
-    # With repeated pairs there may be more of them than a matrix has cells, which is more than it can hold.
+    # With repeated pairs there may be more pairs than a sparse matrix can hold.
     if not _sparse(users) or users.dtype != items.dtype or len(user) > len(users) * len(items):
         squares = [
             weighted_squares(table, weight)
@@ -56,7 +56,7 @@ def dot_and_squares(
 
 
 def rows(table: Tensor, row: Tensor) -> Tensor:
-    """Rows of the table, `(batch, dim)`; index_select elsewhere, as plain indexing's gradient depends on threads."""
+    """Rows of the table, `(batch, dim)`; not by plain indexing, whose gradient depends on the number of threads."""
     return cast(Tensor, _Rows.apply(table, row)) if _sparse(table) else table.index_select(0, row)  # type: ignore[no-untyped-call]
 
 
@@ -72,7 +72,7 @@ def counts(row: Tensor, n: int) -> Tensor:
 
 
 class _DotAndSquares(torch.autograd.Function):
-    """The pairs as compressed rows, users ascending: sampled product forward, a bag for each row backward."""
+    """Pairs as compressed rows, users ascending: sampled product forward, embedding bags backward."""
 
     @staticmethod
     def forward(
@@ -85,7 +85,7 @@ class _DotAndSquares(torch.autograd.Function):
         item_weight: Tensor | None,
     ) -> tuple[Tensor, Tensor]:
         indptr = _indptr(user, len(users))
-        # Zeros, not merely room: the product adds what is there, times zero, and a NaN stays one.
+        # Zeros, not uninitialized memory: the product adds beta=0 times the content, and 0 * NaN is NaN.
         pairs = torch.sparse_csr_tensor(
             indptr, item, users.new_zeros(len(user)), (len(users), len(items)), check_invariants=False
         )
@@ -140,28 +140,28 @@ class _WeightedSquares(torch.autograd.Function):
 
 
 def _squares(table: Tensor) -> Tensor:
-    """Squared norm of every row, `(n,)`, some thousand rows at a time: a square of the whole table is a table more."""
+    """Squared norm of each row, `(n,)`, in chunks, to avoid a temporary as large as the table."""
     with torch.autocast(table.device.type, enabled=False):
         return torch.cat([torch.linalg.vecdot(part, part) for part in torch.split(table, 1 << 14)])
 
 
 def _sparse(table: Tensor) -> bool:
-    """Whether the sparse products are there, and are the faster way: on a GPU, atomic additions are."""
+    """Whether to use sparse products: they are available and faster on CPU; on GPUs atomic additions are faster."""
     return table.device.type == "cpu" and table.dtype in (torch.float32, torch.float64)
 
 
 def _bags(table: Tensor, row: Tensor, indptr: Tensor, weight: Tensor | None = None) -> Tensor:
-    """Sum of the rows of each bag, times their weights, `(len(indptr) - 1, dim)`."""
+    """Weighted sum of the rows in each bag, `(len(indptr) - 1, dim)`."""
     return F.embedding_bag(row, table, indptr, mode="sum", per_sample_weights=weight, include_last_offset=True)
 
 
 def _indptr(row: Tensor, n: int) -> Tensor:
-    """Where each row's pairs begin, once they are in order, `(n + 1,)`."""
+    """Start of each row's pairs in sorted order, `(n + 1,)`."""
     return F.pad(torch.bincount(row, minlength=n).cumsum(0), (1, 0))
 
 
 def order(row: Tensor, n: int) -> Tensor:
-    """Positions by row, those of a row as they come; on a CPU. NumPy sorts 16 bits in a fifth of the time, by radix."""
+    """Stable argsort by row, on CPU; for 16 bits NumPy's radix sort takes a fifth of the time."""
     if n > 1 << 16:
         return torch.argsort(row, stable=True)
     return torch.from_numpy(np.argsort(row.numpy().astype(np.uint16), kind="stable"))

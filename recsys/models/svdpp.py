@@ -1,4 +1,4 @@
-"""SVD++: matrix factorization that also learns from which items a user has rated."""
+"""SVD++: matrix factorization with implicit feedback (which items a user has rated)."""
 
 from __future__ import annotations
 
@@ -18,13 +18,12 @@ from recsys.models.validation import check_range
 class SVDPlusPlus(MatrixFactorization):
     """`r(u, i) = mu + b_u + b_i + (p_u + |N(u)|^-1/2 sum_{j in N(u)} y_j) . q_i` (Koren 2008, equation 15).
 
-    N(u) are the items that u has rated among the rows the model is fitted on, and no others. The loss is that of
-    `MatrixFactorization`, with `implicit_reg_lambda |y_j|^2` for every rating of item j. Learned besides:
-    `item_implicit (n_items, embedding_dim)`, which starts at zero. `factors()` adds the sum to `p_u`, so that
-    serving knows nothing of it.
+    N(u) are the items that u has rated in the rows the model is fitted on. The loss is that of `MatrixFactorization`
+    plus `implicit_reg_lambda |y_j|^2` for each rating of item j. Also learned: `item_implicit (n_items,
+    embedding_dim)`, initialized at zero. `factors()` adds the sum to `p_u`, so that serving fitted users needs no `y`.
 
-    A new user is folded in around the sum over what they rated. Dropout's share of their penalty is then an
-    approximation: it shrinks their whole vector, sum included, where the ridge shrinks what is left of it.
+    The prior mean of a new user is the sum over their rated items. The dropout term of the fold-in penalty is then an
+    approximation: dropout shrinks the whole vector, including the sum, while the ridge shrinks the deviation from it.
 
     Args:
         n_users: Users the model is fitted on.
@@ -32,22 +31,22 @@ class SVDPlusPlus(MatrixFactorization):
         rating_min: Lowest rating of the scale, in stars.
         rating_max: Highest rating of the scale, in stars.
         embedding_dim: Length of `p_u`, `q_i` and `y_j`, at least 1.
-        dropout: Share of coordinates of each user's and item's vector set to zero in training, in [0, 1).
-        bias: Whether `b_u` and `b_i` exist; `mu` always does.
-        bias_init: `zero`, or `mean`: `mu` and biases start from the training rows' shrunk means.
+        dropout: Probability of zeroing a coordinate of a user's or item's vector in training, in [0, 1).
+        bias: Whether to use `b_u` and `b_i`; `mu` is always used.
+        bias_init: `zero`, or `mean` to initialize `mu` and biases at the shrunk means of the training rows.
         embedding_std: Standard deviation of the initial `p_u` and `q_i`.
-        reg_lambda: L2 on `p_u` and `q_i`, per rating, of ratings in units.
-        reg_exponent: How a row's whole penalty grows with its number of ratings n: as n^reg_exponent. In [0, 1].
-        bias_reg_lambda: L2 on the biases, per rating, of ratings in units.
-        implicit_reg_lambda: L2 on `y_j`, per rating, of ratings in units.
-        implicit_lr_factor: Learning rate of `y_j` as a share of the others'. Everyone who rated an item moves its
-            `y_j`, so that full steps of Adam would run ahead of all else. In (0, 1].
-        learning_rate: Adam's first learning rate.
-        plateau_factor: Factor on the learning rate when validation loss stops falling, in (0, 1).
-        plateau_patience: Epochs without a new minimum before that happens.
-        plateau_min_lr: Learning rate that the plateau schedule does not go below.
-        lr_schedule: `plateau`; or `onecycle` or `cosine` over `trainer.max_epochs` (see `GradientModel`).
-        seed: Initial embeddings and dropout.
+        reg_lambda: L2 penalty on `p_u` and `q_i`, per rating, in units of a quarter of the scale.
+        reg_exponent: The total penalty of a row with n ratings grows as n^reg_exponent. In [0, 1].
+        bias_reg_lambda: L2 penalty on the biases, per rating, in the same units.
+        implicit_reg_lambda: L2 penalty on `y_j`, per rating, in the same units.
+        implicit_lr_factor: Learning rate of `y_j` relative to the others. All users who rated an item move its `y_j`,
+            so that full Adam steps would be too large. In (0, 1].
+        learning_rate: Initial learning rate of Adam.
+        plateau_factor: Factor on the learning rate when the validation loss stops improving, in (0, 1).
+        plateau_patience: Epochs without improvement before that.
+        plateau_min_lr: Lower bound on the learning rate of the plateau schedule.
+        lr_schedule: `plateau`, `onecycle` or `cosine` (see `GradientModel`).
+        seed: Seed of the initial embeddings and dropout.
 
     Raises:
         ValueError: An argument is outside its range; the message names it.
@@ -88,7 +87,7 @@ class SVDPlusPlus(MatrixFactorization):
         )  # fmt: skip
         check_range("implicit_reg_lambda", implicit_reg_lambda, 0.0)
         check_range("implicit_lr_factor", implicit_lr_factor, 0, 1, open_low=True)
-        for absent in ("batch_norm", "penalty"):  # the base class recorded its own arguments, too
+        for absent in ("batch_norm", "penalty"):  # the base class saved its own arguments, too
             self.hparams.pop(absent, None)
         self.implicit_reg_lambda, self.implicit_lr_factor = implicit_reg_lambda, implicit_lr_factor
         self.item_implicit = nn.Parameter(torch.zeros(n_items, embedding_dim))
@@ -99,7 +98,7 @@ class SVDPlusPlus(MatrixFactorization):
         self._matrices: tuple[Tensor, Tensor] | None = None
 
     def init_from_data(self, rows: RatingRows) -> None:
-        """Note who rated what, each pair once, besides what `MatrixFactorization` takes from the rows."""
+        """Also store the distinct rated pairs."""
         super().init_from_data(rows)
         user, item = rows.columns.user, rows.columns.item
         self.item_share = torch.bincount(item, minlength=self.n_items) / len(item)
@@ -110,7 +109,7 @@ class SVDPlusPlus(MatrixFactorization):
         self._matrices = None
 
     def load_state_dict(self, state_dict: Mapping[str, Any], *args: Any, **kwargs: Any) -> Any:
-        """As usual, for as many rated items as the state holds."""
+        """Resize `rated_item` to that of the state before loading."""
         if "rated_item" in state_dict:
             self.rated_item = self.rated_item.new_empty(len(state_dict["rated_item"]))
         self._matrices = None
@@ -123,7 +122,7 @@ class SVDPlusPlus(MatrixFactorization):
         return predicted, penalty + self.implicit_reg_lambda * SPAN_IN_UNITS * squares
 
     def parameter_groups(self) -> list[dict[str, Any]]:
-        """Parameters by learning rate: `item_implicit` has its own."""
+        """Parameter groups: `item_implicit` has its own learning rate."""
         others = [p for p in self.parameters() if p is not self.item_implicit]
         return [
             {"params": others, "lr_factor": 1.0},
@@ -152,7 +151,7 @@ class SVDPlusPlus(MatrixFactorization):
 
     @torch.inference_mode(False)
     def _rated_matrices(self) -> tuple[Tensor, Tensor]:
-        """`|N(u)|^-1/2` at every rated pair, `(n_users, n_items)` in compressed rows, and its transpose."""
+        """Sparse matrix with `|N(u)|^-1/2` at each rated pair, `(n_users, n_items)`, and its transpose."""
         indptr, item = self.get_buffer("rated_indptr"), self.get_buffer("rated_item")
         counts = indptr.diff()
         user = torch.repeat_interleave(counts)  # of every rated item
@@ -170,9 +169,9 @@ class SVDPlusPlus(MatrixFactorization):
 
 
 class _Product(torch.autograd.Function):
-    """A sparse matrix times a dense one, with the transpose at hand for the gradient.
+    """Sparse-dense matrix product with a precomputed transpose for the gradient.
 
-    PyTorch's own gradient of this product transposes in every step, and takes ten times as long.
+    PyTorch's own gradient transposes in every step and takes ten times as long.
     """
 
     @staticmethod
