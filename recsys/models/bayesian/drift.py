@@ -1,4 +1,4 @@
-"""Drift: how far a user's latest ratings lie above or below their predictions."""
+"""Temporal drift of user biases: exponentially weighted residuals of a user's latest ratings."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from torch import Tensor
 
 
 class Drift:
-    """`sum_k w_k e_k / (sum_k w_k + shrinkage)` over a user's errors, `w_k = exp(-(later ratings) / ratings)`.
+    """`sum_k w_k e_k / (sum_k w_k + shrinkage)` over a user's residuals, `w_k = exp(-(later ratings) / ratings)`.
 
-    People rate in sessions and moods: what their last ratings had above the prediction, the next ones tend to have.
+    Users rate in sessions and moods, so residuals of successive ratings are correlated.
 
     Args:
-        ratings: Later ratings that lower an error's weight by a factor e; 0: there is no drift.
-        shrinkage: Ratings that a drift of 0 is worth.
+        ratings: Decay: number of later ratings that reduce the weight of a residual by a factor e; 0: no drift.
+        shrinkage: Pseudo-count of a drift of 0.
     """
 
     def __init__(self, ratings: float, shrinkage: float) -> None:
@@ -21,7 +21,7 @@ class Drift:
         self.weight = self.level = torch.empty(0)
 
     def observe(self, user: Tensor, time: Tensor | None, n_users: int) -> None:
-        """Weigh the ratings of users `(n,)` given at times `(n,)`, or in their order where times are not known."""
+        """Compute the weights of ratings by users `(n,)` at times `(n,)`; without times, in their order."""
         order = torch.arange(len(user), device=user.device)
         if time is not None:
             order = torch.argsort(time.to(user.device), stable=True)
@@ -34,5 +34,5 @@ class Drift:
         self.level = torch.bincount(user, self.weight, minlength=n_users) + self.shrinkage
 
     def of(self, user: Tensor, error: Tensor) -> Tensor:
-        """Each user's drift, `(n_users,)`, from the errors of the ratings observed, `(n,)`."""
+        """The drift of each user, `(n_users,)`, from the residuals of the observed ratings, `(n,)`."""
         return torch.bincount(user, self.weight * error, minlength=len(self.level)) / self.level.clamp_min(1e-9)

@@ -1,4 +1,4 @@
-"""From a sample of the chain to the arrays of a bundle."""
+"""Convert samples of the chain to the arrays of a bundle."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ from recsys.models.bayesian.drift import Drift
 from recsys.models.bayesian.row_prior import RowPrior
 from recsys.models.closed_form import design_of
 
-RATER_SHRINKAGE = 0.5  # share of the raters' deviation from the mean user that a newcomer is expected to have
-RATER_PRIOR_COUNT = 50.0  # ratings of an item at which that share is halved
+RATER_SHRINKAGE = 0.5  # expected deviation of a new rater from the mean user, relative to that of the item's raters
+RATER_PRIOR_COUNT = 50.0  # number of ratings of an item at which this is halved
 
 
 def cold_start_arrays(
     user_rows: Tensor, item_rows: Tensor, priors: tuple[RowPrior, RowPrior], n_unfitted: int
 ) -> dict[str, Tensor]:
-    """Expectations of a user without ratings.
+    """Prior expectations of a user without ratings.
 
-    Attributes alone say more of a user than they add to ratings, which they also predict, so their effects are
-    fitted again. A newcomer who rates an item probably resembles its raters: of the raters' deviation from the mean
-    user only a share counts, since their rows also follow from that very rating.
+    Without implicit feedback, attributes explain more of a user than in the model, so their effects are fitted again. A
+    new user who rates an item probably resembles its raters; the raters' deviation from the mean user is shrunk, since
+    their rows also depend on that very rating.
 
     Args:
-        user_rows: Of the sample, `(n_users, e)`.
-        item_rows: Of the sample, `(n_items, e)`.
-        priors: Of users and of items.
-        n_unfitted: Items that the model is not fitted on.
+        user_rows: User rows of the sample, `(n_users, e)`.
+        item_rows: Item rows of the sample, `(n_items, e)`.
+        priors: Priors of users and items.
+        n_unfitted: Number of items that the model is not fitted on.
     """
     prior, mean = priors[0], user_rows.mean(0)
     arrays = {}
@@ -58,15 +58,15 @@ def sample_factors(
     drift: Drift,
     levels: NDArray[np.float64] | None,
 ) -> Factors:
-    """One sample, centred.
+    """The factors of one sample, centred.
 
     Args:
-        sample: Its arrays by name.
-        mu: Mean of the ratings.
-        n_items: Items that the model is fitted on; rows beyond are of other items.
-        heteroscedastic: Whether users and items differ in noise.
-        drift: The model's.
-        levels: The ratings of an ordinal scale, ascending, `(levels,)`; None for another likelihood.
+        sample: Arrays by name.
+        mu: Mean rating.
+        n_items: Number of items that the model is fitted on; later rows are other items.
+        heteroscedastic: Whether noise varies by user and item.
+        drift: Drift of the model.
+        levels: Ratings of an ordinal scale, ascending, `(levels,)`; None for a Gaussian likelihood.
     """
     users, items = sample["user_rows"], sample["item_rows"]
     n_unfitted = len(items) - n_items

@@ -1,4 +1,4 @@
-"""Bayesian matrix factorization: a Gibbs sampler whose posterior samples, averaged, predict."""
+"""Bayesian matrix factorization by Gibbs sampling; predictions are posterior means."""
 
 from __future__ import annotations
 
@@ -28,19 +28,19 @@ from recsys.progress import track
 
 LIKELIHOODS = ("gaussian", "ordinal")
 SIDES = ("user", "item")
-LATENT_WARMUP = 3  # sweeps before thresholds move: until then the rows say nothing of them
+LATENT_WARMUP = 3  # sweeps before thresholds are sampled, until the rows are informative
 
 
 class BayesianMF(SweepModel):
     """`r(u, i) ~ N(mu + b_u + b_i + p_u . q_i, 1 / (alpha g_u g_i))`, sampled (Salakhutdinov & Mnih 2008).
 
-    A row `[p_u, b_u]` has the prior `N(m + attributes_u B + |N(u)|^-1/2 sum_{j in N(u)} y_j, diag(L)^-1)`: what is
-    known of the user, and which items they rated among the rows the model is fitted on (as in SVD++); an item's row
-    likewise, by its attributes and by who rated it (Rendle et al. 2019, "flipped"). Means, precisions and effects are
-    drawn too, so that there is nothing to tune but the length of the rows and of the chain. Each epoch is a sweep.
+    The prior of a row `[p_u, b_u]` is `N(m + attributes_u B + |N(u)|^-1/2 sum_{j in N(u)} y_j, diag(L)^-1)`: user
+    attributes and implicit feedback from the fitted rows (as in SVD++) shift its mean; likewise for items, with their
+    attributes and raters (Rendle et al. 2019, "flipped"). Means, precisions and effects are sampled too, so that only
+    the dimension and the length of the chain need tuning. Each epoch is one sweep.
 
-    Predictions are means over the samples that are kept, one every `thin` sweeps after `burn_in`. Validation figures
-    are of the running mean over every sweep after `burn_in`; until then of the sweep itself.
+    Predictions are means over the kept samples, one every `thin` sweeps after `burn_in`. Validation metrics are those
+    of the running mean over all sweeps after `burn_in`, and before that of the current sweep.
 
     Args:
         n_users: Users the model is fitted on.
@@ -48,19 +48,18 @@ class BayesianMF(SweepModel):
         rating_min: Lowest rating of the scale, in stars.
         rating_max: Highest rating of the scale, in stars.
         embedding_dim: Length of `p_u` and `q_i`, at least 1.
-        attributes: Whether what is known of users and items shifts their priors, where the data has any.
-        implicit: Whether who rated what does.
-        likelihood: `gaussian`, or `ordinal`: a rating says between which thresholds a latent number lies (ordered
-            probit), which also gives the probability of each star.
-        noise_shape: Shape of the gamma prior, of mean 1, of the noise precisions `g_u` and `g_i`: as many ratings
-            as two times that are worth it. 0: all ratings are equally noisy.
-        drift: Ratings over which what a user's latest ones were above or below their predictions is forgotten by a
-            factor e; the mean of it moves their bias for what comes next. For predictions of the future only; 0: none.
-        drift_shrinkage: Ratings that a drift of 0 is worth.
-        burn_in: Sweeps before the first one that counts.
-        thin: Sweeps from one sample that is kept to the next.
-        warm_start: Folder of a bundle whose rows of the same ids are where the first sweep begins; None: from nothing.
-        seed: Starting point, and all that is drawn.
+        attributes: Whether user and item attributes, if any, shift the prior means.
+        implicit: Whether implicit feedback (who rated what) shifts the prior means.
+        likelihood: `gaussian`, or `ordinal`: ordered probit, which also predicts the probability of each rating.
+        noise_shape: Shape of the gamma prior (mean 1) of the noise precisions `g_u` and `g_i`; its weight is that of
+            2 * noise_shape ratings. 0: constant noise.
+        drift: Decay, in ratings, of the weights of a user's residuals, whose mean shifts the user's bias after the last
+            rating. For predicting the future only; 0: no drift.
+        drift_shrinkage: Pseudo-count of a drift of 0.
+        burn_in: Sweeps discarded at the start.
+        thin: Sweeps between kept samples.
+        warm_start: Folder of a bundle whose factors initialize rows with the same ids; None: random initialization.
+        seed: Seed of the initialization and all draws.
 
     Raises:
         ValueError: An argument is outside its range; the message names it.
@@ -101,22 +100,22 @@ class BayesianMF(SweepModel):
         self.noise_shape, self.burn_in, self.thin = noise_shape, burn_in, thin
         self.scale = (rating_min, rating_max) if likelihood == "ordinal" else ()  # levels, before there are ratings
         self.drift = Drift(drift, drift_shrinkage)
-        self.samples_file: Path | None = None  # of the run; None: in memory
-        # What a sweep leaves to the next one, besides the rows; and the priors of users' and items' rows.
+        self.samples_file: Path | None = None  # in the run folder; None: in memory
+        # State of the chain besides the rows, and the priors of user and item rows.
         self.chain = sampler.initial_chain(n_users, n_items, self.unit, self.mu, self.scale)
         self.priors = sampler.row_priors((n_users, n_items), ({}, {}), self.unit, self.mu.expand(self.width))
         self.samples: Samples | None = None
-        self.unfitted = self.mu.new_zeros(0, 0)  # what attributes say of items that are not fitted
+        self.unfitted = self.mu.new_zeros(0, 0)  # attributes of items that are not fitted
         self.counted = 0  # sweeps in the running mean of validation
-        self.running: list[Tensor] = []  # the sum of their predictions, a validation batch
+        self.running: list[Tensor] = []  # sum of their predictions, by validation batch
         self._latent: Latent | None = None
-        self._resumed: dict[str, Any] = {}  # of the checkpoint that was loaded
+        self._resumed: dict[str, Any] = {}  # state of the loaded checkpoint
 
     def set_artifact_dir(self, folder: Path, name: str) -> None:
         self.samples_file = folder / f"samples_{name}.bin"
 
     def init_from_data(self, rows: RatingRows) -> None:
-        """Start `mu` and the biases from shrunk means, and the noise from nothing."""
+        """Initialize `mu` and the biases at shrunk means, and reset the chain."""
         self.start_from_means(rows)
         self.chain = sampler.initial_chain(self.n_users, self.n_items, self.unit, self.mu, self.scale)
         if self.likelihood == "ordinal":
@@ -124,7 +123,7 @@ class BayesianMF(SweepModel):
         self.counted, self.running, self._latent, self._resumed = 0, [], None, {}
 
     def on_train_start(self) -> None:
-        """Note who rated what, and what is known of whom; go on from the checkpoint, if there was one."""
+        """Build the side information, and restore the chain from the checkpoint, if any."""
         data = self.trainer.datamodule  # type: ignore[attr-defined]
         assert isinstance(data, RatingDataModule)
         user, item, _ = data.fit_data.to(self.device).columns
@@ -145,13 +144,13 @@ class BayesianMF(SweepModel):
         self.samples = Samples(sampler.sample_shapes(self.chain, self.priors[0], n_rows), self.samples_file)
         if self._resumed:
             self._restore(self._resumed)
-        self.samples.truncate(self._resumed.get("samples", 0))  # others are of a run that ended after its checkpoint
+        self.samples.truncate(self._resumed.get("samples", 0))  # drop samples written after the checkpoint
 
     def sweep(self, users: NormalEquations, items: NormalEquations, rating: Tensor) -> Tensor:
-        """Users given items, items given users, then the noise; a draw of each."""
+        """Draw users given items, items given users, then the noise."""
         errors = torch.empty_like(rating)
         target = self.chain.get("latent", rating) - self.mu
-        first = self.current_epoch == 0  # rows that nothing has been drawn of say nothing of their prior
+        first = self.current_epoch == 0  # initial rows are not informative about their prior
         for k, side in enumerate((users, items)):
             rows, others = (self.user_rows, self.item_rows) if k == 0 else (self.item_rows, self.user_rows)
             if not first:
@@ -176,7 +175,7 @@ class BayesianMF(SweepModel):
         return errors.square().mean()
 
     def _keep(self, user: Tensor, errors: Tensor) -> None:
-        """Note where users have drifted to, and keep the sample if it is one in `thin`."""
+        """Update the drift, and keep every `thin`-th sample."""
         if self.drift.ratings:
             self.chain["drift"] = self.drift.of(user, errors)
         if (self.current_epoch - self.burn_in) % self.thin == self.thin - 1:
@@ -184,27 +183,27 @@ class BayesianMF(SweepModel):
             self.samples.append(self._sample())
 
     def _sample(self) -> dict[str, Tensor]:
-        """What is kept of this sweep, by name."""
+        """The arrays of the current sample, by name."""
         users, items = self.priors
         unfitted = items.means().mean(0).expand(len(self.unfitted), -1)
         if len(self.unfitted):
-            said = items.feature_mean("attributes").mean(0)
-            unfitted = unfitted - said + self.unfitted.to(self.mu) @ items.state["attributes"]
-        newcomer = cold_start_arrays(self.user_rows, self.item_rows, self.priors, len(self.unfitted))
-        return self.chain | users.state | newcomer | {
+            mean_effect = items.feature_mean("attributes").mean(0)
+            unfitted = unfitted - mean_effect + self.unfitted.to(self.mu) @ items.state["attributes"]
+        cold_start = cold_start_arrays(self.user_rows, self.item_rows, self.priors, len(self.unfitted))
+        return self.chain | users.state | cold_start | {
             "user_rows": self._drifted(), "item_rows": torch.cat([self.item_rows, unfitted]),
             "row_precision": users.state["precision"], "precision": self.chain["precision"],
         }  # fmt: skip
 
     def _drifted(self) -> Tensor:
-        """The users' rows, the bias as it is after their last rating, `(n_users, e)`."""
+        """The users' rows with the drift added to the bias, `(n_users, e)`."""
         rows = self.user_rows.detach().clone()
         if "drift" in self.chain:
             rows[:, -1] += self.chain["drift"]
         return rows
 
     def _linked(self, sample: dict[str, Tensor], user: Tensor, item: Tensor) -> Tensor:
-        """Stars within the scale that a sample predicts, `(batch,)`."""
+        """Predictions of a sample in stars, within the scale, `(batch,)`."""
         linear = self.mu + linear_part(sample["user_rows"], sample["item_rows"][: self.n_items], user, item)
         if self.likelihood == "gaussian":
             return linear.clamp(self.rating_min, self.rating_max)
@@ -214,12 +213,12 @@ class BayesianMF(SweepModel):
         return expected_level(linear, root, self.chain["levels"], sample["thresholds"])
 
     def forward(self, user: Tensor, item: Tensor) -> Tensor:
-        """Predicted stars within the scale, the mean over the samples, `(batch,)`; -1 is the average user or item."""
+        """Predicted stars within the scale, averaged over samples, `(batch,)`; row -1 is the average user or item."""
         samples = list(self._samples())
         return torch.stack([self._linked(sample, user, item) for sample in samples]).mean(0)
 
     def _samples(self) -> Iterator[dict[str, Tensor]]:
-        """The samples kept; where there are none yet, the chain as it is."""
+        """The kept samples; if there are none yet, the current one."""
         if self.samples is None or not len(self.samples):
             yield self._sample()
             return
@@ -237,7 +236,7 @@ class BayesianMF(SweepModel):
         return trainer.state.fn == "fit" and not trainer.sanity_checking and self.current_epoch >= self.burn_in
 
     def predicted(self, batch: Batch, batch_idx: int) -> Tensor:
-        """In a fit, the running mean of the sweeps that count, or the sweep itself; else the mean of the samples."""
+        """In a fit, the running mean after burn-in, before that the current sweep; otherwise the mean of the samples."""
         if self.trainer.state.fn != "fit":
             return super().predicted(batch, batch_idx)
         now = self._linked({"user_rows": self._drifted(), "item_rows": self.item_rows, **self.chain}, *batch[:2])
@@ -251,10 +250,10 @@ class BayesianMF(SweepModel):
 
     @torch.no_grad()
     def factors(self) -> Factors:
-        """The samples kept, each centred by itself; where there are none yet, the chain as it is.
+        """The kept samples, each centred separately; if there are none yet, the current one.
 
-        A user's prior is the sampler's own, in units of the noise, so that folding someone in gives the mean of the
-        conditional distribution that their row would be drawn from.
+        The prior of new users is that of the sampler, in units of the noise, so that a fold-in gives the mean of the
+        conditional distribution of their row.
         """
         ordinal = self.likelihood == "ordinal"
         return concat_samples([
@@ -270,7 +269,7 @@ class BayesianMF(SweepModel):
         ])  # fmt: skip
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """The chain, the running mean, and how many samples there are; those in memory too."""
+        """Save the chain, the running mean, the number of samples, and samples kept in memory."""
         if self.samples is None:
             return
         checkpoint["chain"] = {
@@ -287,7 +286,7 @@ class BayesianMF(SweepModel):
             self._restore(self._resumed)
 
     def _restore(self, saved: dict[str, Any]) -> None:
-        """Go on as a checkpoint says; on the device that the model is on now."""
+        """Restore the state of a checkpoint on the model's current device."""
         self.chain = {name: value.to(self.device) for name, value in saved["chain"].items()}
         self.counted, self.running = saved["counted"], [value.to(self.device) for value in saved["running"]]
         assert self.samples is not None

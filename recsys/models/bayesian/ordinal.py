@@ -1,8 +1,8 @@
-"""The ordinal (ordered probit) likelihood: a rating says between which thresholds a latent number lies.
+"""The ordinal (ordered probit) likelihood: ratings are intervals of a latent normal variable.
 
-    P(rating <= levels[k]) = Phi((thresholds[k] - mean) * root)        root = the noise precision's square root
+    P(rating <= levels[k]) = Phi((thresholds[k] - mean) * root)        root = square root of the noise precision
 
-The first and the last threshold are fixed half-way between levels, so that latent numbers are in stars, or nearly so.
+The first and last thresholds are fixed half-way between levels, so that latent values are approximately in stars.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-LEAST = 1e-6  # probability that a draw of float32 is kept away from 0 and 1 by
+EPSILON = 1e-6  # probabilities are clamped to [EPSILON, 1 - EPSILON], for float32
 
 
 def midpoints(levels: Tensor) -> Tensor:
@@ -19,7 +19,7 @@ def midpoints(levels: Tensor) -> Tensor:
 
 
 def expected_level(mean: Tensor, root: Tensor | float, levels: Tensor, thresholds: Tensor) -> Tensor:
-    """The mean rating, of the shape of `mean`."""
+    """The expected rating, in the shape of `mean`."""
     expected = levels[0].expand(mean.shape)
     for step, threshold in zip(levels.diff(), thresholds, strict=True):
         expected = expected + step * torch.special.ndtr((mean - threshold) * root)
@@ -31,7 +31,7 @@ class Latent:
 
     Args:
         rating: Stars, `(ratings,)`.
-        levels: The stars that there are, ascending, `(levels,)`.
+        levels: The distinct ratings, ascending, `(levels,)`.
     """
 
     def __init__(self, rating: Tensor, levels: Tensor) -> None:
@@ -39,36 +39,36 @@ class Latent:
         self.of_level = [torch.nonzero(self.level == k)[:, 0] for k in range(len(levels))]
 
     def draw(self, mean: Tensor, root: Tensor, thresholds: Tensor, generator: torch.Generator) -> Tensor:
-        """Latent numbers given the ratings, `(ratings,)`: normal around `mean`, between the thresholds."""
+        """Draw latent values given the ratings, `(ratings,)`: truncated normal with mean `mean`."""
         edges = torch.nn.functional.pad(thresholds, (1, 1))
         edges[0], edges[-1] = -torch.inf, torch.inf
         low = torch.special.ndtr((edges[self.level] - mean) * root)
         high = torch.special.ndtr((edges[self.level + 1] - mean) * root)
         share = torch.rand(mean.shape, generator=generator, device=mean.device, dtype=mean.dtype)
-        drawn = torch.special.ndtri((low + (high - low) * share).clamp(LEAST, 1 - LEAST))
-        # Rounding must not take a number past its thresholds.
+        drawn = torch.special.ndtri((low + (high - low) * share).clamp(EPSILON, 1 - EPSILON))
+        # Guard against rounding beyond the thresholds.
         return torch.minimum(torch.maximum(mean + drawn / root, edges[self.level]), edges[self.level + 1])
 
     def step(
         self, mean: Tensor, root: Tensor, thresholds: Tensor, size: Tensor, generator: torch.Generator
     ) -> tuple[Tensor, Tensor]:
-        """A Metropolis step of every threshold but the first and the last, latent numbers integrated out (Cowles 1996).
+        """A Metropolis step for each inner threshold, with latent values integrated out (Cowles 1996).
 
         Args:
-            mean: Of the latent numbers, `(ratings,)`.
-            root: Their precision's square root, `(ratings,)`.
-            thresholds: `(levels - 1,)`.
+            mean: Mean of the latent values, `(ratings,)`.
+            root: Square root of their precision, `(ratings,)`.
+            thresholds: The thresholds, `(levels - 1,)`.
             size: Standard deviation of each proposal, `(levels - 1,)`.
-            generator: Of the device of the mean.
+            generator: On the device of `mean`.
 
         Returns:
-            The thresholds, and whether each one moved.
+            The thresholds, and whether each was accepted.
         """
         moved = torch.zeros_like(thresholds, dtype=torch.bool)
         for k in range(1, len(thresholds) - 1):
             noise, chance = torch.rand(2, generator=generator, device=mean.device, dtype=mean.dtype)
             proposed = thresholds.clone()
-            proposed[k] += size[k] * torch.special.ndtri(noise.clamp(LEAST, 1 - LEAST))
+            proposed[k] += size[k] * torch.special.ndtri(noise.clamp(EPSILON, 1 - EPSILON))
             if not thresholds[k - 1] < proposed[k] < thresholds[k + 1]:
                 continue
             gain = self._likelihood(mean, root, proposed, k) - self._likelihood(mean, root, thresholds, k)
@@ -87,5 +87,5 @@ class Latent:
             share = torch.special.ndtr((edges[level + 1] - at) * scale) - torch.special.ndtr(
                 (edges[level] - at) * scale
             )
-            total += share.clamp_min(LEAST).log().sum(dtype=torch.float64)
+            total += share.clamp_min(EPSILON).log().sum(dtype=torch.float64)
         return total

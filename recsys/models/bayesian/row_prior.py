@@ -1,4 +1,4 @@
-"""The prior of one side's rows: a mean, a precision of each coordinate, and what features say."""
+"""Prior of the rows of one side: mean, precision by coordinate, and effects of features."""
 
 from __future__ import annotations
 
@@ -9,30 +9,30 @@ from recsys.models.bayesian.conjugate import normal_gamma
 from recsys.models.bayesian.side_information import Effects
 from recsys.models.normal_equations import Prior
 
-FIRST_PRECISION = 10.0  # of a coordinate, before it is first drawn
-FIRST_EFFECTS = 100.0  # precision of an effect, before it is first drawn
+INITIAL_PRECISION = 10.0  # of a coordinate
+INITIAL_EFFECT_PRECISION = 100.0
 
 
 class RowPrior:
-    """`row ~ N(mean + sum over blocks of features of F B, diag(precision)^-1)`, all of it drawn.
+    """`row ~ N(mean + sum over feature blocks of F B, diag(precision)^-1)`, with all parameters sampled.
 
     Args:
-        n: Rows.
-        width: Coordinates `e` of a row.
-        blocks: Features by name, such as `attributes` and `implicit`, each with effects of its own precision.
-        unit: Of each coordinate, `(e,)`, on the device and of the type wanted: what priors call one.
+        n: Number of rows.
+        width: Dimension `e` of a row.
+        blocks: Effects of features by name, such as `attributes` and `implicit`, each with its own precision.
+        unit: Unit of each coordinate, `(e,)`, with the target device and dtype.
     """
 
     def __init__(self, n: int, width: int, blocks: dict[str, Effects], unit: Tensor) -> None:
         self.n, self.blocks, self.unit = n, blocks, unit
-        self.state = {"mean": unit.new_zeros(width), "precision": FIRST_PRECISION / unit.square()}
+        self.state = {"mean": unit.new_zeros(width), "precision": INITIAL_PRECISION / unit.square()}
         for name, block in blocks.items():
             self.state[name] = unit.new_zeros(block.k, width)
-            self.state[f"{name}_precision"] = FIRST_EFFECTS / unit.square()
-        self._feature_means: dict[str, Tensor] = {}  # by the features of each block of each row, (n, e)
+            self.state[f"{name}_precision"] = INITIAL_EFFECT_PRECISION / unit.square()
+        self._feature_means: dict[str, Tensor] = {}  # cached predictions of each block, (n, e)
 
     def load(self, state: dict[str, Tensor]) -> None:
-        """Go on from a state."""
+        """Restore a state."""
         self.state, self._feature_means = {name: value.to(self.state["mean"]) for name, value in state.items()}, {}
 
     def feature_mean(self, name: str) -> Tensor:
@@ -49,7 +49,7 @@ class RowPrior:
         return mean
 
     def draw(self, rows: Tensor, generator: torch.Generator) -> None:
-        """Effects, then mean and precision, given the rows `(n, e)`."""
+        """Draw effects, then mean and precision, given the rows `(n, e)`."""
         state, left = self.state, rows - self.means()
         for name, block in self.blocks.items():
             left = left + self.feature_mean(name)
@@ -60,6 +60,6 @@ class RowPrior:
         state["mean"], state["precision"] = normal_gamma(left + state["mean"], self.unit, generator)
 
     def prior(self) -> Prior:
-        """As the normal equations take it."""
+        """The prior in the form used by the normal equations."""
         precision = self.state["precision"]
         return Prior(precision.diag(), rhs=(precision * self.means()).expand(self.n, -1))

@@ -1,4 +1,4 @@
-"""The Gibbs sampler: its initial state, and its draws of the noise and of the latent numbers behind ordinal ratings."""
+"""Steps of the Gibbs sampler besides rows and priors: noise, and latent values of ordinal ratings."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from recsys.models.bayesian.row_prior import RowPrior
 from recsys.models.bayesian.side_information import Effects, attribute_matrix
 from recsys.models.normal_equations import NormalEquations
 
-NOISE_SHAPE, NOISE_RATE = 1.0, 1.0  # of the gamma prior of the noise's precision, in units
-PROPOSAL_SCALE = 3.0  # first size of a threshold's proposals, times the root of the ratings
-TARGET_ACCEPTANCE = 0.4  # share of a threshold's proposals to accept
+NOISE_SHAPE, NOISE_RATE = 1.0, 1.0  # of the gamma prior of the noise precision, in units
+PROPOSAL_SCALE = 3.0  # initial standard deviation of threshold proposals, times the root of the number of ratings
+TARGET_ACCEPTANCE = 0.4  # acceptance rate of threshold proposals
 
 Chain = dict[str, Tensor]
 
 
 def initial_chain(n_users: int, n_items: int, unit: float, like: Tensor, levels: Sequence[float]) -> Chain:
-    """Noise of which nothing is known, of the type and on the device of `like`; thresholds between levels, if any."""
+    """Initial noise, with the dtype and device of `like`; with `levels`, thresholds half-way between them."""
     one = like.new_ones(())
     chain = {
         "precision": one / unit**2,
@@ -36,14 +36,14 @@ def initial_chain(n_users: int, n_items: int, unit: float, like: Tensor, levels:
 
 
 def initial_latent(rating: Tensor, unit: float) -> Chain:
-    """What an ordinal likelihood adds to the chain, from all ratings in stars."""
+    """Initial state of an ordinal likelihood, from all ratings in stars."""
     levels = torch.unique(rating)
     proposal = rating.new_ones(()).repeat(len(levels) - 1) * PROPOSAL_SCALE * unit / math.sqrt(len(rating))
     return {"levels": levels, "thresholds": midpoints(levels), "latent": rating, "proposal": proposal}
 
 
 def attribute_effects(table: Attributes | None, n: int, like: Tensor) -> dict[str, Effects]:
-    """Effects of the attributes of the first `n` rows; none without a table."""
+    """Effects of the attributes of the first `n` rows; empty without a table."""
     if table is None or not table.names:
         return {}
     return {"attributes": Effects(attribute_matrix(table.take(np.arange(n))).to(like))}
@@ -52,13 +52,13 @@ def attribute_effects(table: Attributes | None, n: int, like: Tensor) -> dict[st
 def row_priors(
     counts: Sequence[int], effects: Sequence[dict[str, Effects]], unit: float, row: Tensor
 ) -> tuple[RowPrior, RowPrior]:
-    """Priors of the rows of users and items before anything is drawn.
+    """Initial priors of user and item rows.
 
     Args:
         counts: Numbers of users and items.
-        effects: Of the features of users and of items, by name.
+        effects: Effects of user and item features, by name.
         unit: See `RatingModel.unit`.
-        row: Any row, for its length, type and device.
+        row: Any row, for its length, dtype and device.
     """
     scale = row.new_full(row.shape, unit**0.5)
     scale[-1] = unit
@@ -67,12 +67,12 @@ def row_priors(
 
 
 def sample_shapes(chain: Chain, users: RowPrior, n_rows: Mapping[str, int]) -> dict[str, tuple[int, ...]]:
-    """Shapes of the arrays of a sample that are kept, by name, in their order in the file.
+    """Shapes of the stored arrays of a sample by name, in file order.
 
     Args:
-        chain: At the beginning of the fit.
-        users: Prior of the users' rows.
-        n_rows: Number of `user_rows`, and of `item_rows` with those that are not fitted.
+        chain: The initial chain.
+        users: Prior of the user rows.
+        n_rows: Numbers of `user_rows` and of `item_rows`, including items that are not fitted.
     """
     e, state = len(users.state["mean"]), users.state
     shapes: dict[str, tuple[int, ...]] = {name: (n, e) for name, n in n_rows.items()}
@@ -95,16 +95,16 @@ def draw_noise(
     unit: float,
     generator: torch.Generator,
 ) -> None:
-    """Draw the precisions of the noise into the chain: users', items', then that of all.
+    """Draw the noise precisions of users, items and all ratings; updates the chain.
 
     Args:
-        chain: Holds the precisions.
-        users: The ratings by user.
-        items: The ratings by item.
-        errors: Of all ratings, `(ratings,)`, in stars.
-        shape: Of the gamma prior of users' and items' precisions; 0: all are 1.
+        chain: Contains the precisions.
+        users: Ratings by user.
+        items: Ratings by item.
+        errors: Residuals of all ratings, `(ratings,)`, in stars.
+        shape: Shape of the gamma prior of user and item precisions; 0: all are 1.
         unit: See `RatingModel.unit`.
-        generator: Of the draws.
+        generator: Random generator.
     """
     squares = errors.square()
     half, total = 0.5 * chain["precision"], squares.sum(dtype=torch.float64)
@@ -128,16 +128,16 @@ def draw_latent(
     *,
     adapt: bool,
 ) -> None:
-    """Draw thresholds, then the numbers behind the ratings, into the chain.
+    """Draw thresholds, then latent values of the ratings; updates the chain.
 
     Args:
-        chain: Holds thresholds, proposals and precisions.
-        latent: The ratings by level.
-        mean: Of the numbers, `(ratings,)`, in stars.
+        chain: Contains thresholds, proposal sizes and precisions.
+        latent: Ratings by level.
+        mean: Mean of the latent values, `(ratings,)`, in stars.
         user: User rows of the ratings.
         item: Item rows of the ratings.
-        generator: Of the draws.
-        adapt: Whether the size of the proposals moves towards the share to accept: before the sweeps that count.
+        generator: Random generator.
+        adapt: Whether to adapt the proposal sizes to the target acceptance rate (during burn-in).
     """
     root = (chain["precision"] * chain["user_precision"][user] * chain["item_precision"][item]).sqrt()
     chain["thresholds"], moved = latent.step(mean, root, chain["thresholds"], chain["proposal"], generator)

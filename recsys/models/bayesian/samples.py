@@ -1,4 +1,4 @@
-"""Posterior samples of a chain: in a file of the run, each appended once, or in memory."""
+"""Posterior samples of a chain, appended to a file in the run folder or kept in memory."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ Shapes = dict[str, tuple[int, ...]]
 
 
 class Samples:
-    """Samples of the same arrays, float32.
+    """Samples with the same named arrays, float32.
 
     Args:
-        shapes: Shape of each array, by name.
-        file: Where they are kept, one behind the other; None for memory.
+        shapes: Shape of each array by name.
+        file: File of the concatenated samples; None for memory.
     """
 
     def __init__(self, shapes: Shapes, file: Path | None = None) -> None:
@@ -32,7 +32,7 @@ class Samples:
         return self.file.stat().st_size // (4 * self.length) if self.file.exists() else 0
 
     def append(self, sample: dict[str, Tensor]) -> None:
-        """Keep a sample; its arrays have the shapes announced."""
+        """Store a sample, whose arrays must have the given shapes."""
         record = torch.cat([sample[name].reshape(-1) for name in self.shapes]).float().cpu().numpy()
         if self.file is None:
             self.memory.append(record)
@@ -41,13 +41,13 @@ class Samples:
                 file.write(record.tobytes())
 
     def truncate(self, count: int) -> None:
-        """Forget all but the first samples: those after a checkpoint that is gone back to.
+        """Keep only the first `count` samples, those before a restored checkpoint.
 
         Raises:
             ValueError: There are fewer.
         """
         if len(self) < count:
-            raise ValueError(f"{self.file or 'memory'} holds {len(self)} samples of a checkpoint's {count}")
+            raise ValueError(f"{self.file or 'memory'} must contain the checkpoint's {count} samples, got {len(self)}")
         if self.file is None:
             del self.memory[count:]
         elif self.file.exists():

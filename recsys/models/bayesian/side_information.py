@@ -1,10 +1,10 @@
-"""Side information: what features say of the rows of one side, as regression effects on their prior mean.
+"""Side information: regression effects of features on the prior mean of rows.
 
     row ~ N(mean + F effects, 1 / precision)        effects ~ N(0, 1 / effect_precision)
 
-for each coordinate by itself, with a sparse `F (n, k)`. Effects are drawn jointly (Simm et al. 2015, Macau): where one
-side of F is short enough, in the eigenvectors of its Gram matrix, which are found once; else by conjugate gradients on
-a right-hand side with noise, whose exact solution is a draw.
+independently for each coordinate, with a sparse `F (n, k)`. Effects are drawn jointly (Simm et al. 2015, Macau): if one
+side of F is short enough, in the eigenbasis of its Gram matrix, which is computed once; otherwise by conjugate
+gradients with a noisy right-hand side, whose exact solution is a draw.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from recsys.models.bayesian.conjugate import gamma
 
 warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta state")
 
-DENSE = 8192  # of the shorter side of F: beyond that its eigenvectors take minutes and gigabytes
-RANK = 1e-6  # eigenvalues below this share of the largest are none
+MAX_DENSE = 8192  # largest shorter side of F for the eigenbasis, which would take minutes and gigabytes beyond
+RANK_TOLERANCE = 1e-6  # eigenvalues below this fraction of the largest count as zero
 SHAPE, RATE = 1.0, 0.1  # of the gamma prior of the effects' precision
-STEPS, TOLERANCE = 100, 1e-4  # of conjugate gradients, the residual relative to the right-hand side
+CG_STEPS, CG_TOLERANCE = 100, 1e-4  # of conjugate gradients; tolerance relative to the right-hand side
 
 
 class Effects:
@@ -30,10 +30,10 @@ class Effects:
 
     Args:
         features: `F (n, k)`, sparse CSR.
-        dense: Longest shorter side of F for which eigenvectors are found.
+        dense: Largest shorter side of F for which the eigenbasis is used.
     """
 
-    def __init__(self, features: Tensor, dense: int = DENSE) -> None:
+    def __init__(self, features: Tensor, dense: int = MAX_DENSE) -> None:
         self.features, self.transposed = features, features.t().to_sparse_csr()
         self.n, self.k = features.shape
         self.basis = _Basis(features) if min(self.n, self.k) <= dense else None
@@ -46,14 +46,14 @@ class Effects:
         generator: torch.Generator,
         unit: Tensor | float = 1.0,
     ) -> tuple[Tensor, Tensor]:
-        """A draw of the effects `(k, e)`, and of their precision given them, `(e,)`.
+        """Draw the effects `(k, e)`, and their precision given the effects, `(e,)`.
 
         Args:
-            rows: What the features are to explain, `(n, e)`.
-            precision: Of the rows around what the features say, `(e,)`.
-            effect_precision: Of the effects around 0, `(e,)`.
-            generator: Of the device of the rows.
-            unit: Of each coordinate, `(e,)`.
+            rows: Regression targets, `(n, e)`.
+            precision: Precision of the residuals, `(e,)`.
+            effect_precision: Prior precision of the effects, `(e,)`.
+            generator: On the device of the rows.
+            unit: Unit of each coordinate, `(e,)`.
         """
         if self.basis is None:
             effects = self._drawn_by_gradients(rows, precision, effect_precision, generator)
@@ -68,13 +68,13 @@ class Effects:
             root = self.basis.values.sqrt()[:, None]
             drawn = self.basis.draw(root * (self.basis.vectors.T @ rows), precision, effect_precision, generator)
             effects = self.transposed @ (self.basis.vectors @ (drawn / root))
-            # Directions that no row shows are as the prior has them. They change no row, and are left out.
+            # Directions in the null space of F follow the prior. They affect no row and are omitted.
             unseen = gamma((self.k - len(drawn)) / 2, effect_precision / 2, generator)
             squares = drawn.square().sum(0) + unseen
         return effects, gamma(SHAPE + self.k / 2, RATE * unit**2 + squares / 2, generator)
 
     def mean(self, rows: Tensor, ratio: Tensor) -> Tensor:
-        """The effects that explain the rows `(n, e)` best, `(k, e)`, by ridge regression of strength `ratio (e,)`."""
+        """Effects by ridge regression on the rows `(n, e)`, `(k, e)`, with penalty `ratio (e,)`."""
         if self.basis is None:
             return self._by_gradients(self.transposed @ rows, ratio)
         vectors, system = self.basis.vectors, self.basis.values[:, None] + ratio
@@ -100,7 +100,7 @@ class Effects:
         return self._by_gradients(wanted, ratio)
 
     def _by_gradients(self, wanted: Tensor, ratio: Tensor) -> Tensor:
-        """The x of `(F'F + ratio) x = wanted`, `(k, e)`."""
+        """Solve `(F'F + ratio) x = wanted` for x, `(k, e)`."""
         diagonal = self.transposed.values().square()
         level = torch.zeros(self.k, device=wanted.device, dtype=wanted.dtype)
         counts = self.transposed.crow_indices().diff()
@@ -118,7 +118,7 @@ class _Basis:
         gram = table.T @ table if table.shape[1] <= table.shape[0] else table @ table.T
         values, vectors = torch.linalg.eigh(gram)
         short = table.shape[1] > table.shape[0]
-        kept = values > RANK * values[-1] if short else torch.ones_like(values, dtype=torch.bool)
+        kept = values > RANK_TOLERANCE * values[-1] if short else torch.ones_like(values, dtype=torch.bool)
         self.values, self.vectors = values[kept].clamp_min(0), vectors[:, kept].contiguous()
 
     def draw(self, rhs: Tensor, precision: Tensor, effect_precision: Tensor, generator: torch.Generator) -> Tensor:
@@ -130,13 +130,13 @@ class _Basis:
 
 
 def _conjugate_gradients(product: object, wanted: Tensor, diagonal: Tensor) -> Tensor:
-    """The x of `product(x) = wanted`, every column by itself, preconditioned by the diagonal."""
+    """Solve `product(x) = wanted` for x by column, with a diagonal preconditioner."""
     assert callable(product)
     x, residual = torch.zeros_like(wanted), wanted.clone()
     direction = residual / diagonal
     level = (residual * direction).sum(0)
-    enough = TOLERANCE**2 * level
-    for _ in range(STEPS):
+    enough = CG_TOLERANCE**2 * level
+    for _ in range(CG_STEPS):
         if bool((level <= enough).all()):
             break
         image = product(direction)
@@ -150,13 +150,13 @@ def _conjugate_gradients(product: object, wanted: Tensor, diagonal: Tensor) -> T
 
 
 def attribute_matrix(attributes: Attributes) -> Tensor:
-    """The table of 0 and 1 as sparse rows, `(rows, attributes)`."""
+    """The 0/1 table as a sparse CSR matrix, `(rows, attributes)`."""
     values = torch.ones(len(attributes.index))
     return _rows(torch.from_numpy(attributes.indptr), torch.from_numpy(attributes.index), values, len(attributes.names))
 
 
 def rated_matrix(row: Tensor, other: Tensor, n: int, n_other: int) -> Tensor:
-    """Who rated what, each row over the root of its count, `(n, n_other)`; a pair counts once."""
+    """Implicit-feedback matrix: distinct rated pairs, rows scaled by 1 / sqrt(count), `(n, n_other)`."""
     pairs = torch.unique(row * n_other + other)
     count = torch.bincount(pairs // n_other, minlength=n)
     values = count.clamp_min(1).float().rsqrt()[pairs // n_other]

@@ -28,7 +28,7 @@ def test_samples_come_back_as_they_were(kept: str, tmp_path: Path) -> None:
     samples.truncate(2)
     samples.append(sample(9))
     assert [samples[number]["rows"][0, 0] for number in range(len(samples))] == [0, 1, 9]
-    with pytest.raises(ValueError, match="holds 3 samples of a checkpoint's 5"):
+    with pytest.raises(ValueError, match="5 samples, got 3"):
         samples.truncate(5)
 
 
