@@ -236,7 +236,7 @@ class BayesianMF(SweepModel):
         return trainer.state.fn == "fit" and not trainer.sanity_checking and self.current_epoch >= self.burn_in
 
     def predicted(self, batch: Batch, batch_idx: int) -> Tensor:
-        """In a fit, the running mean after burn-in, before that the current sweep; otherwise the mean of the samples."""
+        """In a fit, the running mean after burn-in (before, the current sweep); otherwise the mean over samples."""
         if self.trainer.state.fn != "fit":
             return super().predicted(batch, batch_idx)
         now = self._linked({"user_rows": self._drifted(), "item_rows": self.item_rows, **self.chain}, *batch[:2])
