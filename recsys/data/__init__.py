@@ -1,1 +1,1 @@
-"""Read ratings, split them, and bring them to a model."""
+"""Read and split ratings, and batch them for models."""

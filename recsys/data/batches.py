@@ -1,4 +1,4 @@
-"""Rows of ratings as tensors, and their batches: slices of columns that are shuffled once an epoch."""
+"""Ratings as tensors, and batches as slices of columns that are shuffled once per epoch."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-CHUNK = 1 << 16  # rows that are shuffled at a time: they and their places fit into a core's cache
+CHUNK = 1 << 16  # rows shuffled at a time, to fit a core's cache
 
 
 class Batch(NamedTuple):
-    """Rows of a batch; -1 marks a user or item outside the fitted ids."""
+    """Rows of a batch; -1 is a user or item that is not fitted."""
 
     user: Tensor  # (batch,) int64, dense row
     item: Tensor  # (batch,) int64, dense row
@@ -21,7 +21,7 @@ class Batch(NamedTuple):
 
 
 class RatingRows:
-    """Rows as three tensors, indexed by many positions at once."""
+    """Ratings as three tensors, indexed by tensors of positions."""
 
     def __init__(self, user: Tensor, item: Tensor, rating: Tensor) -> None:
         self.columns = Batch(user, item, rating)
@@ -37,26 +37,26 @@ class RatingRows:
 
 
 class RatingBatches:
-    """The batches of an epoch, on the rows' device, of nearly equal size, which Lightning iterates like any loader.
+    """A loader that yields the batches of an epoch, of nearly equal size, on the rows' device.
 
-    In training each of m batches takes one row, at random, of every m consecutive ones: each row once an epoch, in
-    the rows' order, which is by user, so that the rows of a batch lie near each other; and each user's share of
-    a batch is what it is of the data. Chosen from (seed, epoch), the same on every rank, and dealt out by rank; with
-    several ranks a few rows may be repeated so that all take equally many steps of equal size.
+    In training, each of m batches gets one random row of every m consecutive rows. Each row is used once per epoch,
+    batches keep the order by user, so memory accesses are local, and each user's share of a batch is their share of the
+    data. The permutation depends on (seed, epoch) only and is distributed over ranks; with several ranks a few rows may
+    be repeated, so that all ranks take the same number of steps.
 
-    A PyTorch DataLoader over the same rows takes longer to look a batch up than a step takes to learn from it.
+    With a PyTorch DataLoader, fetching a batch takes longer than the training step.
 
     Args:
-        rows: All rows, of which this rank takes its share.
-        batch_size: Rows of a batch at most, on each rank.
-        shuffle: Whether for training; otherwise in order.
-        seed: Which rows go together, with the epoch.
-        rank: Number of this process, from 0.
+        rows: All rows, of which this rank uses its share.
+        batch_size: Maximum number of rows in a batch on each rank.
+        shuffle: Whether to shuffle (training) or keep the order.
+        seed: Seed of the permutation, with the epoch.
+        rank: Index of this process.
         world: Number of processes.
-        pin: Whether a batch is copied to page-locked memory, from which a GPU fetches it.
+        pin: Whether to copy batches to page-locked memory for the GPU.
     """
 
-    batch_sampler = None  # Lightning asks a loader that has a sampler for this too
+    batch_sampler = None  # Lightning expects it of a loader with a sampler
 
     def __init__(
         self,
@@ -74,14 +74,14 @@ class RatingBatches:
 
     @property
     def sampler(self) -> RatingBatches:
-        """Itself: Lightning calls `set_epoch` of a loader's sampler, on a resume after it has called `iter`."""
+        """The loader itself: Lightning calls `set_epoch` on the sampler (on a resume after `iter`)."""
         return self
 
     def set_epoch(self, epoch: int) -> None:
         self.epoch = epoch
 
     def __len__(self) -> int:
-        """Batches of an epoch; even ones, since batch norm cannot take a last batch of one row."""
+        """Number of batches per epoch; of equal size, since batch norm fails on a last batch of one row."""
         share = -(-len(self.rows) // self.world)  # rounded up: rows of a rank
         return -(-share // self.batch_size)
 
@@ -101,9 +101,9 @@ class RatingBatches:
             yield self.rows[positions]
 
     def _shuffled(self) -> Iterator[Batch]:
-        """Rows of tables of one column for every batch of this rank, and one row for every m rows of the data."""
+        """Fill a table with one row per batch of this rank, one column per m rows of the data, and yield its rows."""
         random = np.random.default_rng(epoch_seed(self.seed, self.epoch))
-        columns = len(self) * self.world  # one for every batch of every rank
+        columns = len(self) * self.world  # one per batch and rank
         full, rest = divmod(len(self.rows), columns)
         tables = [column.new_empty((len(self), full + 1)) for column in self.rows.columns]
         blocks = max(1, CHUNK // columns)
@@ -113,7 +113,7 @@ class RatingBatches:
             for table, column in zip(tables, self.rows.columns, strict=True):
                 chunk = column[start * columns : stop * columns]
                 table[:, start:stop] = chunk.index_select(0, mine.flatten()).view(len(self), -1)
-        # Rows that are left over go to the first batches of a random order, one to each rank.
+        # Remaining rows go to the first batches in a random order, one per rank.
         order = random.permutation(len(self))
         left = order * self.world < rest
         extra = full * columns + (order * self.world + self.rank) % max(rest, 1)
@@ -124,12 +124,12 @@ class RatingBatches:
 
 
 def _places(random: np.random.Generator, blocks: int, columns: int) -> Tensor:
-    """Which row of each block a batch takes, counted from the first block's first row, `(columns, blocks)` int32.
+    """Positions of the rows of each batch relative to the first block, `(columns, blocks)` int32.
 
-    A block's order is that of random numbers whose lowest bits hold the place: one sort, without indices.
+    Blocks are permuted by sorting random keys that carry the position in their lowest bits: one sort, no indices.
     """
     bits = columns.bit_length()
-    kind: Any = np.uint32 if bits <= 12 else np.uint64  # ties, which keep their order, are too few to matter
+    kind: Any = np.uint32 if bits <= 12 else np.uint64  # ties keep their order, but are negligible
     low = kind((1 << bits) - 1)
     keys = random.integers(0, np.iinfo(kind).max, (blocks, columns), kind, endpoint=True)
     keys &= ~low
@@ -141,6 +141,6 @@ def _places(random: np.random.Generator, blocks: int, columns: int) -> Tensor:
 
 
 def epoch_seed(seed: int, epoch: int, stream: int = 0) -> int:
-    """A 63-bit seed for one epoch of one run, so that a resumed run needs no generator's state."""
+    """A 63-bit seed for one epoch of a run, so that a resume needs no generator state."""
     state = np.random.SeedSequence([seed, epoch, stream]).generate_state(2, np.uint32)
     return int(state[0]) << 31 ^ int(state[1])

@@ -1,4 +1,4 @@
-"""The user's cache folder, and parsed data in it as Parquet."""
+"""The user's cache folder, with parsed data as Parquet."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from recsys.files import atomic_write, folder_lock
 
 logger = logging.getLogger(__name__)
 
-PARSER_VERSION = 1  # increment when the same files and arguments give other frames
+PARSER_VERSION = 1  # increment when the same files and arguments are parsed differently
 MANIFEST = b"recsys"
-FRAMES = ("users", "items", "ratings")  # written in this order: where the ratings are, the others are
+FRAMES = ("users", "items", "ratings")  # written in this order: if the ratings exist, so do the others
 
 
 def cache_folder() -> Path:
@@ -34,14 +34,14 @@ def cache_folder() -> Path:
 
 
 def parse_key(files: Iterable[Path], arguments: Mapping[str, Any]) -> str:
-    """The key of what parsing these files with these arguments gives: a SHA-256 of all that it depends on."""
+    """Cache key of files parsed with these arguments: a SHA-256 of everything that the result depends on."""
     digests = [_sha256(file) if file.is_file() else None for file in files]
     subject = json.dumps([PARSER_VERSION, digests, arguments], sort_keys=True, default=repr)
     return hashlib.sha256(subject.encode()).hexdigest()[:32]
 
 
 def load_or_parse(key: str, parse: Callable[[], RatingData]) -> RatingData:
-    """Load what is stored under the key, else parse and store it; only one of a sweep's jobs parses."""
+    """Load the data cached under the key, or parse and cache it; of parallel jobs only one parses."""
     data = load(key)
     if data is not None:
         return data
@@ -54,7 +54,7 @@ def load_or_parse(key: str, parse: Callable[[], RatingData]) -> RatingData:
 
 
 def cache_lock(work: str) -> AbstractContextManager[None]:
-    """Lock the cache against other processes; a folder that cannot be written needs no lock."""
+    """Lock the cache against other processes; a read-only folder needs no lock."""
     folder = cache_folder()
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -64,7 +64,7 @@ def cache_lock(work: str) -> AbstractContextManager[None]:
 
 
 def load(key: str) -> RatingData | None:
-    """The data stored under the key; None if there is none, or if it is corrupt."""
+    """The data cached under the key; None if missing or corrupt."""
     try:
         if not _path(key, "ratings").is_file():
             return None
@@ -79,7 +79,7 @@ def load(key: str) -> RatingData | None:
 
 
 def store(key: str, data: RatingData) -> None:
-    """Store under the key; a folder that cannot be written is a warning."""
+    """Cache the data under the key; warns if the folder is not writable."""
     frames = {name: getattr(data, name) for name in FRAMES if getattr(data, name) is not None}
     values = {field.name: getattr(data, field.name) for field in fields(data) if field.name not in FRAMES}
     manifest = values | {"frames": list(frames)}
@@ -100,7 +100,7 @@ def _path(key: str, frame: str) -> Path:
 
 
 def _read(path: Path) -> Any:
-    """The frame; each column of the table is freed once it is converted."""
+    """Read a frame; frees each column of the table once it is converted."""
     table = parquet.read_table(path, page_checksum_verification=True)
     return table.to_pandas(split_blocks=True, self_destruct=True)
 

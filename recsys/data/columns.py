@@ -1,4 +1,4 @@
-"""The names of the columns, written once."""
+"""Column names."""
 
 USER_ID = "user_id"
 ITEM_ID = "item_id"

@@ -1,4 +1,4 @@
-"""RatingDataModule: batches of (user, item, rating) tensors from a source of ratings."""
+"""RatingDataModule: splits a source of ratings and yields batches of (user, item, rating) tensors."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ class RatingDataModule(LightningDataModule):
     """Ratings, split and mapped to dense rows.
 
     Args:
-        source: Where the ratings come from.
-        split: Rule that chooses the test rows, and by the same rule the validation rows: `user_time`,
-            `global_time`, `random`, `kfold`, `official` or `leave_one_out` (see `recsys.data.splits`).
-        test_fraction: Share of rows in the test set for `global_time` and `random`, in (0, 1).
+        source: Source of the ratings.
+        split: Rule for the test rows, and likewise for the validation rows: `user_time`, `global_time`, `random`,
+            `kfold`, `official` or `leave_one_out` (see `recsys.data.splits`).
+        test_fraction: Fraction of test rows for `global_time` and `random`, in (0, 1).
         folds: Number of folds for `kfold`, at least 2.
-        fold: Which fold is the test set: from 0 for `kfold`, from 1 for `official`.
-        split_seed: Chooses rows where the rule is random, and nothing else.
-        batch_size: Ratings a training step, on each device.
-        seed: Order of training rows, together with the epoch.
-        fit_on: Rows that training uses: `train`, `train_val` or `all`. Ids are fitted on the same rows.
+        fold: The test fold: from 0 for `kfold`, from 1 for `official`.
+        split_seed: Seed of random splits.
+        batch_size: Ratings per training step on each device.
+        seed: Seed of the order of training rows, together with the epoch.
+        fit_on: Rows for training: `train`, `train_val` or `all`. Ids are fitted on the same rows.
     """
 
     def __init__(
@@ -73,14 +73,14 @@ class RatingDataModule(LightningDataModule):
         self.source.prepare()
 
     def setup(self, stage: str | None = None) -> None:
-        """Read and split once; `stage` makes no difference, as every stage needs the same ids."""
+        """Read and split once; `stage` is ignored, since all stages need the same ids."""
         if self._dataset is None:
             self._dataset = self.source.read()
             self.split: Split = split_ratings(self._dataset.ratings, self.split_name, **self.split_arguments)
             self._fit_ids()
 
     def with_fit_on(self, fit_on: str) -> RatingDataModule:
-        """A copy with the same data and split and another choice of rows to fit on."""
+        """A copy with the same data and split, fitted on other rows."""
         self.setup()
         other = copy.copy(self)
         other.fit_on, other.trainer = fit_on, None
@@ -95,18 +95,18 @@ class RatingDataModule(LightningDataModule):
 
     @property
     def fit_rows(self) -> NDArray[np.int64]:
-        """Positions of the rows that training uses, int64, ascending."""
+        """Positions of the training rows, int64, ascending."""
         if self.fit_on == "all":
             return np.arange(len(self.dataset.ratings))
         if self.fit_on == "train_val":
-            return np.sort(np.concatenate([self.split.train, self.split.val]))  # a tenth of what union1d takes
+            return np.sort(np.concatenate([self.split.train, self.split.val]))  # ten times faster than union1d
         return self.split.train
 
     def _fit_ids(self) -> None:
         ratings = self.dataset.ratings
         rows = self.fit_rows
         if not len(rows):
-            raise ValueError(f"split {self.split_name} leaves no row of {self.dataset.name} to fit on")
+            raise ValueError(f"split {self.split_name} leaves no training rows in {self.dataset.name}")
         fitted = ratings if len(rows) == len(ratings) else ratings.iloc[rows]
         self.users, self.items = IdMap.fit(fitted[USER_ID]), IdMap.fit(fitted[ITEM_ID])
         low, high = self.dataset.scale
@@ -115,35 +115,35 @@ class RatingDataModule(LightningDataModule):
             torch.from_numpy(self.items.rows(ratings[ITEM_ID])),
             torch.from_numpy(((ratings[RATING].to_numpy() - low) / ((high - low) or 1.0)).astype(np.float32)),
         )
-        self.fit_data = self.rows(self._by_user(rows))  # so a batch's ratings come user by user
+        self.fit_data = self.rows(self._by_user(rows))  # so that batches are ordered by user
 
     def _by_user(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
         return rows[np.argsort(self.dense.columns.user.numpy()[rows], kind="stable")]
 
     @property
     def fit_times(self) -> Tensor | None:
-        """When the ratings of `fit_data` were given, int64 unix seconds `(fit rows,)`; None if nobody knows."""
+        """Timestamps of `fit_data`, int64 unix seconds `(fit rows,)`; None if unknown."""
         if TIMESTAMP not in self.dataset.ratings:
             return None
         return torch.from_numpy(self.dataset.ratings[TIMESTAMP].to_numpy()[self._by_user(self.fit_rows)])
 
     def user_attributes(self) -> features.Attributes | None:
-        """What is known of each user of the data set, fitted or not, by row of the bundle; worked out at each call.
+        """Attributes of all users of the data set, fitted or not, by row of the bundle; computed on each call.
 
-        None if the source has no table of users.
+        None if the source has no users table.
         """
         if self.dataset.users is None:
             return None
         return features.user_attributes(self.dataset, self._all_ids(self.users, USER_ID, self.dense.columns.user))
 
     def item_attributes(self) -> features.Attributes | None:
-        """The same of each item that has a rating."""
+        """Attributes of all rated items; None if the source has no items table."""
         if self.dataset.items is None:
             return None
         return features.item_attributes(self.dataset, self._all_ids(self.items, ITEM_ID, self.dense.columns.item))
 
     def _all_ids(self, fitted: IdMap, column: str, dense: Tensor) -> NDArray[Any]:
-        """Fitted ids, then the others that occur, as a bundle has them."""
+        """Fitted ids followed by all other ids in the data, as in a bundle."""
         unseen = self.dataset.ratings[column][dense.numpy() < 0]
         return np.concatenate([fitted.values, IdMap.fit(unseen).values]) if len(unseen) else fitted.values
 
@@ -152,7 +152,7 @@ class RatingDataModule(LightningDataModule):
         return RatingRows(*self.dense[torch.from_numpy(positions)])
 
     def train_dataloader(self) -> RatingBatches:
-        """Batches in a random order; or all rows as they lie, for a model that wants them at once."""
+        """Shuffled batches, or all rows in order for a full-batch model."""
         if self.trainer is not None and getattr(self.trainer.lightning_module, "full_batch", False):
             return self._batches(self.fit_data, len(self.fit_data), shuffle=False)
         return self._batches(self.fit_data, self.batch_size, shuffle=True)
@@ -164,7 +164,7 @@ class RatingDataModule(LightningDataModule):
         return self._batches(self.rows(self.split.test), EVAL_BATCH_SIZE, shuffle=False)
 
     def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
-        """As usual, for batches that are elsewhere: to find out by Lightning's way takes longer than a small step."""
+        """Skip batches that are already on the device, where Lightning's check takes longer than a small step."""
         if isinstance(batch, Batch) and batch.user.device == device:
             return batch
         return super().transfer_batch_to_device(batch, device, dataloader_idx)
@@ -187,6 +187,6 @@ class RatingDataModule(LightningDataModule):
 
 
 def _fits(rows: RatingRows, device: torch.device) -> bool:
-    """Whether the rows take at most an eighth of the device's free memory; their shuffled copy takes another."""
+    """Whether the rows fit in an eighth of the device's free memory; their shuffled copy takes another eighth."""
     size = sum(column.numel() * column.element_size() for column in rows.columns)
     return size <= torch.cuda.mem_get_info(device)[0] // 8

@@ -17,21 +17,21 @@ from recsys.data.sources.base import RatingData
 
 logger = logging.getLogger(__name__)
 
-AGES = np.array([1, 18, 25, 35, 45, 50, 56])  # years at which ml-1m's brackets begin, whose ages those are
-SINGLE_YEARS = 1980  # from here on films are many enough to count each year; before, decades
+AGES = np.array([1, 18, 25, 35, 45, 50, 56])  # lower bounds of ml-1m's age brackets, in years
+SINGLE_YEARS = 1980  # first year that is a category of its own; earlier years are grouped by decade
 MAX_NUMBERS = 25  # a column with more distinct numbers is binned into deciles
-MAX_TEXTS = 200  # a column with more distinct texts, such as names, identifies rows instead of grouping them
-UNKNOWN = ("", "nan", "na", "n/a", "null", "none")  # among numbers; the text "NA" may be Namibia
+MAX_TEXTS = 200  # a column with more distinct texts, such as names, is dropped
+UNKNOWN = ("", "nan", "na", "n/a", "null", "none")  # missing values in numeric columns; the text "NA" may be Namibia
 
 
 @dataclass(frozen=True, eq=False)
 class Attributes:
-    """A sparse 0/1 table in compressed rows: row r has the attributes `index[indptr[r]:indptr[r + 1]]`.
+    """A sparse 0/1 table in CSR format: row r has the attributes `index[indptr[r]:indptr[r + 1]]`.
 
     Attributes:
-        names: What each column says, such as "gender=F" or "genre=Drama"; distinct.
-        indptr: Where each row's entries begin, int64 `(rows + 1,)`.
-        index: Columns that are 1, int32 `(entries,)`; ascending within a row, each once.
+        names: Distinct column names, such as "gender=F" or "genre=Drama".
+        indptr: Start of each row's entries, int64 `(rows + 1,)`.
+        index: Columns that are 1, int32 `(entries,)`; ascending and distinct within a row.
     """
 
     names: list[str]
@@ -46,7 +46,7 @@ class Attributes:
         return self.index[self.indptr[row] : self.indptr[row + 1]]
 
     def take(self, rows: NDArray[np.int64] | Sequence[int]) -> Attributes:
-        """These rows in this order; -1 stands for a row without attributes."""
+        """The given rows in this order; -1 is a row without attributes."""
         rows = np.asarray(rows, np.int64)
         count = np.append(np.diff(self.indptr), 0)[rows]
         indptr = np.append(0, np.cumsum(count))
@@ -54,7 +54,7 @@ class Attributes:
         return Attributes(self.names, indptr, self.index[entries])
 
     def dense(self) -> NDArray[np.uint8]:
-        """The whole table, `(rows, names)`; for small ones."""
+        """The dense table, `(rows, names)`; for small tables."""
         table = np.zeros((len(self), len(self.names)), np.uint8)
         table[np.repeat(np.arange(len(self)), np.diff(self.indptr)), self.index] = 1
         return table
@@ -64,34 +64,35 @@ Rule: TypeAlias = Callable[[str, pd.Series, NDArray[np.int64]], Attributes]  # a
 
 
 def user_attributes(data: RatingData, ids: Ids) -> Attributes:
-    """What is known of these users: a row an id, in this order; none for an id that the source does not describe.
+    """Attributes of these users, one row per id in this order; empty for ids that are not in the users table.
 
-    Columns depend on the whole table of the source and neither on `ids` nor on any rating. `age` in years is cut where
-    MovieLens 1M does, of `zip_code` the first character counts, and all else follows `column_attributes`.
+    The columns depend on the whole users table, but neither on `ids` nor on ratings (no leakage). `age` in years is
+    binned as in MovieLens 1M, `zip_code` is reduced to its first character, and other columns follow
+    `column_attributes`.
 
     Raises:
-        TypeError: The ids are integers where the source has strings, or the other way round.
+        TypeError: The ids are integers but the source has strings, or vice versa.
     """
     return _attributes(data.users, USER_ID, {"age": _age, "zip_code": _zip}, ids)
 
 
 def item_attributes(data: RatingData, ids: Ids) -> Attributes:
-    """The same of items: years (decades before 1980), each genre, and further columns if there are any; no titles."""
+    """Attributes of these items: years (decades before 1980), genres and other columns, but no titles."""
     items = None if data.items is None else data.items.drop(columns=TITLE, errors="ignore")
     return _attributes(items, ITEM_ID, {YEAR: _year, GENRES: _genres}, ids)
 
 
 def column_attributes(column: str, values: pd.Series[Any], count: NDArray[np.int64]) -> Attributes:
-    """A row for each of a column's distinct values, with one attribute, or none where it says nothing.
+    """One row per distinct value of a column, with one attribute, or none for missing values.
 
-    If all are finite numbers, each is a category; of more than 25, tenths of the table's rows are: "price=5..12". If
-    not, each text is a category, and a column of more than 200 of them is left out, as the log says. Empty is unknown,
-    and so is "NA" and the like among numbers.
+    If all values are finite numbers, each is a category; more than 25 are binned into deciles of the table's rows:
+    "price=5..12". Otherwise each text is a category; columns with more than 200 texts are dropped with a warning. Empty
+    values are missing, and so are "NA" and the like in numeric columns.
 
     Args:
-        column: Its name.
-        values: Distinct, numbers or texts.
-        count: How many rows of the table have each, int64.
+        column: Name of the column.
+        values: Distinct values, numbers or texts.
+        count: Number of rows with each value, int64.
     """
     numbers = _numbers(values)
     return _one_hot_text(column, values) if numbers is None else _one_hot_number(column, numbers, count)
@@ -112,7 +113,7 @@ def _attributes(frame: pd.DataFrame | None, id_column: str, rules: dict[str, Rul
 
 
 def _hstack(columns: list[Attributes], rows: int) -> Attributes:
-    """Tables of the same rows as one; attributes of the same name become one."""
+    """Concatenate tables with the same rows; attributes with the same name are merged."""
     place: dict[str, int] = {}
     for name in (name for column in columns for name in column.names):
         place.setdefault(name, len(place))
@@ -153,7 +154,7 @@ def _genres(column: str, values: pd.Series[Any], count: NDArray[np.int64]) -> At
 
 
 def _numbers(values: pd.Series[Any]) -> NDArray[np.float64] | None:
-    """The values as numbers, NaN where unknown; None where one is not a finite number."""
+    """The values as numbers, NaN if missing; None if any value is not a finite number."""
     numbers: NDArray[np.float64] = pd.to_numeric(values, errors="coerce").to_numpy(np.float64, na_value=np.nan)
     rest = values[np.isnan(numbers)].astype("str").str.strip().str.lower()
     return numbers if rest.isin(UNKNOWN).all() and not np.isinf(numbers).any() else None
@@ -177,7 +178,7 @@ def _one_hot_number(column: str, numbers: NDArray[np.float64], count: NDArray[np
     if len(values) <= MAX_NUMBERS:
         return _categories(column, numbers)
     rows = np.bincount(place, count[known]).astype(np.int64)
-    tenth = 10 * (np.cumsum(rows) - rows) // rows.sum()  # by the rows below, so what follows a frequent value is apart
+    tenth = 10 * (np.cumsum(rows) - rows) // rows.sum()  # a frequent value ends its bin
     first = np.flatnonzero(np.diff(tenth, prepend=-1))
     ends = zip(values[first], values[np.append(first[1:], len(values)) - 1], strict=True)
     names = [_number(low) if low == high else f"{_number(low)}..{_number(high)}" for low, high in ends]
@@ -191,11 +192,11 @@ def _number(value: float) -> str:
 
 
 def _categories(column: str, numbers: NDArray[np.float64], written: Callable[[float], str] = _number) -> Attributes:
-    """A category for each distinct number, ascending; none for NaN."""
+    """One category for each distinct number, ascending; none for NaN."""
     group, values = pd.factorize(numbers, sort=True)
     return _one_hot([f"{column}={written(value)}" for value in values], group)
 
 
 def _one_hot(names: list[str], group: NDArray[Any]) -> Attributes:
-    """At most one attribute a row; -1 where there is none."""
+    """At most one attribute per row; group -1 has none."""
     return Attributes(names, np.append(0, np.cumsum(group >= 0)), group[group >= 0].astype(np.int32))

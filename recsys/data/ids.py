@@ -1,4 +1,4 @@
-"""IdMap: the ids that the file and the API use <-> the dense rows of a model."""
+"""IdMap: maps raw ids to dense rows and back."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:  # a served bundle has no pandas
 
 Ids: TypeAlias = "pd.Series[Any] | NDArray[Any] | Sequence[int] | Sequence[str]"
 
-TABLE_SPAN = 1 << 26  # ids within a span up to this are looked up in a table: at most 512 MB, faster than a search
+TABLE_SPAN = 1 << 26  # largest span of integer ids for a lookup table (512 MB), which is faster than a search
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,7 +36,7 @@ class IdMap:
 
     @classmethod
     def fit(cls, ids: Ids) -> IdMap:
-        """The map of the distinct ids.
+        """Build the map of the distinct ids.
 
         Raises:
             TypeError: The ids are neither integers nor strings, or both.
@@ -45,17 +45,17 @@ class IdMap:
 
     @property
     def kind(self) -> str:
-        """What the ids are: `int` or `str`."""
+        """Type of the ids: `int` or `str`."""
         return "int" if self.values.dtype.kind == "i" else "str"
 
     def __len__(self) -> int:
         return len(self.values)
 
     def rows(self, ids: Ids) -> NDArray[np.int64]:
-        """Dense rows of the ids, int64 of the same length; -1 for an id that was not fitted.
+        """Dense rows of the ids, int64 of the same length; -1 for an unknown id.
 
         Raises:
-            TypeError: The ids are of the other kind: "1" is not 1, and would silently be unknown.
+            TypeError: The ids are of the other type: "1" is not 1, and would silently be unknown.
         """
         codes, distinct = _codes(ids)
         values = _checked(distinct)
@@ -68,7 +68,7 @@ class IdMap:
         """Raw ids of the rows.
 
         Raises:
-            IndexError: A row is outside [0, len); -1 stands for no id.
+            IndexError: A row is outside [0, len).
         """
         positions = np.asarray(rows, dtype=np.int64)
         wrong = (positions < 0) | (positions >= len(self))
@@ -94,7 +94,7 @@ class IdMap:
 
     @cached_property
     def _table(self) -> NDArray[np.int64] | None:
-        """The row of every integer from the first id to the last, or None where they are too far apart."""
+        """Lookup table of the rows of all integers from the first to the last id; None if the span is too large."""
         span = int(self.values[-1]) - int(self.values[0]) + 1
         if span > TABLE_SPAN:
             return None
@@ -104,7 +104,7 @@ class IdMap:
 
 
 def _codes(ids: Ids) -> tuple[NDArray[np.int64] | None, Any]:
-    """Positions among distinct ids and these ids; (None, ids) where finding them first would not pay."""
+    """Codes and distinct ids; (None, ids) if factorizing first would be slower."""
     if isinstance(ids, Sequence | np.ndarray) or ids.dtype.kind in "iu":
         return None, ids
     return ids.factorize(use_na_sentinel=False)  # a Series of strings: each row is hashed once
@@ -129,7 +129,7 @@ def _checked(ids: Any) -> NDArray[Any]:
 
 
 def _distinct(ids: NDArray[Any]) -> NDArray[Any]:
-    """Sorted distinct ids; integers within a small span are marked in a table, which takes no sort."""
+    """Sorted distinct ids; integers within a small span need no sort."""
     if ids.dtype.kind == "i" and len(ids):
         first = int(ids.min())
         span = int(ids.max()) - first + 1

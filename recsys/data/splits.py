@@ -1,7 +1,7 @@
-"""Splits: which rows are for training, validation and test. Pure functions of the frame, exact in integers.
+"""Train, validation and test splits: pure functions of the ratings frame, in exact integer arithmetic.
 
-Order within a user is (timestamp, row in the file). Validation is carved from the training side by the same
-rule; `kfold` and `official` carve a tenth at random.
+Within a user, rows are ordered by (timestamp, row in the file). Validation rows are split from the training rows by the
+same rule, except for `kfold` and `official`, where they are a random tenth.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ Integers: TypeAlias = NDArray[np.int64]
 
 SPLITS = ("user_time", "global_time", "random", "kfold", "official", "leave_one_out")
 TIMELESS = ("random", "kfold", "official")
-FEWEST_RATINGS = 3  # a user with fewer is all training under user_time and leave_one_out
-ML_100K = (100_000, 943, 1682)  # rows, users and items of the release whose order the official folds cut
+FEWEST_RATINGS = 3  # users with fewer have only training rows under user_time and leave_one_out
+ML_100K = (100_000, 943, 1682)  # rows, users and items of the release that has official folds
 OFFICIAL_FOLDS = 5
 
 
 @dataclass(frozen=True)
 class Split:
-    """Row positions in the ratings frame: int64, ascending, disjoint, and together every row."""
+    """Row positions in the ratings frame: int64, ascending, disjoint and complete."""
 
     train: Integers
     val: Integers
@@ -49,17 +49,17 @@ def split_ratings(
     """Split by rule `split`, one of `SPLITS`.
 
     Args:
-        ratings: The frame of `RatingData`; only its ids and timestamps are looked at.
+        ratings: The frame of `RatingData`; only ids and timestamps are used.
         split: Name of the rule.
-        test_fraction: Share of the rows in the test set, in (0, 1), rounded up to a whole row; `global_time`
-            and `random` use it, for validation as the same share of the training side.
+        test_fraction: For `global_time` and `random`: fraction of rows in the test set, in (0, 1), rounded up; also the
+            fraction of the remaining rows for validation.
         folds: Number of folds of `kfold`, at least 2.
-        fold: The fold that is the test set: 0 to folds - 1 for `kfold`, 1 to 5 for `official`.
-        split_seed: Seed of `random`, of `kfold` and of a validation set drawn at random, in [0, 2**32).
+        fold: The test fold: 0 to folds - 1 for `kfold`, 1 to 5 for `official`.
+        split_seed: Seed of `random`, `kfold` and random validation rows, in [0, 2**32).
 
     Raises:
         ValueError: An argument is outside its range.
-        DataError: The ratings lack what the rule needs.
+        DataError: The ratings do not support the rule.
     """
     if split not in SPLITS:
         raise ValueError(f"split must be one of {', '.join(SPLITS)}, got {split!r}")
@@ -84,7 +84,7 @@ def split_ratings(
 
 
 def user_time(ratings: pd.DataFrame) -> Mask:
-    """Of a user's n ratings the last (n + 9) // 10."""
+    """The last (n + 9) // 10 of each user's n ratings."""
     user, count = _users(ratings)
     return _last_of_users(user, _timestamps(ratings), np.where(count < FEWEST_RATINGS, 0, (count + 9) // 10))
 
@@ -96,7 +96,7 @@ def leave_one_out(ratings: pd.DataFrame) -> Mask:
 
 
 def global_time(ratings: pd.DataFrame, test_fraction: float) -> Mask:
-    """The last `test_fraction` of all rows in calendar time; equal times keep the file's order."""
+    """The last `test_fraction` of all rows by timestamp; ties are in file order."""
     time = _timestamps(ratings)
     take = _share(len(time), test_fraction)
     cut = np.partition(time, len(time) - take)[len(time) - take]
@@ -107,7 +107,7 @@ def global_time(ratings: pd.DataFrame, test_fraction: float) -> Mask:
 
 
 def random(rows: int, test_fraction: float, split_seed: int) -> Mask:
-    """Rows drawn without replacement: those of scikit-learn's `train_test_split(random_state=split_seed)`."""
+    """Random rows, the same as scikit-learn's `train_test_split(random_state=split_seed)`."""
     mask = np.zeros(rows, dtype=bool)
     mask[_generator(split_seed).permutation(rows)[: _share(rows, test_fraction)]] = True
     return mask
@@ -127,7 +127,7 @@ def kfold(rows: int, folds: int, fold: int, split_seed: int) -> Mask:
 
 
 def official(ratings: pd.DataFrame, fold: int) -> Mask:
-    """MovieLens 100K's u1 to u5: test rows are (fold - 1) * 20000 up to fold * 20000 of `u.data`."""
+    """MovieLens 100K's u1 to u5: test rows (fold - 1) * 20000 to fold * 20000 of `u.data`."""
     if not 1 <= fold <= OFFICIAL_FOLDS:
         raise ValueError(f"fold must be in [1, {OFFICIAL_FOLDS}] for split official, got {fold}")
     shape = (len(ratings), ratings[USER_ID].nunique(), ratings[ITEM_ID].nunique())
@@ -143,7 +143,7 @@ def official(ratings: pd.DataFrame, fold: int) -> Mask:
 
 
 def _users(ratings: pd.DataFrame) -> tuple[Integers, Integers]:
-    """The user of each row as a number from 0, and each user's number of rows."""
+    """The user of each row as a code from 0, and the number of rows of each user."""
     user = np.asarray(ratings[USER_ID].factorize()[0], dtype=np.int64)
     return user, np.bincount(user)
 
@@ -151,7 +151,7 @@ def _users(ratings: pd.DataFrame) -> tuple[Integers, Integers]:
 def _timestamps(ratings: pd.DataFrame) -> Integers:
     if TIMESTAMP not in ratings:
         raise DataError(
-            "the ratings have no timestamp, which this split needs; without one split must be one of "
+            "the ratings have no timestamps, which this split needs; without them split must be one of "
             + ", ".join(TIMELESS)
         )
     time: Integers = ratings[TIMESTAMP].to_numpy()
@@ -159,14 +159,14 @@ def _timestamps(ratings: pd.DataFrame) -> Integers:
 
 
 def _last_of_users(user: Integers, time: Integers, take: Integers) -> Mask:
-    """The last `take[u]` rows of every user u, by (timestamp, row).
+    """The last `take[u]` rows of each user u, by (timestamp, row).
 
-    One sort of (user, time) packed in an integer gives each user's cut; only rows that tie with it are then
-    looked at by row. This is several times faster than sorting row positions.
+    One sort of (user, time) packed into integers gives each user's cut; only ties with the cut are then resolved by
+    row. This is several times faster than sorting row positions.
     """
     key = _packed(user, time)
     ends = np.cumsum(np.bincount(user))
-    in_order = np.sort(key, kind="stable")  # files are mostly in runs by user, which this kind makes use of
+    in_order = np.sort(key, kind="stable")  # fast for files that are mostly grouped by user
     first_taken = in_order[np.minimum(ends - take, len(key) - 1)]
     first_taken[take == 0] = np.iinfo(np.int64).max
     cut = first_taken[user]
@@ -188,14 +188,14 @@ def _last_of_tied(rows: Integers, user: Integers, wanted: Integers) -> Integers:
 
 
 def _packed(user: Integers, time: Integers) -> Integers:
-    """One integer a row that orders by user, then by time."""
+    """One integer per row that sorts by user, then by time."""
     earliest = int(time.min())
     span = int(time.max()) - earliest + 1
     if span * (int(user.max()) + 1) >= 1 << 62:
         time, earliest = np.unique(time, return_inverse=True)[1], 0
         span = int(time.max()) + 1
     key = user * span
-    key += time  # in place: at 25 million rows every temporary array is felt
+    key += time  # in place: temporary arrays are costly at 25 million rows
     key -= earliest
     return key
 
@@ -208,7 +208,7 @@ def _share(rows: int, test_fraction: float) -> int:
 
 
 def _generator(split_seed: int) -> Any:
-    """NumPy's legacy generator: the one behind scikit-learn's splits, and frozen for ever."""
+    """NumPy's legacy generator: used by scikit-learn's splits, and stable across versions."""
     if not 0 <= split_seed < 1 << 32:
         raise ValueError(f"split_seed must be in [0, 2**32), got {split_seed}")
     return np.random.RandomState(split_seed)

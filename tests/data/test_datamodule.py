@@ -171,7 +171,7 @@ def test_an_argument_out_of_range_is_named(arguments: dict[str, Any], message: s
 
 
 def test_a_split_that_leaves_nothing_to_fit_on_says_so() -> None:
-    with pytest.raises(ValueError, match="split random leaves no row of small to fit on"):
+    with pytest.raises(ValueError, match="split random leaves no training rows in small"):
         small_data(frame([1, 2], [1, 2], [1, 5]), split="random", test_fraction=0.9)
 
 

@@ -1,4 +1,4 @@
-"""Archives from elsewhere: verified, then read member by member within bounds."""
+"""Verify downloaded archives and extract members within size limits."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from typing import IO
 from recsys.data.sources.base import DataError
 
 PIECE = 1 << 20  # bytes
-LARGEST_MEMBER = 4 << 30  # bytes; the largest there is, ml-32m's ratings, has 0.9 GB
+LARGEST_MEMBER = 4 << 30  # bytes; the largest, ml-32m's ratings, has 0.9 GB
 
 
 def copy_bounded(
     source: IO[bytes], target: IO[bytes], limit: int, what: str, advance: Callable[[int], None] | None = None
 ) -> int:
-    """Copy in pieces up to a limit; returns the number of bytes."""
+    """Copy up to `limit` bytes. Returns the number of bytes."""
     size = 0
     while piece := source.read(PIECE):
         size += len(piece)
@@ -30,10 +30,10 @@ def copy_bounded(
 
 
 def check_sums(path: Path, *, md5: str | None = None, sha256: str | None = None) -> None:
-    """Compare the file with the checksums that are known.
+    """Verify the given checksums of a file.
 
     Raises:
-        DataError: One of them differs.
+        DataError: A checksum differs.
     """
     for algorithm, expected in (("md5", md5), ("sha256", sha256)):
         if expected is None:
@@ -45,14 +45,14 @@ def check_sums(path: Path, *, md5: str | None = None, sha256: str | None = None)
 
 
 def extract_members(archive: Path, members: Mapping[str, Path]) -> None:
-    """Extract named members of a zip, each to the path given; names in the zip choose no path.
+    """Extract members of a zip, each to the given path; names in the zip are never used as paths.
 
     Raises:
-        DataError: A member is absent, or larger than `LARGEST_MEMBER` once unpacked.
+        DataError: A member is missing, or larger than `LARGEST_MEMBER`.
     """
     with zipfile.ZipFile(archive) as file:
         for member, path in members.items():
             if member not in file.namelist():
-                raise DataError(f"{archive.name} must hold {member}, got a zip without it")
+                raise DataError(f"{archive.name} must contain {member}, got a zip without it")
             with file.open(member) as source, path.open("wb") as target:
                 copy_bounded(source, target, LARGEST_MEMBER, member)

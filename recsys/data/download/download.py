@@ -1,6 +1,6 @@
-"""Fetch a MovieLens release: from GroupLens, or for ml-100k from a package on the user's Python index.
+"""Download a MovieLens release from GroupLens, or ml-100k from a package on the user's Python index.
 
-What arrives is trusted by its checksum alone, which is verified before anything in it is read.
+Downloads are trusted by checksum only, which is verified before they are read.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ from recsys.progress import progress
 logger = logging.getLogger(__name__)
 
 GROUPLENS = "https://files.grouplens.org/datasets/movielens"
-TIMEOUT = 10.0  # seconds to connect, and between two pieces
+TIMEOUT = 10.0  # seconds, to connect and to read
 LARGEST_ARCHIVE = 2 << 30  # bytes
 
 
 @dataclass(frozen=True)
 class Archive:
-    """A release's zip: the folder in it, and its checksums as published."""
+    """A release's zip: the folder in it, and its published checksums."""
 
     folder: str
     md5: str | None = None
@@ -60,17 +60,17 @@ ARCHIVES = {
 
 
 def fetch(name: str, files: Sequence[str], folder: Path) -> None:
-    """Put the files of a release into the folder, each under its name only once it is whole.
+    """Download the files of a release to the folder; each file is moved there atomically.
 
-    Two processes may do so at once: both put the same files there.
+    Safe to run in two processes at once: both write the same files.
 
     Args:
         name: One of `ARCHIVES`.
-        files: Names of the files that are needed, the most important last.
-        folder: Where to; made if it is absent.
+        files: Names of the required files, the most important last.
+        folder: Target folder; created if necessary.
 
     Raises:
-        DataError: No source had them; says which were tried, why each failed and what can be done.
+        DataError: All sources failed; names each source with its error, and workarounds.
     """
     sources: dict[str, Callable[[Path], None]] = {
         f"{GROUPLENS}/{name}.zip": lambda to: _from_grouplens(name, files, to)
@@ -84,14 +84,14 @@ def fetch(name: str, files: Sequence[str], folder: Path) -> None:
             with tempfile.TemporaryDirectory(prefix=f".{name}-", dir=folder.parent) as temporary:
                 extract(Path(temporary))
                 _move(Path(temporary), files, folder)
-            logger.info("%s: fetched from %s into %s", name, source, folder)
+            logger.info("%s: downloaded from %s to %s", name, source, folder)
             return
         except (OSError, DataError, http.client.HTTPException, zipfile.BadZipFile) as error:
             failures.append(f"  {source}: {error}")
             logger.debug("%s: %s failed", name, source, exc_info=True)
     raise DataError(
-        f"{name} could not be fetched. Tried:\n" + "\n".join(failures) + "\n"
-        f"Download {GROUPLENS}/{name}.zip elsewhere, extract it and give its folder as data.root=<folder>; "
+        f"{name} could not be downloaded. Tried:\n" + "\n".join(failures) + "\n"
+        f"Download {GROUPLENS}/{name}.zip elsewhere, extract it and pass its folder as data.root=<folder>; "
         "or, behind a proxy, set HTTPS_PROXY and try again."
     )
 
@@ -111,20 +111,20 @@ def _from_grouplens(name: str, files: Sequence[str], folder: Path) -> None:
     check_sums(path, md5=archive.md5, sha256=archive.sha256)
     if not verified:
         logger.warning(
-            "the certificate of %s could not be verified; what it sent is used because its checksum is right",
+            "the certificate of %s could not be verified; the download is used since its checksum is correct",
             GROUPLENS,
         )
     extract_members(path, {f"{archive.folder}/{file}": folder / file for file in files})
 
 
 def _download(url: str, path: Path) -> bool:
-    """Write what the address sends; False where its certificate could not be verified."""
+    """Download the URL to the path. Returns whether the certificate could be verified."""
     try:
         _stream(url, path, context=None)
     except urllib.error.URLError as error:
         if not isinstance(error.reason, ssl.SSLCertVerificationError):
             raise
-        _stream(url, path, context=ssl._create_unverified_context())  # the checksum is what is trusted
+        _stream(url, path, context=ssl._create_unverified_context())  # we trust the checksum
         return False
     return True
 

@@ -1,8 +1,8 @@
-"""MovieLens 100K out of a Python package, for where GroupLens cannot be reached but a package index can.
+"""MovieLens 100K from a Python package, for machines that can reach a package index but not GroupLens.
 
-The wheel of recbole carries the ratings as released, the users with a header line, and the items with title,
-year and genres apart. It is fetched with pip, so that the user's index, proxy and offline settings apply,
-and only read as a zip: never installed, never imported.
+The recbole wheel contains the ratings as released, the users with a header line, and the items with separate title,
+year and genres. It is downloaded with pip, so that the user's index, proxy and offline settings apply, and only read as
+a zip: never installed or imported.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ REQUIREMENT = "recbole==1.2.1"
 SHA256 = "9c9948202011f37eb0a7c6768129313f00d6403ad221ec940d5e2d5d5f33a407"
 RATINGS_SHA256 = "06416e597f82b7342361e41163890c81036900f418ad91315590814211dca490"  # of u.data as released
 FOLDER = "recbole/dataset_example/ml-100k"
-TIMEOUT = 120.0  # seconds for pip altogether
+TIMEOUT = 120.0  # seconds for pip
 GENRES = (
     "unknown",
     "Action",
@@ -41,16 +41,16 @@ GENRES = (
     "Thriller",
     "War",
     "Western",
-)  # in the order of u.genre, which the wheel lacks
+)  # in the order of u.genre, which is not in the wheel
 
 
 def extract(folder: Path) -> None:
     """Write `u.data`, `u.user`, `u.item` and `u.genre` in the layout of the release.
 
-    Items lack the dates and addresses of the release, which nothing here reads.
+    Items lack the dates and URLs of the release, which are not used.
 
     Raises:
-        DataError: pip could not fetch the wheel, or it is not the one that is known.
+        DataError: pip could not download the wheel, or its checksum differs.
     """
     with tempfile.TemporaryDirectory(dir=folder) as temporary:
         path = _fetched(Path(temporary))
@@ -65,7 +65,7 @@ def extract(folder: Path) -> None:
 
 
 def _fetched(folder: Path) -> Path:
-    """The wheel, by pip; wheels only, since building a source package would run its code."""
+    """Download the wheel with pip; wheels only, since building a source package would run its code."""
     pip = [sys.executable, "-m", "pip", "download", "--disable-pip-version-check", "--quiet"]
     options = [
         "--no-deps",
@@ -92,14 +92,14 @@ def _fetched(folder: Path) -> Path:
 
 
 def _rows(path: Path) -> Iterator[list[str]]:
-    """Texts of each line after the header."""
+    """Fields of each line after the header."""
     lines = path.read_text(encoding="utf-8").splitlines()
     return (line.split("\t") for line in lines[1:])
 
 
 def _item_line(item_id: str, title: str, year: str, genres: str) -> str:
-    """A line of `u.item`. The year goes back behind the title, which mends "... (1995) (V)" too."""
-    if title == "unkonwn":  # as the wheel spells item 267, with the same word for its year
+    """A line of `u.item`, with the year appended to the title, which also fixes "... (1995) (V)"."""
+    if title == "unkonwn":  # the wheel's spelling of item 267, also in its year
         title, year = "unknown", ""
     flags = "|".join(str(int(name in genres.split(" "))) for name in GENRES)
     return f"{item_id}|{title} ({year})||||{flags}\n" if year else f"{item_id}|{title}||||{flags}\n"

@@ -1,4 +1,4 @@
-"""Read columns of a delimited text file: fast where all is well, line by line to say what is wrong."""
+"""Read columns of a delimited text file: fast with Arrow, then line by line to locate an error."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ BLOCK = 8 << 20  # bytes parsed at a time by a thread
 
 @dataclass(frozen=True)
 class Layout:
-    """How a text file is cut into lines and columns.
+    """Format of a delimited text file.
 
     Attributes:
-        separator: Between columns; one character, or "::".
-        columns: Names in the order of the file; None where a header line gives them.
-        quoted: Whether a value may stand in double quotes and then hold separators and line ends.
+        separator: Column separator; one character, or "::".
+        columns: Column names in file order; None if the file has a header line.
+        quoted: Whether values may be in double quotes and then contain separators and line ends.
         encoding: `utf-8` or `latin-1`.
     """
 
@@ -39,15 +39,15 @@ class Layout:
 
 
 def read_columns(path: Path, layout: Layout, fields: Mapping[str, Field]) -> dict[str, Values]:
-    """Checked values by field name, in the order of the file.
+    """Read and validate columns. Returns values by field name, in file order.
 
     Args:
-        path: The file; one that ends in `.gz` is unpacked on the way.
-        layout: How to cut it.
-        fields: What is wanted, by the name of the column in the file.
+        path: The file; `.gz` is decompressed.
+        layout: Format of the file.
+        fields: Fields by the column name in the file.
 
     Raises:
-        DataError: Names the line (from 1, the header counted), the column, the value and what is allowed.
+        DataError: Names the line (from 1, including the header), column, value and allowed values.
     """
     present = header(path, layout)
     places = _places(path, present, fields)
@@ -68,7 +68,7 @@ def read_columns(path: Path, layout: Layout, fields: Mapping[str, Field]) -> dic
 def read_texts(
     path: Path, layout: Layout, columns: Sequence[str], integers: Sequence[str] = ()
 ) -> dict[str, list[str]]:
-    """Columns of a small file as text, in the order asked for; those in `integers` must be integers."""
+    """Read columns of a small file as text, in the given order; those in `integers` must be integers."""
     places = _places(path, header(path, layout), columns)
     texts: dict[str, list[str]] = {column: [] for column in columns}
     for line, record in records(path, layout):
@@ -80,9 +80,9 @@ def read_texts(
 
 
 def header(path: Path, layout: Layout) -> Sequence[str]:
-    """Names of the columns in the order of the file."""
+    """Column names in file order."""
     if not path.is_file():
-        raise DataError(f"{path}: there is no such file")
+        raise DataError(f"{path}: no such file")
     with closing(_lines(path, layout)) as lines:
         first = next(lines, None)
     if first is None:
@@ -91,10 +91,10 @@ def header(path: Path, layout: Layout) -> Sequence[str]:
 
 
 def records(path: Path, layout: Layout) -> Iterator[tuple[int, list[str]]]:
-    """Line number, from 1, and texts of each record; blank lines and the header are left out.
+    """Line number, from 1, and fields of each record, without blank lines and the header.
 
     Raises:
-        DataError: A line is not in the encoding, or has too few or too many columns.
+        DataError: A line cannot be decoded, or has too few or too many columns.
     """
     width = len(header(path, layout))
     rows = _lines(path, layout)
@@ -107,10 +107,10 @@ def records(path: Path, layout: Layout) -> Iterator[tuple[int, list[str]]]:
 
 
 def _parsed(path: Path, layout: Layout, present: Sequence[str], fields: Mapping[str, Field]) -> pa.Table:
-    """The wanted columns, parsed by all cores."""
+    """Parse the given columns in parallel."""
     types = {column: field.type for column, field in fields.items()}
     names, wanted = list(present), list(fields)
-    if len(layout.separator) > 1:  # "::" is read as ":" with a column between that must be empty
+    if len(layout.separator) > 1:  # "::" is read as ":" with empty columns in between
         gaps = [f"gap {n}" for n in range(len(names) - 1)]
         names = [name for pair in zip(names, [*gaps, ""], strict=True) for name in pair][:-1]
         types |= dict.fromkeys(gaps, pa.null())
@@ -137,16 +137,16 @@ def _parsed(path: Path, layout: Layout, present: Sequence[str], fields: Mapping[
 
 @contextmanager
 def _tracked(path: Path) -> Iterator[pa.NativeFile]:
-    """The unpacked contents, for Arrow; on a terminal, progress by the bytes that are read of the file."""
+    """Open the decompressed file for Arrow, with a progress line on a terminal."""
     with path.open("rb") as raw, progress(f"reading {path.name}", path.stat().st_size, in_bytes=True) as advance:
         file = pa.PythonFile(_CountedFile(raw, advance), "r")
         yield pa.CompressedInputStream(file, "gzip") if path.suffix == ".gz" else file
 
 
 class _CountedFile:
-    """A binary file that reports the bytes read, as much of a file as Arrow needs."""
+    """A minimal binary file for Arrow that reports the number of bytes read."""
 
-    closed = False  # by whoever opened it
+    closed = False  # the opener closes it
 
     def __init__(self, file: IO[bytes], advance: Advance) -> None:
         self.file, self.advance = file, advance
@@ -177,7 +177,7 @@ def _raise_first_problem(path: Path, layout: Layout, places: list[int], fields: 
 
 
 def _lines(path: Path, layout: Layout) -> Generator[tuple[int, list[str]], None, None]:
-    """Line number and texts of every line that is not blank."""
+    """Line number and fields of each non-blank line."""
     with _opened(path) as file:
         text = _decoded(path, file, layout.encoding)
         if layout.quoted:
@@ -189,7 +189,7 @@ def _lines(path: Path, layout: Layout) -> Generator[tuple[int, list[str]], None,
 
 
 def _quoted(path: Path, text: Iterator[str], separator: str) -> Iterator[tuple[int, list[str]]]:
-    """The same where values may be quoted, and a record may take several lines: its first is the one given."""
+    """The same for quoted values, where a record may span several lines; gives its first line."""
     reader = csv.reader(text, delimiter=separator)
     line = 1
     try:
@@ -198,7 +198,7 @@ def _quoted(path: Path, text: Iterator[str], separator: str) -> Iterator[tuple[i
                 yield line, texts
             line = reader.line_num + 1
     except csv.Error as error:
-        raise DataError(f"{path}, line {line}: not a record of a CSV: {error}") from error
+        raise DataError(f"{path}, line {line}: not a CSV record: {error}") from error
 
 
 def _opened(path: Path) -> IO[bytes]:
@@ -209,7 +209,7 @@ def _unpacked(path: Path, file: IO[bytes]) -> Iterator[bytes]:
     try:
         yield from file
     except (EOFError, OSError, zlib.error) as error:
-        raise DataError(f"{path}: cannot be read or unpacked: {error}") from error
+        raise DataError(f"{path}: cannot be read or decompressed: {error}") from error
 
 
 def _decoded(path: Path, file: IO[bytes], encoding: str) -> Iterator[str]:

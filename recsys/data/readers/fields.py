@@ -1,4 +1,4 @@
-"""What a value of each column must be: checked fast on a column, slowly on a text to say what is wrong."""
+"""Column validators: a vectorized check, then a scalar check that describes the offending value."""
 
 from __future__ import annotations
 
@@ -17,35 +17,35 @@ Values: TypeAlias = Any  # an array of numbers, or of ids a pyarrow dictionary a
 
 INTEGER = re.compile(r"-?(0|[1-9][0-9]{0,18})", re.ASCII)
 DIGITS = re.compile(r"-?[0-9]{1,40}", re.ASCII)
-LATEST = 100_000_000_000  # unix seconds, in the year 5138: what is later must be milliseconds
+LATEST = 100_000_000_000  # unix seconds (year 5138); larger values must be milliseconds
 
 
 class BadValueError(ValueError):
-    """Some value of a column is not allowed; which one is for the slow reader to find."""
+    """A value of a column is invalid; the scalar check finds which one."""
 
 
 @dataclass(frozen=True)
 class Field(ABC):
-    """A column of a ratings file, by the name that it has in the frame."""
+    """A column of a ratings file, with its name in the frame."""
 
     name: str
 
     @property
     @abstractmethod
     def type(self) -> pa.DataType:
-        """What the text is parsed to."""
+        """Arrow type of the parsed column."""
 
     @abstractmethod
     def values(self, column: pa.ChunkedArray) -> Values:
-        """The checked values of a parsed column.
+        """Validate a parsed column and return its values.
 
         Raises:
-            BadValueError: A value is not allowed.
+            BadValueError: A value is invalid.
         """
 
     @abstractmethod
     def problem(self, text: str) -> str | None:
-        """What is wrong with a text, or None."""
+        """Describe what is wrong with a text; None if it is valid."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ class IntegerId(Field):
 
 @dataclass(frozen=True)
 class AnyId(Field):
-    """An id that is kept verbatim; it arrives as a dictionary, since each occurs many times."""
+    """An id that is kept verbatim; dictionary-encoded, since ids repeat."""
 
     @property
     def type(self) -> pa.DataType:
@@ -84,7 +84,7 @@ class AnyId(Field):
 
 @dataclass(frozen=True)
 class Stars(Field):
-    """A rating on a scale; either end may be infinite, where the data's own range is to be taken."""
+    """A rating on a scale; a bound may be infinite if the range of the data is used."""
 
     lowest: float = -math.inf
     highest: float = math.inf
@@ -144,7 +144,7 @@ class Seconds(Field):
 
 @dataclass(frozen=True)
 class IsoTime(Field):
-    """A date or a time of day in ISO 8601; without a zone it is taken as UTC. Becomes unix seconds."""
+    """A date or time in ISO 8601, converted to unix seconds; UTC if it has no zone."""
 
     @property
     def type(self) -> pa.DataType:
@@ -173,18 +173,18 @@ class IsoTime(Field):
 
 
 def is_integer(text: str) -> bool:
-    """Whether a text is the only way to write an integer of 64 bits: "7", not "07", "+7" or "7.0"."""
+    """Whether a text is a 64-bit integer in canonical form: "7", not "07", "+7" or "7.0"."""
     return bool(INTEGER.fullmatch(text)) and text != "-0" and -(1 << 63) <= int(text) < 1 << 63
 
 
 def _parses(text: str) -> bool:
-    """Whether Arrow reads the text as an integer of 64 bits; it allows zeros in front and blanks around."""
+    """Whether Arrow parses the text as a 64-bit integer; leading zeros and surrounding blanks are allowed."""
     digits = DIGITS.fullmatch(text.strip())
     return bool(digits) and -(1 << 63) <= int(text) < 1 << 63
 
 
 def _numbers(column: pa.ChunkedArray) -> NDArray[Any]:
-    """One contiguous array; what is not there is no number."""
+    """The column as one contiguous array; missing values are invalid."""
     if column.null_count:
         raise BadValueError("empty")
     array = column.combine_chunks()

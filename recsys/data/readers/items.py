@@ -1,4 +1,4 @@
-"""The items table: title, year and genres of each item, in one form for every source."""
+"""The items table: title, year and genres of each item, in the same form for all sources."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def items_frame(
     genres: Iterable[Iterable[str]],
     years: Iterable[int | None] | None = None,
 ) -> pd.DataFrame:
-    """The frame that `RatingData.items` describes; years not given are taken from the titles."""
+    """Build the frame `RatingData.items`; by default years are taken from the titles."""
     titles = [title.strip() for title in titles]
     joined = ["|".join(name for name in names if name not in NO_GENRE) for names in genres]
     year = pd.array(list(map(title_year, titles) if years is None else years), dtype="Int64")
@@ -28,6 +28,6 @@ def items_frame(
 
 
 def title_year(title: str) -> int | None:
-    """The last year in brackets: 1995 of "Toy Story (1995)", None of "Babylon 5"."""
+    """The last year in parentheses: 1995 for "Toy Story (1995)", None for "Babylon 5"."""
     years = YEAR_IN_TITLE.findall(title)
     return int(years[-1]) if years else None

@@ -1,4 +1,4 @@
-"""Read columns of a Parquet file, whose values have a type already."""
+"""Read columns of a Parquet file."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ def is_parquet(path: Path) -> bool:
 
 
 def read_stored(path: Path, fields: Mapping[str, Field]) -> dict[str, Values]:
-    """Checked values by field name, in the order of the file; `fields` are by column of the file.
+    """Read and validate columns; `fields` are by column name. Returns values by field name, in file order.
 
     Raises:
-        DataError: Names the row, from 1, the column and the value.
+        DataError: Names the row (from 1), column and value.
     """
     table = _table(path, fields)
     if not len(table):
@@ -30,7 +30,7 @@ def read_stored(path: Path, fields: Mapping[str, Field]) -> dict[str, Values]:
     values = {}
     for column, field in fields.items():
         given = table[column]
-        table = table.drop_columns([column])  # so that what is converted is not held twice
+        table = table.drop_columns([column])  # free each column after conversion
         typed = _typed(path, column, given, field)
         try:
             values[field.name] = field.values(typed)
@@ -48,23 +48,23 @@ def stored_schema(path: Path) -> pa.Schema:
     try:
         return parquet.read_schema(path)
     except (pa.ArrowException, OSError) as error:
-        raise DataError(f"{path}: not a Parquet file that can be read: {error}") from error
+        raise DataError(f"{path}: not a readable Parquet file: {error}") from error
 
 
 def stored_time(path: Path, column: str) -> Field:
-    """How the column holds times: as text in ISO 8601, or as something that casts to unix seconds."""
+    """The field of a time column: text in ISO 8601, or a type that casts to unix seconds."""
     schema = stored_schema(path)
     text = column in schema.names and _is_text(schema.field(column).type)
     return IsoTime(TIMESTAMP) if text else Seconds(TIMESTAMP)
 
 
 def text_columns(path: Path) -> set[str]:
-    """Columns that `read_stored_texts` can read, by their types: not those of lists, for one."""
+    """Columns whose types `read_stored_texts` can read; for example not lists."""
     return {field.name for field in stored_schema(path) if _casts_to_text(field.type)}
 
 
 def read_stored_texts(path: Path, columns: Sequence[str], integers: Sequence[str]) -> dict[str, list[str]]:
-    """Columns of a small file as text, empty where there is no value; `integers` must be integers."""
+    """Read columns of a small file as text, empty if missing; those in `integers` must be integers."""
     table = _table(path, columns)
     texts = {column: _texts(path, column, table[column]) for column in columns}
     for column in integers:
@@ -90,11 +90,11 @@ def _table(path: Path, columns: Iterable[str]) -> pa.Table:
     try:
         return parquet.read_table(path, columns=list(columns))
     except (pa.ArrowException, OSError) as error:
-        raise DataError(f"{path}: not a Parquet file whose columns can be read: {error}") from error
+        raise DataError(f"{path}: not a Parquet file with readable columns: {error}") from error
 
 
 def _typed(path: Path, column: str, given: pa.ChunkedArray, field: Field) -> pa.ChunkedArray:
-    """The values as the field wants them."""
+    """Cast the values to the type of the field."""
     kind = given.type.value_type if pa.types.is_dictionary(given.type) else given.type
     if isinstance(field, AnyId):
         if not (pa.types.is_integer(kind) or _is_text(kind)):
@@ -115,7 +115,7 @@ def _first_problem(path: Path, column: str, given: pa.ChunkedArray, field: Field
         problem = field.problem("" if value is None else str(value))
         if problem is not None:
             return DataError(f"{path}, row {row}: {column} {problem}")
-    return DataError(f"{path}: {column} holds values that cannot be used")
+    return DataError(f"{path}: {column} has invalid values")
 
 
 def _is_text(kind: pa.DataType) -> bool:

@@ -1,4 +1,4 @@
-"""One's own table of users or items: a row an id, and of its other columns those that can be attributes."""
+"""Custom users and items tables: one row per id, with attribute columns."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Table:
-    """A file with a row an id: Parquet by its name, else CSV.
+    """A file with one row per id: Parquet if it ends in `.parquet`, else CSV.
 
     Attributes:
         path: The file.
-        layout: How to cut it, if it is a CSV.
-        id_column: Its column of ids.
-        integers: Whether the ids are integers, as those of the ratings are.
+        layout: Format of a CSV.
+        id_column: Name of the id column.
+        integers: Whether ids are integers, as in the ratings.
     """
 
     path: Path
@@ -35,14 +35,14 @@ class Table:
 
     @property
     def columns(self) -> list[str]:
-        """Names of all columns, in the order of the file."""
+        """All column names in file order."""
         return list(stored_schema(self.path).names if is_parquet(self.path) else header(self.path, self.layout))
 
     def read(self, columns: Sequence[str]) -> tuple[pd.Series[Any], dict[str, list[str]]]:
-        """Ids and the columns as text, empty where there is no value.
+        """Read ids, and columns as text, empty if missing.
 
         Raises:
-            DataError: A column is not there, or twice; an id is empty, of the wrong kind, or not the only one.
+            DataError: A column is missing or duplicated; an id is empty, of the wrong type or duplicated.
         """
         wanted, whole = [self.id_column, *columns], [self.id_column] if self.integers else []
         if is_parquet(self.path):
@@ -54,10 +54,10 @@ class Table:
         return pd.Series([*map(int, ids)] if self.integers else ids, dtype="int64" if self.integers else "str"), texts
 
     def attributes(self, other: Collection[str], taken: Collection[str]) -> list[str]:
-        """Columns that are neither ids nor among `other`.
+        """Attribute columns: neither ids nor among `other`.
 
-        A column without a name, as pandas writes for its index, is left out; so is, with a line in the log, one whose
-        name the frame gives to another column (`taken`), or whose values are no texts or numbers.
+        Unnamed columns, such as pandas' index, are skipped; so are, with a warning, columns whose name belongs to
+        another column of the frame (`taken`), or whose values are neither text nor numbers.
         """
         readable = text_columns(self.path) if is_parquet(self.path) else self.columns
         found = [column for column in self.columns if column and column != self.id_column and column not in other]

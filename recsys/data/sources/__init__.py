@@ -1,4 +1,4 @@
-"""Where ratings come from; a configuration names one of these classes as its `_target_`."""
+"""Sources of ratings; a data configuration names one of these classes as its `_target_`."""
 
 from recsys.data.sources.base import DataError, RatingData, RatingsSource
 from recsys.data.sources.movielens import MovieLens

@@ -1,4 +1,4 @@
-"""RatingData: the ratings of one data set in a fixed form, and what every source of them must do."""
+"""RatingData, a data set in a fixed form, and RatingsSource, the interface of all sources."""
 
 from __future__ import annotations
 
@@ -22,29 +22,29 @@ RATING_COLUMNS = (USER_ID, ITEM_ID, RATING, TIMESTAMP)
 
 
 class DataError(ValueError):
-    """The ratings cannot be used as they are; the message names file, place, value and what is allowed."""
+    """Invalid ratings; the message names file, place, value and allowed values."""
 
 
 @dataclass(frozen=True)
 class RatingData:
-    """One data set as read; checked when it is made, so that a source's mistake shows before training.
+    """One data set; validated on construction, so that errors of a source show before training.
 
     Attributes:
         name: Name in logs, metrics and manifests, such as `ml-100k`.
         ratings: One row per rating, in the order of the file, with a RangeIndex: `user_id` and `item_id` (both
             int64 or both strings), `rating` (float32, stars), `timestamp` (int64, unix seconds; absent if the
-            source has no times). A (user, item) pair occurs once: `drop_duplicates` sees to that.
+            source has no times). (user, item) pairs are distinct (see `drop_duplicates`).
         rating_min: Lowest rating of the scale, in stars.
         rating_max: Highest rating of the scale, in stars.
-        users: `user_id` and the attributes that the source has, numbers or texts; None if it has none.
-        items: `item_id`, `title` (string, as in "Toy Story (1995)"), `year` (Int64, missing where unknown)
-            and `genres` (one string, separated by "|", empty where unknown), and further attributes if the source
-            has them; also of items without a rating. None if the source has none.
-        implicit: Whether the source gives no ratings; every rating is then 1.0.
-        sha256: `ratings_sha256(ratings)`; computed if it is not given.
+        users: `user_id` and attributes, numbers or texts; None if the source has none.
+        items: `item_id`, `title` (string, such as "Toy Story (1995)"), `year` (Int64, missing if unknown), `genres`
+            (one string, separated by "|", empty if unknown) and further attributes; may include items without ratings.
+            None if the source has none.
+        implicit: Whether the source has no ratings (implicit feedback); every rating is then 1.0.
+        sha256: `ratings_sha256(ratings)`; computed by default.
 
     Raises:
-        DataError: A frame is not as described; the message names frame, column, value and what is allowed.
+        DataError: A frame is not as described; the message names frame, column, value and allowed values.
     """
 
     name: str
@@ -68,25 +68,25 @@ class RatingData:
 
     @property
     def scale(self) -> tuple[float, float]:
-        """Lowest and highest rating; of implicit feedback 0, which stands for a missing pair, and 1."""
+        """Lowest and highest rating; for implicit feedback 0 (unobserved) and 1."""
         return (0.0, 1.0) if self.implicit else (self.rating_min, self.rating_max)
 
 
 class RatingsSource(ABC):
-    """Where ratings come from."""
+    """A source of ratings."""
 
     name: str
 
     @abstractmethod
     def prepare(self) -> None:
-        """Fetch what `read` needs. Sets no state: it may be called in one process of many, or not at all."""
+        """Download files needed by `read`. Sets no state: may be called in only one of several processes."""
 
     @abstractmethod
     def read(self) -> RatingData:
-        """Read, check and return the ratings.
+        """Read, validate and return the ratings.
 
         Raises:
-            DataError: The files are absent, or something in them cannot be used.
+            DataError: A file is missing or has invalid content.
         """
 
 
@@ -129,7 +129,7 @@ def _check_side_table(place: str, frame: pd.DataFrame, column: str, ids: pd.Seri
         raise DataError(f"{place} must have the column {column}, got {list(frame.columns)}")
     kind = _id_kind(f"{place}.{column}", frame[column])
     if len(frame) and len(ids) and kind != _id_kind(column, ids):
-        raise DataError(f"{place}.{column} must be of the ratings' kind, {ids.dtype}, got {frame[column].dtype}")
+        raise DataError(f"{place}.{column} must have the type of the ratings, {ids.dtype}, got {frame[column].dtype}")
 
 
 def _id_kind(place: str, ids: pd.Series[Any]) -> str:
@@ -141,11 +141,11 @@ def _id_kind(place: str, ids: pd.Series[Any]) -> str:
 
 
 def ratings_sha256(ratings: pd.DataFrame) -> str:
-    r"""SHA-256 (hexadecimal) of a canonical ratings frame, so that figures can be traced to their data.
+    r"""SHA-256 (hexadecimal) of a ratings frame, so that results can be traced to their data.
 
-    Hashed are, for `user_id`, `item_id`, `rating` and `timestamp` (where present) in this order: the line
-    "<name> <dtype> <rows>\n" in ASCII, dtype being int64, float32 or utf8; then the column's values in
-    little-endian bytes; of strings, the rows + 1 offsets in bytes (int64, from 0), then all text in UTF-8.
+    The hash covers, for `user_id`, `item_id`, `rating` and `timestamp` (if present) in this order: the line
+    "<name> <dtype> <rows>\n" in ASCII, where dtype is int64, float32 or utf8; then the column's values in little-endian
+    bytes; for strings, the rows + 1 byte offsets (int64, from 0), then all text in UTF-8.
     """
     digest = hashlib.sha256()
     for name in RATING_COLUMNS:
@@ -170,9 +170,9 @@ def _hash_strings(digest: Any, column: pd.Series[Any]) -> None:
 
 
 def drop_duplicates(ratings: pd.DataFrame, place: str) -> pd.DataFrame:
-    """Keep the latest rating of each user and item, by timestamp and then by row; the order stays.
+    """Keep the latest rating of each user and item, by timestamp and then by row; preserves the order.
 
-    A warning counts the dropped rows; `place` names the file in it.
+    Logs a warning with the number of dropped rows and the file, `place`.
     """
     pair = _pairs(ratings)
     if not len(repeated := _repeated(pair)):
@@ -206,8 +206,8 @@ def _pairs(ratings: pd.DataFrame) -> NDArray[np.int64]:
 
 
 def _repeated(pair: NDArray[np.int64]) -> NDArray[np.int64]:
-    """The pairs that occur again, ascending, as often as they do."""
-    if len(pair) < 2 or (pair[1:] > pair[:-1]).all():  # as released files are ordered: nothing to sort
+    """The repeated pairs, ascending, once for each repetition."""
+    if len(pair) < 2 or (pair[1:] > pair[:-1]).all():  # sorted and distinct, as in most releases
         return pair[:0]
     in_order = np.sort(pair)
     return np.asarray(in_order[1:][in_order[1:] == in_order[:-1]])

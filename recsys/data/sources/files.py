@@ -1,4 +1,4 @@
-"""FileSource: a source that parses files, whose result is cached."""
+"""FileSource: a source that parses files and caches the result."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from recsys.data.sources.base import RatingData, RatingsSource
 
 
 class FileSource(RatingsSource):
-    """Ratings in files below a folder, `root`. What was parsed is cached.
+    """Ratings in files of a folder, `root`; parsed data are cached.
 
-    The cache key covers the content of `files()` and every attribute of the source but `root`, so that a new argument
-    cannot serve stale data.
+    The cache key covers the content of `files()` and all attributes of the source except `root`, so that changed
+    arguments never return stale data.
     """
 
     @abstractmethod
     def files(self) -> list[Path]:
-        """Files that `parse` reads; an optional one may be absent."""
+        """Files read by `parse`; optional ones may be missing."""
 
     @abstractmethod
     def parse(self) -> RatingData:
         """Parse the files.
 
         Raises:
-            DataError: Something in them cannot be used; the message names file, line, value and what is allowed.
+            DataError: Invalid content; the message names file, line, value and allowed values.
         """
 
     def read(self) -> RatingData:

@@ -1,4 +1,4 @@
-"""MovieLens: every stable release, from a local folder or fetched once to the user's cache."""
+"""MovieLens: all stable releases, from a local folder or downloaded once to the user's cache."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ logger = logging.getLogger(__name__)
 RATING_MAX = 5.0
 COLUMNS = (USER_ID, ITEM_ID, RATING, TIMESTAMP)
 USER_COLUMNS = (USER_ID, "age", "gender", "occupation", "zip_code")
-GENRE_FLAGS = tuple(f"genre {n}" for n in range(19))  # ml-100k has a column of 0 and 1 for each genre
+GENRE_FLAGS = tuple(f"genre {n}" for n in range(19))  # ml-100k has one 0/1 column per genre
 
 
 @dataclass(frozen=True)
 class File:
-    """A file of a release, and the names in it of the columns that are read, in the order of the frame."""
+    """A file of a release, and its column names to read, in the order of the frame."""
 
     name: str
     layout: Layout
@@ -36,7 +36,7 @@ class File:
 
 @dataclass(frozen=True)
 class Release:
-    """What a release looks like on disk."""
+    """File layout of a release."""
 
     rating_min: float
     ratings: File
@@ -46,7 +46,7 @@ class Release:
 
     @property
     def files(self) -> tuple[str, ...]:
-        """Names of all files that are read, the ratings last."""
+        """Names of all files to read, the ratings last."""
         names = [self.genre_names, self.items.name, self.users and self.users.name, self.ratings.name]
         return tuple(name for name in names if name)
 
@@ -96,13 +96,12 @@ RELEASES = {
 class MovieLens(FileSource):
     """A MovieLens release.
 
-    Only ml-100k and ml-1m describe users: by age (years; in ml-1m the lowest of a bracket), gender,
-    occupation (in ml-1m its code) and zip code.
+    Only ml-100k and ml-1m have user attributes: age (in ml-1m the lower bound of a bracket), gender, occupation (in
+    ml-1m its code) and zip code.
 
     Args:
         name: One of `RELEASES`, such as `ml-100k`.
-        root: A folder that holds the extracted files; used as it is and never written to. Without it they are
-            fetched once to the user's cache.
+        root: Folder of the extracted files, never written to. By default they are downloaded once to the user's cache.
     """
 
     def __init__(self, name: str = "ml-100k", root: str | None = None) -> None:
@@ -114,14 +113,14 @@ class MovieLens(FileSource):
 
     @property
     def folder(self) -> Path:
-        """Where the files lie, or will lie once fetched."""
+        """Folder of the files, or of the download."""
         return self.root or cache.cache_folder() / self.name
 
     def prepare(self) -> None:
-        """Fetch the files, unless `root` is given or they are in the cache.
+        """Download the files, unless `root` is given or they are cached.
 
         Raises:
-            DataError: `root` is no folder or holds no ratings, or the files could not be fetched.
+            DataError: `root` is not a folder or has no ratings, or the download failed.
         """
         if self.root is None:
             if not self._complete():
@@ -131,7 +130,7 @@ class MovieLens(FileSource):
         elif not self.root.is_dir():
             raise DataError(f"root must be a folder with the files of {self.name}, got {self.root}")
         elif not (self.root / self.release.ratings.name).is_file():
-            raise DataError(f"root must hold {self.release.ratings.name} of {self.name}, got {self.root} without it")
+            raise DataError(f"root must contain {self.release.ratings.name} of {self.name}, got {self.root} without it")
 
     def files(self) -> list[Path]:
         return [self.folder / name for name in self.release.files]
@@ -184,9 +183,9 @@ class MovieLens(FileSource):
         return names
 
     def _texts(self, file: File, integers: tuple[str, ...]) -> dict[str, list[str]] | None:
-        """The file's columns, or None with a warning where it is absent: ratings alone suffice."""
+        """The file's columns; None with a warning if the file is missing, since only ratings are required."""
         path = self.folder / file.name
         if not path.is_file():
-            logger.warning("%s is absent; %s is read without it", path, self.name)
+            logger.warning("%s is missing; reading %s without it", path, self.name)
             return None
         return read_texts(path, file.layout, file.columns, integers)

@@ -1,4 +1,4 @@
-"""TabularRatings: a user's own ratings, from CSV or Parquet."""
+"""TabularRatings: custom ratings from CSV or Parquet files."""
 
 from __future__ import annotations
 
@@ -24,30 +24,29 @@ logger = logging.getLogger(__name__)
 
 
 class TabularRatings(FileSource):
-    """Ratings in one's own file: Parquet if its name ends in `.parquet`, else CSV in UTF-8 with a header.
+    """Custom ratings: a Parquet file if its name ends in `.parquet`, else CSV in UTF-8 with a header.
 
-    CSV may be gzipped (`.csv.gz`) and quoted. Ids are integers where every user id and every item id is
-    written as one, and strings kept verbatim otherwise: one "007" makes all of them strings.
+    CSV may be gzipped (`.csv.gz`) and quoted. Ids are integers if all user and item ids are canonical integers, and
+    strings kept verbatim otherwise: a single "007" makes all of them strings.
 
     Args:
         root: Folder of the files; never written to.
-        ratings_file: Name of the file in it.
+        ratings_file: Name of the ratings file.
         user_column: Column of user ids.
         item_column: Column of item ids.
         rating_column: Column of ratings; None for implicit feedback, where every row counts as 1.
-        timestamp_column: Column of times, as unix seconds or in ISO 8601 (UTC where no zone is given); None
-            where there are none.
-        separator: Between the columns of a CSV, one character.
-        rating_min: Lowest rating of the scale; None for the lowest in the data.
-        rating_max: Highest rating of the scale; None for the highest in the data.
-        users_file: Name of a file with a row a user, in which ids are under `user_column` too. Every other column is an
-            attribute, kept as text (see `recsys.data.features`).
-        items_file: Name of a file with a row an item, in which ids are under `item_column` too. Columns other than
-            those below are attributes.
-        item_title_column: Column of titles in it.
-        item_year_column: Column of years; where it is absent they are taken from titles: "Heat (1995)".
-        item_genres_column: Column of genres separated by "|"; may be absent.
-        name: Name of the data set; by default that of the file without its suffix.
+        timestamp_column: Column of times in unix seconds or ISO 8601 (UTC if no zone is given); None without times.
+        separator: Column separator of a CSV, one character.
+        rating_min: Lowest rating of the scale; None for the minimum of the data.
+        rating_max: Highest rating of the scale; None for the maximum of the data.
+        users_file: Name of a file with one row per user and ids in `user_column`. All other columns are attributes,
+            kept as text (see `recsys.data.features`).
+        items_file: Name of a file with one row per item and ids in `item_column`. Columns other than those below are
+            attributes.
+        item_title_column: Column of titles.
+        item_year_column: Column of years; if missing, years are taken from titles such as "Heat (1995)".
+        item_genres_column: Optional column of genres separated by "|".
+        name: Name of the data set; by default the file name without suffix.
     """
 
     def __init__(
@@ -70,7 +69,7 @@ class TabularRatings(FileSource):
         name: str | None = None,
     ) -> None:
         if len(separator) != 1 or separator in '"\r\n':
-            raise ValueError(f"separator must be one character and no quote or line end, got {separator!r}")
+            raise ValueError(f"separator must be one character other than a quote or line end, got {separator!r}")
         for argument, value in (("rating_min", rating_min), ("rating_max", rating_max)):
             if value is not None and not math.isfinite(value):
                 raise ValueError(f"{argument} must be finite, got {value}")
@@ -86,10 +85,10 @@ class TabularRatings(FileSource):
         self.name = name or ratings_file.removesuffix(".gz").rpartition(".")[0] or ratings_file
 
     def prepare(self) -> None:
-        """Check that the files are there.
+        """Check that the files exist.
 
         Raises:
-            DataError: `root` is no folder, or a file is not in it.
+            DataError: `root` is not a folder, or a file is missing.
         """
         if not self.root.is_dir():
             raise DataError(f"root must be a folder with {self.ratings_file}, got {self.root}")
@@ -129,7 +128,7 @@ class TabularRatings(FileSource):
         )
 
     def _fields(self, path: Path) -> dict[str, Field]:
-        """What to read, by column of the file."""
+        """Fields to read, by column of the file."""
         fields: dict[str, Field] = {column: AnyId(name) for name, column in self.columns.items()}
         if self.rating_column is not None:
             low = -math.inf if self.rating_min is None else self.rating_min
@@ -143,7 +142,7 @@ class TabularRatings(FileSource):
         return fields
 
     def _time(self, path: Path, column: str) -> Field:
-        """How times are written, as the first row shows."""
+        """The field of the time column, from the format of the first row."""
         if is_parquet(path):
             return stored_time(path, column)
         names = header(path, self.layout)
@@ -177,7 +176,7 @@ class TabularRatings(FileSource):
     def _log_scale(self, data: RatingData) -> None:
         if not data.implicit and (self.rating_min is None or self.rating_max is None):
             logger.warning(
-                "%s: rating_min or rating_max is not given; the scale is taken from the data: [%g, %g]",
+                "%s: rating_min or rating_max is not set; using the range of the data: [%g, %g]",
                 self.root / self.ratings_file,
                 data.rating_min,
                 data.rating_max,
@@ -185,7 +184,7 @@ class TabularRatings(FileSource):
 
 
 def _frame(values: Mapping[str, Values]) -> pd.DataFrame:
-    """The ratings frame; ids become integers only if all of both columns are written as integers."""
+    """The ratings frame; ids become integers only if all of them are canonical integers."""
     texts = [values[name].dictionary.to_pylist() for name in (USER_ID, ITEM_ID)]
     integers = all(is_integer(text) for column in texts for text in column)
     columns: dict[str, Any] = {}

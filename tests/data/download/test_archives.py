@@ -36,7 +36,7 @@ def test_a_member_that_unpacks_to_too_much(tmp_path: Path, monkeypatch: pytest.M
 
 
 def test_a_member_that_is_not_there(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"a.zip must hold b, got a zip without it"):
+    with pytest.raises(DataError, match=r"a.zip must contain b, got a zip without it"):
         extract_members(zipped(tmp_path, a="1"), {"b": tmp_path / "b"})
 
 

@@ -161,7 +161,7 @@ def test_a_failure_says_what_was_tried_and_what_can_be_done(server: Server) -> N
     with pytest.raises(DataError) as failure:
         MovieLens("ml-100k").prepare()
     message = str(failure.value)
-    assert "ml-100k could not be fetched. Tried:" in message
+    assert "ml-100k could not be downloaded. Tried:" in message
     assert f"{server.address}/ml-100k.zip: HTTP Error 404" in message
     assert "recbole==1.2.1 from the Python package index: no index here" in message
     assert "data.root=<folder>" in message
@@ -196,7 +196,7 @@ def test_an_expired_certificate_is_said_when_the_checksum_holds(
     else:
         with pytest.raises(DataError, match=r"md5 of archive.zip must be"):
             MovieLens("ml-1m").prepare()
-    assert ("certificate" in caplog.text and "checksum is right" in caplog.text) == right
+    assert ("certificate" in caplog.text and "checksum is correct" in caplog.text) == right
 
 
 def test_other_failures_are_not_tried_unverified(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -224,7 +224,7 @@ def test_several_at_once_all_end_well(offer: Callable[..., bytes], cache: Path) 
 def test_a_cache_that_cannot_be_written(offer: Callable[..., bytes], cache: Path) -> None:
     offer("ml-1m")
     cache.write_text("a file where the folder should be")
-    with pytest.raises(DataError, match=r"ml-1m could not be fetched. Tried:\n.*File exists"):
+    with pytest.raises(DataError, match=r"ml-1m could not be downloaded. Tried:\n.*File exists"):
         MovieLens("ml-1m").prepare()
 
 

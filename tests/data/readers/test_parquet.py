@@ -76,11 +76,11 @@ def test_broken_times_in_parquet(times: list[Any], message: str, tmp_path: Path)
 @pytest.mark.parametrize("arguments", [{}, {"timestamp_column": "t"}])
 def test_no_parquet_at_all(arguments: dict[str, str], tmp_path: Path) -> None:
     (tmp_path / "r.parquet").write_text("user_id,item_id\n")
-    with pytest.raises(DataError, match=r"r.parquet: not a Parquet file that can be read"):
+    with pytest.raises(DataError, match=r"r.parquet: not a readable Parquet file"):
         TabularRatings(str(tmp_path), "r.parquet", **arguments).read()
 
 
 def test_no_parquet_of_items(tmp_path: Path) -> None:
     (tmp_path / "i.parquet").write_text("item_id,title\n")
-    with pytest.raises(DataError, match=r"i.parquet: not a Parquet file that can be read"):
+    with pytest.raises(DataError, match=r"i.parquet: not a readable Parquet file"):
         read_csv(tmp_path, HEADER + "1,2,3\n", items_file="i.parquet")

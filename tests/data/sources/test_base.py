@@ -102,7 +102,7 @@ def test_the_hash_is_computed_if_it_is_not_given() -> None:
         ({"rating_min": 6.0}, "rating_max must be >= rating_min = 6.0, got 5.0"),
         ({"sha256": "abc"}, "sha256 must be 64 hexadecimal digits or empty, got 'abc'"),
         ({"users": pd.DataFrame({"id": [1]})}, "users must have the column user_id"),
-        ({"items": pd.DataFrame({ITEM_ID: ["1"]})}, "item_id must be of the ratings' kind, int64"),
+        ({"items": pd.DataFrame({ITEM_ID: ["1"]})}, "item_id must have the type of the ratings, int64"),
     ],
 )
 def test_a_source_s_mistake_shows_when_the_data_is_made(changes: dict[str, object], message: str) -> None:

@@ -187,7 +187,7 @@ def test_ratings_alone_are_enough(write_release: Write, caplog: pytest.LogCaptur
     (folder / "users.dat").unlink()
     data = MovieLens("ml-1m", root=str(folder)).read()
     assert (data.items, data.users, len(data.ratings)) == (None, None, 4)
-    assert "movies.dat is absent; ml-1m is read without it" in caplog.text
+    assert "movies.dat is missing; reading ml-1m" in caplog.text
 
 
 def test_arguments(tmp_path: Path) -> None:
@@ -195,7 +195,7 @@ def test_arguments(tmp_path: Path) -> None:
         MovieLens("ml-2m")
     with pytest.raises(DataError, match=r"root must be a folder with the files of ml-1m, got .*nowhere"):
         MovieLens("ml-1m", root=str(tmp_path / "nowhere")).prepare()
-    with pytest.raises(DataError, match=r"root must hold ratings.dat of ml-1m, got .* without it"):
+    with pytest.raises(DataError, match=r"root must contain ratings.dat of ml-1m, got .* without it"):
         MovieLens("ml-1m", root=str(tmp_path)).read()
 
 

@@ -93,7 +93,7 @@ def test_a_scale_not_given_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixt
         caplog.clear()
         data = read_csv(tmp_path, HEADER + "1,2,3\n1,3,4.5\n", rating_max=10)
         assert (data.rating_min, data.rating_max) == (3.0, 10.0)
-        assert "rating_min or rating_max is not given; the scale is taken from the data: [3, 10]" in caplog.text
+        assert "using the range of the data: [3, 10]" in caplog.text
 
 
 def test_implicit(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
