@@ -1,4 +1,4 @@
-"""Class paths of older versions, found in the `config.yaml` of their runs and in the settings of their studies."""
+"""Class paths and defaults of older versions, found in the `config.yaml` of their runs and in their studies."""
 
 from __future__ import annotations
 
@@ -23,8 +23,10 @@ PROGRESS_BAR = {"_target_": "lightning.pytorch.callbacks.RichProgressBar", "refr
 FIT_PROGRESS = {"_target_": "recsys.training.callbacks.FitProgress"}
 
 
-def rename_targets(settings: Any) -> Any:
-    """Replace each old `_target_` in plain settings by the current path."""
+def upgrade_settings(settings: Any) -> Any:
+    """Upgrade plain settings: current class paths and the current progress callback."""
+    if settings == PROGRESS_BAR:
+        return dict(FIT_PROGRESS)
     if isinstance(settings, dict):
         return {
             key: RENAMED_TARGETS.get(value, value) if key == "_target_" else upgrade_settings(value)
@@ -34,7 +36,7 @@ def rename_targets(settings: Any) -> Any:
 
 
 def upgrade_config(cfg: DictConfig) -> DictConfig:
-    """Replace each old `_target_` in a saved configuration by the current path."""
-    upgraded = OmegaConf.create(rename_targets(OmegaConf.to_container(cfg)))
+    """Upgrade a saved configuration to what this version would compose."""
+    upgraded = OmegaConf.create(upgrade_settings(OmegaConf.to_container(cfg)))
     assert isinstance(upgraded, DictConfig)
     return upgraded

@@ -200,7 +200,7 @@ def read_json(file: Path) -> dict[str, Any] | None:
 
 
 def difference(before: Mapping[str, Any], now: Mapping[str, Any], path: str = "") -> str | None:
-    """The first key whose values differ, with both values; None if all are equal."""
+    """The first key whose values differ, with both values; None if all are equal. A missing key counts as null."""
     for key in [*before, *(key for key in now if key not in before)]:
         old, new = before.get(key), now.get(key)
         if isinstance(old, Mapping) and isinstance(new, Mapping):

@@ -140,7 +140,7 @@ class Study:
             self.study.set_user_attr(name, text)
         elif found := difference(upgrade_settings(json.loads(before)), json.loads(text)):
             raise ValueError(
-                f"{name} of study {self.study.study_name} differs: {differing}; "
+                f"{name} of study {self.study.study_name} differs: {found}; "
                 "use the same, or start another study with hydra.sweeper.study=…"
             )
 

@@ -50,7 +50,7 @@ class Group(NamedTuple):
 
 
 class NormalEquations:
-    """The ratings of one side, grouped by rows of similar degree.
+    """Normal equations of one side's rows (users or items), grouped by similar number of ratings.
 
     Args:
         row: This side's row of every rating, int64 `(ratings,)`.

@@ -1,4 +1,4 @@
-"""Steps of the Gibbs sampler besides rows and priors: noise, and latent values of ordinal ratings."""
+"""The Gibbs sampler: initial state, and draws of the noise and of the latent values of ordinal ratings."""
 
 from __future__ import annotations
 
