@@ -73,7 +73,7 @@ def test_begins_with_a_question_and_ends_with_what_to_take_away(path: Path) -> N
     assert cells[0].cell_type == "markdown"
     assert title.startswith("# ")
     assert title.endswith("?")
-    assert "\n## What to take away\n" in f"\n{cells[-1].source}"
+    assert "\n## Summary\n" in f"\n{cells[-1].source}"
     for link in re.findall(r"\]\((?!http)([^)]+)\)", "\n".join(cell.source for cell in cells)):
         assert (FOLDER / link).is_file(), link
 
