@@ -265,8 +265,8 @@ def test_the_verdict_says_what_to_use_how_good_it_is_and_how_sure(look: Show) ->
     expect(verdict).to_contain_text("Use embedding_dim 200, reg_lambda 0.001 and model mf.")
     expect(verdict).to_contain_text("0.9001 ± 0.0004, the mean of 3 runs ± its standard error, is the lowest of 40")
     expect(verdict).to_contain_text("0.9201: 8.0% below the best baseline, biases, at 1.0000")
-    expect(verdict).to_contain_text("One other setting cannot be told apart from it")
-    expect(verdict).to_contain_text("The other 38 are worse beyond chance")
+    expect(verdict).to_contain_text("One other setting is not significantly worse")
+    expect(verdict).to_contain_text("The other 38 are significantly worse")
     expect(verdict.locator("code").last).to_have_text("python -m recsys.train best=0")
 
 
@@ -302,7 +302,7 @@ def test_of_ranking_models_the_highest_is_the_best(look: Show) -> None:
 
 def test_without_repeats_the_verdict_asks_for_them(look: Show) -> None:
     verdict = look("two_settings").locator("#verdict")
-    expect(verdict).to_contain_text("behind by 0.0100. What is chance cannot be said")
+    expect(verdict).to_contain_text("behind by 0.0100. Significance cannot be tested")
     expect(verdict).to_contain_text("'seeds=[0,1,2]'")
 
 
@@ -467,7 +467,7 @@ def test_all_that_did_not_finish_is_listed_whatever_the_filter(show: Show) -> No
 def test_the_task_and_the_metric_can_be_chosen(show: Show) -> None:
     page = show()
     page.locator("#metric").select_option("test/rmse")
-    expect(page.locator("#verdict")).to_contain_text("the test rows choose the setting, so its test figures flatter it")
+    expect(page.locator("#verdict")).to_contain_text("ranked by a test metric")
     expect(page.locator("#settings th").nth(2)).to_contain_text("Test RMSE")
     page.locator("#task").select_option("1")
     expect(page.locator("#verdict")).to_contain_text("0.8200")

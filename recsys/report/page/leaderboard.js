@@ -55,7 +55,7 @@ function differenceCell(setting) {
   if (!setting.difference) return NONE;
   const { mean: middle, low, high, n } = setting.difference;
   const same = isNumber(low) && low <= 0;
-  return h("span", { className: same ? "same" : "", title: `${count(n ?? 1, "pair")}${same ? ": not told apart from the best" : ""}` },
+  return h("span", { className: same ? "same" : "", title: `${count(n ?? 1, "pair")}${same ? ": not significantly different from the best" : ""}` },
     signed(middle), isNumber(low) ? h("small", {}, ` [${signed(low)}, ${signed(high)}]`) : null);
 }
 

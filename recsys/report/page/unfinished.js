@@ -7,7 +7,7 @@ function showUnfinished() {
   const order = Object.keys(STATES);
   rest.sort((a, b) => order.indexOf(stateOf(a)) - order.indexOf(stateOf(b)));
   fill("unfinished", "Not finished",
-    runs.length ? h("p", { className: "quiet" }, `${plural(runsByState(runs))}, of ${count(report.runs.length, "run")}. They take no part in the ranking.`) : null,
+    runs.length ? h("p", { className: "quiet" }, `${plural(runsByState(runs))}, of ${count(report.runs.length, "run")}. They are not ranked.`) : null,
     rest.length ? unfinishedTable("Runs that did not finish", rest) : null,
     pruned.length ? details(`${pruned.length.toLocaleString("en")} pruned: ${STATES.pruned}`, unfinishedTable("Pruned runs", pruned)) : null);
 }
@@ -43,11 +43,11 @@ function valuesOf(run) {
 function showReading() {
   if (!view.settings.length) return fill("reading", "How to read this");
   const terms = [
-    ["Setting", "Runs that share every parameter but seed and fold. Its figure is their mean; ± is the standard error of that mean."],
-    ["Difference to the best", "Paired: both settings' figures of the same seed and fold are subtracted, then averaged. The interval is Student's t at 95%. Where it holds zero, chance may explain the difference. Folds share training rows, so over folds the interval is somewhat too narrow."],
-    ["Warm, cold", "Cold rows have a user or an item that the model never saw in fitting; warm rows have neither."],
-    ["Validation, test", "Validation rows choose the setting and the epoch. Test rows only measure."],
-    ["Biases baseline", "The rating that the user's and the item's averages suggest, without any factor. A model must do better to be worth its cost."],
+    ["Setting", "Runs with the same parameters except seed and fold. Metrics are means; ± is the standard error of the mean."],
+    ["Difference to the best", "Paired: the mean difference over common seeds and folds, with Student's 95% confidence interval. If it includes zero, the difference is not significant. Folds share training rows, so over folds the interval is somewhat too narrow."],
+    ["Warm, cold", "Cold rows have a user or an item that the model was not fitted on; warm rows have neither."],
+    ["Validation, test", "Validation rows select the setting and the epoch. Test rows are used for evaluation only."],
+    ["Biases baseline", "Predictions from user and item biases only, without factors."],
   ];
   const told = view.settings.length > 1 ? terms : terms.slice(2);
   fill("reading", "How to read this", h("dl", { className: "terms" }, told.map(([term, meaning]) => pair(term, meaning))));

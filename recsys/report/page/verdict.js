@@ -3,7 +3,7 @@
 function showVerdict() {
   const { best, settings } = view;
   if (!settings.length) return fill("verdict", "Verdict", note(unready()));
-  if (!best) return fill("verdict", "Verdict", note(`None of the finished runs has the figure ${view.metric}.`));
+  if (!best) return fill("verdict", "Verdict", note(`None of the finished runs has the metric ${view.metric}.`));
   const alone = settings.length === 1;
   fill("verdict", alone ? "Result" : "Verdict",
     h("p", { className: "lead" }, alone ? resultSentence(best) : verdictSentence(best)),
@@ -18,7 +18,7 @@ const note = (...content) => h("p", { className: "note" }, content);
 
 function unready() {
   const runs = report.tasks.length > 1 ? report.runs.filter((run) => run.task === view.task) : report.runs;
-  return runs.length ? `No run has finished${report.tasks.length > 1 ? " here" : ""}: ${plural(runsByState(runs))}. What is known of them is below.` : "There are no runs here.";
+  return runs.length ? `No run has finished${report.tasks.length > 1 ? " here" : ""}: ${plural(runsByState(runs))}. See the list below.` : "There are no runs here.";
 }
 
 const times = (setting) => (setting.runs.length > 1 ? `, the mean of ${count(setting.runs.length, "run")} ± its standard error` : "");
@@ -59,9 +59,9 @@ function againstBaselines(setting) {
   return `On the test rows its ${METRICS[view.test]?.name ?? view.test} is ${figure(ours)}: ${percent(share)} ${ours < value ? "below" : "above"} the best baseline, ${name(nearest)}, at ${figure(value)}${rest}.`;
 }
 
-const repeats = (setting) => (setting.runs.length > 1 ? null : ["One run says nothing of chance: another seed would give another figure. Repeat it with ", h("code", {}, "'seeds=[0,1,2]'"), "."]);
+const repeats = (setting) => (setting.runs.length > 1 ? null : ["A single run has no standard error. Repeat it with ", h("code", {}, "'seeds=[0,1,2]'"), "."]);
 
-/** What can be said of the other settings against the best: told apart, not told apart, cannot be judged. */
+/** Comparison of the other settings with the best: significant, not significant, or not testable. */
 function comparison(best) {
   const others = view.settings.filter((setting) => setting !== best && isNumber(setting.mean[view.metric]));
   const judged = others.filter(({ difference }) => isNumber(difference?.low));
@@ -72,12 +72,12 @@ function comparison(best) {
   return [
     same.length ? notApart(same, judged) : apart(judged),
     same.length ? faster(best, same) : null,
-    left ? `${count(left, "setting")} cannot be judged: fewer than two repeats (seed and fold) in common with the best.` : null,
+    left ? `${count(left, "setting")} cannot be tested: fewer than two repeats (seed and fold) in common with the best.` : null,
   ];
 }
 
 const unjudged = (best, next) => [
-  `The next, ${label(next)}, is ${behind(loss(next.mean[view.metric], view.metric) - loss(best.mean[view.metric], view.metric))}. What is chance cannot be said without repeats: add `,
+  `The next, ${label(next)}, is ${behind(loss(next.mean[view.metric], view.metric) - loss(best.mean[view.metric], view.metric))}. Significance cannot be tested without repeats: add `,
   h("code", {}, "'seeds=[0,1,2]'"), " to the commands of the best few.",
 ];
 
@@ -85,14 +85,14 @@ const behind = (gap) => (gap < 0.00005 ? "as good to four digits" : `behind by $
 
 function apart(judged) {
   const next = judged[0];
-  return `It is told apart from ${judged.length === 1 ? "the other" : `all ${judged.length} others`}: the next, ${label(next)}, is worse by ${interval(next.difference)} (95% interval, ${count(next.difference.n, "pair")}).`;
+  return `It is significantly better than ${judged.length === 1 ? "the other" : `all ${judged.length} others`}: the next, ${label(next)}, is worse by ${interval(next.difference)} (95% interval, ${count(next.difference.n, "pair")}).`;
 }
 
 function notApart(same, judged) {
   const [next] = same;
-  const head = same.length === 1 ? "One other setting cannot be told apart from it" : `${same.length} other settings cannot be told apart from it`;
-  const tail = judged.length > same.length ? ` The other ${judged.length - same.length} are worse beyond chance.` : "";
-  return `${head}: the 95% interval of the paired difference holds zero. The nearest is ${label(next)}, ${interval(next.difference)} over ${count(next.difference.n, "pair")}.${tail}`;
+  const head = same.length === 1 ? "One other setting is not significantly worse" : `${same.length} other settings are not significantly worse`;
+  const tail = judged.length > same.length ? ` The other ${judged.length - same.length} are significantly worse.` : "";
+  return `${head}: the 95% interval of the paired difference includes zero. The nearest is ${label(next)}, ${interval(next.difference)} over ${count(next.difference.n, "pair")}.${tail}`;
 }
 
 function faster(best, same) {
@@ -103,6 +103,6 @@ function faster(best, same) {
 
 function caution() {
   if (view.settings.length < 2) return null;
-  if (!METRICS[view.metric]?.validation) return "Here the test rows choose the setting, so its test figures flatter it. Choose by the validation figure, and report the test one.";
-  return view.settings.length < 10 ? null : `The best of ${view.settings.length} is also the luckiest: its validation figure is a little too good. The test figure took no part in the choice.`;
+  if (!METRICS[view.metric]?.validation) return "Settings are ranked by a test metric, so the best one's is biased. Select by the validation metric, and report the test metric.";
+  return view.settings.length < 10 ? null : `The best of ${view.settings.length} is also the luckiest: its validation metric is slightly optimistic. The test metric was not used for selection.`;
 }
