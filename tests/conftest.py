@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hydra.core.hydra_config import HydraConfig
 
 from recsys.bundle import Bundle
 from recsys.bundle.factors import Factors
@@ -44,6 +45,12 @@ def _fast() -> Iterator[None]:
                 patch.setattr(f"recsys.training.run.{name}", lambda *_: None)
             patch.setattr("lightning.fabric.utilities.registry.entry_points", cache(entry_points))
         yield
+
+
+@pytest.fixture(autouse=True)
+def _no_command_before() -> None:
+    """A command finds no configuration of another one: Hydra leaves that of `--help` to the end of the process."""
+    HydraConfig.instance().cfg = None
 
 
 @pytest.fixture
