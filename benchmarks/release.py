@@ -260,10 +260,14 @@ def tests(versions: Versions, *_: Any) -> dict[str, Any]:
     found = {}
     for name, (version, command) in suites.items():
         before, started = _cpu_of_children(), time.perf_counter()
-        version.run(*command)
+        ended = subprocess.run(
+            [version.python, *command], cwd=version.root, env=version.environment, check=False,
+            stdout=subprocess.PIPE, text=True,
+        )  # fmt: skip
         found[name] = {
             "wall": round(time.perf_counter() - started, 1),
             "cpu": round(_cpu_of_children() - before, 1),
+            "failures": [line for line in ended.stdout.splitlines() if line.startswith(("FAILED", "ERROR"))],
         }
     return found
 
