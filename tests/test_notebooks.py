@@ -14,8 +14,8 @@ from nbclient import NotebookClient
 
 from recsys.cli import config_dir
 from recsys.data.cache import cache_folder
+from recsys.data.errors import DataError
 from recsys.data.sources import MovieLens
-from recsys.data.sources.base import DataError
 from tests.conftest import SHARED
 
 FOLDER = config_dir().parent / "notebooks"

@@ -16,7 +16,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from recsys.data.columns import ITEM_ID, TIMESTAMP, USER_ID
-from recsys.data.sources.base import DataError
+from recsys.data.errors import DataError
 
 Mask: TypeAlias = NDArray[np.bool_]  # (rows,), True for a test row
 Integers: TypeAlias = NDArray[np.int64]

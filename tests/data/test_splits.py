@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from recsys.data.columns import ITEM_ID, RATING, TIMESTAMP, USER_ID
-from recsys.data.sources.base import DataError
+from recsys.data.errors import DataError
 from recsys.data.splits import SPLITS, Split, global_time, leave_one_out, split_ratings, user_time
 
 Frames = Callable[..., pd.DataFrame]

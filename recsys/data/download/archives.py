@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import IO
 
-from recsys.data.sources.base import DataError
+from recsys.data.errors import DataError
 
 PIECE = 1 << 20  # bytes
 LARGEST_MEMBER = 4 << 30  # bytes; the largest, ml-32m's ratings, has 0.9 GB

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from recsys.data.download import recbole_mirror
 from recsys.data.download.archives import check_sums, copy_bounded, extract_members
-from recsys.data.sources.base import DataError
+from recsys.data.errors import DataError
 from recsys.progress import progress
 
 logger = logging.getLogger(__name__)

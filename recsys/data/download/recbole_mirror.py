@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from recsys.data.download.archives import check_sums, extract_members
-from recsys.data.sources.base import DataError
+from recsys.data.errors import DataError
 
 REQUIREMENT = "recbole==1.2.1"
 SHA256 = "9c9948202011f37eb0a7c6768129313f00d6403ad221ec940d5e2d5d5f33a407"

@@ -14,8 +14,8 @@ from typing import IO, cast
 import pyarrow as pa
 from pyarrow import csv as arrow_csv
 
+from recsys.data.errors import DataError
 from recsys.data.readers.fields import BadValueError, Field, Values, is_integer
-from recsys.data.sources.base import DataError
 from recsys.progress import Advance, progress
 
 BLOCK = 8 << 20  # bytes parsed at a time by a thread

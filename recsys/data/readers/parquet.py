@@ -10,8 +10,8 @@ import pyarrow.compute as pc
 from pyarrow import parquet
 
 from recsys.data.columns import TIMESTAMP
+from recsys.data.errors import DataError
 from recsys.data.readers.fields import AnyId, BadValueError, Field, IsoTime, Seconds, Stars, Values, is_integer
-from recsys.data.sources.base import DataError
 
 
 def is_parquet(path: Path) -> bool:

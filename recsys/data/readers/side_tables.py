@@ -10,9 +10,9 @@ from typing import Any
 
 import pandas as pd
 
+from recsys.data.errors import DataError
 from recsys.data.readers.csv import Layout, header, read_texts
 from recsys.data.readers.parquet import is_parquet, read_stored_texts, stored_schema, text_columns
-from recsys.data.sources.base import DataError
 
 logger = logging.getLogger(__name__)
 

@@ -1,6 +1,7 @@
 """Sources of ratings; a data configuration names one of these classes as its `_target_`."""
 
-from recsys.data.sources.base import DataError, RatingData, RatingsSource
+from recsys.data.errors import DataError
+from recsys.data.sources.base import RatingData, RatingsSource
 from recsys.data.sources.movielens import MovieLens
 from recsys.data.sources.tabular import TabularRatings
 

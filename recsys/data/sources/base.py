@@ -15,14 +15,11 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from recsys.data.columns import ITEM_ID, RATING, TIMESTAMP, USER_ID
+from recsys.data.errors import DataError
 
 logger = logging.getLogger(__name__)
 
 RATING_COLUMNS = (USER_ID, ITEM_ID, RATING, TIMESTAMP)
-
-
-class DataError(ValueError):
-    """Invalid ratings; the message names file, place, value and allowed values."""
 
 
 @dataclass(frozen=True)

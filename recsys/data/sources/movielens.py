@@ -11,11 +11,13 @@ import pandas as pd
 from recsys.data import cache
 from recsys.data.columns import GENRES, ITEM_ID, RATING, TIMESTAMP, TITLE, USER_ID
 from recsys.data.download import download
+from recsys.data.errors import DataError
 from recsys.data.readers.csv import Layout, read_columns, read_texts
 from recsys.data.readers.fields import Field, IntegerId, Seconds, Stars
 from recsys.data.readers.items import items_frame
-from recsys.data.sources.base import DataError, RatingData, drop_duplicates
+from recsys.data.sources.base import RatingData, drop_duplicates
 from recsys.data.sources.files import FileSource
+from recsys.progress import progress
 
 logger = logging.getLogger(__name__)
 
@@ -145,15 +147,17 @@ class MovieLens(FileSource):
         fields: list[Field] = [IntegerId(USER_ID), IntegerId(ITEM_ID), stars, Seconds(TIMESTAMP)]
         columns = dict(zip(release.ratings.columns, fields, strict=True))
         values = read_columns(path, release.ratings.layout, columns)
-        ratings = drop_duplicates(pd.DataFrame(values, copy=False), str(path))
-        return RatingData(
-            name=self.name,
-            ratings=ratings,
-            users=self._users(),
-            items=self._items(),
-            rating_min=release.rating_min,
-            rating_max=RATING_MAX,
-        )
+        with progress("checking ratings", 2) as advance:
+            ratings = drop_duplicates(pd.DataFrame(values, copy=False), str(path))
+            advance()
+            return RatingData(
+                name=self.name,
+                ratings=ratings,
+                users=self._users(),
+                items=self._items(),
+                rating_min=release.rating_min,
+                rating_max=RATING_MAX,
+            )
 
     def _users(self) -> pd.DataFrame | None:
         if self.release.users is None:

@@ -12,13 +12,15 @@ import pandas as pd
 import pyarrow as pa
 
 from recsys.data.columns import GENRES, ITEM_ID, RATING, TIMESTAMP, TITLE, USER_ID, YEAR
+from recsys.data.errors import DataError
 from recsys.data.readers.csv import Layout, header, read_columns, records
 from recsys.data.readers.fields import AnyId, Field, IsoTime, Seconds, Stars, Values, is_integer
 from recsys.data.readers.items import items_frame
 from recsys.data.readers.parquet import is_parquet, read_stored, stored_time
 from recsys.data.readers.side_tables import Table
-from recsys.data.sources.base import DataError, RatingData, drop_duplicates
+from recsys.data.sources.base import RatingData, drop_duplicates
 from recsys.data.sources.files import FileSource
+from recsys.progress import progress
 
 logger = logging.getLogger(__name__)
 
@@ -110,22 +112,25 @@ class TabularRatings(FileSource):
         path = self.root / self.ratings_file
         fields = self._fields(path)
         values = read_stored(path, fields) if is_parquet(path) else read_columns(path, self.layout, fields)
-        frame = _frame(values)
-        implicit = self.rating_column is None
-        if implicit:
-            frame.insert(2, RATING, pd.Series(1.0, index=frame.index, dtype="float32"))
-        ratings = drop_duplicates(frame, str(path))
-        integers = ratings[ITEM_ID].dtype.kind == "i"
-        low, high = float(ratings[RATING].min()), float(ratings[RATING].max())
-        return RatingData(
-            name=self.name,
-            ratings=ratings,
-            users=self._users(integers=integers),
-            items=self._items(integers=integers),
-            rating_min=low if self.rating_min is None or implicit else float(self.rating_min),
-            rating_max=high if self.rating_max is None or implicit else float(self.rating_max),
-            implicit=implicit,
-        )
+        with progress("checking ratings", 3) as advance:
+            frame = _frame(values)
+            implicit = self.rating_column is None
+            if implicit:
+                frame.insert(2, RATING, pd.Series(1.0, index=frame.index, dtype="float32"))
+            advance()
+            ratings = drop_duplicates(frame, str(path))
+            advance()
+            integers = ratings[ITEM_ID].dtype.kind == "i"
+            low, high = float(ratings[RATING].min()), float(ratings[RATING].max())
+            return RatingData(
+                name=self.name,
+                ratings=ratings,
+                users=self._users(integers=integers),
+                items=self._items(integers=integers),
+                rating_min=low if self.rating_min is None or implicit else float(self.rating_min),
+                rating_max=high if self.rating_max is None or implicit else float(self.rating_max),
+                implicit=implicit,
+            )
 
     def _fields(self, path: Path) -> dict[str, Field]:
         """Fields to read, by column of the file."""

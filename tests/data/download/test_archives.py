@@ -8,7 +8,7 @@ import pytest
 
 from recsys.data.download import archives
 from recsys.data.download.archives import check_sums, extract_members
-from recsys.data.sources.base import DataError
+from recsys.data.errors import DataError
 
 
 def zipped(folder: Path, **members: str) -> Path:

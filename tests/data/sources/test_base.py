@@ -8,7 +8,8 @@ import pandas as pd
 import pytest
 
 from recsys.data.columns import ITEM_ID, RATING, TIMESTAMP, USER_ID
-from recsys.data.sources.base import DataError, RatingData, drop_duplicates, ratings_sha256
+from recsys.data.errors import DataError
+from recsys.data.sources.base import RatingData, drop_duplicates, ratings_sha256
 
 Frames = Callable[..., pd.DataFrame]
 
