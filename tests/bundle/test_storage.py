@@ -285,7 +285,8 @@ def test_a_manifest_that_names_other_files_is_refused(saved: Path, other: str) -
 
 def test_a_file_that_the_manifest_does_not_name_is_not_read(saved: Path) -> None:
     (saved / "notes.txt").write_text("mine")
-    Bundle.load(saved)
+    assert Bundle.load(saved).n_users == 2
+    assert (saved / "notes.txt").read_text() == "mine"
 
 
 @pytest.mark.parametrize("name", ["manifest.json", "factors.safetensors"])
@@ -293,7 +294,7 @@ def test_a_symlink_to_the_very_content_is_read(saved: Path, name: str) -> None:
     """As a cache of downloads lays files out; it is the content that is trusted."""
     (saved / name).rename(saved.parent / "blob")
     (saved / name).symlink_to("../blob")
-    Bundle.load(saved)
+    assert Bundle.load(saved).n_users == 2
     (saved.parent / "blob").unlink()
     with pytest.raises(BundleError, match=name) as error:
         Bundle.load(saved)

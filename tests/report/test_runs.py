@@ -143,4 +143,6 @@ def test_overlapping_folders_name_a_run_once(tmp_path: Path) -> None:
 def test_a_name_that_is_no_text(tmp_path: Path) -> None:
     folder = Path(str(tmp_path) + "/\udcff")
     write_run(folder)
-    only(tmp_path).path.encode()
+    run = only(tmp_path)
+    assert run.path.encode() == b"?"
+    assert run.finished
