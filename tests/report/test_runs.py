@@ -144,5 +144,5 @@ def test_a_name_that_is_no_text(tmp_path: Path) -> None:
     folder = Path(str(tmp_path) + "/\udcff")
     write_run(folder)
     run = only(tmp_path)
-    assert run.path.encode() == b"?"
+    assert run.path == ""  # no character of it can be shown
     assert run.finished
