@@ -145,4 +145,5 @@ def test_a_name_that_is_no_text(tmp_path: Path) -> None:
     write_run(folder)
     run = only(tmp_path)
     assert run.path == ""  # no character of it can be shown
-    assert run.finished
+    assert run.state == "broken"
+    assert "config.yaml" in (run.message or "")  # YAML has no such character
