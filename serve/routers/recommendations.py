@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fastapi import Request
 
-from serve.dependencies import CurrentModel, check_user_ratings
+from serve.dependencies import CurrentModel, check_user_ratings, get_model
 from serve.openapi import error_responses
 from serve.query import query_parameters, recommendation_query
 from serve.recommender import FoldInRecommendations, Recommendations, recommend
@@ -20,8 +20,9 @@ router = resource_router("recommend")
     openapi_extra=query_parameters(RecommendationQuery),
     summary="Top-N for a user",
 )
-async def recommendations(user_id: Id, model: CurrentModel, request: Request) -> Recommendations:
+async def recommendations(user_id: Id, request: Request) -> Recommendations:
     """The best items for a user, best first. An unknown user gets those of the average user, with `cold_start` set."""
+    model = await get_model(request)  # called rather than injected, which takes a tenth of a top-10
     user, query = model.user_row(user_id), recommendation_query(request)
     if query.explain:
         check_user_ratings(request.app.state.service)
