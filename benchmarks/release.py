@@ -47,10 +47,10 @@ class Version:
     def environment(self) -> dict[str, str]:
         return os.environ | dict.fromkeys(THREADS, "1") | {"PYTHONPATH": str(self.root)}
 
-    def run(self, *command: str, environment: dict[str, str] | None = None) -> str:
+    def run(self, *command: str, check: bool = True) -> str:
         """Standard output of `python <command>`."""
         return subprocess.run(
-            [self.python, *command], cwd=self.root, env=environment or self.environment, check=True,
+            [self.python, *command], cwd=self.root, env=self.environment, check=check,
             stdout=subprocess.PIPE, text=True,
         ).stdout  # fmt: skip
 
@@ -189,10 +189,8 @@ def busy(versions: Versions, _: Path, data: Path, rounds: int) -> dict[str, Any]
     found = {}
     for name, version in versions.items():
         measured: dict[bool, list[float]] = {False: [], True: []}
-        environment = {
-            name: value for name, value in os.environ.items() if name not in THREADS
-        }  # the default is measured
-        environment["PYTHONPATH"] = str(version.root)
+        # The threads' default is measured, not the single one of the other parts.
+        environment = {variable: value for variable, value in version.environment.items() if variable not in THREADS}
         for _round in range(1 if name == "before" else rounds):
             for beside, values in measured.items():
                 arguments = [f"data.root={data}"]
@@ -260,14 +258,11 @@ def tests(versions: Versions, *_: Any) -> dict[str, Any]:
     found = {}
     for name, (version, command) in suites.items():
         before, started = _cpu_of_children(), time.perf_counter()
-        ended = subprocess.run(
-            [version.python, *command], cwd=version.root, env=version.environment, check=False,
-            stdout=subprocess.PIPE, text=True,
-        )  # fmt: skip
+        printed = version.run(*command, check=False)
         found[name] = {
             "wall": round(time.perf_counter() - started, 1),
             "cpu": round(_cpu_of_children() - before, 1),
-            "failures": [line for line in ended.stdout.splitlines() if line.startswith(("FAILED", "ERROR"))],
+            "failures": [line for line in printed.splitlines() if line.startswith(("FAILED", "ERROR"))],
         }
     return found
 

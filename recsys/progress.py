@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, Protocol, TypeVar
@@ -47,9 +47,9 @@ def progress(label: str, total: float | None, *, delay: float = DELAY, in_bytes:
             line.close()
 
 
-def track(items: Iterable[T], label: str, total: int) -> Iterator[T]:
-    """Iterate over `items`, `total` of them, and show how many are done."""
-    with progress(label, total) as advance:
+def track(items: Sequence[T], label: str) -> Iterator[T]:
+    """Iterate over `items` and show how many are done."""
+    with progress(label, len(items)) as advance:
         for item in items:
             yield item
             advance()

@@ -33,8 +33,7 @@ def recommendations(
     unknown = [user for user in user_ids if user not in bundle.user_row]
     if unknown:
         raise ValueError(f"users: no user {unknown[0]!r} in {bundle.manifest['data']}")
-    blocks = range(0, len(user_ids), BLOCK)
-    for start in track(blocks, "recommending", len(blocks)):
+    for start in track(range(0, len(user_ids), BLOCK), "recommending"):
         users = user_ids[start : start + BLOCK]
         block: dict[str, list[Any]] = {name: [] for name in COLUMNS}
         rows = np.array([bundle.user_row[user] for user in users])

@@ -24,6 +24,16 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from recsys.cli import config_dir
 from recsys.train import train as train_configured
 
+PLOTS = ("learning_curve", "error_by_activity")
+
+
+def draw_plots(patch: pytest.MonkeyPatch) -> None:
+    """Let runs draw their plots, which those of tests do not (see `tests.conftest`)."""
+    from recsys.training import plots
+
+    for name in PLOTS:
+        patch.setattr(f"recsys.training.run.{name}", getattr(plots, name))
+
 
 def call(name: str, *arguments: str) -> None:
     """Call the main function of `recsys.<name>` with these command line arguments."""

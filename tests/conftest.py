@@ -18,14 +18,13 @@ from hydra.core.hydra_config import HydraConfig
 from recsys.bundle import Bundle
 from recsys.bundle.factors import Factors
 from tests.bundles import ITEMS, RATED, USERS, make_bundle
-from tests.commands import quick_train, small_ratings, train, trained  # noqa: F401  (fixtures)
+from tests.commands import PLOTS, draw_plots, quick_train, small_ratings, train, trained  # noqa: F401  (fixtures)
 
 # Of this process and what tests start: two that want all cores take many times as long.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 gc.disable()  # until all tests are collected: else a quarter of the imports is spent on looking for garbage
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
-PLOTS = ("learning_curve", "error_by_activity")
 
 
 def pytest_collection_finish() -> None:
@@ -56,10 +55,7 @@ def _no_command_before() -> None:
 @pytest.fixture
 def plots(monkeypatch: pytest.MonkeyPatch) -> None:
     """Runs within this test draw their plots."""
-    from recsys.training import plots
-
-    for name in PLOTS:
-        monkeypatch.setattr(f"recsys.training.run.{name}", getattr(plots, name))
+    draw_plots(monkeypatch)
 
 
 @pytest.fixture

@@ -57,7 +57,7 @@ def test_what_is_printed_meanwhile_still_goes_to_a_file(terminal: Terminal, caps
 
 
 def test_short_work_shows_nothing(terminal: Terminal) -> None:
-    assert list(track("abc", "reading", 3)) == ["a", "b", "c"]
+    assert list(track("abc", "reading")) == ["a", "b", "c"]
     assert terminal.getvalue() == ""
 
 

@@ -20,7 +20,6 @@ from hydra.errors import InstantiationException
 from lightning.pytorch.callbacks import ModelCheckpoint
 from omegaconf import OmegaConf
 
-import recsys.training.plots
 from recsys.bundle import Bundle
 from recsys.cli import USER_ERRORS
 from recsys.experiments.run_folder import OtherRunError
@@ -29,7 +28,7 @@ from recsys.report.runs import read_run
 from recsys.training.callbacks import EpochRecord
 from recsys.training.run import build_data
 from tests.bundles import trained_and_folded
-from tests.commands import Train, call, call_function, copy_run, run_config, train_arguments, write_ratings
+from tests.commands import Train, call, call_function, copy_run, draw_plots, run_config, train_arguments, write_ratings
 
 pytestmark = pytest.mark.long
 
@@ -55,8 +54,7 @@ def finished(small_ratings: Path, tmp_path_factory: pytest.TempPathFactory) -> P
     folder = tmp_path_factory.mktemp("finished") / "run"
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RECSYS_CACHE", str(small_ratings.with_name("cache")))
-        for name in ("learning_curve", "error_by_activity"):
-            patch.setattr(f"recsys.training.run.{name}", getattr(recsys.training.plots, name))
+        draw_plots(patch)
         call("train", *train_arguments(small_ratings, folder), SHORT)
     return folder
 

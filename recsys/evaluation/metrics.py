@@ -115,8 +115,7 @@ def top_unseen(
     order = np.argsort(fitted[0], kind="stable")
     fitted_user, fitted_item = fitted[0][order], fitted[1][order]
     lists, n_items = [], 0
-    blocks = range(0, len(users), USER_BLOCK)
-    for start in track(blocks, "ranking the catalogue", len(blocks)):
+    for start in track(range(0, len(users), USER_BLOCK), "ranking the catalogue"):
         block = users[start : start + USER_BLOCK]
         rows = slice(*np.searchsorted(fitted_user, [block[0], block[-1] + 1]))
         place = np.searchsorted(block, fitted_user[rows])

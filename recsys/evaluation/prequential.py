@@ -100,7 +100,7 @@ def predict_prequential(bundle: Bundle) -> Float32Array:
     rated = bundle.ratings
     predicted = np.full(len(rated.part), np.nan, np.float32)
     users = np.unique(rated.user_index()[rated.part == TEST]).tolist()
-    for user in track(users, "predicting in time order", len(users)):
+    for user in track(users, "predicting in time order"):
         for rows, stars in _predict_user(bundle, user):
             predicted[rows] = stars
     return predicted

@@ -13,13 +13,12 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import OmegaConf, open_dict
 
-import recsys.training.plots
 from recsys.cli import resumed_sweep
 from recsys.experiments.multirun import MultirunCallback, _is_unfinished, count_jobs, is_best
 from recsys.report.overrides import run_command
 from recsys.report.runs import read_run
 from recsys.training.context import RunContext
-from tests.commands import Train, call, composed, copy_run, train_arguments, write_ratings
+from tests.commands import Train, call, composed, copy_run, draw_plots, train_arguments, write_ratings
 
 pytestmark = pytest.mark.long
 
@@ -57,8 +56,7 @@ def sweep(small_ratings: Path, tmp_path_factory: pytest.TempPathFactory) -> Swee
     given = sweep_arguments(small_ratings, folder)
     with pytest.MonkeyPatch.context() as patch, redirect_stdout(StringIO()) as out:
         patch.setenv("RECSYS_CACHE", str(small_ratings.with_name("cache")))
-        for name in ("learning_curve", "error_by_activity"):
-            patch.setattr(f"recsys.training.run.{name}", getattr(recsys.training.plots, name))
+        draw_plots(patch)
         with pytest.raises(SystemExit) as exit_:
             call("train", *given, *SWEPT)
     return Sweep(folder, given, exit_.value.code, out.getvalue())

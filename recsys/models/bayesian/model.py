@@ -222,8 +222,7 @@ class BayesianMF(SweepModel):
         if self.samples is None or not len(self.samples):
             yield self._sample()
             return
-        count = len(self.samples)
-        for number in track(range(count), "exporting samples", count):
+        for number in track(range(len(self.samples)), "exporting samples"):
             arrays = self.samples[number].items()
             yield {name: torch.from_numpy(array).to(self.mu) for name, array in arrays}
 
