@@ -7,11 +7,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from recsys.bundle.typing import Float64Array
+from recsys.bundle.typing import Float64Array, Int64Array
 
 USER_PRIOR, ITEM_PRIOR = 15.0, 10.0  # ratings' worth of pull towards zero on a bias
-
-IndexArray = NDArray[np.int64]
 
 
 class Biases(NamedTuple):
@@ -21,12 +19,12 @@ class Biases(NamedTuple):
     user: Float64Array  # (n_users,)
     item: Float64Array  # (n_items,)
 
-    def predict(self, user: IndexArray, item: IndexArray) -> Float64Array:
+    def predict(self, user: Int64Array, item: Int64Array) -> Float64Array:
         """Predicted stars, unclipped, `(rows,)`; a row of -1 (never seen) counts as bias 0."""
         return self.mu + np.where(user >= 0, self.user[user], 0.0) + np.where(item >= 0, self.item[item], 0.0)
 
 
-def fit_item_means(item: IndexArray, rating: NDArray[np.floating[Any]], n_users: int, n_items: int) -> Biases:
+def fit_item_means(item: Int64Array, rating: NDArray[np.floating[Any]], n_users: int, n_items: int) -> Biases:
     """Every item's own mean, and the global mean where it has none."""
     rating = rating.astype(np.float64)
     mu = float(rating.mean())
@@ -36,8 +34,8 @@ def fit_item_means(item: IndexArray, rating: NDArray[np.floating[Any]], n_users:
 
 
 def fit_biases(
-    user: IndexArray,
-    item: IndexArray,
+    user: Int64Array,
+    item: Int64Array,
     rating: NDArray[np.floating[Any]],
     n_users: int,
     n_items: int,
@@ -70,7 +68,7 @@ def fit_biases(
 
 
 def running_user_biases(
-    user: IndexArray, time: IndexArray, surprise: Float64Array, *, prior: float = USER_PRIOR
+    user: Int64Array, time: Int64Array, surprise: Float64Array, *, prior: float = USER_PRIOR
 ) -> Float64Array:
     """The bias of each rating's user as known just before it, `(n,)`: a shrunk mean of their surprises until then.
 

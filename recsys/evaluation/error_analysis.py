@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 
 from recsys.bundle import Bundle
-from recsys.bundle.typing import Float64Array
-from recsys.evaluation.baselines import IndexArray
+from recsys.bundle.typing import Float64Array, Int64Array
 from recsys.evaluation.holdout import TestSet, predict_test_set
 
 GROUP_STARTS = (0, 1, 5, 10, 20, 50, 100, 200, 500, 1000)  # number of fitted ratings
@@ -59,7 +58,7 @@ def analyse(bundle: Bundle, test_set: TestSet | None = None) -> dict[str, Any]:
 
 
 def _group_statistics(
-    group: IndexArray, errors: Mapping[str, Float64Array], values: Mapping[str, Float64Array]
+    group: Int64Array, errors: Mapping[str, Float64Array], values: Mapping[str, Float64Array]
 ) -> Iterator[tuple[int, dict[str, Any]]]:
     """Each group that has rows: its number, and `rows`, the RMSE of each error and the mean of each value."""
     rows = np.bincount(group)
@@ -73,7 +72,7 @@ def _group_statistics(
         yield g, {"rows": int(rows[g])} | {name: round(float(column[g]), DIGITS) for name, column in columns.items()}
 
 
-def _by_count(count: IndexArray, error: Float64Array, baseline_error: Float64Array) -> Groups:
+def _by_count(count: Int64Array, error: Float64Array, baseline_error: Float64Array) -> Groups:
     ends = [start - 1 for start in GROUP_STARTS[1:]] + [None]
     group = np.searchsorted(GROUP_STARTS, count, side="right") - 1
     grouped = _group_statistics(group, {"rmse": error, "baseline": baseline_error}, {})
@@ -97,7 +96,7 @@ def _calibration(rating: Float64Array, predicted: Float64Array, scale: tuple[flo
     return [{"from": rounded[g], "to": rounded[g + 1]} | statistics for g, statistics in grouped]
 
 
-def _binned(values: Float64Array, bins: int, scale: tuple[float, float]) -> tuple[IndexArray, Float64Array]:
+def _binned(values: Float64Array, bins: int, scale: tuple[float, float]) -> tuple[Int64Array, Float64Array]:
     """The bin of each value, and the edges of equal bins over the scale; the upper end belongs to the last bin."""
     edges = np.linspace(*scale, bins + 1)
     return np.clip(np.searchsorted(edges, values, side="right") - 1, 0, bins - 1), edges

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recsys.bundle import TEST, TRAIN, Bundle
-from recsys.bundle.typing import Float64Array
-from recsys.evaluation.baselines import Biases, IndexArray, fit_biases, fit_item_means
+from recsys.bundle.typing import Float64Array, Int64Array
+from recsys.evaluation.baselines import Biases, fit_biases, fit_item_means
 
 
 @dataclass(frozen=True, eq=False)
@@ -20,15 +20,15 @@ class TestSet:
 
     __test__: ClassVar = False  # no test case, whatever pytest takes the name for
 
-    user: IndexArray  # (test rows,) rows of `user_ids`, beyond the fitted ones too
-    item: IndexArray  # (test rows,)
+    user: Int64Array  # (test rows,) rows of `user_ids`, beyond the fitted ones too
+    item: Int64Array  # (test rows,)
     rating: Float64Array  # (test rows,) stars
     fitted: NDArray[np.bool_]  # (ratings,) which of `bundle.ratings` the model was fitted on
     predicted: NDArray[np.floating]  # (test rows,) clipped to the scale
     baselines: Mapping[str, Float64Array]  # by name, each (test rows,), clipped to the scale
 
 
-def test_rows(bundle: Bundle) -> tuple[IndexArray, NDArray[np.bool_]]:
+def test_rows(bundle: Bundle) -> tuple[Int64Array, NDArray[np.bool_]]:
     """Positions of the test rows in `bundle.ratings`, and a mask of the rows that the model was fitted on.
 
     Raises:

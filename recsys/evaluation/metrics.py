@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from recsys.bundle.typing import Float64Array
-from recsys.evaluation.baselines import IndexArray
+from recsys.bundle.typing import Float64Array, Int64Array
 from recsys.evaluation.outcomes import PADDING, RankedLists
 from recsys.evaluation.registry import SUBSETS, in_group, measure
 from recsys.progress import track
@@ -44,9 +43,9 @@ def rating_metrics(predicted: Scores, rating: Scores, warm: NDArray[np.bool_]) -
 
 
 def catalogue_metrics(
-    scores: Callable[[IndexArray], Scores],
-    fitted: tuple[IndexArray, IndexArray],
-    held_out: tuple[IndexArray, IndexArray],
+    scores: Callable[[Int64Array], Scores],
+    fitted: tuple[Int64Array, Int64Array],
+    held_out: tuple[Int64Array, Int64Array],
     names: Iterable[str] | None = None,
 ) -> Metrics:
     """Ranking metrics of lists from the full catalogue; see `ranking_metrics`.
@@ -75,10 +74,10 @@ def catalogue_metrics(
 
 
 def ranking_metrics(
-    lists: IndexArray,
-    users: IndexArray,
-    test_user: IndexArray,
-    test_item: IndexArray,
+    lists: Int64Array,
+    users: Int64Array,
+    test_user: Int64Array,
+    test_item: Int64Array,
     popularity: Float64Array,
     names: Iterable[str] | None = None,
 ) -> Metrics:
@@ -102,8 +101,8 @@ def ranking_metrics(
 
 
 def top_unseen(
-    scores: Callable[[IndexArray], Scores], users: IndexArray, fitted: tuple[IndexArray, IndexArray], k: int
-) -> tuple[IndexArray, int]:
+    scores: Callable[[Int64Array], Scores], users: Int64Array, fitted: tuple[Int64Array, Int64Array], k: int
+) -> tuple[Int64Array, int]:
     """The k best items of each user that they were not fitted with, best first, `(users, k)`, and the number of items.
 
     Args:
@@ -127,7 +126,7 @@ def top_unseen(
     return np.concatenate(lists), n_items
 
 
-def _top(score: Scores, k: int) -> IndexArray:
+def _top(score: Scores, k: int) -> Int64Array:
     """Columns of the k highest scores of each row, best first, ties by column, `(rows, k)`; `PADDING` for -inf."""
     n = score.shape[1]
     if n <= k:
