@@ -5,7 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from recsys.data.sources.base import RatingData, RatingsSource, drop_duplicates
+from recsys.data.rating_data import RatingData
+from recsys.data.repeats import merge_repeats
+from recsys.data.sources.base import RatingsSource
 
 SHAPES = {"ml-1m": (6_040, 3_706, 1_000_209), "ml-25m": (162_541, 59_047, 25_000_095)}
 DIM = 8  # of the factors that the stars come from
@@ -40,4 +42,4 @@ class Synthetic(RatingsSource):
         stars += random.normal(0, 0.7, self.n_ratings).astype(np.float32)
         stars = np.clip(np.round(stars * 2) / 2, 0.5, 5.0)
         frame = pd.DataFrame({"user_id": user, "item_id": item, "rating": stars})
-        return RatingData(self.name, drop_duplicates(frame, self.name), 0.5, 5.0)
+        return RatingData(self.name, merge_repeats(frame, self.name), 0.5, 5.0)

@@ -13,7 +13,8 @@ import pandas as pd
 
 from recsys.bundle import Bundle
 from recsys.data.datamodule import RatingDataModule
-from recsys.data.sources.base import RatingData, RatingsSource
+from recsys.data.rating_data import RatingData
+from recsys.data.sources.base import RatingsSource
 from recsys.models.base import RatingModel
 from tests.bundles import make_bundle
 

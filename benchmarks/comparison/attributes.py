@@ -9,7 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from recsys.data.columns import GENRES, ITEM_ID, USER_ID, YEAR
-from recsys.data.sources.base import RatingData
+from recsys.data.rating_data import RatingData
 
 BRACKETS = (18, 25, 35, 45, 50, 56)  # years at which ml-1m's brackets begin, whose ages those are
 

@@ -8,19 +8,21 @@ import logging
 import os
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import fields
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 from pyarrow import parquet
 
-from recsys.data.sources.base import RatingData
+from recsys.data.inference.finding import Finding
+from recsys.data.rating_data import RatingData
+from recsys.data.readers.format import RowCounts
 from recsys.files import atomic_write, folder_lock
 
 logger = logging.getLogger(__name__)
 
-PARSER_VERSION = 1  # increment when the same files and arguments are parsed differently
+PARSER_VERSION = 2  # increment when the same files and arguments are parsed differently
 MANIFEST = b"recsys"
 FRAMES = ("users", "items", "ratings")  # written in this order: if the ratings exist, so do the others
 
@@ -72,6 +74,9 @@ def load(key: str) -> RatingData | None:
         stored = manifest.pop("frames")
         frames: dict[str, Any] = dict.fromkeys(FRAMES)
         frames |= {name: _read(_path(key, name)) for name in stored}
+        counts, findings = manifest.pop("counts"), manifest.pop("findings")
+        manifest["counts"] = None if counts is None else RowCounts(**counts)
+        manifest["findings"] = tuple(Finding(**finding) for finding in findings)
         return RatingData(**frames, **manifest)
     except (OSError, ValueError, KeyError, TypeError, pa.ArrowException) as error:
         logger.warning("corrupt cache entry %s (%s); rebuilding", _path(key, "ratings"), error)
@@ -82,6 +87,8 @@ def store(key: str, data: RatingData) -> None:
     """Cache the data under the key; warns if the folder is not writable."""
     frames = {name: getattr(data, name) for name in FRAMES if getattr(data, name) is not None}
     values = {field.name: getattr(data, field.name) for field in fields(data) if field.name not in FRAMES}
+    values["counts"] = None if data.counts is None else asdict(data.counts)
+    values["findings"] = [asdict(finding) for finding in data.findings]
     manifest = values | {"frames": list(frames)}
     try:
         for name, frame in frames.items():

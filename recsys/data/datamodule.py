@@ -15,7 +15,8 @@ from recsys.data import features
 from recsys.data.batches import Batch, RatingBatches, RatingRows
 from recsys.data.columns import ITEM_ID, RATING, TIMESTAMP, USER_ID
 from recsys.data.ids import IdMap
-from recsys.data.sources.base import RatingData, RatingsSource
+from recsys.data.rating_data import RatingData
+from recsys.data.sources.base import RatingsSource
 from recsys.data.splits import Split, split_ratings
 
 EVAL_BATCH_SIZE = 1 << 16  # evaluation keeps no activations, so its batches may be large

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from recsys.data.columns import GENRES, ITEM_ID, TITLE, USER_ID, YEAR
 from recsys.data.ids import IdMap, Ids
-from recsys.data.sources.base import RatingData
+from recsys.data.rating_data import RatingData
 
 logger = logging.getLogger(__name__)
 

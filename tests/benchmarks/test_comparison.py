@@ -31,7 +31,7 @@ from benchmarks.comparison.protocols import PROTOCOLS, TUNING, Answers, Protocol
 from benchmarks.comparison.ranking import NOTHING, best_unseen
 from benchmarks.comparison.recsys_adapter import FixedEpochs, Selected
 from benchmarks.comparison.task import Task
-from recsys.data.sources.base import RatingData
+from recsys.data.rating_data import RatingData
 from tests.commands import write_ratings
 from tests.small_data import frame, random_ratings, small_data
 

@@ -4,10 +4,15 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
 
 from recsys.data import cache as cache_module
 from recsys.data.cache import cache_folder, parse_key
+from recsys.data.columns import ITEM_ID, RATING, USER_ID
+from recsys.data.inference.finding import Finding
+from recsys.data.readers.format import RowCounts
 from recsys.data.sources import MovieLens, RatingData
 
 Write = Callable[..., Path]
@@ -100,3 +105,13 @@ def test_a_cache_that_must_not_be_written(cache: Path, write_release: Write) -> 
     cache.mkdir()
     cache.chmod(0o500)
     assert len(read(write_release("ml-1m")).ratings) == 4
+
+
+def test_counts_and_findings_are_kept() -> None:
+    frame = pd.DataFrame({USER_ID: [1], ITEM_ID: [2], RATING: np.float32([3])})
+    counts = RowCounts(5, refused=1, dropped={"not rated": 3})
+    findings = (Finding("separator", ";", "splits all"), Finding("missing", [99, -1], "far"))
+    cache_module.store("0" * 32, RatingData("x", frame, 1, 5, counts=counts, findings=findings))
+    again = cache_module.load("0" * 32)
+    assert again is not None
+    assert (again.counts, again.findings) == (counts, findings)

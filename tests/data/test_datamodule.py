@@ -8,8 +8,8 @@ import torch
 
 from recsys.data.batches import Batch
 from recsys.data.datamodule import RatingDataModule
+from recsys.data.rating_data import RatingData
 from recsys.data.readers.items import items_frame
-from recsys.data.sources.base import RatingData
 from recsys.models.mf import MatrixFactorization
 from recsys.training.export import make_bundle
 from tests.small_data import SmallRatings, build, fit, frame, random_ratings, small_data

@@ -10,8 +10,8 @@ import pytest
 
 from recsys.data.columns import GENRES, ITEM_ID, TITLE, USER_ID, YEAR
 from recsys.data.features import Attributes, item_attributes, user_attributes
+from recsys.data.rating_data import RatingData
 from recsys.data.sources import MovieLens
-from recsys.data.sources.base import RatingData
 from tests.small_data import frame
 
 SMALL = Attributes(["a", "b", "c"], np.array([0, 2, 2, 3]), np.array([0, 2, 1], np.int32))

@@ -1,7 +1,8 @@
 """Sources of ratings; a data configuration names one of these classes as its `_target_`."""
 
 from recsys.data.errors import DataError
-from recsys.data.sources.base import RatingData, RatingsSource
+from recsys.data.rating_data import RatingData
+from recsys.data.sources.base import RatingsSource
 from recsys.data.sources.movielens import MovieLens
 from recsys.data.sources.tabular import TabularRatings
 

@@ -6,7 +6,8 @@ from abc import abstractmethod
 from pathlib import Path
 
 from recsys.data import cache
-from recsys.data.sources.base import RatingData, RatingsSource
+from recsys.data.rating_data import RatingData
+from recsys.data.sources.base import RatingsSource
 
 
 class FileSource(RatingsSource):

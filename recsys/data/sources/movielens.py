@@ -12,10 +12,11 @@ from recsys.data import cache
 from recsys.data.columns import GENRES, ITEM_ID, RATING, TIMESTAMP, TITLE, USER_ID
 from recsys.data.download import download
 from recsys.data.errors import DataError
+from recsys.data.rating_data import RatingData
 from recsys.data.readers.csv import Layout, read_columns, read_texts
 from recsys.data.readers.fields import Field, IntegerId, Seconds, Stars
 from recsys.data.readers.items import items_frame
-from recsys.data.sources.base import RatingData, drop_duplicates
+from recsys.data.repeats import merge_repeats
 from recsys.data.sources.files import FileSource
 from recsys.progress import progress
 
@@ -148,7 +149,7 @@ class MovieLens(FileSource):
         columns = dict(zip(release.ratings.columns, fields, strict=True))
         values = read_columns(path, release.ratings.layout, columns)
         with progress("checking ratings", 2) as advance:
-            ratings = drop_duplicates(pd.DataFrame(values, copy=False), str(path))
+            ratings = merge_repeats(pd.DataFrame(values, copy=False), str(path))
             advance()
             return RatingData(
                 name=self.name,

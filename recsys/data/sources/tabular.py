@@ -13,12 +13,13 @@ import pyarrow as pa
 
 from recsys.data.columns import GENRES, ITEM_ID, RATING, TIMESTAMP, TITLE, USER_ID, YEAR
 from recsys.data.errors import DataError
+from recsys.data.rating_data import RatingData
 from recsys.data.readers.csv import Layout, header, read_columns, records
 from recsys.data.readers.fields import AnyId, Field, IsoTime, Seconds, Stars, Values, is_integer
 from recsys.data.readers.items import items_frame
 from recsys.data.readers.parquet import is_parquet, read_stored, stored_time
 from recsys.data.readers.side_tables import Table
-from recsys.data.sources.base import RatingData, drop_duplicates
+from recsys.data.repeats import merge_repeats
 from recsys.data.sources.files import FileSource
 from recsys.progress import progress
 
@@ -118,7 +119,7 @@ class TabularRatings(FileSource):
             if implicit:
                 frame.insert(2, RATING, pd.Series(1.0, index=frame.index, dtype="float32"))
             advance()
-            ratings = drop_duplicates(frame, str(path))
+            ratings = merge_repeats(frame, str(path))
             advance()
             integers = ratings[ITEM_ID].dtype.kind == "i"
             low, high = float(ratings[RATING].min()), float(ratings[RATING].max())

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from recsys.data.columns import ITEM_ID, RATING, USER_ID
-from recsys.data.sources.base import RatingData
+from recsys.data.rating_data import RatingData
 from recsys.data.sources.files import FileSource
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from recsys.data.columns import ITEM_ID, RATING, TIMESTAMP, USER_ID
 from recsys.data.errors import DataError
-from recsys.data.sources.base import RatingData, drop_duplicates, ratings_sha256
+from recsys.data.rating_data import RatingData, ratings_sha256
 
 Frames = Callable[..., pd.DataFrame]
 
@@ -49,29 +49,6 @@ def test_sha256_changes_with_every_column(column: str, random_ratings: Frames) -
     assert ratings_sha256(frame) != ratings_sha256(frame.drop(columns=TIMESTAMP))
 
 
-@pytest.mark.parametrize("seed", range(5))
-@pytest.mark.parametrize("times", [True, False])
-@pytest.mark.parametrize("kind", [int, str])
-def test_of_equal_pairs_the_latest_is_kept(seed: int, times: bool, kind: type, random_ratings: Frames) -> None:
-    frame = random_ratings(seed, rows=300, users=12, times=times)
-    frame[ITEM_ID] = np.random.default_rng(seed).integers(0, 20, 300)
-    frame = frame.astype({USER_ID: kind, ITEM_ID: kind})
-    latest: dict[tuple[object, object], tuple[int, int]] = {}
-    for row, (user, item) in enumerate(zip(frame[USER_ID], frame[ITEM_ID], strict=True)):
-        when = (int(frame[TIMESTAMP].iloc[row]) if times else 0, row)
-        latest[user, item] = max(latest.get((user, item), when), when)
-    rows = sorted(row for _, row in latest.values())
-    pd.testing.assert_frame_equal(drop_duplicates(frame, "here"), frame.iloc[rows].reset_index(drop=True))
-
-
-def test_without_equal_pairs_nothing_is_copied(random_ratings: Frames, caplog: pytest.LogCaptureFixture) -> None:
-    frame = random_ratings()
-    assert drop_duplicates(frame, "here") is frame
-    shuffled = frame.sample(frac=1, random_state=0, ignore_index=True)
-    assert drop_duplicates(shuffled, "here") is shuffled
-    assert not caplog.records
-
-
 def valid(**changes: object) -> dict[str, object]:
     """Arguments of a RatingData with two ratings."""
     ratings = pd.DataFrame({USER_ID: [1, 1], ITEM_ID: [1, 2], RATING: np.float32([1, 5]), TIMESTAMP: [3, 4]})
@@ -80,6 +57,11 @@ def valid(**changes: object) -> dict[str, object]:
 
 def changed(**columns: object) -> pd.DataFrame:
     return valid()["ratings"].assign(**columns)  # type: ignore[attr-defined, no-any-return]
+
+
+def test_weights_are_hashed() -> None:
+    weighted = changed(weight=np.float32([1, 2]))
+    assert RatingData(**valid(ratings=weighted, implicit=True)).sha256 != ratings_sha256(changed())  # type: ignore[arg-type]
 
 
 def test_the_hash_is_computed_if_it_is_not_given() -> None:
@@ -100,6 +82,12 @@ def test_the_hash_is_computed_if_it_is_not_given() -> None:
         ({"ratings": changed(extra=0)}, "no column but .*, got \\['extra'\\]"),
         ({"ratings": changed().drop(columns=RATING)}, "must have the columns"),
         ({"ratings": changed().iloc[1:]}, "RangeIndex"),
+        ({"ratings": changed(weight=np.float32([1, 2]))}, "no column weight beside ratings"),
+        (
+            {"ratings": changed(weight=np.float32([1, 0])), "implicit": True},
+            "> 0 and finite, got 0 in row 1",
+        ),
+        ({"ratings": changed(weight=[1, 2]), "implicit": True}, "weight must be float32, got int64"),
         ({"rating_min": 6.0}, "rating_max must be >= rating_min = 6.0, got 5.0"),
         ({"sha256": "abc"}, "sha256 must be 64 hexadecimal digits or empty, got 'abc'"),
         ({"users": pd.DataFrame({"id": [1]})}, "users must have the column user_id"),
