@@ -78,10 +78,15 @@ def kinds(ratings: pd.DataFrame) -> dict[str, pd.DataFrame]:
 
 
 def small_data(
-    ratings: pd.DataFrame, *, batch_size: int = 64, tables: dict[str, pd.DataFrame] | None = None, **arguments: Any
+    ratings: pd.DataFrame,
+    *,
+    batch_size: int = 64,
+    tables: dict[str, pd.DataFrame] | None = None,
+    implicit: bool = False,
+    **arguments: Any,
 ) -> RatingDataModule:
     """A data module over `ratings`, split at random unless told otherwise, set up already."""
-    source = SmallRatings(ratings, **tables or {})
+    source = SmallRatings(ratings, **tables or {}, implicit=implicit)
     data = RatingDataModule(source, **{"split": "random", "batch_size": batch_size} | arguments)
     data.setup()
     return data

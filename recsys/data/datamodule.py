@@ -13,7 +13,7 @@ from torch import Tensor
 
 from recsys.data import features
 from recsys.data.batches import Batch, RatingBatches, RatingRows
-from recsys.data.columns import ITEM_ID, RATING, TIMESTAMP, USER_ID
+from recsys.data.columns import ITEM_ID, RATING, TIMESTAMP, USER_ID, WEIGHT
 from recsys.data.ids import IdMap
 from recsys.data.rating_data import RatingData
 from recsys.data.sources.base import RatingsSource
@@ -127,6 +127,16 @@ class RatingDataModule(LightningDataModule):
         if TIMESTAMP not in self.dataset.ratings:
             return None
         return torch.from_numpy(self.dataset.ratings[TIMESTAMP].to_numpy()[self._by_user(self.fit_rows)])
+
+    @property
+    def fit_weights(self) -> Tensor | None:
+        """Weights of `fit_data` relative to their mean, float32 `(fit rows,)`; None if all are equal."""
+        if WEIGHT not in self.dataset.ratings:
+            return None
+        weight = self.dataset.ratings[WEIGHT].to_numpy(np.float64)[self._by_user(self.fit_rows)]
+        if (weight == weight[0]).all():
+            return None
+        return torch.from_numpy((weight / weight.mean()).astype(np.float32))
 
     def user_attributes(self) -> features.Attributes | None:
         """Attributes of all users of the data set, fitted or not, by row of the bundle; computed on each call.

@@ -33,13 +33,20 @@ class ImplicitALS(RankingModel, SweepModel):
     whose sum over all pairs needs only a Gram matrix. A confidence c for observed pairs, as in other implementations,
     corresponds to an `unobserved_weight` of 1 / c, their `reg_lambda` / c, and a `reg_exponent` of 0.
 
+    Where the data have weights (plays, hours, kinds of events), an observed pair weighs
+
+        unobserved_weight + (1 - unobserved_weight) * v
+
+    instead of 1, with v its weight over the mean weight, so that the weights' unit does not matter: Hu, Koren &
+    Volinsky's confidence 1 + alpha r, divided by that of an average pair. In penalties, n_u is the sum of v.
+
     Args:
         n_users: Users the model is fitted on.
         n_items: Items the model is fitted on.
         rating_min: Lowest rating of the scale; ignored.
         rating_max: Highest rating of the scale; ignored.
         embedding_dim: Length of `p_u` and `q_i`, at least 1.
-        unobserved_weight: Weight of unobserved pairs, in (0, 1); observed pairs have weight 1.
+        unobserved_weight: Weight of unobserved pairs, in (0, 1); observed pairs have weight 1, on average.
         reg_lambda: L2 penalty on the embeddings.
         reg_exponent: The penalty of a row grows with its weight in the loss to this power, in [0, 1].
         warm_start: Folder of a bundle whose user factors initialize users with the same ids; None: small random
@@ -73,7 +80,14 @@ class ImplicitALS(RankingModel, SweepModel):
         self.save_hyperparameters()
         self.unobserved_weight, self.reg_lambda, self.reg_exponent = unobserved_weight, reg_lambda, reg_exponent
         self.fold_in_target = 1 / (1 - unobserved_weight)
+        self.confidence: Tensor | None = None  # v of each rating, (ratings,)
         self.mu.zero_()
+
+    def setup(self, stage: str) -> None:
+        super().setup(stage)
+        data = getattr(self.trainer, "datamodule", None)
+        if stage == "fit" and isinstance(data, RatingDataModule):
+            self.confidence = data.fit_weights
 
     def _start_from(self, bundle: Bundle, data: RatingDataModule) -> None:
         """Copy the users' rows as before centring, without biases; the first sweep solves for the items."""
@@ -92,18 +106,40 @@ class ImplicitALS(RankingModel, SweepModel):
 
     def sweep(self, users: NormalEquations, items: NormalEquations, rating: Tensor) -> Tensor:
         """Solve for items, then users. Returns the loss without penalties, per rating."""
-        taken, errors = torch.ones_like(rating), torch.empty_like(rating)
-        self.item_rows[:, :-1] = self._solved(items, self.user_rows[:, :-1], taken)
-        self.user_rows[:, :-1] = self._solved(users, self.item_rows[:, :-1], taken, errors)
+        v = None if self.confidence is None else self.confidence.to(rating)
+        taken = torch.ones_like(rating) if v is None else self.unobserved_weight + (1 - self.unobserved_weight) * v
+        errors = torch.empty_like(rating)
+        self.item_rows[:, :-1] = self._solved(items, users.other, self.user_rows[:, :-1], taken, v)
+        self.user_rows[:, :-1] = self._solved(users, items.other, self.item_rows[:, :-1], taken, v, errors)
         others = ((self.user_rows.T @ self.user_rows) * (self.item_rows.T @ self.item_rows)).sum()
-        observed = (errors.square() - self.unobserved_weight * (1 - errors).square()).sum()
+        missing = errors - (taken - 1)  # 1 - s
+        observed = (taken * missing.square() - self.unobserved_weight * (1 - missing).square()).sum()
         return (observed + self.unobserved_weight * others) / len(rating)
 
-    def _solved(self, side: NormalEquations, others: Tensor, taken: Tensor, errors: Tensor | None = None) -> Tensor:
+    def _solved(
+        self,
+        side: NormalEquations,
+        row: Tensor,
+        others: Tensor,
+        taken: Tensor,
+        v: Tensor | None,
+        errors: Tensor | None = None,
+    ) -> Tensor:
+        """Rows of a side given the others'.
+
+        Args:
+            side: The normal equations of the side.
+            row: The side's row of each rating, `(ratings,)`.
+            others: The other side's embeddings, `(n_other, e)`.
+            taken: Weight of each rating in the loss, `(ratings,)`.
+            v: Its confidence, `(ratings,)`; None: 1.
+            errors: Output for `taken - s` of each rating, `(ratings,)`.
+        """
         weight = self.unobserved_weight
-        penalty = self.reg_lambda * (side.count + weight * side.n_other) ** self.reg_exponent
+        count = side.count if v is None else torch.zeros_like(side.count, dtype=v.dtype).index_add_(0, row, v)
+        penalty = self.reg_lambda * (count + weight * side.n_other) ** self.reg_exponent
         prior = Prior(weight * others.T @ others, penalty[:, None].expand(-1, others.shape[1]).to(others.dtype))
-        return side.solve(others, taken, prior, gram_scale=1 - weight, residual=errors)
+        return side.solve(others, taken, prior, gram_scale=1 - weight, gram_weight=v, residual=errors)
 
     def scores(self, user: Tensor) -> Tensor:
         """Scores of every fitted item, `(users, n_items)`."""

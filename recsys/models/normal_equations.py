@@ -97,6 +97,7 @@ class NormalEquations:
         root: Tensor | None = None,
         scale: Tensor | float = 1.0,
         gram_scale: Tensor | float | None = None,
+        gram_weight: Tensor | None = None,
         generator: torch.Generator | None = None,
         residual: Tensor | None = None,
     ) -> Tensor:
@@ -110,13 +111,14 @@ class NormalEquations:
             root: Square root of the weight of each other row, `(n_other,)`; default 1.
             scale: Factor on the ratings' terms, a scalar or `(rows,)`.
             gram_scale: Factor on the ratings' terms in the matrices; default `scale`.
+            gram_weight: Weight of each rating's term in the matrices alone, `(ratings,)`; default 1.
             generator: Draw with this generator; None: solve.
             residual: Output for target - offset - z . solution of each rating, `(ratings,)`.
 
         Raises:
             NotPositiveDefiniteError: A row's matrix is not positive definite.
         """
-        lookup = _Lookup(design, target, offset, root)
+        lookup = _Lookup(design, target, offset, root, gram_weight)
         solution = design.new_empty(self.n_rows, design.shape[1])
         errors = None if residual is None else residual.new_empty(len(residual) + 1)
         for group in self.groups:
@@ -154,10 +156,12 @@ class _Chunk(NamedTuple):
 
     design: Tensor  # (g, length, e)
     target: Tensor  # (g, length)
+    weight: Tensor | None = None  # (g, length)
 
     def sums(self) -> tuple[Tensor, Tensor]:
-        """`sum z z'`, `(g, e, e)`, and `sum z target`, `(g, e)`; row vectors are several times faster."""
-        gram = torch.bmm(self.design.transpose(1, 2), self.design)
+        """`sum weight z z'`, `(g, e, e)`, and `sum z target`, `(g, e)`; row vectors are several times faster."""
+        weighted = self.design if self.weight is None else self.design * self.weight[:, :, None]
+        gram = torch.bmm(self.design.transpose(1, 2), weighted)
         return gram, torch.bmm(self.target[:, None], self.design)[:, 0]
 
     def errors(self, solution: Tensor) -> Tensor:
@@ -168,12 +172,15 @@ class _Chunk(NamedTuple):
 class _Lookup:
     """Lookup tables with an extra row of zeros for padding."""
 
-    def __init__(self, design: Tensor, target: Tensor, offset: Tensor | None, root: Tensor | None) -> None:
+    def __init__(
+        self, design: Tensor, target: Tensor, offset: Tensor | None, root: Tensor | None, weight: Tensor | None
+    ) -> None:
         if root is not None:
             design = design * root[:, None]
         self.design = torch.cat([design, design.new_zeros(1, design.shape[1])])
-        self.target, self.offset, self.root = (
-            None if vector is None else torch.cat([vector, vector.new_zeros(1)]) for vector in (target, offset, root)
+        self.target, self.offset, self.root, self.weight = (
+            None if vector is None else torch.cat([vector, vector.new_zeros(1)])
+            for vector in (target, offset, root, weight)
         )
 
     def __call__(self, other: Tensor, place: Tensor) -> _Chunk:
@@ -185,7 +192,8 @@ class _Lookup:
             target -= self.offset.index_select(0, flat)
         if self.root is not None:
             target *= self.root.index_select(0, flat)
-        return _Chunk(rows.view(*other.shape, -1), target.view(other.shape))
+        weight = None if self.weight is None else self.weight.index_select(0, place.flatten()).view(other.shape)
+        return _Chunk(rows.view(*other.shape, -1), target.view(other.shape), weight)
 
 
 def _of(factor: Tensor | float, row: Tensor, dimensions: int) -> Tensor | float:

@@ -145,6 +145,74 @@ def test_a_confidence_is_a_weight_of_its_inverse(confidence: float) -> None:
     np.testing.assert_allclose(found[0] @ found[1].T, users @ items.T, atol=1e-3)
 
 
+def weighted(scale: float = 1.0, *, equal: bool = False) -> RatingDataModule:
+    """The ratings of `noise` as plays, whose number says nothing."""
+    ratings = noise().dataset.ratings
+    plays = np.full(len(ratings), 7.0) if equal else np.random.default_rng(2).lognormal(0, 2, len(ratings))
+    plays = ratings.assign(weight=(scale * plays).astype(np.float32))
+    return small_data(plays, test_fraction=0.2, implicit=True)
+
+
+@every_exponent
+@pytest.mark.parametrize("weight", [0.02, 0.7])
+def test_weights_are_confidences_of_the_pairs(exponent: float, weight: float) -> None:
+    data = weighted()
+    columns, v = data.fit_data.columns, data.fit_weights
+    assert v is not None
+    assert float(v.mean()) == pytest.approx(1)
+    model = made(data, unobserved_weight=weight, reg_lambda=0.05, reg_exponent=exponent)
+    model.confidence = v
+    shape = (model.n_users, model.n_items)
+    cells, confidence = rated(columns, shape), np.zeros(shape)
+    confidence[columns.user, columns.item] = v
+    loss_weight = weight + (1 - weight) * confidence
+
+    def solved_rows(others: Doubles, cells: Doubles, weights: Doubles, v: Doubles) -> Doubles:
+        rows = []
+        for row, w, c in zip(cells, weights, v, strict=True):
+            penalty = 0.05 * (c.sum() + weight * len(row)) ** exponent
+            system = others.T @ (w[:, None] * others) + penalty * np.eye(others.shape[1])
+            rows.append(np.linalg.solve(system, others.T @ (w * row)))
+        return np.stack(rows)
+
+    before = model.user_rows.detach().double().numpy()[:, :-1]
+    items = solved_rows(before, cells.T, loss_weight.T, confidence.T)
+    users = solved_rows(items, cells, loss_weight, confidence)
+    found = swept(model, columns)
+    np.testing.assert_allclose(found[1], items, rtol=1e-3, atol=2e-4)
+    np.testing.assert_allclose(found[0], users, rtol=1e-3, atol=2e-4)
+    misfit = loss_weight * (cells - users @ items.T) ** 2
+    assert found[2] == pytest.approx(misfit.sum() / cells.sum(), rel=1e-3)
+
+
+def test_neither_equal_weights_nor_their_unit_change_anything() -> None:
+    same = made(equal := weighted(equal=True))
+    fit(same, equal, epochs=2)
+    assert torch.equal(same.user_rows, fitted(2).user_rows)
+    rows = []
+    for scale in (1.0, 60.0):
+        model = made(data := weighted(scale))
+        fit(model, data, epochs=2)
+        rows.append(model.user_rows.detach().numpy())
+    np.testing.assert_allclose(rows[0], rows[1], rtol=1e-3, atol=1e-5)
+    assert np.abs(rows[0] - same.user_rows.detach().numpy()).max() > 0.01
+
+
+def test_what_is_played_more_is_ranked_first() -> None:
+    """Two tastes; of the items of the other taste each user has played one, once."""
+    cells = checkerboard()
+    liked = cells.rating > 3
+    stray = ~liked & (cells.item_id % 10 == (cells.user_id + 1) % 2)
+    plays = cells[liked | stray].assign(weight=lambda rows: np.where(rows.rating > 3, 50, 0.05).astype(np.float32))
+    data = small_data(plays, test_fraction=0.2, implicit=True)
+    model = made(data, embedding_dim=2)
+    fit(model, data, epochs=10)
+    bundle = make_bundle(model, data)
+    for user in bundle.user_ids.tolist():
+        best = bundle.recommend(user, 9, exclude_seen=False)
+        assert {int(entry.item_id) % 2 for entry in best} == {user % 2}
+
+
 def textbook(others: Doubles, cells: Doubles, confidence: float, regularization: float) -> Doubles:
     eye = regularization * np.eye(others.shape[1])
     systems = [others.T @ np.diag(np.where(row > 0, confidence, 1)) @ others + eye for row in cells]

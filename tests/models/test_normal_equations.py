@@ -71,6 +71,21 @@ def test_a_scale_of_the_matrices_alone() -> None:
 
 
 @pytest.mark.parametrize("numbers", [0, 3 * WIDTH])
+def test_weights_of_ratings_in_the_matrices_alone(numbers: int) -> None:
+    case = Case()
+    weight = torch.rand(len(case.row), generator=torch.Generator().manual_seed(1)) + 0.5
+    residual = torch.empty_like(case.target)
+    found = case.side(numbers).solve(case.design, case.target, case.prior(), gram_weight=weight, residual=residual)
+    for row in range(N):
+        z, w = case.design[case.other[case.row == row]].double(), weight[case.row == row].double()
+        system = case.shared.double() + case.diagonal[row].double().diag() + (z.T * w) @ z
+        expected = torch.linalg.solve(system, case.rhs[row].double() + z.T @ case.target[case.row == row].double())
+        torch.testing.assert_close(found[row].double(), expected, atol=1e-4, rtol=1e-4)
+    left = case.target - (case.design[case.other] * found[case.row]).sum(1)
+    torch.testing.assert_close(residual, left, atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("numbers", [0, 3 * WIDTH])
 def test_residuals_are_what_the_solutions_leave_of_the_targets(numbers: int) -> None:
     case = Case()
     residual = torch.empty_like(case.target)
