@@ -8,7 +8,6 @@ from typing import Annotated
 import numpy as np
 from pydantic import Field
 
-from recsys.bundle.factors import UserVector
 from recsys.bundle.fold_in import FoldIn
 from recsys.bundle.typing import Float32Array, IndexArray
 from serve.errors import ApiError
@@ -42,7 +41,12 @@ class Recommendation(ItemSummary):
     ]
     rating_std: Std
     score: Annotated[
-        float, Field(description="Sort key of the list; in stars, unclipped, for a rating model.", examples=[4.62])
+        float,
+        Field(
+            description="What the list is sorted by, highest first: the predicted stars, within the scale, or a "
+            "ranking model's score. Equal scores go by the prediction before clipping, then by the item's row.",
+            examples=[4.62],
+        ),
     ]
     explanation: Annotated[
         list[Reason] | None,
@@ -61,7 +65,7 @@ class Distribution:
 
 @dataclass
 class Recommendations:
-    recommendations: Annotated[list[Recommendation], Field(description="Best first.")]
+    recommendations: Annotated[list[Recommendation], Field(description="Best first, by `score`.")]
     cold_start: Annotated[
         bool,
         Field(
@@ -89,8 +93,8 @@ def recommend(model: ServedModel, user: int | FoldIn, options: RecommendationOpt
     """
     bundle = model.bundle
     vector = user.vector if isinstance(user, FoldIn) else bundle.vector(user)
-    scores = bundle.factors.scores(vector)
-    distribution = _histogram(model, vector, scores) if options.distribution else None
+    scores = bundle.item_scores(vector)
+    distribution = _histogram(model, scores.shown) if options.distribution else None
     seen = None
     if options.exclude_seen:
         seen = user.items if isinstance(user, FoldIn) else bundle.seen(user)
@@ -103,10 +107,11 @@ def recommend(model: ServedModel, user: int | FoldIn, options: RecommendationOpt
     )
     unset = [None] * len(rows)
     explanations = _explain(model, user, rows) if options.explain else unset
-    ratings = unset if bundle.is_ranking else _rounded(shown)
+    best = _rounded(shown)
+    ratings = unset if bundle.is_ranking else best
     spread = model.std(vector, rows)
     std = unset if spread is None else _rounded(spread)
-    columns = zip(rows.tolist(), ratings, std, _rounded(scores[rows]), explanations, strict=True)
+    columns = zip(rows.tolist(), ratings, std, best, explanations, strict=True)
     is_known = len(user.items) > 0 if isinstance(user, FoldIn) else model.is_fitted_user(user)
     return Recommendations(
         [
@@ -152,12 +157,10 @@ def _largest(values: Float32Array, k: int) -> tuple[IndexArray, Float32Array]:
     return places, values[line, places]
 
 
-def _histogram(model: ServedModel, vector: UserVector, scores: Float32Array) -> Distribution | None:
+def _histogram(model: ServedModel, predicted: Float32Array) -> Distribution | None:
     """Counts of the predicted ratings of all items; None for a ranking model."""
     if model.bundle.is_ranking:
         return None
     low, high = model.low, model.high
-    if not model.is_plain:  # samples are clipped before averaging, as in predictions
-        _, scores = model.bundle.top_n(vector, len(scores))
-    counts, edges = np.histogram(scores.astype(np.float64).clip(low, high), N_BINS, (low, high))
+    counts, edges = np.histogram(predicted.astype(np.float64).clip(low, high), N_BINS, (low, high))
     return Distribution(edges.tolist(), counts.tolist())

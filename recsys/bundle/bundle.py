@@ -108,6 +108,9 @@ class Bundle(Scoring):
     ) -> list[Recommendation]:
         """The k best items for a user, best first; an unknown user gets the average user's.
 
+        Scores are the predictions of `predict`, in stars and clipped to the scale; a ranking model's are its own. They
+        never increase along the list: equal ones go by the prediction before clipping, then by the item's row.
+
         Args:
             user_id: A user, or someone new as `fold_in` gives them.
             k: At least 1; fewer items come back where fewer are left.
@@ -116,7 +119,7 @@ class Bundle(Scoring):
 
         Raises:
             ValueError: `k` is below 1; or the fold-in is another bundle's.
-            TypeError: An id is not of the data set's kind.
+            TypeError: `k` is not an integer, or an id is not of the data set's kind.
         """
         mask = None
         if allowed is not None:
@@ -138,14 +141,9 @@ class Bundle(Scoring):
 
         Raises:
             ValueError: `k` is below 1, or the item is not in the data set.
-            TypeError: `item_id` is not of the data set's kind.
+            TypeError: `k` is not an integer, or `item_id` is not of the data set's kind.
         """
-        row = self._row_of_item(item_id)
-        if k < 1:
-            raise ValueError(f"k must be >= 1, got {k}")
-        if row >= self.n_items:
-            return []
-        rows, alike = self.similar_rows(row, k)
+        rows, alike = self.similar_rows(self._row_of_item(item_id), k)
         return [self.describe_item(row, score) for row, score in zip(rows.tolist(), alike.tolist(), strict=True)]
 
     def fold_in(self, ratings: Mapping[Id, float], attributes: Mapping[str, object] | None = None) -> FoldIn:

@@ -144,6 +144,14 @@ class Factors:
             biases = biases + np.where(known, self.cold_start_items[item], 0)
         return np.asarray(self.mu + biases + np.where(known, dot, 0), np.float32)
 
+    def linear_parts(self, vector: UserVector) -> Float32Array:
+        """The linear part in stars of every item for one user, `(n_items, samples)`."""
+        dot = np.einsum("isd,sd->is", self.item_factors, vector.factors)
+        biases = vector.bias + self.item_bias
+        if vector.cold_start and self.cold_start_items is not None:
+            biases = biases + self.cold_start_items
+        return np.asarray(self.mu + biases + dot, np.float32)
+
     def scores(self, vector: UserVector) -> Float32Array:
         """The mean of the linear part over the samples for every item, `(n_items,)`."""
         weights = vector.factors.reshape(-1) / np.float32(self.samples)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,13 @@ from recsys.bundle.results import Predictions
 from recsys.bundle.typing import Float32Array, IndexArray
 
 CHUNK_ELEMENTS = 1 << 22  # products of two coordinates held at a time: 16 MiB
+
+
+class ItemScores(NamedTuple):
+    """Of every item with factors, for one user, `(n_items,)` each: lists are sorted by the first, then the second."""
+
+    shown: Float32Array  # the prediction in stars, within the scale; a ranking model's score
+    linear: Float32Array  # the mean linear part, which still orders predictions clipped to the same end of the scale
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,39 +59,52 @@ class Scoring(BundleParts):
             raise ValueError("apply_link: with an ordinal link, stars also depend on the noise; use predictions")
         return linear if self.is_ranking else linear.clip(*self.scale)
 
+    def item_scores(self, vector: UserVector) -> ItemScores:
+        """The scores of all items with factors for one user; those shown are the predictions of `predictions`."""
+        if self.is_ranking or (self.factors.samples == 1 and self.factors.ordinal is None):
+            linear = self.factors.scores(vector)
+            return ItemScores(self.apply_link(linear), linear)
+        every, items = self.factors.linear_parts(vector), np.arange(self.n_items)  # (n_items, samples)
+
+        def of(rows: slice) -> tuple[Float32Array, Float32Array | None]:
+            ordinal = self.factors.ordinal is not None
+            return every[rows], self._noise.precision_for(vector, items[rows]) if ordinal else None
+
+        mean = every @ np.full(self.factors.samples, 1 / self.factors.samples, np.float32)  # faster than mean(1)
+        return ItemScores(self._in_chunks(self.n_items, of, False).mean, mean)
+
     def top_n(
         self,
         vector: UserVector,
         k: int,
         *,
-        scores: Float32Array | None = None,
+        scores: ItemScores | None = None,
         seen: IndexArray | None = None,
         allowed: NDArray[np.bool_] | None = None,
     ) -> tuple[IndexArray, Float32Array]:
-        """Item rows and predictions of a user's k best items, best first, ties by row.
+        """Item rows and scores of a user's k best items, best first.
 
-        The order is that of the mean linear part; the predictions are those of `predictions`.
+        The scores are the predictions of `predictions`, and never increase along the list. Equal ones, as where
+        several are clipped to the end of the scale, go by the mean linear part, then by row.
 
         Args:
             vector: The user.
             k: At least 1.
-            scores: `factors.scores(vector)` if the caller has it, `(n_items,)`; overwritten.
+            scores: `item_scores(vector)` if the caller has it; those shown are overwritten.
             seen: Item rows to exclude; those without factors are ignored.
             allowed: Whether an item may be chosen, `(n_items,)`.
 
         Raises:
             ValueError: `k` is below 1.
+            TypeError: `k` is not an integer.
         """
-        if scores is None:
-            scores = self.factors.scores(vector)
+        shown, linear = self.item_scores(vector) if scores is None else scores
         if seen is not None:
-            scores[seen if self.n_items == len(self.item_ids) else seen[seen < self.n_items]] = -np.inf
+            shown[seen if self.n_items == len(self.item_ids) else seen[seen < self.n_items]] = -np.inf
         if allowed is not None:
-            scores[~allowed] = -np.inf
-        rows = argtopk(scores, k)
-        if self.factors.samples == 1 and self.factors.ordinal is None:  # then the score is the linear part
-            return rows, self.apply_link(scores[rows])
-        return rows, self.predictions_for(vector, rows).mean
+            shown[~allowed] = -np.inf
+        rows = argtopk(shown, k, linear)
+        return rows, shown[rows]
 
     def top_items(
         self, users: IndexArray, k: int, *, exclude_seen: bool = True
@@ -94,9 +114,14 @@ class Scoring(BundleParts):
             yield self.top_n(self.vector(user), k, seen=self.seen(user) if exclude_seen else None)
 
     def similar_rows(self, item: int, k: int) -> tuple[IndexArray, Float32Array]:
-        """The k most similar items of an item row with factors: rows and similarities in [-1, 1], best first."""
-        similarity = self.factors.similar(item)
-        similarity[item] = -np.inf
+        """The k most similar items of an item row: rows and similarities in [-1, 1], best first, ties by row.
+
+        An item without factors has none.
+        """
+        fitted = item < self.n_items
+        similarity = self.factors.similar(item) if fitted else np.full(self.n_items, -np.inf, np.float32)
+        if fitted:
+            similarity[item] = -np.inf
         rows = argtopk(similarity, k)
         return rows, similarity[rows]
 
@@ -187,16 +212,20 @@ class Scoring(BundleParts):
         return Predictions(mean, np.asarray(np.sqrt(stars.var(1) + noise), np.float32))
 
 
-def argtopk(scores: Float32Array, k: int) -> IndexArray:
-    """Positions of the k highest scores above -inf, highest first, ties by position.
+def argtopk(scores: Float32Array, k: int, then: Float32Array | None = None) -> IndexArray:
+    """Positions of the k highest scores above -inf, highest first, ties by `then`, highest first, and by position.
 
     Raises:
         ValueError: `k` is below 1.
+        TypeError: `k` is not an integer.
     """
+    if isinstance(k, bool) or not isinstance(k, int | np.integer):
+        raise TypeError(f"k must be an integer >= 1, got {k!r:.80}")
     if k < 1:
         raise ValueError(f"k must be >= 1, got {k}")
     candidates = np.arange(len(scores))
     if k < len(scores):
         candidates = np.flatnonzero(scores >= np.partition(scores, -k)[-k])
-    rows: IndexArray = candidates[np.argsort(-scores[candidates], kind="stable")][:k]
+    keys = (-scores[candidates],) if then is None else (-then[candidates], -scores[candidates])
+    rows: IndexArray = candidates[np.lexsort(keys)][:k]
     return rows[scores[rows] > -np.inf]

@@ -63,10 +63,7 @@ async def item(item_id: Id, model: CurrentModel) -> Item:
 @router.get("/{item_id}/similar", responses=error_responses(400, 404), summary="Similar items")
 async def similar(item_id: Id, model: CurrentModel, k: QueryK = 10) -> Neighbours:
     """The most similar items by cosine of their vectors; empty for an item without a vector."""
-    row = model.item_row(item_id)
-    if row >= model.bundle.n_items:
-        return Neighbours([], model.version)
-    rows, cosines = model.bundle.similar_rows(row, k)
+    rows, cosines = model.bundle.similar_rows(model.item_row(item_id), k)
     pairs = zip(rows.tolist(), cosines.tolist(), strict=True)
     return Neighbours([Neighbour(*model.summary(other), cosine) for other, cosine in pairs], model.version)
 

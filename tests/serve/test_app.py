@@ -268,7 +268,7 @@ def test_far_too_many_ratings_are_refused(clients: Clients, bundles: Bundles) ->
 # Recommendations
 
 
-@pytest.mark.parametrize("kind", [*RATING_KINDS, "ranking"])
+@pytest.mark.parametrize("kind", [*RATING_KINDS, "ordinal", "ranking"])
 def test_recommendations_are_the_bundles(clients: Clients, bundles: Bundles, kind: str) -> None:
     client, bundle = clients[kind], bundles[kind]
     for user in [*bundle.user_ids.tolist(), 4711 if kind != "str" else "nobody"]:
@@ -281,14 +281,27 @@ def test_recommendations_are_the_bundles(clients: Clients, bundles: Bundles, kin
             got = answer["recommendations"]
             assert [one["item_id"] for one in got] == [str(one.item_id) for one in wanted]
             assert [(one["title"], one["year"], one["genres"]) for one in got] == [tuple(one[2:]) for one in wanted]
-            shown = [one["score" if kind == "ranking" else "rating"] for one in got]
+            shown = [one["score"] for one in got]
             np.testing.assert_allclose(shown, [one.score for one in wanted], atol=1e-6)  # six digits are told
-            if kind == "ranking":
-                assert {one["rating"] for one in got} <= {None}
+            assert [one["rating"] for one in got] == ([None] * len(got) if kind == "ranking" else shown)
             assert all(one["explanation"] is None for one in got)
             assert answer["distribution"] is None
-            assert [one["score"] for one in got] == sorted((one["score"] for one in got), reverse=True)
+            assert shown == sorted(shown, reverse=True)
             assert answer["cold_start"] is (bundle.user_row.get(user, 99) >= 6)
+
+
+@pytest.mark.parametrize("kind", ["int", "posterior", "ordinal"])
+def test_a_list_that_leaves_the_scale_is_sorted_by_what_it_shows(bundles: Bundles, kind: str) -> None:
+    bundle = bundles[kind]
+    wide = replace(bundle, factors=replace(bundle.factors, item_bias=5 * bundle.factors.item_bias))
+    with client_of(wide) as client:
+        for user in USERS:
+            got = client.get(f"/users/{user}/recommendations?k=100&exclude_seen=false").json()["recommendations"]
+            shown = [one["rating"] for one in got]
+            assert shown == sorted(shown, reverse=True) == [one["score"] for one in got]
+            wanted = wide.recommend(user, 100, exclude_seen=False)
+            np.testing.assert_allclose(shown, [one.score for one in wanted], atol=1e-6)
+            assert all(0.5 <= stars <= 5 for stars in shown)
 
 
 def test_k_is_bounded_and_a_plain_integer(client: CheckedClient) -> None:
