@@ -14,15 +14,14 @@ from types import ModuleType
 from typing import Any, NoReturn
 
 import hydra
-from hydra.core.override_parser.types import Quote, QuotedString
 from hydra.errors import InstantiationException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from recsys.experiments.overrides import quote_override, unquoted
 from recsys.experiments.run_folder import current_override, sweep_overrides
 from recsys.training.threads import set_environment
 
-FOLDERS = ("run", "resume", "hydra.run.dir", "hydra.sweep.dir", "data.root")
 USER_ERRORS = (ValueError, OSError, InstantiationException, OmegaConfBaseException)
 
 OmegaConf.register_new_resolver("help_groups", lambda: help_groups(), replace=True)
@@ -84,7 +83,8 @@ def command(config_name: str) -> Callable[[Callable[[DictConfig], Any]], Callabl
             try:
                 set_environment()
                 _prepare_completion()
-                sys.argv = [sys.argv[0], *map(quote_override, resumed_sweep(list(map(current_override, sys.argv[1:]))))]
+                typed = [quote_override(current_override(text)) for text in sys.argv[1:]]
+                sys.argv = [sys.argv[0], *resumed_sweep(typed)]
                 main()
             except USER_ERRORS as error:
                 _end_with(error)
@@ -119,15 +119,16 @@ def load_run() -> ModuleType:
 
 
 def resumed_sweep(arguments: list[str]) -> list[str]:
-    """What was typed; for `resume=` with the folder of a sweep or a study, what began it, in the same folder.
+    """The arguments; for `resume=` with the folder of a sweep or a study, what began it, in the same folder.
 
     Raises:
         ValueError: Other settings were given too.
         FileNotFoundError: The folder holds nothing to go on with.
     """
-    folder = next((Path(text.removeprefix("resume=")) for text in arguments if text.startswith("resume=")), None)
-    if folder is None or folder == Path("null"):
+    value = next((text.removeprefix("resume=") for text in arguments if text.startswith("resume=")), "null")
+    if value in ("", "null") or "${" in value:
         return arguments
+    folder = Path(unquoted(value))
     if not (folder / "multirun.yaml").is_file():
         if not any((folder / name).is_file() for name in ("config.yaml", "repeats.json")):
             raise FileNotFoundError(f"resume: no run or sweep in {folder} (config.yaml and multirun.yaml are missing)")
@@ -137,21 +138,7 @@ def resumed_sweep(arguments: list[str]) -> list[str]:
         raise ValueError(f"resume uses the sweep's own configuration; remove {' '.join(others)}")
     overrides = sweep_overrides(folder)
     kept = [text for text in overrides.hydra if not text.startswith(("hydra.sweep.dir=", "hydra.mode="))]
-    return ["--multirun", *overrides.task, *kept, f"hydra.sweep.dir={folder}"]
-
-
-def quote_override(text: str) -> str:
-    """An argument that names a folder, quoted where Hydra would read something else: a number, a list, a sweep."""
-    key, _, value = text.partition("=")
-    if key not in FOLDERS or value.lower() in ("", "null") or "${" in value:
-        return text
-    if len(value) > 1 and value[0] == value[-1] and value[0] in "'\"":
-        return text
-    value = str(Path(value).expanduser()) if value.startswith("~/") else value  # shells do not, after a `=`
-    plain = re.fullmatch(r"(\.{0,2}/|[A-Za-z_])[\w./-]*", value, re.ASCII)
-    if plain and value.lower() not in ("true", "false", "inf", "nan"):
-        return f"{key}={value}"
-    return f"{key}={QuotedString(value, Quote.single).with_quotes()}"
+    return ["--multirun", *overrides.task, *kept, quote_override(f"hydra.sweep.dir={folder}")]
 
 
 def _end_with(error: BaseException) -> NoReturn:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -32,7 +33,8 @@ def recommendations(
     """
     unknown = [user for user in user_ids if user not in bundle.user_row]
     if unknown:
-        raise ValueError(f"users: no user {unknown[0]!r} in {bundle.manifest['data']}")
+        hint = "; several users are written users=[196,22]" if "," in str(unknown[0]) else ""
+        raise ValueError(f"users: no user {unknown[0]!r} in {bundle.manifest['data']}{hint}")
     for start in track(range(0, len(user_ids), BLOCK), "recommending"):
         users = user_ids[start : start + BLOCK]
         block: dict[str, list[Any]] = {name: [] for name in COLUMNS}
@@ -52,6 +54,19 @@ def recommendations(
                 for name, value in zip(COLUMNS, values, strict=True):
                     block[name].append(value)
         yield block
+
+
+def _user_id(text: str, bundle: Bundle) -> int | str:
+    """A user's id from what was typed.
+
+    Raises:
+        ValueError: The ids are integers, and the text is not how one is written.
+    """
+    if bundle.manifest["id_kind"] == "str":
+        return text
+    if not re.fullmatch(r"0|-?[1-9]\d*", text, re.ASCII):
+        raise ValueError(f"users: the ids of {bundle.manifest['data']} are integers such as 196, got {text!r}")
+    return int(text)
 
 
 @contextmanager
@@ -83,9 +98,8 @@ def main(cfg: DictConfig) -> None:
     bundle = Bundle.load(Path(cfg.run) / "bundle")
     users = bundle.user_ids.tolist()
     if cfg.users is not None:
-        users = list(cfg.users) if OmegaConf.is_list(cfg.users) else [cfg.users]
-        if bundle.manifest["id_kind"] == "str":
-            users = [str(user) for user in users]
+        asked = list(cfg.users) if OmegaConf.is_list(cfg.users) else [cfg.users]
+        users = [_user_id(str(text), bundle) for text in asked]
     with _writer(out, bundle.manifest["id_kind"]) as write:
         for block in recommendations(bundle, users, cfg.k, exclude_seen=cfg.exclude_seen):
             write(block)

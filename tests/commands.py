@@ -22,6 +22,7 @@ from hydra.core.override_parser.types import Override, OverrideType
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from recsys.cli import config_dir
+from recsys.experiments.overrides import quote_override
 from recsys.train import train as train_configured
 
 PLOTS = ("learning_curve", "error_by_activity")
@@ -51,7 +52,7 @@ def composed(name: str, *overrides: str) -> DictConfig:
     Hydra composes each choice of groups once; the other overrides are set in a copy, in Hydra's own way.
     """
     values, choices = [], []
-    for override in OverridesParser.create().parse_overrides(list(overrides)):
+    for override in OverridesParser.create().parse_overrides([quote_override(text) for text in overrides]):
         (values if _is_value(override) else choices).append(override)
     cfg = copy.deepcopy(_composed(name, *(str(override.input_line) for override in choices)))
     for override in values:

@@ -7,63 +7,15 @@ import sys
 from pathlib import Path
 
 import pytest
-from hydra.core.override_parser.overrides_parser import OverridesParser
 
 import recsys.training.run
-from recsys.cli import FOLDERS, load_run, quote_override, resumed_sweep
+from recsys.cli import load_run, resumed_sweep
 from recsys.training.threads import PASSIVE_WAITING
 from tests.commands import Train, call
 
 pytestmark = pytest.mark.long
 
 TOLD = PASSIVE_WAITING | {"OPENBLAS_NUM_THREADS": "1"}  # of the environment, where the user set nothing
-
-
-@pytest.mark.parametrize("key", FOLDERS)
-@pytest.mark.parametrize(
-    "folder",
-    [
-        "/data/lr=0.1,dim=8",
-        "my runs/1",
-        "it's",
-        'a "b" c',
-        "a[1]",
-        "(a) {b}: #1",
-        "-x",
-        "0",
-        "2024",
-        "1.5",
-        "true",
-        "inf",
-        "ü/é",
-        "a~",
-        "a\\",
-        "a\\'b",
-        "'",
-        "'a",
-        "$x",
-        "nul",
-    ],
-)
-def test_a_folder_reaches_hydra_as_it_was_typed(key: str, folder: str) -> None:
-    override = OverridesParser.create().parse_override(quote_override(f"{key}={folder}"))
-    assert not override.is_sweep_override()
-    assert (override.key_or_group, override.value()) == (key, folder)
-
-
-@pytest.mark.parametrize(
-    "text",
-    ["run='a b'", 'data.root="a, b"', "run=${oc.env:HOME}/a b", "run=/x/${seed}, a", "run=/a/b-1_2.3", "run=../b",
-     "run=", "run=null",
-     "model.dropout=0.1,0.2", "seeds=[0, 1]", "data.root_=a b", "+data.root=a b", "run", "--multirun"],
-)  # fmt: skip
-def test_all_else_stays_as_it_was_typed(text: str) -> None:
-    assert quote_override(text) == text
-
-
-def test_home_is_meant_by_a_tilde(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HOME", "/home/me")
-    assert quote_override("run=~/outputs/1") == "run=/home/me/outputs/1"
 
 
 def test_a_run_may_be_in_any_folder(train: Train, capsys: pytest.CaptureFixture[str]) -> None:
@@ -78,7 +30,11 @@ def test_a_run_may_be_in_any_folder(train: Train, capsys: pytest.CaptureFixture[
 @pytest.mark.parametrize("name", ["config.yaml", "repeats.json"])
 def test_resume_of_a_run_stays_as_it_was_typed(tmp_path: Path, name: str) -> None:
     (tmp_path / name).touch()
-    for typed in ([f"resume={tmp_path}", "seed=1"], ["resume=null", "seed=1"]):  # the run itself refuses the seed
+    for typed in (
+        [f"resume='{tmp_path}'", "seed=1"],
+        [f"resume={tmp_path}", "seed=1"],
+        ["resume=null", "seed=1"],
+    ):  # the run itself refuses the seed
         assert resumed_sweep(typed) == typed
 
 

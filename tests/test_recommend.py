@@ -8,6 +8,7 @@ import pytest
 
 from recsys.bundle import Bundle
 from recsys.cli import USER_ERRORS
+from tests.bundles import make_bundle, random_factors
 from tests.commands import Train, call, call_function
 
 pytestmark = pytest.mark.long
@@ -42,10 +43,39 @@ def test_some_users(run: Path, tmp_path: Path) -> None:
     assert list(pd.read_csv(out)["user_id"]) == [5, 5, 3, 3]
 
 
+TEXT_IDS = ["1.10", "1.1", "1_000", "1e5", "true", "null", "007", "1.0", "a, b", "it's", "ü (1)"]
+
+
+@pytest.fixture
+def text_ids(tmp_path: Path) -> Path:
+    """A run whose user ids are texts that look like something else."""
+    factors = random_factors(n_users=len(TEXT_IDS), n_items=3)
+    make_bundle(factors, TEXT_IDS, ["a", "b", "c"]).save(tmp_path / "run" / "bundle")
+    return tmp_path / "run"
+
+
+@pytest.mark.parametrize("user", TEXT_IDS)
+def test_text_ids_are_taken_as_typed(text_ids: Path, tmp_path: Path, user: str) -> None:
+    out = tmp_path / "top.parquet"
+    typed = f"'{user}'" if "," in user else user
+    call_function("recommend", f"run={text_ids}", "k=1", f"out={out}", f"users=[{typed}]")
+    assert list(pd.read_parquet(out)["user_id"]) == [user]
+
+
+def test_text_ids_are_taken_as_typed_by_the_command(text_ids: Path, tmp_path: Path) -> None:
+    out = tmp_path / "a=1, (b).csv"
+    call("recommend", f"run={text_ids}", "k=1", f"out={out}", f"users=[{','.join(TEXT_IDS[:8])}]")
+    assert list(pd.read_csv(out, dtype=str, keep_default_na=False)["user_id"]) == TEXT_IDS[:8]
+
+
 @pytest.mark.parametrize(
     ("argument", "message"),
     [
         ("users=[5,999]", "no user 999"),
+        ("users=[05]", "users: the ids of ratings are integers such as 196, got '05'"),
+        ("users=1_0", "users: the ids of ratings are integers such as 196, got '1_0'"),
+        ("users=5.0", "users: the ids of ratings are integers such as 196, got '5.0'"),
+        ("users=5,3", "users: the ids of ratings are integers such as 196, got '5,3'"),
         ("k=0", "k must be an integer >= 1, got 0"),
         ("out=top.txt", "out must end in .parquet or .csv"),
         ("out=/no/such/folder/top.csv", "there is no folder /no/such/folder"),

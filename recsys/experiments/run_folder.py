@@ -20,6 +20,7 @@ from yaml import YAMLError  # type: ignore[import-untyped]
 
 from recsys.evaluation.protocol import REPEATS
 from recsys.experiments.legacy import upgrade_config
+from recsys.experiments.overrides import typed_override
 from recsys.files import atomic_write, write_json
 from recsys.training.errors import PrunedError
 
@@ -67,7 +68,7 @@ def write_config(cfg: DictConfig, folder: Path, changes: Mapping[str, Any] | Non
         OtherRunError: The folder contains a run with a different configuration; names a key that differs.
     """
     cfg, changes = copy.deepcopy(cfg), {"overrides": cli_overrides(), "run_dir": str(folder), **(changes or {})}
-    overrides = changes.pop("overrides")
+    overrides = [typed_override(text) for text in changes.pop("overrides")]
     for key, value in changes.items():
         OmegaConf.update(cfg, key, value)
     OmegaConf.resolve(cfg)
