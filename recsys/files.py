@@ -2,35 +2,187 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import os
-import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+import platform
+import re
+import secrets
+import shutil
+import sys
+import time
+import zlib
+from collections.abc import Container, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
-
 log = logging.getLogger(__name__)
+
+MACHINE = f"{zlib.crc32(platform.node().encode()):08x}"
+LEFT = re.compile(r"\.(.+)\.([0-9a-f]{8})-(\d+)-[0-9a-f]{8}\.(partial|former)")  # name, machine, process, kind
+ABANDONED_SECONDS = 86_400  # after which a partial file of another machine is taken for one of a dead process
+NO_SPACE = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EFBIG))
+ANY = frozenset((None, *errno.errorcode))
+
+_writing: set[Path] = set()  # the partial files of this process
+
+
+class WriteError(OSError):
+    """A file or folder cannot be written; what had its name before is left as it was."""
+
+    def __init__(self, path: Path, error: OSError) -> None:
+        reason = os.strerror(error.errno) if error.errno else str(error)
+        what = "; free some space" if error.errno in NO_SPACE else ""
+        super().__init__(f"cannot write {path}: {reason}{what}")
+        self.errno = error.errno
+
+    def __reduce__(self) -> tuple[Any, ...]:  # else it could not be sent between processes
+        return OSError, self.args
+
+
+@contextmanager
+def write_errors(path: Path, errors: Container[int | None] = ANY) -> Iterator[None]:
+    """Raise the operating system's errors, those of these numbers, as a WriteError that names the path."""
+    try:
+        yield
+    except WriteError:
+        raise
+    except OSError as error:
+        if error.errno not in errors:
+            raise
+        raise WriteError(path, error) from error
 
 
 @contextmanager
 def atomic_write(path: Path) -> Iterator[Path]:
-    """A partial file in the same folder, which takes the name `path` only once it is complete and on disk."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
-    os.close(handle)
-    partial = Path(name)
+    """A partial file in the same folder, which takes the name `path` only once it is complete and on disk.
+
+    Its mode follows the umask. A symbolic link stays one: the file that it names is replaced.
+
+    Raises:
+        WriteError: The folder cannot be written to, or there is no space left.
+    """
+    path = Path(os.path.realpath(path)) if path.is_symlink() else path
+    with _partial(path) as partial:
+        with write_errors(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            os.close(os.open(partial, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+        with write_errors(path, NO_SPACE):
+            yield partial
+        with write_errors(path):
+            sync(partial)
+            partial.replace(path)
+            sync(path.parent)
+
+
+@contextmanager
+def atomic_folder(path: Path) -> Iterator[Path]:
+    """An empty folder beside `path`, which takes its name only once it is complete and on disk; see `atomic_write`.
+
+    What is at `path` before, a folder or a link to one, is removed.
+    """
+    with _partial(path) as partial:
+        with write_errors(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            partial.mkdir()
+        with write_errors(path, NO_SPACE):
+            yield partial
+        with write_errors(path):
+            for file in partial.iterdir():
+                sync(file)
+            sync(partial)
+            if path.is_symlink() or path.exists():
+                former = path.with_name(f".{path.name}.{_owner()}.former")
+                path.rename(former)
+                try:
+                    partial.rename(path)
+                except BaseException:
+                    former.rename(path)
+                    raise
+                _remove(former)
+            else:
+                partial.rename(path)
+            sync(path.parent)
+
+
+def _owner() -> str:
+    """Machine and process, and what makes a name of it free."""
+    return f"{MACHINE}-{os.getpid()}-{secrets.token_hex(4)}"
+
+
+@contextmanager
+def _partial(path: Path) -> Iterator[Path]:
+    """A free name beside `path` that tells who writes; what has it at the end is removed."""
+    partial = path.with_name(f".{path.name[:50]}.{_owner()}.partial")
+    _writing.add(partial)
     try:
-        partial.chmod(0o666 & ~_umask())  # mkstemp's 0600 would hide a run from the others of a team
         yield partial
-        with partial.open("rb+") as file:
-            os.fsync(file.fileno())
-        partial.replace(path)
     finally:
-        partial.unlink(missing_ok=True)
+        with suppress(OSError):  # else it would hide why the writing failed
+            _remove(partial)
+        _writing.discard(partial)
+
+
+def sync(path: Path) -> None:
+    """Wait until a file, or the names in a folder, are on disk."""
+    is_folder = path.is_dir()
+    if is_folder and sys.platform == "win32":  # where a folder cannot be opened
+        return
+    handle = os.open(path, os.O_RDONLY if is_folder else os.O_RDWR)
+    try:
+        os.fsync(handle)
+    except OSError as error:
+        if not is_folder or error.errno != errno.EINVAL:  # some file systems cannot do it with a folder
+            raise
+    finally:
+        os.close(handle)
+
+
+def remove_abandoned(folder: Path) -> None:
+    """Remove the partial files in the folder, and in the folders in it, whose process is gone.
+
+    A folder that was about to be exchanged gets its name back. For the process that holds the folder's lock.
+    """
+    for path in (*folder.glob(".*"), *folder.glob("*/.*")):
+        found = LEFT.fullmatch(path.name)
+        if found is None or not _is_abandoned(path, found[2], int(found[3])):
+            continue
+        with suppress(OSError):
+            if found[4] == "former" and not path.with_name(found[1]).exists():
+                path.rename(path.with_name(found[1]))
+            else:
+                _remove(path)
+
+
+def _is_abandoned(path: Path, machine: str, process: int) -> bool:
+    if path in _writing:
+        return False
+    if machine == MACHINE and (process == os.getpid() or not _is_alive(process)):
+        return True
+    with suppress(OSError):
+        return time.time() - path.lstat().st_mtime > ABANDONED_SECONDS
+    return False
+
+
+def _is_alive(process: int) -> bool:
+    if sys.platform == "win32":  # where signal 0 would end it
+        return True
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except (OSError, OverflowError):  # of another user
+        pass
+    return True
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
@@ -38,6 +190,7 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
 
     Raises:
         ValueError: A number in it is NaN or infinite, which JSON does not have.
+        WriteError: The folder cannot be written to, or there is no space left.
     """
     with atomic_write(path) as partial:
         partial.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n")
@@ -47,18 +200,26 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
 def folder_lock(folder: Path, work: str) -> Iterator[None]:
     """Alone in the folder: waits for another process that holds it, and says so. A killed process holds nothing.
 
+    Partial files that killed processes left in it are removed.
+
     Args:
         folder: Made if it is absent.
         work: What the other process may be doing there, for the log: "trains", "prepares the data".
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    from filelock import FileLock, Timeout  # here: the service, which has no such package, writes files too
+
+    with write_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder / ".lock")
     try:
         lock.acquire(timeout=0)
     except Timeout:
         log.warning("another process %s in %s: waiting for it to end", work, folder)
         lock.acquire()
+    except OSError as error:
+        raise WriteError(folder, error) from error
     try:
+        remove_abandoned(folder)
         yield
     finally:
         lock.release()
@@ -66,6 +227,8 @@ def folder_lock(folder: Path, work: str) -> Iterator[None]:
 
 def is_locked(folder: Path) -> bool:
     """Whether a live process holds the folder."""
+    from filelock import FileLock, Timeout
+
     if not (folder / ".lock").exists():
         return False
     try:
@@ -73,9 +236,3 @@ def is_locked(folder: Path) -> bool:
             return False
     except Timeout:
         return True
-
-
-def _umask() -> int:
-    current = os.umask(0)
-    os.umask(current)
-    return current

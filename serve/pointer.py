@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import os
-import tempfile
 from pathlib import Path
 
 from recsys.bundle import BundleError
+from recsys.files import atomic_write
 
 MAX_BYTES = 4096  # of a pointer
 
@@ -59,14 +59,5 @@ def read_pointer(pointer: Path) -> Path:
 
 def write_pointer(pointer: Path, bundle: Path) -> None:
     """Point `pointer` at `bundle`, atomically."""
-    pointer.parent.mkdir(parents=True, exist_ok=True)
-    handle, working = tempfile.mkstemp(prefix=f".{pointer.name}-", dir=pointer.parent)
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as stream:
-            stream.write(f"{os.path.relpath(bundle.resolve(), pointer.parent.resolve())}\n")
-            stream.flush()
-            os.fsync(stream.fileno())
-        Path(working).chmod(0o644)
-        Path(working).replace(pointer)
-    finally:
-        Path(working).unlink(missing_ok=True)
+    with atomic_write(pointer) as partial:
+        partial.write_text(f"{os.path.relpath(bundle.resolve(), pointer.parent.resolve())}\n", encoding="utf-8")

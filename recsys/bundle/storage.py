@@ -11,8 +11,7 @@ import hashlib
 import json
 import math
 import os
-import shutil
-import tempfile
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -23,6 +22,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save_file
 
 from recsys.bundle.schema import LEGACY_ARRAYS
+from recsys.files import atomic_folder
 
 SCHEMA_VERSION = 2  # 1 had one term of the prior, with exponent 1
 ARRAYS = ("factors", "ids", "ratings")
@@ -58,44 +58,42 @@ def write_folder(path: Path, manifest: Mapping[str, Any], arrays: Mapping[str, A
     """
     if path.exists() and not (path / "manifest.json").is_file() and (not path.is_dir() or any(path.iterdir())):
         raise BundleError(f"{path} is no bundle; it is left as it is")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    working = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
-    try:
+    with atomic_folder(path) as working:
         _write(working, manifest, arrays, items)
-        working.chmod(0o755)
-        if path.exists():
-            old = working.with_name(working.name + "-old")
-            path.rename(old)
-            try:
-                working.rename(path)
-            except BaseException:
-                old.rename(path)
-                raise
-            old.unlink() if old.is_symlink() else shutil.rmtree(old)
-        else:
-            working.rename(path)
-        _sync(path.parent)
-    finally:
-        shutil.rmtree(working, ignore_errors=True)
 
 
 def _write(folder: Path, manifest: Mapping[str, Any], arrays: Mapping[str, Arrays], items: Any) -> None:
     for name in ARRAYS:
         # Contiguous, since safetensors writes another order's bytes as they lie.
         contiguous = {key: np.ascontiguousarray(array) for key, array in arrays[name].items()}
-        save_file(contiguous, folder / f"{name}.safetensors")
+        _write_arrays(folder / f"{name}.safetensors", contiguous)
     (folder / "items.json").write_text(json.dumps(items, ensure_ascii=False), encoding="utf-8")
     files = {}
     for file in sorted(folder.iterdir()):
-        _sync(file)
         files[file.name] = {"size": file.stat().st_size, "sha256": _sha256(file.read_bytes())}
     version = {"schema_version": SCHEMA_VERSION}
     text = json.dumps(
         version | dict(manifest) | version | {"files": files}, indent=2, ensure_ascii=False, allow_nan=False
     )
     (folder / "manifest.json").write_text(text + "\n", encoding="utf-8")
-    _sync(folder / "manifest.json")
-    _sync(folder)
+
+
+def _write_arrays(file: Path, arrays: Arrays) -> None:
+    """Write them with the mode that the umask gives; safetensors would let nobody else read them.
+
+    Raises:
+        OSError: There is no space left, for example.
+    """
+    file.touch()
+    mode = file.stat().st_mode
+    try:
+        save_file(dict(arrays), file)
+    except SafetensorError as error:
+        number = re.search(r"os error (\d+)", str(error))
+        if number is None:
+            raise
+        raise OSError(int(number[1]), os.strerror(int(number[1]))) from error
+    file.chmod(mode)
 
 
 def read_folder(path: Path) -> Contents:
@@ -196,11 +194,3 @@ def _refused(constant: str) -> Any:
 
 def _sha256(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

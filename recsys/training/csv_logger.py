@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import logging
 from argparse import Namespace
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,6 +11,10 @@ from typing import Any
 
 from lightning.pytorch.loggers.logger import Logger
 from lightning_utilities.core.rank_zero import rank_zero_only
+
+from recsys.files import atomic_write
+
+log = logging.getLogger(__name__)
 
 
 class EpochCSVLogger(Logger):
@@ -28,8 +33,7 @@ class EpochCSVLogger(Logger):
         self.pending: dict[str, float] = {}  # logged before the epoch is known, such as learning rates
         self.rows: dict[int, dict[str, Any]] = {}
         if self.file.exists():
-            with self.file.open(newline="") as stream:
-                self.rows = {int(row["epoch"]): dict(row) for row in csv.DictReader(stream)}
+            self.rows = _read_rows(self.file)
 
     @property
     def name(self) -> str:
@@ -60,13 +64,30 @@ class EpochCSVLogger(Logger):
         if not self.rows:
             return
         columns = list(dict.fromkeys(name for row in self.rows.values() for name in row))
-        working = self.file.with_name(f".{self.file.name}")
-        with working.open("w", newline="") as stream:
+        with atomic_write(self.file) as partial, partial.open("w", newline="") as stream:
             writer = csv.DictWriter(stream, columns)
             writer.writeheader()
             writer.writerows(self.rows[epoch] for epoch in sorted(self.rows))
-        working.replace(self.file)
 
     @rank_zero_only
     def finalize(self, status: str) -> None:
         self.save()
+
+
+def _read_rows(file: Path) -> dict[int, dict[str, Any]]:
+    """The rows by epoch; of a damaged file none, since the curve of a run is no reason not to resume it."""
+    try:
+        with file.open(newline="", encoding="utf-8") as stream:
+            reader = csv.DictReader(stream, strict=True)
+            if "epoch" not in (reader.fieldnames or ["epoch"]):
+                raise ValueError("it has no column epoch")
+            return {int(row["epoch"]): _numbers(row) for row in reader}
+    except (TypeError, ValueError, csv.Error) as error:
+        log.warning("%s is damaged (%s): the learning curve starts with the next epoch", file, error)
+        return {}
+
+
+def _numbers(row: dict[str, Any]) -> dict[str, Any]:
+    for value in row.values():
+        float(value or "nan")
+    return dict(row)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from recsys.evaluation.registry import Metric, monitor_of
+from recsys.files import atomic_write
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -41,7 +43,7 @@ def learning_curve(metrics: Path, out: Path) -> None:
     axes.set_zorder(loss_axes.get_zorder() + 1)
     axes.patch.set_visible(False)
     _open_top(axes, loss_axes)
-    figure.savefig(out, dpi=144)
+    _save(figure, out)
 
 
 def error_by_activity(analysis: Mapping[str, Any], out: Path) -> None:
@@ -69,13 +71,20 @@ def error_by_activity(analysis: Mapping[str, Any], out: Path) -> None:
     row_axes.set_xlim(-0.6, len(groups) - 0.4)
     row_axes.set_xlabel("fitted ratings of the user")
     _open_top(axes, row_axes)
-    figure.savefig(out, dpi=144)
+    _save(figure, out)
 
 
 def _figure() -> Figure:
     from matplotlib.figure import Figure  # takes half a second to import; a resumed run may not need it
 
     return Figure(figsize=(7, 4), layout="constrained")
+
+
+def _save(figure: Figure, out: Path) -> None:
+    picture = BytesIO()
+    figure.savefig(picture, dpi=144, format="png")
+    with atomic_write(out) as partial:
+        partial.write_bytes(picture.getbuffer())
 
 
 def _open_top(*all_axes: Axes) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from recsys.bundle import Bundle, BundleError
@@ -19,6 +20,7 @@ from recsys.bundle import storage as module
 from recsys.bundle.attributes import UserAttributes
 from recsys.bundle.factors import Factors
 from recsys.bundle.ids import packed_ids
+from recsys.files import WriteError
 from tests.bundles import ITEMS, NAMES, RATED, USERS, make_bundle, random_factors
 
 
@@ -635,7 +637,7 @@ def test_a_failed_rename_puts_the_old_bundle_back(small: Bundle, saved: Path, mo
     rename = Path.rename
 
     def failing(self: Path, target: Path) -> Path:
-        if self.name.startswith(".") and not self.name.endswith("-old"):
+        if self.name.startswith(".") and not self.name.endswith(".former"):
             raise OSError("disk gone")
         return rename(self, target)
 
@@ -671,3 +673,28 @@ def test_saving_over_a_link_to_a_bundle_replaces_the_link(small: Bundle, saved: 
     assert Bundle.load(link).factors.mu.tolist() == [2.0]
     assert Bundle.load(saved).factors.mu.tolist() == [3.0]
     assert sorted(path.name for path in saved.parent.iterdir()) == ["bundle", "current"]
+
+
+@pytest.mark.parametrize("mask", [0o022, 0o077])
+def test_all_of_a_bundle_has_the_mode_that_the_umask_gives(small: Bundle, tmp_path: Path, mask: int) -> None:
+    before = os.umask(mask)
+    try:
+        small.save(tmp_path / "bundle")
+    finally:
+        os.umask(before)
+    assert (tmp_path / "bundle").stat().st_mode & 0o777 == 0o777 & ~mask
+    for file in (tmp_path / "bundle").iterdir():
+        assert file.stat().st_mode & 0o777 == 0o666 & ~mask, file.name
+
+
+def test_a_full_disk_is_one_sentence_and_leaves_the_old_bundle(
+    small: Bundle, saved: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
+
+    monkeypatch.setattr(module, "save_file", full)
+    with pytest.raises(WriteError, match=f"cannot write {saved}: No space left on device; free some space"):
+        small.save(saved)
+    assert Bundle.load(saved).n_users == small.n_users
+    assert [path.name for path in saved.parent.iterdir()] == ["bundle"]

@@ -3,6 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pandas as pd
+import pytest
 
 from recsys.training.csv_logger import EpochCSVLogger
 
@@ -29,3 +30,16 @@ def test_goes_on_from_the_rows_there_and_replaces_an_epoch_done_again(tmp_path: 
     second.log_metrics({"val/rmse": 0.7, "epoch": 2})
     second.save()
     assert list(pd.read_csv(tmp_path / "metrics.csv")["val/rmse"]) == [1.0, 0.8, 0.7]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"\xff\xfe", b"\0" * 40, b"a,b\n1,2\n", b"epoch,val/rmse\n0,1.0\nx,2\n", b"epoch,val/rmse\n0,0.9x\n"],
+)
+def test_a_damaged_curve_does_not_stop_a_run(tmp_path: Path, caplog: pytest.LogCaptureFixture, content: bytes) -> None:
+    (tmp_path / "metrics.csv").write_bytes(content)
+    logger = EpochCSVLogger(str(tmp_path))
+    logger.log_metrics({"val/rmse": 0.8, "epoch": 1})
+    logger.save()
+    assert list(pd.read_csv(tmp_path / "metrics.csv")["epoch"]) == [1]
+    assert (f"{tmp_path / 'metrics.csv'} is damaged" in caplog.text) == (content != b"")

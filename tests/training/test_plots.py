@@ -101,3 +101,16 @@ def test_error_by_activity(tmp_path: Path, drawn: list[Figure]) -> None:
 def test_error_by_activity_is_a_picture(tmp_path: Path, rows: list[tuple[int, int | None, int, float, float]]) -> None:
     error_by_activity(groups(*rows), tmp_path / "error.png")
     assert size(tmp_path / "error.png") == SIZE
+
+
+def test_an_interrupted_plot_leaves_the_one_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(self: Figure, target: Any, **_: Any) -> None:
+        target.write(b"half") if hasattr(target, "write") else Path(target).write_bytes(b"half")
+        raise KeyboardInterrupt
+
+    (tmp_path / "curve.png").write_bytes(b"before")
+    monkeypatch.setattr(Figure, "savefig", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        curve(tmp_path, LOWERED)
+    assert (tmp_path / "curve.png").read_bytes() == b"before"
+    assert {file.name for file in tmp_path.iterdir()} == {"curve.png", "metrics.csv"}

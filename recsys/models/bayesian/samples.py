@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+import os
 from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+
+from recsys.files import write_errors
 
 Shapes = dict[str, tuple[int, ...]]
 
@@ -37,8 +40,10 @@ class Samples:
         if self.file is None:
             self.memory.append(record)
         else:
-            with self.file.open("ab") as file:
+            with write_errors(self.file), self.file.open("ab") as file:
                 file.write(record.tobytes())
+                file.flush()
+                os.fsync(file.fileno())  # before the checkpoint that counts it
 
     def truncate(self, count: int) -> None:
         """Keep only the first `count` samples, those before a restored checkpoint.

@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import errno
+import os
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from recsys.files import WriteError
 from recsys.models.bayesian.samples import Samples
 
 SHAPES: dict[str, tuple[int, ...]] = {"rows": (2, 3), "precision": ()}
@@ -43,3 +46,16 @@ def test_the_file_grows_by_a_sample_and_holds_nothing_else(tmp_path: Path) -> No
         assert len(file.read_bytes()) == 4 * 7 * (number + 1)
     assert len(Samples(SHAPES, file)) == 3
     assert np.frombuffer(file.read_bytes(), "<f4")[-1] == -2
+
+
+def test_a_full_disk_is_named_and_loses_no_sample_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    samples = Samples(SHAPES, tmp_path / "samples.bin")
+    samples.append(sample(1))
+    with monkeypatch.context() as patch, pytest.raises(WriteError, match=r"cannot write .*samples.bin: No space"):
+        patch.setattr(os, "fsync", full)
+        samples.append(sample(2))
+    samples.truncate(1)
+    assert samples[0]["precision"] == -1
