@@ -54,8 +54,8 @@ def test_a_full_disk_is_named_and_loses_no_sample_before(tmp_path: Path, monkeyp
 
     samples = Samples(SHAPES, tmp_path / "samples.bin")
     samples.append(sample(1))
-    with monkeypatch.context() as patch, pytest.raises(WriteError, match=r"cannot write .*samples.bin: No space"):
-        patch.setattr(os, "fsync", full)
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(WriteError, match=r"cannot write .*samples.bin: No space"):
         samples.append(sample(2))
     samples.truncate(1)
     assert samples[0]["precision"] == -1
