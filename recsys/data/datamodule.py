@@ -15,9 +15,10 @@ from recsys.data import features
 from recsys.data.batches import Batch, RatingBatches, RatingRows
 from recsys.data.columns import ITEM_ID, RATING, TIMESTAMP, USER_ID, WEIGHT
 from recsys.data.ids import IdMap
+from recsys.data.inference.finding import AUTO, Finding
 from recsys.data.rating_data import RatingData
 from recsys.data.sources.base import RatingsSource
-from recsys.data.splits import Split, split_ratings
+from recsys.data.splits import Split, check_split, split_ratings
 
 EVAL_BATCH_SIZE = 1 << 16  # evaluation keeps no activations, so its batches may be large
 REFITS = ("none", "train_val", "all")
@@ -30,7 +31,8 @@ class RatingDataModule(LightningDataModule):
     Args:
         source: Source of the ratings.
         split: Rule for the test rows, and likewise for the validation rows: `user_time`, `global_time`, `random`,
-            `kfold`, `official` or `leave_one_out` (see `recsys.data.splits`).
+            `kfold`, `official` or `leave_one_out` (see `recsys.data.splits`); `auto`: `user_time` if the ratings have
+            times, else `random`.
         test_fraction: Fraction of test rows for `global_time` and `random`, in (0, 1).
         folds: Number of folds for `kfold`, at least 2.
         fold: The test fold: from 0 for `kfold`, from 1 for `official`.
@@ -60,6 +62,7 @@ class RatingDataModule(LightningDataModule):
             raise ValueError(f"seed must be >= 0, got {seed}")
         if fit_on not in FIT_ON:
             raise ValueError(f"fit_on must be one of {', '.join(FIT_ON)}, got {fit_on!r}")
+        check_split(split, test_fraction=test_fraction, folds=folds, fold=fold, split_seed=split_seed)
         self.source, self.split_name, self.batch_size, self.seed = source, split, batch_size, seed
         self.split_arguments: dict[str, Any] = {
             "test_fraction": test_fraction,
@@ -68,6 +71,7 @@ class RatingDataModule(LightningDataModule):
             "split_seed": split_seed,
         }
         self.fit_on = fit_on
+        self.findings: list[Finding] = []  # after setup: options of the source and the split that were inferred
         self._dataset: RatingData | None = None
 
     def prepare_data(self) -> None:
@@ -77,6 +81,12 @@ class RatingDataModule(LightningDataModule):
         """Read and split once; `stage` is ignored, since all stages need the same ids."""
         if self._dataset is None:
             self._dataset = self.source.read()
+            self.findings = list(self._dataset.findings)
+            if self.split_name == AUTO:
+                timed = TIMESTAMP in self._dataset.ratings
+                self.split_name = "user_time" if timed else "random"
+                why = "the ratings have times" if timed else "the ratings have no times"
+                self.findings.append(Finding("split", self.split_name, why))
             self.split: Split = split_ratings(self._dataset.ratings, self.split_name, **self.split_arguments)
             self._fit_ids()
 

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from recsys.data.columns import ITEM_ID, TIMESTAMP, USER_ID
 from recsys.data.errors import DataError
+from recsys.data.inference.finding import AUTO
 
 Mask: TypeAlias = NDArray[np.bool_]  # (rows,), True for a test row
 Integers: TypeAlias = NDArray[np.int64]
@@ -83,6 +84,32 @@ def split_ratings(
     return Split(rest[~val], rest[val], np.flatnonzero(test))
 
 
+def check_split(split: str, *, test_fraction: float, folds: int, fold: int, split_seed: int) -> None:
+    """Raise a ValueError unless the arguments of `split_ratings` are valid, as far as can be told without ratings."""
+    if split not in (*SPLITS, AUTO):
+        raise ValueError(f"split must be one of {', '.join(SPLITS)} or {AUTO}, got {split!r}")
+    if split in ("global_time", "random"):
+        _share(1, test_fraction)
+    if split in ("random", "kfold", "official"):
+        _generator(split_seed)
+    if split == "kfold":
+        _check_kfold(folds, fold)
+    if split == "official":
+        _check_official(fold)
+
+
+def _check_kfold(folds: int, fold: int) -> None:
+    if folds < 2:
+        raise ValueError(f"folds must be >= 2 for kfold, got {folds}")
+    if not 0 <= fold < folds:
+        raise ValueError(f"fold must be in [0, {folds}) for kfold, got {fold}")
+
+
+def _check_official(fold: int) -> None:
+    if not 1 <= fold <= OFFICIAL_FOLDS:
+        raise ValueError(f"fold must be in [1, {OFFICIAL_FOLDS}] for split official, got {fold}")
+
+
 def user_time(ratings: pd.DataFrame) -> Mask:
     """The last (n + 9) // 10 of each user's n ratings."""
     user, count = _users(ratings)
@@ -117,8 +144,7 @@ def kfold(rows: int, folds: int, fold: int, split_seed: int) -> Mask:
     """Fold `fold` of scikit-learn's `KFold(folds, shuffle=True, random_state=split_seed)`."""
     if not 2 <= folds <= rows:
         raise ValueError(f"folds must be in [2, {rows}] for {rows} ratings, got {folds}")
-    if not 0 <= fold < folds:
-        raise ValueError(f"fold must be in [0, {folds}) for kfold, got {fold}")
+    _check_kfold(folds, fold)
     order = np.arange(rows)
     _generator(split_seed).shuffle(order)
     mask = np.zeros(rows, dtype=bool)
@@ -128,8 +154,7 @@ def kfold(rows: int, folds: int, fold: int, split_seed: int) -> Mask:
 
 def official(ratings: pd.DataFrame, fold: int) -> Mask:
     """MovieLens 100K's u1 to u5: test rows (fold - 1) * 20000 to fold * 20000 of `u.data`."""
-    if not 1 <= fold <= OFFICIAL_FOLDS:
-        raise ValueError(f"fold must be in [1, {OFFICIAL_FOLDS}] for split official, got {fold}")
+    _check_official(fold)
     shape = (len(ratings), ratings[USER_ID].nunique(), ratings[ITEM_ID].nunique())
     if shape != ML_100K:
         raise DataError(

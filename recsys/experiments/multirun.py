@@ -40,6 +40,7 @@ from recsys.training.errors import PrunedError
 
 log = logging.getLogger(__name__)
 
+SAID = "inferred.txt"  # in the folder of a sweep or of repeats: what was inferred from the data, and their counts
 INFO = "sweep.json"  # in the sweep folder: number of jobs, start time and fixed overrides, for the progress lines
 
 
@@ -136,7 +137,21 @@ def resume_hint(folder: Path) -> str:
 
 def run_context(folder: Path) -> RunContext:
     name, group = run_name(folder)
-    return RunContext(name, group, in_sweep(), partial(is_best, folder))
+    return RunContext(name, group, in_sweep(), partial(says_first, folder), partial(is_best, folder))
+
+
+def says_first(folder: Path, text: str) -> bool:
+    """Whether no other run of the group has said this about the data; the group's folder keeps it."""
+    name, group = run_name(folder)
+    if group is None or not text:
+        return bool(text)
+    file = folder.parents[len(Path(name).parts) - 2] / SAID
+    try:
+        with file.open("x", encoding="utf-8") as said:
+            said.write(text + "\n")
+    except FileExistsError:
+        return False
+    return True
 
 
 def run_name(folder: Path) -> tuple[str, str | None]:

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import InstantiationException
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError  # type: ignore[import-untyped]
 
@@ -27,6 +27,7 @@ from recsys.training.errors import PrunedError
 TERMINAL_STATES = ("finished", "failed", "pruned")  # in status.json; other states: running, interrupted
 RETRIED = "retried"  # marks the message of an interrupted trial that its study has retried
 TRANSIENT_KEYS = ("resume", "overrides")  # belong to the command, not to the run
+INFERRED = "inferred"  # the keys that the data decided in an earlier start; they are "auto" in the command
 RENAMED = {  # overrides of version 0.1
     "hydra/launcher=joblib": "hydra/launcher=parallel",
     "experiment=seed_mf": "experiment=original_mf",
@@ -75,12 +76,26 @@ def write_config(cfg: DictConfig, folder: Path, changes: Mapping[str, Any] | Non
     cfg.overrides = overrides  # set last: interpolations in them stay as typed
     file = folder / "config.yaml"
     if file.exists():
-        ours, theirs = (_plain(config) for config in (cfg, _saved(file)))
+        saved = _saved(file)
+        cfg = _as_inferred(cfg, saved)
+        ours, theirs = (_plain(config) for config in (cfg, saved))
         if found := difference(theirs, ours):
             raise OtherRunError(f"{display_path(folder)} contains another run ({found}); choose another folder")
     else:
         with atomic_write(file) as partial:
             OmegaConf.save(cfg, partial)
+    return cfg
+
+
+def _as_inferred(cfg: DictConfig, saved: DictConfig) -> DictConfig:
+    """The configuration with what was inferred when the run was started."""
+    cfg = copy.deepcopy(cfg)
+    with open_dict(cfg):
+        for key in (keys := saved.get(INFERRED) or []):
+            if OmegaConf.select(cfg, key) == "auto":
+                OmegaConf.update(cfg, key, OmegaConf.select(saved, key), merge=False)
+        if keys:
+            cfg[INFERRED] = keys
     return cfg
 
 

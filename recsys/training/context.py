@@ -12,6 +12,7 @@ class RunContext:
     name: str = "run"  # for trackers
     group: str | None = None  # name of the sweep, or of the setting that it repeats
     in_sweep: bool = False  # then terminal output is one line
+    says_first: Callable[[str], bool] = bool  # whether a text about the data is new in the group
     is_best: Callable[[Mapping[str, Any]], bool] = bool  # whether metrics are the best so far in the group
 
 

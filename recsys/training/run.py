@@ -19,6 +19,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from recsys.bundle.compression import check_compress, compressed_bundle
 from recsys.data.datamodule import REFITS, RatingDataModule
+from recsys.data.inference.finding import AUTO
 from recsys.evaluation.error_analysis import analyse
 from recsys.evaluation.evaluate import evaluate
 from recsys.evaluation.holdout import predict_test_set
@@ -31,6 +32,7 @@ from recsys.training.callbacks import EpochRecord, FitProgress, ReplayLearningRa
 from recsys.training.context import SINGLE_RUN, RunContext
 from recsys.training.errors import PrunedError
 from recsys.training.export import make_bundle
+from recsys.training.inferred import record, sentences
 from recsys.training.plots import error_by_activity, learning_curve
 from recsys.training.threads import choose_threads
 from recsys.training.trainer import build_callbacks, build_trainer, device_name, fit, quiet_libraries
@@ -58,7 +60,7 @@ def run(cfg: DictConfig, folder: Path, context: RunContext = SINGLE_RUN) -> dict
     if cfg.refit not in REFITS:
         raise ValueError(f"refit must be one of {', '.join(REFITS)}, got {cfg.refit!r}")
     evaluation = cfg.get("evaluation", "standard")  # missing in resumed runs of older versions
-    check_evaluation(evaluation, cfg.data.split)
+    check_evaluation(evaluation, None if cfg.data.split == AUTO else cfg.data.split)
     compress = cfg.get("compress")  # missing in resumed runs of older versions
     check_compress(compress)
     torch.set_num_threads(choose_threads(cfg.get("threads")))
@@ -68,6 +70,8 @@ def run(cfg: DictConfig, folder: Path, context: RunContext = SINGLE_RUN) -> dict
         data = build_data(cfg)
         data.prepare_data()
         data.setup()
+        check_evaluation(evaluation, data.split_name)
+        cfg = _say_and_record(cfg, data, folder, trackers, context)
         log.info("%s: %s ratings to train on, %s to validate on, %s to test on", data.dataset.name,
                  *(f"{len(rows):,}" for rows in (data.split.train, data.split.val, data.split.test)))  # fmt: skip
         selection, model = select(cfg, data, folder, loggers, context)
@@ -122,15 +126,10 @@ def run(cfg: DictConfig, folder: Path, context: RunContext = SINGLE_RUN) -> dict
 def tracked(loggers: list[Logger], cfg: DictConfig, context: RunContext) -> Iterator[list[WandbTracker]]:
     """Start the experiment trackers among the loggers, and close them in any case."""
     trackers = [logger for logger in loggers if isinstance(logger, WandbTracker)]
-    config = OmegaConf.to_container(cfg)
-    assert isinstance(config, dict)
-    for private in ("callbacks", "logger", "run_dir", "overrides", "resume"):  # may hold folders or a database password
-        config.pop(private, None)
-    config["data"] = {key: value for key, value in config["data"].items() if key != "root"}
     exit_code = 1
     try:
         for tracker in trackers:
-            tracker.begin({str(key): value for key, value in config.items()}, context.name, context.group)
+            tracker.begin(_public(cfg), context.name, context.group)
         yield trackers
         exit_code = 0
     except PrunedError:
@@ -139,6 +138,35 @@ def tracked(loggers: list[Logger], cfg: DictConfig, context: RunContext) -> Iter
     finally:
         for tracker in trackers:  # otherwise the next job of a sweep would continue this tracker run
             tracker.close(exit_code)
+
+
+def _public(cfg: DictConfig) -> dict[str, Any]:
+    """The configuration without what may hold folders or a password."""
+    config = OmegaConf.to_container(cfg)
+    assert isinstance(config, dict)
+    for private in ("callbacks", "logger", "run_dir", "overrides", "resume"):
+        config.pop(private, None)
+    config["data"] = {key: value for key, value in config["data"].items() if key not in ("root", "url")}
+    return {str(key): value for key, value in config.items()}
+
+
+def _say_and_record(
+    cfg: DictConfig, data: RatingDataModule, folder: Path, trackers: list[WandbTracker], context: RunContext
+) -> DictConfig:
+    """Say once what was inferred from the data and what became of their rows; the configuration with it."""
+    lines = sentences(data.findings)
+    if data.dataset.counts is not None:
+        lines.append(data.dataset.counts.sentence(data.source.origin))
+    if context.says_first("\n".join(lines)):
+        for line in lines:
+            log.info("%s", line)
+            if context.in_sweep:  # where log lines go to files only
+                print(line, flush=True)
+    recorded = record(cfg, data.findings, folder)
+    if recorded is not cfg:
+        for tracker in trackers:
+            tracker.configure(_public(recorded))
+    return recorded
 
 
 def build_data(cfg: DictConfig) -> RatingDataModule:

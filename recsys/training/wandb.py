@@ -119,6 +119,12 @@ class WandbTracker(WandbLogger):
         self.run_dir = Path(run.dir).parent
         self._log_location(mode, reason)
 
+    @rank_zero_only
+    def configure(self, config: Mapping[str, Any]) -> None:
+        """Replace the configuration that `begin` got, once more of it is known."""
+        with self._warn_once():
+            self.experiment.config.update(columns(config), allow_val_change=True)
+
     def _mode(self, known: wandb.Settings) -> tuple[Any, str]:
         """The mode for `wandb.init`, and the reason for it."""
         asked: str | None = os.environ.get("WANDB_MODE") or (known.mode if known.mode != "online" else None)

@@ -159,7 +159,7 @@ def test_setup_reads_once_and_data_before_it_is_an_error() -> None:
         ({"fit_on": "test"}, "fit_on must be one of train, train_val, all, got 'test'"),
         ({"split": "users"}, "split must be one of user_time, .*, got 'users'"),
         ({"split": "random", "test_fraction": 1.0}, r"test_fraction must be in \(0, 1\), got 1.0"),
-        ({"split": "kfold", "folds": 1}, r"folds must be in \[2, 103\] for 103 ratings, got 1"),
+        ({"split": "kfold", "folds": 1}, r"folds must be >= 2 for kfold, got 1"),
         ({"split": "kfold", "fold": 10}, r"fold must be in \[0, 10\) for kfold, got 10"),
         ({"split": "random", "split_seed": -1}, r"split_seed must be in \[0, 2\*\*32\), got -1"),
         ({"seed": -1}, "seed must be >= 0, got -1"),
@@ -224,3 +224,26 @@ def test_times_are_those_of_the_rows_that_are_fitted() -> None:
         time = {(user, item): time for user, item, time in shuffled[["user_id", "item_id", "timestamp"]].to_numpy()}
         assert [time[user, item] for user, item, _ in found] == times.tolist()
     assert small_data(RATINGS.drop(columns="timestamp")).fit_times is None
+
+
+def test_the_split_is_in_time_where_there_are_times() -> None:
+    timed = small_data(RATINGS, split="auto")
+    assert timed.split_name == "user_time"
+    assert [(finding.option, finding.value) for finding in timed.findings] == [("split", "user_time")]
+    timeless = small_data(RATINGS.drop(columns="timestamp"), split="auto")
+    assert timeless.split_name == timeless.with_fit_on("all").split_name == "random"
+    assert timeless.findings[0].why == "the ratings have no times"
+    assert not small_data(RATINGS, split="random").findings
+
+
+def test_arguments_of_the_split_are_checked_before_anything_is_read() -> None:
+    source = SmallRatings(RATINGS)
+    for arguments, message in (
+        ({"split": "time"}, "split must be one of .* or auto, got 'time'"),
+        ({"split": "random", "test_fraction": 1.5}, r"test_fraction must be in \(0, 1\), got 1.5"),
+        ({"split": "official"}, r"fold must be in \[1, 5\]"),
+        ({"split": "random", "split_seed": -1}, "split_seed must be in"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            RatingDataModule(source, **arguments)  # type: ignore[arg-type]
+    assert source.reads == 0

@@ -14,7 +14,7 @@ from hydra.types import RunMode
 from omegaconf import OmegaConf, open_dict
 
 from recsys.cli import resumed_sweep
-from recsys.experiments.multirun import MultirunCallback, _is_unfinished, count_jobs, is_best
+from recsys.experiments.multirun import MultirunCallback, _is_unfinished, count_jobs, is_best, says_first
 from recsys.report.overrides import run_command
 from recsys.report.runs import read_run
 from recsys.training.context import RunContext
@@ -281,3 +281,15 @@ def test_a_damaged_record_of_a_sweep_is_one_sentence(tmp_path: Path, capsys: pyt
         assert "multirun.yaml is corrupt" in capsys.readouterr().err
         with pytest.raises(SystemExit, match=r"multirun.yaml is corrupt"):
             begin(tmp_path, "model.dropout=0.1,0.2")
+
+
+def test_what_was_inferred_is_said_once_in_a_group(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert [says_first(tmp_path / "single", "inferred x") for _ in range(2)] == [True, True]
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "repeats.json").write_text("{}")
+    assert [says_first(tmp_path / "run" / f"seed={n}", "inferred x") for n in (0, 1)] == [True, False]
+    assert (tmp_path / "run" / "inferred.txt").read_text() == "inferred x\n"
+    monkeypatch.setattr("recsys.experiments.multirun.in_sweep", lambda: True)
+    (tmp_path / "sweep").mkdir()
+    assert [says_first(tmp_path / "sweep" / str(n), "inferred x") for n in (1, 0)] == [True, False]
+    assert not says_first(tmp_path / "sweep" / "2", "")

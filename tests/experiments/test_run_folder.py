@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from omegaconf import DictConfig, OmegaConf
 
+from recsys.data.inference.finding import Finding
 from recsys.experiments.run_folder import (
     OtherRunError,
     current_override,
@@ -16,6 +17,7 @@ from recsys.experiments.run_folder import (
     write_config,
 )
 from recsys.training.errors import PrunedError
+from recsys.training.inferred import record
 
 
 @pytest.fixture
@@ -39,6 +41,19 @@ def test_the_same_configuration_goes_on_and_another_is_refused(cfg: DictConfig, 
     write_config(cfg, tmp_path)
     with pytest.raises(ValueError, match=r"contains another run \(seed was 0, is 1\)"):
         write_config(cfg, tmp_path, {"seed": 1})
+
+
+def test_what_the_data_decided_is_not_another_run(cfg: DictConfig, tmp_path: Path) -> None:
+    cfg.data = {"separator": "auto", "split": "auto", "missing": None}
+    saved = write_config(cfg, tmp_path)
+    record(saved, [Finding("separator", ";", "so"), Finding("split", "random", "so")], tmp_path)
+    again = write_config(cfg, tmp_path)
+    assert again.data == {"separator": ";", "split": "random", "missing": None}
+    assert again.inferred == ["data.separator", "data.split"]
+    assert resumed(tmp_path, [])["."].data == again.data
+    cfg.data.separator = ","
+    with pytest.raises(ValueError, match=r"another run \(data.separator was ;, is ,\)"):
+        write_config(cfg, tmp_path)
 
 
 @pytest.mark.parametrize(

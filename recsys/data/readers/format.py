@@ -91,6 +91,13 @@ class RowCounts:
     def kept(self) -> int:
         return self.total - self.refused - sum(self.dropped.values())
 
+    def sentence(self, origin: str) -> str:
+        """The counts in words: "480 rows of ratings.csv: 452 ratings, 0 refused, 28 dropped (28 not rated)"."""
+        dropped = {reason: n for reason, n in self.dropped.items() if n}
+        reasons = f" ({', '.join(f'{n:,} {reason}' for reason, n in dropped.items())})" if dropped else ""
+        counts = f"{self.kept:,} ratings, {self.refused:,} refused, {sum(dropped.values()):,} dropped{reasons}"
+        return f"{self.total:,} rows of {origin}: {counts}"
+
 
 @dataclass(frozen=True)
 class Rows:

@@ -12,6 +12,11 @@ class RatingsSource(ABC):
 
     name: str
 
+    @property
+    def origin(self) -> str:
+        """What the rows are of, for messages: a file, a query."""
+        return self.name
+
     @abstractmethod
     def prepare(self) -> None:
         """Download files needed by `read`. Sets no state: may be called in only one of several processes."""
