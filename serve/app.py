@@ -23,9 +23,10 @@ PAGE_HEADERS = {
     "Content-Security-Policy": "default-src 'self'; base-uri 'none'; frame-ancestors 'none'",
     "Cache-Control": "no-cache",
 }
-DESCRIPTION = """Predictions and recommendations from a bundle trained by `recsys`. Ids are strings, ratings are in
-stars. Every error has the form `{"detail", "code"}`. Every response has an `X-Request-ID`: the one in the request if
-valid."""
+DESCRIPTION = """Predictions and recommendations from a bundle trained by `recsys`. Ids in answers are strings; in a
+body, one that is an integer may be a JSON number, too. In a path, the ids `.` and `..` may be sent as `%252E` and
+`%252E%252E`: browsers resolve them otherwise. Ratings are in stars. Every error has the form `{"detail", "code"}`.
+Every response has an `X-Request-ID`: the one in the request if valid."""
 
 
 class RecsysAPI(FastAPI):

@@ -1,4 +1,4 @@
-"""Ids of users and items: text in requests, rows in the bundle."""
+"""Ids of users and items: text or numbers in requests, rows in the bundle."""
 
 from __future__ import annotations
 
@@ -6,10 +6,15 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from recsys.bundle.ids import MAX_ID_LENGTH
 from serve.errors import ApiError
 
 INT_ID = re.compile(r"-?[0-9]{1,19}")
-MAX_ID_LENGTH = 512  # characters
+MAX_INTEGER = 10**19 - 1  # of 19 digits
+EXACT_FLOATS = 2**53  # up to here a float is the number that was sent
+ENCODED_DOTS = {"%2E": ".", "%2E%2E": ".."}
+
+GivenId = str | int | float  # of a JSON body
 
 
 class IdIndex(dict[str, int]):
@@ -18,33 +23,64 @@ class IdIndex(dict[str, int]):
     Args:
         rows: Row by id, as in a bundle.
         integers: Whether the ids are integers, so that `007` means `7`.
+        rule: The format of a valid id, as a sentence.
     """
 
-    def __init__(self, rows: Mapping[Any, int], *, integers: bool) -> None:
+    def __init__(self, rows: Mapping[Any, int], *, integers: bool, rule: str) -> None:
         super().__init__((str(one), row) for one, row in rows.items())
-        self.integers = integers
+        self.integers, self.rule = integers, rule
 
-    def row(self, text: str) -> int:
+    def text(self, given: GivenId) -> str:
+        """The id that is meant, as text.
+
+        A JSON integer stands for its digits, whatever the kind of the ids. So does `7.0` where ids are integers; where
+        they are text it may mean `7` or `7.0`, and is refused.
+
+        Raises:
+            ApiError: 400, the id is malformed.
+        """
+        if isinstance(given, str):
+            if given in self or (not self.integers and 0 < len(given) <= MAX_ID_LENGTH):
+                return given
+            if self.integers and INT_ID.fullmatch(given):
+                return str(int(given))
+        elif isinstance(given, int):
+            if abs(given) <= MAX_INTEGER:
+                return str(given)
+        elif self.integers and given.is_integer() and abs(given) <= EXACT_FLOATS:
+            return str(int(given))
+        raise ApiError(400, "invalid_id", self.rule)
+
+    def row(self, given: GivenId) -> int:
         """The row of an id; -1 if it is not in the data set.
 
         Raises:
             ApiError: 400, the id is malformed.
         """
-        row = self.get(text)
-        if row is not None:
-            return row
-        if not (INT_ID.fullmatch(text) if self.integers else 0 < len(text) <= MAX_ID_LENGTH):
-            raise ApiError(400, "invalid_id", id_rule(integers=self.integers))
-        return self.get(str(int(text)), -1) if self.integers else -1
+        return self.get(self.text(given), -1)
+
+    def row_in_path(self, text: str) -> int:
+        """As `row`, for a segment of a path, where browsers resolve `.` and `..`: those may be sent encoded twice."""
+        row = self.row(text)
+        return self.get(ENCODED_DOTS.get(text.upper(), ""), -1) if row < 0 else row
 
 
-def id_rule(*, integers: bool) -> str:
+def id_rule(*, integers: bool, example: str | None) -> str:
     """The format of a valid id, as a sentence."""
-    return "IDs must be valid integers" if integers else f"IDs must be strings of 1 to {MAX_ID_LENGTH} characters"
+    rule = "IDs must be valid integers" if integers else f"IDs must be strings of 1 to {MAX_ID_LENGTH} characters"
+    if example is None:
+        return rule
+    return f"{rule}, such as {example}" if integers else f'{rule}, such as "{example}"'
 
 
 def id_schema(*, integers: bool) -> dict[str, Any]:
-    """The format of a valid id as a JSON schema."""
+    """The format of a valid id in a path as a JSON schema."""
     if integers:
         return {"type": "string", "pattern": f"^{INT_ID.pattern}$"}
     return {"type": "string", "minLength": 1, "maxLength": MAX_ID_LENGTH}
+
+
+def body_id_schema(*, integers: bool) -> dict[str, Any]:
+    """The format of a valid id in a body as a JSON schema: as in a path, or an integer."""
+    number = {"type": "integer", "minimum": -MAX_INTEGER, "maximum": MAX_INTEGER}
+    return {"anyOf": [id_schema(integers=integers), number]}

@@ -7,7 +7,7 @@ from typing import Any
 from fastapi import FastAPI
 
 from recsys.bundle.attributes import choices
-from serve.ids import id_schema
+from serve.ids import body_id_schema, id_schema
 from serve.info import sample_ids
 from serve.schemas import Error
 from serve.served_model import ServedModel
@@ -49,12 +49,13 @@ def openapi_document(app: FastAPI, model: ServedModel | None, *, expose_user_rat
     for unused in ("HTTPValidationError", "ValidationError"):
         schemas.pop(unused, None)
     if model is None:
-        _fill(schema, {kind: {} for kind in ("id", "any-id", "stars", "attributes", "genre")}, {})
+        _fill(schema, {kind: {} for kind in ("id", "body-id", "any-id", "stars", "attributes", "genre")}, {})
         return schema
     low, high = model.bundle.scale
     known = choices(model.bundle.attributes)
     filled: dict[str, dict[str, Any]] = {
         "id": id_schema(integers=model.integer_ids),
+        "body-id": body_id_schema(integers=model.integer_ids),
         "any-id": {},
         "stars": {"minimum": low, "maximum": high},
         "attributes": {
@@ -85,7 +86,7 @@ def _fill(node: Any, filled: dict[str, dict[str, Any]], examples: dict[str, str]
     if node.get("format") in filled:
         kind = node.pop("format")
         node.update(filled[kind])
-        if kind in ("id", "any-id") and name in examples:
+        if kind in ("id", "body-id", "any-id") and name in examples:
             node["examples"] = [examples[name]]
     for key, value in node.items():
         _fill(value, filled, examples, node.get("name", name) if key == "schema" else key)

@@ -10,6 +10,7 @@ import numpy as np
 from pydantic import Field
 
 from serve.errors import ApiError
+from serve.ids import GivenId
 from serve.schemas import Error, ModelVersion, Std
 from serve.served_model import ServedModel
 
@@ -58,7 +59,7 @@ class Predictions:
     model_version: ModelVersion
 
 
-def predict(model: ServedModel, user_id: str, item_id: str) -> Prediction:
+def predict(model: ServedModel, user_id: GivenId, item_id: GivenId) -> Prediction:
     """Predict one rating with a rating model.
 
     Raises:
@@ -79,7 +80,7 @@ def predict(model: ServedModel, user_id: str, item_id: str) -> Prediction:
     return Prediction(min(max(stars, model.low), model.high), std, cold, levels, model.version)
 
 
-def predict_many(model: ServedModel, pairs: Sequence[tuple[str, str]]) -> list[PairPrediction]:
+def predict_many(model: ServedModel, pairs: Sequence[tuple[GivenId, GivenId]]) -> list[PairPrediction]:
     """Predict many ratings; a pair that cannot be predicted gets an error instead."""
     user, item = np.full(len(pairs), -1), np.full(len(pairs), -1)
     errors: dict[int, ApiError] = {}

@@ -12,9 +12,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainValidator,
+    WithJsonSchema,
+    model_validator,
+)
 
-from serve.ids import INT_ID, MAX_ID_LENGTH
+from recsys.bundle.ids import MAX_ID_LENGTH
+from serve.ids import INT_ID, GivenId
 
 MAX_RATINGS = 1000
 MAX_K = 1000
@@ -32,12 +41,24 @@ def _plain_digits(value: Any) -> Any:
     return value
 
 
+def _text_or_number(value: Any) -> GivenId:
+    """An id in JSON: what it means depends on the bundle, see `serve.ids`."""
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        raise ValueError("not an id")
+    if isinstance(value, str):
+        value.encode()  # a UnicodeEncodeError, which is a ValueError, for half a surrogate pair
+        if len(value) > MAX_ID_LENGTH:
+            raise ValueError("too long")
+    return value
+
+
 Id = Annotated[str, Field(max_length=MAX_ID_LENGTH), WithJsonSchema({"type": "string", "format": "id"})]
-# Batches accept any string, since a malformed id gets an error in its place.
+BodyId = Annotated[GivenId, PlainValidator(_text_or_number), WithJsonSchema({"format": "body-id"})]
+# Batches accept any text or number, since a malformed id gets an error in its place.
 UnvalidatedId = Annotated[
-    str,
-    Field(max_length=MAX_ID_LENGTH),
-    WithJsonSchema({"type": "string", "maxLength": MAX_ID_LENGTH, "format": "any-id"}),
+    GivenId,
+    PlainValidator(_text_or_number),
+    WithJsonSchema({"type": ["string", "number"], "maxLength": MAX_ID_LENGTH, "format": "any-id"}),
 ]
 Stars = Annotated[
     float,
@@ -81,8 +102,8 @@ class Input(BaseModel):
 
 
 class Pair(Input):
-    user_id: Id
-    item_id: Id
+    user_id: BodyId
+    item_id: BodyId
 
 
 class LenientPair(Input):
@@ -95,7 +116,7 @@ class Pairs(Input):
 
 
 class RatingIn(Input):
-    item_id: Id
+    item_id: BodyId
     rating: Stars
 
 
@@ -141,7 +162,9 @@ class FoldInRequest(RecommendationOptions):
 
 @dataclass
 class Error:
-    detail: Annotated[str, Field(description="Human-readable message.", examples=["IDs must be valid integers"])]
+    detail: Annotated[
+        str, Field(description="Human-readable message.", examples=["IDs must be valid integers, such as 50"])
+    ]
     code: Annotated[str, Field(description="Machine-readable code.", examples=["invalid_id"])]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from recsys.bundle.fold_in import FoldIn
 from recsys.bundle.typing import IndexArray
 from serve.catalogue import Catalogue
 from serve.errors import ApiError
-from serve.ids import IdIndex, id_rule
+from serve.ids import GivenId, IdIndex, id_rule
 
 Summary = tuple[str, str, int | None, list[str]]  # the fields of schemas.ItemSummary
 
@@ -34,10 +34,12 @@ class ServedModel:
         # time of a prediction.
         self.is_plain = bundle.factors.samples == 1 and bundle.factors.precision is None
         self.levels = [] if bundle.factors.levels is None else bundle.factors.levels.astype(float).tolist()
-        self.integer_ids = bundle.manifest["id_kind"] == "int"
-        self.users = IdIndex(bundle.user_row, integers=self.integer_ids)
-        self.items = IdIndex(bundle.item_row, integers=self.integer_ids)
+        self.integer_ids = integers = bundle.manifest["id_kind"] == "int"
         ids = [str(item) for item in bundle.item_ids.tolist()]
+        # The format of a valid id, as a sentence. An item is the example for users too: who is one may be a secret.
+        self.id_rule = id_rule(integers=integers, example=_example(ids[row] for row in self.catalogue.popular(100)))
+        self.users = IdIndex(bundle.user_row, integers=integers, rule=self.id_rule)
+        self.items = IdIndex(bundle.item_row, integers=integers, rule=self.id_rule)
         self._summaries: list[Summary] = [
             (item, about["title"], about["year"], about["genres"])
             for item, about in zip(ids, bundle.items, strict=True)
@@ -81,12 +83,7 @@ class ServedModel:
             if not possible or (outside and not bundle.is_ranking):
                 raise BundleError(f"{path}: a test prediction is not within [{low:g}, {high:g}]")
 
-    @property
-    def id_rule(self) -> str:
-        """The format of a valid id, as a sentence."""
-        return id_rule(integers=self.integer_ids)
-
-    def user_row(self, user_id: str) -> int:
+    def user_row(self, user_id: GivenId) -> int:
         """The row of a user; -1 if not in the data set.
 
         Raises:
@@ -94,16 +91,21 @@ class ServedModel:
         """
         return self.users.row(user_id)
 
-    def item_row(self, item_id: str) -> int:
+    def user_in_path(self, user_id: str) -> int:
+        """As `user_row`, for a segment of a path."""
+        return self.users.row_in_path(user_id)
+
+    def item_row(self, item_id: GivenId) -> int:
         """The row of an item.
 
         Raises:
             ApiError: 400, the id is malformed; 404, the item is not in the data set.
         """
-        row = self.items.row(item_id)
-        if row < 0:
-            raise ApiError(404, "unknown_item", "no item has this id")
-        return row
+        return _known_item(self.items.row(item_id))
+
+    def item_in_path(self, item_id: str) -> int:
+        """As `item_row`, for a segment of a path."""
+        return _known_item(self.items.row_in_path(item_id))
 
     def is_fitted_user(self, row: int) -> bool:
         """Whether the model was fitted on the user of this row; False for -1."""
@@ -132,7 +134,7 @@ class ServedModel:
         return None if found is None else found.tolist()
 
     def fold_in(
-        self, ratings: Sequence[tuple[str, float]], attributes: dict[str, str] | None = None
+        self, ratings: Sequence[tuple[GivenId, float]], attributes: dict[str, str] | None = None
     ) -> tuple[FoldIn, list[int]]:
         """Fold in a new user. Returns the fold-in and the positions of ratings of unknown items.
 
@@ -145,19 +147,20 @@ class ServedModel:
         rated: dict[int, float] = {}
         seen: set[str] = set()
         unknown = []
-        for place, (item_id, stars) in enumerate(ratings):
-            row = self.items.row(item_id)
+        for place, (given, stars) in enumerate(ratings):
+            item_id = self.items.text(given)
+            row = self.items.get(item_id, -1)
             if not low <= stars <= high:
                 raise ApiError(400, "rating_off_scale", f"body.ratings[{place}].rating must be in [{low:g}, {high:g}]")
-            if row in rated or item_id in seen:
+            if item_id in seen:
                 raise ApiError(409, "duplicate_item", f"body.ratings[{place}].item_id occurs twice")
             seen.add(item_id)
             if 0 <= row < self.bundle.n_items:
                 rated[row] = stars
             else:
                 unknown.append(place)
-        items, given = np.array([*rated], np.int64), np.array([*rated.values()], np.float32)
-        return self.bundle.fold_in_rows(items, given, known), unknown
+        items, values = np.array([*rated], np.int64), np.array([*rated.values()], np.float32)
+        return self.bundle.fold_in_rows(items, values, known), unknown
 
     def _attribute_rows(self, attributes: dict[str, str]) -> IndexArray:
         try:
@@ -171,3 +174,14 @@ class ServedModel:
             if name is not None:
                 detail = f"body.attributes.{name} must be one of {', '.join(known[name])}"
             raise ApiError(400, "unknown_attribute", detail) from None
+
+
+def _known_item(row: int) -> int:
+    if row < 0:
+        raise ApiError(404, "unknown_item", "no item has this id")
+    return row
+
+
+def _example(ids: Iterable[str]) -> str | None:
+    """The first id that reads well in a sentence."""
+    return next((one for one in ids if len(one) <= 40 and one.isprintable() and one.strip() == one != ""), None)

@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 
 from recsys.bundle.typing import Id
 
+MAX_ID_LENGTH = 2048  # characters of an id that is text: what data may hold is what a service can be asked for
+
 
 def checked_ids(id_kind: str, name: str, ids: Iterable[Id]) -> list[Id]:
     """A list of the ids, each of which is of the data set's kind."""

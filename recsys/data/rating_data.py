@@ -10,7 +10,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 
+from recsys.bundle.ids import MAX_ID_LENGTH
 from recsys.data.columns import ITEM_ID, RATING, TIMESTAMP, USER_ID, WEIGHT
 from recsys.data.errors import DataError
 from recsys.data.inference.finding import Finding
@@ -27,9 +29,10 @@ class RatingData:
     Attributes:
         name: Name in logs, metrics and manifests, such as `ml-100k`.
         ratings: One row per rating, in the order of the file, with a RangeIndex: `user_id` and `item_id` (both
-            int64 or both strings), `rating` (float32, stars), `timestamp` (int64, unix seconds; absent if the
-            source has no times), and for implicit feedback `weight` (float32, > 0, in any unit: how much a row says,
-            as plays or hours; absent if all rows say the same). (user, item) pairs are distinct (see `merge_repeats`).
+            int64, or both strings of 1 to `MAX_ID_LENGTH` characters), `rating` (float32, stars), `timestamp` (int64,
+            unix seconds; absent if the source has no times), and for implicit feedback `weight` (float32, > 0, in any
+            unit: how much a row says, as plays or hours; absent if all rows say the same). (user, item) pairs are
+            distinct (see `merge_repeats`).
         rating_min: Lowest rating of the scale, in stars.
         rating_max: Highest rating of the scale, in stars.
         users: `user_id` and attributes, numbers or texts; None if the source has none.
@@ -128,8 +131,21 @@ def _id_kind(place: str, ids: pd.Series[Any]) -> str:
     if ids.dtype == "int64":
         return "int"
     if pd.api.types.is_string_dtype(ids) or not len(ids):
+        _check_lengths(place, ids)
         return "str"
     raise DataError(f"{place} must be int64 or strings, got {ids.dtype}")
+
+
+def _check_lengths(place: str, ids: pd.Series[Any]) -> None:
+    """Check that a service can be asked for each id."""
+    if not len(ids):
+        return
+    length = pd.Series(pc.utf8_length(pa.array(ids, type=pa.large_string())).to_numpy(zero_copy_only=False))
+    wrong = ~length.between(1, MAX_ID_LENGTH).to_numpy()  # True for a missing id, too
+    if wrong.any():
+        row = int(wrong.argmax())
+        found = "none" if pd.isna(ids.iloc[row]) else f"{int(length[row]):,}: {ids.iloc[row][:40]!r}"
+        raise DataError(f"{place} must have 1 to {MAX_ID_LENGTH:,} characters, got {found} in row {row}")
 
 
 def ratings_sha256(ratings: pd.DataFrame) -> str:

@@ -57,13 +57,13 @@ async def items(
 @router.get("/{item_id}", responses=error_responses(400, 404), summary="An item")
 async def item(item_id: Id, model: CurrentModel) -> Item:
     """Title, year, genres, and the number and mean of its ratings."""
-    return _item(model, model.item_row(item_id))
+    return _item(model, model.item_in_path(item_id))
 
 
 @router.get("/{item_id}/similar", responses=error_responses(400, 404), summary="Similar items")
 async def similar(item_id: Id, model: CurrentModel, k: QueryK = 10) -> Neighbours:
     """The most similar items by cosine of their vectors; empty for an item without a vector."""
-    rows, cosines = model.bundle.similar_rows(model.item_row(item_id), k)
+    rows, cosines = model.bundle.similar_rows(model.item_in_path(item_id), k)
     pairs = zip(rows.tolist(), cosines.tolist(), strict=True)
     return Neighbours([Neighbour(*model.summary(other), cosine) for other, cosine in pairs], model.version)
 

@@ -23,7 +23,7 @@ router = resource_router("recommend")
 async def recommendations(user_id: Id, request: Request) -> Recommendations:
     """The best items for a user, best first. An unknown user gets those of the average user, with `cold_start` set."""
     model = await get_model(request)  # called rather than injected, which takes a tenth of a top-10
-    user, query = model.user_row(user_id), recommendation_query(request)
+    user, query = model.user_in_path(user_id), recommendation_query(request)
     if query.explain:
         check_user_ratings(request.app.state.service)
     return recommend(model, user, query)

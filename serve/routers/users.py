@@ -41,7 +41,7 @@ class User:
 )
 async def user(user_id: Id, model: CurrentModel, limit: QueryK = 100) -> User:
     """A user's ratings, highest first, then by popularity. 403 if the service does not expose them."""
-    row = model.user_row(user_id)
+    row = model.user_in_path(user_id)
     if row < 0:
         raise ApiError(404, "unknown_user", "no user has this id")
     ratings = model.bundle.ratings

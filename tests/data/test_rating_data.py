@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from recsys.bundle.ids import MAX_ID_LENGTH
 from recsys.data.columns import ITEM_ID, RATING, TIMESTAMP, USER_ID
 from recsys.data.errors import DataError
 from recsys.data.rating_data import RatingData, ratings_sha256
@@ -97,3 +98,16 @@ def test_the_hash_is_computed_if_it_is_not_given() -> None:
 def test_a_source_s_mistake_shows_when_the_data_is_made(changes: dict[str, object], message: str) -> None:
     with pytest.raises(DataError, match=message):
         RatingData(**valid(**changes))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("column", [USER_ID, ITEM_ID])
+@pytest.mark.parametrize("wrong", ["", "x" * (MAX_ID_LENGTH + 1), None], ids=["empty", "long", "missing"])
+def test_an_id_that_no_service_can_be_asked_for_is_refused(column: str, wrong: str | None) -> None:
+    names = {USER_ID: ["a", "b"], ITEM_ID: ["é" * MAX_ID_LENGTH, "🎬"]}
+    RatingData(**valid(ratings=changed(**names)))  # type: ignore[arg-type]
+    odd = names | {column: ["c", wrong]}
+    with pytest.raises(DataError, match=rf"small: ratings.{column} must have 1 to 2,048 characters, got .* in row 1"):
+        RatingData(**valid(ratings=changed(**odd)))  # type: ignore[arg-type]
+    items = pd.DataFrame({ITEM_ID: ["c", wrong]})
+    with pytest.raises(DataError, match=r"items.item_id must have 1 to 2,048 characters"):
+        RatingData(**valid(ratings=changed(**names), items=items))  # type: ignore[arg-type]

@@ -29,6 +29,18 @@ def part(text: str) -> str:
     return quote(text.encode("utf-8", "surrogatepass"), safe="").replace(".", "%2E")
 
 
+def rule_of(client: CheckedClient) -> str:
+    """What an id must be, with an item of the bundle as an example."""
+    model = client.app.state.service.models.current  # type: ignore[attr-defined]
+    said: str = model.id_rule
+    kind, example = said.split(", such as ")
+    assert kind == (
+        "IDs must be valid integers" if model.integer_ids else "IDs must be strings of 1 to 2048 characters"
+    )
+    assert example in model.items if model.integer_ids else example.strip('"') in model.items
+    return said
+
+
 def refused(response: Any, status: int, code: str) -> str:
     assert (response.status_code, response.json()["code"]) == (status, code), response.text
     return str(response.json()["detail"])
@@ -71,7 +83,7 @@ def test_a_batch_keeps_its_order_and_has_errors_in_their_places(client: CheckedC
     assert codes == [None, "unknown_item", "invalid_id", None, "invalid_id", "invalid_id", None]
     assert [one["rating"] is None for one in answer] == [code is not None for code in codes]
     assert [one["cold_start"] for one in answer] == [False, None, None, False, None, None, True]
-    assert answer[2]["error"]["detail"] == "IDs must be valid integers"
+    assert answer[2]["error"]["detail"] == rule_of(client)
     for place in (0, 3, 6):
         alone = client.post("/predict/rating/", json=body["pairs"][place]).json()["rating"]
         assert alone == answer[place]["rating"]
@@ -93,7 +105,7 @@ def test_unknown_items_are_404_and_unknown_users_are_cold(client: CheckedClient)
 
 @pytest.mark.parametrize("bad", NO_INTEGERS, ids=lambda bad: ascii(bad[:9]))
 def test_integer_ids_are_ascii_digits_only(client: CheckedClient, bad: str) -> None:
-    said = "IDs must be valid integers"
+    said = rule_of(client)
     for pair in ({"user_id": bad, "item_id": "50"}, {"user_id": "1", "item_id": bad}):
         body = json.dumps(pair)
         headers = {"Content-Type": "application/json"}
@@ -105,11 +117,52 @@ def test_integer_ids_are_ascii_digits_only(client: CheckedClient, bad: str) -> N
             assert refused(client.get(path.format(part(bad))), 400, "invalid_id") == said
 
 
-@pytest.mark.parametrize("bad", [7, 7.0, True, None, [], {}, ["7"]], ids=str)
-def test_an_id_that_is_no_string_is_refused(clients: Clients, bad: Any) -> None:
-    for kind, said in (("int", "IDs must be valid integers"), ("str", "IDs must be strings of 1 to 512 characters")):
-        answer = clients[kind].post("/predict/rating/", json={"user_id": bad, "item_id": "7"})
-        assert refused(answer, 400, "invalid_id") == said
+NO_IDS = [
+    "true", "1.5", "null", "[]", "{}", '["7"]', "1e400", "-1e400", "NaN", "9007199254740994.0", "1" + "0" * 19,
+    "1" + "0" * 4000, '"' + "x" * 2049 + '"',
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("bad", NO_IDS, ids=lambda bad: bad[:9])
+def test_what_is_neither_a_text_nor_an_integer_is_no_id(clients: Clients, bad: str) -> None:
+    for kind in ("int", "str"):
+        for path, body in (
+            ("/predict/rating/", f'{{"user_id": {bad}, "item_id": "7"}}'),
+            ("/predict/rating/", f'{{"user_id": "1", "item_id": {bad}}}'),
+            ("/recommendations/", f'{{"ratings": [{{"item_id": {bad}, "rating": 3}}]}}'),
+        ):
+            answer = clients[kind].post(path, content=body, headers={"Content-Type": "application/json"})
+            assert refused(answer, 400, "invalid_id") == rule_of(clients[kind])
+        body = f'{{"pairs": [{{"user_id": {bad}, "item_id": "7"}}, {{"user_id": "1", "item_id": "7"}}]}}'
+        answer = clients[kind].post("/predict/ratings/", content=body, headers={"Content-Type": "application/json"})
+        if answer.status_code == 200:  # a number has the error in its place
+            assert [one["error"] and one["error"]["code"] for one in answer.json()["predictions"]] == [
+                "invalid_id",
+                None,
+            ]
+        else:
+            assert refused(answer, 400, "invalid_id") == rule_of(clients[kind])
+
+
+def test_an_integer_may_be_a_json_number(clients: Clients) -> None:
+    client = clients["int"]
+    asked = client.post("/predict/rating/", json={"user_id": "405", "item_id": "7"}).json()
+    for user in (405, 405.0, "0405"):
+        pair = {"user_id": user, "item_id": 7}
+        assert client.post("/predict/rating/", json=pair).json() == asked
+        [one] = client.post("/predict/ratings/", json={"pairs": [pair]}).json()["predictions"]
+        assert one["rating"] == asked["rating"]
+    refused(client.post("/predict/rating/", json={"user_id": 1, "item_id": 4711}), 404, "unknown_item")
+    assert client.post("/predict/rating/", json={"user_id": 2**63 - 1, "item_id": -8}).json()["cold_start"] is True
+    text = client.post("/recommendations/", json={"ratings": [{"item_id": "50", "rating": 5}]}).json()
+    assert client.post("/recommendations/", json={"ratings": [{"item_id": 50, "rating": 5}]}).json() == text
+    both = {"ratings": [{"item_id": "50", "rating": 5}, {"item_id": 50, "rating": 4}]}
+    refused(client.post("/recommendations/", json=both), 409, "duplicate_item")
+    named = clients["str"]  # has an item "7" and another one "007"
+    asked = named.post("/predict/rating/", json={"user_id": "Zoë", "item_id": "7"}).json()
+    assert named.post("/predict/rating/", json={"user_id": "Zoë", "item_id": 7}).json() == asked
+    said = refused(named.post("/predict/rating/", json={"user_id": "Zoë", "item_id": 7.0}), 400, "invalid_id")
+    assert said == rule_of(named)  # 7 or 7.0?
 
 
 @pytest.mark.parametrize("far", ["9" * 19, "-" + "9" * 19, str(2**63), str(-(2**63) - 1)])
@@ -139,10 +192,10 @@ def test_any_text_is_an_id_where_ids_are_strings(clients: Clients) -> None:
             assert client.get(f"/users/{part(name)}/recommendations").json()["cold_start"] is (name in USER_NAMES[6:])
         pair = {"user_id": name, "item_id": "%2F"}
         assert client.post("/predict/rating/", json=pair).json()["cold_start"] is (name in USER_NAMES[6:])
-    for text in ("x" * 512, "../../etc/passwd", "\x00", "\u202e", "a" * 100 + "\n"):
+    for text in ("x" * 2048, "../../etc/passwd", "\x00", "\u202e", "a" * 100 + "\n"):
         refused(client.get(f"/items/{part(text)}"), 404, "unknown_item")
         assert client.post("/predict/rating/", json={"user_id": text, "item_id": "7"}).json()["cold_start"] is True
-    for text in ("", "x" * 513):
+    for text in ("", "x" * 2049):
         refused(client.post("/predict/rating/", json={"user_id": text, "item_id": "7"}), 400, "invalid_id")
     surrogate = '{"user_id": "\\ud800", "item_id": "7"}'
     headers = {"Content-Type": "application/json"}

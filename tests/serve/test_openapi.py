@@ -30,19 +30,25 @@ def parameter(document: Any, path: str, name: str) -> Any:
 
 
 def test_ids_have_the_pattern_of_the_bundle(clients: Clients) -> None:
-    for kind, wanted in (("int", {"pattern": "^-?[0-9]{1,19}$"}), ("str", {"minLength": 1, "maxLength": 512})):
+    for kind, wanted in (("int", {"pattern": "^-?[0-9]{1,19}$"}), ("str", {"minLength": 1, "maxLength": 2048})):
         document = clients[kind].get("/openapi.json").json()
         schemas = document["components"]["schemas"]
-        places = [
+        in_bodies = [
             schemas["Pair"]["properties"]["user_id"], schemas["Pair"]["properties"]["item_id"],
-            schemas["RatingIn"]["properties"]["item_id"], parameter(document, "/users/{user_id}", "user_id"),
+            schemas["RatingIn"]["properties"]["item_id"],
+        ]  # fmt: skip
+        for schema in in_bodies:
+            text, number = schema["anyOf"]
+            assert {"type": "string", **wanted}.items() <= text.items()
+            assert (number["type"], number["maximum"]) == ("integer", 10**19 - 1)
+        in_paths = [
+            parameter(document, "/users/{user_id}", "user_id"),
             parameter(document, "/items/{item_id}/similar", "item_id"),
             parameter(document, "/users/{user_id}/recommendations", "user_id"),
         ]  # fmt: skip
-        for schema in places:
-            assert schema["type"] == "string"
-            assert wanted.items() <= schema.items()
-        assert not {"id", "any-id", "stars", "genre"} & {str(value) for value in found(document, "format")}
+        for schema in in_paths:
+            assert {"type": "string", **wanted}.items() <= schema.items()
+        assert not {"id", "body-id", "any-id", "stars", "genre"} & {str(value) for value in found(document, "format")}
 
 
 def test_examples_exist(clients: Clients) -> None:

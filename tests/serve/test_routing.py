@@ -71,6 +71,17 @@ def test_an_id_is_one_segment_whatever_it_holds(extended: CheckedClient, name: s
         assert known.json()["user_id"] == name
 
 
+def test_dots_may_be_encoded_twice(extended: CheckedClient) -> None:
+    """As a browser must: it takes `%2E%2E` for the folder above."""
+    for name in (".", ".."):
+        for twice in (name.replace(".", "%252E"), name.replace(".", "%252e")):
+            assert extended.get(f"/users/{twice}").json()["user_id"] == name
+            assert extended.get(f"/users/{twice}/recommendations?k=1").json()["cold_start"] is (name == "..")
+    with client_of(rich([*NAMES[:7], "x"], [*"abcdefghijkl", "%2E", "."])) as client:
+        assert client.get("/items/%252E").json()["item_id"] == "%2E"  # an id of the data comes first
+        assert client.get("/items/%2E").json()["item_id"] == "."
+
+
 @pytest.mark.parametrize("path", ["/users//history", "/users/a/b/c", "/users/", "/items/a/b"])
 def test_an_empty_id_and_plain_slashes_match_no_route(extended: CheckedClient, path: str) -> None:
     answer = extended.get(path)
