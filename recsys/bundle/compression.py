@@ -83,7 +83,7 @@ def compressed(factors: Factors, dim: int, noise: float | None = None) -> Factor
         user_factors=np.ascontiguousarray(user[:, :, :-1]),
         item_factors=item_factors[:, None],
         prior_mean=moved(factors.prior_mean[None])[0],
-        prior_precision=_precision(user[:, 0], variance)[None, None],
+        prior_precision=_precision(user[:, 0], variance, factors.unit)[None, None],
         prior_exponent=np.zeros(1, np.float32),
         item_implicit=None if implicit is None else moved(implicit),
         precision=np.array([1 / variance], np.float32) if ordinal else None,
@@ -91,6 +91,7 @@ def compressed(factors: Factors, dim: int, noise: float | None = None) -> Factor
         item_precision=_row_mean(factors.item_precision) if ordinal else None,
         drift=factors.drift,
         levels=factors.levels,
+        unit=factors.unit,
         thresholds=None if factors.thresholds is None else factors.thresholds.mean(0, keepdims=True),
         attribute_effects=None if effects is None else moved(effects),
         cold_start_items=None if factors.cold_start_items is None else factors.cold_start_items.mean(1, keepdims=True),
@@ -121,11 +122,13 @@ def _randomized_svd(users: Float32Array, items: Float32Array, dim: int) -> tuple
     return (items.T @ directions) * scale, directions * np.where(found, root, 0)
 
 
-def _precision(user: Float32Array, variance: float) -> Float32Array:
+def _precision(user: Float32Array, variance: float, unit: Float32Array | None) -> Float32Array:
     """Of the prior of `[p, b]`, in units of the noise: `(dim + 1, dim + 1)` from the users' `(n_users, dim + 1)`."""
-    spread = np.atleast_2d(np.cov(user.astype(np.float64), rowvar=False, bias=True))
+    star = 1.0 if unit is None else float(unit[0])
+    units = np.append(np.full(user.shape[1] - 1, star**0.5), star)  # of [p, b]
+    spread = np.atleast_2d(np.cov(user.astype(np.float64) / units, rowvar=False, bias=True))
     spread += (RELATIVE_RIDGE * np.trace(spread) / len(spread) + 1e-9) * np.eye(len(spread))
-    return (variance * np.linalg.inv(spread)).astype(np.float32)
+    return (variance * np.linalg.inv(spread) / np.outer(units, units)).astype(np.float32)
 
 
 def _noise_variance(factors: Factors) -> float:

@@ -61,6 +61,9 @@ class Factors:
     relative precision 1, and a squared error above is weighted by its item's. With `thresholds`, the linear part is
     a latent score behind the stars (`recsys.bundle.ordinal`). With `drift`, a user's bias follows their latest
     residuals (`recsys.bundle.drift`).
+
+    A `b` is in stars, a `p` or `q` in the root of a star. What is added to a matrix so that it can be inverted is in
+    units of `unit`, so that it means the same on every scale.
     """
 
     mu: Float32Array  # (samples,)
@@ -83,6 +86,7 @@ class Factors:
     cold_start_effects: Float32Array | None = None  # (attributes, samples, dim + 1) added to it for an attribute
     drift: Float32Array | None = None  # (2,): ratings and shrinkage of `recsys.bundle.drift.Drift`
     cold_start_items: Float32Array | None = None  # (n_items, samples) item bias for users without ratings
+    unit: Float32Array | None = None  # (1,) a quarter of the rating scale, in stars; 1 if absent
 
     @property
     def samples(self) -> int:
@@ -186,9 +190,17 @@ class Factors:
     @cached_property
     def prior(self) -> UserPrior:
         """The prior of a user's `[p, b]`."""
-        power = float(np.square(self.design).mean())
+        power = float((np.square(self.design) / self.precision_units).mean())
         return UserPrior(self.prior_mean, self.prior_precision, self.prior_exponent, self.prior_offset,
-                         self.attribute_effects, self.item_implicit, power)  # fmt: skip
+                         self.attribute_effects, self.item_implicit, power, self.precision_units)  # fmt: skip
+
+    @cached_property
+    def precision_units(self) -> Float32Array:
+        """The unit of a precision of each coordinate of `[p, b]`, that of a squared coefficient: `(dim + 1,)`."""
+        units = np.ones(self.prior_mean.shape[1], np.float32)
+        if self.unit is not None:
+            units[:-1] = self.unit
+        return units
 
     @cached_property
     def prior_scores(self) -> Float32Array:

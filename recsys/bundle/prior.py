@@ -24,7 +24,8 @@ class UserPrior:
     offset: Float32Array | None  # (terms,)
     attribute_effects: Float32Array | None  # (attributes, samples, dim + 1)
     item_implicit: Float32Array | None  # (n_items, samples, dim + 1)
-    design_power: float  # mean square of the items' design
+    design_power: float  # mean square of the items' design, in these units:
+    units: Float32Array  # (dim + 1,) of a coordinate's precision
 
     def mean_given(self, attributes: IndexArray) -> Float32Array:
         """The prior mean of a user with these attributes, `(samples, dim + 1)`."""
@@ -52,7 +53,7 @@ class UserPrior:
         Without a penalty, fewer ratings than coordinates leave the system singular: a small ridge on every
         coordinate then selects the shortest solution, as far as it outweighs the rounding of float32.
         """
-        ridge = RELATIVE_RIDGE * np.eye(self.mean.shape[1])
+        ridge = RELATIVE_RIDGE * np.diag(self.units.astype(np.float64))
         terms = {(0.0, 0.0): ridge, (1.0, 0.0): ridge * self.design_power}
         offset = np.zeros_like(self.exponent) if self.offset is None else self.offset
         growths = zip(self.exponent.tolist(), offset.tolist(), strict=True)

@@ -65,6 +65,7 @@ class ArraySpec:
 FACTOR_SPECS = {  # of the fields of `Factors`, in the order in which they are checked
     "prior_mean": ArraySpec("se"),
     "mu": ArraySpec("s"),
+    "unit": ArraySpec("1", positive=True),
     "user_bias": ArraySpec("us"),
     "item_bias": ArraySpec("is"),
     "user_factors": ArraySpec("usd"),

@@ -96,6 +96,11 @@ class RatingModel(LightningModule, ABC):
         """A quarter of the rating scale, in stars: the unit of penalties and priors, to be independent of the scale."""
         return self.span / SPAN_IN_UNITS
 
+    def unit_of(self, metric: str) -> float:
+        """What 1 unit of a logged metric is in stars, or in stars squared for a loss; 1 for a metric without stars."""
+        power = {"rmse": 1, "mae": 1, "loss": 2}.get(metric.rpartition("/")[2], 0) if self.task == "rating" else 0
+        return float(self.unit**power)
+
     def mean_train_loss(self) -> Tensor:
         """Mean training loss of the epoch in stars squared, a scalar."""
         return self.train_loss / self.trainer.num_training_batches

@@ -19,6 +19,8 @@ from recsys.data.datamodule import RatingDataModule
 from recsys.data.ids import IdMap
 from recsys.models.base import RatingModel
 
+LEAST_SPREAD = 1e-6  # variance of the users' biases, in units squared
+
 
 def make_bundle(model: RatingModel, data: RatingDataModule, noise: float | None = None) -> Bundle:
     """Make a bundle of the model with all ids, ratings and item metadata of the data set.
@@ -42,7 +44,7 @@ def make_bundle(model: RatingModel, data: RatingDataModule, noise: float | None 
         part=part[order],
         timestamp=None if time is None else time[order],
     )
-    factors = model.factors()
+    factors = with_unit(model.factors(), model.unit)
     if factors.precision is not None:  # the model has its own noise and its own prior of a new user's bias
         noise = None
     elif noise is not None:
@@ -75,6 +77,11 @@ def make_bundle(model: RatingModel, data: RatingDataModule, noise: float | None 
     return Bundle(manifest, factors, user_ids, item_ids, rated, items, user_attributes=attributes)
 
 
+def with_unit(factors: Factors, unit: float) -> Factors:
+    """Add the unit of the model's rating scale; on a scale from 1 to 5 it is 1, as where it is absent."""
+    return factors if unit == 1.0 else replace(factors, unit=np.array([unit], np.float32))
+
+
 def expect_bias_spread(factors: Factors, noise: float) -> Factors:
     """Add a prior on a new user's bias, with the variance of the fitted users' biases.
 
@@ -82,8 +89,9 @@ def expect_bias_spread(factors: Factors, noise: float) -> Factors:
     term is that of a Gaussian prior: noise variance over bias variance, independent of the number of ratings.
     """
     samples, coordinates = factors.prior_mean.shape
+    least = LEAST_SPREAD * (1.0 if factors.unit is None else float(factors.unit[0]) ** 2)
     spread = np.zeros((1, samples, coordinates, coordinates), np.float32)
-    spread[0, :, -1, -1] = noise**2 / np.maximum(factors.user_bias.var(0), 1e-6)
+    spread[0, :, -1, -1] = noise**2 / np.maximum(factors.user_bias.var(0), least)
     return replace(
         factors,
         prior_precision=np.concatenate([factors.prior_precision, spread]),

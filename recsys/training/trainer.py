@@ -20,11 +20,14 @@ from recsys.models.base import RatingModel
 from recsys.models.gradient import GradientModel
 from recsys.training.context import RunContext
 
+THRESHOLDS = ("min_delta", "stopping_threshold", "divergence_threshold")  # of early stopping, in units
+
 
 def build_callbacks(cfg: DictConfig, model: RatingModel) -> list[Callback]:
     """Build the configured callbacks; a null `monitor` or `patience` defaults to the model's.
 
-    Models without a learning rate get no LearningRateMonitor.
+    Thresholds of early stopping are in units of a quarter of the rating scale, as all arguments are. Models without a
+    learning rate get no LearningRateMonitor.
     """
     found: list[Callback] = []
     for config in cfg.callbacks.values():
@@ -33,6 +36,8 @@ def build_callbacks(cfg: DictConfig, model: RatingModel) -> list[Callback]:
             own |= {"monitor": model.monitor.validation_key, "mode": model.monitor.direction}
         if "patience" in config and config.patience is None:
             own["patience"] = model.patience
+        stars = model.unit_of(own.get("monitor") or config.get("monitor") or "")
+        own |= {name: config[name] * stars for name in THRESHOLDS if config.get(name) is not None}
         found.append(instantiate(config, **own))
     if not isinstance(model, GradientModel):
         found = [callback for callback in found if not isinstance(callback, LearningRateMonitor)]

@@ -104,7 +104,7 @@ def test_noise_is_that_of_the_user_and_of_the_item() -> None:
 
 def test_what_is_asked_of_a_model_does_not_change_it() -> None:
     f = random_factors(implicit=True, noisy=True, levels=(1, 2, 3, 4, 5), attributes=3, drift=True)
-    f = replace(f, prior_offset=np.array([3], np.float32))
+    f = replace(f, prior_offset=np.array([3], np.float32), unit=np.array([1.25], np.float32))
     before = {name: getattr(f, name).copy() for name in Factors.__dataclass_fields__}
     f.scores(f.user(0))[:] = 0
     f.predict_for(f.user(0), 0)[:] = 0

@@ -178,3 +178,22 @@ def test_a_prior_may_count_more_than_a_user_s_own_ratings(n: int) -> None:
     residual = rating - f.mu[0] - f.item_bias[item, 0]
     wanted = np.linalg.solve(design.T @ design + precision, design.T @ residual + precision @ mean)
     np.testing.assert_allclose(np.append(vector.factors[0], vector.bias[0]), wanted, atol=1e-3)
+
+
+def test_without_a_penalty_the_shortest_solution_is_the_same_on_every_scale() -> None:
+    """With fewer ratings than coordinates, what makes the system regular chooses among the solutions."""
+    f = random_factors(dim=6, n_items=12)
+    f = replace(f, prior_precision=np.zeros_like(f.prior_precision), prior_mean=np.zeros_like(f.prior_mean))
+    root = np.float32(20**0.5)
+    wide = replace(
+        f, mu=20 * f.mu - 7, item_bias=20 * f.item_bias, item_factors=root * f.item_factors,
+        unit=np.array([20], np.float32),
+    )  # fmt: skip
+    item, rating = rated_by(3)
+    expected = f.scores(fold_in(f, item, rating).vector)
+    found, without = (
+        (model.scores(fold_in(model, item, 20 * rating - 7).vector) + 7) / 20
+        for model in (wide, replace(wide, unit=None))
+    )
+    np.testing.assert_allclose(found, expected, atol=0.02)  # the system is nearly singular in float32
+    assert np.abs(without - expected).max() > 0.1

@@ -80,7 +80,7 @@ def full() -> Bundle:
         drift=True,
         exponents=(0, 1),
     )
-    factors = replace(factors, prior_offset=np.array([0, 7], np.float32))
+    factors = replace(factors, prior_offset=np.array([0, 7], np.float32), unit=np.array([1.25], np.float32))
     names = {"attributes": ["gender=F", "gender=M", "age=25"], "link": "ordinal", "counts": {"items": 2}}
     return replace(make_bundle(factors, USERS, ITEMS, RATED, **names), user_attributes=KNOWN)
 

@@ -119,7 +119,8 @@ class BayesianMF(SweepModel):
         self.start_from_means(rows)
         self.chain = sampler.initial_chain(self.n_users, self.n_items, self.unit, self.mu, self.scale)
         if self.likelihood == "ordinal":
-            self.chain |= sampler.initial_latent(self.stars(rows.columns.rating), self.unit)
+            stars = self.stars(rows.columns.rating).clamp(self.rating_min, self.rating_max)  # rounding may exceed it
+            self.chain |= sampler.initial_latent(stars, self.unit)
         self.counted, self.running, self._latent, self._resumed = 0, [], None, {}
 
     def on_train_start(self) -> None:
