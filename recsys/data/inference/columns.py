@@ -1,0 +1,232 @@
+"""Infer which columns hold users, items, ratings, times, events and weights."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from recsys.data.errors import DataError
+from recsys.data.inference import id_columns
+from recsys.data.inference.finding import Finding
+from recsys.data.inference.sample_columns import Column, described
+from recsys.data.inference.times import infer_time_format
+from recsys.data.inference.vocabulary import EVENT, ITEM, RATING, TIMESTAMP, USER, WEIGHT, is_attribute, likeness
+from recsys.data.readers.format import Sample
+
+ROLES = (USER, ITEM, RATING, TIMESTAMP, EVENT, WEIGHT)
+SURE, LIKELY = 90, 50  # of the likeness of a name
+MOST_EVENTS = 30  # kinds
+NOTHING = {RATING: "ratings", TIMESTAMP: "times"}
+
+
+def infer_columns(sample: Sample, given: Mapping[str, Any]) -> tuple[dict[str, Any], list[Finding]]:
+    """Infer the column options of `TabularRatings` that are not given.
+
+    Args:
+        sample: The first rows of the ratings file.
+        given: Options that are known, such as `user_column`; None says that there is no such column.
+
+    Returns:
+        `user_column`, `item_column`, `rating_column`, `timestamp_column`, `timestamp_format`, `event_column` and
+        `weight_column`, each only if it is not given; None where there is no such column. And why.
+
+    Raises:
+        DataError: Users or items cannot be told; names the options to set.
+    """
+    if not sample.rows:
+        raise DataError("the file has no rows")
+    return _Columns(sample, given).infer()
+
+
+class _Columns:
+    """The assignment of columns to roles."""
+
+    def __init__(self, sample: Sample, given: Mapping[str, Any]) -> None:
+        self.given = given
+        self.columns = described(sample)
+        self.chosen: dict[str, Column | None] = {}
+        self.why: dict[str, str] = {}
+        self.time_format: tuple[str, str] | None = None
+        for role in ROLES:
+            if f"{role}_column" in given:
+                name = given[f"{role}_column"]
+                self.chosen[role] = None if name is None else self._given_column(str(name))
+
+    def infer(self) -> tuple[dict[str, Any], list[Finding]]:
+        by_name = self.columns[0].named
+        if by_name:
+            for role in (USER, ITEM):
+                self._choose_id_by_name(role)
+            for role in (TIMESTAMP, RATING, EVENT, WEIGHT):
+                self._choose_by_name(role)
+        self._choose_time()
+        self._choose_event()
+        self._choose_rating()
+        self._choose_ids()
+        self._choose_weight()
+        return self._result()
+
+    @property
+    def free(self) -> list[Column]:
+        """Columns without a role, in file order."""
+        return [column for column in self.columns if column not in self.chosen.values()]
+
+    def _given_column(self, name: str) -> Column:
+        found = [column for column in self.columns if column.name == name]
+        if len(found) != 1:
+            names = ", ".join(column.name for column in self.columns[:30])
+            raise DataError(f"{'no' if not found else 'more than one'} column {name!r}; the columns are {names}")
+        return found[0]
+
+    def _set(self, role: str, column: Column | None, why: str = "") -> None:
+        self.chosen[role] = column
+        self.why[role] = why
+
+    # -- by name
+
+    def _ranked(self, role: str, at_least: float) -> list[tuple[float, Column]]:
+        scored = [(likeness(column.name, role), column) for column in self.free]
+        return sorted((pair for pair in scored if pair[0] >= at_least), key=lambda pair: -pair[0])
+
+    def _choose_id_by_name(self, role: str) -> None:
+        if role in self.chosen:
+            return
+        ranked = [pair for pair in self._ranked(role, 1) if pair[1].present and not self._says_else(role, *pair)]
+        if not ranked:
+            return
+        score, best = ranked[0]
+        rivals = [column for other, column in ranked[1:] if score - other < 3 and score >= SURE]
+        rivals = [column for column in rivals if not id_columns.determines(best, column)]
+        if rivals and not best.constant:
+            option = f"data.{role}_column"
+            names = [best, *rivals]
+            raise DataError(
+                f"columns {' and '.join(repr(column.name) for column in names)} may both be the {role}s; set "
+                + " or ".join(f"{option}={column.name}" for column in names)
+            )
+        self._set(role, best, "its name")
+
+    def _says_else(self, role: str, score: float, column: Column) -> bool:
+        """Whether a name says more of another role, as "visit_time" does."""
+        return any(likeness(column.name, other) > score + 5 for other in ROLES if other != role)
+
+    def _choose_by_name(self, role: str) -> None:
+        if role in self.chosen:
+            return
+        suits: dict[str, Callable[[Column], bool]] = {
+            RATING: lambda column: column.mostly_numeric,
+            TIMESTAMP: self._is_time,
+            EVENT: lambda column: len(column.distinct) <= MOST_EVENTS and not column.constant,
+            WEIGHT: lambda column: column.mostly_numeric and column.low >= 0,
+        }
+        for score, column in self._ranked(role, LIKELY):
+            if self._says_else(role, score, column) or not column.present:
+                continue
+            if suits[role](column):
+                self._set(role, column, "its name")
+                return
+
+    # -- by values
+
+    def _is_time(self, column: Column) -> bool:
+        try:
+            found = infer_time_format(column.present, f"column {column.name!r}")
+        except DataError:
+            return True  # asked for when it is chosen
+        return found is not None
+
+    def _choose_time(self) -> None:
+        if TIMESTAMP in self.chosen:
+            return
+        for column in self.free:
+            if column.looks_like_time and not is_attribute(column.name):
+                self._set(TIMESTAMP, column, f"its values, such as {column.present[0]}")
+                return
+        for score, column in self._ranked(TIMESTAMP, SURE):
+            if column.present and not column.mostly_numeric and not self._says_else(TIMESTAMP, score, column):
+                raise DataError(
+                    f"column {column.name!r} has times such as {column.present[0]!r} in no known form; set "
+                    "data.timestamp_format to a strptime pattern, or data.timestamp_column=null"
+                )
+        self._set(TIMESTAMP, None)
+
+    def _choose_event(self) -> None:
+        if EVENT in self.chosen:
+            return
+        ids = [self.chosen.get(role) for role in (USER, ITEM)]
+        for column in self.free:
+            if None in ids and not is_attribute(column.name) and column.looks_like_event and not column.named:
+                self._set(EVENT, column, f"the {len(column.distinct)} words {', '.join(column.distinct[:4])}")
+                return
+        self._set(EVENT, None)
+
+    def _choose_rating(self) -> None:
+        if RATING in self.chosen:
+            return
+        scored = [(column.rating_likeness, column) for column in self.free if not is_attribute(column.name)]
+        best = max(scored, key=lambda pair: pair[0], default=None)
+        others = any(self.chosen.get(role) is not None for role in (EVENT, WEIGHT))
+        enough = len(self.free) + sum(self.chosen.get(role) is not None for role in (USER, ITEM)) > 2
+        if best is None or best[0] < 2.5 or others or not enough:
+            self._set(RATING, None)
+        else:
+            self._set(RATING, best[1], f"its values from {best[1].low:g} to {best[1].high:g}")
+
+    def _choose_ids(self) -> None:
+        missing = [role for role in (USER, ITEM) if role not in self.chosen]
+        if not missing:
+            return
+        others = [column for role in (USER, ITEM) if (column := self.chosen.get(role)) is not None]
+        numbers = 0 if any(self.chosen.get(role) is not None for role in (RATING, WEIGHT)) else 1
+        found = id_columns.candidates(self.free, others, len(missing), numbers)
+        if len(missing) == 2:
+            user, item, why = id_columns.orient(*found)
+            self._set(USER, user, why)
+            self._set(ITEM, item, why)
+        else:
+            self._set(missing[0], found[0], "no other column has ids that repeat")
+
+    def _choose_weight(self) -> None:
+        if WEIGHT in self.chosen:
+            if self.chosen[RATING] is not None and "weight_column" not in self.given:
+                self._set(WEIGHT, None)
+            return
+        ids = [column for role in (USER, ITEM) if (column := self.chosen[role]) is not None]
+        unnamed = [column for column in self.free if not column.named and not column.constant]
+        numeric = [
+            column
+            for column in unnamed
+            if column.mostly_numeric and column.low >= 0 and not any(id_columns.determines(one, column) for one in ids)
+        ]
+        if self.chosen[RATING] is None and numeric and "rating_column" not in self.given:
+            self._set(WEIGHT, numeric[-1], f"its numbers from {numeric[-1].low:g} to {numeric[-1].high:g}")
+        else:
+            self._set(WEIGHT, None)
+
+    # -- the result
+
+    def _result(self) -> tuple[dict[str, Any], list[Finding]]:
+        options: dict[str, Any] = {}
+        findings = []
+        for role in ROLES:
+            option = f"{role}_column"
+            if option in self.given:
+                continue
+            column = self.chosen.get(role)
+            options[option] = None if column is None else column.name
+            if column is not None:
+                findings.append(Finding(option, column.name, self.why[role]))
+            elif role in (RATING, TIMESTAMP):
+                findings.append(Finding(option, None, f"no column looks like {NOTHING[role]}"))
+        time = self.chosen.get(TIMESTAMP)
+        if time is not None and "timestamp_format" not in self.given and not time.stores_time:
+            found = infer_time_format(time.present, f"column {time.name!r}")
+            if found is None:
+                shown = time.present[0] if time.present else ""
+                raise DataError(
+                    f"column {time.name!r} has times such as {shown!r} in no known form; set data.timestamp_format to "
+                    "a strptime pattern, or data.timestamp_column=null"
+                )
+            options["timestamp_format"] = found[0]
+            findings.append(Finding("timestamp_format", *found))
+        return options, findings

@@ -1,0 +1,134 @@
+"""Infer how times are written."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+
+from recsys.data.errors import DataError
+from recsys.data.inference.texts import is_number
+
+UNITS = ((1e11, "seconds"), (1e14, "milliseconds"), (1e17, "microseconds"), (float("inf"), "nanoseconds"))
+ISO = re.compile(r"[1-9]\d{3}-\d{2}-\d{2}([T ]\d{2}:\d{2}(:\d{2}([.,]\d+)?)?( ?(Z|[+-]\d{2}(:?\d{2})?))?)?", re.ASCII)
+TOKEN = re.compile(r"[^\W\d_]+|\d+|.", re.ASCII)
+CLOCK = re.compile(
+    r"(?<!\d)\d{1,2}:\d{2}(:\d{2}([.,]\d{1,6})?)?(?:( ?)([AaPp][Mm]))?(?:( ?)([+-]\d{2}:?\d{2}))?(?!\d)", re.ASCII
+)
+_WEEKDAYS = "mon tue wed thu fri sat sun monday tuesday wednesday thursday friday saturday sunday"
+_MONTHS = """
+    jan feb mar apr may jun jul aug sep oct nov dec january february march april june july august september october
+    november december
+"""
+WEEKDAYS, MONTHS = _WEEKDAYS.split(), _MONTHS.split()
+TRIED = 2000  # texts parsed to choose a pattern
+SHAPES = 6  # distinct forms of text that a pattern is made from
+
+
+def infer_time_format(texts: Iterable[str], place: str) -> tuple[str, str] | None:
+    """The format of times and why; None if the texts are no times.
+
+    Args:
+        texts: Texts that are not missing.
+        place: The file's and column's name, for errors.
+
+    Raises:
+        DataError: Day and month cannot be told apart.
+    """
+    distinct = list(dict.fromkeys(text.strip() for text in texts))
+    if not distinct:
+        return None
+    if all(map(is_number, distinct)):
+        return _number_format([float(text) for text in distinct], distinct)
+    if all(map(ISO.fullmatch, distinct)):
+        return "iso8601", f"times such as {distinct[0]}"
+    patterns = _patterns(distinct)
+    if len(patterns) > 1:
+        raise DataError(
+            f"{place}: the order of day and month in {distinct[0]!r} cannot be told; set data.timestamp_format="
+            + " or data.timestamp_format=".join(f"'{pattern}'" for pattern in patterns)
+        )
+    return (patterns[0], f"times such as {distinct[0]}") if patterns else None
+
+
+def _number_format(values: Sequence[float], texts: Sequence[str]) -> tuple[str, str] | None:
+    dated = [
+        (width, pattern)
+        for width, pattern in ((8, "%Y%m%d"), (12, "%Y%m%d%H%M"), (14, "%Y%m%d%H%M%S"), (4, "%Y"))
+        if all(len(text) == width and text[:2] in ("19", "20") for text in texts) and _parses(texts[:TRIED], pattern)
+    ]
+    if dated:
+        return dated[0][1], f"dates such as {texts[0]}"
+    largest = max(values)
+    if min(values) < 0 or largest >= 1e20:
+        return None
+    unit = next(name for limit, name in UNITS if largest < limit)
+    return unit, f"numbers such as {texts[0]}"
+
+
+def _patterns(texts: list[str]) -> list[str]:
+    """Patterns of `strptime` by which all texts can be read; more than one if the order of day and month is open."""
+    shapes = {re.sub(r"\d+", "0", re.sub(r"[^\W\d_]+", "a", text)): text for text in reversed(texts)}
+    if len(shapes) > SHAPES:
+        return []
+    tried = dict.fromkeys(pattern for text in shapes.values() for pattern in _candidates(text))
+    found = [pattern for pattern in tried if _parses(texts[:TRIED], pattern) and _parses(texts[TRIED:], pattern)]
+    found = [pattern for pattern in found if not pattern.startswith("%y")] or found[:1]  # years last, if they can be
+    dates = {re.sub("%[BbAaYyHIMSfpz]", "", pattern) for pattern in found}
+    return found[:1] if len(dates) == 1 else found[:2]
+
+
+def _candidates(text: str) -> list[str]:
+    """Patterns that a text may have been written by, the likelier first."""
+    clock = CLOCK.search(text)
+    date = text if clock is None else f"{text[: clock.start()]}\0{text[clock.end() :]}"
+    time = "" if clock is None else _clock_pattern(clock)
+    parts = [_directive(token) for token in TOKEN.findall(date)]
+    numbers = [place for place, part in enumerate(parts) if part.isdigit()]
+    result = []
+    for order in _orders([parts[place] for place in numbers], named="%b" in parts or "%B" in parts):
+        for place, directive in zip(numbers, order, strict=True):
+            parts[place] = directive
+        result.append("".join(parts).replace("\0", time))
+    return result
+
+
+def _clock_pattern(clock: re.Match[str]) -> str:
+    """The pattern of a time of day, such as 1:05 PM."""
+    seconds, fraction, blank, half, gap, zone = clock.groups()
+    pattern = ("%I" if half else "%H") + ":%M" + (":%S" if seconds else "") + (f"{fraction[0]}%f" if fraction else "")
+    return pattern + (f"{blank}%p" if half else "") + (f"{gap}%z" if zone else "")
+
+
+def _directive(token: str) -> str:
+    lower = token.lower()
+    if lower in MONTHS or lower in WEEKDAYS:
+        return ("%b" if lower in MONTHS else "%a") if len(token) == 3 else ("%B" if lower in MONTHS else "%A")
+    return token.replace("%", "%%")
+
+
+def _orders(numbers: list[str], *, named: bool) -> list[list[str]]:
+    """Orders of year, month and day that numbers of a date may stand for."""
+    year = next((place for place, number in enumerate(numbers) if len(number) == 4), None)
+    if named:
+        if len(numbers) != 2:
+            return []
+        if year is None:
+            return [["%d", "%y"]]
+        return [["%d", "%Y"] if year == 1 else ["%Y", "%d"]]
+    if len(numbers) != 3:
+        return []
+    if year is None:
+        return [["%d", "%m", "%y"], ["%m", "%d", "%y"], ["%y", "%m", "%d"]]
+    if year == 0:
+        return [["%Y", "%m", "%d"]]
+    return [["%d", "%m", "%Y"], ["%m", "%d", "%Y"]] if year == 2 else []
+
+
+def _parses(texts: Sequence[str], pattern: str) -> bool:
+    try:
+        for text in texts:
+            datetime.strptime(text, pattern)
+    except ValueError:
+        return False
+    return True
