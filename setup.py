@@ -7,7 +7,7 @@ from setuptools.command.build_py import build_py
 
 
 class BuildWithConf(build_py):
-    """An editable installation has no copy: `recsys.cli.config_dir` finds the checkout's."""
+    """An editable installation has no copy: `recsys.experiments.configuration.config_dir` finds the checkout's."""
 
     def run(self) -> None:
         super().run()

@@ -8,32 +8,30 @@ import os
 import re
 import sys
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from types import ModuleType
 from typing import Any, NoReturn
 
 import hydra
-from hydra.errors import InstantiationException
+from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from recsys.experiments.configuration import config_dir
+from recsys.experiments.mistakes import check_arguments, explain
 from recsys.experiments.overrides import quote_override, unquoted
 from recsys.experiments.run_folder import current_override, sweep_overrides
 from recsys.training.threads import set_environment
 
-USER_ERRORS = (ValueError, OSError, InstantiationException, OmegaConfBaseException)
+_in_sentences: ContextVar[bool] = ContextVar("_in_sentences", default=False)  # where Hydra is told to raise its errors
+USER_ERRORS = (ValueError, OSError, HydraException, OmegaConfBaseException)
 
 OmegaConf.register_new_resolver("help_groups", lambda: help_groups(), replace=True)
 OmegaConf.register_new_resolver("help_keys", lambda name: help_keys(name), replace=True)
 OmegaConf.register_new_resolver("first_of", lambda *values: next(v for v in values if v), replace=True)
-
-
-def config_dir() -> Path:
-    """The configuration: `recsys/conf` of an installed wheel, else `conf/` of the checkout."""
-    package = Path(__file__).resolve().parent
-    packaged = package / "conf"
-    return packaged if packaged.is_dir() else package.parent / "conf"
 
 
 def help_groups() -> str:
@@ -72,7 +70,7 @@ def command(config_name: str) -> Callable[[Callable[[DictConfig], Any]], Callabl
             try:
                 return function(cfg)
             except USER_ERRORS as error:
-                _end_with(error)
+                _end_with(error, config_name)
 
         main: Callable[[], None] = hydra.main(
             version_base="1.3", config_path=str(config_dir()), config_name=config_name
@@ -83,11 +81,13 @@ def command(config_name: str) -> Callable[[Callable[[DictConfig], Any]], Callabl
             try:
                 set_environment()
                 _prepare_completion()
+                check_arguments(sys.argv[1:])
                 typed = [quote_override(current_override(text)) for text in sys.argv[1:]]
                 sys.argv = [sys.argv[0], *resumed_sweep(typed)]
-                main()
+                with _raised_errors():
+                    main()
             except USER_ERRORS as error:
-                _end_with(error)
+                _end_with(error, config_name)
             except KeyboardInterrupt:  # the hint at resuming is printed already
                 sys.exit(130)
 
@@ -141,10 +141,23 @@ def resumed_sweep(arguments: list[str]) -> list[str]:
     return ["--multirun", *overrides.task, *kept, quote_override(f"hydra.sweep.dir={folder}")]
 
 
-def _end_with(error: BaseException) -> NoReturn:
-    """One sentence and status 1; with HYDRA_FULL_ERROR=1 the traceback."""
+@contextmanager
+def _raised_errors() -> Iterator[None]:
+    """Let Hydra raise its errors, so that they end in one sentence, where it would print several."""
     if os.environ.get("HYDRA_FULL_ERROR") == "1":
+        yield
+        return
+    os.environ["HYDRA_FULL_ERROR"], token = "1", _in_sentences.set(True)
+    try:
+        yield
+    finally:
+        _in_sentences.reset(token)
+        del os.environ["HYDRA_FULL_ERROR"]
+
+
+def _end_with(error: BaseException, command: str) -> NoReturn:
+    """One sentence and status 1; with HYDRA_FULL_ERROR=1 the traceback."""
+    if os.environ.get("HYDRA_FULL_ERROR") == "1" and not _in_sentences.get():
         raise error
-    cause = error.__cause__ if isinstance(error, InstantiationException) else error
-    print(f"error: {cause or error}", file=sys.stderr)
+    print(f"error: {explain(error, command)}", file=sys.stderr)
     sys.exit(1)

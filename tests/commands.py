@@ -21,7 +21,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, OverrideType
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from recsys.cli import config_dir
+from recsys.experiments.configuration import config_dir
 from recsys.experiments.overrides import quote_override
 from recsys.train import train as train_configured
 

@@ -10,8 +10,8 @@ import pytest
 from hydra.utils import get_class
 from omegaconf import DictConfig, OmegaConf
 
-from recsys.cli import config_dir
 from recsys.data.datamodule import RatingDataModule
+from recsys.experiments.configuration import config_dir
 from tests.commands import call, composed
 
 pytestmark = pytest.mark.long

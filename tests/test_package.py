@@ -19,8 +19,8 @@ from pathlib import Path
 import numpy
 import pytest
 
-import recsys.cli
-from recsys.cli import config_dir
+from recsys.experiments import configuration
+from recsys.experiments.configuration import config_dir
 from tests.commands import call, train_arguments, write_ratings
 
 ROOT = Path(__file__).parents[1]
@@ -33,7 +33,7 @@ def test_the_configuration_of_a_checkout() -> None:
 
 
 def test_the_configuration_of_an_installed_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(recsys.cli, "__file__", str(tmp_path / "recsys" / "cli.py"))
+    monkeypatch.setattr(configuration, "__file__", str(tmp_path / "recsys" / "experiments" / "configuration.py"))
     (tmp_path / "recsys" / "conf").mkdir(parents=True)
     assert config_dir() == tmp_path / "recsys" / "conf"
 
@@ -121,7 +121,7 @@ def test_every_command_runs_from_the_wheel_in_an_empty_folder(python: Path, tmp_
         assert done.returncode == 0, done.stderr
         return done.stdout
 
-    where = run("python", "-c", "import recsys, recsys.cli; print(recsys.__file__, recsys.cli.config_dir())")
+    where = run("python", "-c", "import recsys, recsys.cli as cli; print(recsys.__file__, cli.config_dir())")
     assert all(str(python.parents[1]) in path for path in where.split())
     run("recsys", "train", *train_arguments(tmp_path / "data", Path("outputs/a")), "trainer.max_epochs=2")
     run("python", "-m", "recsys.train", *train_arguments(tmp_path / "data", Path("outputs/b")), "trainer.max_epochs=1")

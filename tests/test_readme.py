@@ -10,7 +10,7 @@ from fastapi import FastAPI
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
-from recsys.cli import config_dir
+from recsys.experiments.configuration import config_dir
 from recsys.report.__main__ import arguments
 from serve.settings import Settings
 from tests.commands import Train, composed

@@ -14,6 +14,8 @@ from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
+from recsys.experiments.mistakes import explain
+
 if TYPE_CHECKING:  # Optuna is imported only for studies
     from optuna.trial import Trial
 
@@ -53,7 +55,7 @@ class OptunaSweeper(Sweeper):
         try:
             self._sweep(arguments)
         except (ValueError, ImportError, OSError, SQLAlchemyError, OptunaError, HydraException) as error:
-            sys.exit(f"error: {error}")
+            sys.exit(f"error: {explain(error, 'train')}")
 
     def _sweep(self, arguments: list[str]) -> None:
         from recsys.experiments.search_space import distribution

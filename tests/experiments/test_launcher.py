@@ -27,7 +27,7 @@ import os, signal
 from pathlib import Path
 import hydra
 from hydra.core.hydra_config import HydraConfig
-from recsys.cli import config_dir
+from recsys.experiments.configuration import config_dir
 from recsys.experiments import launcher
 from recsys.experiments.run_folder import track_status
 

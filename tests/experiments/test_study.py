@@ -28,7 +28,7 @@ from optuna.storages import InMemoryStorage
 from optuna.trial import FrozenTrial, TrialState
 
 import recsys.files
-from recsys.cli import config_dir
+from recsys.experiments.configuration import config_dir
 from recsys.experiments.study import Study, in_support
 from recsys.experiments.sweeper import OptunaSweeper
 from recsys.files import folder_lock

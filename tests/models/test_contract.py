@@ -15,8 +15,8 @@ import torch
 from hydra.utils import get_class
 from omegaconf import OmegaConf
 
-from recsys.cli import config_dir
 from recsys.data.datamodule import RatingDataModule
+from recsys.experiments.configuration import config_dir
 from recsys.models.als import ALS
 from recsys.models.base import RatingModel
 from recsys.models.bayesian.model import BayesianMF

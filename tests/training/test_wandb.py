@@ -27,8 +27,8 @@ from wandb.wandb_agent import Agent
 
 import recsys.training.wandb
 from recsys.bundle import TEST, TRAIN, Bundle
-from recsys.cli import config_dir
 from recsys.evaluation.error_analysis import analyse
+from recsys.experiments.configuration import config_dir
 from recsys.training.wandb import WandbTracker, columns
 from tests.bundles import make_bundle, random_factors
 from tests.commands import Train, composed
