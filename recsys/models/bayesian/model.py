@@ -28,6 +28,7 @@ from recsys.progress import track
 
 LIKELIHOODS = ("gaussian", "ordinal")
 SIDES = ("user", "item")
+MAX_BURN_IN = 20  # sweeps, of a chain whose burn-in is not set
 LATENT_WARMUP = 3  # sweeps before thresholds are sampled, until the rows are informative
 
 
@@ -56,7 +57,7 @@ class BayesianMF(SweepModel):
         drift: Decay, in ratings, of the weights of a user's residuals, whose mean shifts the user's bias after the last
             rating. For predicting the future only; 0: no drift.
         drift_shrinkage: Pseudo-count of a drift of 0.
-        burn_in: Sweeps discarded at the start.
+        burn_in: Sweeps discarded at the start; None: a fifth of `trainer.max_epochs`, but at most 20.
         thin: Sweeps between kept samples.
         warm_start: Folder of a bundle whose factors initialize rows with the same ids; None: random initialization.
         seed: Seed of the initialization and all draws.
@@ -83,7 +84,7 @@ class BayesianMF(SweepModel):
         noise_shape: float = 16.0,
         drift: float = 0.0,
         drift_shrinkage: float = 10.0,
-        burn_in: int = 20,
+        burn_in: int | None = None,
         thin: int = 5,
         warm_start: str | None = None,
         seed: int = 0,
@@ -93,11 +94,13 @@ class BayesianMF(SweepModel):
         check_range("noise_shape", noise_shape, 0.0)
         check_range("drift", drift, 0.0)
         check_range("drift_shrinkage", drift_shrinkage, 0.0)
-        check_range("burn_in", burn_in, 0)
+        if burn_in is not None:
+            check_range("burn_in", burn_in, 0)
         check_range("thin", thin, 1)
         self.save_hyperparameters()
         self.with_attributes, self.with_implicit, self.likelihood = attributes, implicit, likelihood
-        self.noise_shape, self.burn_in, self.thin = noise_shape, burn_in, thin
+        self.noise_shape, self.thin = noise_shape, thin
+        self.burn_in = MAX_BURN_IN if burn_in is None else burn_in  # None: shorter in a short chain, see `setup`
         self.scale = (rating_min, rating_max) if likelihood == "ordinal" else ()  # levels, before there are ratings
         self.drift = Drift(drift, drift_shrinkage)
         self.samples_file: Path | None = None  # in the run folder; None: in memory
@@ -113,6 +116,12 @@ class BayesianMF(SweepModel):
 
     def set_artifact_dir(self, folder: Path, name: str) -> None:
         self.samples_file = folder / f"samples_{name}.bin"
+
+    def setup(self, stage: str) -> None:
+        length = self.trainer.max_epochs
+        if stage == "fit" and self.hparams["burn_in"] is None and length is not None and length >= 0:
+            self.burn_in = min(MAX_BURN_IN, length // 5)
+        super().setup(stage)
 
     def init_from_data(self, rows: RatingRows) -> None:
         """Initialize `mu` and the biases at shrunk means, and reset the chain."""

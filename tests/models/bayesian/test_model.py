@@ -7,6 +7,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import lightning
 import numpy as np
 import pandas as pd
 import pytest
@@ -187,6 +188,21 @@ def test_another_fit_forgets_the_samples_of_the_first(tmp_path: Path) -> None:
     fit(model, noise(), epochs=8)
     fit(model, noise(), epochs=6)
     assert len(kept(model)) == 2
+
+
+@pytest.mark.parametrize(("epochs", "burn_in"), [(1, 0), (10, 2), (20, 4), (100, 20), (400, 20), (-1, 20)])
+def test_burn_in_follows_the_length_of_the_chain_unless_it_is_set(epochs: int, burn_in: int) -> None:
+    for given, expected in ((None, burn_in), (20, 20), (0, 0)):
+        model = small(noise(), burn_in=given)
+        model.trainer = lightning.Trainer(max_epochs=epochs, accelerator="cpu", logger=False)
+        model.setup("fit")
+        assert model.burn_in == expected
+
+
+def test_a_short_chain_is_not_all_burn_in() -> None:
+    model = small(noise(), burn_in=None, thin=1)
+    fit(model, noise(), epochs=10)
+    assert model.factors().samples == 8
 
 
 @pytest.mark.parametrize(("kind", "burn_in"), [*((kind, 3) for kind in KINDS), ("attributes", 0)])
