@@ -47,7 +47,7 @@ def recommendations(
                     rank,
                     bundle.item_ids[item],
                     score,
-                    about["title"],
+                    bundle.title(item),
                     about["year"],
                     "|".join(about["genres"]),
                 )

@@ -42,7 +42,7 @@ class Catalogue:
         postings: dict[str, set[int]] = {}
         genres: dict[str, list[int]] = {}
         for row, about in enumerate(bundle.items):
-            for word in words(about["title"]):
+            for word in words(bundle.title(row)):
                 postings.setdefault(word, set()).add(row)
             for genre in about["genres"]:
                 genres.setdefault(genre, []).append(row)

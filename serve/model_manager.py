@@ -7,7 +7,8 @@ import time
 from pathlib import Path
 
 from recsys.bundle import BundleError
-from serve.pointer import bundle_folder, newest_run, read_pointer
+from serve.pointer import bundle_folder, newest_run, permitted_version, read_pointer
+from serve.replacement import check_replacement
 from serve.served_model import ServedModel
 from serve.settings import Settings
 
@@ -61,31 +62,32 @@ class ModelManager:
         """
         if self.pointer is None:
             return None
-        signature: tuple[object, ...] = ("unreadable",)
+        attempt: tuple[object, ...] = ("unreadable",)
         try:
             folder = read_pointer(self.pointer)
-            signature = _signature(folder)
+            signature, permitted = _signature(folder), permitted_version(self.pointer)
+            attempt = (*signature, permitted)
             if signature == self._serving:
                 self.last_error = self._rejected = None
                 return None
-            if signature == self._rejected and time.monotonic() < self._next_try:
+            if attempt == self._rejected and time.monotonic() < self._next_try:
                 return None
             model = ServedModel.load(folder)
-            if model.integer_ids != self.current.integer_ids:
-                raise BundleError(f"{folder} has ids of another type than the current bundle")
+            told = model.version == permitted
+            check_replacement(self.current.bundle, model.bundle, str(folder), other_data=told)
         except Exception as error:  # any error: keep serving the old model
-            self._reject(signature, error)
+            self._reject(attempt, error)
             return None
         self._serving, self._rejected, self.last_error = signature, None, None
         self.folder, self.current = folder, model
         return model
 
-    def _reject(self, signature: tuple[object, ...], error: Exception) -> None:
-        again = signature == self._rejected
+    def _reject(self, attempt: tuple[object, ...], error: Exception) -> None:
+        again = attempt == self._rejected
         if again and time.monotonic() < self._next_try:
             return
         self._wait = min(2 * self._wait, MAX_RETRY_SECONDS) if again else self._shortest_wait
-        self._next_try, self._rejected = time.monotonic() + self._wait, signature
+        self._next_try, self._rejected = time.monotonic() + self._wait, attempt
         self.failed_loads += 1
         message = str(error) if isinstance(error, BundleError) else f"{type(error).__name__}: {error}"
         if message != self.last_error:

@@ -1,15 +1,21 @@
-"""The pointer: a text file with the path of the bundle to serve, absolute or relative to the pointer's folder."""
+"""The pointer: a text file with the path of the bundle to serve, absolute or relative to the pointer's folder.
+
+A second line, `other data: <version>`, lets a service that runs swap in this version of a bundle although its users and
+items are others (`serve.replacement`).
+"""
 
 from __future__ import annotations
 
 import contextlib
 import os
+import re
 from pathlib import Path
 
 from recsys.bundle import BundleError
 from recsys.files import atomic_write
 
 MAX_BYTES = 4096  # of a pointer
+OTHER_DATA = "other data: "
 
 
 def bundle_folder(path: Path) -> Path:
@@ -47,17 +53,41 @@ def read_pointer(pointer: Path) -> Path:
     Raises:
         BundleError: The pointer is missing, empty or not a text file.
     """
+    return bundle_folder(pointer.parent / _read(pointer)[0])
+
+
+def permitted_version(pointer: Path) -> str | None:
+    """The version of a bundle that may replace one of other data; None if there is none.
+
+    Raises:
+        BundleError: As in `read_pointer`.
+    """
+    return _read(pointer)[1]
+
+
+def _read(pointer: Path) -> tuple[str, str | None]:
+    """The path in the pointer, and the version that may be of other data."""
     try:
         with pointer.open("rb") as stream:
-            name = stream.read(MAX_BYTES + 1).decode().strip()
+            text = stream.read(MAX_BYTES + 1).decode().strip()
     except (OSError, UnicodeDecodeError) as error:
         raise BundleError(f"pointer {pointer} cannot be read: {error}") from error
-    if not name or "\n" in name or "\0" in name or len(name) > MAX_BYTES:
+    name, _, permission = text.partition("\n")
+    sound = name and "\0" not in name and len(text) <= MAX_BYTES
+    if not sound or (permission and not re.fullmatch(f"{OTHER_DATA}.+", permission)):
         raise BundleError(f"pointer {pointer} must contain one line, the folder of a bundle")
-    return bundle_folder(pointer.parent / name)
+    return name.rstrip(), permission.removeprefix(OTHER_DATA) or None
 
 
-def write_pointer(pointer: Path, bundle: Path) -> None:
-    """Point `pointer` at `bundle`, atomically."""
+def write_pointer(pointer: Path, bundle: Path, *, other_data: str | None = None) -> None:
+    """Point `pointer` at `bundle`, atomically.
+
+    Args:
+        pointer: File to write.
+        bundle: Folder of the bundle.
+        other_data: Version of the bundle, if it may replace one of other data.
+    """
+    lines = [os.path.relpath(bundle.resolve(), pointer.parent.resolve())]
+    lines += [] if other_data is None else [f"{OTHER_DATA}{other_data}"]
     with atomic_write(pointer) as partial:
-        partial.write_text(f"{os.path.relpath(bundle.resolve(), pointer.parent.resolve())}\n", encoding="utf-8")
+        partial.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")

@@ -7,30 +7,33 @@ import contextlib
 import sys
 from pathlib import Path
 
-from recsys.bundle import BundleError
-from recsys.bundle.storage import read_manifest
+from recsys.bundle import Bundle, BundleError
 from serve.pointer import bundle_folder, read_pointer, write_pointer
+from serve.replacement import MIN_SHARE, check_replacement
 from serve.served_model import ServedModel
 
 POINTER = Path("outputs/serving")
 
 
-def promote(run: Path, pointer: Path) -> ServedModel:
+def promote(run: Path, pointer: Path, *, other_data: bool = False) -> ServedModel:
     """Validate the bundle as the service would, then rewrite the pointer.
+
+    Args:
+        run: Folder of a run, or of a bundle.
+        pointer: File to rewrite.
+        other_data: Also where the bundle has other users and items than the one that the pointer names now.
 
     Raises:
         BundleError: The bundle would be rejected; the pointer is unchanged.
     """
     model = ServedModel.load(bundle_folder(run))
+    served = None
     if pointer.exists():
-        kind = model.bundle.manifest["id_kind"]
-        with contextlib.suppress(BundleError):  # its bundle is gone: any kind is allowed
-            kind = read_manifest(read_pointer(pointer))[0].get("id_kind")
-        if kind != model.bundle.manifest["id_kind"]:
-            raise BundleError(
-                f"{run} has ids of another type than the bundle of {pointer}; serve it with a separate service"
-            )
-    write_pointer(pointer, bundle_folder(run))
+        with contextlib.suppress(BundleError):  # its bundle is gone: any may follow
+            served = Bundle.load(read_pointer(pointer))
+    if served is not None:
+        check_replacement(served, model.bundle, str(run), other_data=other_data)
+    write_pointer(pointer, bundle_folder(run), other_data=model.version if other_data else None)
     return model
 
 
@@ -38,9 +41,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m serve.promote", description=__doc__)
     parser.add_argument("run", type=Path, help="folder of a run, or of a bundle")
     parser.add_argument("--pointer", type=Path, default=POINTER, help=f"file to rewrite (default {POINTER})")
+    parser.add_argument(
+        "--other-data",
+        action="store_true",
+        help=f"also if the bundle has less than {100 * MIN_SHARE:g} percent of the users or items in service",
+    )
     arguments = parser.parse_args()
     try:
-        model = promote(arguments.run, arguments.pointer)
+        model = promote(arguments.run, arguments.pointer, other_data=arguments.other_data)
     except (BundleError, OSError, UnicodeError) as error:
         sys.exit(f"error: {error}")
     manifest = model.bundle.manifest

@@ -41,8 +41,8 @@ class ServedModel:
         self.users = IdIndex(bundle.user_row, integers=integers, rule=self.id_rule)
         self.items = IdIndex(bundle.item_row, integers=integers, rule=self.id_rule)
         self._summaries: list[Summary] = [
-            (item, about["title"], about["year"], about["genres"])
-            for item, about in zip(ids, bundle.items, strict=True)
+            (item, bundle.title(row), about["year"], about["genres"])
+            for row, (item, about) in enumerate(zip(ids, bundle.items, strict=True))
         ]
 
     @classmethod

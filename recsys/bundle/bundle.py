@@ -197,7 +197,7 @@ class Bundle(Scoring):
         score = float(self.factors.predict_for(vector, row).mean())
         bases, parts = folded.contributions(np.array([row]))
         reasons = [
-            Reason(self.item_id(item), float(folded.rating[j]), float(parts[0, j]), self.items[item]["title"])
+            Reason(self.item_id(item), float(folded.rating[j]), float(parts[0, j]), self.title(item))
             for j in np.argsort(-parts[0], kind="stable")
             for item in [int(folded.items[j])]
         ]
@@ -231,7 +231,7 @@ class Bundle(Scoring):
     def describe_item(self, item: int, score: float) -> Recommendation:
         """An item's row and its score as what people see."""
         about = self.items[item]
-        return Recommendation(self.item_id(item), score, about["title"], about["year"], about["genres"])
+        return Recommendation(self.item_id(item), score, self.title(item), about["year"], about["genres"])
 
     def save(self, path: Path) -> None:
         """Write the folder `path`: beside it under another name first, synced, then renamed into place.

@@ -31,7 +31,7 @@ class BundleParts:
     user_ids: NDArray[Any]  # (all users,) int64 or str
     item_ids: NDArray[Any]  # (all items,)
     ratings: UserRatings
-    items: list[dict[str, Any]]  # title, year, genres by item row
+    items: list[dict[str, Any]]  # title, year, genres by item row; `title` is how a title is shown
     sha256: str | None = None  # of the manifest it was loaded with
     user_attributes: UserAttributes | None = None  # of all users
 
@@ -77,6 +77,12 @@ class BundleParts:
     def attributes(self) -> list[str]:
         """Attributes of users that the model knows: names and values, such as "gender=F"."""
         return list(self.manifest.get("attributes", []))
+
+    def title(self, item: int) -> str:
+        """The title of an item's row; its id where there is no title, or none with anything to see."""
+        title: str = self.items[item]["title"]
+        visible = any(char.isprintable() and not char.isspace() for char in title)
+        return title if visible else str(self.item_ids[item])
 
     def seen(self, user: int) -> IndexArray:
         """The item rows that a user's row has rated, whatever part of the split they are in."""

@@ -20,7 +20,7 @@ class Recommendation(NamedTuple):
 
     item_id: Id
     score: float  # predicted stars, or a ranking model's score; for similar items, the similarity
-    title: str
+    title: str  # the id of an item without one
     year: int | None
     genres: list[str]
 

@@ -107,7 +107,7 @@ def _best_and_worst(
 ) -> Mapping[str, Groups]:
     values = {"mean_rating": test_set.rating, "mean_predicted": predicted}
     listed = [
-        {"item_id": str(bundle.item_id(row)), "title": bundle.items[row]["title"]} | statistics
+        {"item_id": str(bundle.item_id(row)), "title": bundle.title(row)} | statistics
         for row, statistics in _group_statistics(test_set.item, {"rmse": error}, values)
         if statistics["rows"] >= MIN_ITEM_ROWS
     ]

@@ -520,3 +520,14 @@ def test_someone_new_may_have_attributes() -> None:
     assert own.attributes.tolist() == [1]
     with pytest.raises(ValueError, match="gender must be one of F, M, got 'X'"):
         bundle.fold_in({7: 5.0}, attributes={"gender": "X"})
+
+
+@pytest.mark.parametrize("blank", ["", " \t\n", "\x00\x1b", "\u200b\u202e\u2028", "\u00a0\ufeff"], ids=ascii)
+def test_a_blank_title_is_shown_as_the_id(small: Bundle, blank: str) -> None:
+    bare = replace(small, items=[about | {"title": blank} for about in small.items])
+    assert [(one.item_id, one.title) for one in bare.recommend(20)] == [(5, "5"), (7, "7")]
+    assert [one.title for one in bare.similar_items(7)] == ["3", "5"]
+    assert [reason.title for reason in bare.explain(10, 5).reasons] == ["7"]
+    assert small.title(0) == "Film 0"
+    odd = replace(small, items=[about | {"title": f" {blank}x "} for about in small.items])
+    assert odd.recommend(20)[0].title == f" {blank}x "  # any other one is kept as it is

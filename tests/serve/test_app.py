@@ -434,6 +434,18 @@ def test_a_catalogue_without_genres_refuses_all(bundles: Bundles) -> None:
         assert client.get("/items?query=a").json()["items"] == []
 
 
+def test_an_item_without_a_title_has_its_id_for_one(bundles: Bundles) -> None:
+    blank = replace(bundles["str"], items=[{"title": " \t", "year": None, "genres": []} for _ in ITEM_NAMES])
+    with client_of(blank) as client:
+        for one in client.get("/items?limit=100").json()["items"]:
+            assert one["title"] == one["item_id"]
+        answer = client.get("/users/Zo%C3%AB/recommendations?explain=true").json()["recommendations"]
+        for one in [*answer, *answer[0]["explanation"], *client.get("/items/7/similar").json()["items"]]:
+            assert one["title"] == one["item_id"]
+        [found] = client.get("/items?query=similar").json()["items"]
+        assert found["item_id"] == "similar to"
+
+
 @pytest.mark.parametrize("kind", ["int", "str", "posterior"])
 def test_reasons_are_the_bundles_explanation(clients: Clients, bundles: Bundles, kind: str) -> None:
     client, bundle = clients[kind], bundles[kind]

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from recsys.bundle import BundleError
-from serve.pointer import bundle_folder, newest_run, read_pointer, write_pointer
+from serve.pointer import bundle_folder, newest_run, permitted_version, read_pointer, write_pointer
 from tests.serve.conftest import rich, save
 
 
@@ -19,6 +19,18 @@ def test_what_is_written_is_read(saved: Path, tmp_path: Path) -> None:
         assert not Path(pointer.read_text().strip()).is_absolute()  # the folder may move as a whole
         assert [file.name for file in pointer.parent.iterdir() if file.name.startswith(".")] == []
         assert pointer.stat().st_mode & 0o777 == 0o644
+
+
+def test_a_second_line_permits_one_version_of_other_data(saved: Path, tmp_path: Path) -> None:
+    pointer = tmp_path / "serving"
+    for version in (None, "5f0c9a1b2c3d"):
+        write_pointer(pointer, saved, other_data=version)
+        assert read_pointer(pointer) == saved
+        assert permitted_version(pointer) == version
+    for wrong in ("other data: ", "other data: a\nother data: b", "more"):
+        pointer.write_text(f"bundle\n{wrong}\n")
+        with pytest.raises(BundleError, match="one line"):
+            read_pointer(pointer)
 
 
 def test_by_way_of_a_link(saved: Path, tmp_path: Path) -> None:
