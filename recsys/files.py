@@ -196,6 +196,24 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
         partial.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n")
 
 
+def read_json(path: Path) -> dict[str, Any] | None:
+    """The object in the file; None if there is no such file, or if it is damaged, which is logged."""
+    try:
+        content = json.loads(path.read_bytes())
+        if not isinstance(content, dict):
+            raise ValueError(f"it must hold an object, not {type(content).__name__}")
+    except FileNotFoundError:
+        return None
+    except (ValueError, RecursionError) as error:
+        log.warning("%s is damaged (%s) and taken for missing", path, "it is empty" if _is_empty(path) else error)
+        return None
+    return content
+
+
+def _is_empty(path: Path) -> bool:
+    return not path.stat().st_size
+
+
 @contextmanager
 def folder_lock(folder: Path, work: str) -> Iterator[None]:
     """Alone in the folder: waits for another process that holds it, and says so. A killed process holds nothing.

@@ -18,11 +18,11 @@ from omegaconf import DictConfig
 
 from recsys.cli import command, load_run
 from recsys.evaluation.protocol import REPEATS
-from recsys.evaluation.registry import minimized_validation
+from recsys.evaluation.registry import minimized_validation, monitor_of
 from recsys.experiments.multirun import in_sweep, resume_hint, run_context, run_job
 from recsys.experiments.repeats import plan_runs, summary
-from recsys.experiments.run_folder import cli_overrides, display_path, read_json, resumed, track_status
-from recsys.files import folder_lock, write_json
+from recsys.experiments.run_folder import cli_overrides, display_path, resumed, track_status
+from recsys.files import folder_lock, read_json, write_json
 from recsys.report import print_summary
 from recsys.training.errors import PrunedError
 
@@ -81,9 +81,14 @@ def train(cfg: DictConfig, folder: Path) -> dict[str, Any]:
 
 
 def _finished(folder: Path) -> dict[str, Any] | None:
+    """The metrics of a finished run; None if there are none, or damaged ones, which a resumed run writes again."""
     metrics = read_json(folder / "metrics.json")
-    if metrics is not None:
-        log.info("%s is finished already", display_path(folder))
+    if metrics is None:
+        return None
+    if not {"model", "data", "split", "epochs", "fit_seconds", monitor_of(metrics).validation_key} <= metrics.keys():
+        log.warning("%s is damaged (metrics are missing) and written again", folder / "metrics.json")
+        return None
+    log.info("%s is finished already", display_path(folder))
     return metrics
 
 

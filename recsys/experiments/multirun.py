@@ -30,10 +30,9 @@ from recsys.experiments.run_folder import (
     display_path,
     has_ended,
     one_line,
-    read_json,
     sweep_overrides,
 )
-from recsys.files import write_json
+from recsys.files import read_json, write_json
 from recsys.progress import hidden
 from recsys.training.context import RunContext
 from recsys.training.errors import PrunedError

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-import json
+import re
 import shlex
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,7 +21,7 @@ from yaml import YAMLError  # type: ignore[import-untyped]
 from recsys.evaluation.protocol import REPEATS
 from recsys.experiments.legacy import upgrade_config
 from recsys.experiments.overrides import typed_override
-from recsys.files import atomic_write, write_json
+from recsys.files import atomic_write, read_json, write_json
 from recsys.training.errors import PrunedError
 
 TERMINAL_STATES = ("finished", "failed", "pruned")  # in status.json; other states: running, interrupted
@@ -32,6 +32,7 @@ RENAMED = {  # overrides of version 0.1
     "hydra/launcher=joblib": "hydra/launcher=parallel",
     "experiment=seed_mf": "experiment=original_mf",
 }
+REPEAT = re.compile(r"\w+=-?\d+(,\w+=-?\d+)*")  # name of a repeat's sub-folder, such as seed=1,fold=3
 
 
 class OtherRunError(ValueError):
@@ -68,17 +69,19 @@ def write_config(cfg: DictConfig, folder: Path, changes: Mapping[str, Any] | Non
     Raises:
         OtherRunError: The folder contains a run with a different configuration; names a key that differs.
     """
-    cfg, changes = copy.deepcopy(cfg), {"overrides": cli_overrides(), "run_dir": str(folder), **(changes or {})}
+    file = folder / "config.yaml"
+    before = _saved(file) if file.exists() else None
+    # A folder that goes by another name, through a link, keeps the one that it was made with.
+    name = before.run_dir if before is not None and is_same_place(before.run_dir, folder) else str(folder)
+    cfg, changes = copy.deepcopy(cfg), {"overrides": cli_overrides(), "run_dir": name, **(changes or {})}
     overrides = [typed_override(text) for text in changes.pop("overrides")]
     for key, value in changes.items():
         OmegaConf.update(cfg, key, value)
     OmegaConf.resolve(cfg)
     cfg.overrides = overrides  # set last: interpolations in them stay as typed
-    file = folder / "config.yaml"
-    if file.exists():
-        saved = _saved(file)
-        cfg = _as_inferred(cfg, saved)
-        ours, theirs = (_plain(config) for config in (cfg, saved))
+    if before is not None:
+        cfg = _as_inferred(cfg, before)
+        ours, theirs = _plain(cfg), _plain(before)
         if found := difference(theirs, ours):
             raise OtherRunError(f"{display_path(folder)} contains another run ({found}); choose another folder")
     else:
@@ -109,22 +112,55 @@ def resumed(folder: Path, overrides: list[str]) -> dict[str, DictConfig]:
     others = [text for text in overrides if not text.startswith("resume=")]
     if others:
         raise ValueError(f"resume uses the run's own configuration; remove {' '.join(others)}")
-    names = (read_json(folder / REPEATS) or {"runs": ["."]})["runs"]
-    return {name: _resumed_one(folder / name) for name in names}
+    return {name: _resumed_one(folder / name) for name in _run_names(folder)}
+
+
+def _run_names(folder: Path) -> list[str]:
+    """The sub-folders of the repeats in the folder; `.` if it contains a single run.
+
+    A damaged `repeats.json` is not needed: it is first written when all of them have their `config.yaml`.
+
+    Raises:
+        ValueError: `repeats.json` is damaged, and there are no repeats.
+    """
+    if not (folder / REPEATS).exists():
+        return ["."]
+    names = (read_json(folder / REPEATS) or {}).get("runs")
+    if isinstance(names, list) and names and all(isinstance(name, str) and REPEAT.fullmatch(name) for name in names):
+        return names
+    found = [file.parent.name for file in folder.glob("*=*/config.yaml") if REPEAT.fullmatch(file.parent.name)]
+    if not found:
+        raise ValueError(f"resume: {folder / REPEATS} is damaged, and there are no repeats beside it")
+    return sorted(found, key=lambda name: [int(number) for number in re.findall(r"=(-?\d+)", name)])
 
 
 def _resumed_one(folder: Path) -> DictConfig:
     if not (folder / "config.yaml").is_file():
         raise FileNotFoundError(f"resume: no run in {folder} (config.yaml is missing)")
     cfg = _saved(folder / "config.yaml")
-    if Path(cfg.run_dir) != folder:  # ModelCheckpoint forgets its best score when its folder changes
+    if not is_same_place(cfg.run_dir, folder):
         raise ValueError(f"resume: {folder} was created as {cfg.run_dir}; move it back to resume from its checkpoints")
     return cfg
 
 
+def is_same_place(name: str, folder: Path) -> bool:
+    """Whether the name is the folder's, or that of a symbolic link to it."""
+    return Path(name).resolve() == folder.resolve()
+
+
 def _saved(file: Path) -> DictConfig:
-    cfg = OmegaConf.load(file)
-    assert isinstance(cfg, DictConfig)
+    """The configuration of a run.
+
+    Raises:
+        ValueError: The file is damaged.
+    """
+    try:
+        cfg = OmegaConf.load(file)
+        if not isinstance(cfg, DictConfig) or not isinstance(cfg.get("run_dir"), str):
+            raise ValueError("it has no run_dir")
+    except (YAMLError, OmegaConfBaseException, ValueError) as error:
+        way_out = "train again with another hydra.run.dir"
+        raise ValueError(f"{display_path(file)} is damaged ({one_line(error)}): {way_out}") from error
     return upgrade_config(cfg)
 
 
@@ -204,15 +240,6 @@ def one_line(error: BaseException) -> str:
         return one_line(error.__cause__)
     message = " ".join(str(error).split())
     return message if isinstance(error, ValueError | OSError) and message else f"{type(error).__name__}: {message}"
-
-
-def read_json(file: Path) -> dict[str, Any] | None:
-    """The content of the file; None if it does not exist."""
-    try:
-        content: dict[str, Any] = json.loads(file.read_text())
-    except FileNotFoundError:
-        return None
-    return content
 
 
 def difference(before: Mapping[str, Any], now: Mapping[str, Any], path: str = "") -> str | None:

@@ -21,10 +21,11 @@ from optuna.distributions import (
 )
 from optuna.trial import FrozenTrial, Trial, TrialState
 
+from recsys.evaluation.protocol import REPEATS
 from recsys.evaluation.registry import minimized_validation
 from recsys.experiments.legacy import upgrade_settings
-from recsys.experiments.run_folder import RETRIED, difference, has_ended, read_json, write_status
-from recsys.files import folder_lock
+from recsys.experiments.run_folder import RETRIED, difference, has_ended, write_status
+from recsys.files import folder_lock, read_json
 
 ATTEMPTS = 10  # for a trial whose process is killed every time
 RETRY_OF, ATTEMPT, SETTINGS, SPACE = "retry_of", "attempt", "settings", "space"
@@ -146,8 +147,17 @@ class Study:
 
 
 def objective(folder: Path) -> float:
-    """Validation metric of a finished run, lower being better; for repeats, the mean."""
-    metrics = read_json(folder / "metrics.json") or (read_json(folder / "repeats.json") or {})["mean"]
+    """Validation metric of a finished run, lower being better; for repeats, the mean.
+
+    Raises:
+        ValueError: The file that holds it is missing or damaged.
+    """
+    metrics = read_json(folder / "metrics.json") or (read_json(folder / REPEATS) or {}).get("mean")
+    if not metrics:
+        name = REPEATS if (folder / REPEATS).exists() else "metrics.json"
+        raise ValueError(
+            f"{folder / name} is missing or damaged: python -m recsys.train resume={folder} writes it again"
+        )
     return minimized_validation(metrics)
 
 

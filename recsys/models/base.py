@@ -88,6 +88,10 @@ class RatingModel(LightningModule, ABC):
     def set_artifact_dir(self, folder: Path, name: str) -> None:
         """Set the folder, and a part of the file names, of artifacts that are too large for checkpoints."""
 
+    def missing_artifact(self, checkpoint: dict[str, Any]) -> str | None:
+        """Which artifact of the checkpoint is missing or cut short, in words; None if all are there."""
+        return None
+
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Restore extra content of a checkpoint; called before the state is loaded."""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import json
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,10 +24,19 @@ from recsys.evaluation.evaluate import evaluate
 from recsys.evaluation.holdout import predict_test_set
 from recsys.evaluation.prequential import check_evaluation, prequential
 from recsys.evaluation.registry import RMSE
-from recsys.files import write_json
+from recsys.files import read_json, write_json
 from recsys.models.base import RatingModel
 from recsys.models.gradient import GradientModel
 from recsys.training.callbacks import EpochRecord, FitProgress, ReplayLearningRate
+from recsys.training.checkpoints import (
+    BEST,
+    LAST,
+    DamagedCheckpointError,
+    check_checkpoint,
+    former,
+    read_checkpoint,
+    remove_formers,
+)
 from recsys.training.context import SINGLE_RUN, RunContext
 from recsys.training.errors import PrunedError
 from recsys.training.export import make_bundle
@@ -119,6 +127,7 @@ def run(cfg: DictConfig, folder: Path, context: RunContext = SINGLE_RUN) -> dict
         for tracker in trackers:
             tracker.results(metrics, analysis, folder, aliases=["best"] if context.is_best(metrics) else [])
     write_json(folder / "metrics.json", metrics)
+    remove_formers(folder / "checkpoints")
     return metrics
 
 
@@ -211,10 +220,12 @@ def build_model(cfg: DictConfig, data: RatingDataModule) -> RatingModel:
 def select(
     cfg: DictConfig, data: RatingDataModule, folder: Path, loggers: list[Logger], context: RunContext = SINGLE_RUN
 ) -> tuple[Selection, RatingModel]:
-    """Fit on training rows with validation. Returns the selection to replay and the best model."""
+    """Fit on training rows with validation. Returns the selection to replay, and with `refit=none` the best model."""
     done = folder / "checkpoints" / "selection.json"
     model = build_model(cfg, data)
-    if not done.exists():
+    model.set_artifact_dir(folder / "checkpoints", "train")
+    selection = finished_selection(cfg, folder, model)
+    if selection is None:
         record = EpochRecord(model.monitor, last=model.select_last_epoch)
         callbacks = [*build_callbacks(cfg, model), record]
         if model.patience is None:
@@ -226,21 +237,36 @@ def select(
         trainer = build_trainer(cfg, folder, callbacks, context, logger=loggers, num_sanity_val_steps=0)
         if not len(data.split.val):
             raise ValueError(f"split {data.split_name} leaves no validation rows in {data.dataset.name}")
-        model.set_artifact_dir(folder / "checkpoints", "train")
         fit(trainer, model, data, folder / "checkpoints" / "last.ckpt")
         best = record.epochs[record.best]
         figures: dict[str, float | None] = {model.monitor.validation_key: best[model.monitor.validation_key]}
         selection = Selection(record.path, figures, record.seconds)
         write_json(done, asdict(selection))
-    else:
-        selection = Selection(**json.loads(done.read_text()))
-    model.set_artifact_dir(folder / "checkpoints", "train")
-    checkpoint = torch.load(folder / "checkpoints" / "best.ckpt", weights_only=True)
-    model.on_load_checkpoint(checkpoint)
-    model.load_state_dict(checkpoint["state_dict"])
+    if cfg.refit == "none":  # else another model takes this one's place
+        checkpoint = read_checkpoint(folder / "checkpoints" / BEST)
+        model.on_load_checkpoint(checkpoint)
+        model.load_state_dict(checkpoint["state_dict"])
     label, figure = model.monitor.label, selection.figures[model.monitor.validation_key]
     log.info("best validation %s %.4f (epoch %d)", label, figure, selection.epochs)
     return selection, model
+
+
+def finished_selection(cfg: DictConfig, folder: Path, model: RatingModel) -> Selection | None:
+    """The selection that the folder holds; None if there is none, or if what a run needs of it is damaged."""
+    checkpoints = folder / "checkpoints"
+    content = read_json(checkpoints / "selection.json")
+    if content is None:
+        return None
+    if cfg.refit == "none":
+        try:
+            check_checkpoint(checkpoints / BEST, model)
+        except (DamagedCheckpointError, FileNotFoundError) as error:
+            log.warning("%s: the model is selected again", error)
+            for name in (LAST, former(Path(LAST)).name, BEST):
+                (checkpoints / name).unlink(missing_ok=True)
+            (checkpoints / "selection.json").unlink()
+            return None
+    return Selection(**content)
 
 
 def refit(

@@ -18,6 +18,7 @@ from omegaconf import DictConfig
 from recsys.data.datamodule import RatingDataModule
 from recsys.models.base import RatingModel
 from recsys.models.gradient import GradientModel
+from recsys.training.checkpoints import CheckpointFiles, newest_usable
 from recsys.training.context import RunContext
 
 THRESHOLDS = ("min_delta", "stopping_threshold", "divergence_threshold")  # of early stopping, in units
@@ -67,13 +68,16 @@ def build_trainer(
 
 
 def fit(trainer: L.Trainer, model: RatingModel, data: RatingDataModule, checkpoint: Path) -> None:
-    """Fit, resuming from the checkpoint if it exists. Converts Lightning's SystemExit back to KeyboardInterrupt.
+    """Fit, resuming from the checkpoint if it exists, or from the one before if it is damaged.
+
+    Converts Lightning's SystemExit back to KeyboardInterrupt.
 
     Raises:
         ValueError: Lightning rejects the settings.
     """
+    trainer.strategy.checkpoint_io = CheckpointFiles(checkpoint)
     try:
-        trainer.fit(model, datamodule=data, ckpt_path=checkpoint if checkpoint.exists() else None, weights_only=True)
+        trainer.fit(model, datamodule=data, ckpt_path=newest_usable(checkpoint, model), weights_only=True)
     except SystemExit as error:
         raise KeyboardInterrupt from error
     except MisconfigurationException as error:  # see `build_trainer`

@@ -287,6 +287,14 @@ class BayesianMF(SweepModel):
             "shapes": self.samples.shapes, "memory": [torch.from_numpy(sample) for sample in self.samples.memory],
         }  # fmt: skip
 
+    def missing_artifact(self, checkpoint: dict[str, Any]) -> str | None:
+        saved = checkpoint.get("chain", {})
+        if not saved or self.samples_file is None:
+            return None
+        found = len(Samples(saved["shapes"], self.samples_file))
+        needed = int(saved["samples"])
+        return f"{self.samples_file} has {found} of its {needed} samples" if found < needed else None
+
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         self._resumed = checkpoint.get("chain", {})
         if self._resumed:

@@ -1,0 +1,143 @@
+"""Checkpoint files: written whole, verified when they are read, and the one before for when the last is damaged."""
+
+from __future__ import annotations
+
+import io
+import logging
+import os
+import zipfile
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch.plugins.io import TorchCheckpointIO
+
+from recsys.files import atomic_write
+from recsys.models.base import RatingModel
+
+log = logging.getLogger(__name__)
+
+LAST, BEST = "last.ckpt", "best.ckpt"
+FORMER = ".former.ckpt"  # ends the name of a checkpoint's predecessor
+
+
+class DamagedCheckpointError(ValueError):
+    """A checkpoint cannot be read, or does not fit what lies beside it; the message names the file and the reason."""
+
+
+class CheckpointFiles(TorchCheckpointIO):
+    """Lightning's way to files: whole or absent, in the folder itself.
+
+    Lightning's own writes to the folder for temporary files, and copies from there if that is another file system: a
+    kill, or a full disk, then leaves half a checkpoint.
+
+    Args:
+        resumed: The checkpoint to resume from; the one that it replaces is kept until the run is finished.
+    """
+
+    def __init__(self, resumed: Path) -> None:
+        self.resumed = Path(os.path.realpath(resumed))
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any | None = None) -> None:
+        content = io.BytesIO()
+        torch.save(checkpoint, content)
+        path = Path(path)
+        with atomic_write(path) as partial:
+            partial.write_bytes(content.getbuffer())
+            if Path(os.path.realpath(path)) == self.resumed and path.exists():
+                _keep_former(path)
+
+    def load_checkpoint(self, path: str | Path, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        checkpoint = super().load_checkpoint(path, *args, **kwargs)
+        for state in checkpoint.get("callbacks", {}).values():
+            if isinstance(state, dict) and isinstance(state.get("dirpath"), str):
+                _move_paths(state, Path(os.path.realpath(path)).parent)
+        return checkpoint
+
+
+def former(checkpoint: Path) -> Path:
+    """The file of the checkpoint's predecessor."""
+    return checkpoint.with_name(checkpoint.stem + FORMER)
+
+
+def remove_formers(folder: Path) -> None:
+    """Remove the predecessors of all checkpoints, which a finished run does not need."""
+    for path in folder.glob(f"*{FORMER}"):
+        path.unlink(missing_ok=True)
+
+
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """A checkpoint's content on the CPU; every byte is verified, since `torch.load` compares no checksums.
+
+    Raises:
+        DamagedCheckpointError: It is not whole.
+        FileNotFoundError: It does not exist.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            if (name := archive.testzip()) is not None:
+                raise zipfile.BadZipFile(f"the checksum of {name} is wrong")
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    except FileNotFoundError:
+        raise
+    except Exception as error:  # what is flipped or cut off may raise anything
+        reason = "it is empty" if path.is_file() and not path.stat().st_size else str(error).partition("\n")[0]
+        raise DamagedCheckpointError(f"{path} is damaged ({reason.rstrip('.')})") from error
+    if not isinstance(checkpoint, dict) or "state_dict" not in checkpoint:
+        raise DamagedCheckpointError(f"{path} is damaged (it has no state_dict)")
+    return checkpoint
+
+
+def check_checkpoint(path: Path, model: RatingModel) -> None:
+    """Check that the model can go on from a checkpoint.
+
+    Raises:
+        DamagedCheckpointError: It is not whole, or a file that it needs is not.
+        FileNotFoundError: It does not exist.
+    """
+    if (reason := model.missing_artifact(read_checkpoint(path))) is not None:
+        raise DamagedCheckpointError(f"{path} cannot be used ({reason})")
+
+
+def newest_usable(checkpoint: Path, model: RatingModel) -> Path | None:
+    """The checkpoint, or if it is damaged the one before it, or the best one; None: start again. Says so."""
+    candidates = [checkpoint, former(checkpoint)]
+    if not any(path.exists() for path in candidates):
+        return None
+    if checkpoint.name == LAST:
+        candidates.append(checkpoint.with_name(BEST))
+    damaged = ""
+    for path in candidates:
+        try:
+            check_checkpoint(path, model)
+        except FileNotFoundError:
+            continue
+        except DamagedCheckpointError as error:
+            damaged = damaged or str(error)
+            continue
+        if damaged:
+            log.warning("%s: training goes on from %s", damaged, path.name)
+        return path
+    log.warning("%s: training starts again, since there is no other checkpoint", damaged)
+    return None
+
+
+def _keep_former(path: Path) -> None:
+    """Give a checkpoint, which is about to be replaced, a second name."""
+    former(path).unlink(missing_ok=True)
+    with suppress(OSError):  # some file systems have no second names
+        os.link(path, former(path))
+
+
+def _move_paths(state: dict[str, Any], folder: Path) -> None:
+    """Let a ModelCheckpoint's state name files of the folder, where it is now; else it would forget its best score."""
+    if state["dirpath"] == str(folder):
+        return
+    state["dirpath"] = str(folder)
+    for key in ("best_model_path", "kth_best_model_path", "last_model_path"):
+        if state.get(key):
+            state[key] = str(folder / Path(state[key]).name)
+    state["best_k_models"] = {
+        str(folder / Path(path).name): score for path, score in state.get("best_k_models", {}).items()
+    }
