@@ -1,0 +1,36 @@
+"""Read files of rows: delimited text, JSON lines, Parquet, Arrow and Excel.
+
+`expand` finds the files, `sample_rows` gives their first rows as texts, `read_rows` reads validated columns and
+accounts for every row, and `read_texts` reads the small files of users and items.
+"""
+
+from recsys.data.readers.fields import AnyId, Field, IntegerId, Stars, Text, Time, Weight, is_integer, same_kind
+from recsys.data.readers.files import expand, open_bytes
+from recsys.data.readers.format import Format, RowCounts, Rows, Sample, SourceFile, Values
+from recsys.data.readers.rows import read_rows
+from recsys.data.readers.texts import column_names, read_texts, sample_rows, text_columns
+
+__all__ = [
+    "AnyId",
+    "Field",
+    "Format",
+    "IntegerId",
+    "RowCounts",
+    "Rows",
+    "Sample",
+    "SourceFile",
+    "Stars",
+    "Text",
+    "Time",
+    "Values",
+    "Weight",
+    "column_names",
+    "expand",
+    "is_integer",
+    "open_bytes",
+    "read_rows",
+    "read_texts",
+    "same_kind",
+    "sample_rows",
+    "text_columns",
+]

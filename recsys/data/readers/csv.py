@@ -1,221 +1,239 @@
-"""Read columns of a delimited text file: fast with Arrow, then line by line to locate an error."""
+"""Delimited text: blocks of lines parsed by Arrow in threads, or line by line where that misses a row.
+
+Rows are counted without the parser, as lines that are not empty. Where Arrow gives another number, because of quotes
+that do not close, or refuses a block, its lines are split one by one, so that no row vanishes.
+"""
 
 from __future__ import annotations
 
-import csv
-import gzip
-import zlib
-from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
-from dataclasses import dataclass
-from pathlib import Path
-from typing import IO, cast
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import islice
 
+import numpy as np
 import pyarrow as pa
 from pyarrow import csv as arrow_csv
 
 from recsys.data.errors import DataError
-from recsys.data.readers.fields import BadValueError, Field, Values, is_integer
-from recsys.progress import Advance, progress
+from recsys.data.readers.chunks import Chunk, one_array, places
+from recsys.data.readers.format import Format, Sample, SourceFile
+from recsys.data.readers.lines import Block, blocks, row_lines
+from recsys.data.readers.records import Record, Splitter
 
-BLOCK = 8 << 20  # bytes parsed at a time by a thread
+SUBSTITUTE = "\x1f"  # for separators of several characters, since Arrow takes one
+BLANKS = re.compile(rb"[ \t]+")
+
+
+def csv_chunks(file: SourceFile, format: Format, columns: Sequence[str]) -> Iterator[Callable[[], Chunk]]:
+    """The rows of a file, as functions that may be called by several threads.
+
+    Raises:
+        DataError: The file is empty or cannot be read, or a column is missing.
+    """
+    text = _Text(file, format)
+    used = places(file, text.names, columns)
+    splitter = Splitter(format, len(text.names), used)
+    read = _Reader(file, format, tuple(columns), tuple(used), splitter)
+    rest = Block(b"", 0, last=False)
+    for block in text.blocks:
+        if rest.text:
+            block = Block(rest.text + block.text, rest.line, block.last)
+            rest = replace(rest, text=b"")
+        if format.quoting and _spans_lines(block.text):  # sequential: a value may go on in the next block
+            chunk, rest = read.slowly(block, last=block.last)
+            yield partial(_same, chunk)
+        else:
+            yield partial(read.quickly, block)
+
+
+def csv_sample(file: SourceFile, format: Format, n: int) -> Sample:
+    """The first rows that have the number of columns of the file."""
+    text = _Text(file, format)
+    rows = [record for record in islice(text.records(), n) if record.problem is None]
+    return Sample(text.names, [list(record.texts) for record in rows], [record.line for record in rows])
+
+
+def csv_names(file: SourceFile, format: Format) -> list[str]:
+    """Names of the columns in file order."""
+    return _Text(file, format).names
+
+
+def csv_records(file: SourceFile, format: Format, columns: Sequence[str]) -> Iterator[Record]:
+    """Every row of a small file; those that have no texts in these columns with their problem.
+
+    Raises:
+        DataError: The file is empty or cannot be read, or a column is missing.
+    """
+    text = _Text(file, format)
+    return text.records(places(file, text.names, columns))
+
+
+class _Text:
+    """A file after its header.
+
+    Attributes:
+        names: Names of the columns.
+        blocks: Blocks of lines without the header; can be read once.
+    """
+
+    def __init__(self, file: SourceFile, format: Format) -> None:
+        self.file, self.format = file, format
+        given = blocks(file, format.encoding)
+        first = next(given, None)
+        while first is not None and not first.text.strip():
+            first = next(given, None)
+        if first is None:
+            raise DataError(f"{file}: the file is empty")
+        header, after = self._first_record(first)
+        if format.header:
+            first = Block(first.text[after:], first.line + first.text[:after].count(b"\n"), first.last)
+        self.names = self._names(header)
+        self.blocks = self._all(first, given)
+
+    def records(self, used: Sequence[int] = ()) -> Iterator[Record]:
+        """Records one by one; any value may span lines."""
+        splitter = Splitter(self.format, len(self.names), used, spanning=True)
+        rest = Block(b"", 0, last=False)
+        for block in self.blocks:
+            whole = Block(rest.text + block.text, rest.line or block.line, block.last)
+            lines = _split_lines(whole.text)
+            taken = 0
+            for record in splitter.records(lines, whole.line, last=whole.last):
+                yield record
+                taken = record.line - whole.line + record.continued + 1
+            kept = "\n".join(lines[taken:])
+            unfinished = not whole.last and bool(kept.strip())
+            rest = Block(
+                _bytes(kept) + b"\n" if unfinished else b"", whole.line + taken if unfinished else 0, last=False
+            )
+
+    def _first_record(self, block: Block) -> tuple[Record, int]:
+        """The first record, and the number of bytes up to its end."""
+        lines = _split_lines(block.text)
+        splitter = Splitter(self.format, None, ())
+        record = next(splitter.records(lines, block.line), None)
+        if record is None or record.problem:
+            where = f"line {block.line if record is None else record.line}"
+            raise DataError(f"{self.file}, {where}: {record.problem if record else 'the line is empty'}")
+        end = record.line - block.line + 1 + record.continued
+        return record, len(_bytes("\n".join(lines[:end]))) + 1
+
+    def _names(self, header: Record) -> list[str]:
+        names = (
+            [name.strip() for name in header.texts] if self.format.header else list(map(str, range(len(header.texts))))
+        )
+        if self.format.columns is None:
+            return names
+        if len(self.format.columns) != len(names):
+            raise DataError(
+                f"{self.file}, line {header.line}: must have {len(self.format.columns)} columns, got {len(names)}"
+            )
+        return list(self.format.columns)
+
+    def _all(self, first: Block, given: Iterator[Block]) -> Iterator[Block]:
+        yield first
+        yield from given
 
 
 @dataclass(frozen=True)
-class Layout:
-    """Format of a delimited text file.
+class _Reader:
+    """Parses blocks of one file."""
 
-    Attributes:
-        separator: Column separator; one character, or "::".
-        columns: Column names in file order; None if the file has a header line.
-        quoted: Whether values may be in double quotes and then contain separators and line ends.
-        encoding: `utf-8` or `latin-1`.
-    """
+    file: SourceFile
+    format: Format
+    columns: tuple[str, ...]
+    used: tuple[int, ...]
+    splitter: Splitter
 
-    separator: str
-    columns: tuple[str, ...] | None = None
-    quoted: bool = False
-    encoding: str = "utf-8"
+    def quickly(self, block: Block) -> Chunk:
+        """Parse by Arrow; if it does not account for every line, slowly."""
+        rows = block.rows
+        table = self._table(block.text) if rows else None
+        if table is None or len(table) != rows:
+            return self.slowly(block, last=True)[0]
+        columns = {name: one_array(table[str(place)]) for name, place in zip(self.columns, self.used, strict=True)}
+        return Chunk(columns, rows, lambda: row_lines(block.text, block.line))
 
+    def slowly(self, block: Block, *, last: bool) -> tuple[Chunk, Block]:
+        """Split line by line; gives also the lines of a record that may go on in the next block."""
+        lines = _split_lines(block.text)
+        texts: list[list[str]] = [[] for _ in self.used]
+        kept, refused, taken, continued = [], [], 0, 0
+        for record in self.splitter.records(lines, block.line, last=last):
+            taken = record.line - block.line + record.continued + 1
+            start = taken - record.continued
+            continued += sum(not self.splitter.blank(line) for line in lines[start:taken])
+            if record.problem is not None:
+                refused.append((record.line, record.problem))
+                continue
+            kept.append(record.line)
+            for column, place in zip(texts, self.used, strict=True):
+                column.append(record.texts[place])
+        rest = "" if last else "\n".join(lines[taken:])
+        if not rest.strip():
+            rest, taken = "", len(lines)
+        columns = {name: pa.array(column, pa.string()) for name, column in zip(self.columns, texts, strict=True)}
+        rows = sum(not self.splitter.blank(line) for line in lines[:taken]) - continued
+        unfinished = Block(_bytes(rest) + b"\n" if rest else b"", block.line + taken, last=False)
+        return Chunk(columns, rows, lambda: kept, refused), unfinished
 
-def read_columns(path: Path, layout: Layout, fields: Mapping[str, Field]) -> dict[str, Values]:
-    """Read and validate columns. Returns values by field name, in file order.
-
-    Args:
-        path: The file; `.gz` is decompressed.
-        layout: Format of the file.
-        fields: Fields by the column name in the file.
-
-    Raises:
-        DataError: Names the line (from 1, including the header), column, value and allowed values.
-    """
-    present = header(path, layout)
-    places = _places(path, present, fields)
-    try:
-        table = _parsed(path, layout, present, fields)
-        if not len(table):
-            raise DataError(f"{path}: the file has no ratings")
-        values = {}
-        for column, field in fields.items():
-            values[field.name] = field.values(table[column])
-            table = table.drop_columns([column])  # so that its parsed chunks are freed before the next is copied
-        return values
-    except (pa.ArrowException, BadValueError, OSError) as error:
-        _raise_first_problem(path, layout, places, fields)
-        raise DataError(f"{path}: {error}") from error
-
-
-def read_texts(
-    path: Path, layout: Layout, columns: Sequence[str], integers: Sequence[str] = ()
-) -> dict[str, list[str]]:
-    """Read columns of a small file as text, in the given order; those in `integers` must be integers."""
-    places = _places(path, header(path, layout), columns)
-    texts: dict[str, list[str]] = {column: [] for column in columns}
-    for line, record in records(path, layout):
-        for column, place in zip(columns, places, strict=True):
-            if column in integers and not is_integer(record[place]):
-                raise DataError(f"{path}, line {line}: {column} must be an integer, got {record[place]!r}")
-            texts[column].append(record[place])
-    return texts
-
-
-def header(path: Path, layout: Layout) -> Sequence[str]:
-    """Column names in file order."""
-    if not path.is_file():
-        raise DataError(f"{path}: no such file")
-    with closing(_lines(path, layout)) as lines:
-        first = next(lines, None)
-    if first is None:
-        raise DataError(f"{path}: the file is empty")
-    return layout.columns or first[1]
-
-
-def records(path: Path, layout: Layout) -> Iterator[tuple[int, list[str]]]:
-    """Line number, from 1, and fields of each record, without blank lines and the header.
-
-    Raises:
-        DataError: A line cannot be decoded, or has too few or too many columns.
-    """
-    width = len(header(path, layout))
-    rows = _lines(path, layout)
-    if layout.columns is None:
-        next(rows)
-    for line, texts in rows:
-        if len(texts) != width:
-            raise DataError(f"{path}, line {line}: must have {width} columns, got {len(texts)}")
-        yield line, texts
-
-
-def _parsed(path: Path, layout: Layout, present: Sequence[str], fields: Mapping[str, Field]) -> pa.Table:
-    """Parse the given columns in parallel."""
-    types = {column: field.type for column, field in fields.items()}
-    names, wanted = list(present), list(fields)
-    if len(layout.separator) > 1:  # "::" is read as ":" with empty columns in between
-        gaps = [f"gap {n}" for n in range(len(names) - 1)]
-        names = [name for pair in zip(names, [*gaps, ""], strict=True) for name in pair][:-1]
-        types |= dict.fromkeys(gaps, pa.null())
-        wanted += gaps
-    with _tracked(path) as file:
-        return arrow_csv.read_csv(
-            file,
-            arrow_csv.ReadOptions(
-                block_size=BLOCK,
-                column_names=names,
-                skip_rows=int(layout.columns is None),
-                encoding=layout.encoding,
-            ),
-            arrow_csv.ParseOptions(
-                delimiter=layout.separator[0],
-                quote_char='"' if layout.quoted else False,
-                newlines_in_values=layout.quoted,
-            ),
-            arrow_csv.ConvertOptions(
-                column_types=types, include_columns=wanted, null_values=[""], strings_can_be_null=True
-            ),
-        )
-
-
-@contextmanager
-def _tracked(path: Path) -> Iterator[pa.NativeFile]:
-    """Open the decompressed file for Arrow, with a progress line on a terminal."""
-    with path.open("rb") as raw, progress(f"reading {path.name}", path.stat().st_size, in_bytes=True) as advance:
-        file = pa.PythonFile(_CountedFile(raw, advance), "r")
-        yield pa.CompressedInputStream(file, "gzip") if path.suffix == ".gz" else file
-
-
-class _CountedFile:
-    """A minimal binary file for Arrow that reports the number of bytes read."""
-
-    closed = False  # the opener closes it
-
-    def __init__(self, file: IO[bytes], advance: Advance) -> None:
-        self.file, self.advance = file, advance
-
-    def read(self, size: int = -1) -> bytes:
-        data = self.file.read(size)
-        self.advance(len(data))
-        return data
-
-    def close(self) -> None: ...
-
-
-def _places(path: Path, present: Sequence[str], columns: Iterable[str]) -> list[int]:
-    """Positions of the columns in the file."""
-    for column in columns:
-        if present.count(column) != 1:
-            found = "no column" if column not in present else "more than one column"
-            raise DataError(f"{path}: {found} {column!r}; the columns are {', '.join(present)}")
-    return [present.index(column) for column in columns]
-
-
-def _raise_first_problem(path: Path, layout: Layout, places: list[int], fields: Mapping[str, Field]) -> None:
-    for line, texts in records(path, layout):
-        for place, (column, field) in zip(places, fields.items(), strict=True):
-            problem = field.problem(texts[place])
-            if problem is not None:
-                raise DataError(f"{path}, line {line}: {column} {problem}")
-
-
-def _lines(path: Path, layout: Layout) -> Generator[tuple[int, list[str]], None, None]:
-    """Line number and fields of each non-blank line."""
-    with _opened(path) as file:
-        text = _decoded(path, file, layout.encoding)
-        if layout.quoted:
-            yield from _quoted(path, text, layout.separator)
-            return
-        for line, row in enumerate(text, start=1):
-            if row.strip("\r\n"):
-                yield line, row.rstrip("\r\n").split(layout.separator)
-
-
-def _quoted(path: Path, text: Iterator[str], separator: str) -> Iterator[tuple[int, list[str]]]:
-    """The same for quoted values, where a record may span several lines; gives its first line."""
-    reader = csv.reader(text, delimiter=separator)
-    line = 1
-    try:
-        for texts in reader:
-            if texts:
-                yield line, texts
-            line = reader.line_num + 1
-    except csv.Error as error:
-        raise DataError(f"{path}, line {line}: not a CSV record: {error}") from error
-
-
-def _opened(path: Path) -> IO[bytes]:
-    return cast(IO[bytes], gzip.open(path)) if path.suffix == ".gz" else path.open("rb")
-
-
-def _unpacked(path: Path, file: IO[bytes]) -> Iterator[bytes]:
-    try:
-        yield from file
-    except (EOFError, OSError, zlib.error) as error:
-        raise DataError(f"{path}: cannot be read or decompressed: {error}") from error
-
-
-def _decoded(path: Path, file: IO[bytes], encoding: str) -> Iterator[str]:
-    for line, row in enumerate(_unpacked(path, file), start=1):
+    def _table(self, text: bytes) -> pa.Table | None:
+        """The used columns as texts; None if Arrow cannot parse the lines as we do."""
+        separator, quoted = self.format.separator, self.format.quoting and b'"' in text
+        if b"\0" in text:
+            return None
+        if separator == " " and not quoted:
+            text = _single_blanks(text)
+        elif len(separator) > 1 or separator == " ":
+            if quoted or SUBSTITUTE.encode() in text:
+                return None
+            text, separator = text.replace(separator.encode(), SUBSTITUTE.encode()), SUBSTITUTE
+        elif not separator.isascii():
+            return None
+        names = list(map(str, range(self.splitter.width or 0)))
         try:
-            text = row.decode(encoding)
-        except UnicodeDecodeError as error:
-            raise DataError(f"{path}, line {line}: must be UTF-8, got byte {row[error.start]:#04x}") from error
-        yield text.removeprefix("\ufeff") if line == 1 else text
+            return arrow_csv.read_csv(
+                pa.BufferReader(text),
+                arrow_csv.ReadOptions(use_threads=False, block_size=len(text) + 1, column_names=names),
+                arrow_csv.ParseOptions(
+                    delimiter=separator, quote_char='"' if quoted else False, newlines_in_values=False
+                ),
+                arrow_csv.ConvertOptions(
+                    column_types=dict.fromkeys(names, pa.string()),
+                    include_columns=[str(place) for place in self.used],
+                    strings_can_be_null=False,
+                ),
+            )
+        except pa.ArrowException:
+            return None
+
+
+def _same(chunk: Chunk) -> Chunk:
+    return chunk
+
+
+def _single_blanks(text: bytes) -> bytes:
+    """The same lines with one space between columns and none around them."""
+    if b"\t" not in text and b"  " not in text and b" \n" not in text and b"\n " not in text and text[:1] != b" ":
+        return text
+    return BLANKS.sub(b" ", text).replace(b" \n", b"\n").replace(b"\n ", b"\n").removeprefix(b" ")
+
+
+def _spans_lines(text: bytes) -> bool:
+    """Whether a line has an odd number of quotes."""
+    if b'"' not in text:
+        return False
+    data = np.frombuffer(text, dtype=np.uint8)
+    before = np.searchsorted(np.flatnonzero(data == ord('"')), np.flatnonzero(data == ord("\n")))
+    return bool((np.diff(before, prepend=0) % 2).any())
+
+
+def _split_lines(text: bytes) -> list[str]:
+    """The lines; bytes that are not UTF-8 are kept as surrogates."""
+    return text.decode("utf-8", "surrogateescape").removesuffix("\n").split("\n")
+
+
+def _bytes(text: str) -> bytes:
+    return text.encode("utf-8", "surrogateescape")

@@ -11,32 +11,32 @@ from typing import Any
 import pandas as pd
 
 from recsys.data.errors import DataError
-from recsys.data.readers.csv import Layout, header, read_texts
-from recsys.data.readers.parquet import is_parquet, read_stored_texts, stored_schema, text_columns
+from recsys.data.readers.format import Format
+from recsys.data.readers.texts import column_names, read_texts, text_columns
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Table:
-    """A file with one row per id: Parquet if it ends in `.parquet`, else CSV.
+    """A file with one row per id.
 
     Attributes:
         path: The file.
-        layout: Format of a CSV.
+        format: How its rows are written.
         id_column: Name of the id column.
         integers: Whether ids are integers, as in the ratings.
     """
 
     path: Path
-    layout: Layout
+    format: Format
     id_column: str
     integers: bool
 
     @property
     def columns(self) -> list[str]:
         """All column names in file order."""
-        return list(stored_schema(self.path).names if is_parquet(self.path) else header(self.path, self.layout))
+        return column_names(self.path, self.format)
 
     def read(self, columns: Sequence[str]) -> tuple[pd.Series[Any], dict[str, list[str]]]:
         """Read ids, and columns as text, empty if missing.
@@ -45,10 +45,7 @@ class Table:
             DataError: A column is missing or duplicated; an id is empty, of the wrong type or duplicated.
         """
         wanted, whole = [self.id_column, *columns], [self.id_column] if self.integers else []
-        if is_parquet(self.path):
-            texts = read_stored_texts(self.path, wanted, whole)
-        else:
-            texts = read_texts(self.path, self.layout, wanted, whole)
+        texts = read_texts(self.path, self.format, wanted, whole)
         ids = texts.pop(self.id_column)
         self._check(ids)
         return pd.Series([*map(int, ids)] if self.integers else ids, dtype="int64" if self.integers else "str"), texts
@@ -59,7 +56,7 @@ class Table:
         Unnamed columns, such as pandas' index, are skipped; so are, with a warning, columns whose name belongs to
         another column of the frame (`taken`), or whose values are neither text nor numbers.
         """
-        readable = text_columns(self.path) if is_parquet(self.path) else self.columns
+        readable = text_columns(self.path, self.format)
         found = [column for column in self.columns if column and column != self.id_column and column not in other]
         for column in found:
             if column in taken:

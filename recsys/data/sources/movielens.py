@@ -13,8 +13,7 @@ from recsys.data.columns import GENRES, ITEM_ID, RATING, TIMESTAMP, TITLE, USER_
 from recsys.data.download import download
 from recsys.data.errors import DataError
 from recsys.data.rating_data import RatingData
-from recsys.data.readers.csv import Layout, read_columns, read_texts
-from recsys.data.readers.fields import Field, IntegerId, Seconds, Stars
+from recsys.data.readers import Field, Format, IntegerId, Stars, Time, read_rows, read_texts
 from recsys.data.readers.items import items_frame
 from recsys.data.repeats import merge_repeats
 from recsys.data.sources.files import FileSource
@@ -33,7 +32,7 @@ class File:
     """A file of a release, and its column names to read, in the order of the frame."""
 
     name: str
-    layout: Layout
+    format: Format
     columns: tuple[str, ...]
 
 
@@ -54,13 +53,18 @@ class Release:
         return tuple(name for name in names if name)
 
 
+def _columns(separator: str, columns: tuple[str, ...], encoding: str = "utf-8") -> Format:
+    """A file without a header and quotes."""
+    return Format(separator=separator, columns=columns, header=False, encoding=encoding)
+
+
 def _hundred_thousand() -> Release:
     items = (ITEM_ID, TITLE, "release_date", "video_date", "url", *GENRE_FLAGS)
     return Release(
         rating_min=1.0,
-        ratings=File("u.data", Layout("\t", COLUMNS), COLUMNS),
-        items=File("u.item", Layout("|", items, encoding="latin-1"), (ITEM_ID, TITLE, *GENRE_FLAGS)),
-        users=File("u.user", Layout("|", USER_COLUMNS), USER_COLUMNS),
+        ratings=File("u.data", _columns("\t", COLUMNS), COLUMNS),
+        items=File("u.item", _columns("|", items, "latin-1"), (ITEM_ID, TITLE, *GENRE_FLAGS)),
+        users=File("u.user", _columns("|", USER_COLUMNS), USER_COLUMNS),
         genre_names="u.genre",
     )
 
@@ -70,18 +74,18 @@ def _double_colon(rating_min: float, encoding: str, *, users: bool) -> Release:
     in_file = (USER_ID, "gender", "age", "occupation", "zip_code")
     return Release(
         rating_min,
-        ratings=File("ratings.dat", Layout("::", COLUMNS), COLUMNS),
-        items=File("movies.dat", Layout("::", items, encoding=encoding), items),
-        users=File("users.dat", Layout("::", in_file), USER_COLUMNS) if users else None,
+        ratings=File("ratings.dat", _columns("::", COLUMNS), COLUMNS),
+        items=File("movies.dat", _columns("::", items, encoding), items),
+        users=File("users.dat", _columns("::", in_file), USER_COLUMNS) if users else None,
     )
 
 
 def _with_header() -> Release:
-    layout = Layout(",", quoted=True)
+    format = Format(quoting=True)
     return Release(
         rating_min=0.5,
-        ratings=File("ratings.csv", layout, ("userId", "movieId", "rating", "timestamp")),
-        items=File("movies.csv", layout, ("movieId", "title", "genres")),
+        ratings=File("ratings.csv", format, ("userId", "movieId", "rating", "timestamp")),
+        items=File("movies.csv", format, ("movieId", "title", "genres")),
     )
 
 
@@ -145,9 +149,9 @@ class MovieLens(FileSource):
         release = self.release
         path = self.folder / release.ratings.name
         stars = Stars(RATING, release.rating_min, RATING_MAX)
-        fields: list[Field] = [IntegerId(USER_ID), IntegerId(ITEM_ID), stars, Seconds(TIMESTAMP)]
+        fields: list[Field] = [IntegerId(USER_ID), IntegerId(ITEM_ID), stars, Time(TIMESTAMP)]
         columns = dict(zip(release.ratings.columns, fields, strict=True))
-        values = read_columns(path, release.ratings.layout, columns)
+        values = read_rows(path, release.ratings.format, columns).values
         with progress("checking ratings", 2) as advance:
             ratings = merge_repeats(pd.DataFrame(values, copy=False), str(path))
             advance()
@@ -182,7 +186,7 @@ class MovieLens(FileSource):
         return items_frame(map(int, ids), titles, genres)
 
     def _genre_names(self, path: Path) -> list[str]:
-        names = read_texts(path, Layout("|", ("name", "number")), ("name",))["name"]
+        names = read_texts(path, _columns("|", ("name", "number")), ("name",))["name"]
         if len(names) != len(GENRE_FLAGS):
             raise DataError(f"{path}: must name {len(GENRE_FLAGS)} genres, got {len(names)}")
         return names
@@ -193,4 +197,4 @@ class MovieLens(FileSource):
         if not path.is_file():
             logger.warning("%s is missing; reading %s without it", path, self.name)
             return None
-        return read_texts(path, file.layout, file.columns, integers)
+        return read_texts(path, file.format, file.columns, integers)

@@ -4,20 +4,28 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 
 from recsys.data.columns import GENRES, ITEM_ID, RATING, TIMESTAMP, TITLE, USER_ID, YEAR
 from recsys.data.errors import DataError
 from recsys.data.rating_data import RatingData
-from recsys.data.readers.csv import Layout, header, read_columns, records
-from recsys.data.readers.fields import AnyId, Field, IsoTime, Seconds, Stars, Values, is_integer
+from recsys.data.readers import (
+    AnyId,
+    Field,
+    Format,
+    Stars,
+    Time,
+    Values,
+    is_integer,
+    read_rows,
+    same_kind,
+    sample_rows,
+)
 from recsys.data.readers.items import items_frame
-from recsys.data.readers.parquet import is_parquet, read_stored, stored_time
 from recsys.data.readers.side_tables import Table
 from recsys.data.repeats import merge_repeats
 from recsys.data.sources.files import FileSource
@@ -82,7 +90,7 @@ class TabularRatings(FileSource):
         self.ratings_file, self.users_file, self.items_file = ratings_file, users_file, items_file
         self.columns = {USER_ID: user_column, ITEM_ID: item_column}
         self.rating_column, self.timestamp_column = rating_column, timestamp_column
-        self.layout = Layout(separator, quoted=True)
+        self.separator = separator
         self.rating_min, self.rating_max = rating_min, rating_max
         self.item_columns = {TITLE: item_title_column, YEAR: item_year_column, GENRES: item_genres_column}
         self.name = name or ratings_file.removesuffix(".gz").rpartition(".")[0] or ratings_file
@@ -112,7 +120,7 @@ class TabularRatings(FileSource):
     def parse(self) -> RatingData:
         path = self.root / self.ratings_file
         fields = self._fields(path)
-        values = read_stored(path, fields) if is_parquet(path) else read_columns(path, self.layout, fields)
+        values = read_rows(path, self._format(path), fields).values
         with progress("checking ratings", 3) as advance:
             frame = _frame(values)
             implicit = self.rating_column is None
@@ -147,26 +155,28 @@ class TabularRatings(FileSource):
             raise DataError(f"{path}: user, item, rating and timestamp columns must differ, got {list(fields)}")
         return fields
 
+    def _format(self, path: Path) -> Format:
+        return Format("parquet" if path.suffix == ".parquet" else "csv", self.separator, quoting=True)
+
     def _time(self, path: Path, column: str) -> Field:
         """The field of the time column, from the format of the first row."""
-        if is_parquet(path):
-            return stored_time(path, column)
-        names = header(path, self.layout)
-        first = next(records(path, self.layout), None)
-        text = first[1][list(names).index(column)] if first and column in names else "0"
-        return Seconds(TIMESTAMP) if is_integer(text.strip()) else IsoTime(TIMESTAMP)
+        sample = sample_rows(path, self._format(path), 1)
+        text = sample.rows[0][sample.columns.index(column)] if sample.rows and column in sample.columns else "0"
+        return Time(TIMESTAMP, "seconds" if is_integer(text.strip()) else "iso8601")
 
     def _users(self, *, integers: bool) -> pd.DataFrame | None:
         if self.users_file is None:
             return None
-        table = Table(self.root / self.users_file, self.layout, self.columns[USER_ID], integers)
+        path = self.root / self.users_file
+        table = Table(path, self._format(path), self.columns[USER_ID], integers)
         ids, texts = table.read(table.attributes((), taken=[USER_ID]))
         return pd.DataFrame({USER_ID: ids} | texts).astype(dict.fromkeys(texts, "str"))
 
     def _items(self, *, integers: bool) -> pd.DataFrame | None:
         if self.items_file is None:
             return None
-        table = Table(self.root / self.items_file, self.layout, self.columns[ITEM_ID], integers)
+        path = self.root / self.items_file
+        table = Table(path, self._format(path), self.columns[ITEM_ID], integers)
         title, year, genres = self.item_columns.values()
         optional = [column for column in (year, genres) if column in table.columns]
         extra = table.attributes([title, *optional], taken=[ITEM_ID, *self.item_columns])
@@ -189,18 +199,13 @@ class TabularRatings(FileSource):
             )
 
 
-def _frame(values: Mapping[str, Values]) -> pd.DataFrame:
+def _frame(values: dict[str, Values]) -> pd.DataFrame:
     """The ratings frame; ids become integers only if all of them are canonical integers."""
-    texts = [values[name].dictionary.to_pylist() for name in (USER_ID, ITEM_ID)]
-    integers = all(is_integer(text) for column in texts for text in column)
-    columns: dict[str, Any] = {}
-    for name, column in values.items():
-        if name not in (USER_ID, ITEM_ID):
-            columns[name] = column
-        elif integers:
-            columns[name] = column.dictionary.cast(pa.int64()).to_numpy()[column.indices.to_numpy()]
-        else:
-            columns[name] = column.cast(pa.large_string()).to_pandas()
+    values[USER_ID], values[ITEM_ID] = same_kind(values[USER_ID], values[ITEM_ID])
+    columns = {
+        name: column if isinstance(column, np.ndarray) else column.cast(pa.large_string()).to_pandas()
+        for name, column in values.items()
+    }
     return pd.DataFrame(columns, copy=False)
 
 

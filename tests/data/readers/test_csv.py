@@ -32,8 +32,6 @@ def test_forms_of_csv(tmp_path: Path) -> None:
         ("user_id,item_id,rating,rating\n1,2,3,3\n", "more than one column 'rating'"),
         (HEADER + "1,2,3\n1,3\n", "line 3: must have 3 columns, got 2"),
         (HEADER + "1,2,3\n1,3,4,5\n", "line 3: must have 3 columns, got 4"),
-        (HEADER + "1,2,3\n,3,4\n", "line 3: user_id must not be empty, got ''"),
-        (HEADER + "1,2,3\n1,  ,4\n", "line 3: item_id must not be empty, got '  '"),
         (HEADER + "1,2,3\n1,3,x\n", "line 3: rating must be a number, got 'x'"),
         (HEADER + "1,2,3\n1,3,\n", "line 3: rating must be a number, got ''"),
         (HEADER + "1,2,3\n1,3,nan\n", "line 3: rating must be finite, got nan"),

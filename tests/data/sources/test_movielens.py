@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from recsys.data.columns import GENRES, ITEM_ID, RATING, TIMESTAMP, TITLE, USER_ID, YEAR
-from recsys.data.readers import csv as delimited
+from recsys.data.readers import lines
 from recsys.data.sources import DataError, MovieLens, RatingData
 
 HALF_STARS = ("ml-10m", "ml-20m", "ml-25m", "ml-32m", "ml-latest-small")
@@ -200,7 +200,7 @@ def test_arguments(tmp_path: Path) -> None:
 
 
 def test_blocks_of_a_large_file_keep_their_order(read: Read, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(delimited, "BLOCK", 512)
+    monkeypatch.setattr(lines, "BLOCK", 512)
     rows = [(n, n % 7, 1 + n % 5, n) for n in range(1, 3000)]
     assert read("ml-1m", rows).ratings[USER_ID].tolist() == list(range(1, 3000))
 

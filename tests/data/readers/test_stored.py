@@ -41,12 +41,12 @@ def test_parquet_and_csv_give_the_same(tmp_path: Path) -> None:
     [
         ({ITEM_ID: [1], RATING: [1.0]}, "no column 'user_id'; the columns are item_id, rating"),
         ({USER_ID: [], ITEM_ID: [], RATING: []}, "the file has no ratings"),
-        ({USER_ID: [1.5], ITEM_ID: [1], RATING: [1.0]}, "user_id must hold integers or strings, got double"),
         (
-            {USER_ID: ["a", None], ITEM_ID: [1, 2], RATING: [1.0, 2]},
-            "row 2: user_id must not be empty, got ''",
+            {USER_ID: [1.5], ITEM_ID: [1], RATING: [1.0]},
+            r"row 1: user_id must be a whole number up to 2\*\*53, got 1.5",
         ),
-        ({USER_ID: [1, 2], ITEM_ID: [1, 2], RATING: ["1", "2"]}, "rating must hold numbers, got"),
+        ({USER_ID: [1, 2], ITEM_ID: [1, 2], RATING: ["1", "two"]}, "row 2: rating must be a number, got 'two'"),
+        ({USER_ID: [1, 2], ITEM_ID: [1, 2], RATING: [[1], [2]]}, "rating must hold texts, numbers or times, got list"),
         (
             {USER_ID: [1, 2], ITEM_ID: [1, 2], RATING: [1.0, float("inf")]},
             "row 2: rating must be finite, got inf",
@@ -63,8 +63,7 @@ def test_broken_parquet(columns: dict[str, Any], message: str, tmp_path: Path) -
     ("times", "message"),
     [
         ([1, -1], r"row 2: t must be unix seconds in \[0, .*\), got -1"),
-        ([1.0, 2.5], "t must hold int64, got double"),
-        (["1970-01-01", "soon"], "row 2: t must be a time in ISO 8601, as in the first row, got 'soon'"),
+        (["1970-01-01", "soon"], "row 2: t must be a time in ISO 8601, got 'soon'"),
     ],
 )
 def test_broken_times_in_parquet(times: list[Any], message: str, tmp_path: Path) -> None:

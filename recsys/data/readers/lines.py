@@ -1,0 +1,139 @@
+"""A text file as blocks of whole lines, in UTF-8 and with a line feed at the end of each line."""
+
+from __future__ import annotations
+
+import codecs
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from recsys.data.errors import DataError
+from recsys.data.readers.files import open_bytes
+from recsys.data.readers.format import SourceFile
+from recsys.progress import progress
+
+BLOCK = 8 << 20  # bytes parsed at a time by a thread
+LONGEST_LINE = 64 << 20  # bytes
+BOMS = {
+    codecs.BOM_UTF8: "utf-8",
+    codecs.BOM_UTF32_LE: "utf-32",
+    codecs.BOM_UTF32_BE: "utf-32",
+    codecs.BOM_UTF16_LE: "utf-16",
+    codecs.BOM_UTF16_BE: "utf-16",
+}
+ALL_ASCII = bytes(range(128))
+WIDE = ("utf-16", "utf-32")  # encodings whose line ends are not the byte 10
+
+
+@dataclass(frozen=True)
+class Block:
+    """Whole lines of a file.
+
+    Attributes:
+        text: The lines in UTF-8, each with a line feed at its end; bytes that the encoding does not have are kept.
+        line: Number of the first line, from 1.
+        last: Whether the file ends here.
+    """
+
+    text: bytes
+    line: int
+    last: bool
+
+    @property
+    def rows(self) -> int:
+        """Number of lines that are not empty."""
+        return self.text.count(b"\n") - empty_lines(self.text)
+
+
+def empty_lines(text: bytes) -> int:
+    """Number of empty lines."""
+    if not text.startswith(b"\n") and b"\n\n" not in text:
+        return 0
+    ends = np.frombuffer(text, dtype=np.uint8) == ord("\n")
+    return int(ends[0]) + int(np.count_nonzero(ends[1:] & ends[:-1]))
+
+
+def row_lines(text: bytes, line: int) -> list[int]:
+    """Line number of each line that is not empty."""
+    return [line + n for n, row in enumerate(text.split(b"\n")) if row]
+
+
+def blocks(file: SourceFile, encoding: str) -> Iterator[Block]:
+    """The file as blocks of whole lines; a byte order mark goes before `encoding`, and is left out.
+
+    Raises:
+        DataError: The file cannot be read or is not in this encoding, or a line is too long.
+    """
+    line, held = 1, b""  # the last block is known only when no bytes follow
+    for text in _whole_lines(file, encoding):
+        if held:
+            yield Block(held, line, last=False)
+            line += held.count(b"\n")
+        held = text
+    if held:
+        yield Block(held, line, last=True)
+
+
+def _whole_lines(file: SourceFile, encoding: str) -> Iterator[bytes]:
+    parts: list[bytes] = []  # of the last line, which is not complete
+    line = 1
+    for data in _decoded(file, encoding):
+        text = data.replace(b"\r\n", b"\n").replace(b"\r", b"\n") if b"\r" in data else data
+        end = text.rfind(b"\n") + 1
+        if not end:
+            parts.append(text)
+            if sum(map(len, parts)) > LONGEST_LINE:
+                raise DataError(f"{file}, line {line}: more than {LONGEST_LINE >> 20} MiB without a line end")
+            continue
+        whole = b"".join([*parts, text[:end]])
+        yield whole
+        line += whole.count(b"\n")
+        parts = [text[end:]]
+    if rest := b"".join(parts):
+        yield rest + b"\n"
+
+
+def _decoded(file: SourceFile, encoding: str) -> Iterator[bytes]:
+    """Bytes in UTF-8 without a byte order mark; a carriage return is never cut from its line feed."""
+    with open_bytes(file) as stream:
+        size = file.path.stat().st_size
+        first = stream.peek(4)[:4]  # type: ignore[attr-defined]
+        for mark, name in BOMS.items():
+            if first.startswith(mark):
+                encoding = name
+                if name == "utf-8":
+                    stream.read(len(mark))
+                break
+        with progress(f"reading {file.path.name}", size, in_bytes=True) as advance:
+            convert = _converter(file, encoding)
+            carry, done = b"", 0
+            while data := stream.read(BLOCK):
+                advance(-done + (done := stream.raw.place()))  # type: ignore[attr-defined]
+                text = carry + convert(data, False)
+                carry = text[-1:] if text.endswith(b"\r") else b""
+                yield text[: len(text) - len(carry)]
+            yield carry + convert(b"", True)
+
+
+def _converter(file: SourceFile, encoding: str) -> Callable[[bytes, bool], bytes]:
+    """Function from (bytes of the file, whether they are the last) to bytes in UTF-8."""
+    try:
+        name = codecs.lookup(encoding).name
+    except LookupError:
+        raise DataError(f"{file}: encoding must be one that Python knows, such as latin-1, got {encoding!r}") from None
+    if name in ("utf-8", "ascii", "utf-8-sig"):
+        return lambda data, _: data
+    ascii_kept = ALL_ASCII.decode(name, "replace") == ALL_ASCII.decode("ascii")
+    decoder = codecs.getincrementaldecoder(name)("strict" if name.startswith(WIDE) else "surrogateescape")
+
+    def convert(data: bytes, final: bool) -> bytes:
+        if ascii_kept and data.isascii() and not decoder.getstate()[0]:
+            return data
+        try:
+            text = decoder.decode(data, final)
+        except UnicodeDecodeError as error:
+            raise DataError(f"{file}: must be {encoding}, got byte {error.object[error.start]:#04x}") from error
+        return text.removeprefix("\ufeff").encode("utf-8", "surrogateescape")
+
+    return convert
