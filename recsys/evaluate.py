@@ -17,6 +17,8 @@ from recsys.evaluation.tables import print_metrics
 
 @command("evaluate")
 def main(cfg: DictConfig) -> None:
+    if not isinstance(cfg.ranking, bool):
+        raise ValueError(f"ranking must be true or false, got {cfg.ranking}")
     if cfg.evaluation != "standard":
         from recsys.evaluation.prequential import check_evaluation  # here, for a quick start without it
 

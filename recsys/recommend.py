@@ -88,11 +88,13 @@ def _writer(out: Path, id_kind: str) -> Iterator[Callable[[dict[str, list[Any]]]
 
 @command("recommend")
 def main(cfg: DictConfig) -> None:
-    out = Path(cfg.out)
+    out = Path(str(cfg.out))
     if out.suffix not in (".parquet", ".csv"):
         raise ValueError(f"out must end in .parquet or .csv, got {cfg.out}")
-    if not isinstance(cfg.k, int) or cfg.k < 1:
+    if type(cfg.k) is not int or cfg.k < 1:
         raise ValueError(f"k must be an integer >= 1, got {cfg.k}")
+    if not isinstance(cfg.exclude_seen, bool):
+        raise ValueError(f"exclude_seen must be true or false, got {cfg.exclude_seen}")
     if not out.absolute().parent.is_dir():
         raise FileNotFoundError(f"out: there is no folder {out.absolute().parent}")
     bundle = Bundle.load(Path(cfg.run) / "bundle")
@@ -100,6 +102,8 @@ def main(cfg: DictConfig) -> None:
     if cfg.users is not None:
         asked = list(cfg.users) if OmegaConf.is_list(cfg.users) else [cfg.users]
         users = [_user_id(str(text), bundle) for text in asked]
+        if not users:
+            raise ValueError("users must be a list of ids such as [196,22], or null for all users, got []")
     with _writer(out, bundle.manifest["id_kind"]) as write:
         for block in recommendations(bundle, users, cfg.k, exclude_seen=cfg.exclude_seen):
             write(block)

@@ -357,7 +357,7 @@ def test_compress_serves_and_measures_fewer_coordinates(
 MISTAKEN = {
     ("model.dropout=1",): "dropout must be in [0.0, 1.0), got 1",
     ("model.embedding_dim=0",): "embedding_dim must be >= 1, got 0",
-    ("model.embedding_dim=many",): "embedding_dim must be >= 1, got many",
+    ("model.embedding_dim=many",): "model.embedding_dim must be an integer, got 'many'",
     ("model.reg_lambda=-1",): "reg_lambda must be >= 0.0, got -1",
     ("data.batch_size=0",): "batch_size must be >= 1, got 0",
     ("data.split=luck",): "split must be one of",

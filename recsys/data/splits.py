@@ -16,7 +16,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from recsys.data.columns import ITEM_ID, TIMESTAMP, USER_ID
-from recsys.data.errors import DataError
+from recsys.data.errors import DataError, did_you_mean
 from recsys.data.inference.finding import AUTO
 
 Mask: TypeAlias = NDArray[np.bool_]  # (rows,), True for a test row
@@ -87,7 +87,9 @@ def split_ratings(
 def check_split(split: str, *, test_fraction: float, folds: int, fold: int, split_seed: int) -> None:
     """Raise a ValueError unless the arguments of `split_ratings` are valid, as far as can be told without ratings."""
     if split not in (*SPLITS, AUTO):
-        raise ValueError(f"split must be one of {', '.join(SPLITS)} or {AUTO}, got {split!r}")
+        raise ValueError(
+            f"split must be one of {', '.join(SPLITS)} or {AUTO}, got {split!r}{did_you_mean(split, SPLITS)}"
+        )
     if split in ("global_time", "random"):
         _share(1, test_fraction)
     if split in ("random", "kfold", "official"):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from recsys.data.errors import did_you_mean
+
 INFINITY = float("inf")
 
 
@@ -30,4 +32,4 @@ def check_range(
 def check_choice(name: str, value: str, allowed: tuple[str, ...]) -> None:
     """Raise a ValueError unless `value` is one of `allowed`."""
     if value not in allowed:
-        raise ValueError(f"{name} must be one of {', '.join(allowed)}, got {value!r}")
+        raise ValueError(f"{name} must be one of {', '.join(allowed)}, got {value!r}{did_you_mean(value, allowed)}")

@@ -16,8 +16,8 @@ from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
 from lightning.pytorch.loggers import Logger
 from omegaconf import DictConfig, OmegaConf
 
-from recsys.bundle.compression import check_compress, compressed_bundle
-from recsys.data.datamodule import REFITS, RatingDataModule
+from recsys.bundle.compression import compressed_bundle
+from recsys.data.datamodule import RatingDataModule
 from recsys.data.inference.finding import AUTO
 from recsys.evaluation.error_analysis import analyse
 from recsys.evaluation.evaluate import evaluate
@@ -42,6 +42,7 @@ from recsys.training.errors import PrunedError
 from recsys.training.export import make_bundle
 from recsys.training.inferred import record, sentences
 from recsys.training.plots import error_by_activity, learning_curve
+from recsys.training.settings import check_settings, named
 from recsys.training.threads import choose_threads
 from recsys.training.trainer import build_callbacks, build_trainer, device_name, fit, quiet_libraries
 from recsys.training.wandb import WandbTracker
@@ -65,12 +66,10 @@ class Selection:
 def run(cfg: DictConfig, folder: Path, context: RunContext = SINGLE_RUN) -> dict[str, Any]:
     """Select, refit, evaluate and export in `folder`, or resume there. Returns the content of `metrics.json`."""
     quiet_libraries()
-    if cfg.refit not in REFITS:
-        raise ValueError(f"refit must be one of {', '.join(REFITS)}, got {cfg.refit!r}")
+    check_settings(cfg)
     evaluation = cfg.get("evaluation", "standard")  # missing in resumed runs of older versions
     check_evaluation(evaluation, None if cfg.data.split == AUTO else cfg.data.split)
     compress = cfg.get("compress")  # missing in resumed runs of older versions
-    check_compress(compress)
     torch.set_num_threads(choose_threads(cfg.get("threads")))
     (folder / "checkpoints").mkdir(parents=True, exist_ok=True)
     loggers = list(instantiate(cfg.logger).values())
@@ -190,8 +189,9 @@ def build_data(cfg: DictConfig) -> RatingDataModule:
     if both := own & set(inspect.signature(get_class(arguments["_target_"])).parameters):
         taken = ", ".join(f"data.{name}" for name in sorted(both))
         raise ValueError(f"{arguments['_target_']}: {taken} belongs to the data module; rename the source's argument")
-    source = instantiate({key: value for key, value in arguments.items() if key not in own})
-    return RatingDataModule(source, **{str(key): value for key, value in arguments.items() if key in own})
+    with named("data", arguments):
+        source = instantiate({key: value for key, value in arguments.items() if key not in own})
+        return RatingDataModule(source, **{str(key): value for key, value in arguments.items() if key in own})
 
 
 def build_model(cfg: DictConfig, data: RatingDataModule) -> RatingModel:
