@@ -107,6 +107,7 @@ def is_attribute(name: str) -> bool:
     return "".join(parts) in ATTRIBUTES or any(part in ATTRIBUTES for part in parts)
 
 
-def is_known(name: str) -> bool:
-    """Whether a text is a name that a column of ratings has."""
-    return any(likeness(name, role) >= 60 for role in NOUNS)
+def known_role(name: str) -> str | None:
+    """The role that a name surely is of, if any."""
+    score, role = max((likeness(name, role), role) for role in NOUNS)
+    return role if score >= 60 else None

@@ -1,0 +1,282 @@
+"""Infer how a file is written: kind, encoding, separator, quoting, decimal sign, header and layout."""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import json
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from recsys.data.errors import DataError
+from recsys.data.inference.encodings import infer_encoding, read_bytes
+from recsys.data.inference.finding import Finding
+from recsys.data.inference.layouts import infer_layout
+from recsys.data.inference.texts import COMMA_NUMBER, is_missing, is_number, is_time, numeric, present
+from recsys.data.inference.vocabulary import known_role
+from recsys.data.readers.files import open_bytes
+from recsys.data.readers.format import Format, SourceFile
+
+HEAD = 1 << 20  # bytes looked at
+LINES = 1000  # lines looked at
+MAGIC = ((b"PAR1", "parquet"), (b"ARROW1", "arrow"), (b"FEA1", "arrow"), (b"\xff\xff\xff\xff", "arrow"),
+         (b"\xd0\xcf\x11\xe0", "excel"), (b"PK\x03\x04", "excel"))  # fmt: skip
+SUFFIXES = {
+    "parquet": "parquet", "pq": "parquet", "arrow": "arrow", "feather": "arrow", "ipc": "arrow", "xlsx": "excel",
+    "xls": "excel", "xlsm": "excel", "xlsb": "excel", "ods": "excel", "jsonl": "jsonl", "ndjson": "jsonl",
+}  # fmt: skip
+SEPARATORS = ("\t", ",", ";", "|", "::", "||", "\x01", "~", "^", " ")  # the earlier, if several split as well
+NAMES = {"\t": "tab", ",": "comma", ";": "semicolon", "|": "pipe", " ": "a run of blanks"}
+COMPRESSED = re.compile(r"\.(gz|zst|bz2|xz|zip)$", re.IGNORECASE)
+
+
+def infer_format(files: Sequence[SourceFile], given: Mapping[str, Any]) -> tuple[Format, list[Finding]]:
+    """Infer how files are written, from the first that is not empty.
+
+    Args:
+        files: At least one; all of them are written alike.
+        given: Fields of `Format` that are known already, by name.
+
+    Raises:
+        DataError: The files are empty, or are written in no known way.
+    """
+    file, head, complete = _first_bytes(files)
+    kind, why = (given["kind"], "") if "kind" in given else _kind(file, head)
+    result = replace(Format(), **_given(given), kind=kind)
+    findings = [Finding("kind", kind, why)] if why and kind != "csv" else []
+    if kind in ("parquet", "arrow", "excel"):
+        return (replace(result, header=True) if "header" not in given else result), findings
+    if "encoding" not in given:
+        encoding, why = infer_encoding(file, head, complete)
+        result = replace(result, encoding=encoding)
+        findings += [Finding("encoding", encoding, why)] if encoding != "utf-8" else []
+    lines = _lines(_decode(file, head, result.encoding), complete)
+    if not lines:
+        raise DataError(f"{file}: the file has no rows")
+    if kind == "jsonl":
+        return result, findings
+    return _infer_text(file, lines, result, findings, given)
+
+
+def _given(given: Mapping[str, Any]) -> dict[str, Any]:
+    tuples = {name: tuple(map(str, given[name])) for name in ("columns", "ignored_columns") if given.get(name)}
+    plain = ("separator", "quoting", "encoding", "decimal", "header", "layout", "sheet")
+    return {name: given[name] for name in plain if name in given} | tuples
+
+
+def _first_bytes(files: Sequence[SourceFile]) -> tuple[SourceFile, bytes, bool]:
+    """A file with content, its first bytes up to a line end, and whether these are all."""
+    for file in files:
+        with open_bytes(file) as stream:
+            head = read_bytes(stream, HEAD)
+            rest = stream.read(1)
+        if head.strip(b"\r\n\t \0"):
+            return file, head, not rest
+    raise DataError(f"{files[0]}: the file is empty")
+
+
+def _kind(file: SourceFile, head: bytes) -> tuple[str, str]:
+    for magic, kind in MAGIC:
+        if head.startswith(magic):
+            return (
+                kind,
+                f"the file begins with {magic.decode('latin-1').strip()!r}" if magic.isalnum() else "its first bytes",
+            )
+    name = COMPRESSED.sub("", file.member or file.path.name)
+    by_name = SUFFIXES.get(name.rpartition(".")[2].lower())
+    if by_name == "jsonl":
+        return by_name, "the name of the file"
+    if by_name is not None:
+        raise DataError(f"{file}: not a readable {by_name} file: it does not begin as one")
+    text = head.lstrip(b"\xef\xbb\xbf \t\r\n")
+    if text.startswith(b"["):
+        _refuse_json_array(file, text)
+    if text.startswith(b"{") and _is_object(text.split(b"\n", 1)[0]):
+        return "jsonl", "the first line is a JSON object"
+    if text.startswith((b"SQLite format", b"\x89HDF", b"%PDF")):
+        raise DataError(f"{file}: not a file of rows; export the ratings as CSV or Parquet")
+    return "csv", ""
+
+
+def _refuse_json_array(file: SourceFile, text: bytes) -> None:
+    if re.match(rb"\[\s*\{", text):
+        raise DataError(f"{file}: a JSON array; write one object a line: jq -c '.[]' {file.path.name} > ratings.jsonl")
+
+
+def _is_object(line: bytes) -> bool:
+    try:
+        return isinstance(json.loads(line), dict)
+    except ValueError:
+        return False
+
+
+def _decode(file: SourceFile, head: bytes, encoding: str) -> str:
+    try:
+        return codecs.getincrementaldecoder(encoding)("replace").decode(head).removeprefix("\ufeff")
+    except LookupError as error:
+        raise DataError(
+            f"encoding must be the name of an encoding, such as utf-8 or cp1252, got {encoding!r}"
+        ) from error
+
+
+def _lines(text: str, complete: bool) -> list[str]:
+    """The first lines that are not blank; one that may be cut is left out."""
+    lines = re.split(r"\r\n|\n|\r", text)
+    if not complete and len(lines) > 1:
+        lines.pop()
+    return [line for line in lines if line.strip()][:LINES]
+
+
+def _infer_text(
+    file: SourceFile, lines: list[str], result: Format, findings: list[Finding], given: Mapping[str, Any]
+) -> tuple[Format, list[Finding]]:
+    blocks = result.layout == "blocks" or ("layout" not in given and _has_blocks(lines))
+    if blocks:
+        lines = [line for line in lines if not BLOCK.fullmatch(line)]
+        result = replace(result, layout="blocks", header=False if "header" not in given else result.header)
+        if "layout" not in given:
+            findings.append(Finding("layout", "blocks", "lines such as '1:' stand above the rows of an item"))
+    if "separator" not in given:
+        separator, why = _separator(file, lines, given.get("quoting"))
+        result = replace(result, separator=separator)
+        findings.append(Finding("separator", separator, why))
+    if "quoting" not in given:
+        quoting = (len(result.separator) == 1 and result.separator != " ") or _quoted(lines, result.separator)
+        result = replace(result, quoting=quoting)
+    rows = split(lines, result.separator, quoting=result.quoting)
+    if "decimal" not in given and (column := _decimal_comma(rows)) is not None:
+        result = replace(result, decimal=",")
+        findings.append(Finding("decimal", ",", f"numbers such as {column}"))
+    if "header" not in given and not blocks:
+        header, why = _header(rows, result)
+        result = replace(result, header=header)
+        findings.append(Finding("header", header, why))
+    if "layout" not in given and not blocks:
+        result, found = infer_layout(rows, result, given)
+        findings += found
+    return result, findings
+
+
+BLOCK = re.compile(r"\s*[^\s,;|\t]+:\s*")
+
+
+def _has_blocks(lines: list[str]) -> bool:
+    return bool(BLOCK.fullmatch(lines[0])) and any(not BLOCK.fullmatch(line) for line in lines)
+
+
+def split(lines: Sequence[str], separator: str, *, quoting: bool) -> list[list[str]]:
+    """The columns of each line; stray quotes are taken as they are."""
+    if quoting and _quoted(lines, separator):
+        return [row for row in csv.reader(_ended(lines), delimiter=separator) if row]
+    if separator == " ":
+        return [line.split() for line in lines]
+    return [line.split(separator) for line in lines]
+
+
+def _ended(lines: Sequence[str]) -> list[str]:
+    return [line + "\n" for line in lines]
+
+
+def _quoted(lines: Sequence[str], separator: str) -> bool:
+    """Whether there are quotes around values, and each of them closes where a value ends."""
+    if len(separator) != 1 or not any('"' in line for line in lines):
+        return False
+    start = re.compile(rf'(^|{re.escape(separator)})"')
+    if not any(start.search(line) for line in lines):
+        return False
+    try:
+        rows = list(csv.reader(_ended(lines), delimiter=separator, strict=True))
+    except csv.Error as error:
+        # The last value may go on below the lines that are looked at.
+        return "unexpected end" in str(error) and _quoted(lines[: len(lines) // 2], separator)
+    return bool(rows)
+
+
+def _separator(file: SourceFile, lines: list[str], quoting: bool | None) -> tuple[str, str]:
+    """The separator that splits the lines into the same number of the likeliest columns."""
+    best, best_score, best_width, best_share = "", 0.0, 0, 0.0
+    for separator in SEPARATORS:
+        if not any(separator in line for line in lines) or (separator == " " and best == "\t"):
+            continue
+        if separator * 2 in SEPARATORS and all(
+            line.count(separator) == 2 * line.count(separator * 2) for line in lines
+        ):
+            continue
+        rows = split(lines, separator, quoting=quoting is not False)
+        width, number = Counter(map(len, rows)).most_common(1)[0]
+        if width < 2:
+            continue
+        share = number / len(rows)
+        score = share**3 * _plausible([row for row in rows if len(row) == width]) * (1 - 0.5 / width)
+        if score > best_score * 1.001:
+            best, best_score, best_width, best_share = separator, score, width, share
+    if not best:
+        raise DataError(
+            f"{file}: no separator splits its lines into columns; set data.separator to tab, comma, semicolon, pipe, "
+            f"space, or the text between the columns; the first line is {lines[0][:80]!r}"
+        )
+    name = NAMES.get(best, repr(best))
+    of = f"each of the first {len(lines):,} lines" if best_share == 1 else f"{best_share:.0%} of the first lines"
+    return best, f"{name} splits {of} into {best_width} columns"
+
+
+def _plausible(rows: list[list[str]]) -> float:
+    """How much the cells look like single values: 1 for numbers, times and words."""
+    cells = [cell.strip() for row in rows[:100] for cell in row[:50]]
+    return sum(_cell(cell) for cell in cells) / len(cells)
+
+
+def _cell(cell: str) -> float:
+    if is_missing(cell):
+        return 0.9
+    if is_number(cell) or is_time(cell) or COMMA_NUMBER.fullmatch(cell) or re.fullmatch(r"[\w.@'+-]+", cell):
+        return 1.0
+    return 0.1 if re.search(r"[\t;|]|::|\w,\w", cell) else 0.7
+
+
+def _decimal_comma(rows: list[list[str]]) -> str | None:
+    """A number with a decimal comma, if a column has nothing but numbers, some of them such."""
+    width = Counter(map(len, rows)).most_common(1)[0][0]
+    columns = list(zip(*(row for row in rows[1:] if len(row) == width), strict=True))
+    found = None
+    for column in columns:
+        texts = present(column)
+        commas = [text for text in texts if COMMA_NUMBER.fullmatch(text)]
+        if commas and numeric(texts, ","):
+            if any(NUMBER_WITH_POINT.fullmatch(text) for text in texts):
+                return None
+            found = found or commas[0].strip()
+    return found
+
+
+NUMBER_WITH_POINT = re.compile(r"\s*-?\d*\.\d+\s*")
+
+
+def _header(rows: list[list[str]], form: Format) -> tuple[bool, str]:
+    """Whether the first row has the names of the columns."""
+    first, rest = [cell.strip() for cell in rows[0]], rows[1:]
+    numbers = [cell for cell in first if is_number(cell, form.decimal) or is_time(cell)]
+    below = [[row[place] for row in rest if len(row) == len(first)] for place in range(len(first))]
+    texts = [not (is_missing(cell) or is_number(cell, form.decimal) or is_time(cell)) for cell in first]
+    ids = len(first) > 8 and not is_number(first[0]) and len(set(first)) == len(first) == 1 + len(numbers)  # a matrix
+    if numbers and not ids:
+        return False, f"the first row has the value {numbers[0]}"
+    if ids:
+        return True, "the first row has a different number for each column"
+    for cell, text, column in zip(first, texts, below, strict=True):
+        values = present(column)
+        if (
+            text
+            and values
+            and sum(is_number(value, form.decimal) or is_time(value) for value in values) > 0.9 * len(values)
+        ):
+            return True, f"{cell!r} stands above numbers" if is_number(
+                values[0], form.decimal
+            ) else f"{cell!r} stands above times"
+    known = [cell for cell in first if cell and known_role(cell)]
+    if len(known) >= 2 or (known and not rest):
+        return True, f"{known[0]!r} is a name"
+    return False, "the first row looks like the others"
