@@ -1,13 +1,26 @@
-"""The error of ratings that cannot be used."""
+"""The errors of ratings that cannot be used."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
+from typing import Any
 
 
 class DataError(ValueError):
     """Invalid ratings; the message names file, place, value and allowed values."""
+
+
+class UndecidedError(DataError):
+    """The data do not say which value an option must have.
+
+    Attributes:
+        choices: What can be set, each by option.
+    """
+
+    def __init__(self, message: str, choices: Sequence[Mapping[str, Any]]) -> None:
+        super().__init__(message)
+        self.choices = list(choices)
 
 
 def did_you_mean(value: object, allowed: Iterable[str]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from recsys.data.errors import DataError
+from recsys.data.errors import DataError, UndecidedError
 from recsys.data.inference import id_columns
 from recsys.data.inference.finding import Finding
 from recsys.data.inference.sample_columns import Column, described
@@ -100,9 +100,10 @@ class _Columns:
         if rivals and not best.constant:
             option = f"data.{role}_column"
             names = [best, *rivals]
-            raise DataError(
+            raise UndecidedError(
                 f"columns {' and '.join(repr(column.name) for column in names)} may both be the {role}s; set "
-                + " or ".join(f"{option}={column.name}" for column in names)
+                + " or ".join(f"{option}={column.name}" for column in names),
+                [{f"{role}_column": column.name} for column in names],
             )
         self._set(role, best, "its name")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from recsys.data.errors import DataError
+from recsys.data.errors import DataError, UndecidedError
 from recsys.data.inference.sample_columns import Column
 from recsys.data.inference.vocabulary import ITEM, NOUNS, USER, is_attribute
 
@@ -64,16 +64,17 @@ def orient(first: Column, second: Column) -> tuple[Column, Column, str]:
     """The column of users, that of items, and why.
 
     Raises:
-        DataError: It cannot be told.
+        UndecidedError: It cannot be told.
     """
     lead = _item_likeness(first) - _item_likeness(second)
     if abs(lead) > 0.3:
         user, item = (second, first) if lead > 0 else (first, second)
         return user, item, f"ids such as {user.present[0]} and {item.present[0]}"
     if second.grouped and not first.grouped:
-        raise DataError(
+        raise UndecidedError(
             f"cannot tell users from items; set data.user_column={first.name} data.item_column={second.name}, or "
-            f"data.user_column={second.name} data.item_column={first.name}"
+            f"data.user_column={second.name} data.item_column={first.name}",
+            [{"user_column": user.name, "item_column": item.name} for user, item in ((first, second), (second, first))],
         )
     return first, second, "users stand before items in files without names; set data.user_column if they do not"
 

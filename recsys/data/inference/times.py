@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 
-from recsys.data.errors import DataError
+from recsys.data.errors import UndecidedError
 from recsys.data.inference.texts import is_number
 
 UNITS = ((1e11, "seconds"), (1e14, "milliseconds"), (1e17, "microseconds"), (float("inf"), "nanoseconds"))
@@ -33,7 +33,7 @@ def infer_time_format(texts: Iterable[str], place: str) -> tuple[str, str] | Non
         place: The file's and column's name, for errors.
 
     Raises:
-        DataError: Day and month cannot be told apart.
+        UndecidedError: Day and month cannot be told apart.
     """
     distinct = list(dict.fromkeys(text.strip() for text in texts))
     if not distinct:
@@ -44,9 +44,10 @@ def infer_time_format(texts: Iterable[str], place: str) -> tuple[str, str] | Non
         return "iso8601", f"times such as {distinct[0]}"
     patterns = _patterns(distinct)
     if len(patterns) > 1:
-        raise DataError(
+        raise UndecidedError(
             f"{place}: the order of day and month in {distinct[0]!r} cannot be told; set data.timestamp_format="
-            + " or data.timestamp_format=".join(f"'{pattern}'" for pattern in patterns)
+            + " or data.timestamp_format=".join(f"'{pattern}'" for pattern in patterns),
+            [{"timestamp_format": pattern} for pattern in patterns],
         )
     return (patterns[0], f"times such as {distinct[0]}") if patterns else None
 

@@ -110,10 +110,8 @@ def _binned(
 ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
     """Lower edges of ranges that are equally wide, or grow by a factor, and the counts within."""
     low, high = float(kinds[0]), float(kinds[-1])
-    if logarithmic and low > 0:
-        edges = np.geomspace(low, high, BINS + 1)
-    else:
-        edges = np.linspace(low, high, BINS + 1)
+    spaced = np.geomspace if logarithmic and low > 0 else np.linspace
+    edges = np.asarray(spaced(low, high, BINS + 1))
     place = np.clip(np.searchsorted(edges, kinds, side="right") - 1, 0, BINS - 1)
     return edges[:-1], np.bincount(place, weights=counts, minlength=BINS).astype(np.int64)
 
