@@ -6,7 +6,9 @@ import difflib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from recsys.data.errors import DataError
 from recsys.data.readers.format import SourceFile
@@ -27,7 +29,7 @@ class Chunk:
 
     columns: dict[str, pa.Array]
     total: int
-    lines: Callable[[], Sequence[int]]
+    lines: Callable[[], Sequence[int] | NDArray[np.int64]]
     refused: list[tuple[int, str]] = field(default_factory=list)
     place: str = "line"
     dropped: dict[str, int] = field(default_factory=dict)

@@ -26,16 +26,13 @@ SUBSTITUTE = "\x1f"  # for separators of several characters, since Arrow takes o
 BLANKS = re.compile(rb"[ \t]+")
 
 
-def csv_chunks(file: SourceFile, format: Format, columns: Sequence[str]) -> Iterator[Callable[[], Chunk]]:
-    """The rows of a file, as functions that may be called by several threads.
-
-    Raises:
-        DataError: The file is empty or cannot be read, or a column is missing.
-    """
-    text = _Text(file, format)
-    used = places(file, text.names, columns)
-    splitter = Splitter(format, len(text.names), used)
-    read = _Reader(file, format, tuple(columns), tuple(used), splitter)
+def block_chunks(
+    text: CsvText, columns: Sequence[str], used: Sequence[int], *, spanning: bool = False
+) -> Iterator[Callable[[], Chunk]]:
+    """The rows of the file's blocks: the columns at the positions `used`, by the names `columns`."""
+    format = text.format
+    splitter = Splitter(format, len(text.names), used, spanning)
+    read = _Reader(format, tuple(columns), tuple(used), splitter)
     rest = Block(b"", 0, last=False)
     for block in text.blocks:
         if rest.text:
@@ -48,39 +45,22 @@ def csv_chunks(file: SourceFile, format: Format, columns: Sequence[str]) -> Iter
             yield partial(read.quickly, block)
 
 
-def csv_sample(file: SourceFile, format: Format, n: int) -> Sample:
-    """The first rows that have the number of columns of the file."""
-    text = _Text(file, format)
-    rows = [record for record in islice(text.records(), n) if record.problem is None]
-    return Sample(text.names, [list(record.texts) for record in rows], [record.line for record in rows])
-
-
-def csv_names(file: SourceFile, format: Format) -> list[str]:
-    """Names of the columns in file order."""
-    return _Text(file, format).names
-
-
-def csv_records(file: SourceFile, format: Format, columns: Sequence[str]) -> Iterator[Record]:
-    """Every row of a small file; those that have no texts in these columns with their problem.
-
-    Raises:
-        DataError: The file is empty or cannot be read, or a column is missing.
-    """
-    text = _Text(file, format)
-    return text.records(places(file, text.names, columns))
-
-
-class _Text:
+class CsvText:
     """A file after its header.
 
     Attributes:
         names: Names of the columns.
         blocks: Blocks of lines without the header; can be read once.
+
+    Args:
+        file: The file.
+        format: How its rows are written.
+        given: Its lines; by default all.
     """
 
-    def __init__(self, file: SourceFile, format: Format) -> None:
+    def __init__(self, file: SourceFile, format: Format, given: Iterator[Block] | None = None) -> None:
         self.file, self.format = file, format
-        given = blocks(file, format.encoding)
+        given = blocks(file, format.encoding) if given is None else given
         first = next(given, None)
         while first is not None and not first.text.strip():
             first = next(given, None)
@@ -92,9 +72,16 @@ class _Text:
         self.names = self._names(header)
         self.blocks = self._all(first, given)
 
-    def records(self, used: Sequence[int] = ()) -> Iterator[Record]:
+    def chunks(self, columns: Sequence[str], *, spanning: bool = False) -> Iterator[Callable[[], Chunk]]:
+        yield from block_chunks(self, columns, places(self.file, self.names, columns), spanning=spanning)
+
+    def sample(self, n: int) -> Sample:
+        rows = [record for record in islice(self.records(), n) if record.problem is None]
+        return Sample(self.names, [list(record.texts) for record in rows], [record.line for record in rows])
+
+    def records(self) -> Iterator[Record]:
         """Records one by one; any value may span lines."""
-        splitter = Splitter(self.format, len(self.names), used, spanning=True)
+        splitter = Splitter(self.format, len(self.names))
         rest = Block(b"", 0, last=False)
         for block in self.blocks:
             whole = Block(rest.text + block.text, rest.line or block.line, block.last)
@@ -141,7 +128,6 @@ class _Text:
 class _Reader:
     """Parses blocks of one file."""
 
-    file: SourceFile
     format: Format
     columns: tuple[str, ...]
     used: tuple[int, ...]

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from recsys.data.errors import DataError
 from recsys.data.readers.files import open_bytes
@@ -54,9 +55,10 @@ def empty_lines(text: bytes) -> int:
     return int(ends[0]) + int(np.count_nonzero(ends[1:] & ends[:-1]))
 
 
-def row_lines(text: bytes, line: int) -> list[int]:
-    """Line number of each line that is not empty."""
-    return [line + n for n, row in enumerate(text.split(b"\n")) if row]
+def row_lines(text: bytes, line: int) -> NDArray[np.int64]:
+    """Line number of each line that is not empty; the first line of the text is `line`."""
+    ends = np.flatnonzero(np.frombuffer(text, dtype=np.uint8) == ord("\n"))
+    return line + np.flatnonzero(np.diff(ends, prepend=-1) > 1)
 
 
 def blocks(file: SourceFile, encoding: str) -> Iterator[Block]:

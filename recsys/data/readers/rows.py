@@ -17,10 +17,9 @@ import pyarrow.compute as pc
 from recsys.data.columns import ITEM_ID, USER_ID
 from recsys.data.errors import DataError
 from recsys.data.readers.chunks import Chunk
-from recsys.data.readers.csv import csv_chunks
 from recsys.data.readers.fields import BadValuesError, Field
 from recsys.data.readers.format import Format, RowCounts, Rows, SourceFile, Values
-from recsys.data.readers.stored import stored_chunks
+from recsys.data.readers.kinds import reader_of
 
 logger = logging.getLogger(__name__)
 
@@ -56,16 +55,10 @@ def read_rows(
         files = [files if isinstance(files, SourceFile) else SourceFile(files)]
     gathered = _Gathered(fields, drop=bad_rows == "drop")
     for file in files:
-        tasks = _chunks(file, format, list(fields))
+        tasks = reader_of(file, format).chunks(list(fields))
         for part in _in_order(tasks, lambda task, file=file: gathered.converted(file, format, task())):  # type: ignore[misc]
             gathered.add(file, part)
     return gathered.rows(", ".join(map(str, files[:3])) + (", …" if len(files) > 3 else ""))
-
-
-def _chunks(file: SourceFile, format: Format, columns: list[str]) -> Iterator[Task]:
-    if format.kind in ("parquet", "arrow"):
-        return stored_chunks(file, format, columns)
-    return csv_chunks(file, format, columns)
 
 
 @dataclass(frozen=True)
@@ -94,7 +87,7 @@ class _Gathered:
         values, bad = _parsed(file, columns, self.fields, format.decimal)
         if bad:
             lines = chunk.lines()
-            refused += [(chunk.place, lines[row], problem) for row, problem in bad.items()]
+            refused += [(chunk.place, int(lines[row]), problem) for row, problem in bad.items()]
             kept = np.ones(len(lines), dtype=bool)
             kept[list(bad)] = False
             if self.drop:
@@ -134,7 +127,7 @@ class _Gathered:
         if kept is not None:
             mask = kept.to_numpy(zero_copy_only=False)
             values = {name: _filtered(column, kept, mask) for name, column in values.items()}
-        counts = RowCounts(self.total, self.refused, dict(self.dropped))
+        counts = RowCounts(self.total, self.refused, {reason: n for reason, n in self.dropped.items() if n})
         return Rows(values, counts)
 
 

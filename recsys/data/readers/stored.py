@@ -16,86 +16,73 @@ from recsys.data.readers.format import Format, Sample, SourceFile
 
 BATCH = 1 << 20  # rows
 
+Load = Callable[[], pa.RecordBatch]
+Batches = Callable[[list[str]], Iterator[tuple[Load, int]]]  # from column names to batches and their rows
 
-def stored_schema(file: SourceFile, format: Format) -> pa.Schema:
-    """Names and types of the columns.
+
+class StoredTable:
+    """A file whose columns have types.
+
+    Attributes:
+        names: Names of the columns.
+        schema: Their types.
+    """
+
+    def __init__(self, file: SourceFile, format: Format) -> None:
+        self.file = file
+        try:
+            self.schema, self.batches = _parquet(file) if format.kind == "parquet" else _arrow(file)
+        except (pa.ArrowException, OSError) as error:
+            name = "Parquet" if format.kind == "parquet" else "Arrow or Feather"
+            raise DataError(f"{file}: not a readable {name} file: {error}") from error
+        self.names = list(self.schema.names)
+
+    def chunks(self, columns: Sequence[str], *, spanning: bool = False) -> Iterator[Callable[[], Chunk]]:
+        places(self.file, self.names, columns)
+        first = 1
+        for load, rows in self.batches(list(columns)):
+            yield partial(self._chunk, load, rows, list(columns), first)
+            first += rows
+
+    def sample(self, n: int) -> Sample:
+        """The first rows; nested values as Python writes them."""
+        rows: list[list[str]] = []
+        for load, _ in self.batches(self.names):
+            table = self._loaded(load).slice(0, n - len(rows))
+            rows += map(list, zip(*map(_shown, table.columns), strict=True))
+            if len(rows) >= n:
+                break
+        types = {field.name: str(field.type) for field in self.schema}
+        return Sample(self.names, rows, list(range(1, len(rows) + 1)), types)
+
+    def _chunk(self, load: Load, rows: int, columns: Sequence[str], first: int) -> Chunk:
+        table = self._loaded(load)
+        values = {name: one_array(table[name]) for name in columns}
+        return Chunk(values, rows, lambda: range(first, first + rows), place="row")
+
+    def _loaded(self, load: Load) -> pa.Table:
+        try:
+            batch = load()
+        except (pa.ArrowException, OSError) as error:
+            raise DataError(f"{self.file}: cannot be read: {error}") from error
+        return pa.Table.from_batches([batch]) if isinstance(batch, pa.RecordBatch) else batch
+
+
+def texts_of(column: pa.Array | pa.ChunkedArray) -> list[str]:
+    """The values as texts, empty where one is missing.
 
     Raises:
-        DataError: The file is not of this kind.
+        ArrowException: They are neither texts, numbers nor times.
     """
-    return _opened(file, format)[0]
-
-
-def stored_chunks(file: SourceFile, format: Format, columns: Sequence[str]) -> Iterator[Callable[[], Chunk]]:
-    """The rows of a file, as functions that may be called by several threads.
-
-    Raises:
-        DataError: The file is not of this kind, or a column is missing.
-    """
-    schema, batches = _opened(file, format)
-    places(file, schema.names, columns)
-    first = 1
-    for load, rows in batches(list(columns)):
-        yield partial(_chunk, file, load, rows, list(columns), first)
-        first += rows
-
-
-def stored_sample(file: SourceFile, format: Format, n: int) -> Sample:
-    """The first rows as texts, empty where a value is missing; nested values as Python writes them."""
-    schema, batches = _opened(file, format)
-    found: list[list[str]] = []
-    for load, _ in batches(schema.names):
-        table = _loaded(file, load).slice(0, n - len(found))
-        columns = [_shown(column) for column in table.columns]
-        found += [list(row) for row in zip(*columns, strict=True)]
-        if len(found) >= n:
-            break
-    types = {field.name: str(field.type) for field in schema}
-    return Sample(list(schema.names), found, list(range(1, len(found) + 1)), types)
-
-
-def stored_texts(file: SourceFile, format: Format, columns: Sequence[str]) -> dict[str, list[str]]:
-    """Columns of a small file as texts, empty where a value is missing.
-
-    Raises:
-        DataError: A column is missing or holds neither texts, numbers nor times.
-    """
-    schema, batches = _opened(file, format)
-    places(file, schema.names, columns)
-    texts: dict[str, list[str]] = {name: [] for name in columns}
-    for load, _ in batches(list(columns)):
-        table = _loaded(file, load)
-        for name in columns:
-            try:
-                texts[name] += _as_texts(table[name])
-            except pa.ArrowException as error:
-                kind = table[name].type
-                raise DataError(f"{file}: {name} must hold texts or numbers, got {kind}: {error}") from error
-    return texts
-
-
-def _as_texts(column: pa.ChunkedArray) -> list[str]:
     kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
     return ["" if value is None else value for value in column.cast(kind).cast(pa.string()).to_pylist()]
 
 
 def _shown(column: pa.ChunkedArray) -> list[str]:
     try:
-        return _as_texts(column)
+        return texts_of(column)
     except pa.ArrowException:
         return ["" if value is None else str(value) for value in column.to_pylist()]
-
-
-Load = Callable[[], pa.RecordBatch]
-Batches = Callable[[list[str]], Iterator[tuple[Load, int]]]  # from column names to batches and their rows
-
-
-def _opened(file: SourceFile, format: Format) -> tuple[pa.Schema, Batches]:
-    try:
-        return _parquet(file) if format.kind == "parquet" else _arrow(file)
-    except (pa.ArrowException, OSError) as error:
-        name = "Parquet" if format.kind == "parquet" else "Arrow or Feather"
-        raise DataError(f"{file}: not a readable {name} file: {error}") from error
 
 
 def _source(file: SourceFile) -> Any:
@@ -152,17 +139,3 @@ def _fresh(source: Any) -> Any:
 
 def _same(batch: pa.RecordBatch) -> pa.RecordBatch:
     return batch
-
-
-def _loaded(file: SourceFile, load: Load) -> pa.Table:
-    try:
-        batch = load()
-    except (pa.ArrowException, OSError) as error:
-        raise DataError(f"{file}: cannot be read: {error}") from error
-    return pa.Table.from_batches([batch]) if isinstance(batch, pa.RecordBatch) else batch
-
-
-def _chunk(file: SourceFile, load: Load, rows: int, columns: Sequence[str], first: int) -> Chunk:
-    table = _loaded(file, load)
-    values = {name: one_array(table[name]) for name in columns}
-    return Chunk(values, rows, lambda: range(first, first + rows), place="row")

@@ -2,39 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import pyarrow as pa
 
 from recsys.data.errors import DataError
-from recsys.data.readers.chunks import places
-from recsys.data.readers.csv import csv_names, csv_records, csv_sample
 from recsys.data.readers.fields import is_integer
 from recsys.data.readers.format import Format, Sample, SourceFile
-from recsys.data.readers.stored import stored_sample, stored_schema, stored_texts
-
-STORED = ("parquet", "arrow")
+from recsys.data.readers.kinds import reader_of
+from recsys.data.readers.stored import StoredTable, texts_of
 
 
 def sample_rows(file: SourceFile | Path, format: Format, n: int = 1000) -> Sample:
-    """The first `n` rows; those that cannot be read are left out."""
-    file = _source(file)
-    return stored_sample(file, format, n) if format.kind in STORED else csv_sample(file, format, n)
+    """The first `n` rows; those that cannot be read are left out. A matrix or blocks give rows of a rating each."""
+    return reader_of(_source(file), format).sample(n)
 
 
 def column_names(file: SourceFile | Path, format: Format) -> list[str]:
     """Names of the columns, in file order."""
-    file = _source(file)
-    return list(stored_schema(file, format).names) if format.kind in STORED else csv_names(file, format)
+    return list(reader_of(_source(file), format).names)
 
 
 def text_columns(file: SourceFile | Path, format: Format) -> list[str]:
     """Names of the columns that `read_texts` can read: those of texts, numbers or times, for example not of lists."""
-    file = _source(file)
-    if format.kind not in STORED:
-        return column_names(file, format)
-    return [field.name for field in stored_schema(file, format) if not pa.types.is_nested(field.type)]
+    reader = reader_of(_source(file), format)
+    if isinstance(reader, StoredTable):
+        return [field.name for field in reader.schema if not pa.types.is_nested(field.type)]
+    return list(reader.names)
 
 
 def read_texts(
@@ -53,26 +48,21 @@ def read_texts(
     """
     file = _source(file)
     texts: dict[str, list[str]] = {column: [] for column in columns}
-    for place, number, row in _rows(file, format, columns):
-        for column, text in zip(columns, row, strict=True):
-            if column in integers and not is_integer(text):
-                raise DataError(f"{file}, {place} {number}: {column} must be an integer, got {text!r}")
-            texts[column].append(text)
+    for task in reader_of(file, format).chunks(columns, spanning=True):
+        chunk = task()
+        for line, problem in chunk.refused[:1]:
+            raise DataError(f"{file}, {chunk.place} {line}: {problem}")
+        for column, values in chunk.columns.items():
+            try:
+                found = texts_of(values)
+            except pa.ArrowException as error:
+                raise DataError(f"{file}: {column} must hold texts or numbers, got {values.type}: {error}") from error
+            wrong = next((row for row, text in enumerate(found) if not is_integer(text)), None)
+            if column in integers and wrong is not None:
+                line = int(chunk.lines()[wrong])
+                raise DataError(f"{file}, {chunk.place} {line}: {column} must be an integer, got {found[wrong]!r}")
+            texts[column] += found
     return texts
-
-
-def _rows(file: SourceFile, format: Format, columns: Sequence[str]) -> Iterator[tuple[str, int, Sequence[str]]]:
-    """What is counted, the number of each row, and its texts in these columns."""
-    if format.kind in STORED:
-        texts = stored_texts(file, format, columns)
-        for number, row in enumerate(zip(*texts.values(), strict=True), start=1):
-            yield "row", number, row
-        return
-    found = places(file, column_names(file, format), columns)
-    for record in csv_records(file, format, columns):
-        if record.problem is not None:
-            raise DataError(f"{file}, line {record.line}: {record.problem}")
-        yield "line", record.line, [record.texts[place] for place in found]
 
 
 def _source(file: SourceFile | Path) -> SourceFile:
