@@ -368,7 +368,7 @@ MISTAKEN = {
     ("data.rating_column=null",): "has no ratings",
     ("data.timestamp_column=null",): "timestamp",
     ("callbacks.checkpoint.monitor=val/nothing",): "could not find the monitored key",  # Lightning's own words
-    ("~logger.csv",): "has no logger",
+    ("~logger.csv",): "logger.csv must stay",
 }
 
 

@@ -101,7 +101,9 @@ class GradientModel(RatingModel):
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """Adam with the schedule; plateau only with validation rows (a refit has none)."""
-        fused = self.device.type in ("cpu", "cuda")
+        # Fused Adam unscales the gradients itself, so they could not be clipped before.
+        clipped = bool(self.trainer.gradient_clip_val) and "mixed" in str(self.trainer.precision)
+        fused = self.device.type in ("cpu", "cuda") and not clipped
         groups = self.parameter_groups()
         for group in groups:
             group["lr"] = self.learning_rate * group["lr_factor"]

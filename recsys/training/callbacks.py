@@ -17,17 +17,29 @@ from recsys.progress import Advance, hidden, progress
 class EpochRecord(Callback):
     """Records the learning rate, duration and validation metric of each epoch; saved in checkpoints.
 
-    A refit replays the learning rates up to the best epoch.
+    A refit replays the learning rates up to the best epoch, which is one that was validated.
 
     Args:
-        monitor: Validation metric that selects the best epoch.
-        last: Whether to select the last epoch regardless of its metric.
+        monitor: Validation metric to record.
+        selected_by: Logged metric that selects the best epoch; None: the validation metric.
+        mode: `min` or `max`: whether the lowest or the highest value of `selected_by` is best.
+        last: Whether to select the last validated epoch regardless of its metric.
     """
 
-    def __init__(self, monitor: Metric = RMSE, *, last: bool = False) -> None:
+    def __init__(
+        self,
+        monitor: Metric = RMSE,
+        *,
+        selected_by: str | None = None,
+        mode: str = "min",
+        last: bool = False,
+    ) -> None:
         self.monitor, self.last = monitor, last
+        self.selected_by = selected_by or monitor.validation_key
+        self.sign = -1 if (mode if selected_by else monitor.direction) == "max" else 1
         self.epochs: list[dict[str, float]] = []
         self._started = 0.0
+        self._validated = False
 
     @property
     def seconds(self) -> float:
@@ -35,11 +47,18 @@ class EpochRecord(Callback):
         return sum(epoch["seconds"] for epoch in self.epochs)
 
     @property
+    def validated(self) -> list[int]:
+        """Indices of the epochs that have the selecting metric."""
+        return [index for index, epoch in enumerate(self.epochs) if self.selected_by in epoch]
+
+    @property
     def best(self) -> int:
-        """Index of the epoch with the best validation metric; the last one if none has the metric."""
-        name = self.monitor.validation_key
-        losses = [self.monitor.minimized(epoch[name]) for epoch in self.epochs if name in epoch]
-        return losses.index(min(losses)) if losses and not self.last else len(self.epochs) - 1
+        """Index of the best validated epoch; the last epoch if none was validated."""
+        if not self.validated:
+            return len(self.epochs) - 1
+        if self.last:
+            return self.validated[-1]
+        return min(self.validated, key=lambda index: self.sign * self.epochs[index][self.selected_by])
 
     @property
     def path(self) -> list[float]:
@@ -47,14 +66,20 @@ class EpochRecord(Callback):
         return [epoch["learning_rate"] for epoch in self.epochs[: self.best + 1]]
 
     def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        self._started = time.perf_counter()
+        self._started, self._validated = time.perf_counter(), False
         del self.epochs[trainer.current_epoch :]
         self.epochs.append({"learning_rate": trainer.optimizers[0].param_groups[0]["lr"]})
 
+    def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self._validated = not trainer.sanity_checking
+
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         self.epochs[-1]["seconds"] = time.perf_counter() - self._started
-        if (name := self.monitor.validation_key) in trainer.callback_metrics:
-            self.epochs[-1][name] = trainer.callback_metrics[name].item()
+        if not self._validated:  # Lightning still holds the metrics of an earlier epoch
+            return
+        for name in (self.monitor.validation_key, self.selected_by):
+            if name in trainer.callback_metrics:
+                self.epochs[-1][name] = trainer.callback_metrics[name].item()
 
     def state_dict(self) -> dict[str, Any]:
         return {"epochs": self.epochs}

@@ -13,7 +13,7 @@ from recsys.training.pruners import make_pruner
 
 
 class Pruning(Callback):
-    """Reports the validation metric of each epoch to the study and stops the run when the pruner decides to.
+    """Reports the validation metric of each validated epoch to the study and stops the run when the pruner decides to.
 
     Args:
         storage: RDB URL of the study.
@@ -30,8 +30,17 @@ class Pruning(Callback):
         trial_id = database.get_trial_id_from_study_id_trial_number(database.get_study_id_from_name(study), trial)
         self.study = optuna.load_study(storage=database, study_name=study, pruner=make_pruner(pruner))
         self.trial = Trial(self.study, trial_id)
+        self._validated = False
+
+    def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self._validated = False
+
+    def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self._validated = not trainer.sanity_checking
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        if not self._validated:
+            return
         monitor, epoch = monitor_of(trainer.callback_metrics), trainer.current_epoch
         value = trainer.callback_metrics[monitor.validation_key].item()
         self.trial.report(monitor.minimized(value), epoch)

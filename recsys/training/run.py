@@ -38,13 +38,15 @@ from recsys.training.checkpoints import (
     remove_formers,
 )
 from recsys.training.context import SINGLE_RUN, RunContext
+from recsys.training.divergence import StopDivergence
 from recsys.training.errors import PrunedError
 from recsys.training.export import make_bundle
 from recsys.training.inferred import record, sentences
+from recsys.training.options import trainer_options
 from recsys.training.plots import error_by_activity, learning_curve
 from recsys.training.settings import check_settings, named
 from recsys.training.threads import choose_threads
-from recsys.training.trainer import build_callbacks, build_trainer, device_name, fit, quiet_libraries
+from recsys.training.trainer import build_callbacks, build_trainer, check_training, device_name, fit, quiet_libraries
 from recsys.training.wandb import WandbTracker
 
 log = logging.getLogger(__name__)
@@ -70,9 +72,10 @@ def run(cfg: DictConfig, folder: Path, context: RunContext = SINGLE_RUN) -> dict
     evaluation = cfg.get("evaluation", "standard")  # missing in resumed runs of older versions
     check_evaluation(evaluation, None if cfg.data.split == AUTO else cfg.data.split)
     compress = cfg.get("compress")  # missing in resumed runs of older versions
+    check_training(cfg, folder)
     torch.set_num_threads(choose_threads(cfg.get("threads")))
     (folder / "checkpoints").mkdir(parents=True, exist_ok=True)
-    loggers = list(instantiate(cfg.logger).values())
+    loggers = [logger for logger in instantiate(cfg.logger).values() if logger is not None]
     with tracked(loggers, cfg, context) as trackers:
         data = build_data(cfg)
         data.prepare_data()
@@ -226,18 +229,21 @@ def select(
     model.set_artifact_dir(folder / "checkpoints", "train")
     selection = finished_selection(cfg, folder, model)
     if selection is None:
-        record = EpochRecord(model.monitor, last=model.select_last_epoch)
-        callbacks = [*build_callbacks(cfg, model), record]
+        selected_by = cfg.callbacks.checkpoint.get("monitor")
+        mode = cfg.callbacks.checkpoint.get("mode", "min")
+        record = EpochRecord(model.monitor, selected_by=selected_by, mode=mode, last=model.select_last_epoch)
+        callbacks = [StopDivergence(), *build_callbacks(cfg, model), record]
         if model.patience is None:
             callbacks = [callback for callback in callbacks if not isinstance(callback, EarlyStopping)]
-        if model.select_last_epoch:
-            for callback in callbacks:
-                if isinstance(callback, ModelCheckpoint):
-                    callback.monitor = None
-        trainer = build_trainer(cfg, folder, callbacks, context, logger=loggers, num_sanity_val_steps=0)
+        trainer = build_trainer(cfg, type(model), folder, callbacks, context, logger=loggers)
         if not len(data.split.val):
             raise ValueError(f"split {data.split_name} leaves no validation rows in {data.dataset.name}")
         fit(trainer, model, data, folder / "checkpoints" / "last.ckpt")
+        if not record.validated:
+            raise ValueError(
+                f"training ended after {trainer.global_step} steps, before its first validation (an epoch has "
+                f"{trainer.num_training_batches} batches): raise trainer.max_steps or trainer.max_time"
+            )
         best = record.epochs[record.best]
         figures: dict[str, float | None] = {model.monitor.validation_key: best[model.monitor.validation_key]}
         selection = Selection(record.path, figures, record.seconds)
@@ -278,22 +284,15 @@ def refit(
     keep = ModelCheckpoint(folder / "checkpoints", filename=name, enable_version_counter=False)
     model = build_model(cfg, data)
     model.set_artifact_dir(folder / "checkpoints", data.fit_on)
-    callbacks: list[Callback] = [record, keep]
+    callbacks: list[Callback] = [StopDivergence(), record, keep]
     if isinstance(model, GradientModel):
-        model.planned_epochs = cfg.trainer.max_epochs
+        model.planned_epochs = trainer_options(cfg, type(model))["max_epochs"]
         if model.replays_lr:
             callbacks.append(ReplayLearningRate(selection.learning_rates))
     callbacks += [c for c in build_callbacks(cfg, model) if isinstance(c, FitProgress | ProgressBar)]
-    trainer = build_trainer(
-        cfg,
-        folder,
-        callbacks,
-        context,
-        logger=False,
-        limit_val_batches=0,
-        max_epochs=selection.epochs,
-        min_epochs=None,
-    )
+    whole = {"max_epochs": selection.epochs, "max_steps": -1, "max_time": None, "min_epochs": None, "min_steps": None}
+    unvalidated = {"limit_val_batches": 0, "check_val_every_n_epoch": 1, "num_sanity_val_steps": 0}
+    trainer = build_trainer(cfg, type(model), folder, callbacks, context, logger=False, **whole, **unvalidated)
     log.info("refit on %s ratings", f"{len(data.fit_rows):,}")
     fit(trainer, model, data, folder / "checkpoints" / f"{name}.ckpt")
     return model, record.seconds

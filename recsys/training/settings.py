@@ -46,7 +46,7 @@ def check_settings(cfg: DictConfig) -> None:
     for group in ("model", "trainer"):
         check_arguments(group, content[group])
     for group in ("callbacks", "logger"):
-        for name, arguments in content[group].items():
+        for name, arguments in (content.get(group) or {}).items():
             check_arguments(f"{group}.{name}", arguments)
     with named("model", cfg.model), torch.random.fork_rng(devices=[]):
         instantiate(cfg.model, **SMALLEST)

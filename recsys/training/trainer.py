@@ -10,35 +10,63 @@ from typing import Any
 
 import lightning as L
 import torch
-from hydra.utils import instantiate
+from hydra.utils import get_class, instantiate
 from lightning.fabric.utilities.exceptions import MisconfigurationException
-from lightning.pytorch.callbacks import Callback, LearningRateMonitor, ProgressBar
+from lightning.pytorch.callbacks import Callback, LearningRateMonitor, ProgressBar, Timer
 from omegaconf import DictConfig
 
 from recsys.data.datamodule import RatingDataModule
 from recsys.models.base import RatingModel
 from recsys.models.gradient import GradientModel
+from recsys.models.normal_equations import NotPositiveDefiniteError
+from recsys.training.callbacks import FitProgress
 from recsys.training.checkpoints import CheckpointFiles, newest_usable
-from recsys.training.context import RunContext
+from recsys.training.context import SINGLE_RUN, RunContext
+from recsys.training.divergence import diverged, is_finite
+from recsys.training.options import PROFILERS, check_callbacks, trainer_options
 
 THRESHOLDS = ("min_delta", "stopping_threshold", "divergence_threshold")  # of early stopping, in units
+
+
+def check_training(cfg: DictConfig, folder: Path) -> None:
+    """Refuse trainer, callbacks and loggers that the run could not use. Call it before data is read.
+
+    Raises:
+        ValueError: Names the option, its value, and what is allowed.
+    """
+    kind: type[RatingModel] = get_class(cfg.model._target_)
+    check_callbacks(cfg, kind)
+    trainer = build_trainer(cfg, kind, folder, [], SINGLE_RUN, logger=False, enable_checkpointing=False)
+    if trainer.world_size != 1:
+        asked = cfg.trainer.get("devices", "auto")
+        raise ValueError(
+            f"trainer.devices={asked} is {trainer.world_size} devices here, but a run trains in one process: set "
+            "trainer.devices=1"
+        )
 
 
 def build_callbacks(cfg: DictConfig, model: RatingModel) -> list[Callback]:
     """Build the configured callbacks; a null `monitor` or `patience` defaults to the model's.
 
     Thresholds of early stopping are in units of a quarter of the rating scale, as all arguments are. Models without a
-    learning rate get no LearningRateMonitor.
+    learning rate get no LearningRateMonitor. A callback at null is left out. Checkpoints are of epochs that are
+    validated.
     """
     found: list[Callback] = []
-    for config in cfg.callbacks.values():
+    for name, config in cfg.callbacks.items():
+        if config is None:
+            continue
         own: dict[str, Any] = {}
         if "monitor" in config and config.monitor is None:
             own |= {"monitor": model.monitor.validation_key, "mode": model.monitor.direction}
+        if name == "checkpoint":
+            own["every_n_epochs"] = cfg.trainer.get("check_val_every_n_epoch") or 1
+            if model.select_last_epoch:
+                own["monitor"] = None
         if "patience" in config and config.patience is None:
             own["patience"] = model.patience
         stars = model.unit_of(own.get("monitor") or config.get("monitor") or "")
-        own |= {name: config[name] * stars for name in THRESHOLDS if config.get(name) is not None}
+        own |= {key: config[key] * stars for key in THRESHOLDS if config.get(key) is not None}
         found.append(instantiate(config, **own))
     if not isinstance(model, GradientModel):
         found = [callback for callback in found if not isinstance(callback, LearningRateMonitor)]
@@ -46,24 +74,43 @@ def build_callbacks(cfg: DictConfig, model: RatingModel) -> list[Callback]:
 
 
 def build_trainer(
-    cfg: DictConfig, folder: Path, callbacks: list[Callback], context: RunContext, **arguments: Any
+    cfg: DictConfig,
+    kind: type[RatingModel],
+    folder: Path,
+    callbacks: list[Callback],
+    context: RunContext,
+    **arguments: Any,
 ) -> L.Trainer:
     """Build the configured trainer, with a progress bar on terminals only.
 
+    `max_time` ends training after a whole epoch. A profile is written to the run folder.
+
     Raises:
-        ValueError: Lightning rejects the settings, for example a GPU on a machine without one.
+        ValueError: A run, or Lightning, cannot use a setting, such as a GPU on a machine without one.
     """
+    options = trainer_options(cfg, kind) | arguments
     if not sys.stdout.isatty() or context.in_sweep:  # Lightning's bar would clutter log files
         callbacks = [callback for callback in callbacks if not isinstance(callback, ProgressBar)]
-    bar = any(isinstance(callback, ProgressBar) for callback in callbacks)
-    make = instantiate(
-        cfg.trainer, default_root_dir=str(folder), use_distributed_sampler=False, enable_progress_bar=bar,
-        enable_model_summary=False, _convert_="all",
-    )  # fmt: skip
+    if (limit := options.pop("max_time", None)) is not None:
+        callbacks = [*callbacks, Timer(limit, interval="epoch")]
+    if (profiler := options.get("profiler")) in PROFILERS:
+        stage = "select" if options.get("limit_val_batches") != 0 else "refit"
+        options["profiler"] = PROFILERS[profiler](folder, f"profile-{stage}")
+    if options.pop("enable_progress_bar", True) is False:
+        callbacks = [callback for callback in callbacks if not isinstance(callback, ProgressBar | FitProgress)]
+    defaults = {
+        "default_root_dir": str(folder),
+        "enable_model_summary": False,
+        "enable_progress_bar": any(isinstance(callback, ProgressBar) for callback in callbacks),
+        "num_sanity_val_steps": 0,
+        "deterministic": False,  # else a job would have it from the one before
+    }
     try:
-        trainer: L.Trainer = make(callbacks=callbacks, **arguments)
-    except MisconfigurationException as error:  # so that the command need not import Lightning to catch it
-        raise ValueError(error) from error
+        trainer: L.Trainer = get_class(cfg.trainer._target_)(
+            **defaults | options | {"callbacks": callbacks, "use_distributed_sampler": False}
+        )
+    except (MisconfigurationException, TypeError, ValueError, RuntimeError, ImportError) as error:
+        raise ValueError(f"trainer: {error}") from error
     return trainer
 
 
@@ -73,6 +120,7 @@ def fit(trainer: L.Trainer, model: RatingModel, data: RatingDataModule, checkpoi
     Converts Lightning's SystemExit back to KeyboardInterrupt.
 
     Raises:
+        DivergedError: The model is not finite any more.
         ValueError: Lightning rejects the settings.
     """
     trainer.strategy.checkpoint_io = CheckpointFiles(checkpoint)
@@ -80,8 +128,18 @@ def fit(trainer: L.Trainer, model: RatingModel, data: RatingDataModule, checkpoi
         trainer.fit(model, datamodule=data, ckpt_path=newest_usable(checkpoint, model), weights_only=True)
     except SystemExit as error:
         raise KeyboardInterrupt from error
-    except MisconfigurationException as error:  # see `build_trainer`
+    except MisconfigurationException as error:  # so that the command need not import Lightning to catch it
         raise ValueError(error) from error
+    except NotPositiveDefiniteError as error:
+        raise diverged(trainer, model, str(error)) from error
+    except RuntimeError as error:
+        if "Early stopping conditioned on metric" in str(error):
+            raise ValueError(f"callbacks.early_stopping: {error}") from error
+        if is_finite(model) and not any(word in str(error).lower() for word in ("nan", "linalg")):
+            raise
+        raise diverged(trainer, model, str(error).partition("\n")[0]) from error
+    if not is_finite(model):
+        raise diverged(trainer, model, "its parameters are not finite", trainer.current_epoch)
 
 
 def device_name(cfg: DictConfig) -> str:
@@ -96,4 +154,6 @@ def quiet_libraries() -> None:
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")
     warnings.filterwarnings("ignore", message=".*Checkpoint directory .* exists and is not empty.*")
     warnings.filterwarnings("ignore", message=".*is smaller than the logging interval.*")
+    warnings.filterwarnings("ignore", message=".*ReduceLROnPlateau conditioned on metric .* not available.*")
+    warnings.filterwarnings("ignore", message=".*could not find the monitored key.*")  # in an epoch without validation
     warnings.filterwarnings("ignore", message=".*isinstance.treespec, LeafSpec.*")
