@@ -14,6 +14,7 @@ USER_IDS = re.compile(r"A[0-9A-Z]{11,20}|[^@\s]+@[^@\s]+\.[a-z]+")  # Amazon's r
 PREFIX = re.compile(r"([A-Za-z]+)[ _:#-]?\d")
 USER_PREFIXES = {"u", "usr", *NOUNS[USER]}
 ITEM_PREFIXES = {"i", "p", "m", "b", "isbn", "prd", *NOUNS[ITEM]} - {"title", "parent", "what"}
+MOST_COMPARED = 50  # columns
 TEXT_LENGTH = 80  # characters; longer ones are no ids
 
 
@@ -36,11 +37,12 @@ def candidates(free: Sequence[Column], others: Sequence[Column], wanted: int, nu
         lambda column: is_attribute(column.name),
         lambda column: column.is_index,
         lambda column: len(column.distinct) == len(column.texts) > 9,
-        lambda column: any(determines(other, column) for other in (*found, *others) if other is not column),
     )
     for is_none in steps:
         if len(found) > wanted:
             found = [column for column in found if not is_none(column)]
+    if wanted < len(found) < MOST_COMPARED:
+        found = _undetermined(found, others, wanted)
     if len(found) == wanted + 1 and numbers and not found[-1].named and found[-1].whole and found[-1].low >= 0:
         found = found[:-1]
     if len(found) == wanted and not (wanted == 1 and len(found[0].distinct) == len(found[0].texts) > 9):
@@ -51,6 +53,15 @@ def candidates(free: Sequence[Column], others: Sequence[Column], wanted: int, nu
         f"cannot tell which columns hold the {what}: {'candidates' if len(found) > wanted else 'columns'} are {names}; "
         "set data.user_column and data.item_column"
     )
+
+
+def _undetermined(found: list[Column], others: Sequence[Column], wanted: int) -> list[Column]:
+    """The columns without those that another determines, as an item does its category; of two alike the first stays."""
+    kept = list(found)
+    for column in reversed(found):
+        if len(kept) > wanted and any(determines(one, column) for one in (*kept, *others) if one is not column):
+            kept.remove(column)
+    return kept
 
 
 def determines(fine: Column, coarse: Column) -> bool:

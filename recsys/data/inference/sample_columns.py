@@ -16,6 +16,9 @@ from recsys.data.readers.format import Sample
 EARLIEST, LATEST = 3e8, 5e9  # unix seconds (1979, 2128) that are taken for times whatever the column's name
 
 
+MOST_CELLS, FEWEST_ROWS = 200_000, 50  # looked at, so that thousands of columns take no time
+
+
 @dataclass(eq=False)
 class Column:
     """A column of a sample.
@@ -143,7 +146,8 @@ class Column:
 def described(sample: Sample) -> list[Column]:
     """The columns of a sample, in file order."""
     width = len(sample.columns)
-    texts = [list(column) for column in zip(*sample.rows, strict=True)]
+    rows = sample.rows[: max(FEWEST_ROWS, MOST_CELLS // max(1, width))]
+    texts = [list(column) for column in zip(*rows, strict=True)]
     return [
         Column(name, place, width, texts[place], sample.types.get(name, ""))
         for place, name in enumerate(sample.columns)

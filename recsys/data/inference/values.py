@@ -92,8 +92,8 @@ def _infer_ratings(
         keep = ~np.isin(kinds, missing)
     else:
         found = not_rated(kinds, counts)
-        result["missing"] = [_number(value) for value, _ in found]
         if found:
+            result["missing"] = [_number(value) for value, _ in found]
             findings.append(
                 Finding("missing", result["missing"], "; ".join(f"{value:g}: {why}" for value, why in found))
             )
@@ -138,7 +138,7 @@ def not_rated(kinds: NDArray[np.float64], counts: NDArray[np.int64]) -> list[tup
             kinds, counts = kinds[1:], counts[1:]
         elif (
             kinds[0] == 0
-            and kinds[1] in (0.5, 1)
+            and kinds[1] <= 2
             and kinds[-1] >= 5
             and counts[0] > FREQUENT * counts[1]
             and counts[0] >= SHARE * counts.sum()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from functools import lru_cache
 
 USER, ITEM, RATING, TIMESTAMP, EVENT, WEIGHT = "user", "item", "rating", "timestamp", "event", "weight"
 
@@ -76,6 +77,7 @@ def words(name: str) -> list[str]:
     return [word for word in re.split(r"[^a-z0-9]+", plain.lower()) if word]
 
 
+@lru_cache(maxsize=100_000)
 def likeness(name: str, role: str) -> float:
     """How much a column's name speaks for a role, from 0 (not at all) to 100."""
     parts = words(name)

@@ -101,6 +101,17 @@ def test_a_category_that_the_item_determines_is_no_id() -> None:
     assert columns("", *rows) == ("0", "1", None, "4", "3", None)
 
 
+def test_a_name_beside_an_id_is_no_id() -> None:
+    rows = [f"{n // 5:040x},{n * 7 % 20:08x}-ab,Artist {n * 7 % 20},{n * n * 13 + 1}" for n in range(60)]
+    assert columns("", *rows) == ("0", "1", None, None, None, "3")
+
+
+def test_hundreds_of_columns() -> None:
+    names = ",".join(["user", "thing", *(f"feature {n}" for n in range(600))])
+    with pytest.raises(DataError, match=r"data\.item_column"):
+        columns(names, *(",".join(str(n % (m + 2)) for m in range(602)) for n in range(50)))
+
+
 def test_plays_without_names() -> None:
     rows = [f"{n // 5},{n * 7 % 20},{n * n * 13 + 1}" for n in range(60)]
     assert columns("", *rows) == ("0", "1", None, None, None, "2")
