@@ -111,9 +111,9 @@ class IntegerId(Field):
 class AnyId(Field):
     """An id, kept as written without surrounding blanks; an empty one is missing.
 
-    `parse` gives integers if all ids are canonical 64-bit integers, else a dictionary array with nulls for missing ids.
-    `join` does the same for the whole column. If each of its ids is written as a whole number, such as 7 or 7.0, then
-    7.0 is the id 7, and the words of `MISSING_WORDS` are missing.
+    `parse` and `join` give integers if all ids are canonical 64-bit integers, else a dictionary array with nulls for
+    missing ids. If each id of a column is written as a whole number, such as 7 or 7.0, then 7.0 is the id 7, and the
+    words of `MISSING_WORDS` are missing.
     """
 
     def value(self, text: str, decimal: str = ".") -> str | None:
@@ -152,10 +152,7 @@ class AnyId(Field):
         if not pc.all(pc.or_(words, numbers)).as_py() or not pc.any(numbers).as_py():
             return whole
         texts = [None if word else _whole(text) for text, word in zip(ids.to_pylist(), words.to_pylist(), strict=True)]
-        known = [text for text in texts if text is not None]
-        if len(known) < len(texts) or whole.null_count or not all(map(is_integer, known)):
-            return _relabelled(whole, texts)
-        return np.array([int(text) for text in known], dtype=np.int64)[whole.indices.to_numpy()]
+        return _relabelled(whole, texts)
 
 
 @dataclass(frozen=True)
@@ -328,7 +325,7 @@ class Time(Field):
         values: NDArray[np.int64] = seconds.fill_null(-1).to_numpy(zero_copy_only=False)
         bad = np.flatnonzero((values < 0) | (values > LAST_SECOND))
         if len(bad):
-            texts = ["" if value is None else str(value) for value in column.take(pa.array(bad)).cast(pa.string())]
+            texts = ["" if text is None else text for text in column.take(pa.array(bad)).cast(pa.string()).to_pylist()]
             raise BadValuesError(bad, [f"must be in the years 1970 to 9999, got {text!r}" for text in texts])
         return values
 
@@ -364,6 +361,19 @@ def same_kind(users: Values, items: Values) -> tuple[Values, Values]:
     if isinstance(users, np.ndarray) and isinstance(items, np.ndarray):
         return users, items
     return _id_texts(users), _id_texts(items)
+
+
+def integers_if_all(ids: Values) -> Values:
+    """Ids as int64 if all of them are canonical integers; as they are otherwise."""
+    if isinstance(ids, np.ndarray) or ids.null_count:
+        return ids
+    used = np.unique(ids.indices.to_numpy())
+    texts = ids.dictionary.take(pa.array(used)).to_pylist()
+    if not all(map(is_integer, texts)):
+        return ids
+    distinct = np.zeros(len(ids.dictionary), dtype=np.int64)
+    distinct[used] = [int(text) for text in texts]
+    return distinct[ids.indices.to_numpy()]
 
 
 def _first_of(values: Any, otherwise: Callable[[], Values]) -> Values:

@@ -28,6 +28,7 @@ ZIP, GZIP, ZSTD, BZIP2, XZ, LZMA = b"PK\x03\x04", b"\x1f\x8b", b"\x28\xb5\x2f\xf
 SUFFIXES = {b"PAR1": ".parquet", b"ARROW1": ".arrow", GZIP: ".gz", ZSTD: ".zst", BZIP2: ".bz2", XZ: ".xz", ZIP: ".zip"}
 EXCEL_MEMBERS = ("[Content_Types].xml", "content.xml")  # of .xlsx and .ods, which are zip archives too
 NO_DATA = (".txt", ".md", ".pdf", ".html", ".rst", ".license")  # members of an archive that explain the others
+DAMAGED = (OSError, EOFError, RuntimeError, NotImplementedError, zlib.error, lzma.LZMAError, zipfile.BadZipFile)
 CHUNK = 1 << 20
 
 
@@ -64,7 +65,7 @@ def open_bytes(file: SourceFile) -> BinaryIO:
     except KeyError:
         near = _similar(file.member or "", _members(file.path))
         raise DataError(f"{file.path} has no member {file.member!r}{near}") from None
-    except (OSError, EOFError, zipfile.BadZipFile, RuntimeError, NotImplementedError) as error:
+    except DAMAGED as error:
         raise DataError(f"{file}: cannot be read or decompressed: {error}") from error
 
 
@@ -84,7 +85,7 @@ class _Checked(io.RawIOBase):
     def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
         try:
             data = self.stream.read(len(buffer))
-        except (OSError, EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, RuntimeError) as error:
+        except DAMAGED as error:
             raise DataError(f"{self.name}: cannot be read or decompressed: {error}") from error
         buffer[: len(data)] = data
         return len(data)
@@ -201,7 +202,7 @@ def _similar_files(path: Path) -> str:
 
 def _similar(name: str, names: Sequence[str], place: str = "") -> str:
     lower = {other.lower(): other for other in names}
-    near = [lower[other] for other in difflib.get_close_matches(name.lower(), lower, n=3, cutoff=0.5)]
+    near = [lower[other] for other in difflib.get_close_matches(name.lower(), lower, n=3, cutoff=0.7)]
     if near:
         return f"; did you mean {' or '.join(near)}?"
     return f"; the files{place} are {_listed(names)}" if names else f"; there are no files{place}"

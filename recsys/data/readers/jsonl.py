@@ -101,6 +101,7 @@ def _objects(block: Block) -> Iterator[Row]:
             continue
         try:
             row = json.loads(text)
+            row = {} if row is None else row  # as Arrow has it
         except (ValueError, RecursionError) as error:
             yield line, None, f"must be a JSON object, got {text[:60].decode('utf-8', 'replace')!r} ({error})"
             continue

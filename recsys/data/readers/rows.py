@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 from recsys.data.columns import ITEM_ID, USER_ID
 from recsys.data.errors import DataError
 from recsys.data.readers.chunks import Chunk
-from recsys.data.readers.fields import BadValuesError, Field
+from recsys.data.readers.fields import AnyId, BadValuesError, Field, integers_if_all
 from recsys.data.readers.format import Format, RowCounts, Rows, SourceFile, Values
 from recsys.data.readers.kinds import reader_of
 
@@ -93,8 +93,9 @@ class _Gathered:
             if self.drop:
                 columns = {name: column.filter(pa.array(kept)) for name, column in columns.items()}
                 values, _ = _parsed(file, columns, self.fields, format.decimal)
+        refused.sort(key=lambda row: row[1])
         if refused and not self.drop:
-            place, line, problem = min(refused, key=lambda row: row[1])
+            place, line, problem = refused[0]
             raise DataError(f"{file}, {place} {line}: {problem}")
         rows = len(values[0]) if values else 0
         lost = chunk.total - rows - len(refused) - sum(chunk.dropped.values())
@@ -127,6 +128,9 @@ class _Gathered:
         if kept is not None:
             mask = kept.to_numpy(zero_copy_only=False)
             values = {name: _filtered(column, kept, mask) for name, column in values.items()}
+        for field in self.fields.values():
+            if isinstance(field, AnyId):
+                values[field.name] = integers_if_all(values[field.name])
         counts = RowCounts(self.total, self.refused, {reason: n for reason, n in self.dropped.items() if n})
         return Rows(values, counts)
 

@@ -1,0 +1,91 @@
+"""Quotes that do not close take no row with them, and text over several lines is read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from recsys.data.columns import ITEM_ID, RATING, USER_ID
+from recsys.data.errors import DataError
+from recsys.data.readers import Format, lines, read_texts
+from recsys.data.readers.format import RowCounts
+from tests.data.readers.reading import FIELDS, HEADER, listed, read, write
+
+ROWS = "".join(f"{n},{n % 7},{1 + n % 5}\n" for n in range(100))
+WITH_TEXT = "user_id,item_id,text,rating\n"
+
+
+def two_stray_quotes() -> str:
+    rows = ROWS.splitlines(keepends=True)
+    rows[20], rows[60] = '"Bob,26,4\n', '"Eve,2,5\n'
+    return HEADER + "".join(rows)
+
+
+def test_two_stray_quotes_name_the_first_line(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"r.csv, line 22: a value begins with a quote .* data.quoting=false"):
+        read(tmp_path, two_stray_quotes(), quoting=True)
+
+
+def test_two_stray_quotes_cost_two_rows_or_none(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    dropped = read(tmp_path, two_stray_quotes(), quoting=True, bad_rows="drop")
+    assert dropped.counts == RowCounts(100, refused=2)
+    assert "r.csv, line 22: row dropped: a value begins with a quote" in caplog.text
+    whole = read(tmp_path, two_stray_quotes())
+    assert whole.counts == RowCounts(100)
+    assert listed(whole.values[USER_ID])[20] == '"Bob'
+
+
+@pytest.mark.parametrize("size", [64, 1000, 1 << 20])
+def test_text_over_several_lines(size: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lines, "BLOCK", size)
+    rows = [f'{n},{n % 7},"fine, but\n\nvery ""long""{" x" * (n % 40)}\n",{1 + n % 5}\n' for n in range(100)]
+    found = read(tmp_path, WITH_TEXT + "".join(rows), quoting=True)
+    assert found.counts == RowCounts(100)
+    assert listed(found.values[RATING]) == [1 + n % 5 for n in range(100)]
+    texts = read_texts(write(tmp_path, WITH_TEXT + "".join(rows)), Format(quoting=True), ["text"])["text"]
+    assert texts[1] == 'fine, but\n\nvery "long" x\n'
+
+
+@pytest.mark.parametrize("size", [64, 1 << 20])
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_a_stray_quote_in_a_column_that_is_not_read(
+    size: int, end: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lines, "BLOCK", size)
+    rows = [f"{n},{n % 7},text,{1 + n % 5}\n" for n in range(100)]
+    rows[30] = '30,2,"5 inches,1\n'
+    rows[70] = '70,0,"6 inches",1\n'
+    text = (WITH_TEXT + "".join(rows)).replace("\n", end)
+    with pytest.raises(DataError, match=r"line 32: a value begins with a quote .* before the next row"):
+        read(tmp_path, text, quoting=True)
+    assert read(tmp_path, text, quoting=True, bad_rows="drop").counts == RowCounts(100, refused=1)
+
+
+def test_a_text_first_that_ends_on_the_line_of_the_other_columns(tmp_path: Path) -> None:
+    text = 'text,user_id,item_id,rating\n"a\nb",1,2,3\nc,4,5,1\n'
+    found = read(tmp_path, text, quoting=True)
+    assert (found.counts.total, listed(found.values[USER_ID])) == (2, [1, 4])
+
+
+@pytest.mark.parametrize(
+    "row",
+    ['"1",2,3', '1,"2" ,3', '1,2,"3"'],
+)
+def test_quotes_that_close(row: str, tmp_path: Path) -> None:
+    found = read(tmp_path, HEADER + "4,5,1\n" + row + "\n", quoting=True)
+    assert [listed(found.values[name])[1] for name in FIELDS] == [1, 2, 3]
+
+
+def test_quotes_within_values_are_ordinary_characters(tmp_path: Path) -> None:
+    found = read(tmp_path, HEADER + '5" nail,12" pipe,3\nsay "hi",b,4\n"",c,5\n', quoting=True)
+    assert listed(found.values[USER_ID]) == ['5" nail', 'say "hi"']
+    assert listed(found.values[ITEM_ID]) == ['12" pipe', "b"]
+    assert found.counts == RowCounts(3, dropped={"no user id": 1})
+
+
+def test_a_quote_open_at_the_end(tmp_path: Path) -> None:
+    text = WITH_TEXT + '1,2,a,3\n4,5,"b,1\n'
+    with pytest.raises(DataError, match=r"line 3: a value begins with a quote .* to the end of the file"):
+        read(tmp_path, text, quoting=True)
+    assert read(tmp_path, text, quoting=True, bad_rows="drop").counts == RowCounts(2, refused=1)
