@@ -24,6 +24,7 @@ from recsys.experiments.configuration import config_dir
 from recsys.experiments.mistakes import check_arguments, explain
 from recsys.experiments.overrides import quote_override, unquoted
 from recsys.experiments.run_folder import current_override, sweep_overrides
+from recsys.experiments.targets import check_overrides
 from recsys.training.threads import set_environment
 
 _in_sentences: ContextVar[bool] = ContextVar("_in_sentences", default=False)  # where Hydra is told to raise its errors
@@ -83,6 +84,8 @@ def command(config_name: str) -> Callable[[Callable[[DictConfig], Any]], Callabl
                 _prepare_completion()
                 check_arguments(sys.argv[1:])
                 typed = [quote_override(current_override(text)) for text in sys.argv[1:]]
+                if "WANDB_SWEEP_ID" in os.environ:  # the arguments are of the sweep
+                    check_overrides(typed, f"W&B sweep {os.environ['WANDB_SWEEP_ID']}")
                 sys.argv = [sys.argv[0], *resumed_sweep(typed)]
                 with _raised_errors():
                     main()
@@ -137,6 +140,7 @@ def resumed_sweep(arguments: list[str]) -> list[str]:
     if others:
         raise ValueError(f"resume uses the sweep's own configuration; remove {' '.join(others)}")
     overrides = sweep_overrides(folder)
+    check_overrides([*overrides.task, *overrides.hydra], str(folder))
     kept = [text for text in overrides.hydra if not text.startswith(("hydra.sweep.dir=", "hydra.mode="))]
     return ["--multirun", *overrides.task, *kept, quote_override(f"hydra.sweep.dir={folder}")]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from recsys.cli import command
 from recsys.evaluation.evaluate import Comparison, compare_metrics, evaluate, evaluate_ranking
 from recsys.evaluation.registry import NDCG
 from recsys.evaluation.tables import print_metrics
+from recsys.files import parsed_json
 
 
 @command("evaluate")
@@ -25,7 +25,7 @@ def main(cfg: DictConfig) -> None:
         check_evaluation(cfg.evaluation)
     folder = Path(cfg.run)
     bundle = Bundle.load(folder / "bundle")
-    recorded = json.loads((folder / "metrics.json").read_text())
+    recorded = parsed_json(folder / "metrics.json")
     metrics = evaluate(bundle, ranking=NDCG.test_key in recorded)
     if cfg.evaluation == "prequential":
         from recsys.evaluation.prequential import prequential

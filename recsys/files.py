@@ -24,6 +24,9 @@ MACHINE = f"{zlib.crc32(platform.node().encode()):08x}"
 LEFT = re.compile(r"\.(.+)\.([0-9a-f]{8})-(\d+)-[0-9a-f]{8}\.(partial|former)")  # name, machine, process, kind
 ABANDONED_SECONDS = 86_400  # after which a partial file of another machine is taken for one of a dead process
 NO_SPACE = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EFBIG))
+LARGEST = 1 << 20  # bytes of a file of settings or figures; those of a run have a tenth of that at most
+DEEPEST, MOST_VALUES = 50, 50_000
+TOO_DEEP = f"it is nested in more than {DEEPEST} levels"
 ANY = frozenset((None, *errno.errorcode))
 
 _writing: set[Path] = set()  # the partial files of this process
@@ -199,14 +202,70 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
 def read_json(path: Path) -> dict[str, Any] | None:
     """The object in the file; None if there is no such file, or if it is damaged, which is logged."""
     try:
-        content = json.loads(path.read_bytes())
+        content = parsed_json(path)
         if not isinstance(content, dict):
             raise ValueError(f"it must hold an object, not {type(content).__name__}")
     except FileNotFoundError:
         return None
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         log.warning("%s is damaged (%s) and taken for missing", path, "it is empty" if _is_empty(path) else error)
         return None
+    return content
+
+
+def parsed_json(path: Path) -> Any:
+    """The content of a file of figures.
+
+    Raises:
+        ValueError: It is no JSON, or larger or deeper than any file of a run.
+    """
+    try:
+        content = json.loads(_bounded(path))
+    except RecursionError as error:
+        raise ValueError(TOO_DEEP) from error
+    level = [content] if _is_nested(content) else []
+    for _ in range(DEEPEST + 1):
+        if not level:
+            return content
+        level = [x for node in level for x in (node.values() if isinstance(node, dict) else node) if _is_nested(x)]
+    raise ValueError(TOO_DEEP)
+
+
+def _is_nested(value: Any) -> bool:
+    return isinstance(value, dict | list)
+
+
+def checked_yaml(path: Path) -> str:
+    """The text of a file of settings, which a parser can take without harm.
+
+    Raises:
+        ValueError: It is no YAML, has aliases, which may stand for more than memory holds, or is larger or deeper than
+            any file of a run.
+    """
+    import yaml  # type: ignore[import-untyped]  # here: the service has no such package
+
+    text, depth = _bounded(path).decode(), 0
+    try:
+        for number, event in enumerate(yaml.parse(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader))):
+            if isinstance(event, yaml.AliasEvent):
+                raise ValueError(f"line {event.start_mark.line + 1} has an alias, *{event.anchor}")
+            depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+            if depth > DEEPEST:
+                raise ValueError(TOO_DEEP)
+            if number > MOST_VALUES:
+                raise ValueError(f"it has more than {MOST_VALUES:,} values")
+    except yaml.YAMLError as error:
+        raise ValueError(" ".join(str(error).split())) from error
+    return text
+
+
+def _bounded(path: Path) -> bytes:
+    if path.exists() and not path.is_file():  # reading a pipe or a device may never end
+        raise ValueError("it is not a file")
+    with path.open("rb") as file:
+        content = file.read(LARGEST + 1)
+    if len(content) > LARGEST:
+        raise ValueError(f"it has more than {LARGEST >> 20} MiB")
     return content
 
 

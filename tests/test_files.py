@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import multiprocessing
 import os
 import pickle
@@ -14,7 +15,17 @@ from pathlib import Path
 import pytest
 
 import recsys.files
-from recsys.files import WriteError, atomic_folder, atomic_write, folder_lock, is_locked, remove_abandoned, write_json
+from recsys.files import (
+    WriteError,
+    atomic_folder,
+    atomic_write,
+    folder_lock,
+    is_locked,
+    parsed_json,
+    read_json,
+    remove_abandoned,
+    write_json,
+)
 
 
 def test_a_file_takes_its_name_only_when_it_is_whole(tmp_path: Path) -> None:
@@ -236,3 +247,31 @@ Path.rename = killed
 with atomic_folder(Path(sys.argv[1])) as partial:
     (partial / "file").write_text("after")
 """
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        ("[" * 100_000, "nested in more than 50 levels"),
+        ('{"a": ' * 60 + "1" + "}" * 60, "nested in more than 50 levels"),
+        ('"' + "x" * (1 << 20) + '"', "more than 1 MiB"),
+        ("{", "Expecting property name"),
+    ],
+)
+def test_json_that_would_fill_the_memory_is_refused(tmp_path: Path, content: str, reason: str) -> None:
+    (tmp_path / "status.json").write_text(content)
+    with pytest.raises(ValueError, match=reason):
+        parsed_json(tmp_path / "status.json")
+    assert read_json(tmp_path / "status.json") is None
+
+
+def test_a_pipe_is_no_file_of_figures(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "status.json")
+    with pytest.raises(ValueError, match="not a file"):
+        parsed_json(tmp_path / "status.json")
+
+
+def test_json_of_any_kind_is_parsed(tmp_path: Path) -> None:
+    for text in ("1", "[]", '{"a": [1, {"b": null}]}', "[" * 50 + "]" * 50):
+        (tmp_path / "a.json").write_text(text)
+        assert parsed_json(tmp_path / "a.json") == json.loads(text)

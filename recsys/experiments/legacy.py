@@ -29,7 +29,9 @@ def upgrade_settings(settings: Any) -> Any:
         return dict(FIT_PROGRESS)
     if isinstance(settings, dict):
         return {
-            key: RENAMED_TARGETS.get(value, value) if key == "_target_" else upgrade_settings(value)
+            key: RENAMED_TARGETS.get(value, value)
+            if key == "_target_" and isinstance(value, str)
+            else upgrade_settings(value)
             for key, value in settings.items()
         }
     return [upgrade_settings(value) for value in settings] if isinstance(settings, list) else settings

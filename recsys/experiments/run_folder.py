@@ -21,7 +21,8 @@ from yaml import YAMLError  # type: ignore[import-untyped]
 from recsys.evaluation.protocol import REPEATS
 from recsys.experiments.legacy import upgrade_config
 from recsys.experiments.overrides import typed_override
-from recsys.files import atomic_write, read_json, write_json
+from recsys.experiments.targets import check_config
+from recsys.files import atomic_write, checked_yaml, read_json, write_json
 from recsys.training.errors import PrunedError
 
 TERMINAL_STATES = ("finished", "failed", "pruned")  # in status.json; other states: running, interrupted
@@ -152,16 +153,20 @@ def _saved(file: Path) -> DictConfig:
     """The configuration of a run.
 
     Raises:
-        ValueError: The file is damaged.
+        ValueError: The file is damaged, or its content is not allowed (see `targets`).
     """
     try:
-        cfg = OmegaConf.load(file)
-        if not isinstance(cfg, DictConfig) or not isinstance(cfg.get("run_dir"), str):
+        cfg = OmegaConf.create(checked_yaml(file))
+        content = OmegaConf.to_container(cfg)
+        if not isinstance(content, dict) or not isinstance(content.get("run_dir"), str):
             raise ValueError("it has no run_dir")
     except (YAMLError, OmegaConfBaseException, ValueError) as error:
         way_out = "train again with another hydra.run.dir"
         raise ValueError(f"{display_path(file)} is damaged ({one_line(error)}): {way_out}") from error
-    return upgrade_config(cfg)
+    assert isinstance(cfg, DictConfig)
+    cfg = upgrade_config(cfg)
+    check_config(cfg, file)
+    return cfg
 
 
 class SweepOverrides(NamedTuple):
@@ -176,10 +181,10 @@ def sweep_overrides(folder: Path) -> SweepOverrides:
         ValueError: `multirun.yaml` is corrupt.
     """
     try:
-        overrides = OmegaConf.load(folder / "multirun.yaml").hydra.overrides
+        overrides = OmegaConf.create(checked_yaml(folder / "multirun.yaml")).hydra.overrides
         task, own = ([*map(current_override, as_typed(overrides[name]))] for name in ("task", "hydra"))
-    except (YAMLError, OmegaConfBaseException, AttributeError) as error:
-        raise ValueError(f"{display_path(folder / 'multirun.yaml')} is corrupt: {error}") from error
+    except (YAMLError, OmegaConfBaseException, AttributeError, ValueError) as error:
+        raise ValueError(f"{display_path(folder / 'multirun.yaml')} is corrupt: {one_line(error)}") from error
     return SweepOverrides(task, own)
 
 

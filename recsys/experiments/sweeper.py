@@ -87,8 +87,8 @@ class OptunaSweeper(Sweeper):
         from recsys.experiments.search_space import to_override
 
         jobs = [
-            [*fixed, *(f"{key}={to_override(value)}" for key, value in trial.params.items()), f"trial={trial.number}"]
-            for trial in trials
+            [*fixed, *(f"{key}={to_override(trial.params[key])}" for key in study.space), f"trial={trial.number}"]
+            for trial in trials  # the settings of the space alone, whatever else a database holds
         ]
         interrupted = True  # by Ctrl-C
         try:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any
 import yaml  # type: ignore[import-untyped]
 
 from recsys.evaluation.registry import monitor_of
+from recsys.files import checked_yaml, parsed_json
 from recsys.report.values import integer, number
 
 STATUS_STATES = ("running", "finished", "failed", "pruned", "interrupted")  # valid states in status.json
@@ -26,11 +26,11 @@ YAML_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 def read_json(file: Path) -> dict[str, Any]:
-    return _mapping(json.loads(file.read_bytes()))
+    return _mapping(parsed_json(file))
 
 
 def read_yaml(file: Path) -> dict[str, Any]:
-    return _mapping(yaml.load(file.read_bytes(), YAML_LOADER))
+    return _mapping(yaml.load(checked_yaml(file), YAML_LOADER))
 
 
 def _mapping(content: Any) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from recsys.data.errors import did_you_mean
 from recsys.evaluation.prequential import EVALUATIONS
 from recsys.training.threads import choose_threads
 
+GROUPS = ("data", "model", "trainer", "callbacks", "logger")  # of the configuration, with classes
 SMALLEST = {"n_users": 1, "n_items": 1, "rating_min": 1.0, "rating_max": 5.0}  # data for a model that is only checked
 OF_THE_MODEL = ("monitor", "patience")  # arguments of callbacks that are the model's where they are null
 KINDS: dict[Any, tuple[Callable[[Any], bool], str]] = {
@@ -39,8 +40,9 @@ def check_settings(cfg: DictConfig) -> None:
         ValueError: Names the first argument that is wrong, its value and what is allowed.
     """
     _check_top_level(cfg)
-    content = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=False)
-    assert isinstance(content, dict)
+    content: Any = {group: OmegaConf.to_container(cfg[group], resolve=True, throw_on_missing=False) for group in GROUPS}
+    if missing := [key for key, value in _leaves(content) if value == "???"]:
+        raise ValueError(f"{missing[0]} must be set, as in {missing[0]}=…")
     own = _parameters(RatingDataModule)
     check_arguments("data", content["data"], {**own, **_parameters(get_class(content["data"]["_target_"]))})
     for group in ("model", "trainer"):
@@ -48,8 +50,8 @@ def check_settings(cfg: DictConfig) -> None:
     for group in ("callbacks", "logger"):
         for name, arguments in (content.get(group) or {}).items():
             check_arguments(f"{group}.{name}", arguments)
-    with named("model", cfg.model), torch.random.fork_rng(devices=[]):
-        instantiate(cfg.model, **SMALLEST)
+    with named("model", content["model"]), torch.random.fork_rng(devices=[]):
+        instantiate(content["model"], **SMALLEST)
 
 
 def _check_top_level(cfg: DictConfig) -> None:
@@ -63,8 +65,14 @@ def _check_top_level(cfg: DictConfig) -> None:
         raise ValueError(f"ranking must be true or false, got {cfg.ranking!r}")
     check_compress(cfg.get("compress"))
     choose_threads(cfg.get("threads"))
-    if missing := sorted(OmegaConf.missing_keys(cfg)):
-        raise ValueError(f"{missing[0]} must be set, as in {missing[0]}=…")
+
+
+def _leaves(node: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in node.items():
+        if isinstance(value, dict):
+            yield from _leaves(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
 
 
 def check_arguments(prefix: str, given: Any, parameters: Mapping[str, inspect.Parameter] | None = None) -> None:
@@ -154,7 +162,7 @@ def _shown(value: Any) -> str:
 
 
 @contextmanager
-def named(group: str, keys: DictConfig | Mapping[Any, Any]) -> Iterator[None]:
+def named(group: str, keys: Mapping[Any, Any]) -> Iterator[None]:
     """Name the argument in an error of a constructor as it is named on the command line: `model.dropout`.
 
     Raises:

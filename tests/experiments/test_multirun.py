@@ -76,7 +76,7 @@ def test_a_failing_job_ends_no_other_and_is_told_at_the_end(sweep: Sweep) -> Non
     assert "reg_lambda" not in lines[0]  # the same for all, as it was typed
     assert "validation" in lines[0]
     assert "left" in lines[0]
-    assert "FAILED: dropout must be in [0.0, 1.0), got 2" in lines[1]
+    assert "FAILED: model.dropout must be in [0.0, 1.0), got 2" in lines[1]
     assert "ratings to train on" not in sweep.out
     assert "ratings to train on" in (sweep.folder / "0" / "train.log").read_text()
     assert "Traceback" in (sweep.folder / "1" / "train.log").read_text()
