@@ -16,6 +16,7 @@ from recsys.data.readers.format import Sample
 ROLES = (USER, ITEM, RATING, TIMESTAMP, EVENT, WEIGHT)
 SURE, LIKELY = 90, 50  # of the likeness of a name
 MOST_EVENTS = 30  # kinds
+MOST_COMPARED = 50  # columns
 NOTHING = {RATING: "ratings", TIMESTAMP: "times"}
 
 
@@ -164,7 +165,11 @@ class _Columns:
     def _choose_rating(self) -> None:
         if RATING in self.chosen:
             return
-        scored = [(column.rating_likeness, column) for column in self.free if not is_attribute(column.name)]
+        scored = [
+            (column.rating_likeness, column)
+            for column in self.free
+            if not is_attribute(column.name) and not self._follows(column)
+        ]
         best = max(scored, key=lambda pair: pair[0], default=None)
         others = any(self.chosen.get(role) is not None for role in (EVENT, WEIGHT))
         enough = len(self.free) + sum(self.chosen.get(role) is not None for role in (USER, ITEM)) > 2
@@ -172,6 +177,14 @@ class _Columns:
             self._set(RATING, None)
         else:
             self._set(RATING, best[1], f"its values from {best[1].low:g} to {best[1].high:g}")
+
+    def _follows(self, column: Column) -> bool:
+        """Whether a column with fewer values follows from another, as a category does from an item."""
+        return any(
+            id_columns.determines(other, column)
+            for other in self.columns[:MOST_COMPARED]
+            if other is not column and len(other.distinct) <= len(other.texts) / 2
+        )
 
     def _choose_ids(self) -> None:
         missing = [role for role in (USER, ITEM) if role not in self.chosen]

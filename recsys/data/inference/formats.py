@@ -92,18 +92,13 @@ def _kind(file: SourceFile, head: bytes) -> tuple[str, str]:
     if by_name is not None:
         raise DataError(f"{file}: not a readable {by_name} file: it does not begin as one")
     text = head.lstrip(b"\xef\xbb\xbf \t\r\n")
-    if text.startswith(b"["):
-        _refuse_json_array(file, text)
+    if re.match(rb"\[\s*\{", text):
+        return "jsonl", "it is a list of JSON objects"
     if text.startswith(b"{") and _is_object(text.split(b"\n", 1)[0]):
         return "jsonl", "the first line is a JSON object"
     if text.startswith((b"SQLite format", b"\x89HDF", b"%PDF")):
         raise DataError(f"{file}: not a file of rows; export the ratings as CSV or Parquet")
     return "csv", ""
-
-
-def _refuse_json_array(file: SourceFile, text: bytes) -> None:
-    if re.match(rb"\[\s*\{", text):
-        raise DataError(f"{file}: a JSON array; write one object a line: jq -c '.[]' {file.path.name} > ratings.jsonl")
 
 
 def _is_object(line: bytes) -> bool:

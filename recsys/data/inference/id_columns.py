@@ -48,6 +48,11 @@ def candidates(free: Sequence[Column], others: Sequence[Column], wanted: int, nu
     if len(found) == wanted and not (wanted == 1 and len(found[0].distinct) == len(found[0].texts) > 9):
         return found
     names = ", ".join(column.name for column in (found or free)[:20]) or "none"
+    if len(found) <= 1 and len(others) == 1 and len(others[0].distinct) == len(others[0].texts):
+        raise DataError(
+            f"no ratings: {others[0].name!r} has each id once, as a table of users or items has; if it is not one, set "
+            "data.user_column and data.item_column"
+        )
     what = "users and items" if wanted == 2 else "other ids, users or items"
     raise DataError(
         f"cannot tell which columns hold the {what}: {'candidates' if len(found) > wanted else 'columns'} are {names}; "

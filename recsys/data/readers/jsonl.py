@@ -1,4 +1,4 @@
-"""JSON lines: an object a line, or a list of objects; keys are columns, and nested values are left out."""
+"""JSON lines: an object a line, or a list of objects; keys are columns, those of nested objects such as `user.id`."""
 
 from __future__ import annotations
 
@@ -58,7 +58,8 @@ class JsonText:
             yield partial(_slowly, list(self._rows()), list(columns))
             return
         types = [(name, pa.type_for_alias(self.types[name])) for name in columns if name in self.types]
-        schema = pa.schema(types) if len(types) == len(columns) else None
+        flat = len(types) == len(columns) and not any("." in name for name in columns)
+        schema = pa.schema(types) if flat else None
         for block in blocks(self.file, self.encoding):
             yield partial(self._chunk, block, list(columns), schema)
 
@@ -83,7 +84,7 @@ class JsonText:
         except ValueError as error:
             raise DataError(f"{self.file}: not a JSON list: {error}") from error
         for number, row in enumerate(given, start=1):
-            yield (number, row, None) if isinstance(row, dict) else (number, None, _no_object(row))
+            yield (number, _flat(row), None) if isinstance(row, dict) else (number, None, _no_object(row))
 
     def _is_list(self) -> bool:
         first = next(blocks(self.file, self.encoding), None)
@@ -105,7 +106,19 @@ def _objects(block: Block) -> Iterator[Row]:
         except (ValueError, RecursionError) as error:
             yield line, None, f"must be a JSON object, got {text[:60].decode('utf-8', 'replace')!r} ({error})"
             continue
-        yield (line, row, None) if isinstance(row, dict) else (line, None, _no_object(row))
+        yield (line, _flat(row), None) if isinstance(row, dict) else (line, None, _no_object(row))
+
+
+def _flat(row: dict[str, Any]) -> dict[str, Any]:
+    """The object with the values of objects in it beside its own."""
+    if not any(isinstance(value, dict) for value in row.values()):
+        return row
+    flat: dict[str, Any] = {}
+    for key, value in row.items():
+        flat |= (
+            {f"{key}.{inner}": one for inner, one in _flat(value).items()} if isinstance(value, dict) else {key: value}
+        )
+    return flat
 
 
 def _no_object(value: Any) -> str:

@@ -102,6 +102,7 @@ def test_kinds_by_content(tmp_path: Path) -> None:
     assert infer_format([SourceFile(tmp_path / "b")], {})[0].kind == "arrow"
     assert inferred(tmp_path, '{"user": 1, "item": 2}\n', "log.txt").kind == "jsonl"
     assert inferred(tmp_path, '{"user": 1, "item": 2}\n', "log.json").kind == "jsonl"
+    assert inferred(tmp_path, '[\n  {"user": 1, "item": 2}\n]\n', "log.json").kind == "jsonl"
     assert inferred(tmp_path, gzip.compress(lines(*ROWS).encode()), "r.csv.gz").kind == "csv"
 
 
@@ -158,7 +159,6 @@ def test_names_above_texts_alone(tmp_path: Path) -> None:
         ("", "is empty"),
         ("\n\n", "is empty"),
         ("one\ntwo\n", r"no separator .* data\.separator"),
-        ('[{"user": 1}]', "JSON array"),
         ("%PDF-1.4\n", "not a file of rows"),
     ],
 )

@@ -8,7 +8,7 @@ import pytest
 
 from recsys.data.columns import ITEM_ID, RATING, USER_ID
 from recsys.data.errors import DataError
-from recsys.data.readers import Format, sample_rows
+from recsys.data.readers import AnyId, Format, Stars, read_rows, sample_rows
 from recsys.data.readers.format import RowCounts
 from tests.data.readers.reading import listed, read, write
 
@@ -68,6 +68,18 @@ def test_no_json(tmp_path: Path) -> None:
 
 def test_a_sample(tmp_path: Path) -> None:
     sample = sample_rows(write(tmp_path, rows_of(row(1, "a", 3.0, deep={"x": 1}), row(2, "b", True))), Format("jsonl"))
-    assert sample.columns == [USER_ID, ITEM_ID, RATING]
-    assert sample.rows == [["1", "a", "3.0"], ["2", "b", "true"]]
-    assert dict(sample.types) == {USER_ID: "int64", ITEM_ID: "string"}
+    assert sample.columns == [USER_ID, ITEM_ID, RATING, "deep.x"]
+    assert sample.rows == [["1", "a", "3.0", "1"], ["2", "b", "true", ""]]
+    assert dict(sample.types) == {USER_ID: "int64", ITEM_ID: "string", "deep.x": "int64"}
+
+
+def test_keys_of_nested_objects(tmp_path: Path) -> None:
+    text = rows_of(
+        {"user": {"id": "u1"}, "item": {"ref": {"sku": 7}}, "rating": 3},
+        {"user": {"id": "u2"}, "item": {"ref": {"sku": 8}}, "rating": 4},
+    )
+    fields = {"user.id": AnyId(USER_ID), "item.ref.sku": AnyId(ITEM_ID), "rating": Stars(RATING)}
+    rows = read_rows(write(tmp_path, text), Format("jsonl"), fields)
+    assert rows.values[USER_ID].to_pylist() == ["u1", "u2"]
+    assert rows.values[ITEM_ID].tolist() == [7, 8]
+    assert rows.counts == RowCounts(2)
