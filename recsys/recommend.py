@@ -18,6 +18,7 @@ from recsys.bundle import Bundle
 from recsys.cli import command
 from recsys.files import atomic_write
 from recsys.progress import track
+from recsys.report.values import csv_cell
 
 BLOCK = 1024  # users whose recommendations are held before they are written
 COLUMNS = ("user_id", "rank", "item_id", "score", "title", "year", "genres")
@@ -83,7 +84,7 @@ def _writer(out: Path, id_kind: str) -> Iterator[Callable[[dict[str, list[Any]]]
             with working.open("w", newline="", encoding="utf-8") as stream:
                 lines = csv.writer(stream)
                 lines.writerow(COLUMNS)
-                yield lambda block: lines.writerows(zip(*block.values(), strict=True))
+                yield lambda block: lines.writerows(zip(*(map(csv_cell, x) for x in block.values()), strict=True))
 
 
 @command("recommend")

@@ -68,6 +68,16 @@ def test_text_ids_are_taken_as_typed_by_the_command(text_ids: Path, tmp_path: Pa
     assert list(pd.read_csv(out, dtype=str, keep_default_na=False)["user_id"]) == TEXT_IDS[:8]
 
 
+def test_no_cell_of_a_csv_is_a_formula(tmp_path: Path) -> None:
+    users, items = ["=1+1", "-5", "a"], ["@x", "'=y", "'til"]
+    make_bundle(random_factors(n_users=3, n_items=3), users, items).save(tmp_path / "bundle")
+    call_function("recommend", f"run={tmp_path}", "k=3", f"out={tmp_path / 'top.csv'}")
+    found = pd.read_csv(tmp_path / "top.csv", dtype=str)
+    assert set(found["user_id"]) == {"'=1+1", "'-5", "a"}
+    assert set(found["item_id"]) == {"'@x", "''=y", "'til"}
+    assert not found["score"].str.startswith("'").any()
+
+
 @pytest.mark.parametrize(
     ("argument", "message"),
     [

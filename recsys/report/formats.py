@@ -16,7 +16,7 @@ from recsys.report import leaderboard
 from recsys.report.overrides import run_command
 from recsys.report.runs import STATES, Run
 from recsys.report.settings import Experiments, averaged_keys
-from recsys.report.values import number
+from recsys.report.values import csv_cell, number
 
 SCHEMA = 1
 DIGITS = 6  # significant
@@ -110,13 +110,14 @@ def as_csv(found: Experiments) -> str:
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
     about = ["path", "state", "message", "task", "setting", "seed", "fold", "started", "seconds", "commit", "command"]
-    writer.writerow([*about, *parameters, *figures])
+    writer.writerow(map(csv_cell, [*about, *parameters, *figures]))
     for index, run in enumerate(found.runs):
         row = _run(found, index)
         task = found.task_of[index]
         row["task"] = None if task is None else found.tasks[task].label
         values = [str(value).lower() if isinstance(value, bool) else value for value in row["values"].values()]
-        writer.writerow([*(row[name] for name in about), *values, *(run.metrics.get(name) for name in figures)])
+        cells = [*(row[name] for name in about), *values, *(run.metrics.get(name) for name in figures)]
+        writer.writerow(map(csv_cell, cells))
     return stream.getvalue()
 
 

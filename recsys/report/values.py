@@ -6,6 +6,8 @@ import math
 import re
 from typing import Any
 
+FORMULA = re.compile(r"'*[=+\-@\t\r\n＝＋－＠]")
+
 
 def number(value: Any) -> float | None:
     """The value if it is a finite number, else None."""
@@ -15,6 +17,15 @@ def number(value: Any) -> float | None:
         return value if math.isfinite(value) else None
     except OverflowError:  # an integer beyond the range of floats
         return None
+
+
+def csv_cell(value: Any) -> Any:
+    """The value for a cell of a CSV file, where spreadsheets would run a text such as `=1+1` as a formula.
+
+    A text that begins with `=`, `+`, `-`, `@`, a tab or a line end, or with apostrophes before one of these, gets an
+    apostrophe before it. To read it back, drop one apostrophe of those before such a character. Numbers stay numbers.
+    """
+    return f"'{value}" if isinstance(value, str) and FORMULA.match(value) else value
 
 
 def integer(value: Any) -> int | None:
