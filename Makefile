@@ -9,7 +9,7 @@ BENCH_STAMP := $(BENCH_VENV)/.installed
 COMPARISON_STAMP := $(BENCH_VENV)/.comparison
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train sweep report serve promote load test test-quick test-all dist lint format docs clean \
+.PHONY: help setup train sweep report serve promote load test test-quick test-services test-all dist lint format docs clean \
 	bench bench-quick bench-report bench-compare
 
 help:  ## Print every target with its line
@@ -56,9 +56,12 @@ test: $(STAMP)  ## Tests, about a minute and a half on two cores
 	$(BIN)/python -m pytest -n auto --dist worksteal
 
 test-quick: $(STAMP)  ## Those that take no process, no browser and no long fit, for the inner loop
-	$(BIN)/python -m pytest -n auto --dist worksteal -m "not slow and not long"
+	$(BIN)/python -m pytest -n auto --dist worksteal -m "not slow and not long and not services"
 
-test-all: $(STAMP)  ## All tests, the slow ones too
+test-services: $(STAMP)  ## Tests that need PostgreSQL, which they start themselves; skipped where it is not installed
+	$(BIN)/python -m pytest -m services -rs
+
+test-all: $(STAMP)  ## All tests, the slow ones and those with services too
 	$(BIN)/python -m pytest -m "slow or not slow"
 
 bench: $(COMPARISON_STAMP)  ## Measure recsys beside its peers, and its speed: hours; ARGS="--data ml_100k …" for the peers

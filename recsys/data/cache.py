@@ -77,6 +77,7 @@ def load(key: str) -> RatingData | None:
         counts, findings = manifest.pop("counts"), manifest.pop("findings")
         manifest["counts"] = None if counts is None else RowCounts(**counts)
         manifest["findings"] = tuple(Finding(**finding) for finding in findings)
+        manifest |= {name: tuple(manifest[name]) for name in ("notes", "warnings")}
         return RatingData(**frames, **manifest)
     except (OSError, ValueError, KeyError, TypeError, pa.ArrowException) as error:
         logger.warning("corrupt cache entry %s (%s); rebuilding", _path(key, "ratings"), error)

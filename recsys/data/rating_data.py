@@ -43,6 +43,8 @@ class RatingData:
         sha256: `ratings_sha256(ratings)`; computed by default.
         counts: What became of the rows of the files; None if the source does not count.
         findings: Options of the source that were inferred.
+        notes: What reading them showed, such as the share of items that the items file knows; said in each run.
+        warnings: The same for what a person should look into.
 
     Raises:
         DataError: A frame is not as described; the message names frame, column, value and allowed values.
@@ -58,6 +60,8 @@ class RatingData:
     sha256: str = ""
     counts: RowCounts | None = None
     findings: tuple[Finding, ...] = ()
+    notes: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         _check_ratings(self)

@@ -49,6 +49,8 @@ def _shown(value: Any) -> str:
         return str(value).lower()
     if isinstance(value, tuple | list):
         return "[" + ",".join(map(_shown, value)) + "]"
+    if isinstance(value, dict):
+        return repr("{" + ", ".join(f"{key}: {_shown(one)}" for key, one in value.items()) + "}")
     if isinstance(value, float):
         return f"{value:g}"
     text = str(value)

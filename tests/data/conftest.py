@@ -114,11 +114,19 @@ def _joined(rows: list[tuple[Any, ...]], separator: str) -> str:
     return "".join(separator.join(map(str, row)) + "\n" for row in rows)
 
 
+STATED: dict[str, Any] = {
+    "user_column": "user_id", "item_column": "item_id", "rating_column": "rating", "timestamp_column": None,
+    "event_column": None, "weight_column": None, "missing": None, "header": True, "layout": "long",
+    "encoding": "utf-8", "decimal": ".", "quoting": True,
+}  # fmt: skip
+
+
 def read_csv(folder: Path, text: str | bytes, **arguments: Any) -> RatingData:
+    """Read the text with its format and columns stated, but for those given."""
     (folder / "r.csv").write_bytes(text.encode() if isinstance(text, str) else text)
-    return TabularRatings(str(folder), "r.csv", **arguments).read()
+    return TabularRatings(str(folder), "r.csv", **({**STATED, "separator": ","} | arguments)).read()
 
 
 def read_parquet(folder: Path, columns: dict[str, Any], **arguments: Any) -> RatingData:
     pd.DataFrame(columns).to_parquet(folder / "r.parquet")
-    return TabularRatings(str(folder), "r.parquet", **arguments).read()
+    return TabularRatings(str(folder), "r.parquet", **(STATED | arguments)).read()

@@ -33,7 +33,7 @@ def test_without_findings_nothing_is_written(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("value", "text"),
     [(";", "';'"), ("\t", r"'\t'"), (None, "null"), (True, "true"), ([99, -1.5], "[99,-1.5]"), ("user_id", "user_id"),
-     ("Book-Rating", "Book-Rating"), ("%d.%m.%Y", "'%d.%m.%Y'"), (5.0, "5")],
+     ("Book-Rating", "Book-Rating"), ("%d.%m.%Y", "'%d.%m.%Y'"), ({"view": 1}, "'{view: 1}'"), (5.0, "5")],
 )  # fmt: skip
 def test_sentences(value: object, text: str) -> None:
     assert sentences([Finding("x", value, "that is why")]) == [f"inferred data.x={text} (that is why)"]

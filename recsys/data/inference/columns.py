@@ -9,7 +9,7 @@ from recsys.data.errors import DataError, UndecidedError
 from recsys.data.inference import id_columns
 from recsys.data.inference.finding import Finding
 from recsys.data.inference.sample_columns import Column, described
-from recsys.data.inference.times import infer_time_format
+from recsys.data.inference.times import commonest_form, infer_time_format
 from recsys.data.inference.vocabulary import EVENT, ITEM, RATING, TIMESTAMP, USER, WEIGHT, is_attribute, likeness
 from recsys.data.readers.format import Sample
 
@@ -234,7 +234,9 @@ class _Columns:
                 findings.append(Finding(option, None, f"no column looks like {NOTHING[role]}"))
         time = self.chosen.get(TIMESTAMP)
         if time is not None and "timestamp_format" not in self.given and not time.stores_time:
-            found = infer_time_format(time.present, f"column {time.name!r}")
+            place = f"column {time.name!r}"
+            # A few bad values are for the reader, which names their lines.
+            found = infer_time_format(time.present, place) or infer_time_format(commonest_form(time.present), place)
             if found is None:
                 shown = time.present[0] if time.present else ""
                 raise DataError(

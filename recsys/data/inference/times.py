@@ -25,6 +25,14 @@ TRIED = 2000  # texts parsed to choose a pattern
 SHAPES = 6  # distinct forms of text that a pattern is made from
 
 
+def commonest_form(texts: Iterable[str]) -> list[str]:
+    """The texts of the commonest form, where forms differ by more than their digits and letters."""
+    forms: dict[str, list[str]] = {}
+    for text in texts:
+        forms.setdefault(re.sub(r"\d+", "0", re.sub(r"[^\W\d_]+", "a", text.strip())), []).append(text)
+    return max(forms.values(), key=len, default=[])
+
+
 def infer_time_format(texts: Iterable[str], place: str) -> tuple[str, str] | None:
     """The format of times and why; None if the texts are no times.
 

@@ -4,6 +4,7 @@ from recsys.data.errors import DataError
 from recsys.data.rating_data import RatingData
 from recsys.data.sources.base import RatingsSource
 from recsys.data.sources.movielens import MovieLens
+from recsys.data.sources.sql import SqlRatings
 from recsys.data.sources.tabular import TabularRatings
 
-__all__ = ["DataError", "MovieLens", "RatingData", "RatingsSource", "TabularRatings"]
+__all__ = ["DataError", "MovieLens", "RatingData", "RatingsSource", "SqlRatings", "TabularRatings"]

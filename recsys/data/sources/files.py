@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import logging
 from abc import abstractmethod
 from pathlib import Path
+from typing import Any
 
 from recsys.data import cache
 from recsys.data.rating_data import RatingData
 from recsys.data.sources.base import RatingsSource
 
+logger = logging.getLogger(__name__)
+
 
 class FileSource(RatingsSource):
     """Ratings in files of a folder, `root`; parsed data are cached.
 
-    The cache key covers the content of `files()` and all attributes of the source except `root`, so that changed
-    arguments never return stale data.
+    The cache key covers the content of `files()` and the `arguments()`, so that changed ones never return stale data.
     """
 
     @abstractmethod
@@ -29,8 +32,16 @@ class FileSource(RatingsSource):
             DataError: Invalid content; the message names file, line, value and allowed values.
         """
 
+    def arguments(self) -> dict[str, Any]:
+        """All attributes on which the result of `parse` depends: public ones other than `root`."""
+        return {name: value for name, value in vars(self).items() if name != "root" and not name.startswith("_")}
+
     def read(self) -> RatingData:
         self.prepare()
-        arguments = {name: value for name, value in vars(self).items() if name != "root"}
-        key = cache.parse_key(self.files(), {"source": type(self).__qualname__} | arguments)
-        return cache.load_or_parse(key, self.parse)
+        key = cache.parse_key(self.files(), {"source": type(self).__qualname__} | self.arguments())
+        data = cache.load_or_parse(key, self.parse)
+        for text in data.notes:
+            logger.info("%s", text)
+        for text in data.warnings:
+            logger.warning("%s", text)
+        return data

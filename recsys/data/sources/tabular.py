@@ -1,215 +1,235 @@
-"""TabularRatings: custom ratings from CSV or Parquet files."""
+"""TabularRatings: ratings, events or counts in one's own files."""
 
 from __future__ import annotations
 
-import logging
-import math
+import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
-import numpy as np
-import pandas as pd
-import pyarrow as pa
-
-from recsys.data.columns import GENRES, ITEM_ID, RATING, TIMESTAMP, TITLE, USER_ID, YEAR
+from recsys.data.columns import ITEM_ID, USER_ID
 from recsys.data.errors import DataError
+from recsys.data.format_options import FormatOptions, side_format
+from recsys.data.inference.finding import AUTO, Finding
+from recsys.data.interaction_options import Column, InteractionOptions, check_column, check_named
+from recsys.data.interactions import Interactions, read_interactions
 from recsys.data.rating_data import RatingData
-from recsys.data.readers import (
-    AnyId,
-    Field,
-    Format,
-    Stars,
-    Time,
-    Values,
-    is_integer,
-    read_rows,
-    same_kind,
-    sample_rows,
-)
-from recsys.data.readers.items import items_frame
-from recsys.data.readers.side_tables import Table
-from recsys.data.repeats import merge_repeats
+from recsys.data.readers import expand
+from recsys.data.readers.files import STANDARD_INPUT
+from recsys.data.readers.format import SourceFile
+from recsys.data.side_tables import SideFile, SideTable, distinct
 from recsys.data.sources.files import FileSource
-from recsys.progress import progress
 
-logger = logging.getLogger(__name__)
+PACKED = re.compile(r"\.(gz|zst|bz2|xz|zip)$", re.IGNORECASE)
 
 
 class TabularRatings(FileSource):
-    """Custom ratings: a Parquet file if its name ends in `.parquet`, else CSV in UTF-8 with a header.
+    """Ratings, events or counts in files of rows: CSV and the like, JSON lines, Parquet, Arrow or Excel.
 
-    CSV may be gzipped (`.csv.gz`) and quoted. Ids are integers if all user and item ids are canonical integers, and
-    strings kept verbatim otherwise: a single "007" makes all of them strings.
+    Options that are `auto` are inferred from the files; None (null) means that there is none. The columns' options are
+    described in full in `InteractionOptions`, how rows are written in `FormatOptions`.
 
     Args:
-        root: Folder of the files; never written to.
-        ratings_file: Name of the ratings file.
-        user_column: Column of user ids.
-        item_column: Column of item ids.
-        rating_column: Column of ratings; None for implicit feedback, where every row counts as 1.
-        timestamp_column: Column of times in unix seconds or ISO 8601 (UTC if no zone is given); None without times.
-        separator: Column separator of a CSV, one character.
+        root: Folder that file names are relative to; never written to. None: the current one.
+        ratings_file: A path, a glob such as `ratings/*.parquet`, a list of these, or "-" for standard input; may be
+            compressed (.gz, .zst, .bz2, .xz, .zip).
+        format: `csv` (any text between columns), `jsonl`, `parquet`, `arrow` or `excel`.
+        layout: `long` (a row a rating), `matrix` (a row a user, a column an item) or `blocks` (a line "item:", then its
+            rows).
+        header: Whether the first line has the names of the columns.
+        columns: Names of the columns, for files without header, or to rename them.
+        separator: `tab`, `comma`, `semicolon`, `pipe`, `space`, or the characters.
+        encoding: Such as `utf-8`, `latin-1` or `cp1252`.
+        decimal: Decimal sign of numbers, "." or ",".
+        quoting: Whether values may be in double quotes.
+        sheet: Excel sheet; None for the first.
+        ignored_columns: Columns of a matrix that are no items.
+        user_column: Column of users; a name, or a position from 0.
+        item_column: Column of items.
+        rating_column: Column of ratings; None: implicit feedback.
+        timestamp_column: Column of times; None: without times.
+        timestamp_format: `seconds`, `milliseconds`, `microseconds`, `nanoseconds`, `iso8601`, or a strptime pattern.
+        missing: Ratings that mean "not rated", such as [99,-1,NA].
+        missing_as: `drop` them, or take all rows as `implicit` feedback.
         rating_min: Lowest rating of the scale; None for the minimum of the data.
         rating_max: Highest rating of the scale; None for the maximum of the data.
-        users_file: Name of a file with one row per user and ids in `user_column`. All other columns are attributes,
-            kept as text (see `recsys.data.features`).
-        items_file: Name of a file with one row per item and ids in `item_column`. Columns other than those below are
-            attributes.
-        item_title_column: Column of titles.
-        item_year_column: Column of years; if missing, years are taken from titles such as "Heat (1995)".
-        item_genres_column: Optional column of genres separated by "|".
-        name: Name of the data set; by default the file name without suffix.
+        event_column: Column of the kind of event.
+        events: Weight of each kind, such as {view: 1, purchase: 10}, or a list of kinds.
+        weight_column: Column of counts or hours.
+        weight_scale: `linear` or `log`.
+        repeats: `sum`, `latest` or `first` of the rows of a user and item.
+        bad_rows: `error`, or `drop` rows that cannot be read.
+        users_file: File with one row a user; its other columns are attributes (see `recsys.data.features`).
+        items_file: File with one row an item; its other columns are attributes.
+        users_separator: Separator of the users file.
+        items_separator: Separator of the items file.
+        users_encoding: Encoding of the users file.
+        items_encoding: Encoding of the items file.
+        user_id_column: Column of ids in the users file.
+        item_id_column: Column of ids in the items file.
+        item_title_column: Column of titles; None: without titles.
+        item_year_column: Column of years; where there is none, years are taken from titles such as "Heat (1995)".
+        item_genres_column: Column of genres, separated by "|".
+        name: Name of the data set; None for the name of the file without suffix.
     """
 
     def __init__(
         self,
-        root: str,
-        ratings_file: str,
+        root: str | None = None,
+        ratings_file: str | Sequence[str] = "ratings.csv",
         *,
-        user_column: str = USER_ID,
-        item_column: str = ITEM_ID,
-        rating_column: str | None = RATING,
-        timestamp_column: str | None = None,
-        separator: str = ",",
-        rating_min: float | None = None,
-        rating_max: float | None = None,
+        format: str = AUTO,
+        layout: str = AUTO,
+        header: bool | str = AUTO,
+        columns: Sequence[str] | None = None,
+        separator: str = AUTO,
+        encoding: str = AUTO,
+        decimal: str = AUTO,
+        quoting: bool | str = AUTO,
+        sheet: str | None = None,
+        ignored_columns: Sequence[str | int] | str | None = AUTO,
+        user_column: Column = AUTO,
+        item_column: Column = AUTO,
+        rating_column: Column = AUTO,
+        timestamp_column: Column = AUTO,
+        timestamp_format: str = AUTO,
+        missing: str | float | Sequence[Any] | None = AUTO,
+        missing_as: str = "drop",
+        rating_min: float | str | None = AUTO,
+        rating_max: float | str | None = AUTO,
+        event_column: Column = AUTO,
+        events: str | Mapping[str, float] | Sequence[str] | None = AUTO,
+        weight_column: Column = AUTO,
+        weight_scale: str = AUTO,
+        repeats: str = AUTO,
+        bad_rows: str = "error",
         users_file: str | None = None,
         items_file: str | None = None,
-        item_title_column: str = TITLE,
-        item_year_column: str = YEAR,
-        item_genres_column: str = GENRES,
+        users_separator: str = AUTO,
+        items_separator: str = AUTO,
+        users_encoding: str = AUTO,
+        items_encoding: str = AUTO,
+        user_id_column: Column = AUTO,
+        item_id_column: Column = AUTO,
+        item_title_column: Column = AUTO,
+        item_year_column: Column = AUTO,
+        item_genres_column: Column = AUTO,
         name: str | None = None,
     ) -> None:
-        if len(separator) != 1 or separator in '"\r\n':
-            raise ValueError(f"separator must be one character other than a quote or line end, got {separator!r}")
-        for argument, value in (("rating_min", rating_min), ("rating_max", rating_max)):
-            if value is not None and not math.isfinite(value):
-                raise ValueError(f"{argument} must be finite, got {value}")
-        if rating_min is not None and rating_max is not None and rating_min >= rating_max:
-            raise ValueError(f"rating_max must be > rating_min = {rating_min:g}, got {rating_max:g}")
-        self.root = Path(root).expanduser()
+        _check_files(ratings_file, users_file, items_file)
+        self.root = None if root is None else Path(root).expanduser()
         self.ratings_file, self.users_file, self.items_file = ratings_file, users_file, items_file
-        self.columns = {USER_ID: user_column, ITEM_ID: item_column}
-        self.rating_column, self.timestamp_column = rating_column, timestamp_column
-        self.separator = separator
-        self.rating_min, self.rating_max = rating_min, rating_max
-        self.item_columns = {TITLE: item_title_column, YEAR: item_year_column, GENRES: item_genres_column}
-        self.name = name or ratings_file.removesuffix(".gz").rpartition(".")[0] or ratings_file
+        self.format = FormatOptions(
+            format, layout, header, columns, separator, encoding, decimal, quoting, sheet, ignored_columns
+        )
+        self.options = InteractionOptions(
+            user_column=user_column,
+            item_column=item_column,
+            rating_column=rating_column,
+            timestamp_column=timestamp_column,
+            timestamp_format=timestamp_format,
+            missing=missing,
+            missing_as=missing_as,
+            rating_min=rating_min,
+            rating_max=rating_max,
+            event_column=event_column,
+            events=events,
+            weight_column=weight_column,
+            weight_scale=weight_scale,
+            repeats=repeats,
+            bad_rows=bad_rows,
+        )
+        check_named(self.options, columns)
+        for side, column in (("user", user_id_column), ("item", item_id_column)):
+            check_column(f"{side}_id_column", column)
+            if column is None:
+                raise ValueError(f"{side}_id_column must be the name of a column, got null")
+        self.item_columns = (item_title_column, item_year_column, item_genres_column)
+        for what, column in zip(("title", "year", "genres"), self.item_columns, strict=True):
+            check_column(f"item_{what}_column", column)
+        self.side_formats = {
+            "users": side_format("users", users_separator, users_encoding),
+            "items": side_format("items", items_separator, items_encoding),
+        }
+        self.id_columns = {"users": user_id_column, "items": item_id_column}
+        self.name = name or _name_of(ratings_file)
+        self._files: dict[str, list[SourceFile]] = {}
+
+    @property
+    def origin(self) -> str:
+        return self.ratings_file if isinstance(self.ratings_file, str) else ", ".join(self.ratings_file)
 
     def prepare(self) -> None:
-        """Check that the files exist.
+        """Find the files; standard input is kept in the cache.
 
         Raises:
             DataError: `root` is not a folder, or a file is missing.
         """
-        if not self.root.is_dir():
-            raise DataError(f"root must be a folder with {self.ratings_file}, got {self.root}")
-        for argument in ("ratings_file", "users_file", "items_file"):
-            name = getattr(self, argument)
-            if name is not None and not (self.root / name).is_file():
-                raise DataError(f"{argument} must be a file in {self.root}, got {name!r}")
+        if self._files:
+            return
+        if self.root is not None and not self.root.is_dir():
+            raise DataError(f"root must be a folder with {self.origin}, got {self.root}")
+        found = {"ratings": self._expanded("ratings_file", self.ratings_file)}
+        for side, file in (("users", self.users_file), ("items", self.items_file)):
+            if file is not None:
+                found[side] = self._expanded(f"{side}_file", file)
+                if len(found[side]) != 1:
+                    raise DataError(f"{side}_file must be one file, got {file!r}, which matches {len(found[side])}")
+        self._files = found
+
+    def _expanded(self, option: str, file: str | Sequence[str]) -> list[SourceFile]:
+        try:
+            return expand(self.root, file if isinstance(file, str) else list(file))
+        except DataError as error:
+            raise DataError(f"{option}: {error}") from error
 
     def files(self) -> list[Path]:
-        names = (self.ratings_file, self.users_file, self.items_file)
-        return [self.root / name for name in names if name is not None]
+        return [file.path for files in self._files.values() for file in files]
 
-    def read(self) -> RatingData:
-        data = super().read()
-        self._log_scale(data)
-        return data
+    def arguments(self) -> dict[str, Any]:
+        return super().arguments() | {"members": [file.member for files in self._files.values() for file in files]}
 
     def parse(self) -> RatingData:
-        path = self.root / self.ratings_file
-        fields = self._fields(path)
-        values = read_rows(path, self._format(path), fields).values
-        with progress("checking ratings", 3) as advance:
-            frame = _frame(values)
-            implicit = self.rating_column is None
-            if implicit:
-                frame.insert(2, RATING, pd.Series(1.0, index=frame.index, dtype="float32"))
-            advance()
-            ratings = merge_repeats(frame, str(path))
-            advance()
-            integers = ratings[ITEM_ID].dtype.kind == "i"
-            low, high = float(ratings[RATING].min()), float(ratings[RATING].max())
-            return RatingData(
-                name=self.name,
-                ratings=ratings,
-                users=self._users(integers=integers),
-                items=self._items(integers=integers),
-                rating_min=low if self.rating_min is None or implicit else float(self.rating_min),
-                rating_max=high if self.rating_max is None or implicit else float(self.rating_max),
-                implicit=implicit,
-            )
-
-    def _fields(self, path: Path) -> dict[str, Field]:
-        """Fields to read, by column of the file."""
-        fields: dict[str, Field] = {column: AnyId(name) for name, column in self.columns.items()}
-        if self.rating_column is not None:
-            low = -math.inf if self.rating_min is None else self.rating_min
-            high = math.inf if self.rating_max is None else self.rating_max
-            fields[self.rating_column] = Stars(RATING, low, high)
-        if self.timestamp_column is not None:
-            fields[self.timestamp_column] = self._time(path, self.timestamp_column)
-        wanted = 2 + (self.rating_column is not None) + (self.timestamp_column is not None)
-        if len(fields) != wanted:
-            raise DataError(f"{path}: user, item, rating and timestamp columns must differ, got {list(fields)}")
-        return fields
-
-    def _format(self, path: Path) -> Format:
-        return Format("parquet" if path.suffix == ".parquet" else "csv", self.separator, quoting=True)
-
-    def _time(self, path: Path, column: str) -> Field:
-        """The field of the time column, from the format of the first row."""
-        sample = sample_rows(path, self._format(path), 1)
-        text = sample.rows[0][sample.columns.index(column)] if sample.rows and column in sample.columns else "0"
-        return Time(TIMESTAMP, "seconds" if is_integer(text.strip()) else "iso8601")
-
-    def _users(self, *, integers: bool) -> pd.DataFrame | None:
-        if self.users_file is None:
-            return None
-        path = self.root / self.users_file
-        table = Table(path, self._format(path), self.columns[USER_ID], integers)
-        ids, texts = table.read(table.attributes((), taken=[USER_ID]))
-        return pd.DataFrame({USER_ID: ids} | texts).astype(dict.fromkeys(texts, "str"))
-
-    def _items(self, *, integers: bool) -> pd.DataFrame | None:
-        if self.items_file is None:
-            return None
-        path = self.root / self.items_file
-        table = Table(path, self._format(path), self.columns[ITEM_ID], integers)
-        title, year, genres = self.item_columns.values()
-        optional = [column for column in (year, genres) if column in table.columns]
-        extra = table.attributes([title, *optional], taken=[ITEM_ID, *self.item_columns])
-        ids, texts = table.read([title, *optional, *extra])
-        frame = items_frame(
-            ids,
-            texts[title],
-            [text.split("|") for text in texts[genres]] if genres in texts else [[]] * len(ids),
-            [_year(table.path, text) for text in texts[year]] if year in texts else None,
+        rows = read_interactions(self._files["ratings"], self.format.given(), self.options, self.origin)
+        sides = {side: self._side(side, files[0], rows) for side, files in self._files.items() if side != "ratings"}
+        findings = [*rows.findings, *(finding for side in sides.values() for finding in side.findings)]
+        if self.ratings_file == STANDARD_INPUT:
+            kept = Finding("ratings_file", str(self._files["ratings"][0].path), "standard input, kept in the cache")
+            findings.insert(0, kept)
+        return RatingData(
+            name=self.name,
+            ratings=rows.ratings,
+            rating_min=rows.rating_min,
+            rating_max=rows.rating_max,
+            users=sides["users"].frame if "users" in sides else None,
+            items=sides["items"].frame if "items" in sides else None,
+            implicit=rows.implicit,
+            counts=rows.counts,
+            findings=tuple(findings),
+            notes=tuple(note for side in sides.values() for note in side.notes),
+            warnings=(*rows.warnings, *(text for side in sides.values() for text in side.warnings)),
         )
-        return frame.assign(**{column: pd.Series(texts[column], dtype="str") for column in extra})
 
-    def _log_scale(self, data: RatingData) -> None:
-        if not data.implicit and (self.rating_min is None or self.rating_max is None):
-            logger.warning(
-                "%s: rating_min or rating_max is not set; using the range of the data: [%g, %g]",
-                self.root / self.ratings_file,
-                data.rating_min,
-                data.rating_max,
-            )
+    def _side(self, side: str, file: SourceFile, rows: Interactions) -> SideTable:
+        column = "user_column" if side == "users" else "item_column"
+        ids = distinct(rows.ratings[USER_ID if side == "users" else ITEM_ID])
+        reader = SideFile(file, side, self.side_formats[side], self.id_columns[side], str(rows.options[column]), ids)
+        return reader.users() if side == "users" else reader.items(*self.item_columns)
 
 
-def _frame(values: dict[str, Values]) -> pd.DataFrame:
-    """The ratings frame; ids become integers only if all of them are canonical integers."""
-    values[USER_ID], values[ITEM_ID] = same_kind(values[USER_ID], values[ITEM_ID])
-    columns = {
-        name: column if isinstance(column, np.ndarray) else column.cast(pa.large_string()).to_pandas()
-        for name, column in values.items()
-    }
-    return pd.DataFrame(columns, copy=False)
+def _check_files(ratings_file: Any, users_file: Any, items_file: Any) -> None:
+    names = [ratings_file] if isinstance(ratings_file, str) else ratings_file
+    if not isinstance(names, Sequence) or not names or not all(isinstance(name, str) and name for name in names):
+        raise ValueError(f"ratings_file must be a file, a glob, a list of these, or -, got {ratings_file!r}")
+    for option, name in (("users_file", users_file), ("items_file", items_file)):
+        if name is not None and (not isinstance(name, str) or not name or name == STANDARD_INPUT):
+            raise ValueError(f"{option} must be the name of a file, or null, got {name!r}")
 
 
-def _year(path: Path, text: str) -> int | None:
-    if text.strip() and not is_integer(text.strip()):
-        raise DataError(f"{path}: a year must be an integer or empty, got {text!r}")
-    return int(text) if text.strip() else None
+def _name_of(ratings_file: str | Sequence[str]) -> str:
+    """The name of the file, or of the first of several, without compression and suffix."""
+    first = ratings_file if isinstance(ratings_file, str) else ratings_file[0]
+    if first == STANDARD_INPUT:
+        return "stdin"
+    name = PACKED.sub("", Path(first).name)
+    return name.rpartition(".")[0] or name

@@ -156,3 +156,9 @@ def test_reasons_are_given() -> None:
         "rating_column": "its values from 1 to 5",
         "timestamp_column": "no column looks like times",
     }
+
+
+def test_few_bad_times_are_left_to_the_reader_which_names_their_lines() -> None:
+    rows = [[str(n % 3), str(n % 4), "2000-01-01" if n else "soon"] for n in range(9)]
+    options, _ = infer_columns(Sample(["user", "item", "t"], rows, [*range(9)]), {"timestamp_column": "t"})
+    assert options["timestamp_format"] == "iso8601"

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from recsys.data.errors import DataError
-from recsys.data.inference.times import infer_time_format
+from recsys.data.inference.times import commonest_form, infer_time_format
 
 
 @pytest.mark.parametrize(
@@ -62,3 +62,8 @@ def test_an_order_of_day_and_month_that_no_value_decides_is_asked_for(text: str,
 def test_one_value_decides_the_order() -> None:
     assert infer_time_format(["01/02/2019", "02/13/2019"], "ratings.csv") == ("%m/%d/%Y", "times such as 01/02/2019")
     assert infer_time_format(["01/02/2019", "13/02/2019"], "ratings.csv") == ("%d/%m/%Y", "times such as 01/02/2019")
+
+
+def test_the_commonest_form() -> None:
+    assert commonest_form(["100 days", "2000-01-01", "2001-02-03"]) == ["2000-01-01", "2001-02-03"]
+    assert commonest_form([]) == []

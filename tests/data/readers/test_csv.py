@@ -27,14 +27,12 @@ def test_forms_of_csv(tmp_path: Path) -> None:
     ("text", "message"),
     [
         ("", "r.csv: the file is empty"),
-        (HEADER, "r.csv: .*(no ratings|Empty)"),
+        (HEADER, "r.csv: .*no rows"),
         ("user,item_id,rating\n1,2,3\n", "no column 'user_id'; the columns are user, item_id, rating"),
         ("user_id,item_id,rating,rating\n1,2,3,3\n", "more than one column 'rating'"),
         (HEADER + "1,2,3\n1,3\n", "line 3: must have 3 columns, got 2"),
         (HEADER + "1,2,3\n1,3,4,5\n", "line 3: must have 3 columns, got 4"),
         (HEADER + "1,2,3\n1,3,x\n", "line 3: rating must be a number, got 'x'"),
-        (HEADER + "1,2,3\n1,3,\n", "line 3: rating must be a number, got ''"),
-        (HEADER + "1,2,3\n1,3,nan\n", "line 3: rating must be finite, got nan"),
         (HEADER + "1,2,3\n1,3,-inf\n", "line 3: rating must be finite, got -inf"),
         ((HEADER + "1,2,3\nJos\u00e9,3,4\n").encode("latin-1"), "line 3: must be UTF-8, got byte 0xe9"),
         (

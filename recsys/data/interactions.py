@@ -1,0 +1,295 @@
+"""Rows of files as ratings, or as implicit feedback with weights: infers what is not set, accounts for each row."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from recsys.data.columns import EVENT, ITEM_ID, RATING, TIMESTAMP, USER_ID, WEIGHT
+from recsys.data.errors import DataError, did_you_mean
+from recsys.data.inference import infer_columns, infer_format, infer_values
+from recsys.data.inference.finding import AUTO, Finding
+from recsys.data.interaction_options import InteractionOptions, position
+from recsys.data.readers import read_rows, sample_rows
+from recsys.data.readers.fields import MISSING_WORDS, AnyId, Field, Stars, Text, Time, Weight, same_kind
+from recsys.data.readers.format import Format, RowCounts, SourceFile, Values
+from recsys.data.repeats import merge_repeats
+
+SAMPLE = 10_000  # rows from which the columns are inferred
+LONG_TAIL = 20  # the largest weight over the median from which weights count by their logarithm
+ROLES = ("user", "item", "rating", "timestamp", "event", "weight")
+
+
+@dataclass
+class Interactions:
+    """Ratings as `RatingData` has them, and how they came about.
+
+    Attributes:
+        ratings: The frame `RatingData.ratings`.
+        implicit: Whether it is implicit feedback.
+        rating_min: Lowest rating of the scale.
+        rating_max: Highest rating of the scale.
+        counts: What became of the rows.
+        findings: Options that were inferred.
+        warnings: What a person should know.
+        options: All options of columns, set or inferred.
+    """
+
+    ratings: pd.DataFrame
+    implicit: bool
+    rating_min: float
+    rating_max: float
+    counts: RowCounts
+    findings: list[Finding]
+    warnings: list[str] = field(default_factory=list)
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+def read_interactions(
+    files: Sequence[SourceFile], form: Mapping[str, Any], options: InteractionOptions, place: str
+) -> Interactions:
+    """Read the rows of files that are written alike.
+
+    Args:
+        files: At least one.
+        form: Fields of `Format` that are set, by name.
+        options: What the columns are.
+        place: What the rows are of, for messages.
+
+    Raises:
+        DataError: A file or an option does not suit; the message names file, line, column and value, or the option.
+    """
+    return _Reading(options, place).read(files, form)
+
+
+class _Reading:
+    """Options that are set or inferred so far, and the counts of rows left out."""
+
+    def __init__(self, options: InteractionOptions, place: str) -> None:
+        self.place = place
+        self.given = options.given()
+        self.options = self.given | {"rating_min": options.rating_min, "rating_max": options.rating_max}
+        self.asks_scale = {name for name in ("rating_min", "rating_max") if getattr(options, name) is None}
+        self.findings: list[Finding] = []
+        self.warnings: list[str] = []
+        self.dropped: dict[str, int] = {}
+
+    def read(self, files: Sequence[SourceFile], form: Mapping[str, Any]) -> Interactions:
+        written, found = infer_format(files, form)
+        self.findings += [replace(one, option="format") if one.option == "kind" else one for one in found]
+        self._infer_columns(files, written)
+        fields = self._fields()
+        rows = read_rows(files, written, fields, bad_rows=self.options["bad_rows"])
+        values = dict(rows.values)
+        self.dropped |= rows.counts.dropped
+        self._infer_values(values)
+        frame, explicit = self._ratings(values)
+        counts = RowCounts(rows.counts.total, rows.counts.refused, {k: n for k, n in self.dropped.items() if n})
+        if counts.kept != len(frame):
+            raise DataError(f"{self.place}: {len(frame)} ratings, but {counts.sentence(self.place)}")
+        low, high = (1.0, 1.0) if not explicit else self._scale(frame[RATING].to_numpy())
+        return Interactions(
+            frame, not explicit, low, high, counts, self.findings, self.warnings, {**self.options}
+        )  # fmt: skip
+
+    def _infer_columns(self, files: Sequence[SourceFile], written: Format) -> None:
+        given = dict(self.given)
+        if "events" in given and "rating_column" not in given:
+            given["rating_column"] = None
+            self._find("rating_column", None, "data.events says what the events weigh")
+        names = {f"{role}_column" for role in ROLES} | {"timestamp_format"}
+        sample = sample_rows(files[0], written, SAMPLE)
+        for option in sorted(names & given.keys() - {"timestamp_format"}):
+            if (place := position(given[option], sample.columns)) is not None:
+                self.given[option] = given[option] = sample.columns[place]
+        try:
+            found, findings = infer_columns(sample, {name: value for name, value in given.items() if name in names})
+        except DataError as error:
+            error.args = (f"{self.place}: {error}",)
+            raise
+        self.options |= {name: given.get(name) for name in names if name in given} | found
+        self.findings += findings
+        if "events" in self.given and self.options.get("event_column") is None:
+            present = _listed(sample.columns)
+            raise DataError(f"{self.place}: events is set, but there is no event_column; the columns are {present}")
+
+    def _fields(self) -> dict[str, Field]:
+        """Fields to read, by column of the file."""
+        low, high = (self.options[name] for name in ("rating_min", "rating_max"))
+        stars = Stars(
+            RATING,
+            low if isinstance(low, int | float) else -np.inf,
+            high if isinstance(high, int | float) else np.inf,
+            missing=tuple(self.given.get("missing", ())),
+        )
+        makers: dict[str, Field] = {
+            "user": AnyId(USER_ID),
+            "item": AnyId(ITEM_ID),
+            "rating": stars,
+            "timestamp": Time(TIMESTAMP, self.options.get("timestamp_format") or "seconds"),
+            "event": Text(EVENT),
+            "weight": Weight(WEIGHT),
+        }
+        columns = {role: self.options.get(f"{role}_column") for role in ROLES}
+        fields = {str(column): makers[role] for role, column in columns.items() if column is not None}
+        used = [column for column in columns.values() if column is not None]
+        if len(fields) < len(used):
+            roles = ", ".join(f"{role}_column" for role in ROLES)
+            raise DataError(f"{self.place}: {roles} must differ, got {used}")
+        return fields
+
+    def _infer_values(self, values: dict[str, Values]) -> None:
+        found, findings = infer_values(values, self.options, self.given)
+        for option, value in found.items():
+            if option in self.given or option in self.asks_scale:
+                continue
+            why = "; ".join(dict.fromkeys(one.why for one in findings if one.option == option))
+            earlier = [one for one in self.findings if one.option == option]
+            if why or earlier:  # else it is as if it were set to nothing
+                self.findings = [one for one in self.findings if one.option != option]
+                self._find(option, value, why or "the column is none of ratings")
+        self.options |= {option: value for option, value in found.items() if option not in self.given}
+        if self.options.get("rating_column") is None and RATING in values:
+            ratings = values.pop(RATING)
+            if self.options.get("weight_column") is not None and WEIGHT not in values:
+                values[WEIGHT] = np.asarray(ratings, dtype=np.float64)
+
+    def _ratings(self, values: dict[str, Values]) -> tuple[pd.DataFrame, bool]:
+        """The frame, and whether it has ratings."""
+        ids = dict(zip((USER_ID, ITEM_ID), same_kind(values.pop(USER_ID), values.pop(ITEM_ID)), strict=True))
+        keep = np.ones(len(ids[USER_ID]), dtype=bool)
+        for name, column in ids.items():
+            if isinstance(column, pa.Array):
+                self._warn_of_words(name, column)
+        explicit = RATING in values and self.options["missing_as"] == "drop"
+        columns: dict[str, Any] = {}
+        if explicit:
+            rating = self._without_missing(np.asarray(values[RATING]))
+            if "events" in self.given:
+                self._drop(keep, self._event_weight(values[EVENT]) == 0, "of other events")
+            self._drop(keep, np.isnan(rating), "not rated")
+            unused = {"events", "event_column", "weight_column"}
+            self.findings = [one for one in self.findings if one.option not in unused]
+            columns[RATING] = rating
+        elif (weight := self._weights(values, keep)) is not None:
+            columns[WEIGHT] = weight
+        if TIMESTAMP in values:
+            columns[TIMESTAMP] = values[TIMESTAMP]
+        if not keep.any():
+            reasons = ", ".join(f"{n:,} {reason}" for reason, n in self.dropped.items() if n)
+            raise DataError(f"{self.place}: no ratings are left of {len(keep):,} rows ({reasons})")
+        return self._merged(_frame(ids, columns, keep), explicit=explicit), explicit
+
+    def _without_missing(self, rating: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Ratings with NaN for the values that were inferred to mean "not rated"."""
+        if "missing" in self.given or not (missing := self.options.get("missing")):
+            return rating
+        return np.where(np.isin(rating, np.array(missing, np.float32)), np.float32(np.nan), rating)
+
+    def _weights(self, values: dict[str, Values], keep: NDArray[np.bool_]) -> NDArray[np.float64] | None:
+        """Weight of each row before repeats are merged; None if all are 1."""
+        weight = None
+        if self.options.get("event_column") is not None and EVENT in values:
+            weight = self._event_weight(values[EVENT])
+            self._drop(keep, weight == 0, "of other events")
+        if WEIGHT in values:
+            own = np.asarray(values[WEIGHT], dtype=np.float64)
+            self._drop(keep, ~(own > 0), "without a weight > 0")
+            weight = own if weight is None else weight * own
+        return weight
+
+    def _event_weight(self, events: Values) -> NDArray[np.float64]:
+        known: dict[str, float] = self.options.get("events") or {}
+        kinds = ["" if kind is None else str(kind) for kind in events.dictionary.to_pylist()]
+        if unknown := [kind for kind in known if kind not in kinds]:
+            column = self.options["event_column"]
+            problem = f"the column {column} has no event {_listed(unknown)}, which events names, but {_listed(kinds)}"
+            problem += did_you_mean(unknown[0], kinds)
+            if len(unknown) == len(known):
+                raise DataError(f"{self.place}: {problem}")
+            self.warnings.append(f"{self.place}: {problem}")
+        weights = np.array([*(known.get(kind, 0.0) for kind in kinds), 0.0], dtype=np.float64)
+        codes = pc.fill_null(events.indices, len(kinds)).to_numpy(zero_copy_only=False)
+        found: NDArray[np.float64] = weights[codes]
+        return found
+
+    def _merged(self, frame: pd.DataFrame, *, explicit: bool) -> pd.DataFrame:
+        """Each user and item once, with final weights."""
+        rule = self.options.get("repeats", "latest" if explicit or WEIGHT not in frame else "sum")
+        merged = merge_repeats(frame, self.place, rule)
+        if len(merged) < len(frame):
+            self.dropped[{"sum": "added to others of the same user and item"}.get(
+                rule, "repeats of a user and item")] = len(frame) - len(merged)  # fmt: skip
+            if "repeats" not in self.given:
+                self._find("repeats", rule, f"{len(frame) - len(merged):,} rows repeat a user and item")
+        if WEIGHT in merged:
+            weight = merged[WEIGHT].to_numpy(np.float64)
+            if self._scale_of(weight) == "log":
+                weight = np.log1p(weight)
+            merged[WEIGHT] = weight.astype(np.float32)
+        if not explicit:
+            merged.insert(2, RATING, pd.Series(1.0, index=merged.index, dtype="float32"))
+        return merged[[name for name in (USER_ID, ITEM_ID, RATING, TIMESTAMP, WEIGHT) if name in merged]]
+
+    def _scale_of(self, weight: NDArray[np.float64]) -> str:
+        if "weight_scale" in self.given:
+            return str(self.given["weight_scale"])
+        if self.options.get("weight_column") is None:
+            return "linear"
+        high, middle = float(weight.max()), float(np.median(weight))
+        scale = "log" if high > LONG_TAIL * middle else "linear"
+        self._find("weight_scale", scale, f"the largest is {high:,.4g}, the median {middle:,.4g}")
+        return scale
+
+    def _scale(self, rating: NDArray[np.float32]) -> tuple[float, float]:
+        """Lowest and highest rating of the scale, as set or as in the data."""
+        found = []
+        for name, value in (("rating_min", rating.min()), ("rating_max", rating.max())):
+            option = self.options.get(name)
+            found.append(float(value) if option is None or option == AUTO else float(option))
+        return found[0], found[1]
+
+    def _drop(self, keep: NDArray[np.bool_], which: NDArray[np.bool_], reason: str) -> None:
+        self.dropped[reason] = self.dropped.get(reason, 0) + int(np.count_nonzero(which & keep))
+        keep &= ~which
+
+    def _warn_of_words(self, name: str, ids: pa.DictionaryArray) -> None:
+        words = pc.is_in(ids.dictionary, value_set=pa.array(MISSING_WORDS))
+        if not pc.any(words).as_py():
+            return
+        found = pc.filter(ids.dictionary, words).to_pylist()
+        rows = int(np.count_nonzero(pc.is_in(ids.dictionary_decode(), value_set=pa.array(found))))
+        if rows:
+            column = self.options[f"{'user' if name == USER_ID else 'item'}_column"]
+            self.warnings.append(
+                f"{self.place}: {rows:,} rows have {_listed(found)} in the column {column}, taken as an id like the "
+                "other texts there"
+            )
+
+    def _find(self, option: str, value: Any, why: str) -> None:
+        self.findings.append(Finding(option, value, why))
+
+
+def _frame(ids: dict[str, Values], columns: dict[str, Any], keep: NDArray[np.bool_]) -> pd.DataFrame:
+    """The rows that are kept."""
+    whole = bool(keep.all())
+    found: dict[str, Any] = {}
+    for name, column in ids.items():
+        if isinstance(column, np.ndarray):
+            found[name] = column if whole else column[keep]
+        else:
+            kept = column if whole else column.filter(pa.array(keep))
+            found[name] = kept.cast(pa.large_string()).to_pandas()
+    found |= {name: column if whole else column[keep] for name, column in columns.items()}
+    return pd.DataFrame(found, copy=False)
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(names[:10]) + (", …" if len(names) > 10 else "")

@@ -1,0 +1,79 @@
+"""A PostgreSQL of the tests' own: that of RECSYS_TEST_POSTGRES, or one that is started in a temporary folder."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import subprocess
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pytest
+
+PASSWORD = "s3cret-word"  # which no message may show
+
+
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """SQLAlchemy URL of an empty database, with a password; a skip that says why if there is no server."""
+    if url := os.environ.get("RECSYS_TEST_POSTGRES"):
+        yield url
+        return
+    binaries = _binaries()
+    if binaries is None:
+        pytest.skip("needs PostgreSQL: apt-get install postgresql, or RECSYS_TEST_POSTGRES=postgresql+psycopg://…")
+    folder = Path("/tmp") / f"recsys-postgres-{os.getpid()}"  # short: a socket's path has at most 107 characters
+    folder.mkdir()
+    if os.geteuid() == 0:
+        account = pwd.getpwnam("postgres")  # the server refuses to run as root
+        os.chown(folder, account.pw_uid, account.pw_gid)
+    try:
+        _run(
+            [
+                str(binaries / "initdb"),
+                "-D",
+                str(folder / "data"),
+                "-A",
+                "trust",
+                "-U",
+                "shop",
+                "-E",
+                "UTF8",
+                "--no-sync",
+            ]
+        )
+        options = f"-k {folder} -c listen_addresses= -c fsync=off"
+        _run(
+            [
+                str(binaries / "pg_ctl"),
+                "-D",
+                str(folder / "data"),
+                "-w",
+                "-o",
+                options,
+                "-l",
+                str(folder / "log"),
+                "start",
+            ]
+        )
+        try:
+            yield f"postgresql+psycopg://shop:{PASSWORD}@/postgres?host={folder}"
+        finally:
+            _run([str(binaries / "pg_ctl"), "-D", str(folder / "data"), "-m", "immediate", "stop"])
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _binaries() -> Path | None:
+    """The folder of the newest server; Debian does not have it in PATH."""
+    if found := shutil.which("pg_ctl"):
+        return Path(found).parent
+    folders = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda folder: float(folder.parent.name))
+    return folders[-1] if folders else None
+
+
+def _run(command: Sequence[str]) -> None:
+    as_postgres = ["runuser", "-u", "postgres", "--"] if os.geteuid() == 0 else []
+    done = subprocess.run([*as_postgres, *command], capture_output=True, text=True, cwd="/", timeout=60)
+    assert done.returncode == 0, done.stderr
