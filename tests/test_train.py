@@ -366,7 +366,7 @@ MISTAKEN = {
     ("data.root=/no/such/folder",): "/no/such/folder",
     ("data.ratings_file=no.csv",): "no.csv",
     ("data.rating_column=null",): "has no ratings",
-    ("data.timestamp_column=null",): "timestamp",
+    ("data.timestamp_column=null", "data.split=user_time"): "timestamp",
     ("callbacks.checkpoint.monitor=val/nothing",): "could not find the monitored key",  # Lightning's own words
     ("~logger.csv",): "logger.csv must stay",
 }

@@ -107,7 +107,7 @@ class InteractionOptions:
             found["missing"] = list(self.missing_values)
         if self.event_weights is not None:
             found["events"] = self.event_weights
-        for name in ("rating_min", "rating_max"):
+        for name in ("rating_min", "rating_max", "events"):
             if found.get(name, 0) is None:
                 del found[name]
         return found

@@ -20,6 +20,16 @@ RENAMED_TARGETS = {
     "hydra_plugins.recsys_joblib.WorkersLauncher": "hydra_plugins.recsys_launcher.ParallelLauncher",
 }
 PROGRESS_BAR = {"_target_": "lightning.pytorch.callbacks.RichProgressBar", "refresh_rate": 10}  # default of 0.1
+TABULAR = "recsys.data.sources.TabularRatings"
+TABULAR_OF_0_2: dict[str, Any] = {  # what was assumed of every file, and is inferred now
+    "layout": "long", "header": True, "separator": ",", "encoding": "utf-8", "decimal": ".", "quoting": True,
+    "ignored_columns": None, "user_column": "user_id", "item_column": "item_id", "rating_column": "rating",
+    "timestamp_column": None, "timestamp_format": "auto", "event_column": None, "weight_column": None, "missing": None,
+    "missing_as": "drop", "bad_rows": "error", "rating_min": None, "rating_max": None, "events": None,
+    "weight_scale": "linear", "repeats": "latest",
+    "users_encoding": "utf-8", "items_encoding": "utf-8", "split": "user_time", "item_title_column": "auto",
+    "item_year_column": "auto", "item_genres_column": "auto",
+}  # fmt: skip
 FIT_PROGRESS = {"_target_": "recsys.training.callbacks.FitProgress"}
 
 
@@ -37,8 +47,21 @@ def upgrade_settings(settings: Any) -> Any:
     return [upgrade_settings(value) for value in settings] if isinstance(settings, list) else settings
 
 
+def _stated_tabular(data: dict[str, Any]) -> dict[str, Any]:
+    """The settings of one's own files as version 0.2 read them, as inferred ones: the same command is the same run."""
+    kind = "parquet" if str(data.get("ratings_file")).endswith(".parquet") else "csv"
+    stated = {"format": kind, **TABULAR_OF_0_2} | data
+    stated |= {f"{side}_separator": stated["separator"] for side in ("users", "items")}
+    stated |= {"user_id_column": stated["user_column"], "item_id_column": stated["item_column"]}
+    return {"data": stated, "inferred": [f"data.{key}" for key in stated if key != "_target_"]}
+
+
 def upgrade_config(cfg: DictConfig) -> DictConfig:
     """Upgrade a saved configuration to what this version would compose."""
-    upgraded = OmegaConf.create(upgrade_settings(OmegaConf.to_container(cfg)))
+    settings = upgrade_settings(OmegaConf.to_container(cfg))
+    data = settings.get("data") or {}
+    if data.get("_target_") == TABULAR and "format" not in data:
+        settings |= _stated_tabular(data)
+    upgraded = OmegaConf.create(settings)
     assert isinstance(upgraded, DictConfig)
     return upgraded

@@ -53,5 +53,9 @@ def test_what_is_set_is_what_inference_may_not_change() -> None:
         "events": {"view": 1.0, "buy": 1.0},
         "bad_rows": "error",
     }
-    assert InteractionOptions(missing=None).given()["missing"] == []
+    assert InteractionOptions(missing=None, events=None).given() == {
+        "missing": [],
+        "missing_as": "drop",
+        "bad_rows": "error",
+    }
     assert InteractionOptions(missing="NA").missing_values == ("NA",)

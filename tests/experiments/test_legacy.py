@@ -8,9 +8,10 @@ from hydra.utils import get_class
 from omegaconf import OmegaConf
 
 from recsys.experiments.legacy import FIT_PROGRESS, PROGRESS_BAR, RENAMED_TARGETS, upgrade_settings
-from recsys.experiments.run_folder import difference
+from recsys.experiments.run_folder import difference, write_config
 from recsys.experiments.study import Study
-from tests.commands import Train, copy_run
+from recsys.training.run import build_data
+from tests.commands import Train, copy_run, run_config
 
 pytestmark = pytest.mark.long
 
@@ -54,6 +55,25 @@ def test_the_command_of_an_older_run_finds_it_finished(trained: Train, quick_tra
     quick_train("trainer.max_epochs=1")
     assert (file.parent / "metrics.json").stat().st_mtime_ns == trained_at
     assert OmegaConf.load(file).model._target_ == old["recsys.models.mf.MatrixFactorization"]
+
+
+def test_the_command_of_an_older_run_on_one_s_own_file_is_the_same_run(tmp_path: Path) -> None:
+    """Version 0.2 assumed what is inferred now."""
+    command = ("data=tabular", f"data.root={tmp_path}", "data.timestamp_column=when")
+    old = OmegaConf.to_container(write_config(run_config(*command), tmp_path / "run"))
+    assert isinstance(old, dict)
+    known = ("_target_", "root", "ratings_file", "timestamp_column", "test_fraction", "folds", "fold", "split_seed")
+    old["data"] = {key: old["data"][key] for key in (*known, "batch_size", "seed")}
+    old["data"] |= {"separator": ",", "user_column": "user_id", "rating_min": None, "split": "user_time"}
+    del old["inferred"]
+    OmegaConf.save(old, tmp_path / "run" / "config.yaml")
+    now = run_config(*command)
+    again = write_config(now, tmp_path / "run")
+    assert (again.data.header, again.data.missing, again.data.items_separator) == (True, None, ",")
+    assert build_data(again).split_name == "user_time"
+    now.data.separator = ";"
+    with pytest.raises(ValueError, match=r"data.separator was ,, is ;"):
+        write_config(now, tmp_path / "run")
 
 
 def test_a_study_of_an_older_version_goes_on(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ MISTAKES = [
     ("trainer.gradient_clip_val=1", "write +trainer.gradient_clip_val=… to add one"),
     ("embedding_dim=3", "there is no embedding_dim; did you mean model.embedding_dim?"),
     ("modl=als", "there is no modl; did you mean model?"),
-    ("data.user_column=x", "data.user_column needs data=tabular"),
+    ("data.user_column=x", "data.user_column needs data=sql or data=tabular"),
     ("hydra.sweeper.n_trials=3", "hydra.sweeper.n_trials needs hydra/sweeper=optuna"),
     ("model=svdp", "model must be one of als, .*, svdpp, got 'svdp'; did you mean svdpp?"),
     ("data=ml1m", "data must be one of .*, got 'ml1m'; did you mean ml_1m?"),
@@ -82,7 +82,7 @@ def test_the_configuration_is_read_from_its_files() -> None:
     assert {"als", "mf"} <= set(group_options()["model"])
     keys = known_keys("train")
     assert keys["data.split"] == keys["seed"] == []
-    assert keys["data.user_column"] == ["data=tabular"]
+    assert keys["data.user_column"] == ["data=sql", "data=tabular"]
     assert {"model=mf", "model=als"} <= set(keys["model.embedding_dim"])
     assert "model._target_" not in keys
     assert set(known_keys("evaluate")) == {"run", "evaluation", "ranking"} | {
