@@ -17,7 +17,7 @@ from recsys.data.columns import ITEM_ID, RATING, TIMESTAMP, USER_ID, WEIGHT
 from recsys.data.errors import DataError
 from recsys.data.inference.finding import Finding
 from recsys.data.readers.format import RowCounts
-from recsys.data.repeats import pairs, repeated_pairs
+from recsys.data.repeats import in_order, pairs, repeated_pairs
 
 RATING_COLUMNS = (USER_ID, ITEM_ID, RATING, TIMESTAMP, WEIGHT)
 
@@ -117,6 +117,8 @@ def _check_weights(place: str, weight: pd.Series[Any], *, implicit: bool) -> Non
 
 
 def _check_unique(place: str, ratings: pd.DataFrame) -> None:
+    if in_order(ratings):
+        return
     pair = pairs(ratings)
     if len(repeated := repeated_pairs(pair)):
         user, item = ratings.loc[int((pair == repeated[0]).argmax()), [USER_ID, ITEM_ID]]

@@ -13,6 +13,8 @@ from recsys.data.columns import ITEM_ID, TIMESTAMP, USER_ID, WEIGHT
 
 logger = logging.getLogger(__name__)
 
+PIECE = 1 << 16  # rows, which fit into the cache of a core
+
 REPEATS = ("latest", "first", "sum")
 KEPT = {"latest": "the latest of each is kept", "first": "the first of each is kept", "sum": "their weights are summed"}
 
@@ -30,6 +32,8 @@ def merge_repeats(ratings: pd.DataFrame, place: str, repeats: str = "latest") ->
     """
     if repeats not in REPEATS:
         raise ValueError(f"repeats must be one of {', '.join(REPEATS)}, got {repeats!r}")
+    if in_order(ratings):
+        return ratings
     pair = pairs(ratings)
     if not len(repeated := repeated_pairs(pair)):
         return ratings
@@ -51,6 +55,19 @@ def merge_repeats(ratings: pd.DataFrame, place: str, repeats: str = "latest") ->
     return ratings[kept].reset_index(drop=True)
 
 
+def in_order(ratings: pd.DataFrame) -> bool:
+    """Whether rows ascend by user and then by item, as in most releases; then no pair is repeated."""
+    if ratings[USER_ID].dtype.kind != "i" or ratings[ITEM_ID].dtype.kind != "i":
+        return False
+    user, item = ratings[USER_ID].to_numpy(), ratings[ITEM_ID].to_numpy()
+    for start in range(0, len(user) - 1, PIECE):
+        left, right = slice(start, min(start + PIECE, len(user) - 1)), slice(start + 1, start + PIECE + 1)
+        same = user[left] == user[right]
+        if not np.where(same, item[left] < item[right], user[left] < user[right]).all():
+            return False
+    return True
+
+
 def pairs(ratings: pd.DataFrame) -> NDArray[np.int64]:
     """One integer per row, equal for equal (user, item)."""
     user, n_users = _factorize(ratings[USER_ID])
@@ -65,8 +82,6 @@ def pairs(ratings: pd.DataFrame) -> NDArray[np.int64]:
 
 def repeated_pairs(pair: NDArray[np.int64]) -> NDArray[np.int64]:
     """The repeated pairs, ascending, once for each repetition."""
-    if len(pair) < 2 or (pair[1:] > pair[:-1]).all():  # sorted and distinct, as in most releases
-        return pair[:0]
     in_order = np.sort(pair)
     return np.asarray(in_order[1:][in_order[1:] == in_order[:-1]])
 

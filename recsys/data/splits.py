@@ -7,6 +7,7 @@ same rule, except for `kfold` and `official`, where they are a random tenth.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, TypeAlias
@@ -27,6 +28,7 @@ TIMELESS = ("random", "kfold", "official")
 FEWEST_RATINGS = 3  # users with fewer have only training rows under user_time and leave_one_out
 ML_100K = (100_000, 943, 1682)  # rows, users and items of the release that has official folds
 OFFICIAL_FOLDS = 5
+PIECE = 1 << 16  # rows
 
 
 @dataclass(frozen=True)
@@ -67,9 +69,11 @@ def split_ratings(
     if not len(ratings):
         raise DataError("there are no ratings to split")
 
+    if split in BY_USER:
+        test, val = _last_of_users(ratings, BY_USER[split])
+        return Split(np.flatnonzero(~(test | val)), np.flatnonzero(val), np.flatnonzero(test))
+
     def held_out(frame: pd.DataFrame) -> Mask:
-        if split in ("user_time", "leave_one_out"):
-            return user_time(frame) if split == "user_time" else leave_one_out(frame)
         if split == "global_time":
             return global_time(frame, test_fraction)
         return random(len(frame), test_fraction if split == "random" else 0.1, split_seed)
@@ -79,7 +83,7 @@ def split_ratings(
     else:
         test = official(ratings, fold) if split == "official" else held_out(ratings)
     rest = np.flatnonzero(~test)
-    columns = ratings.columns.intersection([USER_ID, TIMESTAMP])
+    columns = ratings.columns.intersection([TIMESTAMP])
     val = held_out(ratings[columns].iloc[rest]) if len(rest) else np.zeros(0, dtype=bool)
     return Split(rest[~val], rest[val], np.flatnonzero(test))
 
@@ -114,14 +118,26 @@ def _check_official(fold: int) -> None:
 
 def user_time(ratings: pd.DataFrame) -> Mask:
     """The last (n + 9) // 10 of each user's n ratings."""
-    user, count = _users(ratings)
-    return _last_of_users(user, _timestamps(ratings), np.where(count < FEWEST_RATINGS, 0, (count + 9) // 10))
+    return _last_of_users(ratings, _tenth)[0]
 
 
 def leave_one_out(ratings: pd.DataFrame) -> Mask:
     """Each user's last rating."""
-    user, count = _users(ratings)
-    return _last_of_users(user, _timestamps(ratings), (count >= FEWEST_RATINGS).astype(np.int64))
+    return _last_of_users(ratings, _one)[0]
+
+
+def _tenth(count: Integers) -> Integers:
+    return np.where(count < FEWEST_RATINGS, 0, (count + 9) // 10)
+
+
+def _one(count: Integers) -> Integers:
+    return (count >= FEWEST_RATINGS).astype(np.int64)
+
+
+BY_USER: dict[str, Callable[[Integers], Integers]] = {
+    "user_time": _tenth,
+    "leave_one_out": _one,
+}  # rows of n to hold out
 
 
 def global_time(ratings: pd.DataFrame, test_fraction: float) -> Mask:
@@ -169,10 +185,15 @@ def official(ratings: pd.DataFrame, fold: int) -> Mask:
     return mask
 
 
-def _users(ratings: pd.DataFrame) -> tuple[Integers, Integers]:
-    """The user of each row as a code from 0, and the number of rows of each user."""
-    user = np.asarray(ratings[USER_ID].factorize()[0], dtype=np.int64)
-    return user, np.bincount(user)
+def _users(ratings: pd.DataFrame) -> NDArray[np.integer[Any]]:
+    """The user of each row as a code from 0; not every code needs to have rows."""
+    ids = ratings[USER_ID]
+    if ids.dtype.kind == "i" and len(ids):
+        first, span = int(ids.min()), int(ids.max()) - int(ids.min()) + 1
+        if span <= min(4 * len(ids), np.iinfo(np.int32).max):
+            codes: NDArray[np.integer[Any]] = np.subtract(ids.to_numpy(), first, dtype=np.int64).astype(np.int32)
+            return codes
+    return np.asarray(ids.factorize()[0], dtype=np.int64)
 
 
 def _timestamps(ratings: pd.DataFrame) -> Integers:
@@ -185,26 +206,62 @@ def _timestamps(ratings: pd.DataFrame) -> Integers:
     return time
 
 
-def _last_of_users(user: Integers, time: Integers, take: Integers) -> Mask:
-    """The last `take[u]` rows of each user u, by (timestamp, row).
+def _last_of_users(ratings: pd.DataFrame, rule: Callable[[Integers], Integers]) -> tuple[Mask, Mask]:
+    """Test rows, the last of each user by (timestamp, row), and validation rows, the last of those before.
 
-    One sort of (user, time) packed into integers gives each user's cut; only ties with the cut are then resolved by
-    row. This is several times faster than sorting row positions.
+    One sort of (user, time) packed into integers gives each user's cuts; only ties with a cut are then resolved by row.
+    This is several times faster than sorting row positions.
+
+    Args:
+        ratings: Ids of users and timestamps.
+        rule: The number of rows to hold out of n.
     """
-    key = _packed(user, time)
-    ends = np.cumsum(np.bincount(user))
-    in_order = np.sort(key, kind="stable")  # fast for files that are mostly grouped by user
-    first_taken = in_order[np.minimum(ends - take, len(key) - 1)]
-    first_taken[take == 0] = np.iinfo(np.int64).max
-    cut = first_taken[user]
-    mask: Mask = key > cut
-    tied = np.flatnonzero(key == cut)
-    wanted = take - np.bincount(user[mask], minlength=len(take))
-    mask[_last_of_tied(tied, user[tied], wanted)] = True
-    return mask
+    user, time = _users(ratings), _timestamps(ratings)
+    keys = _Keys(user, time)
+    count = np.bincount(user).astype(np.int64)
+    for_test = rule(count)
+    test = keys.last(for_test)
+    return test, keys.last(for_test + rule(count - for_test)) & ~test
 
 
-def _last_of_tied(rows: Integers, user: Integers, wanted: Integers) -> Integers:
+class _Keys:
+    """Rows in the order of (user, time), by one integer a row."""
+
+    def __init__(self, user: NDArray[np.integer[Any]], time: Integers) -> None:
+        self.user, self.time, self.earliest = user, time, int(time.min())
+        self.span = int(time.max()) - self.earliest + 1
+        if self.span * (int(user.max()) + 1) >= 1 << 62:
+            self.time, self.earliest = np.unique(time, return_inverse=True)[1], 0
+            self.span = int(self.time.max()) + 1
+        self.in_order = self._packed(slice(None))
+        self.in_order.sort()  # the fastest kind: equal keys are alike
+        self.ends = np.cumsum(np.bincount(user))
+
+    def last(self, take: Integers) -> Mask:
+        """The last `take[u]` rows of each user u, by (time, row)."""
+        cuts = self.in_order[np.minimum(self.ends - take, len(self.in_order) - 1)]
+        cuts[take == 0] = np.iinfo(np.int64).max
+        mask: Mask = np.empty(len(self.user), dtype=bool)
+        tied = []
+        for start in range(0, len(mask), PIECE):  # a piece fits into the cache of a core
+            piece = slice(start, start + PIECE)
+            key, cut = self._packed(piece), cuts[self.user[piece]]
+            np.greater(key, cut, out=mask[piece])
+            tied.append(start + np.flatnonzero(key == cut))
+        rows = np.concatenate(tied)
+        after_cut = self.ends - np.searchsorted(self.in_order, cuts, side="right")
+        mask[_last_of_tied(rows, self.user[rows], np.where(take, take - after_cut, 0))] = True
+        return mask
+
+    def _packed(self, rows: slice) -> Integers:
+        key: Integers = self.user[rows].astype(np.int64)
+        key *= self.span  # in place: temporary arrays are costly at 25 million rows
+        key += self.time[rows]
+        key -= self.earliest
+        return key
+
+
+def _last_of_tied(rows: Integers, user: NDArray[np.integer[Any]], wanted: Integers) -> Integers:
     """The last `wanted[u]` of each user's rows; `rows` are ascending."""
     by_user = np.argsort(user, kind="stable")
     ends = np.cumsum(np.bincount(user, minlength=len(wanted)))
@@ -212,19 +269,6 @@ def _last_of_tied(rows: Integers, user: Integers, wanted: Integers) -> Integers:
     from_end = ends[sorted_user] - np.arange(len(rows))
     last: Integers = rows[by_user[from_end <= wanted[sorted_user]]]
     return last
-
-
-def _packed(user: Integers, time: Integers) -> Integers:
-    """One integer per row that sorts by user, then by time."""
-    earliest = int(time.min())
-    span = int(time.max()) - earliest + 1
-    if span * (int(user.max()) + 1) >= 1 << 62:
-        time, earliest = np.unique(time, return_inverse=True)[1], 0
-        span = int(time.max()) + 1
-    key = user * span
-    key += time  # in place: temporary arrays are costly at 25 million rows
-    key -= earliest
-    return key
 
 
 def _share(rows: int, test_fraction: float) -> int:

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from recsys.data.columns import ITEM_ID, TIMESTAMP, USER_ID, WEIGHT
-from recsys.data.repeats import merge_repeats
+from recsys.data.repeats import PIECE, in_order, merge_repeats
 
 Frames = Callable[..., pd.DataFrame]
 
@@ -62,3 +62,14 @@ def test_rows_without_weights_count_one_each(random_ratings: Frames) -> None:
 def test_an_unknown_rule(random_ratings: Frames) -> None:
     with pytest.raises(ValueError, match="repeats must be one of latest, first, sum, got 'last'"):
         merge_repeats(random_ratings(), "here", "last")
+
+
+def test_rows_in_order() -> None:
+    for rows in (0, 1, 2, PIECE, PIECE + 1, 2 * PIECE + 1):
+        frame = pd.DataFrame({USER_ID: np.arange(rows) // 3, ITEM_ID: np.arange(rows) % 3})
+        assert in_order(frame)
+        for row in {1, PIECE, rows - 1} & set(range(1, rows)):
+            repeated = frame.copy()
+            repeated.iloc[row] = repeated.iloc[row - 1]
+            assert not in_order(repeated)
+    assert not in_order(pd.DataFrame({USER_ID: ["a", "b"], ITEM_ID: ["a", "b"]}))
