@@ -6,6 +6,8 @@ import importlib
 import os
 import sys
 
+from recsys.progress import tolerate_closed_output
+
 COMMANDS = {
     "train": ("recsys.train", "train a model, measure it, export it"),
     "evaluate": ("recsys.evaluate", "test metrics of a run"),
@@ -18,6 +20,7 @@ COMPLETED = ("train", "evaluate", "recommend")  # by Hydra
 
 def main() -> None:
     """Run the command that `sys.argv` names."""
+    tolerate_closed_output()
     if "-sc" in sys.argv[1:2]:
         _complete(sys.argv[2:])
     elif len(sys.argv) < 2 or sys.argv[1] in ("-h", "--help"):

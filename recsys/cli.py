@@ -25,6 +25,7 @@ from recsys.experiments.mistakes import check_arguments, explain
 from recsys.experiments.overrides import quote_override, unquoted
 from recsys.experiments.run_folder import current_override, sweep_overrides
 from recsys.experiments.targets import check_overrides
+from recsys.progress import tolerate_closed_output
 from recsys.training.threads import set_environment
 
 _in_sentences: ContextVar[bool] = ContextVar("_in_sentences", default=False)  # where Hydra is told to raise its errors
@@ -57,7 +58,7 @@ def help_keys(name: str) -> str:
     for line in content.partition("# Set automatically")[0].splitlines():
         if (found := re.fullmatch(r"(?!defaults)([a-z]\w*): +([^#\s].*?)(?: +# *(.*))?", line)) is not None:
             prefix = "data." if name == "splits" else f"{name.partition('/')[0]}." if "/" in name else ""
-            text = f"  {prefix + found[1]:<28}{found[2].replace('???', 'required'):<16}{found[3] or ''}"
+            text = f"  {prefix + found[1]:<33}{found[2].replace('???', 'required'):<16}{found[3] or ''}"
             lines.append(text.rstrip().replace("$", "$$"))
     return "\n".join(lines)
 
@@ -79,6 +80,7 @@ def command(config_name: str) -> Callable[[Callable[[DictConfig], Any]], Callabl
 
         @functools.wraps(function)
         def start() -> None:
+            tolerate_closed_output()
             try:
                 set_environment()
                 _prepare_completion()

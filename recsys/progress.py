@@ -1,13 +1,20 @@
-"""Progress of long work: one line on a terminal, with the time that remains; nothing in a log file."""
+"""Progress of long work: one line on a terminal, with the time that remains; nothing in a log file.
+
+And what becomes of all that is printed once nobody reads it.
+"""
 
 from __future__ import annotations
 
+import io
 import math
+import os
+import stat
 import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 T = TypeVar("T")
@@ -21,6 +28,43 @@ class Advance(Protocol):
     """Reports that `steps` more are done, and what the end of the line says from now on."""
 
     def __call__(self, steps: float = 1, status: str | None = None) -> None: ...
+
+
+def tolerate_closed_output() -> None:
+    """Lose what is printed where nobody reads it: after `| head -1` has gone, or without an output (`>&-`).
+
+    Otherwise a run would end with an error in the middle of its work. Other errors, as of a full disk, stay.
+    """
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115  (to the end)
+        elif isinstance(stream, io.TextIOWrapper) and _is_pipe(stream):
+            stream.flush()
+            pipe = io.BufferedWriter(_Pipe(stream.fileno(), "wb", closefd=False))
+            lines = stream.line_buffering or stream.write_through
+            tolerant = io.TextIOWrapper(pipe, stream.encoding, stream.errors, line_buffering=lines)
+            setattr(sys, name, tolerant)
+
+
+class _Pipe(io.FileIO):
+    """A pipe that takes what is written after its reader has gone."""
+
+    def write(self, data: Any) -> int:
+        try:
+            return super().write(data)
+        except BrokenPipeError:
+            return len(data)
+
+
+def _is_pipe(stream: io.TextIOWrapper) -> bool:
+    if isinstance(getattr(stream.buffer, "raw", None), _Pipe):
+        return False  # is tolerant already
+    try:
+        mode = os.fstat(stream.fileno()).st_mode
+    except (OSError, ValueError):  # none of the operating system's
+        return False
+    return stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode)
 
 
 @contextmanager

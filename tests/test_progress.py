@@ -2,9 +2,12 @@ from __future__ import annotations
 
 import io
 import itertools
+import subprocess
+import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
+from subprocess import PIPE
 from types import SimpleNamespace
 from typing import Any
 
@@ -131,3 +134,32 @@ def test_jobs_of_a_sweep_show_nothing(tmp_path: Path, terminal: Terminal, monkey
     monkeypatch.setattr("recsys.experiments.multirun._print_progress", lambda *_: None)
     run_job(job, tmp_path / "0")
     assert terminal.getvalue() == ""
+
+
+def test_a_reader_that_goes_away_and_a_closed_output_end_nothing() -> None:
+    code = (
+        "import sys\n"
+        "from recsys.progress import tolerate_closed_output\n"
+        "tolerate_closed_output()\n"
+        "tolerate_closed_output()\n"
+        "print('first', flush=True)\n"
+        "sys.stdin.readline()\n"
+        "for _ in range(3):\n"
+        "    print('x' * 100_000)\n"
+        "assert not sys.stdout.isatty()\n"
+        "sys.stderr.write('done')\n"
+    )
+    command = [sys.executable, "-c", code]
+    with subprocess.Popen(command, stdin=PIPE, stdout=PIPE, stderr=PIPE, text=True) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert process.stdout.readline() == "first\n"
+        process.stdout.close()
+        process.stdin.write("\n")
+        process.stdin.close()
+        assert process.stderr.read() == "done"
+    assert process.returncode == 0
+    shell = ["sh", "-c", f"'{sys.executable}' -c \"$0\" >&- </dev/null", code]
+    done = subprocess.run(shell, capture_output=True, text=True, check=True)
+    assert done.stderr == "done"

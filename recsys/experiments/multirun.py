@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import multiprocessing
+import os
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -63,10 +65,20 @@ class MultirunCallback(Callback):
     def __reduce__(self) -> tuple[type[MultirunCallback], tuple[()]]:
         return MultirunCallback, ()  # the copy in a worker holds no lock
 
+    def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
+        hydra = HydraConfig.instance()
+        before = hydra.cfg
+        hydra.set_config(config)  # for interpolations in the folder's name
+        try:
+            folder = Path(config.hydra.run.dir)
+        finally:
+            hydra.cfg = before
+        _make_folder("hydra.run.dir", folder)
+
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         folder = Path(config.hydra.sweep.dir).absolute()
+        _make_folder("hydra.sweep.dir", folder)
         try:
-            folder.mkdir(parents=True, exist_ok=True)
             self.lock = FileLock(folder / ".lock")
             self.lock.acquire(timeout=0)
         except Timeout:
@@ -96,6 +108,16 @@ class MultirunCallback(Callback):
         finally:  # Hydra turns errors of callbacks into warnings, and the exit status would be 0
             if any(_is_unfinished(job) for job in job_folders(folder)):
                 sys.exit(1)
+
+
+def _make_folder(option: str, folder: Path) -> None:
+    """Make the folder; exit if nothing can be written there. Hydra would turn an exception into a warning."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if not os.access(folder, os.W_OK | os.X_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(folder))
+    except OSError as error:
+        sys.exit(f"error: {option}: cannot write to {folder} ({error.strerror}); choose another folder, {option}=…")
 
 
 def run_job(job: Callable[[], dict[str, Any]], folder: Path) -> float | None:

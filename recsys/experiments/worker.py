@@ -18,6 +18,7 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
 from recsys.experiments.run_folder import one_line
+from recsys.progress import tolerate_closed_output
 
 
 class TaskReference(NamedTuple):
@@ -44,6 +45,7 @@ class JobSpec(NamedTuple):
 def work(connection: Connection, task: TaskReference) -> None:
     """Run jobs until the connection is closed. Replies to each with None, or with Hydra's error message."""
     exit_with_parent()
+    tolerate_closed_output()
     signal.signal(signal.SIGINT, _interrupt_once)
     setup_globals()
     function = task.load()

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from recsys.evaluation.registry import NDCG, RMSE, reported_metrics
+from recsys.progress import tolerate_closed_output
 from recsys.report import ReportError, find, named
 from recsys.report.settings import Experiments
 
@@ -19,6 +20,7 @@ TEXTS = ("md", "csv", "json")
 
 
 def main(argv: Sequence[str] | None = None) -> None:
+    tolerate_closed_output()
     given = arguments(argv)
     try:
         found = find(given.folders, given.metric)

@@ -269,7 +269,7 @@ def test_the_agent_of_wandb_runs_no_sweep(
 
 def test_a_sweep_needs_a_folder_that_can_be_made(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(SystemExit, match=r"error: hydra.sweep.dir: .*Not a directory"):
+    with pytest.raises(SystemExit, match=r"error: hydra.sweep.dir: cannot write to .*Not a directory"):
         begin(tmp_path / "file" / "sweep", "model.dropout=0.1,0.2")
 
 
@@ -293,3 +293,15 @@ def test_what_was_inferred_is_said_once_in_a_group(tmp_path: Path, monkeypatch: 
     (tmp_path / "sweep").mkdir()
     assert [says_first(tmp_path / "sweep" / str(n), "inferred x") for n in (1, 0)] == [True, False]
     assert not says_first(tmp_path / "sweep" / "2", "")
+
+
+@pytest.mark.parametrize("name", ["hydra.run.dir", "hydra.sweep.dir"])
+def test_a_folder_that_cannot_be_written_is_one_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setattr("os.access", lambda *_: False)  # root may write anywhere
+    config = composed("train", f"{name}={tmp_path / 'new'}")
+    start = MultirunCallback().on_run_start if "run.dir" in name else MultirunCallback().on_multirun_start
+    message = rf"^error: {name}: cannot write to {tmp_path / 'new'} \(Permission denied\); choose .*{name}=…$"
+    with pytest.raises(SystemExit, match=message):
+        start(config)

@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
@@ -245,12 +245,15 @@ def test_a_study_belongs_to_one_folder(tmp_path: Path) -> None:
 def test_hopeless_trials_are_pruned_by_what_others_reached(tmp_path: Path) -> None:
     study = make_study(tmp_path)
 
-    def epochs(trial: int, rmse: float) -> int:
+    def epochs(trial: int, rmse: float, validated: Callable[[int], bool] = lambda _: True) -> int:
         study.ask()
         pruning = Pruning(MEMORY[tmp_path], "s", trial, "halving")  # type: ignore[arg-type]
         for epoch in range(9):
             value = SimpleNamespace(item=lambda: rmse)
-            trainer = SimpleNamespace(callback_metrics={"val/rmse": value}, current_epoch=epoch)
+            trainer = SimpleNamespace(callback_metrics={"val/rmse": value}, current_epoch=epoch, sanity_checking=False)
+            pruning.on_train_epoch_start(trainer, None)  # type: ignore[arg-type]
+            if validated(epoch):
+                pruning.on_validation_end(trainer, None)  # type: ignore[arg-type]
             try:
                 pruning.on_train_epoch_end(trainer, None)  # type: ignore[arg-type]
             except PrunedError:
@@ -260,6 +263,8 @@ def test_hopeless_trials_are_pruned_by_what_others_reached(tmp_path: Path) -> No
     assert [epochs(trial, 0.9) for trial in range(3)] == [9, 9, 9]
     assert epochs(3, 1.2) < 9
     assert epochs(4, 0.8) == 9
+    assert epochs(5, 0.8, lambda epoch: epoch % 3 == 2) == 9
+    assert list(study.study.trials[5].intermediate_values) == [2, 5, 8]  # the others are of an epoch before
 
 
 def test_pruners_by_name() -> None:
