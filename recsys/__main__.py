@@ -9,6 +9,7 @@ import sys
 from recsys.progress import tolerate_closed_output
 
 COMMANDS = {
+    "inspect": ("recsys.inspect", "look at a ratings file; prints the command that trains on it"),
     "train": ("recsys.train", "train a model, measure it, export it"),
     "evaluate": ("recsys.evaluate", "test metrics of a run"),
     "recommend": ("recsys.recommend", "top-N items of all users, or some, to a file"),

@@ -57,7 +57,7 @@ def test_each_command_takes_its_arguments(monkeypatch: pytest.MonkeyPatch, name:
     assert given == [[f"recsys {name}", "a=1", "--help"]]
 
 
-@pytest.mark.parametrize(("name", "argument"), [("report", "--top"), ("serve", "--port")])
+@pytest.mark.parametrize(("name", "argument"), [("report", "--top"), ("serve", "--port"), ("inspect", "PATH")])
 def test_help_of_a_command(recsys: Recsys, name: str, argument: str) -> None:
     """That of the others is composed by Hydra, and tested with the configuration."""
     assert argument in recsys(name, "--help")
@@ -72,7 +72,7 @@ def test_a_command_that_does_not_exist(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("line", "expected"),
     [
-        ("recsys tr", {"train", "evaluate", "recommend", "report", "serve"}),
+        ("recsys tr", {"inspect", "train", "evaluate", "recommend", "report", "serve"}),
         ("recsys train model=", {"model=mf", "model=als"}),
         ("recsys train model.emb", {"model.embedding_dim="}),
         ("recsys train data=ml_1m  seed=1 tr", {"trainer="}),

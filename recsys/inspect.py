@@ -1,0 +1,121 @@
+"""Look at ratings before training: `python -m recsys.inspect PATH [option=value …]`.
+
+PATH is a file, a glob, a folder, or - for standard input. Options are those of data=tabular, such as
+data.separator=semicolon; all others are inferred. The last line is the command that trains on the data.
+"""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+import logging
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
+from omegaconf import OmegaConf
+
+from recsys.data.columns import TIMESTAMP
+from recsys.data.inference import infer_format
+from recsys.data.inspection.attempts import Attempt, read_somehow
+from recsys.data.inspection.command import training_command
+from recsys.data.inspection.folder import Entry, ratings_of, released, side_files, survey
+from recsys.data.inspection.page import print_data, print_entries, screen
+from recsys.data.readers import expand
+from recsys.data.readers.format import Format
+from recsys.data.sources.movielens import MovieLens
+from recsys.data.sources.tabular import TabularRatings
+from recsys.experiments.overrides import quote_override
+
+OPTIONS = tuple(inspect.signature(TabularRatings).parameters)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Print what a file or folder holds, and the command that trains on it."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    if not words or words[0] in ("-h", "--help"):
+        print(__doc__)
+        sys.exit(0 if words else 2)
+    logging.getLogger("recsys").setLevel(logging.ERROR)  # what is logged is printed below
+    try:
+        _inspect(words[0], dict(map(_option, words[1:])))
+    except (ValueError, OSError) as error:
+        sys.exit(f"error: {error}")
+
+
+def _inspect(path: str, typed: dict[str, Any]) -> None:
+    folder = Path(path).expanduser()
+    if not folder.is_dir():
+        _inspect_file(path, None, typed)
+    elif "ratings_file" in typed:
+        _inspect_file(str(typed.pop("ratings_file")), path, typed)
+    elif (name := released(folder)) is not None:
+        data = MovieLens(name, str(folder)).read()
+        command = f"python -m recsys.train data={name.replace('-', '_')} data.root={shlex.quote(path)}"
+        print_data(screen(), path, Attempt(data, {}), None, command)
+    else:
+        _inspect_folder(folder, path, typed)
+
+
+def _inspect_folder(folder: Path, path: str, typed: dict[str, Any]) -> None:
+    entries = survey(folder)
+    ratings = ratings_of(entries)
+    if ratings is None:
+        print_entries(screen(), path, entries)
+        sys.exit(
+            f"error: {path}: cannot tell which file holds the ratings; inspect one, such as {_example(path, entries)}"
+        )
+    sides = {f"{side}_file": name for side, name in side_files(folder, entries, ratings).items()}
+    _inspect_file(ratings, path, sides | typed)
+
+
+def _example(path: str, entries: Sequence[Entry]) -> str:
+    name = next((entry.name for entry in entries if entry.score), entries[0].name if entries else "ratings.csv")
+    return shlex.join(["python", "-m", "recsys.inspect", str(Path(path) / name)])
+
+
+def _inspect_file(file: str, root: str | None, typed: dict[str, Any]) -> None:
+    found = read_somehow(file, root, typed)
+    command = training_command(
+        file,
+        root,
+        found.data.findings,
+        found.settings,
+        implicit=found.data.implicit,
+        timed=TIMESTAMP in found.data.ratings,
+    )
+    print_data(screen(), file, found, _format(file, root, found.settings), command)
+
+
+def _format(file: str, root: str | None, settings: dict[str, Any]) -> Format:
+    source = TabularRatings(root, file, **settings)
+    return infer_format(expand(source.root, file), source.format.given())[0]
+
+
+def _option(text: str) -> tuple[str, Any]:
+    """Name and value of an option typed as `data.name=value`, as `recsys.train` reads it."""
+    key, equals, value = text.partition("=")
+    name = key.removeprefix("data.")
+    if not equals or name not in OPTIONS:
+        near = difflib.get_close_matches(name, OPTIONS, n=1)
+        hint = (
+            f"did you mean data.{near[0]}=…?"
+            if near
+            else "options are those of data=tabular, such as data.separator=tab"
+        )
+        raise ValueError(f"no option {key!r}; {hint}")
+    try:
+        override = OverridesParser.create().parse_override(quote_override(f"data.{name}={value}"))
+    except HydraException as error:
+        raise ValueError(f"data.{name}: cannot read {value!r}") from error
+    if override.is_sweep_override():
+        raise ValueError(f"data.{name} must be one value, got {value!r}")
+    return name, OmegaConf.to_container(OmegaConf.create({name: override.value()}), resolve=True)[name]  # type: ignore[call-overload,index]
+
+
+if __name__ == "__main__":
+    main()
