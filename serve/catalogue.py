@@ -35,6 +35,7 @@ class Catalogue:
         steps = np.diff(values)
         even = 0 < len(steps) < MAX_RATING_LEVELS and np.allclose(steps / steps.min(), np.round(steps / steps.min()))
         self.rating_step = float(steps.min()) if even else None
+        self.lowest_rating = float(values[0]) if len(values) else None
         stars = np.bincount(rated.item, weights=rated.rating, minlength=items)
         self.mean_rating = np.divide(stars, self.n_ratings, out=np.full(items, np.nan), where=self.n_ratings > 0)
         self._popular: list[int] = np.argsort(-self.n_ratings, kind="stable").tolist()

@@ -19,6 +19,12 @@ class ServiceInfo(BaseModel):
 
     genres: list[str]
     rating_step: float | None = Field(description="Step between ratings of the data set; null if it varies.")
+    lowest_rating: float | None = Field(
+        description="Lowest rating of the data set, from which others are `rating_step` apart; null without ratings."
+    )
+    implicit: bool = Field(
+        description="Whether the data set says only which items a user chose: every rating is the top of the scale."
+    )
     years: tuple[int, int] | None = Field(description="The first and last year of the items.")
     attributes: dict[str, list[str]] = Field(
         description="Attributes that a new user may give, with their values.",
@@ -44,6 +50,8 @@ def model_info(model: ServedModel, *, expose_user_ratings: bool) -> ModelInfo:
     service = ServiceInfo(
         genres=model.catalogue.genres,
         rating_step=model.catalogue.rating_step,
+        lowest_rating=model.catalogue.lowest_rating,
+        implicit=model.bundle.is_implicit,
         years=model.catalogue.years,
         attributes=choices(model.bundle.attributes),
         expose_user_ratings=expose_user_ratings,

@@ -51,7 +51,7 @@ def openapi_document(app: FastAPI, model: ServedModel | None, *, expose_user_rat
     if model is None:
         _fill(schema, {kind: {} for kind in ("id", "body-id", "any-id", "stars", "attributes", "genre")}, {})
         return schema
-    low, high = model.bundle.scale
+    low, high = model.bundle.given_scale
     known = choices(model.bundle.attributes)
     filled: dict[str, dict[str, Any]] = {
         "id": id_schema(integers=model.integer_ids),

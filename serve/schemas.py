@@ -62,7 +62,7 @@ UnvalidatedId = Annotated[
 ]
 Stars = Annotated[
     float,
-    Field(allow_inf_nan=False, description="Stars, within the scale."),
+    Field(allow_inf_nan=False, description="Stars, within the scale; 1 for implicit feedback."),
     WithJsonSchema({"type": "number", "format": "stars"}),
 ]
 Genre = Annotated[str, Field(max_length=100), WithJsonSchema({"type": "string", "format": "genre"})]

@@ -153,7 +153,7 @@ class Bundle(Scoring):
         it replaces the stars: what counts is that an item was rated.
 
         Args:
-            ratings: Stars by item id.
+            ratings: Stars by item id; with implicit feedback 1 for each item that was chosen.
             attributes: What else is known of them, such as `{"gender": "F"}`.
 
         Raises:
@@ -164,12 +164,13 @@ class Bundle(Scoring):
         if not isinstance(ratings, Mapping):
             raise TypeError(f"ratings must map item ids to stars, got {ratings!r:.80}")
         rows = [self.item_row.get(item, -1) for item in checked_ids(self.manifest["id_kind"], "ratings", ratings)]
-        low, high = self.scale
+        low, high = self.given_scale
         for item, rating in ratings.items():
             if not isinstance(rating, Real) or isinstance(rating, bool):
                 raise TypeError(f"rating of item {item!r} must be a number, got {rating!r:.80}")
             if not low <= rating <= high:
-                raise ValueError(f"rating of item {item!r} must be in [{low:g}, {high:g}], got {rating}")
+                allowed = f"in [{low:g}, {high:g}]" if low < high else f"{high:g}, as all are in implicit feedback"
+                raise ValueError(f"rating of item {item!r} must be {allowed}, got {rating}")
         known = [(row, stars) for row, stars in zip(rows, ratings.values(), strict=True) if 0 <= row < self.n_items]
         row, stars = zip(*known, strict=True) if known else ((), ())
         known_of = None if attributes is None else attribute_rows(self.attributes, attributes)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -61,6 +62,18 @@ class BundleParts:
     def is_ranking(self) -> bool:
         """Whether scores order items and are not stars."""
         return bool(self.manifest["task"] == "ranking")
+
+    @cached_property
+    def is_implicit(self) -> bool:
+        """Whether the data says only which items a user chose: every rating is the top of the scale."""
+        rating = self.ratings.rating
+        return self.is_ranking and len(rating) > 0 and bool((rating == np.float32(self.scale[1])).all())
+
+    @property
+    def given_scale(self) -> tuple[float, float]:
+        """The lowest and highest rating that someone new may give; for implicit feedback there is one, the highest."""
+        low, high = self.scale
+        return (high, high) if self.is_implicit else (low, high)
 
     @property
     def can_fold_in(self) -> bool:

@@ -2,7 +2,7 @@
 
 import { drop, newest, showErrorsIn } from "./api.js";
 import { setUpSearch } from "./search.js";
-import { count, facts, given, h, histogram, itemLink, name, neighbour, ratedRow, recommendation, starPicker, spread, starScale, stars } from "./view.js";
+import { count, facts, h, histogram, itemLink, name, neighbour, plain, plainId, ratedRow, recommendation, segment, starPicker, spread, starScale, stars } from "./view.js";
 
 const $ = (id) => document.getElementById(id);
 const RATED = 5; // ratings of a user shown before "Show more"
@@ -52,7 +52,7 @@ function show() {
     const value = state[key] ?? usual[key] ?? "";
     if (field.value !== value) field.value = value; // otherwise the caret would jump while typing
   }
-  $("results-name").textContent = state.isNew ? "Recommended for you" : state.user ? `Recommended for user ${state.user}` : "Recommended";
+  $("results-name").textContent = state.isNew ? "Recommended for you" : state.user ? `Recommended for user ${plainId(state.user)}` : "Recommended";
   if (differs("isNew", "user")) showPerson();
   if (differs("isNew", "user", ...FILTERS)) recommend();
   if (differs("item", "isNew", "user")) showItem();
@@ -89,7 +89,7 @@ async function showUser(ask) {
   let user;
   $("profile").ariaBusy = "true";
   try {
-    user = await ask(`users/${encodeURIComponent(state.user)}?limit=1000`);
+    user = await ask(`users/${segment(state.user)}?limit=1000`);
   } catch (error) {
     if (error.status !== 404 && error.status !== 403) throw error;
     return note($("profile"), error.message);
@@ -105,9 +105,10 @@ async function showUser(ask) {
     hidden[0].querySelector("a").focus();
     more.remove();
   }
-  const mean = user.mean_rating === null ? "" : `, ${user.mean_rating.toFixed(2)} on average`;
+  const mean = user.mean_rating === null ? "" : `, ${user.mean_rating.toFixed(scale.digits)} on average`;
   $("profile").replaceChildren(
-    h("h2", {}, "Highest rated"), h("p", { className: "quiet" }, count(user.n_ratings, "rating") + mean),
+    h("h2", {}, scale.implicit ? "Chosen titles" : "Highest rated"),
+    h("p", { className: "quiet" }, scale.implicit ? count(user.n_ratings, "title") : count(user.n_ratings, "rating") + mean),
     list, ...(hidden.length ? [more] : []));
 }
 
@@ -120,7 +121,9 @@ const storageKey = () => `recsys ratings of ${model.data}`;
 function loadMine() {
   try {
     const stored = JSON.parse(sessionStorage.getItem(storageKey()));
-    mine = Array.isArray(stored) ? stored : [];
+    mine = Array.isArray(stored) ? stored.filter((item) => typeof item?.item_id === "string" && typeof item.title === "string") : [];
+    const fits = (rating) => typeof rating === "number" && rating >= scale.low && rating <= scale.high;
+    for (const item of mine) item.rating = scale.implicit ? scale.high : fits(item.rating) ? item.rating : null; // of another model
   } catch {
     mine = []; // storage is disabled or has other content: start over
   }
@@ -136,15 +139,16 @@ function saveMine() {
 
 function showMine(focusOn = null) {
   const rows = mine.map((item) => {
-    const picker = starPicker(scale, item, item.rating, { pick: (rating) => rate(item, rating), done: () => $("search").focus() });
-    const remove = h("button", { className: "plain", "aria-label": `Remove ${item.title}`, onclick: () => removeMine(item) }, "Remove");
-    const row = h("li", {}, h("span", {}, itemLink(item), " ", h("small", {}, item.year ?? "")), h("span", { className: "give" }, picker, remove));
-    if (item.item_id === focusOn) queueMicrotask(() => (picker.querySelector(":checked") ?? picker.querySelector("input")).focus());
+    const picker = scale.implicit ? null : starPicker(scale, item, item.rating, { pick: (rating) => rate(item, rating), done: () => $("search").focus() });
+    const remove = h("button", { className: "plain", "aria-label": `Remove ${name(item)}`, onclick: () => removeMine(item) }, "Remove");
+    const about = h("span", {}, itemLink(item), " ", h("small", {}, item.year ?? ""));
+    const row = h("li", {}, about, picker ? h("span", { className: "give" }, picker, remove) : remove);
+    if (picker && item.item_id === focusOn) queueMicrotask(() => (picker.querySelector(":checked") ?? picker.querySelector("input")).focus());
     return row;
   });
   const clear = h("button", { className: "plain", onclick: clearMine }, "Remove all");
   showPopular();
-  $("given").replaceChildren(...(rows.length ? [h("div", { className: "bar" }, h("h2", {}, "Your ratings"), clear), h("ul", { className: "rated" }, rows)] : []));
+  $("given").replaceChildren(...(rows.length ? [h("div", { className: "bar" }, h("h2", {}, scale.implicit ? "Your titles" : "Your ratings"), clear), h("ul", { className: "rated" }, rows)] : []));
 }
 
 async function loadPopular(ask) {
@@ -156,13 +160,17 @@ async function loadPopular(ask) {
 function showPopular() {
   const others = popular.filter(({ item_id }) => !mine.some((item) => item.item_id === item_id)).slice(0, SUGGESTED);
   const chips = others.map((item) => h("button", { type: "button", onclick: () => choose(item) }, name(item)));
-  $("popular").replaceChildren(...(mine.length < ENOUGH && chips.length ? [h("h2", {}, "Most rated"), h("div", { className: "chips" }, chips)] : []));
+  $("popular").replaceChildren(...(mine.length < ENOUGH && chips.length ? [h("h2", {}, scale.implicit ? "Most chosen" : "Most rated"), h("div", { className: "chips" }, chips)] : []));
 }
 
 function choose(item) {
-  if (!mine.some(({ item_id }) => item_id === item.item_id)) mine = [{ item_id: item.item_id, title: item.title, year: item.year, rating: null }, ...mine];
+  const rating = scale.implicit ? scale.high : null;
+  if (!mine.some(({ item_id }) => item_id === item.item_id)) mine = [{ item_id: item.item_id, title: item.title, year: item.year, rating }, ...mine];
   saveMine();
   showMine(item.item_id);
+  if (!scale.implicit) return;
+  $("search").focus();
+  recommend();
 }
 
 function rate(item, rating) {
@@ -192,7 +200,7 @@ function clearMine() {
 
 function recommend() {
   drop("recommendations");
-  if (state.isNew && !mine.some(({ rating }) => rating !== null)) return prompt("Rate a title to get recommendations.");
+  if (state.isNew && !mine.some(({ rating }) => rating !== null)) return prompt(`${scale.implicit ? "Choose" : "Rate"} a title to get recommendations.`);
   if (!state.isNew && !state.user) return prompt("Enter a user id to get recommendations.");
   $("results").ariaBusy = "true";
   newest("recommendations", showRecommendations, () => prompt("No recommendations: see the message above."));
@@ -209,14 +217,14 @@ async function showRecommendations(ask) {
   const rated = mine.filter(({ rating }) => rating !== null);
   const answer = state.isNew
     ? await ask("recommendations/", { ...query(true), ratings: rated.map(({ item_id, rating }) => ({ item_id, rating })) })
-    : await ask(`users/${encodeURIComponent(state.user)}/recommendations?${new URLSearchParams(query(model.service.expose_user_ratings && model.fold_in !== "none"))}`);
+    : await ask(`users/${segment(state.user)}/recommendations?${new URLSearchParams(query(model.service.expose_user_ratings && model.fold_in !== "none"))}`);
   if (answer.model_version !== model.model_version) newest("model", loadModel); // another model was swapped in
   const items = answer.recommendations;
   $("recommendations").replaceChildren(...items.map((item) => recommendation(scale, item, state.isNew ? "you" : "they")));
   $("notes").replaceChildren(...notes(answer, rated).map((text) => h("p", { className: "note" }, text)));
   showDistribution(answer.distribution, items);
   $("results").ariaBusy = "false";
-  $("status").textContent = items.length ? `${count(items.length, "recommendation")}, the first: ${items[0].title}.` : "No recommendations.";
+  $("status").textContent = items.length ? `${count(items.length, "recommendation")}, the first: ${name(items[0])}.` : "No recommendations.";
 }
 
 /** The filters under the API's names. */
@@ -229,8 +237,8 @@ function query(explain) {
 
 function notes({ cold_start, recommendations, unknown_items = [] }, rated) {
   const lines = [];
-  if (cold_start) lines.push(`The model was not trained on user ${state.user}: these are the predictions for an average user${Object.keys(model.service.attributes).length ? ", or one with their attributes" : ""}.`);
-  if (unknown_items.length) lines.push(`The model was not trained on ${unknown_items.map((i) => rated[i].title).join(", ")}; the other ratings are used.`);
+  if (cold_start) lines.push(`The model was not trained on user ${plainId(state.user)}: these are the predictions for an average user${Object.keys(model.service.attributes).length ? ", or one with their attributes" : ""}.`);
+  if (unknown_items.length) lines.push(`The model was not trained on ${unknown_items.map((i) => name(rated[i])).join(", ")}; the other ratings are used.`);
   if (!recommendations.length) lines.push("No unrated title passes the filters. Try more years, another genre or fewer ratings.");
   return lines;
 }
@@ -253,16 +261,16 @@ function showItem() {
     $("item-body").replaceChildren(h("h2", { id: "item-name" }, "…"));
     $("item").showModal();
   }
-  newest("item", fillItem, () => $("item-body").replaceChildren(h("h2", { id: "item-name" }, `Item ${state.item}`)));
+  newest("item", fillItem, () => $("item-body").replaceChildren(h("h2", { id: "item-name" }, `Item ${plainId(state.item)}`)));
 }
 
 async function fillItem(ask) {
-  const path = `items/${encodeURIComponent(state.item)}`;
+  const path = `items/${segment(state.item)}`;
   const [item, similar, predicted] = await Promise.all([
     ask(path), ask(`${path}/similar?k=12`),
     state.user && model.task === "rating" ? ask("predict/rating/", { user_id: state.user, item_id: state.item }) : null,
   ]);
-  const mean = item.mean_rating === null ? null : [stars(scale, item.mean_rating), `${item.mean_rating.toFixed(2)} on average`];
+  const mean = item.mean_rating === null || scale.implicit ? null : [stars(scale, item.mean_rating), `${item.mean_rating.toFixed(scale.digits)} on average`];
   const heading = h("h2", { id: "item-name", tabIndex: -1 }, name(item));
   const current = mine.find(({ item_id }) => item_id === item.item_id)?.rating;
   $("item-body").replaceChildren(
@@ -270,8 +278,9 @@ async function fillItem(ask) {
     h("p", { className: "quiet" }, facts(item)),
     h("dl", {},
       fact("Ratings", item.n_ratings ? [count(item.n_ratings, "rating"), " "] : ["none yet"], mean),
-      predicted && fact(`Predicted for ${predicted.cold_start ? "an average user" : `user ${state.user}`}`, [stars(scale, predicted.rating), predicted.rating.toFixed(2), spread(predicted.rating_std)]),
-      state.isNew ? fact("Your rating", starPicker(scale, item, current, { pick: (rating) => { rate(item, rating); showMine(); } })) : null),
+      predicted && fact(`Predicted for ${predicted.cold_start ? "an average user" : `user ${plainId(state.user)}`}`, [stars(scale, predicted.rating), predicted.rating.toFixed(scale.digits), spread(scale, predicted.rating_std)]),
+      state.isNew && scale.implicit ? fact("Your titles", choice(item)) : null,
+      state.isNew && !scale.implicit ? fact("Your rating", starPicker(scale, item, current, { pick: (rating) => { rate(item, rating); showMine(); } })) : null),
     h("h3", {}, "Similar titles"),
     similar.items.length
       ? h("ol", { className: "rated" }, similar.items.map(neighbour))
@@ -281,13 +290,22 @@ async function fillItem(ask) {
   heading.focus({ preventScroll: true });
 }
 
+/** A button that adds a title of implicit feedback to the new user's, or removes it. */
+function choice(item) {
+  const chosen = () => mine.find(({ item_id }) => item_id === item.item_id);
+  const button = h("button", { onclick: () => (chosen() ? removeMine(chosen()) : choose(item), label()) });
+  const label = () => (button.textContent = chosen() ? "Remove" : "Add");
+  label();
+  return button;
+}
+
 const fact = (term, ...value) => h("div", {}, h("dt", {}, term), h("dd", {}, ...value));
 
 // ---- Start
 
 function showModel() {
   const { metrics = {}, counts = {}, service } = model;
-  document.title = `recsys · ${model.data}`;
+  document.title = `recsys · ${plain(model.data)}`;
   $("model-name").textContent = model.model;
   $("model-data").textContent = model.data;
   $("model-version").textContent = model.model_version;
@@ -295,6 +313,7 @@ function showModel() {
   $("metric-name").textContent = label;
   $("metric").textContent = Number.isFinite(figure) ? figure.toFixed(4) : "not measured";
   $("counts").textContent = ["ratings", "users", "items"].filter((key) => counts[key]).map((key) => count(counts[key], key.slice(0, -1))).join(", ");
+  $("search-hint").textContent = scale.implicit ? "Choose titles that you know." : "Choose a title, then rate it.";
   $("no-new").hidden = model.fold_in !== "none";
   $("tab-new").hidden = model.fold_in === "none";
   $("genre-field").hidden = service.genres.length === 0;
@@ -305,7 +324,7 @@ function showModel() {
   const typical = counts.ratings / counts.items || 0; // titles with few ratings are predicted high by chance: exclude them by default
   usual.min = String(Math.min(20, Math.floor(typical / 4)));
   if (model.id_kind === "int") $("user-id").inputMode = "numeric";
-  $("examples").replaceChildren(...service.example_users.slice(0, 6).map((user) => h("a", { href: `#user=${encodeURIComponent(user)}`, "data-user": user }, user)));
+  $("examples").replaceChildren(...service.example_users.slice(0, 6).map((user) => h("a", { href: `#user=${encodeURIComponent(user)}`, "data-user": user }, plainId(user))));
 }
 
 function setUp() {
@@ -359,7 +378,7 @@ function keepState(event) {
 
 async function loadModel(ask) {
   model = await ask("model");
-  scale = starScale(model.rating_scale, model.service.rating_step);
+  scale = starScale(model.rating_scale, model.service.rating_step, { lowest: model.service.lowest_rating ?? undefined, implicit: model.service.implicit });
   showModel();
 }
 

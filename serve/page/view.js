@@ -1,5 +1,6 @@
 // Rendering: nodes are created by script only, so that titles are always text.
 
+const MOST_STEPS = 11; // buttons for a rating
 const SVG = "http://www.w3.org/2000/svg";
 
 /** An element with properties (or attributes, if there is no such property) and children; null children are skipped. */
@@ -13,15 +14,26 @@ export function h(tag, properties = {}, ...children) {
   return node;
 }
 
+/** Text as it can be shown in one line: control characters and overrides of the writing direction become visible. */
+export const plain = (text) =>
+  text.replace(/[\t-\r\u0085\u2028\u2029]+/g, " ").replace(/[\u0000-\u001f\u007f-\u009f\u202a-\u202e\u2066-\u2069]/g, "\ufffd");
+
+/** An id as it is shown: blanks at its ends, which belong to it, become visible. */
+export const plainId = (id) => plain(id).replace(/^ +| +$/g, (blanks) => "␣".repeat(blanks.length));
+
+/** An id as a segment of a path: browsers resolve dots even if encoded, unless encoded twice. */
+export const segment = (id) => (/^\.\.?$/.test(id) ? id.replaceAll(".", "%252E") : encodeURIComponent(id));
+
 export const count = (n, noun) => `${n.toLocaleString("en")} ${noun}${n === 1 ? "" : "s"}`;
 
 /** A rating without trailing zeros: 4, 3.5. */
 export const given = (rating) => String(Math.round(rating * 100) / 100);
 
-/** A title without the year, which is shown separately. */
-export function name({ title, year }) {
+/** A title without the year, which is shown separately; the id of an item without a title. */
+export function name({ item_id, title, year }) {
   const end = ` (${year})`;
-  return year && title.endsWith(end) ? title.slice(0, -end.length) : title;
+  if (title === item_id) return plainId(title);
+  return plain(year && title.endsWith(end) ? title.slice(0, -end.length) : title);
 }
 
 /** A link that opens an item; on a click page.js keeps the rest of the URL. */
@@ -29,20 +41,36 @@ export const itemLink = (item) => h("a", { href: `#item=${encodeURIComponent(ite
 
 export const facts = ({ year, genres }) => [year, genres.join(", ")].filter(Boolean).join(" · ");
 
-/** How a rating scale is drawn (`stars`, of which `share(value)` are filled) and chosen from (`steps`). */
-export function starScale([low, high], given = null) {
+/**
+ * How a rating scale is drawn (`stars`, of which `share(value)` are filled), chosen from (`steps`) and written.
+ * Ratings of the data are `step` apart, from `lowest` on. Implicit feedback has nothing to choose: whoever chose an item
+ * gave `high`.
+ */
+export function starScale([low, high], step = null, { lowest = low, implicit = false } = {}) {
+  const span = high - low;
   const countable = low >= 0 && high >= 2 && high <= 10;
   const stars = countable ? Math.ceil(high) : 5;
-  const share = (value) => (countable ? value / stars : (value - low) / (high - low));
+  const share = (value) => (countable ? value / stars : (value - low) / span);
+  const usable = step && span / step <= MOST_STEPS - 1 + 1e-6 && !(countable && step > 1); // stars are offered whole, at least
+  const steps = usable ? multiples(low, high, step, lowest) : roundSteps(low, high, countable);
+  const digits = span < 2 ? 3 : span < 40 ? 2 : 1; // of a mean or a prediction
+  const asStars = countable && steps.length === stars && steps.every((value, i) => value === i + 1);
+  return { low, high, stars, share, steps, digits, asStars, implicit };
+}
+
+/** All `origin + n * step` from low to high. */
+function multiples(low, high, step, origin = 0) {
+  const first = Math.ceil((low - origin) / step - 1e-6);
+  const last = Math.floor((high - origin) / step + 1e-6);
+  return Array.from({ length: Math.max(0, last - first + 1) }, (_, i) => Number((origin + (first + i) * step).toFixed(6)));
+}
+
+/** Round numbers, and the ends of a scale that has no stars. */
+function roundSteps(low, high, countable) {
   const rough = Math.max((high - low) / 10, high - low >= 3 ? 1 : 0);
   const power = 10 ** Math.floor(Math.log10(rough));
-  const round = [1, 2, 5, 10].map((digit) => digit * power).find((size) => size >= rough * 0.999);
-  // Use a finer step if the data has one, such as half stars, and the choices are not too many.
-  const step = given && given < round && (high - low) / given <= 10 ? given : round;
-  const first = Math.ceil(low / step - 1e-9);
-  const last = Math.floor(high / step + 1e-9);
-  const steps = Array.from({ length: last - first + 1 }, (_, i) => Number(((first + i) * step).toFixed(6)));
-  return { stars, share, steps, asStars: countable && steps[0] === 1 };
+  const step = [1, 2, 5, 10].map((digit) => digit * power).find((size) => size >= rough * 0.999);
+  return countable ? multiples(low, high, step) : [low, ...multiples(low + step / 2, high - step / 2, step), high];
 }
 
 /** A value as filled stars; hidden from screen readers, since the number is next to it. */
@@ -70,43 +98,44 @@ export function starPicker(scale, item, current, { pick, done }) {
     event.preventDefault();
     done?.();
   };
-  const legend = h("legend", { className: "unseen" }, `Your rating of ${item.title}`);
+  const legend = h("legend", { className: "unseen" }, `Your rating of ${name(item)}`);
   return h("fieldset", { className: `picker ${scale.asStars ? "as-stars" : "as-numbers"}`, onkeydown }, legend, options);
 }
 
-/** "Because you gave 5 to Alien (+0.21) and 4 to Heat (+0.10)." */
-function reasons(because, who) {
-  const shown = (because ?? []).filter(({ contribution }) => contribution >= 0.005); // omit "+0.00"
+/** "Because you gave 5 to Alien (+0.21) and 4 to Heat (+0.10)."; with implicit feedback "Because you chose …". */
+function reasons(scale, because, who) {
+  const shown = (because ?? []).filter(({ contribution }) => Number(contribution.toFixed(scale.digits)) > 0); // omit "+0.00"
   if (!shown.length) return null;
   const parts = shown.flatMap((reason, i) => [
     i === 0 ? "" : i === shown.length - 1 ? " and " : ", ",
-    `${given(reason.rating)} to `,
+    scale.implicit ? "" : `${given(reason.rating)} to `,
     itemLink(reason),
-    h("span", { className: "amount" }, ` (+${reason.contribution.toFixed(2)})`),
+    h("span", { className: "amount" }, ` (+${reason.contribution.toFixed(scale.digits)})`),
   ]);
-  return h("p", { className: "because" }, `Because ${who} gave `, parts, ".");
+  return h("p", { className: "because" }, `Because ${who} ${scale.implicit ? "chose" : "gave"} `, parts, ".");
 }
 
 /** The predictive standard deviation, " ± 0.9"; nothing for models without one. */
-export const spread = (std) => (std === null ? null : h("span", { className: "std", title: "standard deviation of a rating" }, ` ± ${std.toFixed(1)}`));
+export const spread = (scale, std) =>
+  std === null ? null : h("span", { className: "std", title: "standard deviation of a rating" }, ` ± ${std.toFixed(scale.digits > 2 ? 2 : 1)}`);
 
 /** A recommended item with its prediction and explanation. */
 export function recommendation(scale, item, who) {
   const value = item.rating === null
-    ? [h("b", {}, item.score.toFixed(2)), h("span", { className: "quiet" }, "score")]
-    : [h("span", {}, h("b", {}, item.rating.toFixed(2)), spread(item.rating_std)), stars(scale, item.rating)];
+    ? [h("b", {}, item.score.toFixed(scale.digits)), h("span", { className: "quiet" }, "score")]
+    : [h("span", {}, h("b", {}, item.rating.toFixed(scale.digits)), spread(scale, item.rating_std)), stars(scale, item.rating)];
   const label = item.rating === null ? "Score" : "Predicted rating";
   return h("li", { className: "card" },
     h("h3", {}, itemLink(item)),
     h("p", { className: "quiet" }, facts(item)),
     h("p", { className: "value" }, h("span", { className: "unseen" }, `${label}: `), value),
-    reasons(item.because, who));
+    reasons(scale, item.because, who));
 }
 
 /** A row of a list of rated items. */
 export const ratedRow = (scale, item) =>
   h("li", {}, h("span", {}, itemLink(item), " ", h("small", {}, item.year ?? "")),
-    h("span", { className: "value" }, stars(scale, item.rating), h("b", {}, given(item.rating))));
+    scale.implicit ? null : h("span", { className: "value" }, stars(scale, item.rating), h("b", {}, given(item.rating))));
 
 /** A similar item with its cosine similarity as a bar. */
 export function neighbour(item) {

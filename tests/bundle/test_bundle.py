@@ -531,3 +531,17 @@ def test_a_blank_title_is_shown_as_the_id(small: Bundle, blank: str) -> None:
     assert small.title(0) == "Film 0"
     odd = replace(small, items=[about | {"title": f" {blank}x "} for about in small.items])
     assert odd.recommend(20)[0].title == f" {blank}x "  # any other one is kept as it is
+
+
+def test_implicit_feedback_takes_in_what_was_chosen_only(two_by_three: Factors) -> None:
+    chosen = [(0, 0, 1.0, 0), (1, 1, 1.0, 0)]
+    manifest = {"rating_scale": [0.0, 1.0], "task": "ranking", "fold_in_target": 1.0}
+    implicit = make_bundle(two_by_three, USERS, ITEMS, chosen, **manifest)
+    assert implicit.is_implicit
+    assert implicit.fold_in({7: 1}).items.tolist() == [0]
+    for rating in (0, 0.5):  # would count as chosen, too
+        with pytest.raises(ValueError, match=rf"rating of item 7 must be 1, .* implicit feedback, got {rating}"):
+            implicit.fold_in({7: rating})
+    for explicit in (make_bundle(two_by_three, USERS, ITEMS, [(0, 0, 4.0, 0)]),
+                     make_bundle(two_by_three, USERS, ITEMS, [*chosen, (1, 2, 0.5, 0)], **manifest)):  # fmt: skip
+        assert not explicit.is_implicit

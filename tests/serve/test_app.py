@@ -553,6 +553,22 @@ def test_attributes_of_someone_new(clients: Clients) -> None:
     assert clients["int"].get("/model").json()["service"]["attributes"] == {}
 
 
+def test_implicit_feedback_has_one_rating_to_give(bundles: Bundles) -> None:
+    ratings = bundles["int"].ratings
+    manifest = bundles["int"].manifest | {"task": "ranking", "rating_scale": [0.0, 1.0], "fold_in_target": 1.0}
+    implicit = replace(bundles["int"], manifest=manifest, ratings=ratings._replace(rating=np.ones_like(ratings.rating)))
+    with client_of(implicit) as client:
+        service = client.get("/model").json()["service"]
+        assert (service["implicit"], service["lowest_rating"], service["rating_step"]) == (True, 1.0, None)
+        given = client.get("/openapi.json").json()["components"]["schemas"]["RatingIn"]["properties"]["rating"]
+        assert (given["minimum"], given["maximum"]) == (1.0, 1.0)
+        assert client.post("/recommendations/", json={"ratings": [{"item_id": 50, "rating": 1}]}).status_code == 200
+        for rating in (0, 0.5):
+            body = {"ratings": [{"item_id": 50, "rating": rating}]}
+            said = refused(client.post("/recommendations/", json=body), 400, "rating_off_scale")
+            assert said == "body.ratings[0].rating must be 1, as all are in implicit feedback"
+
+
 def test_items_the_model_does_not_know_are_skipped_by_position(client: CheckedClient) -> None:
     ratings = [("4711", 3), ("50", 4), ("900", 2), (str(2**63), 1), ("7", 1)]
     body = {"ratings": [{"item_id": item, "rating": stars} for item, stars in ratings]}
@@ -685,6 +701,8 @@ def test_the_model_is_its_manifest_and_more(clients: Clients, bundles: Bundles) 
         assert bundles[kind].manifest.items() <= facts.items()
         assert facts["service"]["genres"] == sorted({genre for _, _, genres in ABOUT for genre in genres})
         assert facts["service"]["years"] == [1931, 2024]
+        assert facts["service"]["implicit"] is False
+        assert facts["service"]["lowest_rating"] == bundles[kind].ratings.rating.min()
         shown = [client.get(f"/users/{part(u)}").json() for u in facts["service"]["example_users"] if "%" not in u]
         usual = float(bundles[kind].ratings.rating.mean())
         far = [abs(one["mean_rating"] - usual) for one in shown if one["n_ratings"]]

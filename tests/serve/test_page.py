@@ -7,6 +7,7 @@ import re
 import socket
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -421,18 +422,109 @@ def test_half_stars_can_be_given_where_the_data_has_them(page: Any) -> None:
 
 
 def test_every_rating_scale_has_steps_to_give(page: Any) -> None:
-    expected: dict[tuple[float, float], tuple[list[float], bool]] = {  # of a scale: steps, and whether they are stars
-        (1, 5): ([1, 2, 3, 4, 5], True),
-        (0.5, 5): ([1, 2, 3, 4, 5], True),
-        (1, 10): (list(range(1, 11)), True),
-        (0, 100): (list(range(0, 101, 10)), False),
-        (-10, 10): (list(range(-10, 11, 2)), False),
-        (0, 1): ([round(0.1 * i, 1) for i in range(11)], False),
-    }
+    expected: list[tuple[tuple[float, float], dict[str, float], list[float], bool]] = [  # steps, whether they are stars
+        ((1, 5), {}, [1, 2, 3, 4, 5], True),
+        ((0.5, 5), {}, [1, 2, 3, 4, 5], True),
+        ((1, 10), {}, list(range(1, 11)), True),
+        ((0, 100), {}, list(range(0, 101, 10)), False),
+        ((0, 100), {"step": 1, "lowest": 0}, list(range(0, 101, 10)), False),
+        ((-10, 10), {}, list(range(-10, 11, 2)), False),
+        ((0, 1), {}, [round(0.1 * i, 1) for i in range(11)], False),
+        ((0, 1), {"step": 0.25, "lowest": 0}, [0, 0.25, 0.5, 0.75, 1], False),
+        ((0, 2), {"step": 1, "lowest": 0}, [0, 1, 2], False),
+        ((0, 1), {"step": 1, "lowest": 0}, [0, 1], False),
+        ((-1, 1), {"step": 1, "lowest": -1}, [-1, 0, 1], False),
+        ((13, 93), {"step": 20, "lowest": 13}, [13, 33, 53, 73, 93], False),
+        ((1, 10), {"step": 2, "lowest": 2}, list(range(1, 11)), True),
+        ((-11.2, 11.9), {}, [-11.2, -5, 0, 5, 11.9], False),
+        ((-11.2, 11.9), {"step": 0.1, "lowest": -11.2}, [-11.2, -5, 0, 5, 11.9], False),
+        ((13, 93), {}, [13, 20, 30, 40, 50, 60, 70, 80, 93], False),
+    ]
     page.goto("/")
-    draw = """async (scales) => {
+    draw = """async (cases) => {
       const { starScale } = await import("/page/view.js");
-      return scales.map((scale) => starScale(scale));
+      return cases.map(([scale, { step, lowest }]) => starScale(scale, step, { lowest }));
     }"""
-    drawn = page.evaluate(draw, [list(scale) for scale in expected])
-    assert {scale: (one["steps"], one["asStars"]) for scale, one in zip(expected, drawn, strict=True)} == expected
+    drawn = page.evaluate(draw, [[list(scale), data] for scale, data, *_ in expected])
+    assert [(one["steps"], one["asStars"]) for one in drawn] == [(steps, stars) for *_, steps, stars in expected]
+    shares = page.evaluate(
+        """async () => {
+      const { starScale } = await import("/page/view.js");
+      const share = ([low, high]) => [low, (low + high) / 2, high].map(starScale([low, high]).share);
+      return [[0, 2], [-11.2, 11.9], [13, 93]].map(share);
+    }"""
+    )
+    assert shares == [[0, 0.5, 1]] * 3
+
+
+ODD = ["nan", "NULL", " 7 ", "..", ".", "%2F", "a/b", "e\u0301", "é", "\u202eevil", "?q#&=+", "L" * 2048]
+
+
+def odd_texts() -> Bundle:
+    """Ids and titles that look like nothing, or like something else."""
+    bundle = two_tastes(id_kind="str")
+    items = [*ODD, *(f"item {row}" for row in range(ITEMS - len(ODD)))]
+    titles = ["", " \t", "\x00", "\u202eesrever", "x\ty\nz", "\u2066in"]
+    about = [known | {"title": title} for known, title in zip(bundle.items, titles, strict=False)]
+    return replace(
+        bundle,
+        user_ids=np.array(ODD, object),
+        item_ids=np.array(items, object),
+        items=[*about, *bundle.items[len(about) :]],
+    )
+
+
+def test_odd_ids_and_titles_are_shown_and_asked_for(page: Any, tmp_path: Path) -> None:
+    with served(bundle=save(odd_texts(), tmp_path / "bundle")) as address:
+        page.goto(address)
+        for user in ODD:
+            page.evaluate("(user) => (location.hash = `user=${encodeURIComponent(user)}`)", user)
+            expect(page.locator("#user-id")).to_have_value(user)
+            expect(page.locator("#profile[aria-busy=false]")).to_contain_text("ratings, ")
+            assert titles(page)
+        for item, title in zip(ODD, ["nan", "NULL", "␣7␣", "�esrever", "x y z", "�in"], strict=False):
+            page.evaluate("(item) => (location.hash = `user=nan&item=${encodeURIComponent(item)}`)", item)
+            expect(page.locator("#item-name")).to_have_text(title)
+            expect(page.locator("#item dl")).to_contain_text("Predicted for user nan")
+        page.goto("about:blank")
+        page.goto(f"{address}/#user=%E2%80%AEevil")
+        expect(page.locator("#results-name")).to_have_text("Recommended for user �evil")
+        page.goto("about:blank")
+        page.goto(f"{address}/#new")
+        give(page, "7", "5")  # an item without a title is found by its id
+        expect(page.locator("#given li").first).to_contain_text("␣7␣")
+        assert titles(page)
+
+
+def test_implicit_feedback_is_chosen_not_rated(page: Any, tmp_path: Path) -> None:
+    explicit = two_tastes(task="ranking", rating_scale=[0.0, 1.0], fold_in_target=1.0, noise=None)
+    ones = np.ones_like(explicit.ratings.rating)
+    factors = replace(explicit.factors, mu=np.float32([-3]))  # so that what was chosen counts in favour of others
+    implicit = replace(explicit, factors=factors, ratings=explicit.ratings._replace(rating=ones))
+    with served(bundle=save(implicit, tmp_path / "bundle")) as address:
+        page.goto(f"{address}/#user=104")
+        expect(page.locator("#profile")).to_contain_text("Chosen titles")
+        expect(page.locator("#profile .stars")).to_have_count(0)
+        expect(page.locator(".because").first).to_contain_text("Because they chose")
+        page.goto("about:blank")
+        page.goto(f"{address}/#new")
+        page.locator("#popular button").first.click()
+        assert titles(page)
+        expect(page.locator("#given li")).to_have_count(1)
+        expect(page.locator("#given fieldset")).to_have_count(0)
+        page.locator("#given a").first.click()
+        page.locator("#item").get_by_role("button", name="Remove").click()
+        expect(page.locator("#given li")).to_have_count(0)
+        page.locator("#item").get_by_role("button", name="Add").click()
+        expect(page.locator("#given li")).to_have_count(1)
+
+
+def test_stored_ratings_of_another_scale_are_left_out(page: Any, tmp_path: Path) -> None:
+    with served(bundle=save(two_tastes(), tmp_path / "bundle")) as address:
+        page.goto(f"{address}/#new")
+        stored = [{"item_id": "1", "title": "Film 1", "year": None, "rating": 93}, None, {"item_id": 2}]
+        page.evaluate("(s) => sessionStorage.setItem('recsys ratings of small', JSON.stringify(s))", stored)
+        page.goto("about:blank")
+        page.goto(f"{address}/#new")
+        expect(page.locator("#given li")).to_have_count(1)
+        expect(page.locator("#notes")).to_contain_text("Rate a title")
