@@ -40,11 +40,15 @@ def main(argv: Sequence[str] | None = None) -> None:
     if not words or words[0] in ("-h", "--help"):
         print(__doc__)
         sys.exit(0 if words else 2)
-    logging.getLogger("recsys").setLevel(logging.ERROR)  # what is logged is printed below
+    logger = logging.getLogger("recsys")
+    level = logger.level
+    logger.setLevel(logging.ERROR)  # what is logged is printed
     try:
         _inspect(words[0], dict(map(_option, words[1:])))
     except (ValueError, OSError) as error:
         sys.exit(f"error: {error}")
+    finally:
+        logger.setLevel(level)
 
 
 def _inspect(path: str, typed: dict[str, Any]) -> None:

@@ -70,6 +70,13 @@ def test_an_open_order_of_day_and_month_trains_without_times(inspected: Inspect)
     assert options(typed) == ["data.timestamp_column=day", "data.timestamp_format=%d/%m/%Y"]
 
 
+def test_a_table_as_r_writes_it(inspected: Inspect) -> None:
+    rows = "".join(f'"{n}" {n // 5} {n % 7} {n % 5 + 1}\n' for n in range(1, 60))
+    lines = inspected(f'"user" "item" "rating"\n{rows}')
+    assert "data.columns=[row,user,item,rating]" in options(lines)
+    assert any("59 " in line for line in lines)
+
+
 def test_options_that_are_typed_are_taken(inspected: Inspect) -> None:
     rows = RATINGS.split("\n", 1)[1]
     lines = inspected(rows, "data.columns=[item_id,user_id,rating,timestamp]")

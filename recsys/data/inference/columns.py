@@ -35,7 +35,10 @@ def infer_columns(sample: Sample, given: Mapping[str, Any]) -> tuple[dict[str, A
         DataError: Users or items cannot be told; names the options to set.
     """
     if not sample.rows:
-        raise DataError("the file has no rows")
+        names = ", ".join(sample.columns[:10])
+        raise DataError(
+            f"the file has no rows of the {len(sample.columns)} columns {names}; if it should, set data.separator"
+        )
     return _Columns(sample, given).infer()
 
 
@@ -173,10 +176,20 @@ class _Columns:
         best = max(scored, key=lambda pair: pair[0], default=None)
         others = any(self.chosen.get(role) is not None for role in (EVENT, WEIGHT))
         enough = len(self.free) + sum(self.chosen.get(role) is not None for role in (USER, ITEM)) > 2
+        self._check_named_ratings()
         if best is None or best[0] < 2.5 or others or not enough:
             self._set(RATING, None)
         else:
             self._set(RATING, best[1], f"its values from {best[1].low:g} to {best[1].high:g}")
+
+    def _check_named_ratings(self) -> None:
+        """Refuse to leave out a column of ratings that are no numbers."""
+        for score, column in self._ranked(RATING, SURE):
+            if column.present and not column.mostly_numeric and not self._says_else(RATING, score, column):
+                raise DataError(
+                    f"column {column.name!r} has ratings such as {column.present[0]!r}, which are no numbers; with "
+                    "data.rating_column=null every row is implicit feedback"
+                )
 
     def _follows(self, column: Column) -> bool:
         """Whether a column with fewer values follows from another, as a category does from an item."""

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import codecs
+import re
 from typing import IO
 
+from recsys.data.errors import UndecidedError
 from recsys.data.readers.files import open_bytes
 from recsys.data.readers.format import SourceFile
 
+HEAD = 1 << 20  # bytes of which letters are looked at
 WHOLE = 64 << 20  # bytes of a file that is decoded to the end to tell its encoding
 BOMS = (
     (codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF32_LE, "utf-32"), (codecs.BOM_UTF32_BE, "utf-32"),
@@ -22,6 +25,9 @@ def infer_encoding(file: SourceFile, head: bytes, complete: bool) -> tuple[str, 
         file: The file.
         head: Its first bytes.
         complete: Whether these are all.
+
+    Raises:
+        UndecidedError: It is neither Unicode nor that of a Western language.
     """
     for bom, encoding in BOMS:
         if head.startswith(bom):
@@ -37,9 +43,21 @@ def infer_encoding(file: SourceFile, head: bytes, complete: bool) -> tuple[str, 
         return "utf-8", "all bytes looked at are UTF-8"
     line = text.count(b"\n", 0, bad[0]) + 1
     where = f"line {line}" if place == "the first bytes" or len(text) <= WHOLE else place
+    if _is_foreign(text):
+        raise UndecidedError(
+            f"{file}: {where} has the byte {bad[1]:#04x}, which is no UTF-8, and its texts are in no Western script; "
+            "set data.encoding, such as cp1251, gb18030 or shift_jis",
+            [{"encoding": encoding} for encoding in ("cp1251", "gb18030", "shift_jis") if _decodes(text, encoding)],
+        )
     controls = any(0x80 <= byte < 0xA0 for byte in text if byte >= 0x80)
     encoding = "cp1252" if controls and _decodes(text, "cp1252") else "latin-1"
     return encoding, f"{where} has the byte {bad[1]:#04x}, which is no UTF-8"
+
+
+def _is_foreign(text: bytes) -> bool:
+    """Whether most letters beyond ASCII stand together, which those of Western languages do not."""
+    runs = [len(run) for run in re.findall(rb"[\x80-\xff]+", text[:HEAD])]
+    return sum(run for run in runs if run > 2) > 0.6 * sum(runs)
 
 
 def _rest(file: SourceFile) -> bytes:

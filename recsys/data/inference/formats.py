@@ -30,6 +30,7 @@ SUFFIXES = {
 }  # fmt: skip
 SEPARATORS = ("\t", ",", ";", "|", "::", "||", "\x01", "~", "^", " ")  # the earlier, if several split as well
 NAMES = {"\t": "tab", ",": "comma", ";": "semicolon", "|": "pipe", " ": "a run of blanks"}
+CLEAN = 0.9  # of the plausibility of values between blanks, which texts have too
 COMPRESSED = re.compile(r"\.(gz|zst|bz2|xz|zip)$", re.IGNORECASE)
 
 
@@ -149,6 +150,11 @@ def _infer_text(
         header, why = _header(rows, result)
         result = replace(result, header=header)
         findings.append(Finding("header", header, why))
+    if result.header and "columns" not in given and _lacks_a_name(rows):
+        result = replace(result, columns=("row", *rows[0]))
+        findings.append(
+            Finding("columns", list(result.columns or ()), "the rows have one value more than there are names")
+        )
     if "layout" not in given and not blocks:
         result, found = infer_layout(rows, result, given)
         findings += found
@@ -205,7 +211,10 @@ def _separator(file: SourceFile, lines: list[str], quoting: bool | None) -> tupl
         if width < 2:
             continue
         share = number / len(rows)
-        score = share**3 * _plausible([row for row in rows if len(row) == width]) * (1 - 0.5 / width)
+        plausible = _plausible([row for row in rows if len(row) == width])
+        if separator == " " and plausible < CLEAN:
+            continue
+        score = share**3 * plausible * (1 - 0.5 / width)
         if score > best_score * 1.001:
             best, best_score, best_width, best_share = separator, score, width, share
     if not best:
@@ -250,11 +259,17 @@ def _decimal_comma(rows: list[list[str]]) -> str | None:
 NUMBER_WITH_POINT = re.compile(r"\s*-?\d*\.\d+\s*")
 
 
+def _lacks_a_name(rows: list[list[str]]) -> bool:
+    """Whether the rows begin with a number or name that has no name of a column, as R writes them."""
+    return len(rows) > 1 and all(len(row) == len(rows[0]) + 1 for row in rows[1:])
+
+
 def _header(rows: list[list[str]], form: Format) -> tuple[bool, str]:
     """Whether the first row has the names of the columns."""
     first, rest = [cell.strip() for cell in rows[0]], rows[1:]
     numbers = [cell for cell in first if is_number(cell, form.decimal) or is_time(cell)]
-    below = [[row[place] for row in rest if len(row) == len(first)] for place in range(len(first))]
+    shift = int(_lacks_a_name(rows))
+    below = [[row[place + shift] for row in rest if len(row) == len(first) + shift] for place in range(len(first))]
     texts = [not (is_missing(cell) or is_number(cell, form.decimal) or is_time(cell)) for cell in first]
     ids = len(first) > 8 and not is_number(first[0]) and len(set(first)) == len(first) == 1 + len(numbers)  # a matrix
     if numbers and not ids:

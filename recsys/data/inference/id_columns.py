@@ -92,7 +92,7 @@ def orient(first: Column, second: Column) -> tuple[Column, Column, str]:
             f"data.user_column={second.name} data.item_column={first.name}",
             [{"user_column": user.name, "item_column": item.name} for user, item in ((first, second), (second, first))],
         )
-    return first, second, "users stand before items in files without names; set data.user_column if they do not"
+    return first, second, "the two columns with ids, users before items; set data.user_column if it is the other"
 
 
 def _item_likeness(column: Column) -> float:

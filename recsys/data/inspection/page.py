@@ -21,6 +21,7 @@ from recsys.data.inspection.statistics import FEW, Side, Statistics, describe
 from recsys.data.readers.format import Format
 
 UNBOUNDED = 1000  # columns, if not on a terminal: lines are not wrapped
+EARLY = 3 * 365 * 86400  # unix seconds up to which times are suspicious
 PICTURE = 64  # columns at most
 KINDS = {"csv": "CSV", "jsonl": "JSON lines", "parquet": "Parquet", "arrow": "Arrow", "excel": "Excel"}
 ROLES = ("user", "item", "rating", "timestamp", "event", "weight")
@@ -184,6 +185,8 @@ def _cautions(found: Attempt, figures: Statistics) -> list[str]:
             f"{unrated / counts.total:.0%} of the rows have no rating; with data.missing_as=implicit model=ials all "
             "rows are implicit feedback, for a model that ranks"
         )
+    if figures.times is not None and figures.times[1] < EARLY:
+        result.append("all times are in the first years after 1970; data.timestamp_format may not be theirs")
     if data.implicit:
         result.append("no ratings: a model that ranks is trained (model=ials)")
     return result

@@ -113,7 +113,8 @@ class CsvText:
         )
         if self.format.columns is None:
             return names
-        if len(self.format.columns) != len(names):
+        most = len(names) + self.format.header  # R writes no name above the numbers of the rows
+        if not len(names) <= len(self.format.columns) <= most:
             raise DataError(
                 f"{self.file}, line {header.line}: must have {len(self.format.columns)} columns, got {len(names)}"
             )

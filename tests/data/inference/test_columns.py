@@ -148,6 +148,17 @@ def test_times_in_no_known_form_are_asked_for() -> None:
         columns("user,item,rating,when", "1,2,3,spring", "1,3,4,autumn")
 
 
+def test_ratings_that_are_no_numbers_are_not_left_out() -> None:
+    with pytest.raises(DataError, match=r"'rating' has ratings such as '3/5'.*data\.rating_column=null"):
+        columns("user,item,rating", "1,2,3/5", "1,3,4/5")
+    assert columns("user,item,rating", "1,2,3/5", "1,3,4/5", rating_column=None)[:2] == ("user", "item")
+
+
+def test_rows_that_no_names_fit_are_refused() -> None:
+    with pytest.raises(DataError, match=r"no rows of the 2 columns user, item; .* set data\.separator"):
+        infer_columns(Sample(["user", "item"], [], []), {})
+
+
 def test_reasons_are_given() -> None:
     _, findings = infer_columns(sample("", *(f"u{n // 5},i{n % 7},{n % 5 + 1}" for n in range(30))), {})
     assert {finding.option: finding.why for finding in findings} == {

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pytest
 from pyarrow import feather, parquet
 
-from recsys.data.errors import DataError
+from recsys.data.errors import DataError, UndecidedError
 from recsys.data.inference.formats import infer_format
 from recsys.data.readers.format import Format, SourceFile
 
@@ -46,6 +46,19 @@ def test_five_rows_are_enough(tmp_path: Path) -> None:
     assert not inferred(tmp_path, "1,10,3\n1,11,4\n2,10,5\n2,12,1\n3,11,2\n").header
 
 
+def test_names_with_blanks_are_one_column(tmp_path: Path) -> None:
+    rows = [f"Ann Smith {n // 5},Film {n % 7},{n % 5 + 1}" for n in range(30)]
+    found = inferred(tmp_path, lines("Name,Movie,Stars", *rows))
+    assert (found.separator, found.header) == (",", True)
+    assert inferred(tmp_path, lines(*rows)).separator == ","
+
+
+def test_rows_with_numbers_of_their_own_as_r_writes_them(tmp_path: Path) -> None:
+    rows = [f'"{n}" {n // 5} {n % 7} {n % 5 + 1}' for n in range(30)]
+    found = inferred(tmp_path, lines('"user" "item" "rating"', *rows))
+    assert (found.separator, found.header, found.columns) == (" ", True, ("row", "user", "item", "rating"))
+
+
 def test_a_date_with_blanks_is_one_column(tmp_path: Path) -> None:
     found = inferred(tmp_path, lines(*(f"{row[:-11]},2005-10-09 02:05:{n:02}" for n, row in enumerate(ROWS))))
     assert found.separator == ","
@@ -81,6 +94,15 @@ def test_encoding(tmp_path: Path, encoding: str, expected: str) -> None:
     content = lines("user,item,rating", *(f"{text} {n // 5},{n % 7},{n % 5 + 1}" for n in range(30)))
     found = inferred(tmp_path, content.encode(encoding))
     assert (found.encoding, found.separator, found.header) == (expected, ",", True)
+
+
+@pytest.mark.parametrize("encoding", ["cp1251", "gb18030"])
+def test_an_encoding_that_cannot_be_told_is_asked_for(tmp_path: Path, encoding: str) -> None:
+    words = {"cp1251": "фильм", "gb18030": "电影电影"}[encoding]
+    content = lines(f"user,item,{words}", *(f"{words} {n // 5},{n % 7},{n % 5 + 1}" for n in range(30)))
+    with pytest.raises(UndecidedError, match=r"data\.encoding"):
+        inferred(tmp_path, content.encode(encoding))
+    assert inferred(tmp_path, content.encode(encoding), encoding=encoding).header
 
 
 def test_bytes_beyond_the_first_that_are_no_utf8(tmp_path: Path) -> None:
