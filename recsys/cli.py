@@ -20,6 +20,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from recsys.data.passwords import check_no_password, redacted
 from recsys.experiments.configuration import config_dir
 from recsys.experiments.mistakes import check_arguments, explain
 from recsys.experiments.overrides import quote_override, unquoted
@@ -85,6 +86,8 @@ def command(config_name: str) -> Callable[[Callable[[DictConfig], Any]], Callabl
                 set_environment()
                 _prepare_completion()
                 check_arguments(sys.argv[1:])
+                for text in sys.argv[1:]:
+                    check_no_password(text)
                 typed = [quote_override(current_override(text)) for text in sys.argv[1:]]
                 if "WANDB_SWEEP_ID" in os.environ:  # the arguments are of the sweep
                     check_overrides(typed, f"W&B sweep {os.environ['WANDB_SWEEP_ID']}")
@@ -165,5 +168,5 @@ def _end_with(error: BaseException, command: str) -> NoReturn:
     """One sentence and status 1; with HYDRA_FULL_ERROR=1 the traceback."""
     if os.environ.get("HYDRA_FULL_ERROR") == "1" and not _in_sentences.get():
         raise error
-    print(f"error: {explain(error, command)}", file=sys.stderr)
+    print(f"error: {redacted(explain(error, command))}", file=sys.stderr)
     sys.exit(1)

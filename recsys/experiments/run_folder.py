@@ -18,6 +18,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError  # type: ignore[import-untyped]
 
+from recsys.data.passwords import redacted, redacted_settings, restored_settings
 from recsys.evaluation.protocol import REPEATS
 from recsys.experiments.legacy import upgrade_config
 from recsys.experiments.overrides import typed_override
@@ -82,12 +83,12 @@ def write_config(cfg: DictConfig, folder: Path, changes: Mapping[str, Any] | Non
     cfg.overrides = overrides  # set last: interpolations in them stay as typed
     if before is not None:
         cfg = _as_inferred(cfg, before)
-        ours, theirs = _plain(cfg), _plain(before)
+        ours, theirs = redacted_settings(_plain(cfg)), _plain(before)
         if found := difference(theirs, ours):
             raise OtherRunError(f"{display_path(folder)} contains another run ({found}); choose another folder")
     else:
         with atomic_write(file) as partial:
-            OmegaConf.save(cfg, partial)
+            OmegaConf.save(OmegaConf.create(redacted_settings(OmegaConf.to_container(cfg))), partial)
     return cfg
 
 
@@ -141,6 +142,8 @@ def _resumed_one(folder: Path) -> DictConfig:
     cfg = _saved(folder / "config.yaml")
     if not is_same_place(cfg.run_dir, folder):
         raise ValueError(f"resume: {folder} was created as {cfg.run_dir}; move it back to resume from its checkpoints")
+    cfg = OmegaConf.create(restored_settings(OmegaConf.to_container(cfg)))
+    assert isinstance(cfg, DictConfig)
     return cfg
 
 
@@ -240,10 +243,10 @@ def write_status(folder: Path, state: str, message: str) -> None:
 
 
 def one_line(error: BaseException) -> str:
-    """The message of the error without Hydra's wrapper, prefixed by its type unless a ValueError or OSError."""
+    """The error's message without Hydra's wrapper and passwords, after its type unless a ValueError or OSError."""
     if isinstance(error, InstantiationException) and error.__cause__ is not None:
         return one_line(error.__cause__)
-    message = " ".join(str(error).split())
+    message = redacted(" ".join(str(error).split()))
     return message if isinstance(error, ValueError | OSError) and message else f"{type(error).__name__}: {message}"
 
 

@@ -14,6 +14,7 @@ from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
+from recsys.data.passwords import redacted
 from recsys.experiments.mistakes import explain
 
 if TYPE_CHECKING:  # Optuna is imported only for studies
@@ -55,7 +56,7 @@ class OptunaSweeper(Sweeper):
         try:
             self._sweep(arguments)
         except (ValueError, ImportError, OSError, SQLAlchemyError, OptunaError, HydraException) as error:
-            sys.exit(f"error: {explain(error, 'train')}")
+            sys.exit(f"error: {redacted(explain(error, 'train'))}")
 
     def _sweep(self, arguments: list[str]) -> None:
         from recsys.experiments.search_space import distribution

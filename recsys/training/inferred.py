@@ -10,6 +10,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from recsys.data.inference.finding import Finding
+from recsys.data.passwords import redacted_settings
 from recsys.files import atomic_write
 
 
@@ -27,7 +28,7 @@ def record(cfg: DictConfig, findings: Iterable[Finding], folder: Path) -> DictCo
             OmegaConf.update(cfg, key, value, merge=False)
         cfg.inferred = list(dict.fromkeys([*(cfg.get("inferred") or []), *found]))
     with atomic_write(folder / "config.yaml") as partial:
-        OmegaConf.save(cfg, partial)
+        OmegaConf.save(OmegaConf.create(redacted_settings(OmegaConf.to_container(cfg))), partial)
     return cfg
 
 

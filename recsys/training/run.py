@@ -19,6 +19,7 @@ from omegaconf import DictConfig, OmegaConf
 from recsys.bundle.compression import compressed_bundle
 from recsys.data.datamodule import RatingDataModule
 from recsys.data.inference.finding import AUTO
+from recsys.data.passwords import redacted_settings
 from recsys.evaluation.error_analysis import analyse
 from recsys.evaluation.evaluate import evaluate
 from recsys.evaluation.holdout import predict_test_set
@@ -153,8 +154,7 @@ def tracked(loggers: list[Logger], cfg: DictConfig, context: RunContext) -> Iter
 
 def _public(cfg: DictConfig) -> dict[str, Any]:
     """The configuration without what may hold folders or a password."""
-    config = OmegaConf.to_container(cfg)
-    assert isinstance(config, dict)
+    config = redacted_settings(OmegaConf.to_container(cfg))
     for private in ("callbacks", "logger", "run_dir", "overrides", "resume"):
         config.pop(private, None)
     config["data"] = {key: value for key, value in config["data"].items() if key not in ("root", "url")}

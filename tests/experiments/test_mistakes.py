@@ -40,6 +40,7 @@ MISTAKES = [
     ("~model.foo", "Could not delete from config. 'model.foo' does not exist."),
     ("data.events=view:1", "data.events must be a mapping .*"),
     ("hydra.launcher.n_jobs=two", ".*n_jobs.*"),
+    ("+data.url=postgresql://me:secret@db/x", "data.url must have no password, .* variable RECSYS_DATABASE to .*"),
 ]
 
 

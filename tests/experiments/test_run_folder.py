@@ -129,3 +129,20 @@ def test_overrides_of_older_versions_keep_their_meaning() -> None:
     assert current_override("hydra/launcher=joblib") == "hydra/launcher=parallel"
     assert current_override("experiment=seed_mf") == "experiment=original_mf"
     assert current_override("seed=1") == "seed=1"
+
+
+def test_no_password_is_written(cfg: DictConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STUDIES", "postgresql://me:secret@db/studies")
+    cfg.callbacks = {"pruning": {"storage": "${oc.env:STUDIES}"}}
+    cfg.data = {"separator": "auto"}
+    saved = write_config(cfg, tmp_path)
+    assert saved.callbacks.pruning.storage == "postgresql://me:secret@db/studies"
+    record(saved, [Finding("separator", ";", "so")], tmp_path)
+    assert write_config(cfg, tmp_path).callbacks == saved.callbacks
+    assert resumed(tmp_path, [])["."].callbacks == saved.callbacks
+    with pytest.raises(ValueError, match="no route"), track_status(tmp_path):
+        raise ValueError("no route to postgresql://me:secret@db/studies")
+    for file in tmp_path.iterdir():
+        assert "secret" not in file.read_text()
+    monkeypatch.delenv("STUDIES")
+    assert resumed(tmp_path, [])["."].callbacks.pruning.storage == "postgresql://me:***@db/studies"
