@@ -24,7 +24,7 @@ from recsys.data.passwords import check_no_password, redacted
 from recsys.experiments.configuration import config_dir
 from recsys.experiments.mistakes import check_arguments, explain
 from recsys.experiments.overrides import quote_override, unquoted
-from recsys.experiments.run_folder import current_override, sweep_overrides
+from recsys.experiments.run_folder import current_override, is_sweep, sweep_overrides
 from recsys.experiments.targets import check_overrides
 from recsys.progress import tolerate_closed_output
 from recsys.training.threads import set_environment
@@ -137,7 +137,7 @@ def resumed_sweep(arguments: list[str]) -> list[str]:
     if value in ("", "null") or "${" in value:
         return arguments
     folder = Path(unquoted(value))
-    if not (folder / "multirun.yaml").is_file():
+    if not is_sweep(folder):
         if not any((folder / name).is_file() for name in ("config.yaml", "repeats.json")):
             raise FileNotFoundError(f"resume: no run or sweep in {folder} (config.yaml and multirun.yaml are missing)")
         return arguments

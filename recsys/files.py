@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import itertools
 import json
 import logging
 import os
@@ -271,6 +272,24 @@ def _bounded(path: Path) -> bytes:
 
 def _is_empty(path: Path) -> bool:
     return not path.stat().st_size
+
+
+def new_folder(path: Path) -> Path:
+    """Make the folder, or if its name is taken the first free one of `path-2`, `path-3`, ….
+
+    Two processes never get the same.
+
+    Raises:
+        WriteError: It cannot be made.
+    """
+    with write_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        for number in itertools.count(1):
+            folder = path if number == 1 else path.with_name(f"{path.name}-{number}")
+            with suppress(FileExistsError):
+                folder.mkdir()
+                break
+    return folder
 
 
 @contextmanager

@@ -32,7 +32,9 @@ log = logging.getLogger(__name__)
 @command("train")
 def main(cfg: DictConfig) -> float | None:
     """Train what `cfg` asks for. Returns the validation figure as sweepers minimize it; None if there is none."""
-    folder = Path(HydraConfig.get().runtime.output_dir)
+    runtime = HydraConfig.get().runtime
+    folder = Path(runtime.output_dir)
+    os.chdir(runtime.cwd)  # hydra.job.chdir=true left it, but paths are typed, and shown, relative to it
     if in_sweep():
         return run_job(lambda: train(cfg, folder), folder)
     try:

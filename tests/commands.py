@@ -12,7 +12,9 @@ import inspect
 import shutil
 import sys
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -34,6 +36,12 @@ def draw_plots(patch: pytest.MonkeyPatch) -> None:
 
     for name in PLOTS:
         patch.setattr(f"recsys.training.run.{name}", getattr(plots, name))
+
+
+def stop_clock(patch: pytest.MonkeyPatch) -> None:
+    """Let all commands start in the same second, as their folders' names have it."""
+    moment = SimpleNamespace(now=lambda: datetime(2026, 11, 23, 12))
+    patch.setattr("hydra.core.utils.datetime", moment)
 
 
 def call(name: str, *arguments: str) -> None:

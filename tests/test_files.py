@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from recsys.files import (
     atomic_write,
     folder_lock,
     is_locked,
+    new_folder,
     parsed_json,
     read_json,
     remove_abandoned,
@@ -275,3 +277,28 @@ def test_json_of_any_kind_is_parsed(tmp_path: Path) -> None:
     for text in ("1", "[]", '{"a": [1, {"b": null}]}', "[" * 50 + "]" * 50):
         (tmp_path / "a.json").write_text(text)
         assert parsed_json(tmp_path / "a.json") == json.loads(text)
+
+
+def test_a_name_that_is_taken_gets_a_number_and_nobody_shares_a_folder(tmp_path: Path) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        made = list(pool.map(lambda _: new_folder(tmp_path / "day" / "run"), range(8)))
+    assert sorted(made) == sorted(tmp_path / "day" / name for name in ["run", *(f"run-{n}" for n in range(2, 9))])
+    assert all(folder.is_dir() for folder in made)
+
+
+def test_a_new_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "dangling").symlink_to("nowhere")
+    for parent in ("file", "dangling"):
+        with pytest.raises(WriteError, match=f"cannot write {tmp_path / parent / 'run'}"):
+            new_folder(tmp_path / parent / "run")
+
+
+def test_json_that_is_damaged_is_missing_and_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    assert read_json(tmp_path / "a.json") is None
+    assert caplog.text == ""
+    for content in (b"", b"{", b"\xff\xfe", b"\0" * 9, b"[]", b"null", b"[" * 100_000):
+        caplog.clear()
+        (tmp_path / "a.json").write_bytes(content)
+        assert read_json(tmp_path / "a.json") is None
+        assert f"{tmp_path / 'a.json'} is damaged (" in caplog.text

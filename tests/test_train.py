@@ -28,7 +28,17 @@ from recsys.report.runs import read_run
 from recsys.training.callbacks import EpochRecord
 from recsys.training.run import build_data
 from tests.bundles import trained_and_folded
-from tests.commands import Train, call, call_function, copy_run, draw_plots, run_config, train_arguments, write_ratings
+from tests.commands import (
+    Train,
+    call,
+    call_function,
+    copy_run,
+    draw_plots,
+    run_config,
+    stop_clock,
+    train_arguments,
+    write_ratings,
+)
 
 pytestmark = pytest.mark.long
 
@@ -427,6 +437,52 @@ def test_resume_takes_no_other_settings(
     copy_run(finished, tmp_path / "run")
     with pytest.raises(OtherRunError, match=r"contains another run \(model.dropout was 0.0, is 0.5\)"):
         quick_train(SHORT, "model.dropout=0.5")
+
+
+def test_two_runs_that_start_in_the_same_second_both_run(
+    small_ratings: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RECSYS_CACHE", str(small_ratings.with_name("cache")))
+    stop_clock(monkeypatch)
+    monkeypatch.chdir(tmp_path)
+    given = [text for text in train_arguments(small_ratings, tmp_path) if not text.startswith("hydra")]
+    for seed in (1, 2):
+        call("train", *given, "trainer.max_epochs=1", f"seed={seed}", "refit=none")
+    call("train", "resume=outputs/2026-11-23/12-00-00-mf-tabular-2")
+    found = {
+        folder.name: OmegaConf.load(folder / "config.yaml").seed for folder in Path("outputs/2026-11-23").iterdir()
+    }
+    assert found == {"12-00-00-mf-tabular": 1, "12-00-00-mf-tabular-2": 2}
+
+
+def test_a_run_may_change_to_its_folder(
+    small_ratings: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("RECSYS_CACHE", "cache")
+    monkeypatch.chdir(tmp_path)
+    Path("ratings").symlink_to(small_ratings)
+    given = train_arguments(Path("ratings"), Path("deep/run"))
+    call("train", *given, "trainer.max_epochs=1", "hydra.job.chdir=true")
+    assert "results in deep/run" in capsys.readouterr().out
+    assert Path.cwd() == tmp_path
+    assert {path.name for path in tmp_path.iterdir()} == {"cache", "ratings", "deep"}
+    call("train", "resume=deep/run")
+
+
+def test_a_run_s_folder_may_be_a_link(quick_train: Train, finished: Path, tmp_path: Path) -> None:
+    """Which it becomes where it was moved to a larger disk, and where one names a shared folder."""
+    folder = copy_run(finished, tmp_path / "run")
+    folder.rename(tmp_path / "moved")
+    folder.symlink_to("moved")
+    (tmp_path / "other").symlink_to(tmp_path / "run")
+    for name in ("metrics.json", "status.json", "checkpoints/selection.json"):
+        (folder / name).unlink()
+    quick_train(SHORT, name="other")  # the same command, by another name
+    assert metrics(folder) == metrics(finished)
+    call("train", f"resume={tmp_path / 'other'}")
+    call("train", f"resume={tmp_path / 'run'}")
+    with pytest.raises(OtherRunError, match=r"contains another run \(model.dropout was 0.0, is 0.5\)"):
+        quick_train(SHORT, "model.dropout=0.5", name="other")
 
 
 def test_wandb_writes_offline(quick_train: Train, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

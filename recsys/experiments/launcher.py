@@ -21,8 +21,9 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict
 
+from recsys.experiments.job_lines import print_line
 from recsys.experiments.multirun import count_jobs, resume_hint
-from recsys.experiments.run_folder import has_ended, write_status
+from recsys.experiments.run_folder import as_typed, has_ended, write_status
 from recsys.experiments.worker import JobSpec, TaskReference, work
 from recsys.training.threads import available_cores
 
@@ -72,10 +73,11 @@ class ParallelLauncher(Launcher):
                 log.warning("worker killed; retrying its jobs sequentially")
             for job in killed:
                 if self._run([job], 1):
-                    write_status(self._folder(self._compose(job)), "failed", "killed by the OS (out of memory?)")
-        except KeyboardInterrupt:
+                    self._fail(job, "killed by the OS (out of memory?)")
+        except BaseException as error:  # also a full disk: this process does not end before its workers
             self.interrupt()
-            print(f"\n{resume_hint(Path(self.config.hydra.sweep.dir).absolute())}", file=sys.stderr)
+            if isinstance(error, KeyboardInterrupt):
+                print(f"\n{resume_hint(Path(self.config.hydra.sweep.dir).absolute())}", file=sys.stderr)
             raise
         # Results are in the jobs' folders; a sweeper only checks these for errors, which jobs handle themselves.
         return [JobReturn(status=JobStatus.COMPLETED) for _ in jobs]
@@ -114,10 +116,15 @@ class ParallelLauncher(Launcher):
                     killed.append(job)
                     continue
                 self.idle.append(worker)
-                folder = self._folder(self._compose(job)) if error else None
-                if folder and not has_ended(folder):
-                    write_status(folder, "failed", error)
+                if error and not has_ended(self._folder(self._compose(job))):
+                    self._fail(job, error)
         return [job for job in killed if not has_ended(self._folder(self._compose(job)))]
+
+    def _fail(self, job: Job, reason: str) -> None:
+        """Do what a job does that fails, for one that could not do so."""
+        folder = self._folder(self._compose(job))
+        write_status(folder, "failed", reason)
+        print_line(folder, as_typed(job.overrides), f"FAILED: {reason}")
 
     def _compose(self, job: Job) -> DictConfig:
         cfg = self.hydra_context.config_loader.load_sweep_config(self.config, list(job.overrides))

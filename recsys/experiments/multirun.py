@@ -7,10 +7,7 @@ import logging
 import multiprocessing
 import os
 import sys
-import time
 from collections.abc import Callable, Mapping
-from contextlib import suppress
-from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,21 +17,25 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.experimental.callback import Callback
 from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, read_write
 
 from recsys.evaluation.protocol import REPEATS
 from recsys.evaluation.registry import minimized_validation, monitor_of
+from recsys.experiments.job_lines import begin_lines, print_line
+from recsys.experiments.overrides import quote_override
 from recsys.experiments.run_folder import (
     RETRIED,
-    TERMINAL_STATES,
     as_typed,
     cli_overrides,
     display_path,
     has_ended,
+    is_finished,
+    is_same_place,
     one_line,
+    saved_config,
     sweep_overrides,
 )
-from recsys.files import read_json, write_json
+from recsys.files import new_folder, read_json, remove_abandoned
 from recsys.progress import hidden
 from recsys.training.context import RunContext
 from recsys.training.errors import PrunedError
@@ -42,7 +43,6 @@ from recsys.training.errors import PrunedError
 log = logging.getLogger(__name__)
 
 SAID = "inferred.txt"  # in the folder of a sweep or of repeats: what was inferred from the data, and their counts
-INFO = "sweep.json"  # in the sweep folder: number of jobs, start time and fixed overrides, for the progress lines
 
 
 def in_sweep() -> bool:
@@ -66,18 +66,26 @@ class MultirunCallback(Callback):
         return MultirunCallback, ()  # the copy in a worker holds no lock
 
     def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """Make the run's folder, a new one if it is named by the time: another run may start in the same second."""
         hydra = HydraConfig.instance()
         before = hydra.cfg
         hydra.set_config(config)  # for interpolations in the folder's name
         try:
-            folder = Path(config.hydra.run.dir)
+            is_new = not config.get("resume") and _is_named_by_time(config.hydra.run)
+            folder = _make_folder("hydra.run.dir", Path(config.hydra.run.dir), is_new=is_new)
         finally:
             hydra.cfg = before
-        _make_folder("hydra.run.dir", folder)
+        if is_new:
+            _set(config, "hydra.run.dir", folder)
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
-        folder = Path(config.hydra.sweep.dir).absolute()
-        _make_folder("hydra.sweep.dir", folder)
+        is_new = _is_named_by_time(config.hydra.sweep)
+        folder = _make_folder("hydra.sweep.dir", Path(config.hydra.sweep.dir), is_new=is_new)
+        if is_new:
+            _set(config, "hydra.sweep.dir", folder)
+            with read_write(config.hydra):  # the jobs' configurations are composed anew
+                config.hydra.overrides.hydra.append(quote_override(f"hydra.sweep.dir={folder}"))
+        folder = folder.absolute()
         try:
             self.lock = FileLock(folder / ".lock")
             self.lock.acquire(timeout=0)
@@ -85,13 +93,16 @@ class MultirunCallback(Callback):
             sys.exit(f"error: another process is running the sweep in {display_path(folder)}")
         except OSError as error:  # Hydra would turn it into a warning
             sys.exit(f"error: hydra.sweep.dir: {error}")
+        remove_abandoned(folder)
         overrides = as_typed(config.hydra.overrides.task)
         _check_same_sweep(folder, overrides)
         _check_not_moved(folder)
         n_jobs = count_jobs(config)
         fixed = [text for text in overrides if not _is_sweep_override(text)]
-        write_json(folder / INFO, {"jobs": n_jobs, "started": time.time(), "fixed": fixed})
-        n_done = sum(has_ended(job) for job in job_folders(folder))
+        is_kept = has_ended if "n_trials" in config.hydra.sweeper else is_finished  # a study goes on after a failure
+        n_done = sum(is_kept(job) for job in job_folders(folder))
+        typed = {"task": overrides, "hydra": as_typed(config.hydra.overrides.hydra)}
+        begin_lines(folder, n_jobs, n_done, typed, fixed)
         done = f" ({n_done} done)" if n_done else ""
         print(f"{n_jobs} runs in {display_path(folder)}{done}; to resume after an interruption: "
               f"{_resume_command(folder)}", flush=True)  # fmt: skip
@@ -110,14 +121,33 @@ class MultirunCallback(Callback):
                 sys.exit(1)
 
 
-def _make_folder(option: str, folder: Path) -> None:
-    """Make the folder; exit if nothing can be written there. Hydra would turn an exception into a warning."""
+def _make_folder(option: str, folder: Path, *, is_new: bool) -> Path:
+    """Make the folder, under a free name if it is to be new; returns it.
+
+    Exits if nothing can be written there, since Hydra would turn an exception into a warning.
+    """
     try:
+        if is_new:
+            folder = new_folder(folder)
         folder.mkdir(parents=True, exist_ok=True)
         if not os.access(folder, os.W_OK | os.X_OK):
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(folder))
     except OSError as error:
-        sys.exit(f"error: {option}: cannot write to {folder} ({error.strerror}); choose another folder, {option}=…")
+        reason = os.strerror(error.errno) if error.errno else error
+        sys.exit(f"error: {option}: cannot write to {folder} ({reason}); choose another folder, {option}=…")
+    return folder
+
+
+def _is_named_by_time(node: DictConfig) -> bool:
+    """Whether the node's `dir` is a new name in each second, and thus meant to be new."""
+    content = OmegaConf.to_container(node, resolve=False)
+    assert isinstance(content, dict)
+    return "${now:" in str(content["dir"])
+
+
+def _set(config: DictConfig, key: str, folder: Path) -> None:
+    with read_write(config.hydra):
+        OmegaConf.update(config, key, str(folder))
 
 
 def run_job(job: Callable[[], dict[str, Any]], folder: Path) -> float | None:
@@ -130,6 +160,11 @@ def run_job(job: Callable[[], dict[str, Any]], folder: Path) -> float | None:
     Returns:
         The validation metric, lower being better; None if the job failed or was pruned.
     """
+
+    def say(outcome: str) -> None:
+        print_line(folder, cli_overrides(), outcome)
+
+    finished = is_finished(folder)  # by an earlier session, which printed its line
     try:
         with hidden():  # the jobs share the terminal
             metrics = job()
@@ -138,15 +173,16 @@ def run_job(job: Callable[[], dict[str, Any]], folder: Path) -> float | None:
             print(f"\n{resume_hint(folder.parent)}", file=sys.stderr)
         raise
     except PrunedError as error:
-        _print_progress(f"pruned: {error}", folder)
+        say(f"pruned: {error}")
     except Exception as error:  # any error: the other jobs continue
         log.exception("failed")
-        _print_progress(f"FAILED: {one_line(error)}", folder)
+        say(f"FAILED: {one_line(error)}")
     else:
         monitor = monitor_of(metrics)
         is_search = metrics.get("refit") == "none"  # test metrics are not shown during a search
         test = "" if is_search else f"  test {metrics[monitor.test_key]:.4f}"
-        _print_progress(f"validation {metrics[monitor.validation_key]:.4f}{test}", folder)
+        if not finished:
+            say(f"validation {metrics[monitor.validation_key]:.4f}{test}")
         return minimized_validation(metrics)
     return None
 
@@ -227,7 +263,7 @@ def _is_unfinished(job: Path) -> bool:
 
 def _check_same_sweep(folder: Path, overrides: list[str]) -> None:
     """Exit if the folder holds a different sweep: jobs are identified by number only."""
-    if (folder / "multirun.yaml").exists():
+    if (folder / "multirun.yaml").exists() or job_folders(folder):
         try:
             before = sweep_overrides(folder).task
         except ValueError as error:
@@ -240,13 +276,15 @@ def _check_same_sweep(folder: Path, overrides: list[str]) -> None:
 def _check_not_moved(folder: Path) -> None:
     """Exit if the sweep folder was moved: checkpoints cannot be resumed elsewhere, and every job would fail."""
     for job in job_folders(folder):
-        if (job / "config.yaml").exists():
-            made = Path(OmegaConf.load(job / "config.yaml").run_dir)
-            if made != job:
-                sys.exit(
-                    f"error: {display_path(folder)} was created as {display_path(made.parent)}; move it back to resume"
-                )
-            return
+        try:
+            made = Path(saved_config(job / "config.yaml").run_dir)
+        except (FileNotFoundError, ValueError):  # the job will say so
+            continue
+        if not is_same_place(str(made), job):
+            sys.exit(
+                f"error: {display_path(folder)} was created as {display_path(made.parent)}; move it back to resume"
+            )
+        return
 
 
 def _is_sweep_override(text: str) -> bool:
@@ -255,43 +293,3 @@ def _is_sweep_override(text: str) -> bool:
 
 def _resume_command(folder: Path) -> str:
     return f"python -m recsys.train resume={display_path(folder)}"
-
-
-def _print_progress(outcome: str, folder: Path) -> None:
-    """Print the job's line: progress, settings, outcome, duration and remaining time."""
-    info = read_json(folder.parent / INFO) or {}
-    records = [read_json(job / "status.json") or {} for job in job_folders(folder.parent)]
-    n_done = sum(record.get("state") in TERMINAL_STATES for record in records)
-    chosen = [text for text in cli_overrides() if text not in info.get("fixed", [])]
-    label = " ".join(_short_override(text) for text in chosen if not text.startswith("trial="))
-    seconds = (read_json(folder / "status.json") or {}).get("seconds")
-    took = "" if seconds is None else f"  {seconds:.1f} s"
-    print(f"{n_done:>4}/{info.get('jobs', '?')}  {label}  {outcome}{took}{_eta(info, records)}", flush=True)
-
-
-def _eta(info: Mapping[str, Any], records: list[dict[str, Any]]) -> str:
-    """Estimated remaining time, from the jobs that ended since the sweep was started or resumed."""
-    ended = [record for record in records if record.get("state") in TERMINAL_STATES]
-    left = info.get("jobs", 0) - len(ended)
-    if left <= 0:
-        return ""
-    ended_here = sum(_timestamp(record["started"]) >= info["started"] - 1 for record in ended if record["started"])
-    return f"  about {_format_duration((time.time() - info['started']) / max(ended_here, 1) * left)} left"
-
-
-def _timestamp(iso: str) -> float:
-    return datetime.fromisoformat(iso).timestamp()
-
-
-def _format_duration(seconds: float) -> str:
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
-
-
-def _short_override(text: str) -> str:
-    """An override with the last part of its key, and floats with four significant digits: `embedding_dim=32`."""
-    key, _, value = text.partition("=")
-    with suppress(ValueError):
-        value = f"{float(value):.4g}" if "." in value or "e" in value else value
-    return f"{key.rpartition('.')[2]}={value}"

@@ -20,6 +20,7 @@ from yaml import YAMLError  # type: ignore[import-untyped]
 
 from recsys.data.passwords import redacted, redacted_settings, restored_settings
 from recsys.evaluation.protocol import REPEATS
+from recsys.experiments.job_lines import INFO
 from recsys.experiments.legacy import upgrade_config
 from recsys.experiments.overrides import typed_override
 from recsys.experiments.targets import check_config
@@ -53,8 +54,8 @@ def cli_overrides() -> list[str]:
 
 def as_typed(overrides: Sequence[str]) -> list[str]:
     """The overrides with unescaped interpolations; Hydra escapes them in sweep jobs."""
-    texts = OmegaConf.to_container(overrides, resolve=False)
-    assert isinstance(texts, list)
+    texts = OmegaConf.to_container(overrides, resolve=False) if OmegaConf.is_config(overrides) else overrides
+    assert isinstance(texts, list | tuple)
     return [str(text).replace("$\\{", "${").replace("\\}", "}") for text in texts]
 
 
@@ -72,7 +73,7 @@ def write_config(cfg: DictConfig, folder: Path, changes: Mapping[str, Any] | Non
         OtherRunError: The folder contains a run with a different configuration; names a key that differs.
     """
     file = folder / "config.yaml"
-    before = _saved(file) if file.exists() else None
+    before = saved_config(file) if file.exists() else None
     # A folder that goes by another name, through a link, keeps the one that it was made with.
     name = before.run_dir if before is not None and is_same_place(before.run_dir, folder) else str(folder)
     cfg, changes = copy.deepcopy(cfg), {"overrides": cli_overrides(), "run_dir": name, **(changes or {})}
@@ -139,7 +140,7 @@ def _run_names(folder: Path) -> list[str]:
 def _resumed_one(folder: Path) -> DictConfig:
     if not (folder / "config.yaml").is_file():
         raise FileNotFoundError(f"resume: no run in {folder} (config.yaml is missing)")
-    cfg = _saved(folder / "config.yaml")
+    cfg = saved_config(folder / "config.yaml")
     if not is_same_place(cfg.run_dir, folder):
         raise ValueError(f"resume: {folder} was created as {cfg.run_dir}; move it back to resume from its checkpoints")
     cfg = OmegaConf.create(restored_settings(OmegaConf.to_container(cfg)))
@@ -152,7 +153,7 @@ def is_same_place(name: str, folder: Path) -> bool:
     return Path(name).resolve() == folder.resolve()
 
 
-def _saved(file: Path) -> DictConfig:
+def saved_config(file: Path) -> DictConfig:
     """The configuration of a run.
 
     Raises:
@@ -164,8 +165,8 @@ def _saved(file: Path) -> DictConfig:
         if not isinstance(content, dict) or not isinstance(content.get("run_dir"), str):
             raise ValueError("it has no run_dir")
     except (YAMLError, OmegaConfBaseException, ValueError) as error:
-        way_out = "train again with another hydra.run.dir"
-        raise ValueError(f"{display_path(file)} is damaged ({one_line(error)}): {way_out}") from error
+        reason = one_line(error).partition(" in ")[0]
+        raise ValueError(f"{file} is damaged ({reason}): remove its folder, and begin that run again") from error
     assert isinstance(cfg, DictConfig)
     cfg = upgrade_config(cfg)
     check_config(cfg, file)
@@ -180,15 +181,26 @@ class SweepOverrides(NamedTuple):
 def sweep_overrides(folder: Path) -> SweepOverrides:
     """The overrides of the sweep in the folder as typed, with current names.
 
+    They are in `sweep.json`; in sweeps of older versions only in Hydra's `multirun.yaml`, which a kill may cut short.
+
     Raises:
-        ValueError: `multirun.yaml` is corrupt.
+        ValueError: `multirun.yaml` is needed and damaged.
     """
+    if overrides := (read_json(folder / INFO) or {}).get("overrides"):
+        return SweepOverrides(*([*map(current_override, overrides[name])] for name in SweepOverrides._fields))
+    file = folder / "multirun.yaml"
     try:
-        overrides = OmegaConf.create(checked_yaml(folder / "multirun.yaml")).hydra.overrides
-        task, own = ([*map(current_override, as_typed(overrides[name]))] for name in ("task", "hydra"))
+        saved = OmegaConf.create(checked_yaml(file)).hydra.overrides
+        return SweepOverrides(*([*map(current_override, as_typed(saved[name]))] for name in SweepOverrides._fields))
     except (YAMLError, OmegaConfBaseException, AttributeError, ValueError) as error:
-        raise ValueError(f"{display_path(folder / 'multirun.yaml')} is corrupt: {one_line(error)}") from error
-    return SweepOverrides(task, own)
+        reason = one_line(error).partition(" in ")[0]
+        way_out = "remove it, and give the sweep's command again with this hydra.sweep.dir"
+        raise ValueError(f"{display_path(file)} is damaged ({reason}): {way_out}") from error
+
+
+def is_sweep(folder: Path) -> bool:
+    """Whether the folder holds a sweep or a study."""
+    return (folder / INFO).is_file() or (folder / "multirun.yaml").is_file()
 
 
 def current_override(text: str) -> str:
@@ -229,6 +241,10 @@ def track_status(folder: Path) -> Iterator[None]:
         record("interrupted", "stopped by Ctrl-C or SIGTERM; continue with resume=")
         raise
     record("finished")
+
+
+def is_finished(folder: Path) -> bool:
+    return (read_json(folder / "status.json") or {}).get("state") == "finished"
 
 
 def has_ended(folder: Path) -> bool:

@@ -24,7 +24,7 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 from recsys.evaluation.protocol import REPEATS
 from recsys.evaluation.registry import minimized_validation
 from recsys.experiments.legacy import upgrade_settings
-from recsys.experiments.run_folder import RETRIED, difference, has_ended, write_status
+from recsys.experiments.run_folder import RETRIED, difference, has_ended, is_same_place, write_status
 from recsys.files import folder_lock, read_json
 
 ATTEMPTS = 10  # for a trial whose process is killed every time
@@ -58,7 +58,8 @@ class Study:
         optuna.logging.set_verbosity(optuna.logging.WARNING)  # each trial prints its own line
         self.folder, self.space, self.seed = folder, dict(space), seed
         self.study = optuna.create_study(storage=storage, study_name=name, direction="minimize", load_if_exists=True)
-        self._check_unchanged("folder", {"path": str(folder)})
+        before = json.loads(self.study.user_attrs.get("folder", "{}")).get("path", str(folder))
+        self._check_unchanged("folder", {"path": before if is_same_place(before, folder) else str(folder)})
         self._check_unchanged(SETTINGS, dict(settings))
         self._check_unchanged(SPACE, {key: distribution_to_json(choice) for key, choice in space.items()})
 

@@ -16,6 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from recsys.data.passwords import redacted
 from recsys.experiments.mistakes import explain
+from recsys.files import atomic_write
 
 if TYPE_CHECKING:  # Optuna is imported only for studies
     from optuna.trial import Trial
@@ -77,7 +78,8 @@ class OptunaSweeper(Sweeper):
         folder = Path(self.composed.hydra.sweep.dir).absolute()
         folder.mkdir(parents=True, exist_ok=True)
         study = Study(self.study, self.storage, folder, space, self._settings(), self.seed)
-        OmegaConf.save(self.composed, folder / "multirun.yaml")
+        with atomic_write(folder / "multirun.yaml") as partial:
+            OmegaConf.save(self.composed, partial)
         study.start_with({key: OmegaConf.select(self.composed, key) for key in space})
         study.recover()
         while (left := self.n_trials - study.done) > 0:

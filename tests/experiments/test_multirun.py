@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import copy
 import json
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import redirect_stdout
 from io import StringIO
 from pathlib import Path
@@ -14,11 +16,12 @@ from hydra.types import RunMode
 from omegaconf import OmegaConf, open_dict
 
 from recsys.cli import resumed_sweep
+from recsys.experiments.job_lines import begin_lines, print_line
 from recsys.experiments.multirun import MultirunCallback, _is_unfinished, count_jobs, is_best, says_first
 from recsys.report.overrides import run_command
 from recsys.report.runs import read_run
 from recsys.training.context import RunContext
-from tests.commands import Train, call, composed, copy_run, draw_plots, train_arguments, write_ratings
+from tests.commands import Train, call, composed, copy_run, draw_plots, stop_clock, train_arguments, write_ratings
 
 pytestmark = pytest.mark.long
 
@@ -91,7 +94,9 @@ def test_a_sweep_goes_on_with_what_is_left(sweep: Sweep, tmp_path: Path, capsys:
     (folder / "2" / "status.json").unlink()
     with pytest.raises(SystemExit):  # its second job fails again
         call("train", f"resume={folder}")
-    assert "(2 done)" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "(1 done)" in out, "a failed job is tried again"
+    assert [line.split()[0] for line in out.splitlines() if line.lstrip()[1:3] == "/3"] == ["2/3", "3/3"]
     assert states(folder) == {"0": "finished", "1": "failed", "2": "finished"}
     assert (folder / "0" / "metrics.json").stat().st_mtime_ns == kept
     assert (folder / "2" / "metrics.json").exists()
@@ -125,6 +130,74 @@ def begin(folder: Path, *overrides: str) -> None:
     finally:
         if callback.lock:  # else held until it is collected
             callback.lock.release()
+
+
+@pytest.mark.parametrize("damage", ["", "hydra: {overr", "42"])
+def test_a_sweep_needs_no_file_of_hydra_to_go_on(sweep: Sweep, tmp_path: Path, damage: str) -> None:
+    folder = copy_run(sweep.folder, tmp_path / "sweep")
+    expected = resumed_sweep([f"resume={folder}"])
+    (folder / "multirun.yaml").write_text(damage)
+    assert resumed_sweep([f"resume={folder}"]) == expected
+    (folder / "multirun.yaml").unlink()
+    assert resumed_sweep([f"resume={folder}"]) == expected
+
+
+def test_a_sweep_may_go_by_a_link(
+    sweep: Sweep, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = copy_run(sweep.folder, tmp_path / "sweep")
+    (tmp_path / "link").symlink_to("sweep")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit):  # its second job fails again
+        call("train", "resume=link")
+    assert "FAILED: dropout must be in" in capsys.readouterr().out
+    assert states(folder) == {"0": "finished", "1": "failed", "2": "finished"}
+
+
+def lines(folder: Path, n_done: int, outcomes: list[str], capsys: pytest.CaptureFixture[str]) -> list[str]:
+    begin_lines(folder, 12, n_done, {"task": [], "hydra": []}, ["fixed=1"])
+    capsys.readouterr()
+    for number, outcome in enumerate(outcomes):
+        print_line(folder / str(number), ["fixed=1", "model.x=0.10000001", f"trial={number}"], outcome)
+    return capsys.readouterr().out.splitlines()
+
+
+def test_lines_are_numbered_on_from_what_is_done(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    first = lines(tmp_path, 0, ["validation 1", "FAILED: x"], capsys)
+    assert [line.split() for line in first][1][:3] == ["2/12", "x=0.1", "FAILED:"]
+    resumed = lines(tmp_path, 1, ["a"] * 11, capsys)
+    assert [line.split()[0] for line in resumed] == [f"{number}/12" for number in range(2, 13)]
+    assert all("left" in line for line in resumed[:-1])
+    assert "left" not in resumed[-1]
+
+
+def test_jobs_that_end_at_once_have_lines_of_their_own(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    begin_lines(tmp_path, 12, 0, {}, [])
+    with ThreadPoolExecutor(12) as pool:
+        list(pool.map(lambda number: print_line(tmp_path / str(number), [], "x"), range(12)))
+    numbers = [line.split()[0] for line in capsys.readouterr().out.splitlines()]
+    assert numbers == [f"{number}/12" for number in range(1, 13)]
+
+
+def test_two_sweeps_that_start_in_the_same_second_are_two(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    config = composed("train", "hydra.sweep.dir=${run_dir}-${now:%S}", "run_dir=sweeps/x")
+    stop_clock(monkeypatch)
+    with open_dict(config):
+        config.hydra.overrides.task = ["seed=1,2"]
+    held = []
+    for _ in range(2):
+        again = copy.deepcopy(config)
+        held.append(MultirunCallback())
+        held[-1].on_multirun_start(again)
+        assert again.hydra.overrides.hydra[-1] == f"hydra.sweep.dir={again.hydra.sweep.dir}"
+    for callback in held:
+        assert callback.lock is not None
+        callback.lock.release()
+    assert sorted(path.name for path in Path("sweeps").iterdir()) == ["x-00", "x-00-2"]
+    assert "2 runs in sweeps/x-00-2;" in capsys.readouterr().out
 
 
 def test_two_processes_do_not_run_one_sweep(tmp_path: Path) -> None:
@@ -278,8 +351,8 @@ def test_a_damaged_record_of_a_sweep_is_one_sentence(tmp_path: Path, capsys: pyt
         (tmp_path / "multirun.yaml").write_text(text)
         with pytest.raises(SystemExit):
             call("train", f"resume={tmp_path}")
-        assert "multirun.yaml is corrupt" in capsys.readouterr().err
-        with pytest.raises(SystemExit, match=r"multirun.yaml is corrupt"):
+        assert "multirun.yaml is damaged (" in capsys.readouterr().err
+        with pytest.raises(SystemExit, match=r"multirun.yaml is damaged \("):
             begin(tmp_path, "model.dropout=0.1,0.2")
 
 
