@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import logging
 import os
 import shutil
 import sys
@@ -48,8 +49,11 @@ def _fast() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def _no_command_before() -> None:
-    """A command finds no configuration of another one: Hydra leaves that of `--help` to the end of the process."""
+    """A command finds nothing of another one: Hydra leaves the configuration of `--help`, and loggers disabled."""
     HydraConfig.instance().cfg = None
+    for name, logger in logging.root.manager.loggerDict.items():
+        if name.startswith("recsys") and isinstance(logger, logging.Logger):
+            logger.disabled = False
 
 
 @pytest.fixture

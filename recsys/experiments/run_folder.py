@@ -165,7 +165,7 @@ def saved_config(file: Path) -> DictConfig:
         if not isinstance(content, dict) or not isinstance(content.get("run_dir"), str):
             raise ValueError("it has no run_dir")
     except (YAMLError, OmegaConfBaseException, ValueError) as error:
-        reason = one_line(error).partition(" in ")[0]
+        reason = one_line(error).partition(' in "')[0]
         raise ValueError(f"{file} is damaged ({reason}): remove its folder, and begin that run again") from error
     assert isinstance(cfg, DictConfig)
     cfg = upgrade_config(cfg)
@@ -193,7 +193,7 @@ def sweep_overrides(folder: Path) -> SweepOverrides:
         saved = OmegaConf.create(checked_yaml(file)).hydra.overrides
         return SweepOverrides(*([*map(current_override, as_typed(saved[name]))] for name in SweepOverrides._fields))
     except (YAMLError, OmegaConfBaseException, AttributeError, ValueError) as error:
-        reason = one_line(error).partition(" in ")[0]
+        reason = one_line(error).partition(' in "')[0]
         way_out = "remove it, and give the sweep's command again with this hydra.sweep.dir"
         raise ValueError(f"{display_path(file)} is damaged ({reason}): {way_out}") from error
 

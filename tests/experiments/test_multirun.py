@@ -150,7 +150,7 @@ def test_a_sweep_may_go_by_a_link(
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SystemExit):  # its second job fails again
         call("train", "resume=link")
-    assert "FAILED: dropout must be in" in capsys.readouterr().out
+    assert "FAILED: model.dropout must be in" in capsys.readouterr().out
     assert states(folder) == {"0": "finished", "1": "failed", "2": "finished"}
 
 
