@@ -102,7 +102,10 @@ class MultirunCallback(Callback):
         is_kept = has_ended if "n_trials" in config.hydra.sweeper else is_finished  # a study goes on after a failure
         n_done = sum(is_kept(job) for job in job_folders(folder))
         typed = {"task": overrides, "hydra": as_typed(config.hydra.overrides.hydra)}
-        begin_lines(folder, n_jobs, n_done, typed, fixed)
+        try:
+            begin_lines(folder, n_jobs, n_done, typed, fixed)
+        except OSError as error:
+            sys.exit(f"error: {error}")
         done = f" ({n_done} done)" if n_done else ""
         print(f"{n_jobs} runs in {display_path(folder)}{done}; to resume after an interruption: "
               f"{_resume_command(folder)}", flush=True)  # fmt: skip
