@@ -22,6 +22,7 @@ from recsys.data.readers.fields import MISSING_WORDS, AnyId, Field, Stars, Text,
 from recsys.data.readers.format import Format, RowCounts, SourceFile, Values
 from recsys.data.repeats import merge_repeats
 
+DEEP_SAMPLE = 300_000  # rows that may decide which number of a date is the month
 SAMPLE = 10_000  # rows from which the columns are inferred
 LONG_TAIL = 20  # the largest weight over the median from which weights count by their logarithm
 ROLES = ("user", "item", "rating", "timestamp", "event", "weight")
@@ -110,7 +111,11 @@ class _Reading:
             if (place := position(given[option], sample.columns)) is not None:
                 self.given[option] = given[option] = sample.columns[place]
         try:
-            found, findings = infer_columns(sample, {name: value for name, value in given.items() if name in names})
+            found, findings = infer_columns(
+                sample,
+                {name: value for name, value in given.items() if name in names},
+                lambda: sample_rows(files[0], written, DEEP_SAMPLE),
+            )
         except DataError as error:
             error.args = (f"{self.place}: {error}",)
             raise

@@ -9,6 +9,7 @@ from recsys.data.errors import DataError, UndecidedError
 from recsys.data.inference import id_columns
 from recsys.data.inference.finding import Finding
 from recsys.data.inference.sample_columns import Column, described
+from recsys.data.inference.texts import present
 from recsys.data.inference.times import commonest_form, infer_time_format
 from recsys.data.inference.vocabulary import EVENT, ITEM, RATING, TIMESTAMP, USER, WEIGHT, is_attribute, likeness
 from recsys.data.readers.format import Sample
@@ -20,12 +21,15 @@ MOST_COMPARED = 50  # columns
 NOTHING = {RATING: "ratings", TIMESTAMP: "times"}
 
 
-def infer_columns(sample: Sample, given: Mapping[str, Any]) -> tuple[dict[str, Any], list[Finding]]:
+def infer_columns(
+    sample: Sample, given: Mapping[str, Any], more: Callable[[], Sample] | None = None
+) -> tuple[dict[str, Any], list[Finding]]:
     """Infer the column options of `TabularRatings` that are not given.
 
     Args:
         sample: The first rows of the ratings file.
         given: Options that are known, such as `user_column`; None says that there is no such column.
+        more: Gives more rows of the file, for an order of day and month that the first do not decide.
 
     Returns:
         `user_column`, `item_column`, `rating_column`, `timestamp_column`, `timestamp_format`, `event_column` and
@@ -39,18 +43,17 @@ def infer_columns(sample: Sample, given: Mapping[str, Any]) -> tuple[dict[str, A
         raise DataError(
             f"the file has no rows of the {len(sample.columns)} columns {names}; if it should, set data.separator"
         )
-    return _Columns(sample, given).infer()
+    return _Columns(sample, given, more).infer()
 
 
 class _Columns:
     """The assignment of columns to roles."""
 
-    def __init__(self, sample: Sample, given: Mapping[str, Any]) -> None:
-        self.given = given
+    def __init__(self, sample: Sample, given: Mapping[str, Any], more: Callable[[], Sample] | None) -> None:
+        self.given, self.more = given, more
         self.columns = described(sample)
         self.chosen: dict[str, Column | None] = {}
         self.why: dict[str, str] = {}
-        self.time_format: tuple[str, str] | None = None
         for role in ROLES:
             if f"{role}_column" in given:
                 name = given[f"{role}_column"]
@@ -125,9 +128,9 @@ class _Columns:
             WEIGHT: lambda column: column.mostly_numeric and column.low >= 0,
         }
         for score, column in self._ranked(role, LIKELY):
-            if self._says_else(role, score, column) or not column.present:
+            if self._says_else(role, score, column):
                 continue
-            if suits[role](column):
+            if suits[role](column) if column.present else role == RATING and score >= SURE:  # some logs begin without
                 self._set(role, column, "its name")
                 return
 
@@ -259,3 +262,14 @@ class _Columns:
             options["timestamp_format"] = found[0]
             findings.append(Finding("timestamp_format", *found))
         return options, findings
+
+    def _time_format(self, time: Column) -> tuple[str, str] | None:
+        place = f"column {time.name!r}"
+        try:
+            return infer_time_format(time.present, place)
+        except UndecidedError:
+            if self.more is None:
+                raise
+            sample = self.more()
+            at = sample.columns.index(time.name)
+            return infer_time_format(present(row[at] for row in sample.rows), place)

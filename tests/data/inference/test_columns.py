@@ -159,6 +159,18 @@ def test_rows_that_no_names_fit_are_refused() -> None:
         infer_columns(Sample(["user", "item"], [], []), {})
 
 
+def test_more_rows_may_decide_the_order_of_day_and_month() -> None:
+    header, rows = "user,item,rating,day", ["1,2,3,01/02/2019", "1,3,4,01/03/2019"]
+    options, _ = infer_columns(sample(header, *rows), {}, lambda: sample(header, *rows, "1,4,5,01/28/2019"))
+    assert options["timestamp_format"] == "%m/%d/%Y"
+    with pytest.raises(DataError, match="cannot be told"):
+        infer_columns(sample(header, *rows), {}, lambda: sample(header, *rows))
+
+
+def test_a_log_may_begin_without_ratings() -> None:
+    assert columns("customer,product,event,stars", "1,2,view,", "1,3,cart,")[2] == "stars"
+
+
 def test_reasons_are_given() -> None:
     _, findings = infer_columns(sample("", *(f"u{n // 5},i{n % 7},{n % 5 + 1}" for n in range(30))), {})
     assert {finding.option: finding.why for finding in findings} == {
