@@ -375,7 +375,7 @@ MISTAKEN = {
     ("refit=some",): "refit must be one of none, train_val, all, got 'some'",
     ("data.root=/no/such/folder",): "/no/such/folder",
     ("data.ratings_file=no.csv",): "no.csv",
-    ("data.rating_column=null",): "has no ratings",
+    ("data.rating_column=null",): "has no ratings but implicit feedback",
     ("data.timestamp_column=null", "data.split=user_time"): "timestamp",
     ("callbacks.checkpoint.monitor=val/nothing",): "could not find the monitored key",  # Lightning's own words
     ("~logger.csv",): "logger.csv must stay",

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import codecs
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from recsys.data.errors import did_you_mean
 from recsys.data.inference.finding import AUTO
-from recsys.data.readers.format import KINDS, LAYOUTS
+from recsys.data.readers.format import KINDS, LAYOUTS, Format
 
 SEPARATORS = {"tab": "\t", "comma": ",", "semicolon": ";", "pipe": "|", "space": " "}  # by name
 
@@ -82,6 +82,14 @@ class FormatOptions:
         if self.sheet is not None:
             found["sheet"] = self.sheet
         return found
+
+    def settled(self, written: Format, found: Collection[str]) -> dict[str, Any]:
+        """What was left open, and is as in most files."""
+        options = {"format": written.kind, "layout": written.layout}
+        if written.kind == "csv":
+            names = ("header", "separator", "encoding", "decimal", "quoting")
+            options |= {name: getattr(written, name) for name in names}
+        return {name: value for name, value in options.items() if getattr(self, name) == AUTO and name not in found}
 
 
 def side_format(side: str, separator: str, encoding: str) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -38,9 +38,11 @@ class Interactions:
         rating_min: Lowest rating of the scale.
         rating_max: Highest rating of the scale.
         counts: What became of the rows.
+        written: How the files are written.
         findings: Options that were inferred.
         warnings: What a person should know.
         options: All options of columns, set or inferred.
+        settled: Values of options that are neither set nor worth a finding.
     """
 
     ratings: pd.DataFrame
@@ -48,9 +50,11 @@ class Interactions:
     rating_min: float
     rating_max: float
     counts: RowCounts
+    written: Format
     findings: list[Finding]
-    warnings: list[str] = field(default_factory=list)
-    options: dict[str, Any] = field(default_factory=dict)
+    warnings: list[str]
+    options: dict[str, Any]
+    settled: dict[str, Any]
 
 
 def read_interactions(
@@ -96,9 +100,27 @@ class _Reading:
         if counts.kept != len(frame):
             raise DataError(f"{self.place}: {len(frame)} ratings, but {counts.sentence(self.place)}")
         low, high = (1.0, 1.0) if not explicit else self._scale(frame[RATING].to_numpy())
+        settled = self._settled(explicit=explicit)
         return Interactions(
-            frame, not explicit, low, high, counts, self.findings, self.warnings, {**self.options}
-        )  # fmt: skip
+            ratings=frame,
+            implicit=not explicit,
+            rating_min=low,
+            rating_max=high,
+            counts=counts,
+            written=written,
+            findings=self.findings,
+            warnings=self.warnings,
+            options=self.options,
+            settled=settled,
+        )
+
+    def _settled(self, *, explicit: bool) -> dict[str, Any]:
+        """Options that were neither set nor found to be anything."""
+        values = {f"{role}_column": self.options.get(f"{role}_column") for role in ROLES}
+        if explicit:  # kinds of events and weights have not been looked at
+            values |= {"event_column": None, "weight_column": None, "missing": self.options.get("missing") or []}
+        found = {*self.given, *(one.option for one in self.findings)}
+        return {option: value for option, value in values.items() if option not in found}
 
     def _infer_columns(self, files: Sequence[SourceFile], written: Format) -> None:
         given = dict(self.given)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -43,6 +44,7 @@ class RatingData:
         sha256: `ratings_sha256(ratings)`; computed by default.
         counts: What became of the rows of the files; None if the source does not count.
         findings: Options of the source that were inferred.
+        settled: Values of the source's other options that were left open, such as the encoding of most files.
         notes: What reading them showed, such as the share of items that the items file knows; said in each run.
         warnings: The same for what a person should look into.
 
@@ -60,6 +62,7 @@ class RatingData:
     sha256: str = ""
     counts: RowCounts | None = None
     findings: tuple[Finding, ...] = ()
+    settled: Mapping[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +14,12 @@ from recsys.data.passwords import redacted_settings
 from recsys.files import atomic_write
 
 
-def record(cfg: DictConfig, findings: Iterable[Finding], folder: Path) -> DictConfig:
-    """The configuration with the inferred options of `data` set; written to `config.yaml` if there are any.
+def record(cfg: DictConfig, options: Mapping[str, Any], folder: Path) -> DictConfig:
+    """The configuration with these options of `data` set; written to `config.yaml` if there are any.
 
     Its key `inferred` lists them, so that the same command run again is known as the same run.
     """
-    found = {f"data.{finding.option}": _plain(finding.value) for finding in findings}
+    found = {f"data.{option}": _plain(value) for option, value in options.items()}
     if not found:
         return cfg
     cfg = copy.deepcopy(cfg)

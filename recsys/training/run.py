@@ -42,6 +42,7 @@ from recsys.training.context import SINGLE_RUN, RunContext
 from recsys.training.divergence import StopDivergence
 from recsys.training.errors import PrunedError
 from recsys.training.export import make_bundle
+from recsys.training.feedback import check_feedback
 from recsys.training.inferred import record, sentences
 from recsys.training.options import trainer_options
 from recsys.training.plots import error_by_activity, learning_curve
@@ -83,6 +84,7 @@ def run(cfg: DictConfig, folder: Path, context: RunContext = SINGLE_RUN) -> dict
         data.setup()
         check_evaluation(evaluation, data.split_name)
         cfg = _say_and_record(cfg, data, folder, trackers, context)
+        check_feedback(cfg, data)
         log.info("%s: %s ratings to train on, %s to validate on, %s to test on", data.dataset.name,
                  *(f"{len(rows):,}" for rows in (data.split.train, data.split.val, data.split.test)))  # fmt: skip
         selection, model = select(cfg, data, folder, loggers, context)
@@ -173,7 +175,7 @@ def _say_and_record(
             log.info("%s", line)
             if context.in_sweep:  # where log lines go to files only
                 print(line, flush=True)
-    recorded = record(cfg, data.findings, folder)
+    recorded = record(cfg, dict(data.dataset.settled) | {one.option: one.value for one in data.findings}, folder)
     if recorded is not cfg:
         for tracker in trackers:
             tracker.configure(_public(recorded))
@@ -198,16 +200,7 @@ def build_data(cfg: DictConfig) -> RatingDataModule:
 
 
 def build_model(cfg: DictConfig, data: RatingDataModule) -> RatingModel:
-    """Build the model for the users and items in `data`.
-
-    Raises:
-        ValueError: The model predicts ratings, but the data has none.
-    """
-    kind: type[RatingModel] = get_class(cfg.model._target_)
-    if data.dataset.implicit and kind.task == "rating":
-        raise ValueError(
-            f"{data.dataset.name} has no ratings (data.rating_column=null), but model {cfg.model._target_} needs them"
-        )
+    """Build the model for the users and items in `data`."""
     low, high = data.dataset.scale
     model: RatingModel = instantiate(
         cfg.model,

@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -111,9 +112,9 @@ def test_counts_and_findings_are_kept() -> None:
     frame = pd.DataFrame({USER_ID: [1], ITEM_ID: [2], RATING: np.float32([3])})
     counts = RowCounts(5, refused=1, dropped={"not rated": 3})
     findings = (Finding("separator", ";", "splits all"), Finding("missing", [99, -1], "far"))
-    cache_module.store(
-        "0" * 32, RatingData("x", frame, 1, 5, counts=counts, findings=findings, notes=("n",), warnings=("w",))
-    )
+    more: dict[str, Any] = {"notes": ("n",), "warnings": ("w",), "settled": {"a": [1]}}
+    cache_module.store("0" * 32, RatingData("x", frame, 1, 5, counts=counts, findings=findings, **more))
     again = cache_module.load("0" * 32)
     assert again is not None
     assert (again.counts, again.findings, again.notes, again.warnings) == (counts, findings, ("n",), ("w",))
+    assert again.settled == {"a": [1]}

@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 from omegaconf import DictConfig, OmegaConf
 
-from recsys.data.inference.finding import Finding
 from recsys.experiments.run_folder import (
     OtherRunError,
     current_override,
@@ -46,7 +45,7 @@ def test_the_same_configuration_goes_on_and_another_is_refused(cfg: DictConfig, 
 def test_what_the_data_decided_is_not_another_run(cfg: DictConfig, tmp_path: Path) -> None:
     cfg.data = {"separator": "auto", "split": "auto", "missing": None}
     saved = write_config(cfg, tmp_path)
-    record(saved, [Finding("separator", ";", "so"), Finding("split", "random", "so")], tmp_path)
+    record(saved, {"separator": ";", "split": "random"}, tmp_path)
     again = write_config(cfg, tmp_path)
     assert again.data == {"separator": ";", "split": "random", "missing": None}
     assert again.inferred == ["data.separator", "data.split"]
@@ -137,7 +136,7 @@ def test_no_password_is_written(cfg: DictConfig, tmp_path: Path, monkeypatch: py
     cfg.data = {"separator": "auto"}
     saved = write_config(cfg, tmp_path)
     assert saved.callbacks.pruning.storage == "postgresql://me:secret@db/studies"
-    record(saved, [Finding("separator", ";", "so")], tmp_path)
+    record(saved, {"separator": ";"}, tmp_path)
     assert write_config(cfg, tmp_path).callbacks == saved.callbacks
     assert resumed(tmp_path, [])["."].callbacks == saved.callbacks
     with pytest.raises(ValueError, match="no route"), track_status(tmp_path):

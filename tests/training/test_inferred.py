@@ -11,12 +11,8 @@ from recsys.training.inferred import record, sentences
 
 def test_values_take_their_place_and_are_listed(tmp_path: Path) -> None:
     cfg = OmegaConf.create({"seed": 1, "data": {"separator": "auto", "missing": "auto", "rating_column": "auto"}})
-    first = record(cfg, [Finding("separator", "\t", "so")], tmp_path)
-    found = [
-        Finding("missing", (99, -1), "so"),
-        Finding("rating_column", None, "so"),
-        Finding("events", {"a": 2}, "so"),
-    ]
+    first = record(cfg, {"separator": "\t"}, tmp_path)
+    found = {"missing": (99, -1), "rating_column": None, "events": {"a": 2}}
     second = record(first, found, tmp_path)
     assert OmegaConf.load(tmp_path / "config.yaml") == second
     assert second.data == {"separator": "\t", "missing": [99, -1], "rating_column": None, "events": {"a": 2}}
@@ -26,7 +22,7 @@ def test_values_take_their_place_and_are_listed(tmp_path: Path) -> None:
 
 def test_without_findings_nothing_is_written(tmp_path: Path) -> None:
     cfg = OmegaConf.create({"data": {"separator": ","}})
-    assert record(cfg, [], tmp_path) is cfg
+    assert record(cfg, {}, tmp_path) is cfg
     assert not list(tmp_path.iterdir())
 
 

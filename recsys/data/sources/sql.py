@@ -159,6 +159,7 @@ class SqlRatings(RatingsSource):
             implicit=rows.implicit,
             counts=rows.counts,
             findings=tuple(rows.findings),
+            settled=rows.settled,
             warnings=tuple(rows.warnings),
         )
 

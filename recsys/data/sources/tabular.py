@@ -206,6 +206,7 @@ class TabularRatings(FileSource):
             implicit=rows.implicit,
             counts=rows.counts,
             findings=tuple(findings),
+            settled=self.format.settled(rows.written, {finding.option for finding in findings}) | rows.settled,
             notes=tuple(note for side in sides.values() for note in side.notes),
             warnings=(*rows.warnings, *(text for side in sides.values() for text in side.warnings)),
         )
