@@ -252,7 +252,7 @@ class _Columns:
         if time is not None and "timestamp_format" not in self.given and not time.stores_time:
             place = f"column {time.name!r}"
             # A few bad values are for the reader, which names their lines.
-            found = infer_time_format(time.present, place) or infer_time_format(commonest_form(time.present), place)
+            found = self._time_format(time, place)
             if found is None:
                 shown = time.present[0] if time.present else ""
                 raise DataError(
@@ -263,13 +263,16 @@ class _Columns:
             findings.append(Finding("timestamp_format", *found))
         return options, findings
 
-    def _time_format(self, time: Column) -> tuple[str, str] | None:
-        place = f"column {time.name!r}"
-        try:
-            return infer_time_format(time.present, place)
-        except UndecidedError:
-            if self.more is None:
-                raise
+    def _time_format(self, time: Column, place: str) -> tuple[str, str] | None:
+        """Format of the times; of those of the commonest form, if some are written in another."""
+        texts = time.present
+        for attempt in range(2):
+            try:
+                return infer_time_format(texts, place) or infer_time_format(commonest_form(texts), place)
+            except UndecidedError:
+                if attempt or self.more is None:
+                    raise
             sample = self.more()
             at = sample.columns.index(time.name)
-            return infer_time_format(present(row[at] for row in sample.rows), place)
+            texts = present(row[at] for row in sample.rows)
+        return None
