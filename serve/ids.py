@@ -33,8 +33,8 @@ class IdIndex(dict[str, int]):
     def text(self, given: GivenId) -> str:
         """The id that is meant, as text.
 
-        A JSON integer stands for its digits, whatever the kind of the ids. So does `7.0` where ids are integers; where
-        they are text it may mean `7` or `7.0`, and is refused.
+        A JSON integer stands for its digits, whatever the kind of the ids. So does `7.0`, which is the same number,
+        unless there is a text `7.0` among the ids. A float beyond 2^53 may not be the number that was sent.
 
         Raises:
             ApiError: 400, the id is malformed.
@@ -47,7 +47,7 @@ class IdIndex(dict[str, int]):
         elif isinstance(given, int):
             if abs(given) <= MAX_INTEGER:
                 return str(given)
-        elif self.integers and given.is_integer() and abs(given) <= EXACT_FLOATS:
+        elif given.is_integer() and abs(given) <= EXACT_FLOATS and str(given) not in self:
             return str(int(given))
         raise ApiError(400, "invalid_id", self.rule)
 

@@ -29,7 +29,8 @@ def recommendation_query(request: Request) -> RecommendationQuery:
 @lru_cache(maxsize=256)
 def _parse(query_string: bytes) -> RecommendationQuery:
     try:
-        return RecommendationQuery.model_validate(dict(parse_qsl(query_string.decode(), keep_blank_values=True)))
+        text = query_string.decode(errors="replace")
+        return RecommendationQuery.model_validate(dict(parse_qsl(text, keep_blank_values=True)))
     except ValidationError as error:
         found = error.errors(include_url=False, include_input=False)
         raise RequestValidationError([{**one, "loc": ("query", *one["loc"])} for one in found]) from None

@@ -160,9 +160,8 @@ def test_an_integer_may_be_a_json_number(clients: Clients) -> None:
     refused(client.post("/recommendations/", json=both), 409, "duplicate_item")
     named = clients["str"]  # has an item "7" and another one "007"
     asked = named.post("/predict/rating/", json={"user_id": "Zoë", "item_id": "7"}).json()
-    assert named.post("/predict/rating/", json={"user_id": "Zoë", "item_id": 7}).json() == asked
-    said = refused(named.post("/predict/rating/", json={"user_id": "Zoë", "item_id": 7.0}), 400, "invalid_id")
-    assert said == rule_of(named)  # 7 or 7.0?
+    for number in (7, 7.0):
+        assert named.post("/predict/rating/", json={"user_id": "Zoë", "item_id": number}).json() == asked
 
 
 @pytest.mark.parametrize("far", ["9" * 19, "-" + "9" * 19, str(2**63), str(-(2**63) - 1)])

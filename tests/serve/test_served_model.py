@@ -12,6 +12,7 @@ import pytest
 
 from recsys.bundle import Bundle, BundleError
 from serve.errors import ApiError
+from serve.ids import IdIndex
 from serve.info import sample_users
 from serve.predictor import predict, predict_many
 from serve.recommender import recommend
@@ -83,6 +84,14 @@ def test_duplicates_are_found_among_the_unfitted_too() -> None:
     with pytest.raises(ApiError) as error:
         model.fold_in([("900", 3.0), ("0900", 3.0), ("50", 1.0), ("050", 1.0)])
     assert error.value.code == "duplicate_item"
+
+
+def test_a_float_stands_for_its_digits_unless_a_text_is_spelled_like_it() -> None:
+    index = IdIndex({"7": 0, "8": 1, "8.0": 2}, integers=False, rule="IDs must be strings")
+    assert (index.row(7), index.row(7.0), index.row("7"), index.row(8), index.row("8.0")) == (0, 0, 0, 1, 2)
+    for wrong in (8.0, 2.0**53 + 2, 10**19, float("inf"), float("nan"), "", "x" * 2049):
+        with pytest.raises(ApiError, match="IDs must be strings"):
+            index.row(wrong)
 
 
 def test_many_pairs_with_errors_only() -> None:
