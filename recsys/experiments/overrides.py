@@ -28,9 +28,9 @@ TEXTS = FILES | {
     "hydra.sweeper.study", "hydra.sweeper.storage",
     "logger.wandb.project", "logger.wandb.entity", "logger.wandb.save_dir",
 }  # fmt: skip
-LISTS = frozenset({"data.columns", "data.missing", "logger.wandb.tags"})  # also without brackets
+LISTS = frozenset({"data.columns", "data.ignored_columns", "data.missing", "logger.wandb.tags"})  # brackets optional
 MAYBE_LISTS = frozenset({"users", "data.ratings_file"})  # without brackets, one text
-MAPPINGS = frozenset({"data.events"})  # of texts to numbers
+MAPPINGS = frozenset({"data.events"})  # of texts to numbers; or a list of texts, or one
 
 PLAIN = re.compile(r"(?!(?:true|false|null|inf|nan)$)(?:\.{0,2}/|[a-z_])[\w./-]*", re.ASCII | re.IGNORECASE)
 QUOTED = re.compile(r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*\"""", re.DOTALL)
@@ -55,7 +55,7 @@ def quote_override(text: str) -> str:
     """
     name, _, value = text.partition("=")
     key = name.lstrip("+")
-    if value in ("", "null") or key not in TEXTS | LISTS | MAYBE_LISTS | MAPPINGS:
+    if value in ("", "null", "auto") or key not in TEXTS | LISTS | MAYBE_LISTS | MAPPINGS:
         return text
     if choices := re.fullmatch(r"choice\((.*)\)", value, re.DOTALL):
         # Without choice(), from which Hydra would hand the texts to the jobs without their quotes.
@@ -84,12 +84,12 @@ def unquoted(text: str) -> str:
 
 
 def _quoted_value(key: str, value: str) -> str:
-    if key in MAPPINGS:
-        return _mapping(key, value)
     listed = value.startswith("[") and value.endswith("]")
+    if key in MAPPINGS and not listed and re.search("[{:}]", value):
+        return _mapping(key, value)
     if key in LISTS and not listed and "${" not in value:
         value, listed = f"[{value}]", True
-    if listed and key in LISTS | MAYBE_LISTS:
+    if listed and key not in TEXTS - MAYBE_LISTS:
         return f"[{','.join(_text(element, key in FILES) for element in _elements(value[1:-1]))}]"
     return _text(value, key in FILES)
 
