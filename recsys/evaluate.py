@@ -33,7 +33,8 @@ def main(cfg: DictConfig) -> None:
         metrics |= prequential(bundle)
     if cfg.ranking and NDCG.test_key not in metrics:
         metrics |= evaluate_ranking(bundle)
-    print_metrics(metrics, f"{recorded.get('model', bundle.manifest['model'])} on {bundle.manifest['data']}")
+    title = f"{recorded.get('model', bundle.manifest['model'])} on {bundle.manifest['data']}"
+    print_metrics({"epochs": recorded.get("epochs"), **metrics}, title, bundle.manifest.get("arguments"))
     _report(compare_metrics(metrics, recorded), folder / "metrics.json")
 
 

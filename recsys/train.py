@@ -101,7 +101,8 @@ def _report(metrics: dict[str, Any], folder: Path) -> None:
         return
     from recsys.evaluation.tables import print_metrics
 
-    print_metrics(metrics, f"{metrics['model']} on {metrics['data']}, split {metrics['split']}")
+    arguments = (read_json(folder / "bundle" / "manifest.json") or {}).get("arguments")
+    print_metrics(metrics, f"{metrics['model']} on {metrics['data']}, split {metrics['split']}", arguments)
     epochs = "1 epoch" if metrics["epochs"] == 1 else f"{metrics['epochs']} epochs"
     print(f"{epochs}, fitted in {metrics['fit_seconds']:.1f} s, results in {display_path(folder)}")
 

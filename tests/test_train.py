@@ -347,6 +347,20 @@ def test_a_run_from_before_calibration_is_evaluated_without(
         call_function("evaluate", f"run={folder}")
 
 
+def test_a_bad_result_is_said_beside_it_by_both_commands(
+    small_ratings: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("RECSYS_CACHE", str(small_ratings.with_name("cache")))
+    folder = tmp_path / "run"
+    given = [text for text in train_arguments(small_ratings, folder) if not text.startswith("model.")]
+    call("train", *given, "model=bayesian_mf", "model.burn_in=3", "trainer.max_epochs=1", "refit=none")
+    for _ in range(2):
+        out = capsys.readouterr().out
+        assert "warning: the chain of 1 sweeps ends within its burn-in (model.burn_in=3)" in out
+        assert "warning: the model is worse than a baseline, " in out
+        call("evaluate", f"run={folder}")
+
+
 def test_compress_serves_and_measures_fewer_coordinates(
     trained: Train, quick_train: Train, capsys: pytest.CaptureFixture[str]
 ) -> None:

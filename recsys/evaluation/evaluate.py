@@ -25,7 +25,7 @@ def evaluate(bundle: Bundle, test_set: TestSet | None = None, *, ranking: bool =
     Args:
         bundle: The model.
         test_set: Its predicted test rows, if they are at hand.
-        ranking: Add the metrics of `evaluate_ranking`, which are the only ones of a ranking model.
+        ranking: Add the metrics of `evaluate_ranking`, which with `test/share_cold` are those of a ranking model.
 
     Returns:
         By their keys in `metrics.json`: each rating metric as `test/<name>`, also `_warm` and `_cold`;
@@ -36,7 +36,7 @@ def evaluate(bundle: Bundle, test_set: TestSet | None = None, *, ranking: bool =
         ValueError: The model was fitted on the test rows, or there are none.
     """
     if bundle.is_ranking:
-        return evaluate_ranking(bundle)
+        return evaluate_ranking(bundle) | {"test/share_cold": _share_cold(bundle)}
     test_set = test_set or predict_test_set(bundle)
     warm = (test_set.user < bundle.n_users) & (test_set.item < bundle.fitted_items)
     metrics = _prefixed(TEST_PREFIX["rating"], rating_metrics(test_set.predicted, test_set.rating, warm))
@@ -67,6 +67,13 @@ def evaluate_ranking(bundle: Bundle) -> Metrics:
     model = catalogue_metrics(bundle.factors.scores_of, known, held_out)
     popularity = catalogue_metrics(lambda users: np.broadcast_to(counts, (len(users), len(counts))), known, held_out)
     return _prefixed(TEST_PREFIX["ranking"], model) | _prefixed("baseline/popularity_", popularity)
+
+
+def _share_cold(bundle: Bundle) -> float:
+    """Share of the test rows whose user or item the model was not fitted on."""
+    test, _ = test_rows(bundle)
+    user, item = bundle.ratings.user_index()[test], bundle.ratings.item[test]
+    return float(((user >= bundle.n_users) | (item >= bundle.fitted_items)).mean())
 
 
 def _prefixed(prefix: str, metrics: Metrics) -> Metrics:

@@ -7,18 +7,27 @@ from typing import Any
 
 from recsys.evaluation.calibration import format_coverage
 from recsys.evaluation.registry import BASELINES, NDCG, RMSE, SUBSETS, Group, Metric, in_group
+from recsys.evaluation.remarks import remarks
 
 Row = tuple[str, Sequence[float | None]]
 
 
-def print_metrics(metrics: Mapping[str, Any], title: str) -> None:
-    """Print tables of the rating, prequential and ranking metrics that there are."""
+def print_metrics(metrics: Mapping[str, Any], title: str, model: Mapping[str, Any] | None = None) -> None:
+    """Print tables of the rating, prequential and ranking metrics that there are, and remarks on them.
+
+    Args:
+        metrics: By their keys in `metrics.json`.
+        title: Of the tables.
+        model: Arguments of the model.
+    """
     if RMSE.test_key in metrics:
         _print_ratings(metrics, f"{title}: test errors")
     if "prequential/rmse" in metrics:
         _print_prequential(metrics)
     if NDCG.test_key in metrics:
         _print_ranking(metrics, f"{title}: full-catalogue ranking")
+    for sentence in remarks(metrics, model):
+        print(f"warning: {sentence}")
 
 
 def _print_ratings(metrics: Mapping[str, Any], title: str) -> None:

@@ -35,7 +35,7 @@ def report_data(found: Experiments, root: str) -> dict[str, Any]:
         "root": root,
         "metric": found.metric,
         "registry": registry_data(),
-        "tasks": [asdict(task) for task in found.tasks],
+        "tasks": [asdict(task) | {"remarks": leaderboard.remarks(found, n)} for n, task in enumerate(found.tasks)],
         "parameters": [
             {"name": p.name, "kind": p.kind, "log": p.logarithmic, "values": p.values} for p in found.parameters
         ],
@@ -140,6 +140,7 @@ def _markdown_task(found: Experiments, task: int, top: int) -> str:
     if len(settings) > top:
         lines += ["", f"{len(settings) - top:,} more settings."]
     lines += ["", f"The best is in {_code(leaderboard.best_folder(found, task))}."]
+    lines += [part for line in leaderboard.remarks(found, task) for part in ("", f"Warning: {_cell(line)}.")]
     return "\n".join([*lines, ""])
 
 

@@ -8,10 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from recsys.evaluation.registry import BASELINES, STRONGEST_BASELINE, logged_metrics, reported_metrics
-from recsys.evaluation.statistics import Difference
+from recsys.evaluation.remarks import LATE, late_pruning
+from recsys.evaluation.remarks import remarks as evaluation_remarks
+from recsys.evaluation.statistics import Difference, mean
 from recsys.report.parameters import Values
+from recsys.report.runs import Run
 from recsys.report.settings import SECONDS, Experiments, Setting
-from recsys.report.values import printable
+from recsys.report.values import number, printable
 
 REPEAT = "'seeds=[0,1,2]'"
 MISSING = "–"
@@ -183,6 +186,31 @@ def verdict(found: Experiments, task: int) -> list[str]:
     if not others:
         return lines if len(best.runs) > 1 else [*lines, f"A single run has no standard error; add {REPEAT}."]
     return [*lines, _significance(best, others)]
+
+
+def remarks(found: Experiments, task: int) -> list[str]:
+    """Sentences about what is wrong with the best setting's result, or with the pruning of a study's trials."""
+    runs = [found.runs[index] for index in found.settings_of(task)[0].runs]
+    keys = {key for run in runs for key in run.metrics}
+    values = {key: [value for run in runs if (value := number(run.metrics.get(key))) is not None] for key in keys}
+    averaged: dict[str, Any] = {key: mean(column) for key, column in values.items()}
+    model = runs[0].config.get("model")
+    sentences = evaluation_remarks(
+        averaged | {"model": runs[0].metrics.get("model")}, model if isinstance(model, dict) else None
+    )
+    pruned = late_pruning_of([run for run, other in zip(found.runs, found.task_of, strict=True) if other == task])
+    return [*sentences, *([pruned] if pruned else [])]
+
+
+def late_pruning_of(runs: Sequence[Run]) -> str | None:
+    """A sentence about trials that were pruned when they had spent their epochs, if these are most of them."""
+    ended = [run for run in runs if run.state in ("finished", "pruned", "failed")]
+    late = 0
+    for run in ended:
+        trainer = run.config.get("trainer")
+        budget = number(trainer.get("max_epochs")) if isinstance(trainer, dict) else None
+        late += run.state == "pruned" and bool(budget and budget > 0 and len(run.curve) >= LATE * budget)
+    return late_pruning(late, len(ended))
 
 
 def describe(found: Experiments, task: int, values: Values) -> str:

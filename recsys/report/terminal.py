@@ -50,6 +50,8 @@ def _print_task(screen: Console, found: Experiments, task: int, top: int) -> Non
         screen.print(f"  {'; '.join(more)}", style="dim", soft_wrap=True)
     for line in leaderboard.verdict(found, task):
         screen.print(line, soft_wrap=not screen.is_terminal)
+    for line in leaderboard.remarks(found, task):
+        screen.print(f"warning: {line}", style="yellow", soft_wrap=not screen.is_terminal)
     command = leaderboard.best_command(found, task)
     screen.print(f"  {command or 'command not recorded'}", style="cyan", soft_wrap=True)  # can be copied as one line
     runs = found.settings_of(task)[0].runs
@@ -150,3 +152,5 @@ def _print_unfinished(screen: Console, found: Experiments, top: int) -> None:
     screen.print(table)
     if len(rest) > top:
         screen.print(f"  {len(rest) - top:,} more (--top)", style="dim")
+    if not found.tasks and (pruned := leaderboard.late_pruning_of(found.runs)):  # else with its task
+        screen.print(f"warning: {pruned}", style="yellow", soft_wrap=not screen.is_terminal)

@@ -44,5 +44,5 @@ class Pruning(Callback):
         monitor, epoch = monitor_of(trainer.callback_metrics), trainer.current_epoch
         value = trainer.callback_metrics[monitor.validation_key].item()
         self.trial.report(monitor.minimized(value), epoch)
-        if self.trial.should_prune():
+        if epoch + 1 != trainer.max_epochs and self.trial.should_prune():  # else there is nothing left to save
             raise PrunedError(f"validation {monitor.label} {value:.4f} after {epoch + 1} epochs")

@@ -250,7 +250,9 @@ def test_hopeless_trials_are_pruned_by_what_others_reached(tmp_path: Path) -> No
         pruning = Pruning(MEMORY[tmp_path], "s", trial, "halving")  # type: ignore[arg-type]
         for epoch in range(9):
             value = SimpleNamespace(item=lambda: rmse)
-            trainer = SimpleNamespace(callback_metrics={"val/rmse": value}, current_epoch=epoch, sanity_checking=False)
+            trainer = SimpleNamespace(
+                callback_metrics={"val/rmse": value}, current_epoch=epoch, max_epochs=9, sanity_checking=False
+            )
             pruning.on_train_epoch_start(trainer, None)  # type: ignore[arg-type]
             if validated(epoch):
                 pruning.on_validation_end(trainer, None)  # type: ignore[arg-type]
@@ -265,6 +267,21 @@ def test_hopeless_trials_are_pruned_by_what_others_reached(tmp_path: Path) -> No
     assert epochs(4, 0.8) == 9
     assert epochs(5, 0.8, lambda epoch: epoch % 3 == 2) == 9
     assert list(study.study.trials[5].intermediate_values) == [2, 5, 8]  # the others are of an epoch before
+
+
+def test_a_trial_that_has_spent_its_epochs_is_not_pruned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(optuna.trial.Trial, "should_prune", lambda _: True)
+    study = make_study(tmp_path)
+    study.ask()
+    pruning = Pruning(MEMORY[tmp_path], "s", 0, "halving")  # type: ignore[arg-type]
+    figures = {"val/rmse": SimpleNamespace(item=lambda: 0.9)}
+    trainer = SimpleNamespace(callback_metrics=figures, current_epoch=3, max_epochs=4, sanity_checking=False)
+    pruning.on_validation_end(trainer, None)  # type: ignore[arg-type]
+    pruning.on_train_epoch_end(trainer, None)  # type: ignore[arg-type]
+    assert study.study.trials[0].intermediate_values == {3: 0.9}
+    trainer.max_epochs = -1
+    with pytest.raises(PrunedError):
+        pruning.on_train_epoch_end(trainer, None)  # type: ignore[arg-type]
 
 
 def test_pruners_by_name() -> None:

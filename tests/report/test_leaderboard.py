@@ -1,13 +1,18 @@
 from __future__ import annotations
 
+import json
 import shutil
+from contextlib import redirect_stdout
+from io import StringIO
 from pathlib import Path
 
 import pytest
 
-from recsys.report.leaderboard import best_folder, columns, heading, short_names, value_text, verdict
+from recsys.report.formats import as_json, as_markdown
+from recsys.report.leaderboard import best_folder, columns, heading, remarks, short_names, value_text, verdict
 from recsys.report.runs import read_runs
 from recsys.report.settings import Experiments, experiments
+from recsys.report.terminal import console, print_experiments
 from tests.report.run_folders import write_run
 
 
@@ -120,3 +125,36 @@ def test_a_search_without_refit_says_that_its_command_refits(tmp_path: Path) -> 
     assert "its command refits" in verdict(found(tmp_path), 0)[0]
     write_run(tmp_path / "0", "refit=none")
     assert "its command refits" not in " ".join(verdict(found(tmp_path), 0))
+
+
+def test_what_is_wrong_with_the_best_setting_is_said_in_every_format(tmp_path: Path) -> None:
+    for seed, rmse in ((0, 1.01), (1, 1.03)):
+        write_run(tmp_path / str(seed), f"seed={seed}", test_rmse=rmse, test_share_cold=1.0)
+    write_run(tmp_path / "worse", "model.dropout=0.5", val_rmse=2.0, test_rmse=2.0)
+    result = found(tmp_path)
+    cold, worse = remarks(result, 0)
+    assert cold.startswith("all test rows are cold")
+    assert worse.startswith("the model is worse than a baseline, biases: test RMSE 1.0200, baseline 1.0004")
+    with redirect_stdout(StringIO()) as out:
+        print_experiments(console(), result, 20)
+    assert f"warning: {worse}" in out.getvalue()
+    assert f"Warning: {worse}." in as_markdown(result, 20)
+    assert json.loads(as_json(result, "x"))["tasks"][0]["remarks"] == [cold, worse]
+
+
+def test_a_good_setting_has_no_remarks(tmp_path: Path) -> None:
+    write_run(tmp_path / "0")
+    assert remarks(found(tmp_path), 0) == []
+
+
+@pytest.mark.parametrize("finished", [1, 0])
+def test_a_study_that_prunes_what_is_done_is_said(tmp_path: Path, finished: int) -> None:
+    short = "trainer.max_epochs=4"
+    for number in range(finished):
+        write_run(tmp_path / f"finished{number}", short)
+    for number in range(3):
+        write_run(tmp_path / str(number), short, f"model.dropout=0.{number}", state="pruned", curve="1,1,1")
+    write_run(tmp_path / "early", short, "model.dropout=0.7", state="pruned", curve="1,1")
+    with redirect_stdout(StringIO()) as out:
+        print_experiments(console(), found(tmp_path), 20)
+    assert f"warning: 3 of {4 + finished} trials were pruned at the end of their epochs" in out.getvalue()

@@ -8,7 +8,7 @@ function showVerdict() {
   fill("verdict", alone ? "Result" : "Verdict",
     h("p", { className: "lead" }, alone ? resultSentence(best) : verdictSentence(best)),
     figures(best),
-    h("ul", { className: "findings" }, [againstBaselines(best), ...(alone ? [repeats(best)] : comparison(best)), caution()].filter(given).map((part) => h("li", {}, part))),
+    h("ul", { className: "findings" }, [againstBaselines(best), ...(view.about.remarks ?? []).map((remark) => [strong("Warning"), `: ${remark}.`]), ...(alone ? [repeats(best)] : comparison(best)), caution()].filter(given).map((part) => h("li", {}, part))),
     best.command ? h("h3", {}, alone ? "To run it again" : "To train it") : null,
     commandLine(best.command, "the command of the best setting"),
     alone && best.runs.length > 1 ? [h("h3", {}, "Its runs"), runsTable(best)] : null);
