@@ -20,6 +20,7 @@ from recsys.data.errors import DataError
 from recsys.data.inference.finding import AUTO
 from recsys.data.interaction_options import Column, InteractionOptions
 from recsys.data.interactions import read_interactions
+from recsys.data.passwords import HIDDEN, has_password, redacted
 from recsys.data.rating_data import RatingData
 from recsys.data.readers.format import SourceFile
 from recsys.data.sources.base import RatingsSource
@@ -92,7 +93,7 @@ class SqlRatings(RatingsSource):
     ) -> None:
         if not isinstance(query, str) or not query.strip():
             raise ValueError(f"query must be a query whose rows are ratings, got {query!r}")
-        if url is not None and has_secret(url):
+        if url is not None and has_password(url):
             raise ValueError(
                 "url must have no password, which would be written to config.yaml: leave url out, and set the "
                 f"environment variable {url_env} to the URL with it"
@@ -217,13 +218,6 @@ class SqlRatings(RatingsSource):
             file.write_table(table)
 
 
-def has_secret(url: str) -> bool:
-    """Whether a database URL has a password, as part of the address or as a parameter."""
-    authority = re.match(r"[^/]*//([^/?#]*)@", url)
-    secret = authority is not None and ":" in authority[1]
-    return secret or re.search(r"[?&;\s](password|passwd|pwd|sslpassword)\s*=", url, re.IGNORECASE) is not None
-
-
 def _tables(connection: Connection, query: str) -> Iterator[pa.Table]:
     """The rows in chunks; an empty one at least, for the names of the columns."""
     from sqlalchemy import text
@@ -262,14 +256,11 @@ def _plain(value: Any) -> Any:
 
 
 def _shown(url: URL) -> str:
-    """The URL without its password and its parameters, which may hold one too."""
-    return url.set(query={}).render_as_string()
+    """The URL without its password, also where that is a parameter."""
+    return redacted(url.render_as_string())
 
 
 def _first_line(error: Exception, url: URL) -> str:
     """The first line of a database's error, without the password."""
     message = " ".join(str(getattr(error, "orig", None) or error).strip().split("\n")[0].split())
-    for secret in (url.password, *url.query.values()):
-        if isinstance(secret, str) and secret:
-            message = message.replace(secret, "***")
-    return message
+    return redacted(message.replace(url.password, HIDDEN) if url.password else message)

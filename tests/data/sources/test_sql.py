@@ -11,7 +11,6 @@ import sqlalchemy
 
 from recsys.data.columns import ITEM_ID, RATING, TIMESTAMP, USER_ID, WEIGHT
 from recsys.data.sources import DataError, RatingData, SqlRatings
-from recsys.data.sources.sql import has_secret
 from tests.postgres import PASSWORD, postgres  # noqa: F401  (a fixture)
 
 ROWS = [
@@ -149,12 +148,11 @@ def test_no_password_is_shown(monkeypatch: pytest.MonkeyPatch, caplog: pytest.Lo
         with pytest.raises(DataError, match=r"data.query on postgresql.psycopg://") as caught:
             read()
         assert PASSWORD not in str(caught.value) + caplog.text
-        assert has_secret(text)
         with pytest.raises(ValueError, match=r"url must have no password.*RECSYS_DATABASE") as refused:
             SqlRatings(QUERY, url=text)
         assert PASSWORD not in str(refused.value)
     for text in ("sqlite:////a/b@c:d.db", "postgresql+psycopg://reader@db:5432/shop", "mysql://u@h/d?charset=utf8"):
-        assert not has_secret(text)
+        SqlRatings(QUERY, url=text)
 
 
 def test_what_is_missing_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
