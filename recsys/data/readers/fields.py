@@ -20,6 +20,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from recsys.bundle.ids import MAX_ID_LENGTH
 from recsys.data.readers.format import Values
 
 INTEGER = re.compile(r"-?(0|[1-9][0-9]{0,18})", re.ASCII)
@@ -28,7 +29,6 @@ NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?|[+-]?(in
 WHOLE = re.compile(r"(-?[0-9]+)\.0+", re.ASCII)
 ID_NUMBER = r"-?[0-9]+(\.0+)?"
 MISSING_WORDS = ("NA", "N/A", "nan", "NaN", "null", "NULL", "None", r"\N")  # besides empty
-MAX_ID_LENGTH = 512  # characters; the service takes no longer ones
 LATEST = 100_000_000_000  # unix seconds (year 5138); larger values must be milliseconds
 LAST_SECOND = 253_402_300_799  # of the year 9999
 UNITS = {"seconds": 1, "milliseconds": 1_000, "microseconds": 1_000_000, "nanoseconds": 1_000_000_000}  # in a second

@@ -78,7 +78,7 @@ def test_ids_of_typed_columns(values: list[Any], kind: pa.DataType, ids: list[An
 
 
 def test_bad_ids() -> None:
-    assert problems(AnyId("u"), ["a", "x" * 513])[1].startswith("must have at most 512 characters, got 513: 'xxx")
+    assert problems(AnyId("u"), ["a", "x" * 2049])[1].startswith("must have at most 2048 characters, got 2049: 'xxx")
     assert problems(AnyId("u"), ["a", "b\nc"]) == {1: r"must have no line end and no NUL character, got 'b\nc'"}
     assert problems(AnyId("u"), [1.0, 2.5], pa.float64()) == {1: "must be a whole number up to 2**53, got 2.5"}
     assert list(problems(AnyId("u"), [1.0, 2.0**60], pa.float64())) == [1]
