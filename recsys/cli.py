@@ -89,8 +89,8 @@ def command(config_name: str) -> Callable[[Callable[[DictConfig], Any]], Callabl
                 for text in sys.argv[1:]:
                     check_no_password(text)
                 typed = [quote_override(current_override(text)) for text in sys.argv[1:]]
-                if "WANDB_SWEEP_ID" in os.environ:  # the arguments are of the sweep
-                    check_overrides(typed, f"W&B sweep {os.environ['WANDB_SWEEP_ID']}")
+                if "WANDB_SWEEP_ID" in os.environ or "WANDB_LAUNCH" in os.environ:  # which then gave the arguments
+                    check_overrides(typed, f"W&B sweep {os.environ.get('WANDB_SWEEP_ID', 'of launch')}")
                 sys.argv = [sys.argv[0], *resumed_sweep(typed)]
                 with _raised_errors():
                     main()
