@@ -38,12 +38,14 @@ class WriteError(OSError):
 
     def __init__(self, path: Path, error: OSError) -> None:
         reason = os.strerror(error.errno) if error.errno else str(error)
-        what = "; free some space" if error.errno in NO_SPACE else ""
-        super().__init__(f"cannot write {path}: {reason}{what}")
-        self.errno = error.errno
+        self.sentence = f"cannot write {path}: {reason}{'; free some space' if error.errno in NO_SPACE else ''}"
+        super().__init__(error.errno or 0, reason, str(path))
+
+    def __str__(self) -> str:
+        return self.sentence
 
     def __reduce__(self) -> tuple[Any, ...]:  # else it could not be sent between processes
-        return OSError, self.args
+        return WriteError, (Path(self.filename), OSError(self.errno, self.strerror))
 
 
 @contextmanager

@@ -7,7 +7,7 @@ import re
 import shlex
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -24,7 +24,7 @@ from recsys.experiments.job_lines import INFO
 from recsys.experiments.legacy import upgrade_config
 from recsys.experiments.overrides import typed_override
 from recsys.experiments.targets import check_config
-from recsys.files import atomic_write, checked_yaml, read_json, write_json
+from recsys.files import WriteError, atomic_write, checked_yaml, read_json, write_json
 from recsys.training.errors import PrunedError
 
 TERMINAL_STATES = ("finished", "failed", "pruned")  # in status.json; other states: running, interrupted
@@ -227,6 +227,10 @@ def track_status(folder: Path) -> Iterator[None]:
         yield
     except PrunedError as error:
         record("pruned", str(error))
+        raise
+    except WriteError as error:  # the disk may be full
+        with suppress(OSError):
+            record("failed", one_line(error))
         raise
     except OtherRunError:  # restore the other run's status
         if before:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import json
 from pathlib import Path
 
@@ -10,11 +11,13 @@ from recsys.experiments.run_folder import (
     OtherRunError,
     current_override,
     difference,
+    has_ended,
     one_line,
     resumed,
     track_status,
     write_config,
 )
+from recsys.files import WriteError
 from recsys.training.errors import PrunedError
 from recsys.training.inferred import record
 
@@ -92,6 +95,53 @@ def test_a_finished_run_stays_finished(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="x"), track_status(tmp_path):
         raise ValueError("x")
     assert (tmp_path / "status.json").read_text() == before
+
+
+def test_a_full_disk_is_told_by_the_file_that_did_not_fit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(path: Path, *_: object) -> None:
+        raise WriteError(path, OSError(errno.ENOSPC, "No space left on device"))
+
+    def run() -> None:
+        with track_status(tmp_path):
+            monkeypatch.setattr("recsys.experiments.run_folder.write_json", full)
+            full(tmp_path / "config.yaml")
+
+    with pytest.raises(WriteError, match=r"config\.yaml"):
+        run()
+
+
+@pytest.mark.parametrize("damage", ["", "{", "[]", '{"state": 3}', "\0" * 30])
+def test_a_run_whose_status_is_damaged_goes_on(tmp_path: Path, damage: str) -> None:
+    (tmp_path / "status.json").write_text(damage)
+    assert not has_ended(tmp_path)
+    with track_status(tmp_path):
+        pass
+    assert json.loads((tmp_path / "status.json").read_text())["state"] == "finished"
+
+
+@pytest.mark.parametrize("damage", ["", "a: {", "[1]", "run_dir: 3"])
+def test_a_damaged_configuration_is_named_with_the_way_out(cfg: DictConfig, tmp_path: Path, damage: str) -> None:
+    (tmp_path / "config.yaml").write_text(damage)
+    message = rf"{tmp_path / 'config.yaml'} is damaged \(.+\): remove its folder, and begin that run again"
+    with pytest.raises(ValueError, match=message):
+        resumed(tmp_path, [])
+    with pytest.raises(ValueError, match=message):
+        write_config(cfg, tmp_path)
+
+
+@pytest.mark.parametrize("damage", ["", "{", '{"runs": []}', '{"runs": ["../elsewhere"]}', '{"runs": 3}'])
+def test_repeats_whose_list_is_damaged_are_found(cfg: DictConfig, tmp_path: Path, damage: str) -> None:
+    names = ["seed=2,fold=1", "seed=10,fold=0"]
+    for name in names:
+        write_config(cfg, tmp_path / name)
+    (tmp_path / "repeats.json").write_text(damage)
+    assert list(resumed(tmp_path, [])) == names
+
+
+def test_repeats_of_which_nothing_is_left_are_named(tmp_path: Path) -> None:
+    (tmp_path / "repeats.json").write_text("{")
+    with pytest.raises(ValueError, match=rf"resume: {tmp_path / 'repeats.json'} is damaged"):
+        resumed(tmp_path, [])
 
 
 @pytest.mark.parametrize("before", ['{"state": "interrupted"}\n', None])
