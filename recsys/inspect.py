@@ -26,6 +26,7 @@ from recsys.data.inspection.command import training_command
 from recsys.data.inspection.folder import Entry, ratings_of, released, side_files, survey
 from recsys.data.inspection.page import print_data, print_entries, screen
 from recsys.data.readers import expand
+from recsys.data.readers.files import STANDARD_INPUT
 from recsys.data.readers.format import Format
 from recsys.data.sources.movielens import MovieLens
 from recsys.data.sources.tabular import TabularRatings
@@ -52,6 +53,8 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def _inspect(path: str, typed: dict[str, Any]) -> None:
+    if path == STANDARD_INPUT:
+        path = str(expand(None, path)[0].path)  # kept in the cache, since it can be read once
     folder = Path(path).expanduser()
     if not folder.is_dir():
         _inspect_file(path, None, typed)

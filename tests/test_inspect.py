@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import io
 import shlex
 import subprocess
 import sys
@@ -86,6 +87,14 @@ def test_options_that_are_typed_are_taken(inspected: Inspect) -> None:
 
 def test_standard_output_of_a_program_has_no_control_characters(inspected: Inspect) -> None:
     assert not any("\x1b" in line or line != line.rstrip() for line in inspected(RATINGS))
+
+
+def test_standard_input(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO((RATINGS + "oops\n").encode())))
+    main(["-"])
+    words = shlex.split(capsys.readouterr().out.splitlines()[-1])
+    file = next(word.partition("=")[2] for word in words if word.startswith("data.ratings_file="))
+    assert Path(file).read_text() == RATINGS + "oops\n"
 
 
 def test_a_folder(inspected: Inspect, tmp_path: Path) -> None:

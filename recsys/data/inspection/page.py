@@ -39,7 +39,9 @@ def print_data(console: Console, title: str, found: Attempt, form: Format | None
     """Print what was found in a data set, and last the command."""
     figures = describe(found.data)
     console.print(title, style="bold", soft_wrap=True)
-    _print_pairs(console, [*_written(form), *_columns(found), *_counts(found, figures)])
+    if form is not None:
+        console.print(f"  {_written(form)}", soft_wrap=not console.is_terminal)
+    _print_pairs(console, [*_columns(found), *_counts(found, figures)])
     for note in found.data.notes:
         console.print(f"  {note}", soft_wrap=not console.is_terminal)
     _print_picture(console, figures)
@@ -61,8 +63,8 @@ def print_entries(console: Console, title: str, entries: Sequence[Entry]) -> Non
 
 def _print_pairs(console: Console, pairs: Iterable[tuple[str, str, str]]) -> None:
     table = Table.grid(padding=(0, 2))
-    table.add_column(style="dim")
-    table.add_column(overflow="fold")
+    table.add_column(style="dim", no_wrap=True)
+    table.add_column(no_wrap=True)
     table.add_column(style="dim", overflow="fold")
     for name, value, why in pairs:
         table.add_row(f"  {name}", value, why)
@@ -77,9 +79,7 @@ def _print_table(console: Console, table: Table) -> None:
     console.file.write(text if console.is_terminal else re.sub(r" +$", "", text, flags=re.MULTILINE))
 
 
-def _written(form: Format | None) -> list[tuple[str, str, str]]:
-    if form is None:
-        return []
+def _written(form: Format) -> str:
     parts = [KINDS[form.kind]]
     if form.kind == "csv":
         parts += [form.encoding.upper() if form.encoding.startswith("utf") else form.encoding]
@@ -88,7 +88,7 @@ def _written(form: Format | None) -> list[tuple[str, str, str]]:
         parts += ["quotes off"] if not form.quoting and form.separator == "," else []
         parts += ["header" if form.header else "no header"]
         parts += {"matrix": ["a column an item"], "blocks": ["a block an item"]}.get(form.layout, [])
-    return [("format", ", ".join(parts), "")]
+    return ", ".join(parts)
 
 
 def _columns(found: Attempt) -> list[tuple[str, str, str]]:
@@ -188,7 +188,7 @@ def _cautions(found: Attempt, figures: Statistics) -> list[str]:
     if figures.times is not None and figures.times[1] < EARLY:
         result.append("all times are in the first years after 1970; data.timestamp_format may not be theirs")
     if data.implicit:
-        result.append("no ratings: a model that ranks is trained (model=ials)")
+        result.append("there are no ratings, so the command trains a model that ranks (model=ials)")
     return result
 
 
