@@ -129,6 +129,8 @@ class _Reading:
             self._find("rating_column", None, "data.events says what the events weigh")
         names = {f"{role}_column" for role in ROLES} | {"timestamp_format"}
         sample = sample_rows(files[0], written, SAMPLE)
+        words = {str(value) for value in given.get("missing", ()) if isinstance(value, str)}
+        sample = replace(sample, rows=[["" if text in words else text for text in row] for row in sample.rows])
         for option in sorted(names & given.keys() - {"timestamp_format"}):
             if (place := position(given[option], sample.columns)) is not None:
                 self.given[option] = given[option] = sample.columns[place]
