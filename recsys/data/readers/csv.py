@@ -7,6 +7,7 @@ that do not close, or refuses a block, its lines are split one by one, so that n
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -23,6 +24,7 @@ from recsys.data.readers.lines import Block, blocks, row_lines
 from recsys.data.readers.records import Record, Splitter
 
 SUBSTITUTE = "\x1f"  # for separators of several characters, since Arrow takes one
+FIRST_LINES = 100  # from which the number of columns of a file without header is told
 BLANKS = re.compile(rb"[ \t]+")
 
 
@@ -66,11 +68,8 @@ class CsvText:
             first = next(given, None)
         if first is None:
             raise DataError(f"{file}: the file is empty")
-        header, after = self._first_record(first)
-        if format.header:
-            first = Block(first.text[after:], first.line + first.text[:after].count(b"\n"), first.last)
-        self.names = self._names(header)
-        self.blocks = self._all(first, given)
+        self.names: list[str] = []
+        self.blocks = self._all(self._without_header(first), given)
 
     def chunks(self, columns: Sequence[str], *, spanning: bool = False) -> Iterator[Callable[[], Chunk]]:
         yield from block_chunks(self, columns, places(self.file, self.names, columns), spanning=spanning)
@@ -96,29 +95,29 @@ class CsvText:
                 _bytes(kept) + b"\n" if unfinished else b"", whole.line + taken if unfinished else 0, last=False
             )
 
-    def _first_record(self, block: Block) -> tuple[Record, int]:
-        """The first record, and the number of bytes up to its end."""
+    def _without_header(self, block: Block) -> Block:
+        """Set the names, and skip the header if there is one."""
         lines = _split_lines(block.text)
-        splitter = Splitter(self.format, None, ())
-        record = next(splitter.records(lines, block.line), None)
-        if record is None or record.problem:
-            where = f"line {block.line if record is None else record.line}"
-            raise DataError(f"{self.file}, {where}: {record.problem if record else 'the line is empty'}")
-        end = record.line - block.line + 1 + record.continued
-        return record, len(_bytes("\n".join(lines[:end]))) + 1
-
-    def _names(self, header: Record) -> list[str]:
-        names = (
-            [name.strip() for name in header.texts] if self.format.header else list(map(str, range(len(header.texts))))
-        )
-        if self.format.columns is None:
-            return names
-        most = len(names) + self.format.header  # R writes no name above the numbers of the rows
-        if not len(names) <= len(self.format.columns) <= most:
-            raise DataError(
-                f"{self.file}, line {header.line}: must have {len(self.format.columns)} columns, got {len(names)}"
-            )
-        return list(self.format.columns)
+        splitter = Splitter(self.format)
+        first = next(splitter.records(lines, block.line), None)
+        widths = Counter([] if first is None or first.problem else [len(first.texts)])
+        if not self.format.header:
+            alone = map(splitter.width_of, islice((line for line in lines if not splitter.blank(line)), FIRST_LINES))
+            widths = Counter(found for found in alone if found) or widths
+        if first is None or not widths:
+            number = block.line if first is None else first.line
+            raise DataError(f"{self.file}, line {number}: {first.problem if first else 'the line is empty'}")
+        given, width = self.format.columns, widths.most_common(1)[0][0]
+        most = width + self.format.header  # R writes no name above the numbers of the rows
+        if given is not None and not width <= len(given) <= most:
+            raise DataError(f"{self.file}, line {first.line}: must have {len(given)} columns, got {width}")
+        if not self.format.header:
+            self.names = list(map(str, range(width))) if given is None else list(given)
+            return block
+        self.names = [name.strip() for name in first.texts] if given is None else list(given)
+        end = first.line - block.line + 1 + first.continued
+        header = len(_bytes("\n".join(lines[:end]))) + 1
+        return Block(block.text[header:], block.line + end, block.last)
 
     def _all(self, first: Block, given: Iterator[Block]) -> Iterator[Block]:
         yield first

@@ -64,8 +64,18 @@ class Splitter:
                 texts, end, problem = self._quoted(lines, place, last=last)
                 if not end:
                     return
-            yield Record(first + place, *self._checked(texts, problem), end - 1)
+            checked, problem = self._checked(texts, problem)
+            if problem is not None and end > 1:  # the lines after it may be rows
+                end, problem = 1, _unclosed("on its line")
+            yield Record(first + place, checked, problem, end - 1)
             place += end
+
+    def width_of(self, line: str) -> int | None:
+        """Number of columns of a line by itself; None if a quote does not close on it."""
+        if not self.format.quoting or '"' not in line:
+            return len(self._split(line))
+        texts, _, problem = self._quoted([line], 0, last=True)
+        return len(texts) if problem is None else None
 
     def blank(self, line: str) -> bool:
         return not line.strip() and (self.format.separator == " " or self.format.separator not in line)
@@ -129,9 +139,13 @@ class Splitter:
         if place + taken == len(lines) or self.width in (None, 1):
             return None
         following = lines[place + taken]
-        if len(self._split(following)) == self.width and not self._closes(following, column):
+        if self._like_row(following) and (self._like_row(lines[place]) or not self._closes(following, column)):
             return _unclosed("before the next row")
         return None
+
+    def _like_row(self, line: str) -> bool:
+        """Whether the line by itself has the columns of a row, with its quotes or without."""
+        return self.width in (len(self._split(line)), self.width_of(line))
 
     def _closes(self, line: str, column: int) -> bool:
         """Whether the quote ends within this line, before a separator, and the rest completes the row."""

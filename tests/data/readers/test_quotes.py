@@ -89,3 +89,19 @@ def test_a_quote_open_at_the_end(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"line 3: a value begins with a quote .* to the end of the file"):
         read(tmp_path, text, quoting=True)
     assert read(tmp_path, text, quoting=True, bad_rows="drop").counts == RowCounts(2, refused=1)
+
+
+def test_a_record_of_several_lines_that_is_no_row_costs_its_first_line(tmp_path: Path) -> None:
+    text = 'user_id item_id rating text\n1 2 3 "a b"\n2 2 4 "c\n3 2 5 "d e"\n4 2 1 "f g"\n'
+    rows = read(tmp_path, text, separator=" ", quoting=True, bad_rows="drop")
+    assert rows.counts == RowCounts(4, refused=1)
+    assert listed(rows.values[USER_ID]) == [1, 3, 4]
+
+
+def test_a_bad_first_row_does_not_set_the_number_of_columns(tmp_path: Path) -> None:
+    fields = {str(place): field for place, field in enumerate(FIELDS.values())}
+    for first in ("1,2", "1,2,3,4", '1,2,"3'):
+        with pytest.raises(DataError, match="line 1: "):
+            read(tmp_path, first + "\n2,3,4\n5,6,7\n", fields, header=False, quoting=True)
+        rows = read(tmp_path, first + "\n2,3,4\n5,6,7\n", fields, header=False, quoting=True, bad_rows="drop")
+        assert rows.counts == RowCounts(3, refused=1)
