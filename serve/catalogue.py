@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recsys.bundle import Bundle
+from serve.rounding import rounded
 
 WORDS = re.compile(r"\w+")
 MAX_RATING_LEVELS = 100  # distinct ratings; with more the scale counts as continuous
@@ -34,8 +35,8 @@ class Catalogue:
         values = np.unique(rated.rating)
         steps = np.diff(values)
         even = 0 < len(steps) < MAX_RATING_LEVELS and np.allclose(steps / steps.min(), np.round(steps / steps.min()))
-        self.rating_step = float(steps.min()) if even else None
-        self.lowest_rating = float(values[0]) if len(values) else None
+        self.rating_step: float | None = rounded(steps.min()) if even else None
+        self.lowest_rating: float | None = rounded(values[0]) if len(values) else None
         stars = np.bincount(rated.item, weights=rated.rating, minlength=items)
         self.mean_rating = np.divide(stars, self.n_ratings, out=np.full(items, np.nan), where=self.n_ratings > 0)
         self._popular: list[int] = np.argsort(-self.n_ratings, kind="stable").tolist()

@@ -11,12 +11,12 @@ from pydantic import Field
 from recsys.bundle.fold_in import FoldIn
 from recsys.bundle.typing import Float32Array, IndexArray
 from serve.errors import ApiError
+from serve.rounding import DECIMALS, rounded
 from serve.schemas import ItemSummary, ModelVersion, RecommendationOptions, Std
 from serve.served_model import ServedModel
 
 N_REASONS = 3  # of an explanation
 N_BINS = 16  # of the histogram of predicted ratings
-DECIMALS = 6  # of scores, ratings and contributions in stars
 
 
 @dataclass
@@ -107,10 +107,10 @@ def recommend(model: ServedModel, user: int | FoldIn, options: RecommendationOpt
     )
     unset = [None] * len(rows)
     explanations = _explain(model, user, rows) if options.explain else unset
-    best = _rounded(shown)
+    best = rounded(shown)
     ratings = unset if bundle.is_ranking else best
     spread = model.std(vector, rows)
-    std = unset if spread is None else _rounded(spread)
+    std = unset if spread is None else rounded(spread)
     columns = zip(rows.tolist(), ratings, std, best, explanations, strict=True)
     is_known = len(user.items) > 0 if isinstance(user, FoldIn) else model.is_fitted_user(user)
     return Recommendations(
@@ -124,11 +124,6 @@ def recommend(model: ServedModel, user: int | FoldIn, options: RecommendationOpt
     )
 
 
-def _rounded(values: Float32Array | list[float]) -> list[float]:
-    rounded: list[float] = np.round(np.asarray(values, np.float64), DECIMALS).tolist()
-    return rounded
-
-
 def _explain(model: ServedModel, user: int | FoldIn, rows: IndexArray) -> list[list[Reason]]:
     """For each recommended item, the ratings that contributed most to its score."""
     if not isinstance(user, FoldIn):
@@ -137,7 +132,7 @@ def _explain(model: ServedModel, user: int | FoldIn, rows: IndexArray) -> list[l
         user = model.bundle.fold_in_user(user)
     _, parts = user.contributions(rows)
     strongest, amounts = _largest(parts, N_REASONS)
-    items, ratings = user.items[strongest].tolist(), user.rating[strongest].tolist()
+    items, ratings = user.items[strongest].tolist(), rounded(user.rating[strongest])
     return [
         [
             Reason(*model.summary(item)[:2], rating, round(amount, DECIMALS))

@@ -198,7 +198,7 @@ class Bundle(Scoring):
         score = float(self.factors.predict_for(vector, row).mean())
         bases, parts = folded.contributions(np.array([row]))
         reasons = [
-            Reason(self.item_id(item), float(folded.rating[j]), float(parts[0, j]), self.title(item))
+            Reason(self.item_id(item), round(float(folded.rating[j]), 6), float(parts[0, j]), self.title(item))
             for j in np.argsort(-parts[0], kind="stable")
             for item in [int(folded.items[j])]
         ]

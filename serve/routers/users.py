@@ -12,6 +12,7 @@ from pydantic import Field
 from serve.dependencies import CurrentModel, require_user_ratings
 from serve.errors import ApiError
 from serve.openapi import error_responses
+from serve.rounding import rounded
 from serve.routing import resource_router
 from serve.schemas import Id, ItemSummary, ModelVersion, QueryK
 
@@ -48,7 +49,7 @@ async def user(user_id: Id, model: CurrentModel, limit: QueryK = 100) -> User:
     entries = ratings.slice_of(row)
     items, stars = ratings.item[entries], ratings.rating[entries]
     order = np.lexsort((items, -model.catalogue.n_ratings[items], -stars))[:limit]
-    best = zip(items[order].tolist(), stars[order].tolist(), strict=True)
+    best = zip(items[order].tolist(), rounded(stars[order]), strict=True)
     return User(
         user_id=str(model.bundle.user_ids[row]),
         n_ratings=len(items),

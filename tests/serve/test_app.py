@@ -641,6 +641,19 @@ def test_a_user_is_told_best_first_then_most_rated_first(clients: Clients, bundl
         assert few["n_ratings"] == len(own)
 
 
+def test_a_rating_is_told_as_it_was_given(bundles: Bundles) -> None:
+    """Not as its neighbour in float32: 4.1, not 4.099999904632568."""
+    old = bundles["int"].ratings
+    tenths = old._replace(rating=np.round(old.rating * 0.9, 1).astype(np.float32))
+    with client_of(replace(bundles["int"], ratings=tenths)) as client:
+        for user in USERS[:6]:
+            own = client.get(f"/users/{user}").json()["ratings"]
+            best = client.get(f"/users/{user}/recommendations?explain=true").json()["recommendations"]
+            for one in [*own, *(reason for item in best for reason in item["explanation"])]:
+                assert one["rating"] == round(one["rating"], 1)
+        assert client.get("/model").json()["service"]["lowest_rating"] == round(float(tenths.rating.min()), 1)
+
+
 def test_search_by_title(client: CheckedClient) -> None:
     found = client.get("/items", params={"query": "matrix the"}).json()["items"]
     assert {one["title"] for one in found} == {"Matrix, The (1999)", "Matrix Reloaded, The (2003)"}
