@@ -18,6 +18,7 @@ from lightning.pytorch.callbacks import Timer
 from lightning.pytorch.profilers import AdvancedProfiler, Profiler, PyTorchProfiler, SimpleProfiler
 from omegaconf import DictConfig
 
+from recsys.data.errors import did_you_mean
 from recsys.models.base import RatingModel
 from recsys.models.gradient import GradientModel
 
@@ -28,6 +29,7 @@ PROFILERS: dict[str, type[Profiler]] = {
 }
 ELSEWHERE = {"callbacks": "callbacks.<name>=…", "logger": "logger=…"}
 SWEEP_PRECISIONS = ("32-true", "64-true", "32", "64", 32, 64)
+CALLBACKS = ("checkpoint", "early_stopping", "learning_rate", "progress", "pruning")  # a refit needs no others
 CHECKPOINT = {"filename": "best", "save_last": True, "save_on_train_epoch_end": True, "enable_version_counter": False}
 CHECKPOINT_FREE = ("_target_", "dirpath", "monitor", "mode", "verbose")
 
@@ -144,6 +146,11 @@ def check_callbacks(cfg: DictConfig, kind: type[RatingModel]) -> None:
         raise ValueError("logger.csv must stay: it writes metrics.csv, which a run needs; other loggers are added")
 
 
+def left_out_of_refit(cfg: DictConfig) -> list[str]:
+    """Names of the callbacks that take part in the selection alone."""
+    return [f"callbacks.{name}" for name, config in cfg.callbacks.items() if config and name not in CALLBACKS]
+
+
 def _passes(test: Callable[[Any], bool], value: Any) -> bool:
     try:
         return test(value)
@@ -172,7 +179,8 @@ def _check_accelerator(value: Any, devices: Any) -> None:
         found.insert(0, "gpu")
     known = ("auto", "cpu", "gpu", *names)
     if value not in known:
-        raise ValueError(f"trainer.accelerator must be one of {', '.join(known)}, got {value}")
+        hint = did_you_mean(value, known)
+        raise ValueError(f"trainer.accelerator must be one of {', '.join(known)}, got {value}{hint}")
     if value not in ("auto", "cpu", *found):
         cpu_build = torch.version.cuda is None and value in ("gpu", "cuda")
         why = f" (torch {torch.__version__} is built without CUDA)" if cpu_build else ""
@@ -200,7 +208,9 @@ def _check_sweeps(given: dict[str, Any], model: str) -> None:
 def _check_length(given: dict[str, Any], cfg: DictConfig, kind: type[RatingModel]) -> None:
     """Check that training ends, and that an epoch is validated before it does."""
     epochs, shortest = given["max_epochs"], given.get("min_epochs") or 1
-    every = given.get("check_val_every_n_epoch", 1)
+    every, schedule = given.get("check_val_every_n_epoch", 1), cfg.model.get("lr_schedule", "plateau")
+    if schedule != "plateau" and (epochs == -1 or given.get("max_steps", -1) != -1):
+        raise ValueError(f"model.lr_schedule={schedule} needs trainer.max_epochs >= 1, and trainer.max_steps at -1")
     if epochs == -1:
         stops = cfg.callbacks.get("early_stopping") is not None and kind.patience is not None
         if not stops and given.get("max_steps", -1) == -1 and "max_time" not in given:

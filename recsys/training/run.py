@@ -44,7 +44,7 @@ from recsys.training.errors import PrunedError
 from recsys.training.export import make_bundle
 from recsys.training.feedback import check_feedback
 from recsys.training.inferred import record, sentences
-from recsys.training.options import trainer_options
+from recsys.training.options import left_out_of_refit, trainer_options
 from recsys.training.plots import error_by_activity, learning_curve
 from recsys.training.settings import check_settings, named
 from recsys.training.threads import choose_threads
@@ -287,5 +287,7 @@ def refit(
     unvalidated = {"limit_val_batches": 0, "check_val_every_n_epoch": 1, "num_sanity_val_steps": 0}
     trainer = build_trainer(cfg, type(model), folder, callbacks, context, logger=False, **whole, **unvalidated)
     log.info("refit on %s ratings", f"{len(data.fit_rows):,}")
+    if others := ", ".join(left_out_of_refit(cfg)):
+        log.warning("the refit repeats epochs and learning rates without %s; refit=none keeps the model with", others)
     fit(trainer, model, data, folder / "checkpoints" / f"{name}.ckpt")
     return model, record.seconds

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 import warnings
 from pathlib import Path
@@ -11,8 +12,10 @@ from typing import Any
 import lightning as L
 import torch
 from hydra.utils import get_class, instantiate
+from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import Callback, LearningRateMonitor, ProgressBar, Timer
+from lightning_utilities.core.rank_zero import rank_zero_only
 from omegaconf import DictConfig
 
 from recsys.data.datamodule import RatingDataModule
@@ -25,6 +28,7 @@ from recsys.training.context import SINGLE_RUN, RunContext
 from recsys.training.divergence import diverged, is_finite
 from recsys.training.options import PROFILERS, check_callbacks, trainer_options
 
+CALLBACK_ERRORS = ("Early stopping conditioned on metric", "is not supported for")  # in messages of RuntimeErrors
 THRESHOLDS = ("min_delta", "stopping_threshold", "divergence_threshold")  # of early stopping, in units
 
 
@@ -43,6 +47,8 @@ def check_training(cfg: DictConfig, folder: Path) -> None:
             f"trainer.devices={asked} is {trainer.world_size} devices here, but a run trains in one process: set "
             "trainer.devices=1"
         )
+    if "TORCHELASTIC_RUN_ID" in os.environ and int(os.environ.get("WORLD_SIZE", 1)) > 1:
+        raise ValueError("torchrun starts several processes, but a run trains in one: use python -m recsys.train alone")
 
 
 def build_callbacks(cfg: DictConfig, model: RatingModel) -> list[Callback]:
@@ -100,6 +106,8 @@ def build_trainer(
         callbacks = [callback for callback in callbacks if not isinstance(callback, ProgressBar | FitProgress)]
     defaults = {
         "default_root_dir": str(folder),
+        "plugins": [LightningEnvironment()],  # SLURM's would want as many processes as the job has tasks
+        "strategy": "auto",
         "enable_model_summary": False,
         "enable_progress_bar": any(isinstance(callback, ProgressBar) for callback in callbacks),
         "num_sanity_val_steps": 0,
@@ -133,11 +141,17 @@ def fit(trainer: L.Trainer, model: RatingModel, data: RatingDataModule, checkpoi
     except NotPositiveDefiniteError as error:
         raise diverged(trainer, model, str(error)) from error
     except RuntimeError as error:
-        if "Early stopping conditioned on metric" in str(error):
-            raise ValueError(f"callbacks.early_stopping: {error}") from error
+        first_line = str(error).partition("\n")[0]
+        if any(text in first_line for text in CALLBACK_ERRORS):
+            raise ValueError(f"callbacks: {first_line}") from error
+        if "deterministic implementation" in first_line:
+            operation = first_line.partition(" does not")[0]
+            raise ValueError(f"trainer.deterministic must be warn or false, as {operation} cannot be") from error
+        if isinstance(error, torch.OutOfMemoryError) or "allocate memory" in first_line:
+            raise ValueError(f"out of memory: lower model.embedding_dim or data.batch_size ({first_line})") from error
         if is_finite(model) and not any(word in str(error).lower() for word in ("nan", "linalg")):
             raise
-        raise diverged(trainer, model, str(error).partition("\n")[0]) from error
+        raise diverged(trainer, model, first_line) from error
     if not is_finite(model):
         raise diverged(trainer, model, "its parameters are not finite", trainer.current_epoch)
 
@@ -149,7 +163,11 @@ def device_name(cfg: DictConfig) -> str:
 
 
 def quiet_libraries() -> None:
-    """Silence Lightning's advice on data loaders; ours yield whole batches and need no workers."""
+    """Silence Lightning's advice on data loaders; ours yield whole batches and need no workers.
+
+    And let it write files in each process, however SLURM or another launcher numbers these: each is a run of its own.
+    """
+    vars(rank_zero_only)["rank"] = 0
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")
     warnings.filterwarnings("ignore", message=".*Checkpoint directory .* exists and is not empty.*")

@@ -84,12 +84,31 @@ def test_a_figure_of_validation_that_is_not_finite_is_named(tmp_path: Path, monk
         train(build(ALS, DATA), tmp_path)
 
 
-def test_other_errors_stay_as_they_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("message", "said"),
+    [
+        ("cumsum does not have a deterministic implementation,\n", r"^trainer.deterministic .* as cumsum cannot be$"),
+        ("CUDA out of memory: cannot allocate memory", r"^out of memory: lower model.embedding_dim or data.batch_size"),
+        ("This callback is not supported for\n  manual", r"^callbacks: This callback is not supported for"),
+    ],
+)  # fmt: skip
+def test_what_lightning_and_torch_refuse_is_one_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, message: str, said: str
+) -> None:
     def fail(*_: Any) -> None:
-        raise RuntimeError("out of memory")
+        raise RuntimeError(message)
 
     monkeypatch.setattr(ALS, "sweep", fail)
-    with pytest.raises(RuntimeError, match=r"^out of memory$"):
+    with pytest.raises(ValueError, match=said):
+        train(build(ALS, DATA), tmp_path)
+
+
+def test_other_errors_stay_as_they_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: Any) -> None:
+        raise RuntimeError("out of luck")
+
+    monkeypatch.setattr(ALS, "sweep", fail)
+    with pytest.raises(RuntimeError, match=r"^out of luck$"):
         train(build(ALS, DATA), tmp_path)
 
 

@@ -10,7 +10,7 @@ import torch
 from hydra.utils import get_class
 from omegaconf import DictConfig, open_dict
 
-from recsys.training.options import check_callbacks, trainer_options
+from recsys.training.options import check_callbacks, left_out_of_refit, trainer_options
 from recsys.training.trainer import check_training
 from tests.commands import run_config
 
@@ -186,3 +186,32 @@ def test_a_sampler_selects_its_last_epoch() -> None:
     cfg.callbacks.checkpoint.monitor = "val/mae"
     with pytest.raises(ValueError, match=r"monitor must be null for bayesian_mf, whose last epoch is selected"):
         check_callbacks(cfg, get_class(cfg.model._target_))
+
+
+@pytest.mark.parametrize("schedule", ["cosine", "onecycle"])
+@pytest.mark.parametrize("options", [{"max_epochs": -1}, {"max_epochs": None}, {"max_steps": 100}], ids=str)
+def test_a_curve_of_learning_rates_needs_a_number_of_epochs(schedule: str, options: dict[str, Any]) -> None:
+    cfg = configured(**options)
+    cfg.model.lr_schedule = schedule
+    with pytest.raises(ValueError, match=rf"model.lr_schedule={schedule} needs trainer.max_epochs >= 1"):
+        options_of(cfg)
+
+
+def test_other_launchers_start_no_processes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    slurm = {"NTASKS": "4", "JOB_NAME": "train", "JOB_ID": "7", "PROCID": "2", "LOCALID": "2", "NODEID": "0"}
+    for name, value in slurm.items():
+        monkeypatch.setenv(f"SLURM_{name}", value)
+    monkeypatch.setenv("PL_TRAINER_STRATEGY", "ddp")  # Lightning's defaults
+    check_training(configured(), tmp_path)
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "1")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(ValueError, match="torchrun starts several processes, but a run trains in one"):
+        check_training(configured(), tmp_path)
+
+
+def test_callbacks_of_one_s_own_are_left_out_of_the_refit() -> None:
+    cfg = configured()
+    assert left_out_of_refit(cfg) == []
+    with open_dict(cfg):
+        cfg.callbacks.mine = {"_target_": "lightning.pytorch.callbacks.StochasticWeightAveraging", "swa_lrs": 0.01}
+    assert left_out_of_refit(cfg) == ["callbacks.mine"]
