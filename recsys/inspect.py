@@ -95,7 +95,9 @@ def _inspect_file(file: str, root: str | None, typed: dict[str, Any]) -> None:
         implicit=found.data.implicit,
         timed=TIMESTAMP in found.data.ratings,
     )
-    print_data(screen(), file, found, _format(file, root, found.settings), command)
+    print_data(
+        screen(), file if root is None else str(Path(root) / file), found, _format(file, root, found.settings), command
+    )
 
 
 def _format(file: str, root: str | None, settings: dict[str, Any]) -> Format:

@@ -71,6 +71,12 @@ def test_an_open_order_of_day_and_month_trains_without_times(inspected: Inspect)
     assert options(typed) == ["data.timestamp_column=day", "data.timestamp_format=%d/%m/%Y"]
 
 
+def test_ratings_that_are_no_numbers_train_as_implicit_feedback(inspected: Inspect) -> None:
+    lines = inspected("user_id,item_id,rating\n" + "".join(f"{n // 5},{n % 7},{n % 5}/5\n" for n in range(60)))
+    assert options(lines) == ["data.rating_column=null", "data.split=random", "model=ials"]
+    assert any(line.startswith("! ") and "'0/5'" in line for line in lines)
+
+
 def test_a_table_as_r_writes_it(inspected: Inspect) -> None:
     rows = "".join(f'"{n}" {n // 5} {n % 7} {n % 5 + 1}\n' for n in range(1, 60))
     lines = inspected(f'"user" "item" "rating"\n{rows}')

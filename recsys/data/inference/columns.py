@@ -152,10 +152,7 @@ class _Columns:
                 return
         for score, column in self._ranked(TIMESTAMP, SURE):
             if column.present and not column.mostly_numeric and not self._says_else(TIMESTAMP, score, column):
-                raise DataError(
-                    f"column {column.name!r} has times such as {column.present[0]!r} in no known form; set "
-                    "data.timestamp_format to a strptime pattern, or data.timestamp_column=null"
-                )
+                raise _unknown_times(column)
         self._set(TIMESTAMP, None)
 
     def _choose_event(self) -> None:
@@ -189,9 +186,10 @@ class _Columns:
         """Refuse to leave out a column of ratings that are no numbers."""
         for score, column in self._ranked(RATING, SURE):
             if column.present and not column.mostly_numeric and not self._says_else(RATING, score, column):
-                raise DataError(
+                raise UndecidedError(
                     f"column {column.name!r} has ratings such as {column.present[0]!r}, which are no numbers; with "
-                    "data.rating_column=null every row is implicit feedback"
+                    "data.rating_column=null every row is implicit feedback",
+                    [{"rating_column": None}],
                 )
 
     def _follows(self, column: Column) -> bool:
@@ -254,11 +252,7 @@ class _Columns:
             # A few bad values are for the reader, which names their lines.
             found = self._time_format(time, place)
             if found is None:
-                shown = time.present[0] if time.present else ""
-                raise DataError(
-                    f"column {time.name!r} has times such as {shown!r} in no known form; set data.timestamp_format to "
-                    "a strptime pattern, or data.timestamp_column=null"
-                )
+                raise _unknown_times(time)
             options["timestamp_format"] = found[0]
             findings.append(Finding("timestamp_format", *found))
         return options, findings
@@ -276,3 +270,12 @@ class _Columns:
             at = sample.columns.index(time.name)
             texts = present(row[at] for row in sample.rows)
         return None
+
+
+def _unknown_times(column: Column) -> UndecidedError:
+    shown = column.present[0] if column.present else ""
+    return UndecidedError(
+        f"column {column.name!r} has times such as {shown!r} in no known form; set data.timestamp_format to a strptime "
+        "pattern, or data.timestamp_column=null",
+        [{"timestamp_column": None}],
+    )

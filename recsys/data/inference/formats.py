@@ -261,7 +261,11 @@ NUMBER_WITH_POINT = re.compile(r"\s*-?\d*\.\d+\s*")
 
 def _lacks_a_name(rows: list[list[str]]) -> bool:
     """Whether the rows begin with a number or name that has no name of a column, as R writes them."""
-    return len(rows) > 1 and all(len(row) == len(rows[0]) + 1 for row in rows[1:])
+    return (
+        len(rows) > 1
+        and not rows[0][0].startswith(("#", "%"))
+        and all(len(row) == len(rows[0]) + 1 for row in rows[1:])
+    )
 
 
 def _header(rows: list[list[str]], form: Format) -> tuple[bool, str]:

@@ -139,8 +139,7 @@ def _counts(found: Attempt, figures: Statistics) -> list[tuple[str, str, str]]:
 
 
 def _side(side: Side) -> tuple[str, str]:
-    once = f"{side.once:,} with one" if side.once else "none with one"
-    return f"{side.n:,}", f"{side.middle:g} ratings in the middle; {once}, {side.few:,} with fewer than {FEW}"
+    return f"{side.n:,}", f"median {side.middle:g} ratings; {side.once:,} with one, {side.few:,} with fewer than {FEW}"
 
 
 def _print_picture(console: Console, figures: Statistics) -> None:
