@@ -9,22 +9,21 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from recsys.data.columns import EVENT, ITEM_ID, RATING, TIMESTAMP, USER_ID, WEIGHT
-from recsys.data.errors import DataError, did_you_mean
+from recsys.data.errors import DataError
 from recsys.data.inference import infer_columns, infer_format, infer_values
 from recsys.data.inference.finding import AUTO, Finding
 from recsys.data.interaction_options import InteractionOptions, position
 from recsys.data.readers import read_rows, sample_rows
-from recsys.data.readers.fields import MISSING_WORDS, AnyId, Field, Stars, Text, Time, Weight, same_kind
+from recsys.data.readers.fields import AnyId, Field, Stars, Text, Time, Weight, same_kind
 from recsys.data.readers.format import Format, RowCounts, SourceFile, Values
 from recsys.data.repeats import merge_repeats
+from recsys.data.row_values import absent_events, event_weights, listed, rows_frame, weight_scale, words_as_ids
 
 DEEP_SAMPLE = 300_000  # rows that may decide which number of a date is the month
 SAMPLE = 10_000  # rows from which the columns are inferred
-LONG_TAIL = 20  # the largest weight over the median from which weights count by their logarithm
 ROLES = ("user", "item", "rating", "timestamp", "event", "weight")
 
 
@@ -146,7 +145,7 @@ class _Reading:
         self.options |= {name: given.get(name) for name in names if name in given} | found
         self.findings += findings
         if "events" in self.given and self.options.get("event_column") is None:
-            present = _listed(sample.columns)
+            present = listed(sample.columns)
             raise DataError(f"{self.place}: events is set, but there is no event_column; the columns are {present}")
 
     def _fields(self) -> dict[str, Field]:
@@ -196,7 +195,7 @@ class _Reading:
         keep = np.ones(len(ids[USER_ID]), dtype=bool)
         for name, column in ids.items():
             if isinstance(column, pa.Array):
-                self._warn_of_words(name, column)
+                self._warn_of_words("user" if name == USER_ID else "item", column)
         explicit = RATING in values and self.options["missing_as"] == "drop"
         columns: dict[str, Any] = {}
         if explicit:
@@ -214,7 +213,7 @@ class _Reading:
         if not keep.any():
             reasons = ", ".join(f"{n:,} {reason}" for reason, n in self.dropped.items() if n)
             raise DataError(f"{self.place}: no ratings are left of {len(keep):,} rows ({reasons})")
-        return self._merged(_frame(ids, columns, keep), explicit=explicit), explicit
+        return self._merged(rows_frame(ids, columns, keep), explicit=explicit), explicit
 
     def _without_missing(self, rating: NDArray[np.float32]) -> NDArray[np.float32]:
         """Ratings with NaN for the values that were inferred to mean "not rated"."""
@@ -236,18 +235,12 @@ class _Reading:
 
     def _event_weight(self, events: Values) -> NDArray[np.float64]:
         known: dict[str, float] = self.options.get("events") or {}
-        kinds = ["" if kind is None else str(kind) for kind in events.dictionary.to_pylist()]
-        if unknown := [kind for kind in known if kind not in kinds]:
-            column = self.options["event_column"]
-            problem = f"the column {column} has no event {_listed(unknown)}, which events names, but {_listed(kinds)}"
-            problem += did_you_mean(unknown[0], kinds)
-            if len(unknown) == len(known):
-                raise DataError(f"{self.place}: {problem}")
+        if problem := absent_events(events, known, self.options["event_column"]):
             self.warnings.append(f"{self.place}: {problem}")
-        weights = np.array([*(known.get(kind, 0.0) for kind in kinds), 0.0], dtype=np.float64)
-        codes = pc.fill_null(events.indices, len(kinds)).to_numpy(zero_copy_only=False)
-        found: NDArray[np.float64] = weights[codes]
-        return found
+        weights = event_weights(events, known)
+        if not weights.any():
+            raise DataError(f"{self.place}: {problem or 'no row has an event with a weight'}")
+        return weights
 
     def _merged(self, frame: pd.DataFrame, *, explicit: bool) -> pd.DataFrame:
         """Each user and item once, with final weights."""
@@ -267,14 +260,13 @@ class _Reading:
             merged.insert(2, RATING, pd.Series(1.0, index=merged.index, dtype="float32"))
         return merged[[name for name in (USER_ID, ITEM_ID, RATING, TIMESTAMP, WEIGHT) if name in merged]]
 
-    def _scale_of(self, weight: NDArray[np.float64]) -> str:
+    def _scale_of(self, weights: NDArray[np.float64]) -> str:
         if "weight_scale" in self.given:
             return str(self.given["weight_scale"])
         if self.options.get("weight_column") is None:
             return "linear"
-        high, middle = float(weight.max()), float(np.median(weight))
-        scale = "log" if high > LONG_TAIL * middle else "linear"
-        self._find("weight_scale", scale, f"the largest is {high:,.4g}, the median {middle:,.4g}")
+        scale, why = weight_scale(weights)
+        self._find("weight_scale", scale, why)
         return scale
 
     def _scale(self, rating: NDArray[np.float32]) -> tuple[float, float]:
@@ -289,36 +281,11 @@ class _Reading:
         self.dropped[reason] = self.dropped.get(reason, 0) + int(np.count_nonzero(which & keep))
         keep &= ~which
 
-    def _warn_of_words(self, name: str, ids: pa.DictionaryArray) -> None:
-        words = pc.is_in(ids.dictionary, value_set=pa.array(MISSING_WORDS))
-        if not pc.any(words).as_py():
-            return
-        found = pc.filter(ids.dictionary, words).to_pylist()
-        rows = int(np.count_nonzero(pc.is_in(ids.dictionary_decode(), value_set=pa.array(found))))
+    def _warn_of_words(self, role: str, ids: pa.DictionaryArray) -> None:
+        rows, words = words_as_ids(ids)
         if rows:
-            column = self.options[f"{'user' if name == USER_ID else 'item'}_column"]
-            self.warnings.append(
-                f"{self.place}: {rows:,} rows have {_listed(found)} in the column {column}, taken as an id like the "
-                "other texts there"
-            )
+            what = f"{rows:,} rows have {listed(words)} in the column {self.options[f'{role}_column']}"
+            self.warnings.append(f"{self.place}: {what}, taken as an id like the other texts there")
 
     def _find(self, option: str, value: Any, why: str) -> None:
         self.findings.append(Finding(option, value, why))
-
-
-def _frame(ids: dict[str, Values], columns: dict[str, Any], keep: NDArray[np.bool_]) -> pd.DataFrame:
-    """The rows that are kept."""
-    whole = bool(keep.all())
-    found: dict[str, Any] = {}
-    for name, column in ids.items():
-        if isinstance(column, np.ndarray):
-            found[name] = column if whole else column[keep]
-        else:
-            kept = column if whole else column.filter(pa.array(keep))
-            found[name] = kept.cast(pa.large_string()).to_pandas()
-    found |= {name: column if whole else column[keep] for name, column in columns.items()}
-    return pd.DataFrame(found, copy=False)
-
-
-def _listed(names: Sequence[str]) -> str:
-    return ", ".join(names[:10]) + (", …" if len(names) > 10 else "")

@@ -37,8 +37,8 @@ def merge_repeats(ratings: pd.DataFrame, place: str, repeats: str = "latest") ->
     pair = pairs(ratings)
     if not len(repeated := repeated_pairs(pair)):
         return ratings
-    place = np.minimum(np.searchsorted(repeated, pair), len(repeated) - 1)  # np.isin sorts all rows
-    rows = np.flatnonzero(repeated[place] == pair)
+    nearest = np.minimum(np.searchsorted(repeated, pair), len(repeated) - 1)  # np.isin would sort all rows
+    rows = np.flatnonzero(repeated[nearest] == pair)
     time = ratings[TIMESTAMP].to_numpy()[rows] if TIMESTAMP in ratings else np.zeros(len(rows))
     order = np.lexsort((rows, time, pair[rows]))
     ordered, differs = rows[order], np.diff(pair[rows[order]]) != 0
