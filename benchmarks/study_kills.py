@@ -1,4 +1,4 @@
-"""What a study loses to SIGKILL: `python benchmarks/study_kills.py`.
+"""What a study loses to SIGKILL: `python -m benchmarks.study_kills`.
 
 A study of MovieLens 100K is killed at random moments, with every process that it started, and begun again with the same
 command each time. Then its database and its folders are counted.
@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import random
-import signal
 import subprocess
 import sys
 import tempfile
@@ -20,6 +18,8 @@ from pathlib import Path
 from typing import Any
 
 import optuna
+
+from benchmarks.killing import after, killed
 
 FILE = Path(__file__).parent / "results" / "study_kills.json"
 
@@ -49,14 +49,12 @@ def killed_study(folder: Path, arguments: argparse.Namespace) -> dict[str, Any]:
     kills = 0
     while kills < arguments.kills:
         process = subprocess.Popen(command, start_new_session=True, stdout=subprocess.DEVNULL)
-        try:
-            process.wait(timeout=moments.uniform(4, 12))  # the first seconds are imports
+        moment = after(moments.uniform(4, 12))  # the first seconds are imports
+        if not killed(process.pid, lambda process=process: process.poll() is None, moment):
             break
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-            kills += 1
-            time.sleep(0.2)
+        process.wait()
+        kills += 1
+        time.sleep(0.2)
     before = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     print(before)
     return counted(folder / "study", kills, arguments)
