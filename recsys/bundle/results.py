@@ -35,7 +35,10 @@ class Reason(NamedTuple):
 
 
 class Explanation(NamedTuple):
-    """`score = base + sum of the reasons' contributions + remainder`, unclipped; in stars unless the model ranks."""
+    """`score = base + sum of the reasons' contributions + remainder`; in stars unless the model ranks.
+
+    It is the linear part, before clipping and link, unlike the score of a `Recommendation`: so its parts add up.
+    """
 
     score: float
     base: float  # score for a user without ratings

@@ -122,11 +122,16 @@ function loadMine() {
   try {
     const stored = JSON.parse(sessionStorage.getItem(storageKey()));
     mine = Array.isArray(stored) ? stored.filter((item) => typeof item?.item_id === "string" && typeof item.title === "string") : [];
-    const fits = (rating) => typeof rating === "number" && rating >= scale.low && rating <= scale.high;
-    for (const item of mine) item.rating = scale.implicit ? scale.high : fits(item.rating) ? item.rating : null; // of another model
+    fitMine();
   } catch {
     mine = []; // storage is disabled or has other content: start over
   }
+}
+
+/** Drop ratings that the scale does not have: they were given to another model. */
+function fitMine() {
+  const fits = (rating) => typeof rating === "number" && rating >= scale.low && rating <= scale.high;
+  for (const item of mine) item.rating = scale.implicit ? scale.high : fits(item.rating) ? item.rating : null;
 }
 
 function saveMine() {
@@ -379,6 +384,8 @@ function keepState(event) {
 async function loadModel(ask) {
   model = await ask("model");
   scale = starScale(model.rating_scale, model.service.rating_step, { lowest: model.service.lowest_rating ?? undefined, implicit: model.service.implicit });
+  fitMine(); // given to the model before, if another one was swapped in
+  popular = [];
   showModel();
 }
 
