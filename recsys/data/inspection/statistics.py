@@ -13,6 +13,7 @@ from recsys.data.inference.values import value_counts
 from recsys.data.rating_data import RatingData
 
 MOST_STEPS = 1000  # distinct values up to which a scale has steps
+LARGEST = 1e9  # range of a scale with steps
 BINS = 10  # of a histogram with too many distinct values
 FEW = 3  # ratings below which a user has none to test on
 
@@ -98,7 +99,7 @@ def _side(codes: NDArray[np.intp]) -> Side:
 
 def _step(kinds: NDArray[np.float64]) -> float | None:
     """The step that all distances between values are multiples of, to a thousandth."""
-    if not 2 <= len(kinds) <= MOST_STEPS:
+    if not 2 <= len(kinds) <= MOST_STEPS or kinds[-1] - kinds[0] > LARGEST:
         return None
     gaps = np.round(np.diff(kinds) * 1000).astype(np.int64)
     step = float(np.gcd.reduce(gaps)) / 1000

@@ -31,7 +31,14 @@ def test_counts_of_users_items_and_pairs() -> None:
 
 @pytest.mark.parametrize(
     ("rating", "step"),
-    [([1, 2, 5], 1), ([0.5, 1, 4.5], 0.5), ([0, 2, 4], 2), ([0.1, 0.3, 0.4], 0.1), ([1, 1, 1], None)],
+    [
+        ([1, 2, 5], 1),
+        ([0.5, 1, 4.5], 0.5),
+        ([0, 2, 4], 2),
+        ([0.1, 0.3, 0.4], 0.1),
+        ([1, 1, 1], None),
+        ([0, 1, 3e38], None),
+    ],
 )
 def test_steps_of_the_scale(rating: list[float], step: float | None) -> None:
     assert figures(rating).step == step
