@@ -168,5 +168,6 @@ def _end_with(error: BaseException, command: str) -> NoReturn:
     """One sentence and status 1; with HYDRA_FULL_ERROR=1 the traceback."""
     if os.environ.get("HYDRA_FULL_ERROR") == "1" and not _in_sentences.get():
         raise error
-    print(f"error: {redacted(explain(error, command))}", file=sys.stderr)
+    sentence = "".join(x if x.isprintable() or x == "\n" else "?" for x in redacted(explain(error, command)))
+    print(f"error: {sentence}", file=sys.stderr)  # a file's control characters would reach the terminal
     sys.exit(1)

@@ -26,7 +26,8 @@ TEXTS = FILES | {
     "data.item_id_column", "data.item_title_column", "data.item_year_column", "data.item_genres_column",
     "data.items_separator", "data.items_encoding", "data.url", "data.url_env", "data.query",
     "hydra.sweeper.study", "hydra.sweeper.storage",
-    "logger.wandb.project", "logger.wandb.entity", "logger.wandb.save_dir",
+    "logger.wandb.project", "logger.wandb.entity", "logger.wandb.save_dir", "callbacks.checkpoint.dirpath",
+    "callbacks.checkpoint.filename", "trainer.default_root_dir",
 }  # fmt: skip
 LISTS = frozenset({"data.columns", "data.ignored_columns", "data.missing", "logger.wandb.tags"})  # brackets optional
 MAYBE_LISTS = frozenset({"users", "data.ratings_file"})  # without brackets, one text

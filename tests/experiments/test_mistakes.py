@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from recsys.cli import USER_ERRORS
 from recsys.experiments.configuration import config_dir, group_options, known_keys, named_classes
-from recsys.experiments.mistakes import check_arguments
-from tests.commands import call
+from recsys.experiments.mistakes import check_arguments, explain
+from tests.commands import call, call_function
 
 pytestmark = pytest.mark.long
 
@@ -17,8 +18,11 @@ MISTAKES = [
     ("model.embeding_dim=3", "there is no model.embeding_dim; did you mean model.embedding_dim?"),
     ("data.ratingsfile=x", "there is no data.ratingsfile; did you mean data.ratings_file?"),
     ("trainer.max_epoch=1", "there is no trainer.max_epoch; did you mean trainer.max_epochs?"),
-    ("trainer.gradient_clip=1", "there is no trainer.gradient_clip; did you mean +trainer.gradient_clip_val?"),
-    ("trainer.gradient_clip_val=1", "write +trainer.gradient_clip_val=… to add one"),
+    (
+        "trainer.accumulate_grad=2",
+        "there is no trainer.accumulate_grad; did you mean +trainer.accumulate_grad_batches?",
+    ),
+    ("trainer.accumulate_grad_batches=2", "write +trainer.accumulate_grad_batches=… to add one"),
     ("embedding_dim=3", "there is no embedding_dim; did you mean model.embedding_dim?"),
     ("modl=als", "there is no modl; did you mean model?"),
     ("data.user_column=x", "data.user_column needs data=sql or data=tabular"),
@@ -57,11 +61,11 @@ def test_a_mistake_is_one_sentence(
     assert not any(tmp_path.iterdir())
 
 
-def test_a_missing_argument_is_named(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    for command in ("recommend", "evaluate"):
-        with pytest.raises(SystemExit):
-            call(command)
-        assert capsys.readouterr().err == "error: run must be set, as in run=…\n"
+@pytest.mark.parametrize("command", ["recommend", "evaluate"])
+def test_a_missing_argument_is_named(command: str) -> None:
+    with pytest.raises(USER_ERRORS) as raised:
+        call_function(command)
+    assert explain(raised.value, command) == "run must be set, as in run=…"
 
 
 def test_the_traceback_is_there_for_who_asks(monkeypatch: pytest.MonkeyPatch) -> None:
