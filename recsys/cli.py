@@ -88,7 +88,7 @@ def command(config_name: str) -> Callable[[Callable[[DictConfig], Any]], Callabl
                 check_arguments(sys.argv[1:])
                 for text in sys.argv[1:]:
                     check_no_password(text)
-                typed = [quote_override(current_override(text)) for text in sys.argv[1:]]
+                typed = [quote_override(current_override(text)) for text in _flags_first(sys.argv[1:])]
                 if "WANDB_SWEEP_ID" in os.environ or "WANDB_LAUNCH" in os.environ:  # which then gave the arguments
                     check_overrides(typed, f"W&B sweep {os.environ.get('WANDB_SWEEP_ID', 'of launch')}")
                 sys.argv = [sys.argv[0], *resumed_sweep(typed)]
@@ -102,6 +102,11 @@ def command(config_name: str) -> Callable[[Callable[[DictConfig], Any]], Callabl
         return start
 
     return decorate
+
+
+def _flags_first(arguments: list[str]) -> list[str]:
+    """The arguments with `-m` before the others: Hydra takes it there or behind them, but not between."""
+    return sorted(arguments, key=lambda text: text not in ("-m", "--multirun"))
 
 
 def _prepare_completion() -> None:

@@ -85,3 +85,11 @@ def test_a_command_waits_for_nothing_heavy_before_a_run_begins(tmp_path: Path) -
     assert {"torch", "lightning"}.isdisjoint(study)
     assert "optuna" in study
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_flag_of_a_sweep_may_stand_anywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("recsys.train.run_job", lambda _, folder: folder.name)
+    folder = f"hydra.sweep.dir={tmp_path / 'sweep'}"
+    with pytest.raises(SystemExit):  # the jobs leave nothing
+        call("train", "model=als", "-m", "seed=0,1", folder)
+    assert {"0", "1"} <= {path.name for path in (tmp_path / "sweep").iterdir()}

@@ -26,7 +26,7 @@ prints the composed configuration; Hydra's `--config-dir` adds a folder of your 
 generated from `conf/` and the classes that it configures.
 """
 GROUP_NOTES = {
-    "trainer": "Any argument of Lightning's Trainer can be added: `+trainer.gradient_clip_val=1`.",
+    "trainer": "Any argument of Lightning's Trainer can be added: `+trainer.accumulate_grad_batches=4`.",
     "hparams_search": "A search space, and how to search it; see [many runs](../how-to/many-runs.md).",
     "experiment": "The best known settings of a model on a data set. Later `key=value` arguments override them.",
 }
