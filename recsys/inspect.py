@@ -71,17 +71,19 @@ def _inspect(path: str, typed: dict[str, Any]) -> None:
 def _inspect_folder(folder: Path, path: str, typed: dict[str, Any]) -> None:
     entries = survey(folder)
     ratings = ratings_of(entries)
+    if not entries:
+        sys.exit(f"error: {path}: the folder has no files")
     if ratings is None:
         print_entries(screen(), path, entries)
         sys.exit(
             f"error: {path}: cannot tell which file holds the ratings; inspect one, such as {_example(path, entries)}"
         )
-    sides = {f"{side}_file": name for side, name in side_files(folder, entries, ratings).items()}
+    sides = {f"{side}_file": name for side, name in side_files(folder, entries).items()}
     _inspect_file(ratings, path, sides | typed)
 
 
 def _example(path: str, entries: Sequence[Entry]) -> str:
-    name = next((entry.name for entry in entries if entry.score), entries[0].name if entries else "ratings.csv")
+    name = next((entry.name for entry in entries if entry.score), entries[0].name)
     return shlex.join(["python", "-m", "recsys.inspect", str(Path(path) / name)])
 
 

@@ -120,6 +120,11 @@ def test_a_folder_of_many_files(tmp_path: Path, capsys: pytest.CaptureFixture[st
     assert "ratings: user, item, rating, time" in capsys.readouterr().out
 
 
+def test_a_folder_without_files(tmp_path: Path) -> None:
+    with pytest.raises(SystemExit, match="the folder has no files"):
+        main([str(tmp_path)])
+
+
 def test_mistakes_are_one_sentence(inspected: Inspect) -> None:
     for words, message in (
         (["data.seperator=,"], r"did you mean data\.separator"),

@@ -10,6 +10,7 @@ from typing import Any
 
 from recsys.data.errors import DataError
 from recsys.data.inference import infer_columns, infer_format
+from recsys.data.inference.vocabulary import words
 from recsys.data.readers import expand, sample_rows
 from recsys.data.readers.format import Sample
 from recsys.data.sources.movielens import RELEASES
@@ -17,6 +18,7 @@ from recsys.data.sources.movielens import RELEASES
 PROSE = re.compile(
     r"(readme|licen[cs]e|changelog|notice)|\.(md|rst|pdf|html?|json|ya?ml|py|ipynb|log|sha256|md5)$", re.I
 )
+MOST_FILES = 200  # looked at
 SAMPLE = 2000  # rows by which files are told apart
 SIDE_ROWS = 200_000  # of a file of users or items that are compared with the ratings
 MATCHED = 0.3  # share of a sample's ids that a file of items or users has at least
@@ -61,36 +63,39 @@ def released(folder: Path) -> str | None:
 
 
 def survey(folder: Path) -> list[Entry]:
-    """What the files of a folder are, the likeliest for ratings first."""
-    files = sorted(path for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
-    return sorted(map(_entry, files), key=lambda entry: -entry.score)
+    """What the files of a folder and of the folders in it are, the likeliest for ratings first."""
+    names = [path.relative_to(folder) for pattern in ("*", "*/*") for path in folder.glob(pattern) if path.is_file()]
+    names = [name for name in names if not any(part.startswith(".") for part in name.parts)]
+    entries = [_entry(folder, name.as_posix()) for name in sorted(names)[:MOST_FILES]]
+    return sorted(entries, key=lambda entry: -entry.score)
 
 
-def _entry(path: Path) -> Entry:
+def _entry(folder: Path, name: str) -> Entry:
+    path = folder / name
     size = path.stat().st_size
     try:
         if PROSE.search(path.name) and not path.name.lower().endswith((".json", ".log")):
-            return Entry(path.name, size, "text", 0, None, {})
-        file = expand(path.parent, path.name)
+            return Entry(name, size, "text", 0, None, {})
+        file = expand(folder, name)
         form, _ = infer_format(file, {})
         sample = sample_rows(file[0], form, SAMPLE)
         if not sample.rows:
             raise DataError("no rows")
     except DataError as error:
-        return Entry(path.name, size, f"not read: {_short(error, path)}", 0, None, {})
+        return Entry(name, size, f"not read: {_short(error, path)}", 0, None, {})
     try:
         options, findings = infer_columns(sample, {})
     except DataError:
-        return Entry(path.name, size, f"columns {_listed(sample.columns)}", 0, sample, {})
+        return Entry(name, size, f"columns {_listed(sample.columns)}", 0, sample, {})
     score = sum(float(weight) for option, weight in WEIGHTS.items() if options.get(option) is not None)
     if not score and any(_distinct(sample, options[f"{side}_column"]) for side in ("user", "item")):
-        return Entry(path.name, size, f"columns {_listed(sample.columns)}", 0, sample, {})
+        return Entry(name, size, f"columns {_listed(sample.columns)}", 0, sample, {})
     if form.layout == "matrix":
         score += 2
     named = sum(finding.why == "its name" for finding in findings)
-    score += 0.1 * named + bool(LIKELY_NAMES.search(path.name)) - 2 * ("tag" in path.name.lower())
+    score += 0.1 * named + bool(LIKELY_NAMES.search(name)) - 2 * ("tag" in path.name.lower())
     what = "ratings" if options.get("rating_column") is not None else "users and items"
-    return Entry(path.name, size, f"{what}: {_listed(sample.columns)}", max(score, 0.5), sample, options)
+    return Entry(name, size, f"{what}: {_listed(sample.columns)}", max(score, 0.5), sample, options)
 
 
 def _distinct(sample: Sample, column: str) -> bool:
@@ -119,20 +124,28 @@ def ratings_of(entries: Sequence[Entry]) -> str | None:
     return shapes.pop() if len(shapes) == len(columns) == 1 else None
 
 
-def side_files(folder: Path, entries: Sequence[Entry], ratings: str) -> dict[str, str]:
+def side_files(folder: Path, entries: Sequence[Entry]) -> dict[str, str]:
     """Files of `items` and `users` whose ids are those of the ratings, by side."""
     best = next(entry for entry in entries if entry.score > 0)
-    if best.sample is None or "*" in ratings:
+    if best.sample is None:
         return {}
     result: dict[str, str] = {}
     for side in ("item", "user"):
         place = best.sample.columns.index(best.columns[f"{side}_column"])
         wanted = {_plain(row[place]) for row in best.sample.rows}
-        others = [one for one in entries if one is not best and one.sample and one.name not in result.values()]
-        share, name = max(((_matched(folder, one, wanted), one.name) for one in others), default=(0.0, ""))
-        if share >= MATCHED:
-            result[f"{side}s"] = name
+        others = [
+            one
+            for one in entries
+            if one.score < SAID and one is not best and one.sample and one.name not in result.values()
+        ]
+        shares = [(_matched(folder, one, wanted), _has_title(one), one.name) for one in others]
+        if shares and max(shares)[0] >= MATCHED:
+            result[f"{side}s"] = max(shares)[-1]
     return result
+
+
+def _has_title(entry: Entry) -> bool:
+    return entry.sample is not None and any({"title", "name"} & set(words(name)) for name in entry.sample.columns)
 
 
 def _matched(folder: Path, entry: Entry, wanted: set[str]) -> float:

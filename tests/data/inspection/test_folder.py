@@ -14,13 +14,18 @@ def found(folder: Path, **files: str) -> tuple[str | None, dict[str, str]]:
         (folder / name.replace("__", ".")).write_text(content)
     entries = survey(folder)
     ratings = ratings_of(entries)
-    return ratings, side_files(folder, entries, ratings) if ratings else {}
+    return ratings, side_files(folder, entries) if ratings else {}
 
 
 def test_ratings_with_their_items_and_users(tmp_path: Path) -> None:
     ratings, sides = found(tmp_path, log__csv=RATINGS, things__csv=ITEMS, people__csv=USERS, README__md="# Ratings")
     assert ratings == "log.csv"
     assert sides == {"items": "things.csv", "users": "people.csv"}
+
+
+def test_titles_go_before_other_tables_of_the_same_ids(tmp_path: Path) -> None:
+    links = "id,imdb\n" + "".join(f"{n},{n + 100}\n" for n in range(7))
+    assert found(tmp_path, log__csv=RATINGS, a__csv=ITEMS, links__csv=links)[1] == {"items": "a.csv"}
 
 
 def test_items_of_other_ids_are_left_out(tmp_path: Path) -> None:
@@ -30,6 +35,13 @@ def test_items_of_other_ids_are_left_out(tmp_path: Path) -> None:
 
 def test_parts_are_one_glob(tmp_path: Path) -> None:
     assert found(tmp_path, part_1__csv=RATINGS, part_2__csv=RATINGS)[0] == "part_*.csv"
+
+
+def test_files_in_folders_of_the_folder(tmp_path: Path) -> None:
+    for name, content in {"log/part-0.csv": RATINGS, "log/part-1.csv": RATINGS, "about/things.csv": ITEMS}.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(content)
+    assert found(tmp_path) == ("log/part-*.csv", {"items": "about/things.csv"})
 
 
 def test_several_files_of_ratings_are_a_choice(tmp_path: Path) -> None:
