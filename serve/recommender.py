@@ -9,6 +9,7 @@ import numpy as np
 from pydantic import Field
 
 from recsys.bundle.fold_in import FoldIn
+from recsys.bundle.scoring import ItemScores
 from recsys.bundle.typing import Float32Array, IndexArray
 from serve.errors import ApiError
 from serve.rounding import DECIMALS, rounded
@@ -94,7 +95,7 @@ def recommend(model: ServedModel, user: int | FoldIn, options: RecommendationOpt
     bundle = model.bundle
     vector = user.vector if isinstance(user, FoldIn) else bundle.vector(user)
     scores = bundle.item_scores(vector)
-    distribution = _histogram(model, scores.shown) if options.distribution else None
+    distribution = _histogram(model, scores) if options.distribution else None
     seen = None
     if options.exclude_seen:
         seen = user.items if isinstance(user, FoldIn) else bundle.seen(user)
@@ -152,10 +153,11 @@ def _largest(values: Float32Array, k: int) -> tuple[IndexArray, Float32Array]:
     return places, values[line, places]
 
 
-def _histogram(model: ServedModel, predicted: Float32Array) -> Distribution | None:
+def _histogram(model: ServedModel, scores: ItemScores) -> Distribution | None:
     """Counts of the predicted ratings of all items; None for a ranking model."""
     if model.bundle.is_ranking:
         return None
     low, high = model.low, model.high
+    predicted = scores.linear if scores.shown is None else scores.shown
     counts, edges = np.histogram(predicted.astype(np.float64).clip(low, high), N_BINS, (low, high))
     return Distribution(edges.tolist(), counts.tolist())

@@ -150,11 +150,12 @@ class Factors:
 
     def linear_parts(self, vector: UserVector) -> Float32Array:
         """The linear part in stars of every item for one user, `(n_items, samples)`."""
-        dot = np.einsum("isd,sd->is", self.item_factors, vector.factors)
-        biases = vector.bias + self.item_bias
+        linear: Float32Array = np.einsum("isd,sd->is", self.item_factors, vector.factors)
+        linear += self.item_bias
+        linear += self.mu + vector.bias
         if vector.cold_start and self.cold_start_items is not None:
-            biases = biases + self.cold_start_items
-        return np.asarray(self.mu + biases + dot, np.float32)
+            linear += self.cold_start_items
+        return linear
 
     def scores(self, vector: UserVector) -> Float32Array:
         """The mean of the linear part over the samples for every item, `(n_items,)`."""

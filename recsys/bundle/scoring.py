@@ -23,7 +23,7 @@ CHUNK_ELEMENTS = 1 << 22  # products of two coordinates held at a time: 16 MiB
 class ItemScores(NamedTuple):
     """Of every item with factors, for one user, `(n_items,)` each: lists are sorted by the first, then the second."""
 
-    shown: Float32Array  # the prediction in stars, within the scale; a ranking model's score
+    shown: Float32Array | None  # predictions in stars; None where `apply_link` of the other gives them, in its order
     linear: Float32Array  # the mean linear part, which still orders predictions clipped to the same end of the scale
 
 
@@ -62,8 +62,7 @@ class Scoring(BundleParts):
     def item_scores(self, vector: UserVector) -> ItemScores:
         """The scores of all items with factors for one user; those shown are the predictions of `predictions`."""
         if self.is_ranking or (self.factors.samples == 1 and self.factors.ordinal is None):
-            linear = self.factors.scores(vector)
-            return ItemScores(self.apply_link(linear), linear)
+            return ItemScores(None, self.factors.scores(vector))
         every, items = self.factors.linear_parts(vector), np.arange(self.n_items)  # (n_items, samples)
 
         def of(rows: slice) -> tuple[Float32Array, Float32Array | None]:
@@ -90,7 +89,7 @@ class Scoring(BundleParts):
         Args:
             vector: The user.
             k: At least 1.
-            scores: `item_scores(vector)` if the caller has it; those shown are overwritten.
+            scores: `item_scores(vector)` if the caller has it; overwritten.
             seen: Item rows to exclude; those without factors are ignored.
             allowed: Whether an item may be chosen, `(n_items,)`.
 
@@ -99,12 +98,13 @@ class Scoring(BundleParts):
             TypeError: `k` is not an integer.
         """
         shown, linear = self.item_scores(vector) if scores is None else scores
+        ranked = linear if shown is None else shown
         if seen is not None:
-            shown[seen if self.n_items == len(self.item_ids) else seen[seen < self.n_items]] = -np.inf
+            ranked[seen if self.n_items == len(self.item_ids) else seen[seen < self.n_items]] = -np.inf
         if allowed is not None:
-            shown[~allowed] = -np.inf
-        rows = argtopk(shown, k, linear)
-        return rows, shown[rows]
+            ranked[~allowed] = -np.inf
+        rows = argtopk(ranked, k, None if shown is None else linear)
+        return rows, self.apply_link(linear[rows]) if shown is None else shown[rows]
 
     def top_items(
         self, users: IndexArray, k: int, *, exclude_seen: bool = True
@@ -226,6 +226,7 @@ def argtopk(scores: Float32Array, k: int, then: Float32Array | None = None) -> I
     candidates = np.arange(len(scores))
     if k < len(scores):
         candidates = np.flatnonzero(scores >= np.partition(scores, -k)[-k])
-    keys = (-scores[candidates],) if then is None else (-then[candidates], -scores[candidates])
-    rows: IndexArray = candidates[np.lexsort(keys)][:k]
+    best = -scores[candidates]
+    order = np.argsort(best, kind="stable") if then is None else np.lexsort((-then[candidates], best))
+    rows: IndexArray = candidates[order][:k]
     return rows[scores[rows] > -np.inf]
