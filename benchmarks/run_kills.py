@@ -113,7 +113,7 @@ class Bench:
                     name = Path(said.removeprefix("error: cannot write ").partition(": ")[0]).name
                     found["files"][name] = found["files"].get(name, 0) + 1
                     enlarge()
-                    found["lost"] += not (self.resumed(folder) or self.again(folder))
+                    found["lost"] += not self.resumed(folder)
             except subprocess.CalledProcessError as error:
                 return {"skipped": f"no tmpfs can be mounted here: {error.stderr.strip()}"}
             print(found, file=sys.stderr, flush=True)
@@ -138,12 +138,16 @@ class Bench:
         return (self.disk / "said").read_text()
 
     def resumed(self, folder: Path) -> bool:
-        """Whether the run goes on, to the same end."""
-        return self.end(self.start(folder, resume=True)) == 0 and figures(folder) == self.expected
-
-    def again(self, folder: Path) -> bool:
-        """As `resumed`, by the same command: where there was no space for the configuration either."""
-        return self.end(self.start(folder)) == 0 and figures(folder) == self.expected
+        """Whether the run goes on, to the same end; by its command where not even the configuration was written."""
+        code = self.end(self.start(folder, resume=(folder / "config.yaml").exists()))
+        if code != 0:
+            print(f"exit status {code}: {self.said()}", file=sys.stderr)
+            return False
+        for found, expected in zip(figures(folder), self.expected, strict=True):
+            if found != expected:
+                print(f"expected {expected}\nfound {found}", file=sys.stderr)
+                return False
+        return True
 
     def writing(self, folder: Path, number: int) -> Callable[[], bool]:
         """A moment after the run begins to write into the folder, when it has done so `number` times before."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from omegaconf import DictConfig
 
@@ -12,7 +13,8 @@ from recsys.cli import command
 from recsys.evaluation.evaluate import Comparison, compare_metrics, evaluate, evaluate_ranking
 from recsys.evaluation.registry import NDCG
 from recsys.evaluation.tables import print_metrics
-from recsys.files import parsed_json
+from recsys.experiments.run_folder import display_path
+from recsys.files import read_json
 
 
 @command("evaluate")
@@ -25,7 +27,7 @@ def main(cfg: DictConfig) -> None:
         check_evaluation(cfg.evaluation)
     folder = Path(cfg.run)
     bundle = Bundle.load(folder / "bundle")
-    recorded = parsed_json(folder / "metrics.json")
+    recorded = _recorded(folder)
     metrics = evaluate(bundle, ranking=NDCG.test_key in recorded)
     if cfg.evaluation == "prequential":
         from recsys.evaluation.prequential import prequential
@@ -36,6 +38,19 @@ def main(cfg: DictConfig) -> None:
     title = f"{recorded.get('model', bundle.manifest['model'])} on {bundle.manifest['data']}"
     print_metrics({"epochs": recorded.get("epochs"), **metrics}, title, bundle.manifest.get("arguments"))
     _report(compare_metrics(metrics, recorded), folder / "metrics.json")
+
+
+def _recorded(folder: Path) -> dict[str, Any]:
+    """The content of the run's `metrics.json`.
+
+    Raises:
+        ValueError: It is missing or damaged.
+    """
+    metrics = read_json(folder / "metrics.json")
+    if metrics is None:
+        again = f"python -m recsys.train resume={display_path(folder)}"
+        raise ValueError(f"{folder / 'metrics.json'} is missing or damaged: {again} writes it")
+    return metrics
 
 
 def _report(comparison: Comparison, file: Path) -> None:
