@@ -80,18 +80,22 @@ class Bench:
     def kills(self, count: int) -> dict[str, Any]:
         """SIGKILL at random moments of writing, in a folder each."""
         found = {"kills": 0, "left_a_partial_file": 0, "unreadable_checkpoints": 0, "lost": 0, "not_swept": 0}
-        for number in range(count):
-            folder = self.memory / str(number)
+        while found["kills"] < count:
+            folder = self.memory / "killed"
             process = self.start(folder)
             due = self.writing(folder / "checkpoints", self.moments.randrange(CHECKPOINTS))
-            found["kills"] += killed(process.pid or 0, process.is_alive, due)
+            hit = killed(process.pid or 0, process.is_alive, due)
             self.end(process)
+            if not hit:  # it ended before
+                shutil.rmtree(folder)
+                continue
+            found["kills"] += 1
             found["left_a_partial_file"] += bool(partial_files(folder))
             found["unreadable_checkpoints"] += unreadable(folder)
             found["lost"] += not self.resumed(folder)
             found["not_swept"] += len(partial_files(folder))
             shutil.rmtree(folder)
-            print(number + 1, found, file=sys.stderr, flush=True)
+            print(found, file=sys.stderr, flush=True)
         return found
 
     def full_disks(self, count: int) -> dict[str, Any]:

@@ -84,15 +84,22 @@ def atomic_write(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
+def scratch_folder(path: Path) -> Iterator[Path]:
+    """An empty folder beside `path`, removed in the end; see `remove_abandoned` for when this process is killed."""
+    with _partial(path) as folder:
+        with write_errors(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            folder.mkdir()
+        yield folder
+
+
+@contextmanager
 def atomic_folder(path: Path) -> Iterator[Path]:
     """An empty folder beside `path`, which takes its name only once it is complete and on disk; see `atomic_write`.
 
     What is at `path` before, a folder or a link to one, is removed.
     """
-    with _partial(path) as partial:
-        with write_errors(path):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            partial.mkdir()
+    with scratch_folder(path) as partial:
         with write_errors(path, NO_SPACE):
             yield partial
         with write_errors(path):

@@ -191,8 +191,9 @@ def test_a_write_error_survives_the_way_between_processes(tmp_path: Path) -> Non
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from recsys.files import atomic_folder, atomic_write
-with atomic_write(Path(sys.argv[1]) / "file"), atomic_folder(Path(sys.argv[1]) / "sub" / "folder") as partial:
+from recsys.files import atomic_folder, atomic_write, scratch_folder
+folder = Path(sys.argv[1])
+with atomic_write(folder / "file"), atomic_folder(folder / "sub" / "x") as partial, scratch_folder(folder / "y"):
     (partial / "half").write_text("half")
     os.kill(os.getpid(), signal.SIGKILL)
 """
@@ -201,7 +202,7 @@ with atomic_write(Path(sys.argv[1]) / "file"), atomic_folder(Path(sys.argv[1]) /
 def test_who_holds_a_folder_removes_what_killed_processes_left(tmp_path: Path) -> None:
     subprocess.run([sys.executable, "-c", KILLED, str(tmp_path)], check=False)
     left = list(tmp_path.rglob("*.partial"))
-    assert len(left) == 2
+    assert len(left) == 3
     other = left[0].with_name(left[0].name.replace(recsys.files.MACHINE, "0" * 8))  # whose processes we do not know
     foreign = [tmp_path / name for name in (".file.partial", "file.partial", ".file.xyz-12-abc.partial")]
     for path in (other, *foreign):

@@ -453,6 +453,17 @@ def test_resume_takes_no_other_settings(
         quick_train(SHORT, "model.dropout=0.5")
 
 
+@pytest.mark.parametrize("damage", [Path.unlink, lambda file: file.write_text("{"), lambda file: file.write_text("[]")])
+def test_figures_that_are_damaged_are_named_with_what_writes_them(
+    finished: Path, tmp_path: Path, damage: Callable[[Path], object]
+) -> None:
+    folder = copy_run(finished, tmp_path / "run")
+    damage(folder / "metrics.json")
+    message = f"{folder / 'metrics.json'} is missing or damaged: python -m recsys.train resume={folder} writes it"
+    with pytest.raises(ValueError, match=message):
+        call_function("evaluate", f"run={folder}")
+
+
 def test_two_runs_that_start_in_the_same_second_both_run(
     small_ratings: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

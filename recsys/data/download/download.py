@@ -9,7 +9,6 @@ import http.client
 import logging
 import os
 import ssl
-import tempfile
 import urllib.error
 import urllib.request
 import zipfile
@@ -20,6 +19,7 @@ from pathlib import Path
 from recsys.data.download import recbole_mirror
 from recsys.data.download.archives import check_sums, copy_bounded, extract_members
 from recsys.data.errors import DataError
+from recsys.files import scratch_folder
 from recsys.progress import progress
 
 logger = logging.getLogger(__name__)
@@ -80,10 +80,9 @@ def fetch(name: str, files: Sequence[str], folder: Path) -> None:
     failures = []
     for source, extract in sources.items():
         try:
-            folder.parent.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryDirectory(prefix=f".{name}-", dir=folder.parent) as temporary:
-                extract(Path(temporary))
-                _move(Path(temporary), files, folder)
+            with scratch_folder(folder) as scratch:
+                extract(scratch)
+                _move(scratch, files, folder)
             logger.info("%s: downloaded from %s to %s", name, source, folder)
             return
         except (OSError, DataError, http.client.HTTPException, zipfile.BadZipFile) as error:
