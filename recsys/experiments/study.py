@@ -140,7 +140,15 @@ class Study:
         before = self.study.user_attrs.get(name)
         if before is None:
             self.study.set_user_attr(name, text)
-        elif found := difference(upgrade_settings(json.loads(before)), json.loads(text)):
+            return
+        try:
+            found = difference(upgrade_settings(json.loads(before)), json.loads(text))
+        except (ValueError, TypeError, AttributeError, RecursionError) as error:
+            raise ValueError(
+                f"{name} of study {self.study.study_name} is damaged in its database ({type(error).__name__}); start "
+                "another study with hydra.sweeper.study=…"
+            ) from error
+        if found:
             raise ValueError(
                 f"{name} of study {self.study.study_name} differs: {found}; "
                 "use the same, or start another study with hydra.sweeper.study=…"

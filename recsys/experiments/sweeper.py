@@ -87,12 +87,7 @@ class OptunaSweeper(Sweeper):
 
     def _run(self, trials: Sequence[Trial], fixed: list[str], study: Study) -> None:
         """Run trials in parallel; results are read from their folders, since a worker may be killed."""
-        from recsys.experiments.search_space import to_override
-
-        jobs = [
-            [*fixed, *(f"{key}={to_override(trial.params[key])}" for key in study.space), f"trial={trial.number}"]
-            for trial in trials  # the settings of the space alone, whatever else a database holds
-        ]
+        jobs = [[*fixed, *trial_overrides(trial, study)] for trial in trials]
         interrupted = True  # by Ctrl-C
         try:
             self.jobs.launch(jobs, initial_job_idx=trials[0].number)
@@ -110,3 +105,10 @@ class OptunaSweeper(Sweeper):
         settings = OmegaConf.to_container(self.composed, resolve=False)
         assert isinstance(settings, dict)
         return {str(key): value for key, value in settings.items() if key not in ("hydra", "overrides", "resume")}
+
+
+def trial_overrides(trial: Trial, study: Study) -> list[str]:
+    """The trial's number, and its settings of the search space alone, whatever else a database holds for it."""
+    from recsys.experiments.search_space import to_override
+
+    return [*(f"{key}={to_override(trial.params[key])}" for key in study.space), f"trial={trial.number}"]

@@ -30,7 +30,7 @@ from optuna.trial import FrozenTrial, TrialState
 import recsys.files
 from recsys.experiments.configuration import config_dir
 from recsys.experiments.study import Study, in_support
-from recsys.experiments.sweeper import OptunaSweeper
+from recsys.experiments.sweeper import OptunaSweeper, trial_overrides
 from recsys.files import folder_lock
 from recsys.training.errors import PrunedError
 from recsys.training.pruners import make_pruner
@@ -231,6 +231,23 @@ def test_a_study_is_not_mixed_with_another(
     make_study(tmp_path)
     with pytest.raises(ValueError, match=rf"{argument} was .*{values[0]}.* is .*{values[1]}"):
         make_study(tmp_path, **changes)
+
+
+def test_a_database_sets_nothing_beyond_the_search_space(tmp_path: Path) -> None:
+    study = make_study(tmp_path)
+    target = {"model._target_": CategoricalDistribution(["os.system"])}
+    planted = {"model._target_": "os.system"}
+    study.study.add_trial(optuna.trial.create_trial(state=TrialState.WAITING, params=planted, distributions=target))
+    trial = study.ask()
+    assert "model._target_" in trial.params
+    assert [text.partition("=")[0] for text in trial_overrides(trial, study)] == [*SPACE, "trial"]
+
+
+@pytest.mark.parametrize("damage", ["[" * 100_000, "[1]", "{", "null"])
+def test_damaged_settings_in_a_database_are_one_sentence(tmp_path: Path, damage: str) -> None:
+    make_study(tmp_path).study.set_user_attr("settings", damage)
+    with pytest.raises(ValueError, match="settings of study s is damaged in its database"):
+        make_study(tmp_path)
 
 
 def test_a_study_belongs_to_one_folder(tmp_path: Path) -> None:
