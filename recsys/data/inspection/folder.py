@@ -10,7 +10,7 @@ from typing import Any
 
 from recsys.data.errors import DataError
 from recsys.data.inference import infer_columns, infer_format
-from recsys.data.inference.vocabulary import words
+from recsys.data.inference.vocabulary import ITEM, USER, likeness, words
 from recsys.data.readers import expand, sample_rows
 from recsys.data.readers.format import Sample
 from recsys.data.sources.movielens import RELEASES
@@ -138,10 +138,17 @@ def side_files(folder: Path, entries: Sequence[Entry]) -> dict[str, str]:
             for one in entries
             if one.score < SAID and one is not best and one.sample and one.name not in result.values()
         ]
-        shares = [(_matched(folder, one, wanted), _has_title(one), one.name) for one in others]
+        shares = [(_matched(folder, one, wanted), _has_title(one), one.name) for one in others if _may_be(one, side)]
         if shares and max(shares)[0] >= MATCHED:
             result[f"{side}s"] = max(shares)[-1]
     return result
+
+
+def _may_be(entry: Entry, side: str) -> bool:
+    """Whether names allow a table of users or items; small integers are ids of both."""
+    names = [*(entry.sample.columns if entry.sample else ()), Path(entry.name).stem]
+    users, items = (max(likeness(name, role) for name in names) for role in (USER, ITEM))
+    return users > items if side == USER else items >= users or _has_title(entry)
 
 
 def _has_title(entry: Entry) -> bool:
