@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import codecs
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from recsys.data.errors import did_you_mean
+from recsys.data.errors import DataError, did_you_mean
 from recsys.data.inference.finding import AUTO
 from recsys.data.readers.format import KINDS, LAYOUTS, Format
 
@@ -101,6 +101,14 @@ def side_format(side: str, separator: str, encoding: str) -> dict[str, Any]:
     separator = plain_separator(f"{side}_separator", separator)
     check_encoding(f"{side}_encoding", encoding)
     return {name: value for name, value in (("separator", separator), ("encoding", encoding)) if value != AUTO}
+
+
+def check_kind(form: Mapping[str, Any], kind: str, place: str) -> None:
+    """Raise a DataError if fields of the format are set that a file of this kind does not have."""
+    if "columns" in form and kind in ("jsonl", "parquet", "arrow"):
+        raise DataError(f"{place}: data.columns is for files without names, and this is {kind}")
+    if "sheet" in form and kind != "excel":
+        raise DataError(f"{place}: data.sheet is for Excel files, and this is {kind}")
 
 
 def plain_separator(option: str, text: str) -> str:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from recsys.data.columns import EVENT, ITEM_ID, RATING, TIMESTAMP, USER_ID, WEIGHT
 from recsys.data.errors import DataError
+from recsys.data.format_options import check_kind
 from recsys.data.inference import infer_columns, infer_format, infer_values
 from recsys.data.inference.finding import AUTO, Finding
 from recsys.data.interaction_options import InteractionOptions, position
@@ -86,7 +87,7 @@ class _Reading:
         self.dropped: dict[str, int] = {}
 
     def read(self, files: Sequence[SourceFile], form: Mapping[str, Any]) -> Interactions:
-        written, found = infer_format(files, form)
+        written, found = self._format(files, form)
         self.findings += [replace(one, option="format") if one.option == "kind" else one for one in found]
         self._infer_columns(files, written)
         fields = self._fields()
@@ -112,6 +113,15 @@ class _Reading:
             options=self.options,
             settled=settled,
         )
+
+    def _format(self, files: Sequence[SourceFile], form: Mapping[str, Any]) -> tuple[Format, list[Finding]]:
+        try:
+            written, found = infer_format(files, form)
+        except UnicodeError as error:
+            encoding = form.get("encoding", "utf-8")
+            raise DataError(f"{self.place}: cannot be read with data.encoding={encoding}: {error}") from error
+        check_kind(form, written.kind, self.place)
+        return written, found
 
     def _settled(self, *, explicit: bool) -> dict[str, Any]:
         """Options that were neither set nor found to be anything."""

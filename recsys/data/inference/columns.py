@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from recsys.data.errors import DataError, UndecidedError
+from recsys.data.errors import DataError, UndecidedError, did_you_mean
 from recsys.data.inference import id_columns
 from recsys.data.inference.finding import Finding
 from recsys.data.inference.sample_columns import Column, described
@@ -82,7 +82,8 @@ class _Columns:
         found = [column for column in self.columns if column.name == name]
         if len(found) != 1:
             names = ", ".join(column.name for column in self.columns[:30])
-            raise DataError(f"{'no' if not found else 'more than one'} column {name!r}; the columns are {names}")
+            hint = "" if found else did_you_mean(name, [column.name for column in self.columns])
+            raise DataError(f"{'no' if not found else 'more than one'} column {name!r}; the columns are {names}{hint}")
         return found[0]
 
     def _set(self, role: str, column: Column | None, why: str = "") -> None:

@@ -17,9 +17,11 @@ from recsys.data.rating_data import RatingData
 from recsys.data.readers import expand
 from recsys.data.readers.files import STANDARD_INPUT
 from recsys.data.readers.format import SourceFile
+from recsys.data.row_values import listed
 from recsys.data.side_tables import SideFile, SideTable, distinct
 from recsys.data.sources.files import FileSource
 
+MAGIC = re.compile(r"[*?\[\]]+")  # of a glob
 PACKED = re.compile(r"\.(gz|zst|bz2|xz|zip)$", re.IGNORECASE)
 
 
@@ -157,7 +159,9 @@ class TabularRatings(FileSource):
 
     @property
     def origin(self) -> str:
-        return self.ratings_file if isinstance(self.ratings_file, str) else ", ".join(self.ratings_file)
+        if self.ratings_file == STANDARD_INPUT:
+            return "standard input"
+        return self.ratings_file if isinstance(self.ratings_file, str) else listed(self.ratings_file)
 
     def prepare(self) -> None:
         """Find the files; standard input is kept in the cache.
@@ -233,4 +237,5 @@ def _name_of(ratings_file: str | Sequence[str]) -> str:
     if first == STANDARD_INPUT:
         return "stdin"
     name = PACKED.sub("", Path(first).name)
-    return name.rpartition(".")[0] or name
+    plain = MAGIC.sub("", name.rpartition(".")[0] or name).strip(" ._-")
+    return plain or MAGIC.sub("", Path(first).parent.name) or "ratings"

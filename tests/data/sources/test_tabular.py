@@ -235,7 +235,12 @@ def test_several_files_are_one_data_set(tmp_path: Path) -> None:
     for files in ("*.csv", ["a.csv", "b.csv"], ["b.csv", "a.csv"]):
         data = TabularRatings(str(tmp_path), files).read()
         assert sorted(data.ratings[RATING].tolist()) == [3, 4, 5]
-    assert TabularRatings(str(tmp_path), ["b.csv", "a.csv"]).name == "b"
+    names = {
+        "b.csv": "b", "sub/*.parquet": "sub", "*.csv": "ratings", "part-*.csv.gz": "part", "a.zip/r.csv": "r",
+        "-": "stdin",
+    }  # fmt: skip
+    assert {file: TabularRatings(ratings_file=file).name for file in names} == names
+    assert TabularRatings(ratings_file=["b.csv", "a.csv"]).name == "b"
 
 
 def test_standard_input_is_recorded_as_the_file_it_is_kept_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -245,6 +250,30 @@ def test_standard_input_is_recorded_as_the_file_it_is_kept_in(tmp_path: Path, mo
     assert data.ratings[RATING].tolist() == [3, 4]
     (kept,) = (finding.value for finding in data.findings if finding.option == "ratings_file")
     assert TabularRatings(ratings_file=kept).read().sha256 == data.sha256
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"encoding": "utf-16"}, "r.csv: cannot be read with data.encoding=utf-16"),
+        ({"user_column": "usr_id"}, "r.csv: no column 'usr_id'; the columns are .*; did you mean user_id?"),
+        ({"sheet": "first"}, "r.csv: data.sheet is for Excel files, and this is csv"),
+        ({"columns": ["user_id", "item_id"]}, "r.csv, line 1: must have 2 columns, got 3"),
+        ({"separator": ";"}, "r.csv: cannot tell which columns hold the users and items"),
+        ({"format": "parquet"}, "r.csv: not a readable Parquet file"),
+    ],
+)
+def test_options_that_do_not_suit_the_file(options: dict[str, Any], message: str, tmp_path: Path) -> None:
+    (tmp_path / "r.csv").write_text(HEADER + "1,2,3\n1,3,4\n2,2,5\n")
+    with pytest.raises(DataError, match=message):
+        TabularRatings(str(tmp_path), "r.csv", **options).read()
+
+
+def test_names_of_columns_are_in_the_file_where_it_has_keys(tmp_path: Path) -> None:
+    (tmp_path / "r.jsonl").write_text('{"user": 1, "item": 2, "stars": 3}\n{"user": 2, "item": 2, "stars": 4}\n')
+    with pytest.raises(DataError, match=r"r.jsonl: data.columns is for files without names, and this is jsonl"):
+        TabularRatings(str(tmp_path), "r.jsonl", columns=["a", "b", "c"]).read()
+    assert TabularRatings(str(tmp_path), "r.jsonl").read().ratings[RATING].tolist() == [3, 4]
 
 
 def test_positions_are_columns_too(tmp_path: Path) -> None:
