@@ -55,10 +55,15 @@ def main(argv: Sequence[str] | None = None) -> None:
 def _inspect(path: str, typed: dict[str, Any]) -> None:
     if path == STANDARD_INPUT:
         path = str(expand(None, path)[0].path)  # kept in the cache, since it can be read once
-    folder = Path(path).expanduser()
+    root = typed.pop("root", None)
+    folder = Path(root or ".").expanduser() / Path(path).expanduser()
     if not folder.is_dir():
-        _inspect_file(path, None, typed)
-    elif "ratings_file" in typed:
+        if "ratings_file" in typed:
+            raise ValueError(f"data.ratings_file is {path} already, got {typed['ratings_file']!r} too")
+        _inspect_file(path, root, typed)
+        return
+    path = path if root is None else str(folder)
+    if "ratings_file" in typed:
         _inspect_file(str(typed.pop("ratings_file")), path, typed)
     elif (name := released(folder)) is not None:
         data = MovieLens(name, str(folder)).read()

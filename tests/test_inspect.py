@@ -120,6 +120,14 @@ def test_a_folder_of_many_files(tmp_path: Path, capsys: pytest.CaptureFixture[st
     assert "ratings: user, item, rating, time" in capsys.readouterr().out
 
 
+def test_a_root_that_is_typed(inspected: Inspect, tmp_path: Path) -> None:
+    lines = inspected(RATINGS, f"data.root={tmp_path}")
+    assert f"data.root={tmp_path} data.ratings_file=r.csv" in lines[-1]
+    assert "data.root=. data.ratings_file=r.csv" in inspected(None, "ratings_file=r.csv", name=".")[-1]
+    with pytest.raises(SystemExit, match=r"data\.ratings_file is r\.csv already"):
+        inspected(None, "data.ratings_file=other.csv")
+
+
 def test_a_folder_without_files(tmp_path: Path) -> None:
     with pytest.raises(SystemExit, match="the folder has no files"):
         main([str(tmp_path)])
