@@ -26,5 +26,6 @@ class UndecidedError(DataError):
 def did_you_mean(value: object, allowed: Iterable[str]) -> str:
     """The end of an error message that names the allowed value nearest to a mistyped one; empty if none is near."""
     names = {name.lower(): name for name in allowed}
-    near = get_close_matches(str(value).lower(), names, 1)
+    text = str(value).lower()
+    near = get_close_matches(text, names, 1) or [name for name in names if len(text) > 1 and name.startswith(text)]
     return f"; did you mean {names[near[0]]}?" if near else ""

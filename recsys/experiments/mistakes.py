@@ -96,7 +96,7 @@ def _explain_override(error: ConfigCompositionException, command: str) -> str:
     sentence = str(error).partition("\n")[0]
     if found := re.match(r"Ambiguous value for argument '(.*?)=(.*)'$", sentence):
         return f"{found[1]} has several values, {found[2]}: add -m for one run with each, or write a list, [{found[2]}]"
-    if found := re.match(r"Could not override '(.*)'\.$", sentence):
+    if found := re.match(r"Could not override '(.*)'\.(?: No match in the defaults list\.)?$", sentence):
         cause = error.__cause__
         parent = cause.parent_node if isinstance(cause, OmegaConfBaseException) else None
         return _explain_key(found[1], parent if isinstance(parent, DictConfig) else None, command)
@@ -119,7 +119,7 @@ def _explain_key(key: str, parent: DictConfig | None, command: str) -> str:
     near = [f"{prefix}{name}" for name in get_close_matches(last, own, 1)]
     near += [f"+{prefix}{name}" for name in get_close_matches(last, more, 1) if not near]
     near += [name for name in known if name.rpartition(".")[2] == last]
-    near = near or get_close_matches(key, [*known, *group_options()], 1)
+    near = near or get_close_matches(key, [*known, *(group_options() if command == "train" else ())], 1)
     meant = list(dict.fromkeys(near))[:3]
     return f"there is no {key}" + (f"; did you mean {' or '.join(meant)}?" if meant else "; see --help")
 

@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
+from hydra import compose, initialize_config_dir
 
 from recsys.cli import USER_ERRORS
 from recsys.experiments.configuration import config_dir, group_options, known_keys, named_classes
@@ -66,6 +67,20 @@ def test_a_missing_argument_is_named(command: str) -> None:
     with pytest.raises(USER_ERRORS) as raised:
         call_function(command)
     assert explain(raised.value, command) == "run must be set, as in run=…"
+
+
+@pytest.mark.parametrize(
+    ("argument", "sentence"),
+    [
+        ("usrs=[1]", "there is no usrs; did you mean users?"),
+        ("model.x=1", "there is no model.x; see --help"),
+        ("model=mf", "there is no model; see --help"),
+    ],
+)
+def test_the_other_commands_know_their_own_keys(argument: str, sentence: str) -> None:
+    with pytest.raises(USER_ERRORS) as raised, initialize_config_dir(str(config_dir()), version_base="1.3"):
+        compose("recommend", [argument])
+    assert explain(raised.value, "recommend") == sentence
 
 
 def test_the_traceback_is_there_for_who_asks(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -28,7 +28,7 @@ WRONG = [
     ("seed", "x", "seed must be an integer >= 0, got 'x'"),
     ("seed", -1, "seed must be an integer >= 0, got -1"),
     ("refit", "trainval", "refit must be one of none, train_val, all, got 'trainval'; did you mean train_val?"),
-    ("evaluation", "preq", "evaluation must be one of standard, prequential, got 'preq'"),
+    ("evaluation", "preq", "standard, prequential, got 'preq'; did you mean prequential?"),
     ("ranking", "no", "ranking must be true or false, got 'no'"),
     ("threads", 0, "threads must be null or an integer >= 1, got 0"),
     ("compress", "x", "compress must be null or an integer >= 1, got 'x'"),
