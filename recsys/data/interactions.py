@@ -25,6 +25,7 @@ from recsys.data.row_values import absent_events, event_weights, listed, rows_fr
 
 DEEP_SAMPLE = 300_000  # rows that may decide which number of a date is the month
 SAMPLE = 10_000  # rows from which the columns are inferred
+MERGED = {"sum": "added to others of the same user and item"}
 ROLES = ("user", "item", "rating", "timestamp", "event", "weight")
 
 
@@ -257,8 +258,7 @@ class _Reading:
         rule = self.options.get("repeats", "latest" if explicit or WEIGHT not in frame else "sum")
         merged = merge_repeats(frame, self.place, rule)
         if len(merged) < len(frame):
-            self.dropped[{"sum": "added to others of the same user and item"}.get(
-                rule, "repeats of a user and item")] = len(frame) - len(merged)  # fmt: skip
+            self.dropped[MERGED.get(rule, "repeats of a user and item")] = len(frame) - len(merged)
             if "repeats" not in self.given:
                 self._find("repeats", rule, f"{len(frame) - len(merged):,} rows repeat a user and item")
         if WEIGHT in merged:
@@ -281,11 +281,11 @@ class _Reading:
 
     def _scale(self, rating: NDArray[np.float32]) -> tuple[float, float]:
         """Lowest and highest rating of the scale, as set or as in the data."""
-        found = []
-        for name, value in (("rating_min", rating.min()), ("rating_max", rating.max())):
-            option = self.options.get(name)
-            found.append(float(value) if option is None or option == AUTO else float(option))
-        return found[0], found[1]
+        low, high = (self.options.get(name) for name in ("rating_min", "rating_max"))
+        return (
+            float(rating.min() if low in (None, AUTO) else low),
+            float(rating.max() if high in (None, AUTO) else high),
+        )
 
     def _drop(self, keep: NDArray[np.bool_], which: NDArray[np.bool_], reason: str) -> None:
         self.dropped[reason] = self.dropped.get(reason, 0) + int(np.count_nonzero(which & keep))

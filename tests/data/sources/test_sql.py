@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -170,3 +171,16 @@ def test_what_is_missing_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
         SqlRatings(" ")
     with pytest.raises(ValueError, match="url_env must be the name of an environment variable, got 'a b'"):
         SqlRatings(QUERY, url_env="a b")
+
+
+@pytest.mark.parametrize(
+    ("absent", "url", "message"),
+    [
+        ("sqlalchemy", "sqlite:///shop.db", r"data=sql needs SQLAlchemy: pip install 'recsys-lightning\[live\]'"),
+        ("psycopg", "postgresql://u@h/d", r"needs the driver psycopg: pip install 'recsys-lightning\[postgres\]'"),
+    ],
+)
+def test_what_is_not_installed_is_named(absent: str, url: str, message: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, absent, None)
+    with pytest.raises(DataError, match=message):
+        SqlRatings(QUERY, url=url).prepare()
