@@ -1,9 +1,10 @@
 """Time and memory of reading, splitting and mapping ratings: python benchmarks/data_loading.py [--rows 25000000].
 
-Writes a CSV of ML-25M's shape (162,541 users, 59,047 items, half stars, timestamps, sorted by user as
-released) into a temporary folder, and measures read + user_time split + ids in fresh processes, without
-imports: the first time, which parses and fills the cache, and from the cache. With `--ml-1m FOLDER` ML-1M is
-measured too.
+Writes ratings of ML-25M's shape (162,541 users, 59,047 items, half stars, timestamps, sorted by user as released) into
+a temporary folder, and measures read + user_time split + ids in fresh processes, without imports: the first time, which
+parses and fills the cache, and from the cache. The CSV is read by `data=ml_25m` and by `data=tabular`, Parquet by
+`data=tabular`; `--format` chooses one. With `--ml-1m FOLDER` ML-1M is measured too. Beside other work the processor
+time of all threads says more than the time by the clock.
 """
 
 from __future__ import annotations
@@ -20,14 +21,20 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from pyarrow import csv
+from pyarrow import csv, parquet
 
 RESULTS = Path(__file__).parent / "results"
 USERS, ITEMS = 162_541, 59_047
 FIRST_SECOND, SECONDS = 789_652_009, 784_840_000  # ML-25M spans 1995 to 2019
+PARTS = ("seconds", "cpu_seconds", "read_seconds", "split_seconds", "ids_seconds", "peak_gib")
+SOURCES = {  # what is measured of a format, and how it is called
+    "csv": {"ml-25m": "", "tabular csv": " of CSV, data=tabular"},
+    "parquet": {"tabular parquet": " of Parquet, data=tabular"},
+}
 BYTES_A_ROW = 50  # of CSV and Parquet together, with room to spare
 
 
@@ -35,6 +42,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rows", type=int, default=25_000_000)
     parser.add_argument("--repeat", type=int, default=3)
+    parser.add_argument("--format", choices=list(SOURCES), nargs="+", default=list(SOURCES))
     parser.add_argument("--ml-1m", metavar="FOLDER", help="folder with ML-1M's files")
     parser.add_argument("--device", default=f"cpu-{os.cpu_count()}core")
     parser.add_argument("--measure", nargs=2, metavar=("NAME", "FOLDER"), help=argparse.SUPPRESS)
@@ -55,11 +63,25 @@ def main() -> None:
         if free < 2 * BYTES_A_ROW * arguments.rows:
             raise SystemExit(f"{folder} must have {2 * BYTES_A_ROW * arguments.rows} bytes free, got {free}")
         write_ratings(Path(folder), arguments.rows)
-        results[f"{arguments.rows} rows"] = compared("ml-25m", Path(folder), arguments.repeat)
+        if "parquet" in arguments.format:
+            parquet.write_table(csv.read_csv(Path(folder, "ratings.csv")), Path(folder, "ratings.parquet"))
+        for kind in arguments.format:
+            for name, label in SOURCES[kind].items():
+                results[f"{arguments.rows} rows{label}"] = compared(name, Path(folder), arguments.repeat)
     RESULTS.mkdir(exist_ok=True)
     text = json.dumps(results, indent=2)
     (RESULTS / f"data_loading-{arguments.device}.json").write_text(text + "\n")
-    print(text)
+    print(as_table(results))
+
+
+def as_table(results: dict[str, Any]) -> str:
+    """A line for each measurement."""
+    lines = [f"{'':48s}" + "".join(f"{part.removesuffix('_seconds'):>9s}" for part in PARTS)]
+    for name, found in results.items():
+        if isinstance(found, dict):
+            for when, it in found.items():
+                lines.append(f"{name + ', ' + when:48s}" + "".join(f"{it[part]:9.2f}" for part in PARTS))
+    return "\n".join(lines)
 
 
 def write_ratings(folder: Path, rows: int) -> None:
@@ -110,11 +132,15 @@ def summary(runs: list[dict[str, float]]) -> dict[str, float]:
 def measure(name: str, folder: str) -> dict[str, float]:
     from recsys.data.columns import ITEM_ID, USER_ID
     from recsys.data.ids import IdMap
-    from recsys.data.sources import MovieLens
+    from recsys.data.sources import MovieLens, TabularRatings
     from recsys.data.splits import split_ratings
 
-    start = time.perf_counter()
-    ratings = MovieLens(name, root=folder).read().ratings
+    source: Any = None
+    if name.startswith("tabular"):
+        columns = {"user_column": "userId", "item_column": "movieId", "timestamp_column": "timestamp"}
+        source = TabularRatings(folder, f"ratings.{name.split()[1]}", rating_column="rating", **columns)
+    start, worked = time.perf_counter(), time.process_time()
+    ratings = (source or MovieLens(name, root=folder)).read().ratings
     read = time.perf_counter()
     split = split_ratings(ratings, "user_time")
     cut = time.perf_counter()
@@ -126,6 +152,7 @@ def measure(name: str, folder: str) -> dict[str, float]:
     return {
         "rows": len(ratings),
         "seconds": end - start,
+        "cpu_seconds": time.process_time() - worked,
         "read_seconds": read - start,
         "split_seconds": cut - read,
         "ids_seconds": end - cut,

@@ -100,14 +100,15 @@ def reading(results: Results) -> str:
 
 
 def _reading(found: Entry) -> str:
+    heads = ["what", "all", "read", "split", "ids", "processor time", "peak memory"]
+    parts = ("seconds", "read_seconds", "split_seconds", "ids_seconds", "cpu_seconds")
     rows = [
-        [f"{name.replace('ml-1m', 'ML-1M').replace('25000000', '25 million')}, {when}", *(
-            f"{seconds(it[part])} s" for part in ("seconds", "read_seconds", "split_seconds", "ids_seconds")
-        ), f"{it['peak_gib']:.1f} GiB"]
+        [f"{name.replace('ml-1m', 'ML-1M').replace('25000000', '25 million')}, {when}",
+         *(f"{seconds(it[part])} s" if part in it else "" for part in parts), f"{it['peak_gib']:.1f} GiB"]
         for name, content in found.items() if isinstance(content, dict) and "first" in content
         for when, it in (("first time", content["first"]), ("from cache", content["cached"]))
     ]  # fmt: skip
-    return paragraphs(table(["what", "all", "read", "split", "ids", "peak memory"], rows, "lrrrrr"), about([found]))
+    return paragraphs(table(heads, rows, "lrrrrrr"), about([found]))
 
 
 def micro(results: Results) -> str:

@@ -26,9 +26,10 @@ from recsys.data.readers.format import Values
 INTEGER = re.compile(r"-?(0|[1-9][0-9]{0,18})", re.ASCII)
 DIGITS = re.compile(r"-?[0-9]{1,40}", re.ASCII)
 NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?|[+-]?(inf|infinity|nan)", re.ASCII | re.I)
-WHOLE = re.compile(r"(-?[0-9]+)\.0+", re.ASCII)
 ID_NUMBER = r"-?[0-9]+(\.0+)?"
+FIRST_IDS = 100
 MISSING_WORDS = ("NA", "N/A", "nan", "NaN", "null", "NULL", "None", r"\N")  # besides empty
+NUMBER_OR_WORD = re.compile("|".join([ID_NUMBER, *map(re.escape, MISSING_WORDS)]))
 LATEST = 100_000_000_000  # unix seconds (year 5138); larger values must be milliseconds
 LAST_SECOND = 253_402_300_799  # of the year 9999
 UNITS = {"seconds": 1, "milliseconds": 1_000, "microseconds": 1_000_000, "nanoseconds": 1_000_000_000}  # in a second
@@ -132,12 +133,18 @@ class AnyId(Field):
         if pa.types.is_floating(kind) or pa.types.is_decimal(kind):
             column = _whole_numbers(column)
         encoded = _encoded(column)
-        texts = encoded.dictionary.to_pylist()
-        values, problems = _each(self, texts, decimal)
-        _raise_bad(encoded, problems)
-        if values == texts:
+        texts = pc.utf8_trim_whitespace(encoded.dictionary)
+        bad = pc.greater(pc.utf8_length(texts), MAX_ID_LENGTH)
+        for sign in "\n\0":
+            bad = pc.or_(bad, pc.match_substring(texts, sign))
+        if pc.any(bad).as_py():
+            _raise_bad(
+                encoded,
+                {place: self.problem(texts[place].as_py()) or "" for place in pc.indices_nonzero(bad).to_pylist()},
+            )
+        if texts.equals(encoded.dictionary) and not pc.any(pc.equal(texts, "")).as_py():
             return encoded
-        return _relabelled(encoded, values)
+        return _relabelled(encoded, pc.if_else(pc.equal(texts, ""), pa.scalar(None, pa.string()), texts))
 
     def join(self, parts: list[Values]) -> Values:
         if all(isinstance(part, np.ndarray) for part in parts):
@@ -147,12 +154,14 @@ class AnyId(Field):
         whole = pa.chunked_array(arrays).unify_dictionaries().combine_chunks()
         whole = pa.concat_arrays(whole.chunks) if isinstance(whole, pa.ChunkedArray) else whole
         ids = whole.dictionary
+        if not all(NUMBER_OR_WORD.fullmatch(text) for text in ids[:FIRST_IDS].to_pylist()):
+            return whole  # most often: this is quick
         words = pc.is_in(ids, value_set=pa.array(MISSING_WORDS))
         numbers = pc.match_substring_regex(ids, f"^{ID_NUMBER}$")
         if not pc.all(pc.or_(words, numbers)).as_py() or not pc.any(numbers).as_py():
             return whole
-        texts = [None if word else _whole(text) for text, word in zip(ids.to_pylist(), words.to_pylist(), strict=True)]
-        return _relabelled(whole, texts)
+        plain = pc.replace_substring_regex(ids, r"\.0+$", "")
+        return _relabelled(whole, pc.if_else(words, pa.scalar(None, pa.string()), plain))
 
 
 @dataclass(frozen=True)
@@ -164,8 +173,7 @@ class Text(Field):
 
     def parse(self, column: pa.Array, decimal: str = ".") -> Values:
         encoded = _encoded(column)
-        texts = encoded.dictionary.to_pylist()
-        return _relabelled(encoded, [text.strip() for text in texts])
+        return _relabelled(encoded, pc.utf8_trim_whitespace(encoded.dictionary))
 
     def join(self, parts: list[Values]) -> Values:
         if not parts:
@@ -365,9 +373,11 @@ def same_kind(users: Values, items: Values) -> tuple[Values, Values]:
 
 def integers_if_all(ids: Values) -> Values:
     """Ids as int64 if all of them are canonical integers; as they are otherwise."""
-    if isinstance(ids, np.ndarray) or ids.null_count:
+    if isinstance(ids, np.ndarray) or ids.null_count or not len(ids) or not is_integer(ids[0].as_py()):
         return ids
-    used = np.unique(ids.indices.to_numpy())
+    is_used = np.zeros(len(ids.dictionary), dtype=bool)
+    is_used[ids.indices.to_numpy()] = True
+    used = np.flatnonzero(is_used)
     texts = ids.dictionary.take(pa.array(used)).to_pylist()
     if not all(map(is_integer, texts)):
         return ids
@@ -394,11 +404,6 @@ def _number(text: str, decimal: str) -> float:
     return float(plain)
 
 
-def _whole(text: str) -> str:
-    whole = WHOLE.fullmatch(text)
-    return whole[1] if whole else text
-
-
 def _texts(column: pa.Array) -> pa.Array:
     """The column as texts, empty where it is missing."""
     kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
@@ -411,9 +416,8 @@ def _encoded(column: pa.Array) -> pa.DictionaryArray:
     return _texts(column).dictionary_encode()
 
 
-def _relabelled(encoded: pa.DictionaryArray, values: Sequence[str | None]) -> pa.DictionaryArray:
-    """The array with other texts for its distinct values; equal ones become one, None becomes null."""
-    labels = pa.array(values, pa.string())
+def _relabelled(encoded: pa.DictionaryArray, labels: pa.Array) -> pa.DictionaryArray:
+    """The array with other texts for its distinct values, or none; equal ones become one."""
     return labels.take(encoded.indices).dictionary_encode()
 
 

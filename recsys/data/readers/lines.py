@@ -67,29 +67,34 @@ def blocks(file: SourceFile, encoding: str) -> Iterator[Block]:
         DataError: The file cannot be read or is not in this encoding, or a line is too long.
     """
     line, held = 1, b""  # the last block is known only when no bytes follow
-    for text in _whole_lines(file, encoding):
-        if held:
-            yield Block(held, line, last=False)
-            line += count_lines(held)
-        held = text
+    try:
+        for text in _whole_lines(file, encoding):
+            if held:
+                yield Block(held, line, last=False)
+                line += count_lines(held)
+            held = text
+    except _LongLineError:
+        line += count_lines(held)
+        raise DataError(f"{file}, line {line}: more than {LONGEST_LINE >> 20} MiB without a line end") from None
     if held:
         yield Block(held, line, last=True)
 
 
+class _LongLineError(Exception):
+    """A line has more bytes than any row."""
+
+
 def _whole_lines(file: SourceFile, encoding: str) -> Iterator[bytes]:
     parts: list[bytes] = []  # of the last line, which is not complete
-    line = 1
     for data in _decoded(file, encoding):
         text = data.replace(b"\r\n", b"\n").replace(b"\r", b"\n") if b"\r" in data else data
         end = text.rfind(b"\n") + 1
         if not end:
             parts.append(text)
             if sum(map(len, parts)) > LONGEST_LINE:
-                raise DataError(f"{file}, line {line}: more than {LONGEST_LINE >> 20} MiB without a line end")
+                raise _LongLineError
             continue
-        whole = b"".join([*parts, text[:end]])
-        yield whole
-        line += count_lines(whole)
+        yield b"".join([*parts, text[:end]])
         parts = [text[end:]]
     if rest := b"".join(parts):
         yield rest + b"\n"

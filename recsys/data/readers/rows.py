@@ -118,6 +118,7 @@ class _Gathered:
         if self.refused == self.total:
             raise DataError(f"{place}: none of the {self.total} rows can be read")
         values = {field.name: field.join(part) for field, part in zip(self.fields.values(), self.parts, strict=True)}
+        pa.default_memory_pool().release_unused()  # else it keeps what was parsed: 0.7 GiB of 25 million rows
         kept: pa.Array | None = None
         for name, reason in MISSING.items():
             if name in values and isinstance(values[name], pa.Array) and values[name].null_count:
