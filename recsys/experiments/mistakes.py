@@ -69,7 +69,7 @@ def explain(error: BaseException, command: str) -> str:
         sentence = str(error).partition("\n")[0]
         key = getattr(error, "full_key", None)
         return f"{key}: {sentence}" if key and str(key) not in sentence else sentence
-    return str(error)
+    return str(error).partition("\n")[0] if isinstance(error, ImportError) else str(error)
 
 
 def _quoted(error: BaseException) -> str:

@@ -40,6 +40,8 @@ def check_settings(cfg: DictConfig) -> None:
         ValueError: Names the first argument that is wrong, its value and what is allowed.
     """
     _check_top_level(cfg)
+    if missing := [group for group in GROUPS if cfg.get(group) is None]:
+        raise ValueError(f"{missing[0]} is missing: a run needs {', '.join(GROUPS)}")
     content: Any = {group: OmegaConf.to_container(cfg[group], resolve=True, throw_on_missing=False) for group in GROUPS}
     if missing := [key for key, value in _leaves(content) if value == "???"]:
         raise ValueError(f"{missing[0]} must be set, as in {missing[0]}=…")

@@ -112,3 +112,7 @@ def test_the_configuration_is_read_from_its_files() -> None:
     assert "recsys.models.als.ALS" in classes["model"]
     assert "recsys.training.pruning.Pruning" in classes["callbacks"]
     assert config_dir().is_dir()
+
+
+def test_a_package_that_is_not_there_is_one_line() -> None:
+    assert explain(ImportError("there is no tensorboard.\nHINT: install it"), "train") == "there is no tensorboard."

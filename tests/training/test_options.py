@@ -16,7 +16,7 @@ from tests.commands import run_config
 
 pytestmark = pytest.mark.long
 
-MODELS = ("mf", "biases", "als", "ials", "bayesian_mf")
+MODELS = ("mf", "als")  # with gradients, and without
 SWEPT = ("als", "ials", "bayesian_mf")
 
 

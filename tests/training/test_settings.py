@@ -108,3 +108,12 @@ def test_types(hint: Any, right: list[Any], wrong: list[Any], words: str) -> Non
     if hint != Path | str:
         assert not any(matches(value, hint) for value in wrong)
     assert described(hint) == words
+
+
+@pytest.mark.parametrize("group", ["trainer", "callbacks", "logger", "model", "data"])
+def test_a_group_that_is_left_out_is_named(group: str) -> None:
+    cfg = run_config()
+    with open_dict(cfg):
+        del cfg[group]
+    with pytest.raises(ValueError, match=f"^{group} is missing: a run needs data, model, trainer, callbacks, logger$"):
+        check_settings(cfg)
