@@ -89,15 +89,17 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     return checkpoint
 
 
-def check_checkpoint(path: Path, model: RatingModel) -> None:
-    """Check that the model can go on from a checkpoint.
+def usable_checkpoint(path: Path, model: RatingModel) -> dict[str, Any]:
+    """A checkpoint's content, from which the model can go on; see `read_checkpoint`.
 
     Raises:
         DamagedCheckpointError: It is not whole, or a file that it needs is not.
         FileNotFoundError: It does not exist.
     """
-    if (reason := model.missing_artifact(read_checkpoint(path))) is not None:
+    checkpoint = read_checkpoint(path)
+    if (reason := model.missing_artifact(checkpoint)) is not None:
         raise DamagedCheckpointError(f"{path} cannot be used ({reason})")
+    return checkpoint
 
 
 def newest_usable(checkpoint: Path, model: RatingModel) -> Path | None:
@@ -110,7 +112,7 @@ def newest_usable(checkpoint: Path, model: RatingModel) -> Path | None:
     damaged = ""
     for path in candidates:
         try:
-            check_checkpoint(path, model)
+            usable_checkpoint(path, model)
         except FileNotFoundError:
             continue
         except DamagedCheckpointError as error:

@@ -33,10 +33,9 @@ from recsys.training.checkpoints import (
     BEST,
     LAST,
     DamagedCheckpointError,
-    check_checkpoint,
     former,
-    read_checkpoint,
     remove_formers,
+    usable_checkpoint,
 )
 from recsys.training.context import SINGLE_RUN, RunContext
 from recsys.training.divergence import StopDivergence
@@ -217,10 +216,12 @@ def select(
     cfg: DictConfig, data: RatingDataModule, folder: Path, loggers: list[Logger], context: RunContext = SINGLE_RUN
 ) -> tuple[Selection, RatingModel]:
     """Fit on training rows with validation. Returns the selection to replay, and with `refit=none` the best model."""
-    done = folder / "checkpoints" / "selection.json"
+    checkpoints = folder / "checkpoints"
+    done = checkpoints / "selection.json"
+    is_resumed = done.exists() or (checkpoints / LAST).exists()
     model = build_model(cfg, data)
-    model.set_artifact_dir(folder / "checkpoints", "train")
-    selection = finished_selection(cfg, folder, model)
+    model.set_artifact_dir(checkpoints, "train")
+    selection = finished_selection(done)
     if selection is None:
         selected_by = cfg.callbacks.checkpoint.get("monitor")
         mode = cfg.callbacks.checkpoint.get("mode", "min")
@@ -231,7 +232,7 @@ def select(
         trainer = build_trainer(cfg, type(model), folder, callbacks, context, logger=loggers)
         if not len(data.split.val):
             raise ValueError(f"split {data.split_name} leaves no validation rows in {data.dataset.name}")
-        fit(trainer, model, data, folder / "checkpoints" / "last.ckpt")
+        fit(trainer, model, data, checkpoints / LAST)
         if not record.validated:
             raise ValueError(
                 f"training ended after {trainer.global_step} steps, before its first validation (an epoch has "
@@ -242,7 +243,15 @@ def select(
         selection = Selection(record.path, figures, record.seconds)
         write_json(done, asdict(selection))
     if cfg.refit == "none":  # else another model takes this one's place
-        checkpoint = read_checkpoint(folder / "checkpoints" / BEST)
+        try:
+            checkpoint = usable_checkpoint(checkpoints / BEST, model)
+        except (DamagedCheckpointError, FileNotFoundError) as error:
+            if not is_resumed:
+                raise
+            log.warning("%s: the model is selected again", error)
+            for name in (LAST, former(Path(LAST)).name, BEST, done.name):
+                (checkpoints / name).unlink(missing_ok=True)
+            return select(cfg, data, folder, loggers, context)
         model.on_load_checkpoint(checkpoint)
         model.load_state_dict(checkpoint["state_dict"])
     label, figure = model.monitor.label, selection.figures[model.monitor.validation_key]
@@ -250,22 +259,14 @@ def select(
     return selection, model
 
 
-def finished_selection(cfg: DictConfig, folder: Path, model: RatingModel) -> Selection | None:
-    """The selection that the folder holds; None if there is none, or if what a run needs of it is damaged."""
-    checkpoints = folder / "checkpoints"
-    content = read_json(checkpoints / "selection.json")
-    if content is None:
+def finished_selection(file: Path) -> Selection | None:
+    """The selection that the file holds; None if there is none, or if it is damaged."""
+    content = read_json(file)
+    try:
+        return Selection(**content) if content is not None else None
+    except TypeError:
+        log.warning("%s is damaged (it holds other keys) and made again", file)
         return None
-    if cfg.refit == "none":
-        try:
-            check_checkpoint(checkpoints / BEST, model)
-        except (DamagedCheckpointError, FileNotFoundError) as error:
-            log.warning("%s: the model is selected again", error)
-            for name in (LAST, former(Path(LAST)).name, BEST):
-                (checkpoints / name).unlink(missing_ok=True)
-            (checkpoints / "selection.json").unlink()
-            return None
-    return Selection(**content)
 
 
 def refit(

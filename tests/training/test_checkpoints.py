@@ -163,7 +163,13 @@ def test_a_run_whose_checkpoints_are_damaged_goes_on_to_the_same_end(
     assert not list(folder.glob("checkpoints/*former*"))
 
 
-@pytest.mark.parametrize("damage", [flip, Path.unlink])
+def incomplete(file: Path) -> None:
+    """Also of the selection, such that it looks as if the fit had not ended."""
+    flip(file)
+    file.with_name("selection.json").write_text("{}")
+
+
+@pytest.mark.parametrize("damage", [flip, Path.unlink, incomplete])
 @pytest.mark.parametrize("refit", ["none", "train_val"])
 def test_a_damaged_best_checkpoint_is_selected_again_if_it_is_needed(
     quick_train: Train, trained: Train, tmp_path: Path, caplog: pytest.LogCaptureFixture,
