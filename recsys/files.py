@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import glob
 import itertools
 import json
 import logging
@@ -30,7 +31,7 @@ DEEPEST, MOST_VALUES = 50, 50_000
 TOO_DEEP = f"it is nested in more than {DEEPEST} levels"
 ANY = frozenset((None, *errno.errorcode))
 
-_writing: set[Path] = set()  # the partial files of this process
+_writing: set[Path] = set()  # what this process writes or exchanges
 
 
 class WriteError(OSError):
@@ -108,6 +109,7 @@ def atomic_folder(path: Path) -> Iterator[Path]:
             sync(partial)
             if path.is_symlink() or path.exists():
                 former = path.with_name(f".{path.name}.{_owner()}.former")
+                _writing.add(former)
                 path.rename(former)
                 try:
                     partial.rename(path)
@@ -115,6 +117,7 @@ def atomic_folder(path: Path) -> Iterator[Path]:
                     former.rename(path)
                     raise
                 _remove(former)
+                _writing.discard(former)
             else:
                 partial.rename(path)
             sync(path.parent)
@@ -127,7 +130,12 @@ def _owner() -> str:
 
 @contextmanager
 def _partial(path: Path) -> Iterator[Path]:
-    """A free name beside `path` that tells who writes; what has it at the end is removed."""
+    """A free name beside `path` that tells who writes; what has it at the end is removed.
+
+    So is what killed processes of this machine left of writing the same: nobody may ever lock the folder.
+    """
+    for left in path.parent.glob(f".{glob.escape(path.name[:50])}.{MACHINE}-*"):
+        _remove_if_abandoned(left)
     partial = path.with_name(f".{path.name[:50]}.{_owner()}.partial")
     _writing.add(partial)
     try:
@@ -159,14 +167,18 @@ def remove_abandoned(folder: Path) -> None:
     A folder that was about to be exchanged gets its name back. For the process that holds the folder's lock.
     """
     for path in (*folder.glob(".*"), *folder.glob("*/.*")):
-        found = LEFT.fullmatch(path.name)
-        if found is None or not _is_abandoned(path, found[2], int(found[3])):
-            continue
-        with suppress(OSError):
-            if found[4] == "former" and not path.with_name(found[1]).exists():
-                path.rename(path.with_name(found[1]))
-            else:
-                _remove(path)
+        _remove_if_abandoned(path)
+
+
+def _remove_if_abandoned(path: Path) -> None:
+    found = LEFT.fullmatch(path.name)
+    if found is None or not _is_abandoned(path, found[2], int(found[3])):
+        return
+    with suppress(OSError):
+        if found[4] == "former" and not path.with_name(found[1]).exists():
+            path.rename(path.with_name(found[1]))
+        else:
+            _remove(path)
 
 
 def _is_abandoned(path: Path, machine: str, process: int) -> bool:

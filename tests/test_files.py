@@ -215,6 +215,15 @@ def test_who_holds_a_folder_removes_what_killed_processes_left(tmp_path: Path) -
     assert sorted(tmp_path.rglob("*.partial")) == sorted(foreign)
 
 
+def test_who_writes_the_same_removes_what_a_killed_process_left(tmp_path: Path) -> None:
+    subprocess.run([sys.executable, "-c", KILLED, str(tmp_path)], check=False)
+    write_file(tmp_path / "file", "whole")
+    write_folder(tmp_path / "sub" / "x", "whole")
+    assert {path.name for path in (tmp_path / "sub").iterdir()} == {"x"}
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".file")] == []
+    assert len(list(tmp_path.glob(".y.*"))) == 1, "written by nobody again, until the folder is locked"
+
+
 def test_a_partial_file_of_a_live_process_is_kept(tmp_path: Path) -> None:
     path = tmp_path / f".x.{recsys.files.MACHINE}-{os.getppid()}-00000000.partial"
     path.touch()
