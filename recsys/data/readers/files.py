@@ -35,6 +35,8 @@ CHUNK = 1 << 20
 def expand(root: Path | None, text: str | Sequence[str]) -> list[SourceFile]:
     """Files that a path, a glob, a list of those, or "-" means; globs in alphabetical order.
 
+    A folder with files `part-*`, as Spark writes a table, means these.
+
     Args:
         root: Folder that relative paths are in; None for the current one.
         text: Such as `ratings.csv`, `ratings/*.parquet`, `archive.zip`, `archive.zip/ratings.csv`, or "-" for standard
@@ -127,6 +129,8 @@ def _expanded(root: Path | None, text: str) -> list[SourceFile]:
             raise DataError(f"no file matches {path}{_similar_files(path)}")
         return [_member_of(SourceFile(name)) for name in found]
     if path.is_dir():
+        if parts := sorted(part for part in path.glob("part-*") if part.is_file()):  # as Spark writes a table
+            return [_member_of(SourceFile(part)) for part in parts]
         names = sorted(name.name for name in path.iterdir() if name.is_file())
         raise DataError(f"{path} is a folder, not a file; it has {_listed(names) or 'no files'}")
     raise DataError(f"{path}: no such file{_similar_files(path)}")

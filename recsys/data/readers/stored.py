@@ -109,10 +109,12 @@ def _parquet(file: SourceFile) -> tuple[pa.Schema, Batches]:
 
                 yield load, rows
                 continue
-            given = whole.iter_batches(BATCH, row_groups=[group], columns=columns)
-            for start in range(0, rows, BATCH):
-                batch = next(given, None)
-                yield partial(_same, batch), min(BATCH, rows - start)
+            found = 0
+            for batch in whole.iter_batches(BATCH, row_groups=[group], columns=columns):
+                found += batch.num_rows
+                yield partial(_same, batch), batch.num_rows
+            if found != rows:
+                raise DataError(f"{file}: row group {group} should have {rows} rows, but has {found}")
 
     return whole.schema_arrow, batches
 

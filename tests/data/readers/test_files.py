@@ -41,6 +41,14 @@ def test_a_path_a_glob_and_a_list(tmp_path: Path) -> None:
     assert names(expand(tmp_path, "parts [of 2]/a.csv")) == ["a.csv"]
 
 
+def test_a_table_of_spark(tmp_path: Path) -> None:
+    folder = tmp_path / "ratings.parquet"
+    folder.mkdir()
+    for name in ("part-00001.parquet", "part-00000.parquet", "_SUCCESS", ".part-00000.parquet.crc"):
+        (folder / name).write_text("1")
+    assert names(expand(tmp_path, "ratings.parquet")) == ["part-00000.parquet", "part-00001.parquet"]
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

@@ -9,7 +9,7 @@ from pyarrow import feather, ipc
 
 from recsys.data.columns import ITEM_ID, RATING, USER_ID
 from recsys.data.errors import DataError
-from recsys.data.readers import AnyId, Format, Rows, column_names, lines, read_rows, sample_rows, text_columns
+from recsys.data.readers import AnyId, Format, Rows, column_names, lines, read_rows, sample_rows, stored, text_columns
 from recsys.data.readers.format import RowCounts
 from tests.data.readers.reading import FIELDS, HEADER, listed, read, write
 
@@ -200,6 +200,18 @@ def test_typed_files(kind: str, tmp_path: Path) -> None:
     )
     assert sample.types[USER_ID] == "double"
     assert text_columns(path, form) == [USER_ID, ITEM_ID, RATING]
+
+
+@pytest.mark.parametrize("batch", [10, 1000])
+def test_row_groups_of_any_size(batch: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stored, "BATCH", batch)
+    frame = pd.DataFrame({USER_ID: range(300), ITEM_ID: 7, RATING: [1.0] * 299 + [float("inf")]})
+    frame.to_parquet(tmp_path / "r.parquet", row_group_size=100)
+    with pytest.raises(DataError, match="row 300: rating must be finite, got inf"):
+        read_rows(tmp_path / "r.parquet", Format("parquet"), FIELDS)
+    rows = read_rows(tmp_path / "r.parquet", Format("parquet"), FIELDS, bad_rows="drop")
+    assert rows.counts == RowCounts(300, refused=1)
+    assert listed(rows.values[USER_ID]) == list(range(299))
 
 
 def test_no_arrow_file(tmp_path: Path) -> None:
