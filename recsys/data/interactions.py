@@ -101,7 +101,6 @@ class _Reading:
         if counts.kept != len(frame):
             raise DataError(f"{self.place}: {len(frame)} ratings, but {counts.sentence(self.place)}")
         low, high = (1.0, 1.0) if not explicit else self._scale(frame[RATING].to_numpy())
-        settled = self._settled(explicit=explicit)
         return Interactions(
             ratings=frame,
             implicit=not explicit,
@@ -112,7 +111,7 @@ class _Reading:
             findings=self.findings,
             warnings=self.warnings,
             options=self.options,
-            settled=settled,
+            settled=self._settled(explicit=explicit),
         )
 
     def _format(self, files: Sequence[SourceFile], form: Mapping[str, Any]) -> tuple[Format, list[Finding]]:
@@ -282,10 +281,8 @@ class _Reading:
     def _scale(self, rating: NDArray[np.float32]) -> tuple[float, float]:
         """Lowest and highest rating of the scale, as set or as in the data."""
         low, high = (self.options.get(name) for name in ("rating_min", "rating_max"))
-        return (
-            float(rating.min() if low in (None, AUTO) else low),
-            float(rating.max() if high in (None, AUTO) else high),
-        )
+        unset = (None, AUTO)
+        return float(rating.min() if low in unset else low), float(rating.max() if high in unset else high)
 
     def _drop(self, keep: NDArray[np.bool_], which: NDArray[np.bool_], reason: str) -> None:
         self.dropped[reason] = self.dropped.get(reason, 0) + int(np.count_nonzero(which & keep))
