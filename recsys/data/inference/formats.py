@@ -14,9 +14,9 @@ from typing import Any
 from recsys.data.errors import DataError
 from recsys.data.inference.encodings import infer_encoding, read_bytes
 from recsys.data.inference.finding import Finding
-from recsys.data.inference.layouts import infer_layout
-from recsys.data.inference.texts import COMMA_NUMBER, is_missing, is_number, is_time, numeric, present
-from recsys.data.inference.vocabulary import known_role
+from recsys.data.inference.first_rows import infer_from_rows
+from recsys.data.inference.texts import COMMA_NUMBER, is_missing, is_number, is_time
+from recsys.data.readers import sample_rows
 from recsys.data.readers.files import open_bytes
 from recsys.data.readers.format import Format, SourceFile
 
@@ -48,8 +48,12 @@ def infer_format(files: Sequence[SourceFile], given: Mapping[str, Any]) -> tuple
     kind, why = (given["kind"], "") if "kind" in given else _kind(file, head)
     result = replace(Format(), **_given(given), kind=kind)
     findings = [Finding("kind", kind, why)] if why and kind != "csv" else []
-    if kind in ("parquet", "arrow", "excel"):
-        return (replace(result, header=True) if "header" not in given else result), findings
+    if kind in ("parquet", "arrow"):
+        return result, findings
+    if kind == "excel":
+        sheet = sample_rows(file, replace(result, header=False, columns=None), LINES)
+        result, found = infer_from_rows(sheet.rows, result, given)
+        return result, findings + found
     if "encoding" not in given:
         encoding, why = infer_encoding(file, head, complete)
         result = replace(result, encoding=encoding)
@@ -143,22 +147,8 @@ def _infer_text(
         quoting = (len(result.separator) == 1 and result.separator != " ") or _quoted(lines, result.separator)
         result = replace(result, quoting=quoting)
     rows = split(lines, result.separator, quoting=result.quoting)
-    if "decimal" not in given and (column := _decimal_comma(rows)) is not None:
-        result = replace(result, decimal=",")
-        findings.append(Finding("decimal", ",", f"numbers such as {column}"))
-    if "header" not in given and not blocks:
-        header, why = _header(rows, result)
-        result = replace(result, header=header)
-        findings.append(Finding("header", header, why))
-    if result.header and "columns" not in given and _lacks_a_name(rows):
-        result = replace(result, columns=("row", *rows[0]))
-        findings.append(
-            Finding("columns", list(result.columns or ()), "the rows have one value more than there are names")
-        )
-    if "layout" not in given and not blocks:
-        result, found = infer_layout(rows, result, given)
-        findings += found
-    return result, findings
+    result, found = infer_from_rows(rows, result, given)
+    return result, findings + found
 
 
 BLOCK = re.compile(r"\s*[^\s,;|\t]+:\s*")
@@ -239,58 +229,3 @@ def _cell(cell: str) -> float:
     if is_number(cell) or is_time(cell) or COMMA_NUMBER.fullmatch(cell) or re.fullmatch(r"[\w.@'+-]+", cell):
         return 1.0
     return 0.1 if re.search(r"[\t;|]|::|\w,\w", cell) else 0.7
-
-
-def _decimal_comma(rows: list[list[str]]) -> str | None:
-    """A number with a decimal comma, if a column has nothing but numbers, some of them such."""
-    width = Counter(map(len, rows)).most_common(1)[0][0]
-    columns = list(zip(*(row for row in rows[1:] if len(row) == width), strict=True))
-    found = None
-    for column in columns:
-        texts = present(column)
-        commas = [text for text in texts if COMMA_NUMBER.fullmatch(text)]
-        if commas and numeric(texts, ","):
-            if any(NUMBER_WITH_POINT.fullmatch(text) for text in texts):
-                return None
-            found = found or commas[0].strip()
-    return found
-
-
-NUMBER_WITH_POINT = re.compile(r"\s*-?\d*\.\d+\s*")
-
-
-def _lacks_a_name(rows: list[list[str]]) -> bool:
-    """Whether the rows begin with a number or name that has no name of a column, as R writes them."""
-    return (
-        len(rows) > 1
-        and not rows[0][0].startswith(("#", "%"))
-        and all(len(row) == len(rows[0]) + 1 for row in rows[1:])
-    )
-
-
-def _header(rows: list[list[str]], form: Format) -> tuple[bool, str]:
-    """Whether the first row has the names of the columns."""
-    first, rest = [cell.strip() for cell in rows[0]], rows[1:]
-    numbers = [cell for cell in first if is_number(cell, form.decimal) or is_time(cell)]
-    shift = int(_lacks_a_name(rows))
-    below = [[row[place + shift] for row in rest if len(row) == len(first) + shift] for place in range(len(first))]
-    texts = [not (is_missing(cell) or is_number(cell, form.decimal) or is_time(cell)) for cell in first]
-    ids = len(first) > 8 and not is_number(first[0]) and len(set(first)) == len(first) == 1 + len(numbers)  # a matrix
-    if numbers and not ids:
-        return False, f"the first row has the value {numbers[0]}"
-    if ids:
-        return True, "the first row has a different number for each column"
-    for cell, text, column in zip(first, texts, below, strict=True):
-        values = present(column)
-        if (
-            text
-            and values
-            and sum(is_number(value, form.decimal) or is_time(value) for value in values) > 0.9 * len(values)
-        ):
-            return True, f"{cell!r} stands above numbers" if is_number(
-                values[0], form.decimal
-            ) else f"{cell!r} stands above times"
-    known = [cell for cell in first if cell and known_role(cell)]
-    if len(known) >= 2 or (known and not rest):
-        return True, f"{known[0]!r} is a name"
-    return False, "the first row looks like the others"

@@ -10,7 +10,7 @@ MISSING = frozenset(("", "NA", "N/A", "nan", "NaN", "null", "NULL", "None", "\\N
 NUMBER = re.compile(r"\s*[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?\s*", re.ASCII)
 COMMA_NUMBER = re.compile(r"\s*[-+]?(\d+,\d+)\s*", re.ASCII)  # with a decimal comma
 WHOLE = re.compile(r"\s*-?\d+(\.0*)?\s*", re.ASCII)
-TIME = re.compile(r"\d{1,4}([-/.])\d{1,2}\1\d{1,4}\b.{0,25}|\d{1,2}:\d{2}(:\d{2})?", re.ASCII)
+TIME = re.compile(r"\d{1,4}([-/.])\d{1,2}\1\d{1,4}(?![-./\d]).{0,25}|\d{1,2}:\d{2}(:\d{2})?", re.ASCII)
 
 
 def is_missing(text: str) -> bool:

@@ -11,6 +11,7 @@ from pyarrow import feather, parquet
 from recsys.data.errors import DataError, UndecidedError
 from recsys.data.inference.formats import infer_format
 from recsys.data.readers.format import Format, SourceFile
+from tests.data.readers.test_excel import sheet
 
 ROWS = [f"{n // 5},{n % 7 + 100},{(n % 9 + 2) / 2},{1128816302 + n}" for n in range(40)]
 
@@ -126,6 +127,14 @@ def test_kinds_by_content(tmp_path: Path) -> None:
     assert inferred(tmp_path, '{"user": 1, "item": 2}\n', "log.json").kind == "jsonl"
     assert inferred(tmp_path, '[\n  {"user": 1, "item": 2}\n]\n', "log.json").kind == "jsonl"
     assert inferred(tmp_path, gzip.compress(lines(*ROWS).encode()), "r.csv.gz").kind == "csv"
+
+
+def test_a_sheet_with_and_without_names(tmp_path: Path) -> None:
+    pytest.importorskip("python_calamine", reason="of the extra excel")
+    cells = [[float(value) for value in row.split(",")] for row in ROWS]
+    named = sheet(tmp_path / "named.xlsx", [["user", "item", "rating", "time"], *cells])
+    assert infer_format([named], {})[0].header
+    assert not infer_format([sheet(tmp_path / "bare.xlsx", cells)], {})[0].header
 
 
 def test_layout_of_blocks(tmp_path: Path) -> None:
