@@ -184,15 +184,19 @@ def sweep_overrides(folder: Path) -> SweepOverrides:
     They are in `sweep.json`; in sweeps of older versions only in Hydra's `multirun.yaml`, which a kill may cut short.
 
     Raises:
-        ValueError: `multirun.yaml` is needed and damaged.
+        ValueError: The file that holds them is damaged.
     """
-    if overrides := (read_json(folder / INFO) or {}).get("overrides"):
-        return SweepOverrides(*([*map(current_override, overrides[name])] for name in SweepOverrides._fields))
-    file = folder / "multirun.yaml"
+    saved: Any = (read_json(folder / INFO) or {}).get("overrides")
+    file = folder / (INFO if saved else "multirun.yaml")
     try:
-        saved = OmegaConf.create(checked_yaml(file)).hydra.overrides
-        return SweepOverrides(*([*map(current_override, as_typed(saved[name]))] for name in SweepOverrides._fields))
-    except (YAMLError, OmegaConfBaseException, AttributeError, ValueError) as error:
+        if not saved:
+            content: Any = OmegaConf.to_container(OmegaConf.create(checked_yaml(file)), resolve=False)
+            saved = content["hydra"]["overrides"]
+        lists = [saved[name] for name in SweepOverrides._fields]
+        if not all(isinstance(texts, list) and all(isinstance(text, str) for text in texts) for texts in lists):
+            raise ValueError("overrides must be lists of texts")
+        return SweepOverrides(*([*map(current_override, as_typed(texts))] for texts in lists))
+    except (YAMLError, OmegaConfBaseException, KeyError, TypeError, ValueError) as error:
         reason = one_line(error).partition(' in "')[0]
         way_out = "remove it, and give the sweep's command again with this hydra.sweep.dir"
         raise ValueError(f"{display_path(file)} is damaged ({reason}): {way_out}") from error

@@ -36,7 +36,8 @@ GROUPS = ("data", "model", "trainer")  # with a class each
 NAMED_GROUPS = ("callbacks", "logger")  # with any number of classes, each under a name
 FOLDERS = ("dirpath", "save_dir", "default_root_dir")  # arguments that name where a class writes
 HYDRA_KEYS = re.compile(  # options of Hydra's own that a sweep sets and that run nothing
-    r"hydra/(launcher|sweeper)|hydra\.mode|hydra\.(run|sweep)\.(dir|subdir)|hydra\.launcher\.n_jobs"
+    r"hydra/(launcher|sweeper|job_logging|hydra_logging)|hydra\.(mode|verbose|output_subdir|launcher\.n_jobs)"
+    r"|hydra\.(run|sweep)\.(dir|subdir)|hydra\.job\.(chdir|name|id)"
     r"|hydra\.sweeper\.(study|storage|n_trials|seed|pruner|max_batch_size|params(\..*)?)"
 )
 INTERPOLATION = re.compile(r"\$\{(?![\w.]+\}|mapping:)")  # of anything but another key
