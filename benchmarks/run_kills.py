@@ -104,7 +104,7 @@ class Bench:
         mount_point = self.disk / "small"
         mount_point.mkdir()
         while found["runs"] < count:
-            size = int(self.checkpoint * self.moments.uniform(0.01, 3))
+            size = int(self.checkpoint * 10 ** self.moments.uniform(-2.7, 0.7))  # from the status to the refit
             try:
                 with small_disk(mount_point, size) as enlarge:
                     folder = mount_point / "run"
