@@ -145,7 +145,8 @@ class Splitter:
 
     def _like_row(self, line: str) -> bool:
         """Whether the line by itself has the columns of a row, with its quotes or without."""
-        return self.width in (len(self._split(line)), self.width_of(line))
+        found = len(self._split(line))  # quotes can only join some of these
+        return found == self.width or (found > (self.width or 0) and self.width_of(line) == self.width)
 
     def _closes(self, line: str, column: int) -> bool:
         """Whether the quote ends within this line, before a separator, and the rest completes the row."""
