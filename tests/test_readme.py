@@ -11,6 +11,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
 from recsys.experiments.configuration import config_dir
+from recsys.experiments.overrides import quote_override
 from recsys.report.__main__ import arguments
 from serve.settings import Settings
 from tests.commands import Train, composed
@@ -43,7 +44,7 @@ def test_commands_compose(command: tuple[str, ...]) -> None:
     for place in range(max(map(len, overrides), default=1)):  # each choice once: they do not depend on each other
         chosen = [values[min(place, len(values) - 1)] for values in overrides]
         cfg = composed(name, *chosen)
-        for override in OverridesParser.create().parse_overrides(chosen):
+        for override in OverridesParser.create().parse_overrides(list(map(quote_override, chosen))):
             if override.key_or_group.startswith("hydra."):
                 OmegaConf.update(cfg, override.key_or_group, override.value(), merge=True)  # which must exist
 
