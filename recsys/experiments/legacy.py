@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
@@ -31,6 +32,28 @@ TABULAR_OF_0_2: dict[str, Any] = {  # what was assumed of every file, and is inf
     "item_year_column": "auto", "item_genres_column": "auto",
 }  # fmt: skip
 FIT_PROGRESS = {"_target_": "recsys.training.callbacks.FitProgress"}
+# Defaults of model arguments before and now, by class; an argument that older configurations lack had the former one.
+FORMER_DEFAULTS: dict[str, dict[str, tuple[Any, Any]]] = {
+    "recsys.models.mf.MatrixFactorization": {"bias_shrinkage": (0.0, 5.0)},
+    "recsys.models.svdpp.SVDPlusPlus": {"bias_shrinkage": (0.0, 5.0)},
+    "recsys.models.biases.BiasModel": {"bias_shrinkage": (0.0, 5.0)},
+    "recsys.models.als.ALS": {
+        "reg_lambda": (0.06, 0.15), "reg_exponent": (1.0, 0.5), "bias_shrinkage": (0.0, 5.0),
+    },
+    "recsys.models.bayesian.model.BayesianMF": {"burn_in": (20, None)},
+}  # fmt: skip
+
+
+def with_former_defaults(cfg: DictConfig, saved: DictConfig) -> DictConfig:
+    """The configuration with the defaults that its model had when the saved one was composed, unless set otherwise."""
+    target = str(OmegaConf.select(cfg, "model._target_"))
+    given = {str(text).partition("=")[0].lstrip("+") for text in cfg.get("overrides") or []}
+    cfg = copy.deepcopy(cfg)
+    for name, (before, now) in FORMER_DEFAULTS.get(target, {}).items():
+        key = f"model.{name}"
+        if key not in given and OmegaConf.select(cfg, key) == now and OmegaConf.select(saved, key) == before:
+            OmegaConf.update(cfg, key, before)
+    return cfg
 
 
 def upgrade_settings(settings: Any) -> Any:
@@ -62,6 +85,9 @@ def upgrade_config(cfg: DictConfig) -> DictConfig:
     data = settings.get("data") or {}
     if data.get("_target_") == TABULAR and "format" not in data:
         settings |= _stated_tabular(data)
+    model = settings.get("model") or {}
+    for name, (former, _) in FORMER_DEFAULTS.get(str(model.get("_target_")), {}).items():
+        model.setdefault(name, former)
     upgraded = OmegaConf.create(settings)
     assert isinstance(upgraded, DictConfig)
     return upgraded

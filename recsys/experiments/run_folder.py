@@ -21,7 +21,7 @@ from yaml import YAMLError  # type: ignore[import-untyped]
 from recsys.data.passwords import redacted, redacted_settings, restored_settings
 from recsys.evaluation.protocol import REPEATS
 from recsys.experiments.job_lines import INFO
-from recsys.experiments.legacy import upgrade_config
+from recsys.experiments.legacy import upgrade_config, with_former_defaults
 from recsys.experiments.overrides import typed_override
 from recsys.experiments.targets import check_config
 from recsys.files import WriteError, atomic_write, checked_yaml, read_json, write_json
@@ -83,7 +83,7 @@ def write_config(cfg: DictConfig, folder: Path, changes: Mapping[str, Any] | Non
     OmegaConf.resolve(cfg)
     cfg.overrides = overrides  # set last: interpolations in them stay as typed
     if before is not None:
-        cfg = _as_inferred(cfg, before)
+        cfg = with_former_defaults(_as_inferred(cfg, before), before)
         ours, theirs = redacted_settings(_plain(cfg)), _plain(before)
         if found := difference(theirs, ours):
             raise OtherRunError(f"{display_path(folder)} contains another run ({found}); choose another folder")

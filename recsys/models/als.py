@@ -34,6 +34,9 @@ class ALS(SweepModel):
             Below 1, the penalty per rating is weighted by n^(reg_exponent - 1), scaled to a mean of 1 over the training
             rows, so that frequent rows are shrunk less. In [0, 1].
         bias_reg_lambda: L2 penalty on the biases, per rating, weighted likewise.
+        bias_shrinkage: Pseudo-count of a bias of 0: a row with n ratings has the penalty `(bias_reg_lambda n +
+            bias_shrinkage) b^2` in the sum over ratings. It shrinks the biases of rows with few ratings, which a
+            penalty per rating alone does not.
         warm_start: Folder of a bundle whose factors initialize rows with the same ids; None: random initialization.
         seed: Seed of the initialization.
 
@@ -51,9 +54,10 @@ class ALS(SweepModel):
         rating_max: float = 5.0,
         *,
         embedding_dim: int = 32,
-        reg_lambda: float = 0.06,
-        reg_exponent: float = 1.0,
+        reg_lambda: float = 0.15,
+        reg_exponent: float = 0.5,
         bias_reg_lambda: float = 0.01,
+        bias_shrinkage: float = 5.0,
         warm_start: str | None = None,
         seed: int = 0,
     ) -> None:
@@ -61,8 +65,10 @@ class ALS(SweepModel):
         check_range("reg_lambda", reg_lambda, 0.0)
         check_range("reg_exponent", reg_exponent, 0.0, 1.0)
         check_range("bias_reg_lambda", bias_reg_lambda, 0.0)
+        check_range("bias_shrinkage", bias_shrinkage, 0.0)
         self.save_hyperparameters()
         self.reg_lambda, self.reg_exponent, self.bias_reg_lambda = reg_lambda, reg_exponent, bias_reg_lambda
+        self.bias_shrinkage = bias_shrinkage
         self.register_buffer("user_penalty", torch.ones(n_users))  # n^reg_exponent, scaled
         self.register_buffer("item_penalty", torch.ones(n_items))
         self.register_buffer("single_rating_weight", torch.ones(()))  # of a user with one rating
@@ -88,7 +94,9 @@ class ALS(SweepModel):
         self, side: NormalEquations, others: Tensor, target: Tensor, penalty: Tensor, errors: Tensor | None = None
     ) -> Tensor:
         design, biases = design_of(others)
-        prior = Prior(design.new_zeros(()), penalty[:, None] * self._reg(design))
+        diagonal = penalty[:, None] * self._reg(design)
+        diagonal[:, -1] += self.bias_shrinkage
+        prior = Prior(design.new_zeros(()), diagonal)
         return side.solve(design, target, prior, offset=biases, residual=errors)
 
     def _reg(self, like: Tensor) -> Tensor:
@@ -108,6 +116,11 @@ class ALS(SweepModel):
             user_factors=users[:, :-1],
             item_factors=items[:, :-1],
             prior_mean=np.zeros(self.width),
-            prior_precision=float(self.get_buffer("single_rating_weight")) * to_float64(self._reg(self.mu))[None],
-            prior_exponent=(self.reg_exponent,),
+            prior_precision=np.stack(
+                [
+                    float(self.get_buffer("single_rating_weight")) * to_float64(self._reg(self.mu)),
+                    np.append(np.zeros(self.width - 1), self.bias_shrinkage),
+                ]
+            ),
+            prior_exponent=(self.reg_exponent, 0.0),
         )

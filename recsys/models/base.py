@@ -54,6 +54,7 @@ class RatingModel(LightningModule, ABC):
     full_batch: ClassVar[bool] = False  # whether a training step uses all rows, in order
     select_last_epoch: ClassVar[bool] = False  # whether to select the last epoch regardless of its validation metric
     patience: int | None = 8  # epochs without improvement before early stopping; None: never stopped early
+    bias_shrinkage: float = 0.0  # pseudo-count of a bias of 0; 0: an export adds a prior of new users' biases
     fold_in_target: float | None = None  # regression target of every item in a fold-in that ignores the ratings
 
     def __init__(self, n_users: int, n_items: int, rating_min: float, rating_max: float, seed: int) -> None:
@@ -94,6 +95,8 @@ class RatingModel(LightningModule, ABC):
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Restore extra content of a checkpoint; called before the state is loaded."""
+        if "bias_shrinkage" not in checkpoint.get("hyper_parameters", {"bias_shrinkage": None}):
+            self.bias_shrinkage = 0.0  # of a version without it
 
     @property
     def unit(self) -> float:

@@ -15,7 +15,7 @@ from recsys.evaluation.baselines import fit_biases
 from recsys.models import sparse_ops as products
 from recsys.models.base import SPAN_IN_UNITS, to_float64
 from recsys.models.gradient import GradientModel
-from recsys.models.penalty import penalty_weights
+from recsys.models.penalty import one_per_row, penalty_weights
 from recsys.models.validation import check_choice, check_range
 
 UINT16_VALUES = 1 << 16  # dropout uses 16 random bits per coordinate
@@ -51,6 +51,9 @@ class MatrixFactorization(GradientModel):
             the penalty per rating is weighted by n^(reg_exponent - 1), scaled to a mean of 1 over the training rows, so
             that frequent rows are shrunk less. In [0, 1].
         bias_reg_lambda: L2 penalty on the biases, per rating, in these units.
+        bias_shrinkage: Pseudo-count of a bias of 0: a row with n ratings has the penalty `(bias_reg_lambda n +
+            bias_shrinkage) b^2` in the sum over ratings. It shrinks the biases of rows with few ratings, which a
+            penalty per rating alone does not.
         penalty: `mean` as above, or `sum` over the batch, which grows with the batch size.
         learning_rate: Initial learning rate of Adam.
         plateau_factor: Factor on the learning rate when the validation loss stops improving, in (0, 1).
@@ -81,6 +84,7 @@ class MatrixFactorization(GradientModel):
         reg_lambda: float = 0.05,
         reg_exponent: float = 1.0,
         bias_reg_lambda: float = 0.01,
+        bias_shrinkage: float = 5.0,
         penalty: str = "mean",
         learning_rate: float = 0.01,
         plateau_factor: float = 0.2,
@@ -99,11 +103,13 @@ class MatrixFactorization(GradientModel):
         check_range("reg_lambda", reg_lambda, 0.0)
         check_range("reg_exponent", reg_exponent, 0.0, 1.0)
         check_range("bias_reg_lambda", bias_reg_lambda, 0.0)
+        check_range("bias_shrinkage", bias_shrinkage, 0.0)
         check_choice("bias_init", bias_init, ("zero", "mean"))
         check_choice("penalty", penalty, ("mean", "sum"))
         self.save_hyperparameters()
         self.bias, self.bias_init, self.penalty = bias, bias_init, penalty
         self.reg_lambda, self.reg_exponent, self.bias_reg_lambda = reg_lambda, reg_exponent, bias_reg_lambda
+        self.bias_shrinkage = bias_shrinkage
         self.keep = 1.0 - dropout
         self._masks, self._shifts, self._shift = torch.empty(0), random.Random(seed), 0
         generator = torch.Generator().manual_seed(seed)
@@ -118,6 +124,8 @@ class MatrixFactorization(GradientModel):
         self.register_buffer("user_weight", torch.ones(n_users))  # of each row in the penalty
         self.register_buffer("item_weight", torch.ones(n_items))
         self.register_buffer("single_rating_weight", torch.ones(()))  # of a user with one rating
+        self.register_buffer("user_inverse_count", torch.zeros(n_users), persistent=False)  # 1 / number of ratings
+        self.register_buffer("item_inverse_count", torch.zeros(n_items), persistent=False)
         if penalty == "sum":
             self.register_buffer("batch_rows", torch.ones(()))  # ratings that a penalty is summed over
         self.user_norm = _batch_norm(embedding_dim) if batch_norm else None
@@ -128,6 +136,10 @@ class MatrixFactorization(GradientModel):
         user, item, rating = (column.cpu().numpy() for column in rows.columns)
         self.user_weight, self.single_rating_weight = penalty_weights(user, self.n_users, self.reg_exponent)
         self.item_weight, _ = penalty_weights(item, self.n_items, self.reg_exponent)
+        self.user_inverse_count, self.item_inverse_count = (
+            one_per_row(user, self.n_users),
+            one_per_row(item, self.n_items),
+        )
         if self.bias_init == "zero":
             return
         biases = fit_biases(user, item, rating, self.n_users, self.n_items)
@@ -173,8 +185,12 @@ class MatrixFactorization(GradientModel):
         penalty = self.reg_lambda * SPAN_IN_UNITS * squares
         if self.bias:
             predicted = predicted + self.user_bias.index_select(0, user) + self.item_bias.index_select(0, item)
-            squares = (self.user_bias.square() * user_count).sum() + (self.item_bias.square() * item_count).sum()
-            penalty = penalty + self.bias_reg_lambda * SPAN_IN_UNITS**2 * squares
+            for bias, count, inverse in (
+                (self.user_bias, user_count, self.get_buffer("user_inverse_count")),
+                (self.item_bias, item_count, self.get_buffer("item_inverse_count")),
+            ):
+                weight = self.bias_reg_lambda + self.bias_shrinkage * inverse
+                penalty = penalty + SPAN_IN_UNITS**2 * (bias.square() * count * weight).sum()
         if self.penalty == "sum":
             self.get_buffer("batch_rows").fill_(len(user))
             return predicted, penalty
@@ -223,10 +239,11 @@ class MatrixFactorization(GradientModel):
     def factors(self) -> Factors:
         """The model as centred arrays in stars, with batch norm folded in.
 
-        The prior of a new user with n ratings follows from the loss: `reg_lambda`, scaled by n^reg_exponent, and per
-        rating `bias_reg_lambda` and the L2 penalty equivalent to dropout, `(1 / keep^2 - 1) q_d^2` per coordinate
-        (Srivastava et al. 2014, section 9.1), averaged over items. Without `bias`, the prior pins the bias to 0. With
-        `penalty=sum` the penalty is multiplied by the number of ratings in the last training batch.
+        The prior of a new user with n ratings follows from the loss: `reg_lambda`, scaled by n^reg_exponent;
+        `bias_shrinkage`, once; and per rating `bias_reg_lambda` and the L2 penalty equivalent to dropout,
+        `(1 / keep^2 - 1) q_d^2` per coordinate (Srivastava et al. 2014, section 9.1), averaged over items. Without
+        `bias`, the prior pins the bias to 0. With `penalty=sum` the penalty is multiplied by the number of ratings in
+        the last training batch.
         """
         star = self.span**0.5
         sides = []
@@ -251,9 +268,10 @@ class MatrixFactorization(GradientModel):
                     np.append(
                         to_float64(implied), times * self.bias_reg_lambda if self.bias else PINNED_BIAS_PRECISION
                     ),
+                    np.append(np.zeros(users.shape[1]), times * self.bias_shrinkage),
                 ]
             ),
-            prior_exponent=(self.reg_exponent, 1.0),
+            prior_exponent=(self.reg_exponent, 1.0, 0.0),
             item_implicit=None if implicit is None else to_float64(implicit * star),
         )
 

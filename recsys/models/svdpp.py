@@ -38,6 +38,7 @@ class SVDPlusPlus(MatrixFactorization):
         reg_lambda: L2 penalty on `p_u` and `q_i`, per rating, in units of a quarter of the scale.
         reg_exponent: The total penalty of a row with n ratings grows as n^reg_exponent. In [0, 1].
         bias_reg_lambda: L2 penalty on the biases, per rating, in the same units.
+        bias_shrinkage: Pseudo-count of a bias of 0 (see `MatrixFactorization`).
         implicit_reg_lambda: L2 penalty on `y_j`, per rating, in the same units.
         implicit_lr_factor: Learning rate of `y_j` relative to the others. All users who rated an item move its `y_j`,
             so that full Adam steps would be too large. In (0, 1].
@@ -69,6 +70,7 @@ class SVDPlusPlus(MatrixFactorization):
         reg_lambda: float = 0.15,
         reg_exponent: float = 0.5,
         bias_reg_lambda: float = 0.01,
+        bias_shrinkage: float = 5.0,
         implicit_reg_lambda: float = 0.01,
         implicit_lr_factor: float = 0.05,
         learning_rate: float = 0.01,
@@ -81,8 +83,8 @@ class SVDPlusPlus(MatrixFactorization):
         super().__init__(
             n_users, n_items, rating_min, rating_max, embedding_dim=embedding_dim, dropout=dropout, bias=bias,
             bias_init=bias_init, embedding_std=embedding_std, reg_lambda=reg_lambda,
-            reg_exponent=reg_exponent, bias_reg_lambda=bias_reg_lambda, learning_rate=learning_rate,
-            plateau_factor=plateau_factor, plateau_patience=plateau_patience,
+            reg_exponent=reg_exponent, bias_reg_lambda=bias_reg_lambda, bias_shrinkage=bias_shrinkage,
+            learning_rate=learning_rate, plateau_factor=plateau_factor, plateau_patience=plateau_patience,
             plateau_min_lr=plateau_min_lr, lr_schedule=lr_schedule, seed=seed,
         )  # fmt: skip
         check_range("implicit_reg_lambda", implicit_reg_lambda, 0.0)

@@ -47,7 +47,7 @@ def make_bundle(model: RatingModel, data: RatingDataModule, noise: float | None 
     factors = with_unit(model.factors(), model.unit)
     if factors.precision is not None:  # the model has its own noise and its own prior of a new user's bias
         noise = None
-    elif noise is not None:
+    elif noise is not None and not model.bias_shrinkage:
         factors = expect_bias_spread(factors, noise)
     known = data.user_attributes() if factors.attribute_effects is not None else None
     manifest = {

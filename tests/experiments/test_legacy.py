@@ -7,7 +7,15 @@ import pytest
 from hydra.utils import get_class
 from omegaconf import OmegaConf
 
-from recsys.experiments.legacy import FIT_PROGRESS, PROGRESS_BAR, RENAMED_TARGETS, upgrade_settings
+from recsys.experiments.legacy import (
+    FIT_PROGRESS,
+    FORMER_DEFAULTS,
+    PROGRESS_BAR,
+    RENAMED_TARGETS,
+    upgrade_config,
+    upgrade_settings,
+    with_former_defaults,
+)
 from recsys.experiments.run_folder import difference, write_config
 from recsys.experiments.study import Study
 from recsys.training.run import build_data
@@ -89,3 +97,21 @@ def test_a_study_of_an_older_version_goes_on(tmp_path: Path) -> None:
     Study("s", storage, tmp_path, {}, now)
     with pytest.raises(ValueError, match=r"model\._target_ was .*mf.* is .*als"):
         Study("s", storage, tmp_path, {}, now | {"model": {"_target_": "recsys.models.als.ALS"}})
+
+
+def test_a_model_of_before_keeps_the_defaults_of_its_time() -> None:
+    """An older configuration lacks arguments that are new, and its command is the same run although defaults differ."""
+    for model in ("mf", "svdpp", "als", "biases"):
+        now = run_config("data=ml_100k", f"model={model}", "run_dir=x")
+        before = now.copy()
+        for name, (former, present) in FORMER_DEFAULTS[now.model._target_].items():
+            assert now.model[name] == present
+            before.model[name] = former
+        del before.model.bias_shrinkage
+        saved = upgrade_config(before)
+        assert saved.model.bias_shrinkage == 0.0
+        assert with_former_defaults(now, saved).model == saved.model
+        now.overrides = ["model.bias_shrinkage=5.0"]  # what a person sets stays
+        assert with_former_defaults(now, saved).model.bias_shrinkage == 5.0
+        now.model.bias_shrinkage, now.overrides = 3.0, None
+        assert with_former_defaults(now, saved).model.bias_shrinkage == 3.0

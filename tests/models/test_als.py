@@ -23,7 +23,7 @@ from tests.small_data import build, fit, random_ratings, small_data
 
 Numbers = NDArray[np.float64]
 
-REG, BIAS_REG = 0.3, 0.05
+REG, BIAS_REG, SHRINKAGE = 0.3, 0.05, 2.0
 every_exponent = pytest.mark.parametrize("exponent", [1.0, 0.5, 0.0])
 
 
@@ -35,7 +35,8 @@ def noise() -> RatingDataModule:
 
 
 def small(data: RatingDataModule, exponent: float = 1.0) -> ALS:
-    model = build(ALS, data, embedding_dim=3, reg_lambda=REG, bias_reg_lambda=BIAS_REG, reg_exponent=exponent)
+    chosen = {"reg_lambda": REG, "bias_reg_lambda": BIAS_REG, "bias_shrinkage": SHRINKAGE, "reg_exponent": exponent}
+    model = build(ALS, data, embedding_dim=3, **chosen)
     assert isinstance(model, ALS)
     return model
 
@@ -59,7 +60,8 @@ def objective(model: ALS, data: RatingDataModule, exponent: float) -> float:
     reg = np.array([*[REG] * (p.shape[1] - 1), BIAS_REG])
     predicted = float(model.mu) + p[user, -1] + q[item, -1] + (p[user, :-1] * q[item, :-1]).sum(1)
     penalty = weights(user, exponent) * (p[user] ** 2 @ reg) + weights(item, exponent) * (q[item] ** 2 @ reg)
-    return float(((stars - predicted) ** 2 + penalty).mean())
+    once = SHRINKAGE * ((p[:, -1] ** 2).sum() + (q[:, -1] ** 2).sum())
+    return float((((stars - predicted) ** 2 + penalty).sum() + once) / len(stars))
 
 
 def regressions(model: ALS, row: NDArray[np.int64], others: Numbers, surprise: Numbers, exponent: float) -> Numbers:
@@ -70,6 +72,7 @@ def regressions(model: ALS, row: NDArray[np.int64], others: Numbers, surprise: N
         mine = row == number
         design = np.column_stack([others[mine, :-1], np.ones(mine.sum())])
         system = design.T @ design + np.diag(reg) * weight[mine].sum()
+        system[-1, -1] += SHRINKAGE
         found[number] = np.linalg.solve(system, design.T @ (surprise[mine] - others[mine, -1]))
     return found
 

@@ -62,6 +62,7 @@ CHANGES: dict[str, tuple[Any, dict[str, Any]]] = {
     "reg_lambda": (0.5, {}),
     "reg_exponent": (0.25, {"reg_lambda": 0.5}),
     "bias_reg_lambda": (0.5, {"bias": True}),
+    "bias_shrinkage": (50.0, {"bias": True}),
     "implicit_reg_lambda": (0.5, {}),
     "implicit_lr_factor": (1.0, {}),
     "unobserved_weight": (0.4, {}),
@@ -96,6 +97,7 @@ WRONG: dict[str, tuple[list[Any], str]] = {
     "reg_lambda": ([-1e-9, float("nan"), float("inf")], ">= 0.0"),
     "reg_exponent": ([-0.1, 1.1, float("nan")], r"in \[0.0, 1.0\]"),
     "bias_reg_lambda": ([-1e-9, float("nan"), float("inf")], ">= 0.0"),
+    "bias_shrinkage": ([-1e-9, float("nan"), float("inf")], ">= 0.0"),
     "implicit_reg_lambda": ([-1e-9, float("nan")], ">= 0.0"),
     "implicit_lr_factor": ([0.0, 1.5, float("nan")], r"in \(0, 1\]"),
     "unobserved_weight": ([0.0, 1.0, -0.1, float("nan")], r"in \(0, 1\)"),
@@ -593,3 +595,15 @@ def test_the_fold_in_of_a_user_s_items_is_the_user(make: Make) -> None:
     fit(model, liked(), epochs=20)
     for trained_scores, folded_scores, _ in trained_and_folded(make_bundle(model, liked())):
         np.testing.assert_allclose(folded_scores, trained_scores, atol=1e-3)
+
+
+@pytest.mark.parametrize("make", [m for m in CLASSES.values() if "bias_shrinkage" in arguments_of(m)])
+def test_a_checkpoint_of_a_version_without_bias_shrinkage_has_none(make: Make, tmp_path: Path) -> None:
+    model, trainer = fitted(make)
+    trainer.save_checkpoint(tmp_path / "new.ckpt")
+    saved = torch.load(tmp_path / "new.ckpt", weights_only=True)
+    del saved["hyper_parameters"]["bias_shrinkage"]
+    torch.save(saved, tmp_path / "old.ckpt")
+    for name, expected in (("new", model.bias_shrinkage), ("old", 0.0)):
+        again = type(model).load_from_checkpoint(tmp_path / f"{name}.ckpt", weights_only=True)
+        assert again.bias_shrinkage == expected

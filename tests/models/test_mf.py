@@ -110,7 +110,7 @@ def test_dropout_and_batch_norm_leave_the_penalty_on_the_raw_embeddings() -> Non
 
 def test_reg_exponent_weighs_the_rows_by_their_counts_with_a_mean_of_one() -> None:
     """The user with n of the N ratings weighs n^(-1/2), scaled so that the N ratings' weights have mean 1."""
-    model = model_in_stars(reg_exponent=0.5, bias_init="zero", bias_reg_lambda=0.0)
+    model = model_in_stars(reg_exponent=0.5, bias_init="zero", bias_reg_lambda=0.0, bias_shrinkage=0.0)
     model.init_from_data(RatingRows(*batch_of(model)))
     raw = {"user": np.array([2, 1, 3]) ** -0.5, "item": np.array([2, 2, 1, 1]) ** -0.5}
     rows = {"user": USER.numpy(), "item": ITEM.numpy()}
@@ -119,6 +119,17 @@ def test_reg_exponent_weighs_the_rows_by_their_counts_with_a_mean_of_one() -> No
         weight = raw[side] / raw[side][rows[side]].mean()
         wanted += np.mean(weight[rows[side]] * (table**2).sum(1)[rows[side]]) * 0.07
     assert model.training_terms(USER, ITEM)[1].item() == pytest.approx(wanted, rel=1e-5)
+
+
+def test_bias_shrinkage_counts_once_for_a_row() -> None:
+    """In the sum over ratings, however many ratings it has; in a batch, in proportion to the row's share."""
+    none, some = (model_in_stars(bias_init="zero", bias_shrinkage=count) for count in (0.0, 2.0))
+    for model in (none, some):
+        model.init_from_data(RatingRows(*batch_of(model)))
+    penalties = [model.training_terms(USER, ITEM)[1].item() for model in (none, some)]
+    user_bias, item_bias = in_stars(some)[2:]
+    wanted = 2.0 * ((user_bias**2).sum() + (item_bias**2).sum()) / len(USER)
+    assert penalties[1] - penalties[0] == pytest.approx(wanted, rel=1e-4)
 
 
 def test_forward_is_the_formula_and_averages_stand_in_for_the_unknown() -> None:
@@ -320,7 +331,7 @@ def test_the_prior_folds_a_trained_user_back_in(make: type[MatrixFactorization],
 
 def test_the_prior_of_batch_norm_and_dropout_by_hand() -> None:
     """A vector in prediction's coordinates costs `reg |p_raw|^2` plus dropout's variance of the dot product."""
-    model = model_in_stars(batch_norm=True, dropout=0.5, reg_exponent=0.5)
+    model = model_in_stars(batch_norm=True, dropout=0.5, reg_exponent=0.5, bias_shrinkage=2.0)
     model.init_from_data(RatingRows(*batch_of(model)))
     for _ in range(50):
         model.training_terms(USER, ITEM)
@@ -338,17 +349,18 @@ def test_the_prior_of_batch_norm_and_dropout_by_hand() -> None:
         items = item_norm.eval()(model.item_embedding).numpy() * 2
         users = norm.eval()(model.user_embedding).numpy() * 2
     p0, q0 = users.mean(0), items.mean(0)
-    assert f.prior_exponent.tolist() == [0.5, 1.0]
+    assert f.prior_exponent.tolist() == [0.5, 1.0, 0.0]
     # The weights n^-0.5 of the users' 2, 1 and 3 ratings have mean 1 over the six.
     level = 6 / (2**0.5 + 1 + 3**0.5)
     # Dropout at rate 1/2 on both sides multiplies the mean square of p_d q_d by 4.
     by_root, by_count = np.append(level * 0.07 / scale**2, 0), np.append(3 * (items**2).mean(0), 0.03)
+    once = np.array([0, 0, 0, 2.0])
     rng = np.random.default_rng(0)
     bias_mean = (model.user_bias.detach().numpy() * 4 + users @ q0).mean()
     for _ in range(5):
         vector, bias = rng.normal(size=3), rng.normal()
         moved = np.append(vector - p0, bias + vector @ q0 - bias_mean) - f.prior_mean[0]
-        for diagonal, precision in zip((by_root, by_count), f.prior_precision[:, 0], strict=True):
+        for diagonal, precision in zip((by_root, by_count, once), f.prior_precision[:, 0], strict=True):
             wanted = (np.append(vector - shift, bias) ** 2 * diagonal).sum()
             assert moved @ precision @ moved == pytest.approx(wanted, rel=1e-3)
 
