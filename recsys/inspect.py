@@ -31,12 +31,14 @@ from recsys.data.readers.format import Format
 from recsys.data.sources.movielens import MovieLens
 from recsys.data.sources.tabular import TabularRatings
 from recsys.experiments.overrides import quote_override
+from recsys.progress import tolerate_closed_output
 
 OPTIONS = tuple(inspect.signature(TabularRatings).parameters)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Print what a file or folder holds, and the command that trains on it."""
+    tolerate_closed_output()
     words = list(sys.argv[1:] if argv is None else argv)
     if not words or words[0] in ("-h", "--help"):
         print(__doc__)

@@ -131,7 +131,7 @@ def test_jobs_of_a_sweep_show_nothing(tmp_path: Path, terminal: Terminal, monkey
             advance()
         return {"val/rmse": 0.9, "test/rmse": 1.0}
 
-    monkeypatch.setattr("recsys.experiments.multirun._print_progress", lambda *_: None)
+    monkeypatch.setattr("recsys.experiments.multirun.print_line", lambda *_: None)
     run_job(job, tmp_path / "0")
     assert terminal.getvalue() == ""
 
