@@ -21,6 +21,7 @@ ANALYSIS = {
     "by_rating": ("rating", "rows", "mean_predicted", "rmse"),
     "calibration": ("from", "to", "rows", "mean_predicted", "mean_rating"),
 }
+LONGEST_GAP = 1000  # epochs between two validations; a larger one is damage
 # libyaml's parser is ten times faster, but missing from some builds of PyYAML.
 YAML_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
@@ -78,8 +79,14 @@ def read_curve(file: Path) -> list[float | None]:
         name = monitor_of(dict.fromkeys(header)).validation_key
         if name not in header:
             return []
-        column = header.index(name)
-        return [_cell(row, column) for row in rows]
+        column, numbers = header.index(name), header.index("epoch") if "epoch" in header else None
+        curve: list[float | None] = []
+        for row in rows:
+            epoch = None if numbers is None else _cell(row, numbers)
+            if epoch is not None and len(curve) < epoch <= len(curve) + LONGEST_GAP:  # the others were not validated
+                curve += [None] * (int(epoch) - len(curve))
+            curve.append(_cell(row, column))
+        return curve
 
 
 def _cell(row: list[str], column: int) -> float | None:

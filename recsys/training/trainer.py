@@ -157,7 +157,7 @@ def fit(trainer: L.Trainer, model: RatingModel, data: RatingDataModule, checkpoi
 
 
 def device_name(cfg: DictConfig) -> str:
-    if str(cfg.trainer.accelerator) in ("gpu", "cuda") and torch.cuda.is_available():
+    if str(cfg.trainer.accelerator) in ("gpu", "cuda", "auto") and torch.cuda.is_available():
         return torch.cuda.get_device_name()
     return f"{cfg.trainer.accelerator}, {torch.get_num_threads()} threads"
 

@@ -147,3 +147,9 @@ def test_a_name_that_is_no_text(tmp_path: Path) -> None:
     assert run.path == ""  # no character of it can be shown
     assert run.state == "broken"
     assert "config.yaml" in (run.message or "")  # YAML has no such character
+
+
+def test_a_curve_has_room_for_epochs_that_were_not_validated(tmp_path: Path) -> None:
+    write_run(tmp_path)
+    (tmp_path / "metrics.csv").write_text("epoch,val/rmse\n1,0.9\n3,0.8\n3,0.7\n999999999,0.6\n")
+    assert only(tmp_path).curve == [None, 0.9, None, 0.8, 0.7, 0.6]
