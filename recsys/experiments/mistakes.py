@@ -102,6 +102,9 @@ def _explain_override(error: ConfigCompositionException, command: str) -> str:
         return _explain_key(found[1], parent if isinstance(parent, DictConfig) else None, command)
     if found := re.match(r"Could not append to config\. An item is already at '(.*)'\.$", sentence):
         return f"{found[1]} is in the configuration already: remove the + before it"
+    reason = str(error.__cause__ or "").partition("\n")[0]
+    if sentence.startswith("Error merging override ") and reason:
+        return f"{sentence.removeprefix('Error merging override ')}: {reason}"
     return sentence
 
 

@@ -45,6 +45,8 @@ MISTAKES = [
     ("~model.foo", "Could not delete from config. 'model.foo' does not exist."),
     ("data.events=view:1", "data.events must be a mapping .*"),
     ("hydra.launcher.n_jobs=two", ".*n_jobs.*"),
+    ("data.name=a ${b", "data.name='a ${b': .*"),
+    ("model.seed=${seed", "model.seed: cannot read '${seed'.*"),
     ("+data.url=postgresql://me:secret@db/x", "data.url must have no password, .* variable RECSYS_DATABASE to .*"),
 ]
 
