@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks.tables import comparison, comparison_full, picture, quality, release, runs, service, speed
+from benchmarks.tables import comparison, comparison_full, picture, quality, release, robustness, runs, service, speed
 from benchmarks.tables.blocks import blocks, filled
 from benchmarks.tables.results import NotMeasuredError, Results, TablesError
 
@@ -32,6 +32,11 @@ TABLES: dict[str, Callable[[Results], str]] = {
     "data_loading": speed.reading,
     "micro": speed.micro,
     "release": release.release,
+    "cases": robustness.cases,
+    "damaged_files": robustness.damaged_files,
+    "run_kills": robustness.run_kills,
+    "units": robustness.units,
+    "defaults": robustness.defaults,
 }
 
 
