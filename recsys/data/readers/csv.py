@@ -15,13 +15,14 @@ from itertools import islice
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from pyarrow import csv as arrow_csv
 
 from recsys.data.errors import DataError
 from recsys.data.readers.chunks import Chunk, one_array, places
 from recsys.data.readers.format import Format, Sample, SourceFile
 from recsys.data.readers.lines import Block, blocks, row_lines
-from recsys.data.readers.records import Record, Splitter
+from recsys.data.readers.records import LONGEST_VALUE, Record, Splitter
 
 SUBSTITUTE = "\x1f"  # for separators of several characters, since Arrow takes one
 FIRST_LINES = 100  # from which the number of columns of a file without header is told
@@ -41,7 +42,11 @@ def block_chunks(
             block = Block(rest.text + block.text, rest.line, block.last)
             rest = replace(rest, text=b"")
         if format.quoting and _spans_lines(block.text):  # sequential: a value may go on in the next block
-            chunk, rest = read.slowly(block, last=block.last)
+            whole, after = _whole_records(block)
+            chunk = read.with_texts(whole)
+            if chunk is None:
+                chunk, after = read.slowly(block, last=block.last)
+            rest = after
             yield partial(_same, chunk)
         else:
             yield partial(read.quickly, block)
@@ -136,11 +141,47 @@ class _Reader:
     def quickly(self, block: Block) -> Chunk:
         """Parse by Arrow; if it does not account for every line, slowly."""
         rows = block.rows
-        table = self._table(block.text) if rows else None
+        table = self._table(block.text, self.used) if rows else None
         if table is None or len(table) != rows:
             return self.slowly(block, last=True)[0]
         columns = {name: one_array(table[str(place)]) for name, place in zip(self.columns, self.used, strict=True)}
         return Chunk(columns, rows, lambda: row_lines(block.text, block.line))
+
+    def with_texts(self, block: Block) -> Chunk | None:
+        """Parse lines among which quoted values go on, by Arrow; None unless these are plainly texts, no rows."""
+        width = self.splitter.width or 0
+        table = None if block.text.count(b'"') % 2 else self._table(block.text, range(width))
+        if table is None:
+            return None
+        continued = 0
+        for place in range(width):
+            column = one_array(table[str(place)])
+            column = column.filter(pc.match_substring(column, "\n"))
+            if not len(column):
+                continue
+            if place in self.used and not self.splitter.spanning:
+                return None
+            pieces = pc.split_pattern(column, "\n")
+            lines, ends = pieces.flatten(), np.cumsum(pc.list_value_length(pieces).to_numpy())
+            separators = pc.count_substring(lines, self.format.separator).to_numpy()
+            quoted = pc.match_substring(lines, '"').to_numpy(zero_copy_only=False)
+            if ((separators == width - 1) | (quoted & (separators >= width - 1))).any():
+                return None
+            if np.diff(ends, prepend=0).max() > LONGEST_VALUE:
+                return None
+            empty = pc.equal(lines, "").to_numpy(zero_copy_only=False)
+            within = np.ones(len(empty), dtype=bool)  # whole lines of the file: neither the first nor the last piece
+            within[ends - 1] = within[np.append(0, ends[:-1])] = False
+            continued += len(lines) - len(column) - int((empty & within).sum())
+        rows = block.rows - continued
+        if rows != len(table):
+            return None
+        columns = {name: one_array(table[str(place)]) for name, place in zip(self.columns, self.used, strict=True)}
+        return Chunk(columns, rows, lambda: self._lines(block))
+
+    def _lines(self, block: Block) -> list[int]:
+        records = self.splitter.records(_split_lines(block.text), block.line)
+        return [record.line for record in records if record.problem is None]
 
     def slowly(self, block: Block, *, last: bool) -> tuple[Chunk, Block]:
         """Split line by line; gives also the lines of a record that may go on in the next block."""
@@ -165,8 +206,8 @@ class _Reader:
         unfinished = Block(_bytes(rest) + b"\n" if rest else b"", block.line + taken, last=False)
         return Chunk(columns, rows, lambda: kept, refused), unfinished
 
-    def _table(self, text: bytes) -> pa.Table | None:
-        """The used columns as texts; None if Arrow cannot parse the lines as we do."""
+    def _table(self, text: bytes, used: Sequence[int]) -> pa.Table | None:
+        """Columns as texts, named by their positions; None if Arrow cannot parse the lines as we do."""
         separator, quoted = self.format.separator, self.format.quoting and b'"' in text
         if b"\0" in text:
             return None
@@ -188,7 +229,7 @@ class _Reader:
                 ),
                 arrow_csv.ConvertOptions(
                     column_types=dict.fromkeys(names, pa.string()),
-                    include_columns=[str(place) for place in self.used],
+                    include_columns=[str(place) for place in used],
                     strings_can_be_null=False,
                 ),
             )
@@ -214,6 +255,18 @@ def _spans_lines(text: bytes) -> bool:
     data = np.frombuffer(text, dtype=np.uint8)
     before = np.searchsorted(np.flatnonzero(data == ord('"')), np.flatnonzero(data == ord("\n")))
     return bool((np.diff(before, prepend=0) % 2).any())
+
+
+def _whole_records(block: Block) -> tuple[Block, Block]:
+    """The lines up to the last one after which all quotes are closed, and those after it."""
+    text = block.text
+    data = np.frombuffer(text, dtype=np.uint8)
+    ends = np.flatnonzero(data == ord("\n"))
+    closed = np.flatnonzero(np.searchsorted(np.flatnonzero(data == ord('"')), ends) % 2 == 0)
+    if block.last or not len(closed):
+        return block, Block(b"", 0, last=False)
+    end = int(ends[closed[-1]]) + 1
+    return Block(text[:end], block.line, last=False), Block(text[end:], block.line + int(closed[-1]) + 1, last=False)
 
 
 def _split_lines(text: bytes) -> list[str]:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from recsys.data.columns import ITEM_ID, RATING, USER_ID
 from recsys.data.errors import DataError
-from recsys.data.readers import Format, lines, read_texts
+from recsys.data.readers import Format, csv, lines, read_texts
 from recsys.data.readers.format import RowCounts
 from tests.data.readers.reading import FIELDS, HEADER, listed, read, write
 
@@ -105,3 +106,36 @@ def test_a_bad_first_row_does_not_set_the_number_of_columns(tmp_path: Path) -> N
             read(tmp_path, first + "\n2,3,4\n5,6,7\n", fields, header=False, quoting=True)
         rows = read(tmp_path, first + "\n2,3,4\n5,6,7\n", fields, header=False, quoting=True, bad_rows="drop")
         assert rows.counts == RowCounts(3, refused=1)
+
+
+@pytest.mark.parametrize("size", [50, 1 << 20])
+@pytest.mark.parametrize("seed", range(6))
+def test_texts_by_arrow_and_line_by_line_give_the_same(
+    seed: int, size: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    random = np.random.default_rng(seed)
+    monkeypatch.setattr(lines, "BLOCK", size)
+    pieces = ["a", "b, c", '""', "\n", "\n\n", " \n", "1,2,3,4", "x,y,z\n", "\r\n", '"']
+    rows = [
+        f'{n},{n % 5},{1 + n % 5},"{"".join(random.choice(pieces, 3, p=[0.1] * 8 + [0.15, 0.05]))}"\n'
+        for n in range(60)
+    ]
+    content = "user_id,item_id,rating,text\n" + "".join(rows)
+    quick = read(tmp_path, content, quoting=True, bad_rows="drop")
+    monkeypatch.setattr(csv._Reader, "with_texts", lambda *_: None)
+    slow = read(tmp_path, content, quoting=True, bad_rows="drop")
+    assert quick.counts == slow.counts
+    for name in FIELDS:
+        assert listed(quick.values[name]) == listed(slow.values[name])
+
+
+def test_a_quote_open_at_the_end_beside_a_stray_one(tmp_path: Path) -> None:
+    text = WITH_TEXT.replace("text,rating", "rating,text") + '1,2,3,5" nail\n4,5,1,"open\nto the end\n'
+    with pytest.raises(DataError, match=r"line 3: a value begins with a quote"):
+        read(tmp_path, text, quoting=True)
+
+
+def test_a_bad_value_after_texts_names_its_line(tmp_path: Path) -> None:
+    text = "user_id,item_id,rating,text\n" + '1,2,3,"a\n\nb"\n4,5,x,"c\nd"\n'
+    with pytest.raises(DataError, match=r"line 5: rating must be a number, got 'x'"):
+        read(tmp_path, text, quoting=True)
