@@ -100,7 +100,7 @@ class LongTail(RatingsSource):
         # Items that nobody found take the place of ratings of well-known ones, most often late ones.
         missing = np.setdiff1d(np.arange(self.n_items), item)
         late = (time - self.YEAR * begin[user]) / self.YEAR  # from 0 to 1
-        odds = np.where(np.bincount(item, minlength=self.n_items)[item] > 20, late**3, 0.0)
+        odds = np.where(np.bincount(item, minlength=self.n_items)[item] > 20, late**8, 0.0)
         item[random.choice(len(item), len(missing), replace=False, p=odds / odds.sum())] = missing
         return user.astype(np.int64), item.astype(np.int64), time
 
