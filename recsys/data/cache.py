@@ -22,7 +22,7 @@ from recsys.files import atomic_write, folder_lock
 
 logger = logging.getLogger(__name__)
 
-PARSER_VERSION = 2  # increment when the same files and arguments are parsed differently
+PARSER_VERSION = 3  # increment when the same files and arguments are parsed differently
 MANIFEST = b"recsys"
 FRAMES = ("users", "items", "ratings")  # written in this order: if the ratings exist, so do the others
 

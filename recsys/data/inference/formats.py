@@ -9,9 +9,11 @@ import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from itertools import takewhile
 from typing import Any
 
 from recsys.data.errors import DataError
+from recsys.data.inference.comments import infer_comments
 from recsys.data.inference.encodings import infer_encoding, read_bytes
 from recsys.data.inference.finding import Finding
 from recsys.data.inference.first_rows import infer_from_rows
@@ -19,6 +21,7 @@ from recsys.data.inference.texts import COMMA_NUMBER, is_missing, is_number, is_
 from recsys.data.readers import sample_rows
 from recsys.data.readers.files import open_bytes
 from recsys.data.readers.format import Format, SourceFile
+from recsys.data.readers.lines import COMMENT
 
 HEAD = 1 << 20  # bytes looked at
 LINES = 1000  # lines looked at
@@ -139,14 +142,25 @@ def _infer_text(
         result = replace(result, layout="blocks", header=False if "header" not in given else result.header)
         if "layout" not in given:
             findings.append(Finding("layout", "blocks", "lines such as '1:' stand above the rows of an item"))
+    marked = len(list(takewhile(COMMENT.fullmatch, lines)))
+    rows_alone = lines[marked:] or lines
     if "separator" not in given:
-        separator, why = _separator(file, lines, given.get("quoting"))
+        named = re.fullmatch(r"sep=(.)", lines[0], re.IGNORECASE)
+        separator, why = (
+            (named[1], f"the first line is {lines[0]}") if named else _separator(file, rows_alone, given.get("quoting"))
+        )
         result = replace(result, separator=separator)
         findings.append(Finding("separator", separator, why))
     if "quoting" not in given:
-        quoting = (len(result.separator) == 1 and result.separator != " ") or _quoted(lines, result.separator)
+        quoting = (len(result.separator) == 1 and result.separator != " ") or _quoted(rows_alone, result.separator)
         result = replace(result, quoting=quoting)
-    rows = split(lines, result.separator, quoting=result.quoting)
+    rows = split(rows_alone, result.separator, quoting=result.quoting)
+    if lines[marked:]:
+        result, found = infer_comments(lines[:marked], rows, result, given)
+        findings += found
+        given = dict(given) | ({"header": False} if any(one.option == "columns" for one in found) else {})
+        if not result.comments:
+            rows = split(lines, result.separator, quoting=result.quoting)
     result, found = infer_from_rows(rows, result, given)
     return result, findings + found
 

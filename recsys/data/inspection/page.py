@@ -87,6 +87,7 @@ def _written(form: Format) -> str:
         parts += ["decimal comma"] if form.decimal == "," else []
         parts += ["quotes off"] if not form.quoting and form.separator == "," else []
         parts += ["header" if form.header else "no header"]
+        parts += ["comments above the rows"] if form.comments else []
         parts += {"matrix": ["a column an item"], "blocks": ["a block an item"]}.get(form.layout, [])
     return ", ".join(parts)
 

@@ -42,6 +42,7 @@ class Format:
             then the item's rows).
         sheet: Name of an Excel sheet; None for the first.
         ignored_columns: Columns of a matrix that are not items.
+        comments: Whether the first lines that begin with # or %, or are Excel's "sep=;", are no rows.
     """
 
     kind: str = "csv"
@@ -54,6 +55,7 @@ class Format:
     layout: str = "long"
     sheet: str | None = None
     ignored_columns: tuple[str, ...] = ()
+    comments: bool = False
 
 
 @dataclass(frozen=True)

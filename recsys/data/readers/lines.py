@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import codecs
+import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +24,9 @@ BOMS = {
     codecs.BOM_UTF16_LE: "utf-16",
     codecs.BOM_UTF16_BE: "utf-16",
 }
+COMMENT = re.compile(
+    r"\ufeff?(\s*[#%].*|sep=.\r?)", re.IGNORECASE
+)  # above the rows; Excel names the separator by "sep="
 ALL_ASCII = bytes(range(128))
 WIDE = ("utf-16", "utf-32")  # encodings whose line ends are not the byte 10
 
@@ -47,6 +51,18 @@ class Block:
         ends = np.frombuffer(self.text, dtype=np.uint8) == ord("\n")
         empty = int(ends[:1].sum()) + int(np.count_nonzero(ends[1:] & ends[:-1]))
         return int(np.count_nonzero(ends)) - empty
+
+
+def without_comments(block: Block) -> Block:
+    """The block without its first lines that are comments, or blank lines between these."""
+    start, line = 0, block.line
+    while start < len(block.text):
+        end = block.text.index(b"\n", start) + 1
+        text = block.text[start : end - 1].decode("utf-8", "surrogateescape")
+        if text.strip() and not COMMENT.fullmatch(text):
+            break
+        start, line = end, line + 1
+    return replace(block, text=block.text[start:], line=line)
 
 
 def count_lines(text: bytes) -> int:

@@ -201,3 +201,34 @@ def test_files_that_cannot_be_read_say_why(tmp_path: Path, content: str, expecte
 def test_an_unknown_encoding_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="encoding must be the name of an encoding"):
         inferred(tmp_path, "1,2\n", encoding="klingon")
+
+
+@pytest.mark.parametrize("mark", ["#", "%"])
+@pytest.mark.parametrize("separator", [" ", "\t", ","])
+def test_comments_above_rows_are_no_rows(tmp_path: Path, mark: str, separator: str) -> None:
+    rows = [row.replace(",", separator) for row in ROWS]
+    found = inferred(tmp_path, lines(f"{mark} Ratings of 2005: all of them", f"{mark} 40 8 7", *rows))
+    assert (found.comments, found.separator, found.header, found.columns) == (True, separator, False, None)
+    named = separator.join(("user", "item", "rating", "time"))
+    assert inferred(tmp_path, lines(f"{mark} Ratings", named, *rows)).header
+    found = inferred(tmp_path, lines(f"{mark} Ratings", f"{mark} {named}", *rows))
+    assert (found.comments, found.header, found.columns) == (True, False, ("user", "item", "rating", "time"))
+
+
+def test_a_header_that_begins_with_a_number_sign(tmp_path: Path) -> None:
+    found = inferred(tmp_path, lines("#user_id,item_id,rating,timestamp", *ROWS))
+    assert (found.header, found.columns) == (False, ("user_id", "item_id", "rating", "timestamp"))
+    found = inferred(tmp_path, lines("#user_id,item_id,rating,timestamp", *ROWS), header=True)
+    assert (found.header, found.columns, found.comments) == (True, None, False)
+
+
+def test_ids_that_begin_with_a_number_sign_are_rows(tmp_path: Path) -> None:
+    assert not inferred(tmp_path, lines(*("#" * (n < 2) + row for n, row in enumerate(ROWS)))).comments
+    assert not inferred(tmp_path, lines(*("#" + row for row in ROWS))).comments
+    assert not inferred(tmp_path, lines("#cats,Ann", "#dogs,Bob", "birds,Ann", "birds,Bob")).comments
+
+
+def test_a_first_line_of_excel_names_the_separator(tmp_path: Path) -> None:
+    rows = [row.replace(",", ";") for row in ROWS]
+    found = inferred(tmp_path, lines("sep=;", "user;item;rating;time", *rows, end="\r\n"))
+    assert (found.separator, found.header, found.comments) == (";", True, True)

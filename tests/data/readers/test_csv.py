@@ -6,8 +6,10 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from recsys.data.columns import USER_ID
 from recsys.data.sources import DataError, TabularRatings
 from tests.data.conftest import HEADER, read_csv
+from tests.data.readers.reading import listed, read
 
 
 def test_forms_of_csv(tmp_path: Path) -> None:
@@ -61,3 +63,14 @@ def test_a_quote_that_does_not_end(tmp_path: Path) -> None:
     rows = "".join(f"{n},{n},3\n" for n in range(50_000))
     with pytest.raises(DataError, match=r"r.csv, line 3: "):
         read_csv(tmp_path, HEADER + '1,2,3\n2,"3,4\n' + rows)
+
+
+@pytest.mark.parametrize("first", ["# one, two\n\n% three\n", "sep=,\n"])
+def test_comments_above_the_rows_are_counted_apart(tmp_path: Path, first: str) -> None:
+    rows = read(tmp_path, first + HEADER + "1,2,3\n#2,2,3\n", comments=True)
+    assert rows.counts.total == 2
+    assert listed(rows.values[USER_ID]) == ["1", "#2"]
+    with pytest.raises(DataError, match=f"line {first.count(chr(10)) + 3}: "):
+        read(tmp_path, first + HEADER + "1,2,3\n2,2,many\n", comments=True)
+    with pytest.raises(DataError, match="the file is empty"):
+        read(tmp_path, first, comments=True)
