@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 
 from recsys.data.errors import did_you_mean
 from recsys.data.inference.finding import AUTO
-from recsys.data.readers.fields import UNITS
+from recsys.data.readers.time_fields import UNITS
 from recsys.data.repeats import REPEATS
 
 Column: TypeAlias = str | int | None  # a name, or a position from 0 in a file without header; None: there is none

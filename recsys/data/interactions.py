@@ -18,8 +18,10 @@ from recsys.data.inference import infer_columns, infer_format, infer_values
 from recsys.data.inference.finding import AUTO, Finding
 from recsys.data.interaction_options import InteractionOptions, position
 from recsys.data.readers import read_rows, sample_rows
-from recsys.data.readers.fields import AnyId, Field, Stars, Text, Time, Weight, same_kind
+from recsys.data.readers.fields import Field, Stars, Text, Weight
 from recsys.data.readers.format import Format, RowCounts, SourceFile, Values
+from recsys.data.readers.id_fields import AnyId, same_kind
+from recsys.data.readers.time_fields import Time
 from recsys.data.repeats import merge_repeats
 from recsys.data.row_values import absent_events, event_weights, listed, rows_frame, weight_scale, words_as_ids
 

@@ -17,8 +17,10 @@ import pyarrow.compute as pc
 from recsys.data.columns import ITEM_ID, USER_ID
 from recsys.data.errors import DataError
 from recsys.data.readers.chunks import Chunk
-from recsys.data.readers.fields import AnyId, BadValuesError, Field, integers_if_all
+from recsys.data.readers.conversion import BadValuesError
+from recsys.data.readers.fields import Field
 from recsys.data.readers.format import Format, RowCounts, Rows, SourceFile, Values
+from recsys.data.readers.id_fields import AnyId, integers_if_all
 from recsys.data.readers.kinds import reader_of
 
 logger = logging.getLogger(__name__)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from recsys.data.errors import DataError
-from recsys.data.readers.fields import is_integer
+from recsys.data.readers.conversion import is_integer
 from recsys.data.readers.format import Format, Sample, SourceFile
 from recsys.data.readers.kinds import reader_of
 from recsys.data.readers.stored import StoredTable, texts_of

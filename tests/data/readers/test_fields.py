@@ -9,7 +9,8 @@ import pyarrow as pa
 import pytest
 
 from recsys.data.readers import AnyId, Field, IntegerId, Stars, Text, Time, Weight, is_integer
-from recsys.data.readers.fields import BadValuesError, integers_if_all
+from recsys.data.readers.conversion import BadValuesError
+from recsys.data.readers.id_fields import integers_if_all
 from tests.data.readers.reading import listed
 
 DAY = 86400
