@@ -51,6 +51,7 @@ def _fast() -> Iterator[None]:
 def _no_command_before() -> None:
     """A command finds nothing of another one: Hydra leaves the configuration of `--help`, and loggers disabled."""
     HydraConfig.instance().cfg = None
+    logging.root.setLevel(min(logging.root.level, logging.WARNING))
     for name, logger in logging.root.manager.loggerDict.items():
         if name.startswith("recsys") and isinstance(logger, logging.Logger):
             logger.disabled = False
