@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -12,14 +13,16 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from recsys.data.columns import EVENT, ITEM_ID, RATING, TIMESTAMP, USER_ID, WEIGHT
-from recsys.data.errors import DataError
+from recsys.data.errors import DataError, UndecidedError
 from recsys.data.format_options import check_kind
 from recsys.data.inference import infer_columns, infer_format, infer_values
+from recsys.data.inference.decimals import undecided_number
 from recsys.data.inference.finding import AUTO, Finding
+from recsys.data.inference.texts import is_missing
 from recsys.data.interaction_options import InteractionOptions, position
 from recsys.data.readers import read_rows, sample_rows
 from recsys.data.readers.fields import Field, Stars, Text, Weight
-from recsys.data.readers.format import Format, RowCounts, SourceFile, Values
+from recsys.data.readers.format import Format, RowCounts, Sample, SourceFile, Values
 from recsys.data.readers.id_fields import AnyId, same_kind
 from recsys.data.readers.time_fields import Time
 from recsys.data.repeats import merge_repeats
@@ -92,7 +95,9 @@ class _Reading:
     def read(self, files: Sequence[SourceFile], form: Mapping[str, Any]) -> Interactions:
         written, found = self._format(files, form)
         self.findings += [replace(one, option="format") if one.option == "kind" else one for one in found]
-        self._infer_columns(files, written)
+        sample = self._infer_columns(files, written)
+        if "decimal" not in form:
+            self._check_decimal(sample, written)
         fields = self._fields()
         rows = read_rows(files, written, fields, bad_rows=self.options["bad_rows"])
         values = dict(rows.values)
@@ -133,7 +138,7 @@ class _Reading:
         found = {*self.given, *(one.option for one in self.findings)}
         return {option: value for option, value in values.items() if option not in found}
 
-    def _infer_columns(self, files: Sequence[SourceFile], written: Format) -> None:
+    def _infer_columns(self, files: Sequence[SourceFile], written: Format) -> Sample:
         given = dict(self.given)
         if "events" in given and "rating_column" not in given:
             given["rating_column"] = None
@@ -159,6 +164,26 @@ class _Reading:
         if "events" in self.given and self.options.get("event_column") is None:
             present = listed(sample.columns)
             raise DataError(f"{self.place}: events is set, but there is no event_column; the columns are {present}")
+        return sample
+
+    def _check_decimal(self, sample: Sample, written: Format) -> None:
+        """Ask for the decimal sign where numbers are such as 1,234 and nothing says what these are."""
+        for role in ("rating", "weight"):
+            column = self.options.get(f"{role}_column")
+            if column is None or written.decimal == "," or sample.types.get(column, "string") != "string":
+                continue
+            place = sample.columns.index(column)
+            texts = [row[place] for row in sample.rows if not is_missing(row[place])]
+            whole = role == "weight"
+            if (text := undecided_number(texts, points=written.kind == "csv", whole=whole)) is None:
+                continue
+            signs = (".", ",") if "," in text else (",", ".")  # that of thousands first
+            values = [re.sub(r"[.,]", "" if sign == signs[0] else ".", text) for sign in signs]
+            raise UndecidedError(
+                f"{self.place}: column {column!r} has numbers such as {text}, which may be {values[0]} or {values[1]}; "
+                f"set data.decimal={signs[0]} or data.decimal={signs[1]}",
+                [{"decimal": sign} for sign in signs],
+            )
 
     def _fields(self) -> dict[str, Field]:
         """Fields to read, by column of the file."""

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from recsys.data.columns import ITEM_ID, RATING, TIMESTAMP, USER_ID, WEIGHT
-from recsys.data.errors import DataError
+from recsys.data.errors import DataError, UndecidedError
 from recsys.data.sources import RatingData, TabularRatings
 
 EVENTS = """who,what,event,stars,when
@@ -186,3 +186,23 @@ def test_bad_rows_are_refused_or_counted(tmp_path: Path) -> None:
         read(tmp_path, text, rating_column="rating")
     data = read(tmp_path, text, bad_rows="drop", rating_column="rating")
     assert account(data) == "4 rows of it: 2 ratings, 2 refused, 0 dropped"
+
+
+def test_numbers_with_thousands_are_asked_for_or_read(tmp_path: Path) -> None:
+    def plays(*texts: str) -> str:
+        return "user;item;plays\n" + "".join(f"{n % 4};{n};{texts[n % len(texts)]}\n" for n in range(40))
+
+    with pytest.raises(UndecidedError, match=r"may be 1234 or 1\.234; set data\.decimal=\. or data\.decimal=,") as one:
+        read(tmp_path, plays("1,234", "2,468", "12"))
+    assert one.value.choices == [{"decimal": "."}, {"decimal": ","}]
+    with pytest.raises(UndecidedError, match=r"may be 1234 or 1\.234; set data\.decimal=, or data\.decimal=\."):
+        read(tmp_path, plays("1.234", "2.468", "7.123"))
+    for options, text in (
+        ({"decimal": "."}, plays("1,234", "12")),
+        ({"decimal": ","}, plays("1.234", "12")),
+        ({}, plays("1,234", "12,345,678", "12")),
+        ({}, plays("1.234", "12.345.678", "12")),
+    ):
+        data = read(tmp_path, text, weight_scale="linear", **options)
+        assert weights(data)[0, 0] == 1234
+    assert weights(read(tmp_path, plays("1,234", "0,5"), weight_scale="linear"))[0, 0] == pytest.approx(1.234)

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import re
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from recsys.data.inference.decimals import decimal_comma
 from recsys.data.inference.finding import Finding
 from recsys.data.inference.layouts import infer_layout
-from recsys.data.inference.texts import COMMA_NUMBER, is_missing, is_number, is_time, numeric, present
+from recsys.data.inference.texts import is_missing, is_number, is_time, present
 from recsys.data.inference.vocabulary import known_role
 from recsys.data.readers.format import Format
 
@@ -25,9 +24,9 @@ def infer_from_rows(rows: list[list[str]], form: Format, given: Mapping[str, Any
     """
     findings: list[Finding] = []
     blocks = form.layout == "blocks"
-    if "decimal" not in given and (column := _decimal_comma(rows)) is not None:
+    if "decimal" not in given and (text := decimal_comma(rows)) is not None:
         form = replace(form, decimal=",")
-        findings.append(Finding("decimal", ",", f"numbers such as {column}"))
+        findings.append(Finding("decimal", ",", f"numbers such as {text}"))
     if "header" not in given and not blocks:
         header, why = _header(rows, form)
         form = replace(form, header=header)
@@ -41,24 +40,6 @@ def infer_from_rows(rows: list[list[str]], form: Format, given: Mapping[str, Any
         form, found = infer_layout(rows, form, given)
         findings += found
     return form, findings
-
-
-def _decimal_comma(rows: list[list[str]]) -> str | None:
-    """A number with a decimal comma, if a column has nothing but numbers, some of them such."""
-    width = Counter(map(len, rows)).most_common(1)[0][0]
-    columns = list(zip(*(row for row in rows[1:] if len(row) == width), strict=True))
-    found = None
-    for column in columns:
-        texts = present(column)
-        commas = [text for text in texts if COMMA_NUMBER.fullmatch(text)]
-        if commas and numeric(texts, ","):
-            if any(NUMBER_WITH_POINT.fullmatch(text) for text in texts):
-                return None
-            found = found or commas[0].strip()
-    return found
-
-
-NUMBER_WITH_POINT = re.compile(r"\s*-?\d*\.\d+\s*")
 
 
 def _lacks_a_name(rows: list[list[str]]) -> bool:

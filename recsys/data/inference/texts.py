@@ -6,6 +6,8 @@ import math
 import re
 from collections.abc import Iterable, Sequence
 
+from recsys.data.readers.conversion import GROUPED
+
 MISSING = frozenset(("", "NA", "N/A", "nan", "NaN", "null", "NULL", "None", "\\N"))
 NUMBER = re.compile(r"\s*[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?\s*", re.ASCII)
 COMMA_NUMBER = re.compile(r"\s*[-+]?(\d+,\d+)\s*", re.ASCII)  # with a decimal comma
@@ -18,8 +20,15 @@ def is_missing(text: str) -> bool:
 
 
 def is_number(text: str, decimal: str = ".") -> bool:
-    """Whether a text is a finite number; with `decimal` "," also "2,5"."""
-    return bool(NUMBER.fullmatch(text) or (decimal == "," and COMMA_NUMBER.fullmatch(text)))
+    """Whether a text is a finite number, such as 1234.5 or 1,234.5; with `decimal` "," also 2,5 and 1.234,5."""
+    return bool(
+        NUMBER.fullmatch(text) or (decimal == "," and COMMA_NUMBER.fullmatch(text)) or is_grouped(text, decimal)
+    )
+
+
+def is_grouped(text: str, decimal: str) -> bool:
+    """Whether a text is a number with signs between thousands."""
+    return bool(GROUPED[decimal].fullmatch(text.strip()))
 
 
 def is_time(text: str) -> bool:
@@ -29,10 +38,13 @@ def is_time(text: str) -> bool:
 
 def numbers(texts: Iterable[str], decimal: str = ".") -> list[float]:
     """The texts as numbers, NaN for those that are none."""
-    return [
-        float(text.replace(",", ".") if decimal == "," else text) if is_number(text, decimal) else math.nan
-        for text in texts
-    ]
+    return [_value(text, decimal) if is_number(text, decimal) else math.nan for text in texts]
+
+
+def _value(text: str, decimal: str) -> float:
+    if is_grouped(text, decimal):
+        text = text.replace("," if decimal == "." else ".", "")
+    return float(text.replace(",", ".") if decimal == "," else text)
 
 
 def present(texts: Iterable[str]) -> list[str]:

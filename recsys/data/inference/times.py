@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 
 from recsys.data.errors import UndecidedError
-from recsys.data.inference.texts import is_number
+from recsys.data.inference.texts import is_number, numbers
 
 UNITS = ((1e11, "seconds"), (1e14, "milliseconds"), (1e17, "microseconds"), (float("inf"), "nanoseconds"))
 ISO = re.compile(r"[1-9]\d{3}-\d{2}-\d{2}([T ]\d{2}:\d{2}(:\d{2}([.,]\d+)?)?( ?(Z|[+-]\d{2}(:?\d{2})?))?)?", re.ASCII)
@@ -47,7 +47,7 @@ def infer_time_format(texts: Iterable[str], place: str) -> tuple[str, str] | Non
     if not distinct:
         return None
     if all(map(is_number, distinct)):
-        return _number_format([float(text) for text in distinct], distinct)
+        return _number_format(numbers(distinct), distinct)
     if all(map(ISO.fullmatch, distinct)):
         return "iso8601", f"times such as {distinct[0]}"
     patterns = _patterns(distinct)

@@ -17,6 +17,10 @@ Value: TypeAlias = Callable[[str, str], Any]  # what a text means, with a decima
 INTEGER = re.compile(r"-?(0|[1-9][0-9]{0,18})", re.ASCII)
 DIGITS = re.compile(r"-?[0-9]{1,40}", re.ASCII)
 NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?|[+-]?(inf|infinity|nan)", re.ASCII | re.I)
+GROUPED = {  # numbers with signs between thousands, by decimal sign
+    ".": re.compile(r"[+-]?[1-9][0-9]{0,2}(,[0-9]{3})+(\.[0-9]*)?", re.ASCII),
+    ",": re.compile(r"[+-]?[1-9][0-9]{0,2}(\.[0-9]{3})+(,[0-9]*)?", re.ASCII),
+}
 POWERS = np.array([0, *(10**n for n in range(1, 19))], dtype=np.int64)  # smallest numbers of 1, 2, … digits
 
 
@@ -42,6 +46,11 @@ def is_integer_text(text: str) -> bool:
     """Whether a text is a 64-bit integer; leading zeros and surrounding blanks are allowed."""
     digits = DIGITS.fullmatch(text.strip())
     return bool(digits) and -(1 << 63) <= int(text) < 1 << 63
+
+
+def without_groups(text: str, decimal: str) -> str:
+    """The text without signs between thousands, if it is a number such as 1,234.5."""
+    return text.replace("," if decimal == "." else ".", "") if GROUPED[decimal].fullmatch(text) else text
 
 
 def parse_number(text: str, decimal: str) -> float:

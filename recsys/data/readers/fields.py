@@ -23,6 +23,7 @@ from recsys.data.readers.conversion import (
     parse_number,
     plain_numbers,
     relabel,
+    without_groups,
 )
 from recsys.data.readers.format import Values
 
@@ -112,7 +113,7 @@ class Stars(Field):
         text = text.strip()
         if self.missing is not None and (not text or text in MISSING_WORDS or text in self.missing):
             return None
-        value = np.float32(parse_number(text, decimal))
+        value = np.float32(parse_number(without_groups(text, decimal), decimal))
         if value in self._missing_numbers():
             return None
         if not self._inside(value, value):
@@ -154,7 +155,7 @@ class Weight(Field):
         text = text.strip()
         if not text or text in MISSING_WORDS:
             return None
-        value = parse_number(text, decimal)
+        value = parse_number(without_groups(text, decimal), decimal)
         if not 0 <= value < math.inf:
             raise ValueError(f"must be finite and >= 0, got {text}")
         return value

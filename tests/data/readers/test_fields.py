@@ -87,7 +87,7 @@ def test_bad_ids() -> None:
     assert parsed(IntegerId("u"), ["007", " 2", "-1"]) == [7, 2, -1]
 
 
-WEIRD = ["1_000", "0x1F", "１", "1,234", "1.2.3", "five", "--1", "1e", "nan(1)", "1 2", "1\u00a0000"]
+WEIRD = ["1_000", "0x1F", "１", "1,23", "12,34,567", "1.2.3", "five", "--1", "1e", "nan(1)", "1 2", "1\u00a0000"]
 
 
 @pytest.mark.parametrize("text", WEIRD)
@@ -96,6 +96,13 @@ WEIRD = ["1_000", "0x1F", "１", "1,234", "1.2.3", "five", "--1", "1e", "nan(1)"
 )
 def test_what_only_looks_like_a_number_is_an_error(field: Field, text: str) -> None:
     assert list(problems(field, ["1", text, "2"])) == [1]
+
+
+@pytest.mark.parametrize("field", [Stars("r", missing=()), Weight("w")])
+def test_signs_between_thousands(field: Field) -> None:
+    assert field.parse(pa.array(["12", "1,234", "1,234,567.5"])).tolist() == [12, 1234, 1234567.5]
+    assert field.parse(pa.array(["12", "1.234", "1.234,5"]), ",").tolist() == [12, 1234, 1234.5]
+    assert list(problems(Time("t"), ["1", "1,234"])) == [1]
 
 
 @pytest.mark.parametrize("field", [Stars("r", missing=()), Weight("w")])
