@@ -40,6 +40,10 @@ def test_commands_compose(command: tuple[str, ...]) -> None:
     if name == "report":
         assert arguments(command[3:]).folders
         return
+    if name == "inspect":
+        path, *typed = command[3:]
+        assert "=" not in path
+        name, command = "train", ("", "", "", "data=tabular", *typed)
     overrides = [choices(text) for text in command[3:] if text != "-m"]
     for place in range(max(map(len, overrides), default=1)):  # each choice once: they do not depend on each other
         chosen = [values[min(place, len(values) - 1)] for values in overrides]
@@ -50,11 +54,11 @@ def test_commands_compose(command: tuple[str, ...]) -> None:
 
 
 def choices(override: str) -> list[str]:
-    """An override's values in a sweep, one by one; the ends of a list or an interval stay together."""
+    """An override's values in a sweep, one by one; the ends of a list, a mapping or an interval stay together."""
     key, equals, values = override.partition("=")
     if "(" in values:
         return [f"{key}=0"]
-    if values.startswith("["):
+    if values.startswith(("[", "{")):
         return [override]
     return [f"{key}{equals}{value}" for value in values.split(",")]
 
