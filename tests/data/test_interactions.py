@@ -206,3 +206,31 @@ def test_numbers_with_thousands_are_asked_for_or_read(tmp_path: Path) -> None:
         data = read(tmp_path, text, weight_scale="linear", **options)
         assert weights(data)[0, 0] == 1234
     assert weights(read(tmp_path, plays("1,234", "0,5"), weight_scale="linear"))[0, 0] == pytest.approx(1.234)
+
+
+@pytest.mark.parametrize(
+    ("name", "yes", "no"),
+    [("liked", "true", "false"), ("click", "1", "0"), ("liked", "1", "-1"), ("purchased", "yes", "No"),
+     ("rating", "True", "False"), ("answer", "1", "0"), ("reaction", "like", "dislike"),
+     ("rating", "thumbs up", "thumbs down"), ("swipe", "liked", "skipped"), ("status", "completed", "cancelled")],
+)  # fmt: skip
+def test_what_was_not_liked_is_left_out_and_counted(tmp_path: Path, name: str, yes: str, no: str) -> None:
+    rows = [(n // 8, n * 3 % 10, yes if n * n % 7 < 3 else no) for n in range(80)]
+    data = read(tmp_path, f"user_id,item_id,{name}\n" + "".join(f"{u},{i},{text}\n" for u, i, text in rows))
+    assert data.implicit
+    liked = {(u, i) for u, i, text in rows if text == yes}
+    assert set(data.ratings[[USER_ID, ITEM_ID]].itertuples(index=False, name=None)) == liked
+    assert data.counts is not None
+    assert sum(data.counts.dropped.values()) == len(rows) - len(liked)
+
+
+def test_a_flag_of_something_else_does_not_weigh(tmp_path: Path) -> None:
+    rows = "".join(f"{n // 8},{n * 3 % 10},{n % 2},{n % 3 % 2}\n" for n in range(80))
+    assert len(read(tmp_path, "user_id,item_id,weekend,mobile\n" + rows).ratings) == 80
+
+
+def test_quantities_with_returns_are_weights(tmp_path: Path) -> None:
+    rows = [(n // 8, n * 3 % 10, -2 if n % 9 == 0 else n % 5 + 1) for n in range(80)]
+    data = read(tmp_path, "CustomerID,StockCode,Quantity\n" + "".join(f"{u},{i},{q}\n" for u, i, q in rows))
+    assert (data.implicit, found(data)["weight_column"]) == (True, "Quantity")
+    assert "9 without a weight > 0" in account(data)

@@ -11,7 +11,17 @@ from recsys.data.inference.finding import Finding
 from recsys.data.inference.sample_columns import Column, described
 from recsys.data.inference.texts import present
 from recsys.data.inference.times import commonest_form, infer_time_format
-from recsys.data.inference.vocabulary import EVENT, ITEM, RATING, TIMESTAMP, USER, WEIGHT, is_attribute, likeness
+from recsys.data.inference.vocabulary import (
+    EVENT,
+    ITEM,
+    RATING,
+    TIMESTAMP,
+    USER,
+    WEIGHT,
+    is_attribute,
+    is_liking,
+    likeness,
+)
 from recsys.data.readers.format import Sample
 
 ROLES = (USER, ITEM, RATING, TIMESTAMP, EVENT, WEIGHT)
@@ -68,6 +78,7 @@ class _Columns:
                 self._choose_by_name(role)
         self._choose_time()
         self._choose_event()
+        self._choose_flag()
         self._choose_rating()
         self._choose_ids()
         self._choose_weight()
@@ -126,7 +137,7 @@ class _Columns:
             RATING: lambda column: column.mostly_numeric,
             TIMESTAMP: self._is_time,
             EVENT: lambda column: len(column.distinct) <= MOST_EVENTS and not column.constant,
-            WEIGHT: lambda column: column.mostly_numeric and column.low >= 0,
+            WEIGHT: lambda column: column.mostly_numeric and column.mostly_positive,
         }
         for score, column in self._ranked(role, LIKELY):
             if self._says_else(role, score, column):
@@ -152,7 +163,9 @@ class _Columns:
                 self._set(TIMESTAMP, column, f"its values, such as {column.present[0]}")
                 return
         for score, column in self._ranked(TIMESTAMP, SURE):
-            if column.present and not column.mostly_numeric and not self._says_else(TIMESTAMP, score, column):
+            if column.mostly_numeric or column.is_flag or not column.present:
+                continue
+            if not self._says_else(TIMESTAMP, score, column):
                 raise _unknown_times(column)
         self._set(TIMESTAMP, None)
 
@@ -164,7 +177,26 @@ class _Columns:
             if None in ids and not is_attribute(column.name) and column.looks_like_event and not column.named:
                 self._set(EVENT, column, f"the {len(column.distinct)} words {', '.join(column.distinct[:4])}")
                 return
+            if column.named and column.says_reaction and not self._is_property(column):
+                self._set(EVENT, column, f"the {len(column.distinct)} words {', '.join(column.distinct[:4])}")
+                return
         self._set(EVENT, None)
+
+    def _choose_flag(self) -> None:
+        """Take a column of yes and no for a weight, so that rows with no do not count as those with yes."""
+        if any(self.chosen.get(role) is not None for role in (RATING, EVENT, WEIGHT)) or "weight_column" in self.given:
+            return
+        flags = [column for column in self.free if column.is_flag and column.named and not is_attribute(column.name)]
+        flags = [column for column in flags if not self._is_property(column)]
+        said = [column for column in flags if is_liking(column.name) or likeness(column.name, RATING) >= SURE]
+        alone = None not in [self.chosen.get(role) for role in (USER, ITEM)] and len(self.free) == 1
+        if found := said or (flags if alone else []):
+            self._set(WEIGHT, found[0], f"the values {' and '.join(found[0].distinct)}: what is not so is left out")
+
+    def _is_property(self, column: Column) -> bool:
+        """Whether a column says something of a user or item alone."""
+        ids = (self.chosen.get(role) for role in (USER, ITEM))
+        return any(one is not None and id_columns.determines(one, column) for one in ids)
 
     def _choose_rating(self) -> None:
         if RATING in self.chosen:

@@ -11,11 +11,13 @@ from itertools import pairwise
 from recsys.data.errors import DataError
 from recsys.data.inference.texts import is_number, is_time, numbers, numeric, present
 from recsys.data.inference.times import infer_time_format
+from recsys.data.inference.vocabulary import is_event
 from recsys.data.readers.format import Sample
 
 EARLIEST, LATEST = 3e8, 5e9  # unix seconds (1979, 2128) that are taken for times whatever the column's name
 
 
+FLAGS = ({"0", "1"}, {"-1", "1"}, {"false", "true"}, {"no", "yes"})
 MOST_CELLS, FEWEST_ROWS = 200_000, 50  # looked at, so that thousands of columns take no time
 
 
@@ -79,6 +81,23 @@ class Column:
     @cached_property
     def high(self) -> float:
         return max(self.numbers, default=math.nan)
+
+    @cached_property
+    def mostly_positive(self) -> bool:
+        """Whether no more than half of the numbers are negative, as a shop's returns are."""
+        return sum(value < 0 for value in self.numbers) <= len(self.numbers) / 2
+
+    @cached_property
+    def is_flag(self) -> bool:
+        """Whether its values are yes and no."""
+        kinds = {text.lower() if not is_number(text) else f"{float(text.replace(',', '')):g}" for text in self.distinct}
+        return kinds in FLAGS
+
+    @cached_property
+    def says_reaction(self) -> bool:
+        """Whether at least half of its few words are known to say what a person did or felt."""
+        known = sum(is_event(text) for text in self.distinct)
+        return self.looks_like_event and not self.is_flag and known >= len(self.distinct) / 2
 
     @cached_property
     def whole(self) -> bool:

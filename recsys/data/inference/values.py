@@ -12,20 +12,13 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from recsys.data.inference.finding import Finding
-from recsys.data.inference.vocabulary import words
+from recsys.data.inference.vocabulary import event_weight
 from recsys.data.readers.format import Values
 
 CODES = re.compile(r"-?9+")  # of values that are missing
 FREQUENT, SHARE = 3, 0.05  # times the next value, share of the rows: zeros that are no ratings
 COUNT_MAX, COUNT_RATIO, COUNT_KINDS = 100, 20, 10  # counts exceed the first, and the median by the second
-EVENT_WEIGHTS = (  # the first whose word is among those of a kind of event
-    (0, "remove removed delete deleted dislike disliked unlike skip skipped return returned refund refunded cancel "
-        "cancelled canceled unsubscribe hide block impression"),
-    (10, "purchase purchased buy bought order ordered transaction checkout payment sale kauf achat compra acquisto "
-         "subscribe rent borrow"),
-    (3, "cart addtocart basket add wishlist wish favorite favourite fav like liked love bookmark save share follow "
-        "download warenkorb panier carrito merkzettel"),
-)  # fmt: skip
+RETURNED = 0.1  # share of counts that may be negative
 
 
 def infer_values(
@@ -51,7 +44,12 @@ def infer_values(
         result["events"] = {kind: weight for kind in kinds if (weight := event_weight(kind))}
         if not result["events"]:
             result["events"] = dict.fromkeys(kinds, 1)
-        findings.append(Finding("events", result["events"], "the words of the column"))
+        left = [kind for kind in kinds if kind not in result["events"]]
+        findings.append(
+            Finding(
+                "events", result["events"], "the words of the column" + f"; left out: {', '.join(left)}" * bool(left)
+            )
+        )
     return result, findings
 
 
@@ -60,12 +58,6 @@ def _distinct(column: Values) -> list[str]:
     found = pc.unique(column)
     array = found.dictionary_decode() if pa.types.is_dictionary(found.type) else found
     return [str(kind) for kind in array.to_pylist() if kind is not None and str(kind).strip()]
-
-
-def event_weight(kind: str) -> int:
-    """How much a kind of event says, beside a view's 1; 0 for one that says nothing, or the opposite."""
-    found = set(words(kind))
-    return next((weight for weight, names in EVENT_WEIGHTS if found & set(names.split())), 1)
 
 
 def value_counts(numbers: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
@@ -156,7 +148,7 @@ def is_counts(kinds: NDArray[np.float64], counts: NDArray[np.int64]) -> bool:
     """Whether values are counts, such as plays, and not ratings on a scale."""
     return bool(
         len(kinds) >= COUNT_KINDS
-        and kinds[0] >= 0
+        and counts[kinds < 0].sum() <= RETURNED * counts.sum()
         and kinds[-1] > COUNT_MAX
         and kinds[-1] > COUNT_RATIO * _median(kinds, counts)
     )

@@ -63,6 +63,31 @@ _ATTRIBUTES = """
     category categories categoryid rank page cost revenue discount tax currency row unnamed level helpful useful
     funny cool helpfulvote verified isread isreviewed transactionid orderid invoiceno alter preis jahr prix edad precio
 """
+_EVENT_WEIGHTS = (  # the first whose word is among those of a kind of event
+    (0, """
+        remove removed delete deleted dislike disliked dislikes unlike unliked unfollow unfollowed unfavorite unsave
+        unsubscribe skip skipped return returned refund refunded cancel cancelled canceled hide hidden block blocked
+        impression down downvote downvoted negative hate hated reject rejected ignore ignored report reported bad not no
+        never false
+    """),
+    (10, """
+        purchase purchased buy bought order ordered transaction checkout payment sale kauf achat compra acquisto
+        subscribe rent borrow
+    """),
+    (3, """
+        cart addtocart basket add wishlist wish favorite favourite fav like liked love loved bookmark save share follow
+        download warenkorb panier carrito merkzettel up upvote upvoted positive
+    """),
+)  # fmt: skip
+EVENT_WEIGHTS = tuple((weight, frozenset(text.split())) for weight, text in _EVENT_WEIGHTS)
+_USUAL = "view viewed click clicked pv play played listen listened watch watched open opened read visit visited neutral"
+EVENT_WORDS = frozenset(_USUAL.split()).union(*(names for _, names in EVENT_WEIGHTS)) - {"no", "not", "false", "bad"}
+_LIKING = """
+    like liked likes love loved favorite favourite favorited fav click clicked purchase purchased buy bought ordered
+    converted conversion interested positive recommend recommended upvoted thumbsup thumb thumbs watched played saved
+    bookmarked subscribed followed accepted label target feedback reaction interaction
+"""
+LIKING = frozenset(_LIKING.split())  # in names of columns of yes and no
 IDENTIFIERS, NEUTRAL = frozenset(_IDENTIFIERS.split()), frozenset(_NEUTRAL.split())
 LESS = frozenset(_LESS.split())  # attributes of a user or item, not what identifies it
 ATTRIBUTES = frozenset(_ATTRIBUTES.split())  # of columns without a role, whatever their values look like
@@ -113,3 +138,19 @@ def known_role(name: str) -> str | None:
     """The role that a name surely is of, if any."""
     score, role = max((likeness(name, role), role) for role in NOUNS)
     return role if score >= 60 else None
+
+
+def event_weight(kind: str) -> int:
+    """How much a kind of event says, beside a view's 1; 0 for one that says nothing, or the opposite."""
+    found = set(words(kind))
+    return next((weight for weight, names in EVENT_WEIGHTS if found & names), 1)
+
+
+def is_event(kind: str) -> bool:
+    """Whether a text is known to say what a person did, such as "add to cart" or "dislike"."""
+    return bool(EVENT_WORDS & set(words(kind)))
+
+
+def is_liking(name: str) -> bool:
+    """Whether the name of a column of yes and no asks for what a person wants, as "liked" does."""
+    return bool(LIKING & set(words(name)))

@@ -28,6 +28,7 @@ from recsys.data.readers.conversion import (
 from recsys.data.readers.format import Values
 
 MISSING_WORDS = ("NA", "N/A", "nan", "NaN", "null", "NULL", "None", r"\N")  # besides empty
+FLAGS = {"true": 1.0, "yes": 1.0, "false": 0.0, "no": 0.0}  # words for a weight, in lower case
 
 
 @dataclass(frozen=True)
@@ -149,19 +150,21 @@ class Stars(Field):
 
 @dataclass(frozen=True)
 class Weight(Field):
-    """A count, or hours: a finite number >= 0 as float64; NaN where it is missing."""
+    """A count, or hours: a finite number as float64; true or yes is 1, false or no is 0; NaN where it is missing."""
 
     def value(self, text: str, decimal: str = ".") -> float | None:
         text = text.strip()
         if not text or text in MISSING_WORDS:
             return None
+        if text.lower() in FLAGS:
+            return FLAGS[text.lower()]
         value = parse_number(without_groups(text, decimal), decimal)
-        if not 0 <= value < math.inf:
-            raise ValueError(f"must be finite and >= 0, got {text}")
+        if not math.isfinite(value):
+            raise ValueError(f"must be finite, got {text}")
         return value
 
     def parse(self, column: pa.Array, decimal: str = ".") -> Values:
         values = plain_numbers(column, np.float64, decimal, missing=True)
-        if values is not None and not (values < 0).any() and not np.isinf(values).any():
+        if values is not None and not np.isinf(values).any():
             return values
         return convert_distinct(self.value, column, decimal, np.float64)

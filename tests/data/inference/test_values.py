@@ -6,7 +6,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from recsys.data.inference.values import event_weight, infer_values, value_counts
+from recsys.data.inference.values import infer_values, value_counts
+from recsys.data.inference.vocabulary import event_weight
 
 COLUMNS = {"rating_column": "stars", "event_column": None, "weight_column": None}
 
@@ -49,6 +50,18 @@ def test_counts_are_no_stars() -> None:
     options, findings = infer_values({"rating": np.r_[np.arange(1, 40), 352698.0]}, {"rating_column": "plays"}, {})
     assert options == {"rating_column": None, "weight_column": "plays"}
     assert "352,698" in findings[0].why
+
+
+def test_counts_with_a_few_returns_are_counts() -> None:
+    numbers = np.r_[np.arange(1, 60), -2.0, -1000.0, 352698.0]
+    assert infer_values({"rating": numbers}, {"rating_column": "n"}, {})[0]["weight_column"] == "n"
+
+
+def test_what_says_the_opposite_is_left_out_and_said() -> None:
+    events = pa.array(["like", "dislike", "thumbs_down", "thumbs up", "not interested"]).dictionary_encode()
+    options, findings = infer_values({"event": events}, COLUMNS, {})
+    assert options == {"events": {"like": 3, "thumbs up": 3}}
+    assert findings[0].why == "the words of the column; left out: dislike, thumbs_down, not interested"
 
 
 def test_a_rating_column_that_is_given_stays_one() -> None:

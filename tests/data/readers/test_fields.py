@@ -146,7 +146,9 @@ def test_ratings_of_typed_columns(values: list[Any], kind: pa.DataType) -> None:
 def test_weights() -> None:
     assert parsed(Weight("w"), ["1", "2.5", "", "NA", "0"]) == [1, 2.5, None, None, 0]
     assert parsed(Weight("w"), [3, None], pa.int64()) == [3, None]
-    assert problems(Weight("w"), ["1", "-2"]) == {1: "must be finite and >= 0, got -2"}
+    assert problems(Weight("w"), ["1", "inf"]) == {1: "must be finite, got inf"}
+    assert parsed(Weight("w"), ["True", "no", "-2", "FALSE"]) == [1, 0, -2, 0]
+    assert parsed(Weight("w"), [True, False], pa.bool_()) == [1, 0]
     assert parsed(Weight("w"), ["352698", "26,5"], decimal=",") == [352698, 26.5]
 
 
