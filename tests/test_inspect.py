@@ -148,3 +148,31 @@ def test_mistakes_are_one_sentence(inspected: Inspect) -> None:
 def test_inspection_needs_no_torch() -> None:
     code = "import sys, recsys.inspect; sys.exit('torch' in sys.modules or 'lightning' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_bad_times_are_left_out_or_all_times(inspected: Inspect) -> None:
+    rows = [f"{n // 8},{n * 3 % 10},{n % 5 + 1},2009-08-{n % 28 + 1:02}" for n in range(80)]
+    header = "user_id,item_id,rating,date\n"
+    few = inspected(header + "\n".join([*rows, "9,9,3,20205-01-01"]))
+    assert options(few) == ["data.timestamp_column=date", "data.bad_rows=drop"]
+    said = "line 82: date must be a time in ISO 8601, got '20205-01-01'; with data.bad_rows=drop such rows are left out"
+    assert any(said in line and "data.timestamp_column=null" in line for line in few)
+    many = inspected(header + "\n".join(row if n % 5 else row[:-10] for n, row in enumerate(rows)))
+    assert options(many) == ["data.timestamp_column=null", "data.split=random"]
+    assert any("20% of the rows have such times: data.bad_rows=drop leaves them out" in line for line in many)
+
+
+def test_a_row_that_is_cut_off_at_a_quote_is_left_out(inspected: Inspect) -> None:
+    rows = "".join(f'{n // 8},"Film, The {n * 3 % 10}",{n % 5 + 1}\n' for n in range(80))
+    assert "data.bad_rows=drop" in options(inspected("user,film,rating\n" + rows + '9,"Film'))
+    lines = inspected("user,film,rating\n" + rows.replace('"', "").replace(", The", '"') + '9,"Film,3\n')
+    assert "data.quoting=false" in options(lines)
+
+
+def test_events_beside_a_few_ratings_are_the_other_reading(inspected: Inspect) -> None:
+    kinds = ["view", "view", "purchase", "review"]
+    rows = (f"{n // 8},{n * 3 % 10},{kinds[n % 4]},{n % 5 + 1 if n % 4 == 3 else ''}\n" for n in range(160))
+    lines = inspected("user,item,event,stars\n" + "".join(rows))
+    (warning,) = (line for line in lines if "have no rating" in line)
+    assert "75% of the rows have no rating" in warning
+    assert "data.rating_column=null 'data.events={view: 1, purchase: 10, review: 1}' model=ials" in warning

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -26,10 +27,19 @@ from recsys.data.readers.format import Format, RowCounts, Sample, SourceFile, Va
 from recsys.data.readers.id_fields import AnyId, same_kind
 from recsys.data.readers.time_fields import Time
 from recsys.data.repeats import merge_repeats
-from recsys.data.row_values import absent_events, event_weights, listed, rows_frame, weight_scale, words_as_ids
+from recsys.data.row_values import (
+    absent_events,
+    event_weights,
+    events_text,
+    listed,
+    rows_frame,
+    weight_scale,
+    words_as_ids,
+)
 
 DEEP_SAMPLE = 300_000  # rows that may decide which number of a date is the month
 SAMPLE = 10_000  # rows from which the columns are inferred
+MOST_UNRATED = 0.5  # share of the rows without a warning
 MERGED = {"sum": "added to others of the same user and item"}
 ROLES = ("user", "item", "rating", "timestamp", "event", "weight")
 
@@ -240,6 +250,13 @@ class _Reading:
             if "events" in self.given:
                 self._drop(keep, self._event_weight(values[EVENT]) == 0, "of other events")
             self._drop(keep, np.isnan(rating), "not rated")
+            unrated = self.dropped["not rated"] / len(keep)
+            if (events := self.options.get("events")) and "events" not in self.given and unrated > MOST_UNRATED:
+                said = shlex.quote(f"data.events={events_text(events)}")
+                self.warnings.append(
+                    f"{self.place}: {unrated:.0%} of the rows have no rating; with data.rating_column=null {said} "
+                    f"model=ials they count by their {self.options['event_column']}, for a model that ranks"
+                )
             unused = {"events", "event_column", "weight_column"}
             self.findings = [one for one in self.findings if one.option not in unused]
             columns[RATING] = rating

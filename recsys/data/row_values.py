@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -23,6 +24,12 @@ def event_weights(events: Values, known: Mapping[str, float]) -> NDArray[np.floa
     weights = np.array([*(known.get(kind, 0.0) for kind in _kinds(events)), 0.0], dtype=np.float64)
     found: NDArray[np.float64] = weights[pc.fill_null(events.indices, len(weights) - 1).to_numpy(zero_copy_only=False)]
     return found
+
+
+def events_text(weights: Mapping[str, float]) -> str:
+    """Weights of events as they are typed: "{view: 1, 'a,b': 3}"."""
+    kinds = [kind if re.fullmatch(r"\w+([ -]\w+)*", kind) else repr(kind) for kind in weights]
+    return "{" + ", ".join(f"{kind}: {weight:g}" for kind, weight in zip(kinds, weights.values(), strict=True)) + "}"
 
 
 def absent_events(events: Values, known: Mapping[str, float], column: str) -> str | None:

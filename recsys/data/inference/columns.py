@@ -188,7 +188,7 @@ class _Columns:
             return
         flags = [column for column in self.free if column.is_flag and column.named and not is_attribute(column.name)]
         flags = [column for column in flags if not self._is_property(column)]
-        said = [column for column in flags if is_liking(column.name) or likeness(column.name, RATING) >= SURE]
+        said = [column for column in flags if is_liking(column.name) or likeness(column.name, RATING) >= LIKELY]
         alone = None not in [self.chosen.get(role) for role in (USER, ITEM)] and len(self.free) == 1
         if found := said or (flags if alone else []):
             self._set(WEIGHT, found[0], f"the values {' and '.join(found[0].distinct)}: what is not so is left out")

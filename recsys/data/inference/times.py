@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 
@@ -22,6 +23,8 @@ _MONTHS = """
 """
 WEEKDAYS, MONTHS = _WEEKDAYS.split(), _MONTHS.split()
 TRIED = 2000  # texts parsed to choose a pattern
+TRIED_BADLY = 500  # texts of which some have no pattern
+MOST, FEWEST = 0.9, 10  # share of the texts that a format has to suit, of at least so many
 SHAPES = 6  # distinct forms of text that a pattern is made from
 
 
@@ -29,7 +32,7 @@ def commonest_form(texts: Iterable[str]) -> list[str]:
     """The texts of the commonest form, where forms differ by more than their digits and letters."""
     forms: dict[str, list[str]] = {}
     for text in texts:
-        forms.setdefault(re.sub(r"\d+", "0", re.sub(r"[^\W\d_]+", "a", text.strip())), []).append(text)
+        forms.setdefault(_shape(text.strip()), []).append(text)
     return max(forms.values(), key=len, default=[])
 
 
@@ -42,6 +45,8 @@ def infer_time_format(texts: Iterable[str], place: str) -> tuple[str, str] | Non
 
     Raises:
         UndecidedError: Day and month cannot be told apart.
+
+    A few texts may be bad, such as 20205-01-01 among dates: the reader names their lines.
     """
     distinct = list(dict.fromkeys(text.strip() for text in texts))
     if not distinct:
@@ -51,6 +56,13 @@ def infer_time_format(texts: Iterable[str], place: str) -> tuple[str, str] | Non
     if all(map(ISO.fullmatch, distinct)):
         return "iso8601", f"times such as {distinct[0]}"
     patterns = _patterns(distinct)
+    if not patterns and len(distinct) >= FEWEST:
+        known = [text for text in distinct if is_number(text)]
+        if len(known) >= MOST * len(distinct):
+            return _number_format(numbers(known), known)
+        if sum(ISO.fullmatch(text) is not None for text in distinct) >= MOST * len(distinct):
+            return "iso8601", f"times such as {distinct[0]}"
+        patterns = _fitting_most(distinct[:TRIED_BADLY])
     if len(patterns) > 1:
         raise UndecidedError(
             f"{place}: the order of day and month in {distinct[0]!r} cannot be told; set data.timestamp_format="
@@ -77,7 +89,7 @@ def _number_format(values: Sequence[float], texts: Sequence[str]) -> tuple[str, 
 
 def _patterns(texts: list[str]) -> list[str]:
     """Patterns of `strptime` by which all texts can be read; more than one if the order of day and month is open."""
-    shapes = {re.sub(r"\d+", "0", re.sub(r"[^\W\d_]+", "a", text)): text for text in reversed(texts)}
+    shapes = {_shape(text): text for text in reversed(texts)}
     if len(shapes) > SHAPES:
         return []
     tried = dict.fromkeys(pattern for text in shapes.values() for pattern in _candidates(text))
@@ -85,6 +97,23 @@ def _patterns(texts: list[str]) -> list[str]:
     found = [pattern for pattern in found if not pattern.startswith("%y")] or found[:1]  # years last, if they can be
     dates = {re.sub("%[BbAaYyHIMSfpz]", "", pattern) for pattern in found}
     return found[:1] if len(dates) == 1 else found[:2]
+
+
+def _fitting_most(texts: list[str]) -> list[str]:
+    """Patterns by which as many texts as by any other can be read, and most of all."""
+    shapes = Counter(map(_shape, texts)).most_common(SHAPES)
+    examples = [next(text for text in texts if _shape(text) == shape) for shape, _ in shapes]
+    tried = dict.fromkeys(pattern for text in examples for pattern in _candidates(text))
+    fitting = {pattern: sum(_parses([text], pattern) for text in texts) for pattern in tried}
+    most = max(fitting.values(), default=0)
+    if most < MOST * len(texts):
+        return []
+    found = [pattern for pattern, n in fitting.items() if n == most]
+    return [pattern for pattern in found if not pattern.startswith("%y")][:2] or found[:1]
+
+
+def _shape(text: str) -> str:
+    return re.sub(r"\d+", "0", re.sub(r"[^\W\d_]+", "a", text))
 
 
 def _candidates(text: str) -> list[str]:

@@ -48,8 +48,7 @@ def read_somehow(file: str, root: str | None, typed: Mapping[str, Any]) -> Attem
             choice = error.choices[0]
             if "timestamp_format" in choice:
                 choice = {"timestamp_column": None}
-            options = " ".join(f"data.{name}={'null' if value is None else value}" for name, value in choice.items())
-            warnings.append(f"{error}; the command below has {options}")
+            warnings.append(f"{error}; the command below has {_options(choice)}")
             settings |= choice
         except DataError as error:
             return _without_bad_rows(file, root, settings, warnings, error)
@@ -59,15 +58,41 @@ def read_somehow(file: str, root: str | None, typed: Mapping[str, Any]) -> Attem
 def _without_bad_rows(
     file: str, root: str | None, settings: dict[str, Any], warnings: list[str], error: DataError
 ) -> Attempt:
-    """Leave quotes as they are if one does not close, else leave out the rows that cannot be read."""
-    option, value, reads = "bad_rows", "drop", "such rows are left out and counted"
+    """Leave quotes as they are if one does not close, or leave out the rows that cannot be read, or the times."""
+    ways: list[tuple[dict[str, Any], str]] = [({"bad_rows": "drop"}, "such rows are left out and counted")]
     if "quote" in str(error):
-        option, value, reads = "quoting", "false", "all rows are read"
-    if option in settings:
+        ways.append(({"quoting": False}, "all rows are read"))
+    tried: list[tuple[int, Attempt, str]] = []
+    for way, reads in ways:
+        if way.keys() & settings.keys():
+            continue
+        try:
+            found = read_somehow(file, root, settings | way)
+        except DataError:
+            continue
+        refused = 0 if found.data.counts is None else found.data.counts.refused
+        tried.append((refused, found, f"{_options(way)} {reads}"))
+    if not tried:
         raise error
-    found = read_somehow(file, root, settings | {option: value == "drop" and value})
-    counts = found.data.counts
-    if counts is not None and counts.refused > MOST_REFUSED * counts.total:
-        raise error
-    said = f"{error}; with data.{option}={value} {reads}"
+    refused, found, said = min(tried, key=lambda one: one[0])
+    total = 0 if found.data.counts is None else found.data.counts.total
+    column = next((one.value for one in found.data.findings if one.option == "timestamp_column"), None)
+    timed = column is not None and f": {column} must be " in str(error)
+    if refused > MOST_REFUSED * total:
+        if not timed:
+            raise error
+        untimed = {"timestamp_column": None}
+        warnings = [
+            *warnings,
+            f"{error}; {refused / total:.0%} of the rows have such times: data.bad_rows=drop leaves them out, but "
+            f"the command below has {_options(untimed)}",
+        ]
+        found = read_somehow(file, root, settings | untimed)
+        return Attempt(found.data, found.settings, [*warnings, *found.warnings])
+    said = f"{error}; with {said}" + ("; with data.timestamp_column=null all are read, without times" if timed else "")
     return Attempt(found.data, found.settings, [*warnings, said, *found.warnings])
+
+
+def _options(settings: Mapping[str, Any]) -> str:
+    texts = {None: "null", False: "false"}
+    return " ".join(f"data.{name}={texts.get(value, value)}" for name, value in settings.items())

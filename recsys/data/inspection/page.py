@@ -174,12 +174,17 @@ def _cautions(found: Attempt, figures: Statistics) -> list[str]:
     if once > 0.5:
         result.append(f"{once:.0%} of the items have a single rating: little can be learned of them")
     if not data.implicit and len(figures.values) == 2:
-        result.append("the ratings have two values only; with data.rating_column=null all rows are implicit feedback")
+        rows = "the rows with 1" if {*figures.values.tolist()} in ({0, 1}, {-1, 1}) else "all rows"
+        result.append(
+            f"the ratings have two values only; with data.rating_column=null model=ials {rows} are implicit feedback, "
+            "for a model that ranks"
+        )
     counts = data.counts
     if (
         counts is not None
         and not data.implicit
         and (unrated := counts.dropped.get("not rated", 0)) > 0.5 * counts.total
+        and not any("data.events=" in text for text in data.warnings)
     ):
         result.append(
             f"{unrated / counts.total:.0%} of the rows have no rating; with data.missing_as=implicit model=ials all "

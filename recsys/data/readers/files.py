@@ -14,6 +14,7 @@ import sys
 import tempfile
 import zipfile
 import zlib
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import BinaryIO, cast
@@ -132,7 +133,10 @@ def _expanded(root: Path | None, text: str) -> list[SourceFile]:
         if parts := sorted(part for part in path.glob("part-*") if part.is_file()):  # as Spark writes a table
             return [_member_of(SourceFile(part)) for part in parts]
         names = sorted(name.name for name in path.iterdir() if name.is_file())
-        raise DataError(f"{path} is a folder, not a file; it has {_listed(names) or 'no files'}")
+        suffixes = Counter(Path(name).suffix for name in names if not name.startswith((".", "_")))
+        suffix, several = suffixes.most_common(1)[0] if suffixes else ("", 0)
+        hint = f"; '{text.rstrip('/')}/*{suffix}' means all of one kind" if several > 1 else ""
+        raise DataError(f"{path} is a folder, not a file; it has {_listed(names) or 'no files'}{hint}")
     raise DataError(f"{path}: no such file{_similar_files(path)}")
 
 

@@ -110,7 +110,7 @@ def _parquet(file: SourceFile) -> tuple[pa.Schema, Batches]:
                 yield load, rows
                 continue
             found = 0
-            for batch in whole.iter_batches(BATCH, row_groups=[group], columns=columns):
+            for batch in _undamaged(file, whole.iter_batches(BATCH, row_groups=[group], columns=columns)):
                 found += batch.num_rows
                 yield partial(_same, batch), batch.num_rows
             if found != rows:
@@ -127,12 +127,21 @@ def _arrow(file: SourceFile) -> tuple[pa.Schema, Batches]:
 
     def batches(columns: list[str]) -> Iterator[tuple[Load, int]]:
         given = (reader.get_batch(n) for n in range(reader.num_record_batches)) if is_file else iter(reader)
-        for batch in given:
+        for batch in _undamaged(file, given):
             for start in range(0, batch.num_rows, BATCH):
                 part = batch.slice(start, BATCH).select(columns)
                 yield partial(_same, part), part.num_rows
 
     return reader.schema, batches
+
+
+def _undamaged(file: SourceFile, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    try:
+        for batch in batches:
+            batch.validate(full=True)
+            yield batch
+    except (pa.ArrowException, OSError) as error:
+        raise DataError(f"{file}: cannot be read: {error}") from error
 
 
 def _fresh(source: Any) -> Any:

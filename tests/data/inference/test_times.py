@@ -67,3 +67,19 @@ def test_one_value_decides_the_order() -> None:
 def test_the_commonest_form() -> None:
     assert commonest_form(["100 days", "2000-01-01", "2001-02-03"]) == ["2000-01-01", "2001-02-03"]
     assert commonest_form([]) == []
+
+
+@pytest.mark.parametrize(
+    ("times", "bad", "expected"),
+    [
+        ([f"2009-08-{day:02}" for day in range(1, 25)], "20205-01-01", "iso8601"),
+        ([f"{day}.8.2009 12:00" for day in range(1, 25)], "32.8.2009 12:00", "%d.%m.%Y %H:%M"),
+        ([f"8/{day}/2009" for day in range(1, 25)], "soon", "%m/%d/%Y"),
+        ([str(1128816302 + day) for day in range(1, 25)], "soon", "seconds"),
+    ],
+)
+def test_a_bad_time_among_many_is_for_the_reader(times: list[str], bad: str, expected: str) -> None:
+    found = infer_time_format([*times, bad], "f")
+    assert found is not None
+    assert found[0] == expected
+    assert infer_time_format([*times[:5], *(f"{bad} {n}" for n in range(9))], "f") is None

@@ -4,7 +4,9 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import pyarrow as pa
 import pytest
+from pyarrow import feather
 
 from recsys.data.columns import ITEM_ID, RATING, TIMESTAMP, USER_ID
 from recsys.data.sources import DataError, TabularRatings
@@ -82,3 +84,13 @@ def test_no_parquet_of_items(tmp_path: Path) -> None:
     (tmp_path / "i.parquet").write_text("item_id,title\n")
     with pytest.raises(DataError, match=r"i.parquet: not a readable (?i:parquet) file"):
         read_csv(tmp_path, HEADER + "1,2,3\n", items_file="i.parquet")
+
+
+def test_a_damaged_feather_file_is_named(tmp_path: Path) -> None:
+    table = pa.table({USER_ID: list(range(5000)), ITEM_ID: list(range(5000)), RATING: [n % 5 for n in range(5000)]})
+    feather.write_feather(table, tmp_path / "r.feather", compression="lz4")
+    content = bytearray((tmp_path / "r.feather").read_bytes())
+    content[1000:1400] = bytes(400)
+    (tmp_path / "r.feather").write_bytes(content)
+    with pytest.raises(DataError, match=r"r\.feather: cannot be read: .*LZ4"):
+        TabularRatings(str(tmp_path), "r.feather").read()
