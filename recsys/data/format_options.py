@@ -11,6 +11,7 @@ from recsys.data.errors import DataError, did_you_mean
 from recsys.data.inference.finding import AUTO
 from recsys.data.readers.format import KINDS, LAYOUTS, Format
 
+BACKSLASH = "backslash"
 SEPARATORS = {"tab": "\t", "comma": ",", "semicolon": ";", "pipe": "|", "space": " "}  # by name
 
 
@@ -26,7 +27,7 @@ class FormatOptions:
         separator: A name in `SEPARATORS`, or the text between columns; backslash escapes such as "\t" are allowed.
         encoding: Name of a Python codec.
         decimal: "." or ",".
-        quoting: Whether values may be in double quotes.
+        quoting: Whether values may be in double quotes; `backslash`: those within them follow a backslash.
         sheet: Excel sheet; None for the first.
         ignored_columns: Columns of a matrix that are no items.
 
@@ -49,9 +50,10 @@ class FormatOptions:
         _check_choice("format", self.format, (AUTO, *KINDS))
         _check_choice("layout", self.layout, (AUTO, *LAYOUTS))
         _check_choice("decimal", self.decimal, (AUTO, ".", ","))
-        for option in ("header", "quoting"):
-            if getattr(self, option) not in (AUTO, True, False):
-                raise ValueError(f"{option} must be true, false or {AUTO}, got {getattr(self, option)!r}")
+        if self.header not in (AUTO, True, False):
+            raise ValueError(f"header must be true, false or {AUTO}, got {self.header!r}")
+        if self.quoting not in (AUTO, True, False, BACKSLASH):
+            raise ValueError(f"quoting must be true, false, {BACKSLASH} or {AUTO}, got {self.quoting!r}")
         separator = plain_separator("separator", self.separator)
         check_encoding("encoding", self.encoding)
         _check_names("columns", self.columns)
@@ -77,6 +79,8 @@ class FormatOptions:
             "ignored_columns": self.ignored_columns if self.ignored_columns == AUTO else _texts(self.ignored_columns),
         }
         found = {name: value for name, value in found.items() if value != AUTO}
+        if self.quoting == BACKSLASH:
+            found |= {"quoting": True, "backslash": True}
         if self.columns is not None:
             found["columns"] = _texts(self.columns)
         if self.sheet is not None:

@@ -29,7 +29,7 @@ def test_separators_by_name_and_by_character(text: str, separator: str) -> None:
         ({"format": "xml"}, "format must be one of auto, csv, jsonl, parquet, arrow, excel, got 'xml'"),
         ({"layout": "wide"}, "layout must be one of auto, long, matrix, blocks, got 'wide'"),
         ({"header": "yes"}, "header must be true, false or auto, got 'yes'"),
-        ({"quoting": None}, "quoting must be true, false or auto, got None"),
+        ({"quoting": None}, "quoting must be true, false, backslash or auto, got None"),
         ({"decimal": "'"}, 'decimal must be one of auto, ., ,, got "\'"'),
         ({"encoding": "utf-9"}, "encoding must be a text encoding such as utf-8, latin-1 or cp1252, got 'utf-9'"),
         ({"encoding": "base64"}, "encoding must be a text encoding"),

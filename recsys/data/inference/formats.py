@@ -9,21 +9,22 @@ import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from itertools import takewhile
+from itertools import islice, takewhile
 from typing import Any
 
 from recsys.data.errors import DataError
 from recsys.data.inference.comments import infer_comments
-from recsys.data.inference.encodings import infer_encoding, read_bytes
+from recsys.data.inference.encodings import WHOLE, infer_encoding, read_bytes
 from recsys.data.inference.finding import Finding
 from recsys.data.inference.first_rows import infer_from_rows
 from recsys.data.inference.texts import COMMA_NUMBER, is_missing, is_number, is_time
 from recsys.data.readers import sample_rows
 from recsys.data.readers.files import open_bytes
 from recsys.data.readers.format import Format, SourceFile
-from recsys.data.readers.lines import COMMENT
+from recsys.data.readers.lines import COMMENT, double_quotes
 
 HEAD = 1 << 20  # bytes looked at
+ESCAPED_LINES = 100  # lines with a quote after a backslash that are looked at
 LINES = 1000  # lines looked at
 MAGIC = ((b"PAR1", "parquet"), (b"ARROW1", "arrow"), (b"FEA1", "arrow"), (b"\xff\xff\xff\xff", "arrow"),
          (b"\xd0\xcf\x11\xe0", "excel"), (b"PK\x03\x04", "excel"))  # fmt: skip
@@ -66,12 +67,17 @@ def infer_format(files: Sequence[SourceFile], given: Mapping[str, Any]) -> tuple
         raise DataError(f"{file}: the file has no rows")
     if kind == "jsonl":
         return result, findings
+    if given.keys().isdisjoint(("quoting", "backslash")) and b'"' in head:
+        result, found = _infer_backslash(file, head, complete, lines, result)
+        findings += found
+    if result.backslash:
+        lines = [double_quotes(line.encode("utf-8", "surrogateescape")).decode("utf-8", "replace") for line in lines]
     return _infer_text(file, lines, result, findings, given)
 
 
 def _given(given: Mapping[str, Any]) -> dict[str, Any]:
     tuples = {name: tuple(map(str, given[name])) for name in ("columns", "ignored_columns") if given.get(name)}
-    plain = ("separator", "quoting", "encoding", "decimal", "header", "layout", "sheet")
+    plain = ("separator", "quoting", "backslash", "encoding", "decimal", "header", "layout", "sheet")
     return {name: given[name] for name in plain if name in given} | tuples
 
 
@@ -131,6 +137,26 @@ def _lines(text: str, complete: bool) -> list[str]:
     if not complete and len(lines) > 1:
         lines.pop()
     return [line for line in lines if line.strip()][:LINES]
+
+
+def _infer_backslash(
+    file: SourceFile, head: bytes, complete: bool, lines: list[str], form: Format
+) -> tuple[Format, list[Finding]]:
+    """Tell whether quotes within quoted values follow a backslash: only so have all lines with such as many columns."""
+    if not complete:
+        with open_bytes(file) as stream:
+            head = read_bytes(stream, WHOLE)
+    raw = [found[0] for found in islice(re.finditer(rb'[^\r\n]*\\"[^\r\n]*', head), ESCAPED_LINES)]
+    texts = [line.decode(form.encoding, "replace") for line in raw]
+    doubled = [double_quotes(line.encode()).decode() for line in texts]
+    usual = [double_quotes(line.encode("utf-8", "replace")).decode() for line in lines]
+    for separator in SEPARATORS if texts else ():
+        if len(separator) > 1 or separator == " " or not _quoted(doubled, separator) or _quoted(texts, separator):
+            continue
+        width = Counter(map(len, split(usual, separator, quoting=True))).most_common(1)[0][0]
+        if width > 1 and {len(row) for row in split(doubled, separator, quoting=True)} == {width}:
+            return replace(form, backslash=True), [Finding("quoting", "backslash", f"values such as {texts[0][:80]}")]
+    return form, []
 
 
 def _infer_text(

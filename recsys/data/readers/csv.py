@@ -21,7 +21,7 @@ from pyarrow import csv as arrow_csv
 from recsys.data.errors import DataError
 from recsys.data.readers.chunks import Chunk, one_array, places
 from recsys.data.readers.format import Format, Sample, SourceFile
-from recsys.data.readers.lines import Block, blocks, row_lines, without_comments
+from recsys.data.readers.lines import Block, blocks, double_quotes, row_lines, without_comments
 from recsys.data.readers.records import LONGEST_VALUE, Record, Splitter
 
 SUBSTITUTE = "\x1f"  # for separators of several characters, since Arrow takes one
@@ -68,6 +68,8 @@ class CsvText:
     def __init__(self, file: SourceFile, format: Format, given: Iterator[Block] | None = None) -> None:
         self.file, self.format = file, format
         given = blocks(file, format.encoding) if given is None else given
+        if format.backslash:
+            given = (replace(block, text=double_quotes(block.text)) for block in given)
         started = map(without_comments, given) if format.comments else given
         first = next((block for block in started if block.text.strip()), None)
         if first is None:

@@ -42,6 +42,7 @@ class Format:
             then the item's rows).
         sheet: Name of an Excel sheet; None for the first.
         ignored_columns: Columns of a matrix that are not items.
+        backslash: Whether quotes within quoted values follow a backslash, as MySQL writes them, and are not doubled.
         comments: Whether the first lines that begin with # or %, or are Excel's "sep=;", are no rows.
     """
 
@@ -55,6 +56,7 @@ class Format:
     layout: str = "long"
     sheet: str | None = None
     ignored_columns: tuple[str, ...] = ()
+    backslash: bool = False
     comments: bool = False
 
 

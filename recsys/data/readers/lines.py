@@ -27,6 +27,7 @@ BOMS = {
 COMMENT = re.compile(
     r"\ufeff?(\s*[#%].*|sep=.\r?)", re.IGNORECASE
 )  # above the rows; Excel names the separator by "sep="
+ESCAPED = re.compile(rb'\\(["\\])')
 ALL_ASCII = bytes(range(128))
 WIDE = ("utf-16", "utf-32")  # encodings whose line ends are not the byte 10
 
@@ -51,6 +52,13 @@ class Block:
         ends = np.frombuffer(self.text, dtype=np.uint8) == ord("\n")
         empty = int(ends[:1].sum()) + int(np.count_nonzero(ends[1:] & ends[:-1]))
         return int(np.count_nonzero(ends)) - empty
+
+
+def double_quotes(text: bytes) -> bytes:
+    """The text with doubled quotes for those after a backslash, and one backslash for two."""
+    if b"\\" not in text:
+        return text
+    return ESCAPED.sub(lambda found: b'""' if found[1] == b'"' else b"\\", text)
 
 
 def without_comments(block: Block) -> Block:

@@ -43,7 +43,7 @@ class TabularRatings(FileSource):
         separator: `tab`, `comma`, `semicolon`, `pipe`, `space`, or the characters.
         encoding: Such as `utf-8`, `latin-1` or `cp1252`.
         decimal: Decimal sign of numbers, "." or ",".
-        quoting: Whether values may be in double quotes.
+        quoting: Whether values may be in double quotes; `backslash`: those within them follow a backslash.
         sheet: Excel sheet; None for the first.
         ignored_columns: Columns of a matrix that are no items.
         user_column: Column of users; a name, or a position from 0.

@@ -232,3 +232,17 @@ def test_a_first_line_of_excel_names_the_separator(tmp_path: Path) -> None:
     rows = [row.replace(",", ";") for row in ROWS]
     found = inferred(tmp_path, lines("sep=;", "user;item;rating;time", *rows, end="\r\n"))
     assert (found.separator, found.header, found.comments) == (";", True, True)
+
+
+def test_quotes_after_a_backslash(tmp_path: Path) -> None:
+    rows = [f'"{n // 5}";"He said \\"hi; {n % 7}\\"";"{n % 5 + 1}"' for n in range(30)]
+    found = inferred(tmp_path, lines('"user";"title";"rating"', *rows))
+    assert (found.separator, found.quoting, found.backslash, found.header) == (";", True, True, True)
+    late = [f'"{n}";"A title";"{n % 5 + 1}"' for n in range(90_000)]
+    assert inferred(tmp_path, lines('"user";"title";"rating"', *late, *rows)).backslash
+    assert not inferred(tmp_path, lines('"user";"title";"rating"', *late)).backslash
+    paths = [f'"{n // 5}","C:\\films\\","{n % 5 + 1}"' for n in range(30)]
+    assert not inferred(tmp_path, lines("user,title,rating", *paths)).backslash
+    assert not inferred(
+        tmp_path, lines("user,title,rating", *(f'{n // 5},5\\" disc,{n % 5 + 1}' for n in range(30)))
+    ).backslash

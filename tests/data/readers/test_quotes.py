@@ -139,3 +139,10 @@ def test_a_bad_value_after_texts_names_its_line(tmp_path: Path) -> None:
     text = "user_id,item_id,rating,text\n" + '1,2,3,"a\n\nb"\n4,5,x,"c\nd"\n'
     with pytest.raises(DataError, match=r"line 5: rating must be a number, got 'x'"):
         read(tmp_path, text, quoting=True)
+
+
+def test_quotes_after_a_backslash_are_part_of_the_value(tmp_path: Path) -> None:
+    text = HEADER + '1,"a \\"b\\", c",3\n2,"\\\\",4\n"3\\\\n","\\N",5\n'
+    rows = read(tmp_path, text, quoting=True, backslash=True)
+    assert listed(rows.values[ITEM_ID]) == ['a "b", c', "\\", "\\N"]
+    assert rows.counts.total == 3
