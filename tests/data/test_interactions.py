@@ -212,7 +212,8 @@ def test_numbers_with_thousands_are_asked_for_or_read(tmp_path: Path) -> None:
     ("name", "yes", "no"),
     [("liked", "true", "false"), ("click", "1", "0"), ("liked", "1", "-1"), ("purchased", "yes", "No"),
      ("rating", "True", "False"), ("answer", "1", "0"), ("reaction", "like", "dislike"),
-     ("rating", "thumbs up", "thumbs down"), ("swipe", "liked", "skipped"), ("status", "completed", "cancelled")],
+     ("rating", "thumbs up", "thumbs down"), ("swipe", "liked", "skipped"), ("status", "completed", "cancelled"),
+     ("interested", "Y", "N"), ("swipe", "right", "left"), ("returned", "false", "true"), ("skipped", "0", "1")],
 )  # fmt: skip
 def test_what_was_not_liked_is_left_out_and_counted(tmp_path: Path, name: str, yes: str, no: str) -> None:
     rows = [(n // 8, n * 3 % 10, yes if n * n % 7 < 3 else no) for n in range(80)]

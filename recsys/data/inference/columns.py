@@ -18,6 +18,7 @@ from recsys.data.inference.vocabulary import (
     TIMESTAMP,
     USER,
     WEIGHT,
+    event_weight,
     is_attribute,
     is_liking,
     likeness,
@@ -189,9 +190,11 @@ class _Columns:
         flags = [column for column in self.free if column.is_flag and column.named and not is_attribute(column.name)]
         flags = [column for column in flags if not self._is_property(column)]
         said = [column for column in flags if is_liking(column.name) or likeness(column.name, RATING) >= LIKELY]
+        said = said or [column for column in flags if not event_weight(column.name)]
         alone = None not in [self.chosen.get(role) for role in (USER, ITEM)] and len(self.free) == 1
         if found := said or (flags if alone else []):
-            self._set(WEIGHT, found[0], f"the values {' and '.join(found[0].distinct)}: what is not so is left out")
+            role = WEIGHT if event_weight(found[0].name) else EVENT  # of returned, only "no" is a sign of liking
+            self._set(role, found[0], f"the values {' and '.join(found[0].distinct)}: what is not liked is left out")
 
     def _is_property(self, column: Column) -> bool:
         """Whether a column says something of a user or item alone."""

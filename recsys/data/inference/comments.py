@@ -32,6 +32,8 @@ def infer_comments(
         return form, []
     last = marked[-1]
     names = tuple(_split(last.lstrip(MARKS), form.separator))
+    if len(names) == 1:
+        names = tuple(_split(last.lstrip(MARKS), " "))
     fits = len(names) == len(rows[0]) > 1
     if fits and _is_row(last, names, rows):
         return form, []

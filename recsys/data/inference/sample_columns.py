@@ -17,7 +17,7 @@ from recsys.data.readers.format import Sample
 EARLIEST, LATEST = 3e8, 5e9  # unix seconds (1979, 2128) that are taken for times whatever the column's name
 
 
-FLAGS = ({"0", "1"}, {"-1", "1"}, {"false", "true"}, {"no", "yes"})
+FLAGS = ({"0", "1"}, {"-1", "1"}, {"false", "true"}, {"no", "yes"}, {"f", "t"}, {"n", "y"})
 MOST_CELLS, FEWEST_ROWS = 200_000, 50  # looked at, so that thousands of columns take no time
 
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from recsys.data.inference.finding import Finding
 from recsys.data.inference.vocabulary import event_weight
+from recsys.data.readers.fields import FLAGS
 from recsys.data.readers.format import Values
 
 CODES = re.compile(r"-?9+")  # of values that are missing
@@ -42,6 +43,9 @@ def infer_values(
     if "event" in values and "events" not in given:
         kinds = _distinct(values["event"])
         result["events"] = {kind: weight for kind in kinds if (weight := event_weight(kind))}
+        opposite = [kind for kind in kinds if _says_no(kind)]
+        if opposite and not event_weight(str(options.get("event_column"))):  # such as "returned" or "skipped"
+            result["events"] = dict.fromkeys(opposite, 1)
         if not result["events"]:
             result["events"] = dict.fromkeys(kinds, 1)
         left = [kind for kind in kinds if kind not in result["events"]]
@@ -51,6 +55,10 @@ def infer_values(
             )
         )
     return result, findings
+
+
+def _says_no(kind: str) -> bool:
+    return FLAGS.get(kind.lower(), 1.0) == 0 or (_is_float(kind) and float(kind) <= 0)
 
 
 def _distinct(column: Values) -> list[str]:

@@ -40,7 +40,7 @@ _NOUNS = {
         zeit datum zeitpunkt zeitstempel uhrzeit tag horodatage temps heure jour fecha hora tiempo marca data ora tijd
     """,
     EVENT: """
-        event eventtype action behavior behaviour interaction activity type kind op
+        event eventtype action behavior behaviour interaction activity reaction swipe type kind op
         ereignis aktion evenement evento accion acao azione
     """,
     WEIGHT: """
@@ -68,7 +68,7 @@ _EVENT_WEIGHTS = (  # the first whose word is among those of a kind of event
         remove removed delete deleted dislike disliked dislikes unlike unliked unfollow unfollowed unfavorite unsave
         unsubscribe skip skipped return returned refund refunded cancel cancelled canceled hide hidden block blocked
         impression down downvote downvoted negative hate hated reject rejected ignore ignored report reported bad not no
-        never false
+        never false left nope pass passed thumbsdown
     """),
     (10, """
         purchase purchased buy bought order ordered transaction checkout payment sale kauf achat compra acquisto
@@ -81,7 +81,8 @@ _EVENT_WEIGHTS = (  # the first whose word is among those of a kind of event
 )  # fmt: skip
 EVENT_WEIGHTS = tuple((weight, frozenset(text.split())) for weight, text in _EVENT_WEIGHTS)
 _USUAL = "view viewed click clicked pv play played listen listened watch watched open opened read visit visited neutral"
-EVENT_WORDS = frozenset(_USUAL.split()).union(*(names for _, names in EVENT_WEIGHTS)) - {"no", "not", "false", "bad"}
+EVENT_WORDS = frozenset(_USUAL.split()).union(*(names for _, names in EVENT_WEIGHTS))
+EVENT_WORDS -= frozenset(("no", "not", "false", "bad", "left"))  # said of anything
 _LIKING = """
     like liked likes love loved favorite favourite favorited fav click clicked purchase purchased buy bought ordered
     converted conversion interested positive recommend recommended upvoted thumbsup thumb thumbs watched played saved

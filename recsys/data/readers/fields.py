@@ -28,7 +28,8 @@ from recsys.data.readers.conversion import (
 from recsys.data.readers.format import Values
 
 MISSING_WORDS = ("NA", "N/A", "nan", "NaN", "null", "NULL", "None", r"\N")  # besides empty
-FLAGS = {"true": 1.0, "yes": 1.0, "false": 0.0, "no": 0.0}  # words for a weight, in lower case
+# Words for a weight, in lower case.
+FLAGS = dict.fromkeys(("true", "yes", "t", "y"), 1.0) | dict.fromkeys(("false", "no", "f", "n"), 0.0)
 
 
 @dataclass(frozen=True)
