@@ -235,3 +235,10 @@ def test_quantities_with_returns_are_weights(tmp_path: Path) -> None:
     data = read(tmp_path, "CustomerID,StockCode,Quantity\n" + "".join(f"{u},{i},{q}\n" for u, i, q in rows))
     assert (data.implicit, found(data)["weight_column"]) == (True, "Quantity")
     assert "9 without a weight > 0" in account(data)
+
+
+def test_a_single_rating_can_be_read_again_as_inferred(tmp_path: Path) -> None:
+    text = "user_id,item_id,rating\n1,2,3\n"
+    data = read(tmp_path, text)
+    assert (data.rating_min, data.rating_max) == (3, 3)
+    assert read(tmp_path, text, **(dict(data.settled) | found(data))).sha256 == data.sha256

@@ -109,7 +109,7 @@ def _infer_ratings(
             why = f"{column!r} goes up to {kinds[-1]:,g}, {_median(kinds, counts):g} in the middle: counts, no stars"
             findings = [Finding("rating_column", None, why), Finding("weight_column", column, why)]
             return {"rating_column": None, "weight_column": column}, findings
-    if len(kinds):
+    if len(kinds) > 1:  # a scale has two ends
         for option, value in (("rating_min", float(kinds[0])), ("rating_max", float(kinds[-1]))):
             if option not in given:
                 result[option] = value
