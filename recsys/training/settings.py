@@ -100,9 +100,10 @@ def check_arguments(prefix: str, given: Any, parameters: Mapping[str, inspect.Pa
                 continue
             what = f"there is no {prefix}.{name}, an argument of {target}"
             raise ValueError(what + did_you_mean(name, known))
-        of_model = prefix.startswith("callbacks.") and name in OF_THE_MODEL and value is None
+        of_model = prefix.startswith("callbacks.") and name in OF_THE_MODEL
+        by_default = value is None and (of_model or prefix == "trainer")  # null: as the model, or Lightning, has it
         hint = known[name].annotation
-        if not of_model and not matches(value, hint):
+        if not by_default and not matches(value, hint):
             raise ValueError(f"{prefix}.{name} must be {described(hint)}, got {_shown(value)}")
 
 

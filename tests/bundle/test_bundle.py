@@ -370,8 +370,8 @@ def test_ratings_of_an_item_s_own_taste_explain_its_score(tastes: Bundle) -> Non
     liked, disliked = tastes.explain(folded, 1004).reasons, tastes.explain(folded, 1005).reasons
     assert {reason.item_id for reason in liked[:2]} == {1000, 1002}
     assert {reason.item_id for reason in disliked[2:]} == {1001, 1003}
-    assert liked[1].contribution > 0.5 > 0.1 > abs(liked[2].contribution)
-    assert disliked[2].contribution < -0.5 < -0.1 < -abs(disliked[1].contribution)
+    assert liked[1].contribution > 0.5 > 0.3 > abs(liked[2].contribution)
+    assert disliked[2].contribution < -0.5 < -0.3 < -abs(disliked[1].contribution)
 
 
 def test_what_cannot_be_explained(small: Bundle) -> None:

@@ -20,10 +20,10 @@ MISTAKES = [
     ("data.ratingsfile=x", "there is no data.ratingsfile; did you mean data.ratings_file?"),
     ("trainer.max_epoch=1", "there is no trainer.max_epoch; did you mean trainer.max_epochs?"),
     (
-        "trainer.accumulate_grad=2",
-        "there is no trainer.accumulate_grad; did you mean +trainer.accumulate_grad_batches?",
+        "trainer.gradient_clip_alg=value",
+        "there is no trainer.gradient_clip_alg; did you mean +trainer.gradient_clip_algorithm?",
     ),
-    ("trainer.accumulate_grad_batches=2", "write +trainer.accumulate_grad_batches=… to add one"),
+    ("trainer.gradient_clip_algorithm=value", "write +trainer.gradient_clip_algorithm=… to add one"),
     ("embedding_dim=3", "there is no embedding_dim; did you mean model.embedding_dim?"),
     ("modl=als", "there is no modl; did you mean model?"),
     ("data.user_column=x", "data.user_column needs data=sql or data=tabular"),

@@ -27,7 +27,7 @@ pytestmark = pytest.mark.long
 MODELS: dict[type[RatingModel], str] = {
     MatrixFactorization: "lower model.learning_rate (now 0.01)",
     BiasModel: "lower model.learning_rate (now 0.01)",
-    ALS: "raise model.reg_lambda (now 0.06), or set trainer.precision=64-true (now 32-true)",
+    ALS: "raise model.reg_lambda (now 0.15), or set trainer.precision=64-true (now 32-true)",
     ImplicitALS: "raise model.reg_lambda (now",
     BayesianMF: "lower model.embedding_dim (now 32), or set trainer.precision=64-true (now 32-true)",
 }
