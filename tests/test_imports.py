@@ -30,7 +30,7 @@ sys.exit(failed > 0)
 """
 
 
-@pytest.mark.long
+@pytest.mark.slow  # a process for each module; cycles are found without, by tests/benchmarks/test_release.py
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="forks")
 def test_every_module_can_be_imported_first() -> None:
     files = [file for package in ("recsys", "serve") for file in (ROOT / package).rglob("*.py")]

@@ -20,8 +20,8 @@ MISTAKES = [
     ("data.ratingsfile=x", "there is no data.ratingsfile; did you mean data.ratings_file?"),
     ("trainer.max_epoch=1", "there is no trainer.max_epoch; did you mean trainer.max_epochs?"),
     (
-        "trainer.gradient_clip_alg=value",
-        "there is no trainer.gradient_clip_alg; did you mean +trainer.gradient_clip_algorithm?",
+        "trainer.sync_batch=true",
+        "there is no trainer.sync_batch; did you mean +trainer.sync_batchnorm?",
     ),
     ("trainer.gradient_clip_algorithm=value", "write +trainer.gradient_clip_algorithm=… to add one"),
     ("embedding_dim=3", "there is no embedding_dim; did you mean model.embedding_dim?"),

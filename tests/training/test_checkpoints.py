@@ -4,6 +4,7 @@ import errno
 import json
 import logging
 import tempfile
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -32,8 +33,12 @@ def cut(file: Path) -> None:
 
 def flip(file: Path) -> None:
     """Change one bit in the middle of the largest array, which `torch.load` does not notice."""
+    with zipfile.ZipFile(file) as archive:
+        largest = max(archive.infolist(), key=lambda entry: entry.file_size)
     content = bytearray(file.read_bytes())
-    content[len(content) // 2] ^= 1
+    lengths = content[largest.header_offset + 26 : largest.header_offset + 30]  # of the name and of what follows it
+    start = largest.header_offset + 30 + int.from_bytes(lengths[:2], "little") + int.from_bytes(lengths[2:], "little")
+    content[start + largest.file_size // 2] ^= 1
     file.write_bytes(content)
 
 
