@@ -7,7 +7,7 @@ import csv
 import json
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice, takewhile
 from typing import Any
@@ -26,6 +26,7 @@ from recsys.data.readers.lines import COMMENT, double_quotes
 HEAD = 1 << 20  # bytes looked at
 ESCAPED_LINES = 100  # lines with a quote after a backslash that are looked at
 LINES = 1000  # lines looked at
+END_OF_LINE = re.compile(rb"[\r\n]")
 MAGIC = ((b"PAR1", "parquet"), (b"ARROW1", "arrow"), (b"FEA1", "arrow"), (b"\xff\xff\xff\xff", "arrow"),
          (b"\xd0\xcf\x11\xe0", "excel"), (b"PK\x03\x04", "excel"))  # fmt: skip
 SUFFIXES = {
@@ -146,8 +147,7 @@ def _infer_backslash(
     if not complete:
         with open_bytes(file) as stream:
             head = read_bytes(stream, WHOLE)
-    raw = [found[0] for found in islice(re.finditer(rb'[^\r\n]*\\"[^\r\n]*', head), ESCAPED_LINES)]
-    texts = [line.decode(form.encoding, "replace") for line in raw]
+    texts = [line.decode(form.encoding, "replace") for line in islice(_lines_with(b'\\"', head), ESCAPED_LINES)]
     doubled = [double_quotes(line.encode()).decode() for line in texts]
     usual = [double_quotes(line.encode("utf-8", "replace")).decode() for line in lines]
     for separator in SEPARATORS if texts else ():
@@ -157,6 +157,18 @@ def _infer_backslash(
         if width > 1 and {len(row) for row in split(doubled, separator, quoting=True)} == {width}:
             return replace(form, backslash=True), [Finding("quoting", "backslash", f"values such as {texts[0][:80]}")]
     return form, []
+
+
+def _lines_with(part: bytes, content: bytes) -> Iterator[bytes]:
+    """The lines that hold it; by searching, since a regular expression looks at each line again and again."""
+    found = content.find(part)
+    while found >= 0:
+        start = content.rfind(b"\n", 0, found) + 1
+        start = max(start, content.rfind(b"\r", start, found) + 1)
+        end = END_OF_LINE.search(content, found)
+        stop = end.start() if end else len(content)
+        yield content[start:stop]
+        found = content.find(part, stop)
 
 
 def _infer_text(
