@@ -18,6 +18,7 @@ from recsys.models.closed_form import design_of
 
 RATER_SHRINKAGE = 0.5  # expected deviation of a new rater from the mean user, relative to that of the item's raters
 RATER_PRIOR_COUNT = 50.0  # number of ratings of an item at which this is halved
+COLD_START_PENALTY = 10.0  # of the effects of attributes on new users' rows, relative to the sampler's
 
 
 def cold_start_arrays(
@@ -25,9 +26,11 @@ def cold_start_arrays(
 ) -> dict[str, Tensor]:
     """Prior expectations of a user without ratings.
 
-    Without implicit feedback, attributes explain more of a user than in the model, so their effects are fitted again. A
-    new user who rates an item probably resembles its raters; the raters' deviation from the mean user is shrunk, since
-    their rows also depend on that very rating.
+    Without implicit feedback, attributes explain more of a user than in the model, so their effects are fitted again.
+    They are shrunk more: the sampler's weak prior costs a user with ratings nothing, but a new one has only these
+    effects, which hundreds of users determine badly and later ones may not share. A new user who rates an item probably
+    resembles its raters; the raters' deviation from the mean user is shrunk, since their rows also depend on that very
+    rating.
 
     Args:
         user_rows: User rows of the sample, `(n_users, e)`.
@@ -45,7 +48,7 @@ def cold_start_arrays(
     if "attributes" not in prior.blocks:
         return arrays
     block, ratio = prior.blocks["attributes"], prior.state["attributes_precision"] / prior.state["precision"]
-    effects = block.mean(user_rows - mean, ratio)
+    effects = block.mean(user_rows - mean, COLD_START_PENALTY * ratio)
     return arrays | {"cold_start_effects": effects, "cold_start_mean": mean - block.predict(effects).mean(0)}
 
 
