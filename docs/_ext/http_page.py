@@ -94,6 +94,8 @@ def kind(schema: dict[str, Any]) -> str:
     for union in ("anyOf", "oneOf", "allOf"):
         if union in schema:
             return " or ".join(dict.fromkeys(kind(part) for part in schema[union]))
+    if isinstance(types := schema.get("type"), list):
+        return " or ".join(kind(schema | {"type": one}) for one in types)
     if schema.get("type") == "array":
         return f"array of {kind(schema.get('items', {}))}"
     choices = ", ".join(f"`{value}`" for value in schema.get("enum", []))
