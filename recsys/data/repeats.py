@@ -51,8 +51,8 @@ def merge_repeats(ratings: pd.DataFrame, place: str, repeats: str = "latest") ->
         weight[ordered[keep]] = np.add.reduceat(weight[ordered], starts)
         ratings = ratings.assign(**{WEIGHT: weight.astype(np.float32)})
     log = logger.info if repeats == "sum" else logger.warning
-    log("%s: dropping %d of %d ratings that repeat a user and item; %s",
-        place, len(ratings) - kept.sum(), len(ratings), KEPT[repeats])  # fmt: skip
+    log("%s: %s of %s rows repeat a user and item; %s",
+        place, f"{len(ratings) - kept.sum():,}", f"{len(ratings):,}", KEPT[repeats])  # fmt: skip
     return ratings[kept].reset_index(drop=True)
 
 

@@ -83,7 +83,10 @@ def _worse_than_baseline(metrics: Mapping[str, Any]) -> str | None:
     for name, label in BASELINES["rating"].items():
         baseline = metrics.get(f"baseline/{name}")
         if _is_worse(error, baseline):
-            hint = "" if metrics.get("model") == "biases" else "; tune it (hparams_search=optuna) or take model=biases"
+            hint = "" if metrics.get("model") == "biases" else "; tune it (hparams_search=optuna)"
+            biases = metrics.get("baseline/biases")
+            if hint and biases is not None and biases <= baseline:
+                hint += " or take model=biases"
             return f"the model is worse than a baseline, {label}: test RMSE {error:.4f}, baseline {baseline:.4f}{hint}"
     return None
 

@@ -37,6 +37,11 @@ def test_a_model_worse_than_a_baseline_is_compared_with_the_simplest(error: floa
     assert said is None or "take model=biases" in found[0]
 
 
+def test_biases_are_no_advice_where_they_are_worse_than_that_baseline() -> None:
+    [found] = remarks(GOOD | {"test/rmse": 1.2, "baseline/biases": 1.15})
+    assert found.endswith("baseline 1.1000; tune it (hparams_search=optuna)")
+
+
 def test_biases_are_not_to_be_replaced_by_themselves() -> None:
     [found] = remarks(GOOD | {"test/rmse": 0.96, "model": "biases"})
     assert found.endswith("baseline 0.9500")

@@ -111,7 +111,9 @@ def _kind(file: SourceFile, head: bytes) -> tuple[str, str]:
         return "jsonl", "it is a list of JSON objects"
     if text.startswith(b"{") and _is_object(text.split(b"\n", 1)[0]):
         return "jsonl", "the first line is a JSON object"
-    if text.startswith((b"SQLite format", b"\x89HDF", b"%PDF")):
+    if text.startswith(b"SQLite format"):
+        raise DataError(f"{file}: a database; read it with data=sql data.url=sqlite:///{file} data.query='select …'")
+    if text.startswith((b"\x89HDF", b"%PDF")):
         raise DataError(f"{file}: not a file of rows; export the ratings as CSV or Parquet")
     return "csv", ""
 

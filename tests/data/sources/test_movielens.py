@@ -116,7 +116,7 @@ def test_the_later_of_two_ratings_of_a_pair_is_kept(read: Read, caplog: pytest.L
     data = read("ml-1m", rows)
     assert [tuple(row) for row in data.ratings.to_numpy().tolist()] == [rows[1], rows[2], rows[5]]
     assert data.ratings.index.tolist() == [0, 1, 2]
-    assert "dropping 3 of 6 ratings" in caplog.text
+    assert "3 of 6 rows repeat a user and item" in caplog.text
 
 
 @pytest.mark.parametrize("name", FILES)

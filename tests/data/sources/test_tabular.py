@@ -112,7 +112,7 @@ def test_repeated_pairs_without_times_go_by_row(kind: str, tmp_path: Path, caplo
     user = "7" if kind == "int" else "anna"
     text = HEADER + f"{user},1,1\n{user},2,5\n{user},1,4\n"
     assert read_csv(tmp_path, text).ratings[RATING].tolist() == [5.0, 4.0]
-    assert "r.csv: dropping 1 of 3 ratings" in caplog.text
+    assert "r.csv: 1 of 3 rows repeat a user and item" in caplog.text
 
 
 def test_pairs_of_ids_too_far_apart_to_pack(tmp_path: Path) -> None:
