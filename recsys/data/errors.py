@@ -29,3 +29,14 @@ def did_you_mean(value: object, allowed: Iterable[str]) -> str:
     text = str(value).lower()
     near = get_close_matches(text, names, 1) or [name for name in names if len(text) > 1 and name.startswith(text)]
     return f"; did you mean {names[near[0]]}?" if near else ""
+
+
+def check_choice(option: str, value: object, allowed: Sequence[str]) -> None:
+    """Raise a ValueError that names the option, its value and what is allowed, unless the value is."""
+    if value not in allowed:
+        raise ValueError(f"{option} must be one of {', '.join(allowed)}, got {value!r}{did_you_mean(value, allowed)}")
+
+
+def listed(names: Sequence[str], most: int = 10) -> str:
+    """Names for a message, the first of them."""
+    return ", ".join(names[:most]) + (", …" if len(names) > most else "")

@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from recsys.data.errors import DataError, did_you_mean
+from recsys.data.errors import DataError, check_choice
 from recsys.data.inference.finding import AUTO
 from recsys.data.readers.format import KINDS, LAYOUTS, Format
 
@@ -47,9 +47,9 @@ class FormatOptions:
     ignored_columns: Sequence[str | int] | str | None = AUTO
 
     def __post_init__(self) -> None:
-        _check_choice("format", self.format, (AUTO, *KINDS))
-        _check_choice("layout", self.layout, (AUTO, *LAYOUTS))
-        _check_choice("decimal", self.decimal, (AUTO, ".", ","))
+        check_choice("format", self.format, (AUTO, *KINDS))
+        check_choice("layout", self.layout, (AUTO, *LAYOUTS))
+        check_choice("decimal", self.decimal, (AUTO, ".", ","))
         if self.header not in (AUTO, True, False):
             raise ValueError(f"header must be true, false or {AUTO}, got {self.header!r}")
         if self.quoting not in (AUTO, True, False, BACKSLASH):
@@ -138,11 +138,6 @@ def check_encoding(option: str, name: str) -> None:
             raise LookupError
     except (LookupError, TypeError):
         raise ValueError(f"{option} must be a text encoding such as utf-8, latin-1 or cp1252, got {name!r}") from None
-
-
-def _check_choice(option: str, value: Any, allowed: Sequence[str]) -> None:
-    if value not in allowed:
-        raise ValueError(f"{option} must be one of {', '.join(allowed)}, got {value!r}{did_you_mean(value, allowed)}")
 
 
 def _check_names(option: str, names: Any) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, TypeAlias
 
-from recsys.data.errors import did_you_mean
+from recsys.data.errors import check_choice, did_you_mean
 from recsys.data.inference.finding import AUTO
 from recsys.data.readers.time_fields import UNITS
 from recsys.data.repeats import REPEATS
@@ -66,10 +66,10 @@ class InteractionOptions:
 
     def __post_init__(self) -> None:
         self._check_columns()
-        _check_choice("missing_as", self.missing_as, MISSING_AS)
-        _check_choice("weight_scale", self.weight_scale, (AUTO, *WEIGHT_SCALES))
-        _check_choice("repeats", self.repeats, (AUTO, *REPEATS))
-        _check_choice("bad_rows", self.bad_rows, BAD_ROWS)
+        check_choice("missing_as", self.missing_as, MISSING_AS)
+        check_choice("weight_scale", self.weight_scale, (AUTO, *WEIGHT_SCALES))
+        check_choice("repeats", self.repeats, (AUTO, *REPEATS))
+        check_choice("bad_rows", self.bad_rows, BAD_ROWS)
         self._check_times()
         self._check_scale()
         self._check_events()
@@ -198,8 +198,3 @@ def position(value: Column, columns: Sequence[Any]) -> int | None:
 
 def _is_auto(value: Any) -> bool:
     return isinstance(value, str) and value == AUTO
-
-
-def _check_choice(option: str, value: Any, allowed: Sequence[str]) -> None:
-    if value not in allowed:
-        raise ValueError(f"{option} must be one of {', '.join(allowed)}, got {value!r}{did_you_mean(value, allowed)}")

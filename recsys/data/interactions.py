@@ -14,13 +14,14 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from recsys.data.columns import EVENT, ITEM_ID, RATING, TIMESTAMP, USER_ID, WEIGHT
-from recsys.data.errors import DataError, UndecidedError
+from recsys.data.errors import DataError, UndecidedError, listed
 from recsys.data.format_options import check_kind
 from recsys.data.inference import infer_columns, infer_format, infer_values
 from recsys.data.inference.decimals import undecided_number
 from recsys.data.inference.finding import AUTO, Finding
 from recsys.data.inference.texts import is_missing
 from recsys.data.interaction_options import InteractionOptions, position
+from recsys.data.rating_data import RatingData
 from recsys.data.readers import read_rows, sample_rows
 from recsys.data.readers.fields import Field, Stars, Text, Weight
 from recsys.data.readers.format import Format, RowCounts, Sample, SourceFile, Values
@@ -31,7 +32,6 @@ from recsys.data.row_values import (
     absent_events,
     event_weights,
     events_text,
-    listed,
     rows_frame,
     weight_scale,
     words_as_ids,
@@ -71,6 +71,20 @@ class Interactions:
     warnings: list[str]
     options: dict[str, Any]
     settled: dict[str, Any]
+
+    def data(self, name: str, **others: Any) -> RatingData:
+        """The data set of these rows; `others` are fields of `RatingData` beside them or in their place."""
+        own: dict[str, Any] = {
+            "ratings": self.ratings,
+            "rating_min": self.rating_min,
+            "rating_max": self.rating_max,
+            "implicit": self.implicit,
+            "counts": self.counts,
+            "findings": tuple(self.findings),
+            "settled": self.settled,
+            "warnings": tuple(self.warnings),
+        }
+        return RatingData(name=name, **own | others)
 
 
 def read_interactions(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from recsys.data.errors import did_you_mean
+from recsys.data.errors import did_you_mean, listed
 from recsys.data.readers.fields import MISSING_WORDS
 from recsys.data.readers.format import Values
 
@@ -70,11 +70,6 @@ def rows_frame(ids: Mapping[str, Values], columns: Mapping[str, Any], keep: NDAr
             found[name] = kept.cast(pa.large_string()).to_pandas()
     found |= {name: column if whole else column[keep] for name, column in columns.items()}
     return pd.DataFrame(found, copy=False)
-
-
-def listed(names: Sequence[str]) -> str:
-    """Names for a message, at most ten."""
-    return ", ".join(names[:10]) + (", …" if len(names) > 10 else "")
 
 
 def _kinds(events: Values) -> list[str]:

@@ -17,7 +17,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from recsys.bundle.compression import check_compress
 from recsys.data.datamodule import REFITS, RatingDataModule
-from recsys.data.errors import did_you_mean
+from recsys.data.errors import check_choice, did_you_mean
 from recsys.evaluation.prequential import EVALUATIONS
 from recsys.training.threads import choose_threads
 
@@ -60,9 +60,7 @@ def _check_top_level(cfg: DictConfig) -> None:
     if type(cfg.seed) is not int or cfg.seed < 0:
         raise ValueError(f"seed must be an integer >= 0, got {cfg.seed!r}")
     for key, allowed in (("refit", REFITS), ("evaluation", EVALUATIONS)):
-        value = cfg.get(key, "standard")  # evaluation is missing in resumed runs of older versions
-        if value not in allowed:
-            raise ValueError(f"{key} must be one of {', '.join(allowed)}, got {value!r}{did_you_mean(value, allowed)}")
+        check_choice(key, cfg.get(key, "standard"), allowed)  # evaluation is missing in resumed runs of older versions
     if not isinstance(cfg.get("ranking", False), bool):
         raise ValueError(f"ranking must be true or false, got {cfg.ranking!r}")
     check_compress(cfg.get("compress"))

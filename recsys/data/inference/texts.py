@@ -7,8 +7,9 @@ import re
 from collections.abc import Iterable, Sequence
 
 from recsys.data.readers.conversion import GROUPED
+from recsys.data.readers.fields import MISSING_WORDS
 
-MISSING = frozenset(("", "NA", "N/A", "nan", "NaN", "null", "NULL", "None", "\\N"))
+MISSING = frozenset(("", *MISSING_WORDS))
 NUMBER = re.compile(r"\s*[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?\s*", re.ASCII)
 COMMA_NUMBER = re.compile(r"\s*[-+]?(\d+,\d+)\s*", re.ASCII)  # with a decimal comma
 WHOLE = re.compile(r"\s*-?\d+(\.0*)?\s*", re.ASCII)

@@ -7,10 +7,11 @@ import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from recsys.data.format_options import SEPARATORS
 from recsys.data.inference.finding import Finding
 from recsys.data.inference.formats import SUFFIXES
 
-SEPARATORS = {"\t": "tab", ",": "comma", ";": "semicolon", "|": "pipe", " ": "space"}
+SEPARATOR_NAMES = {sign: name for name, sign in SEPARATORS.items()}
 USUAL: dict[str, object] = {  # values that are inferred in the same way without a word
     "encoding": "utf-8",
     "separator": ",",
@@ -93,7 +94,7 @@ def _is_said(option: str, value: object, file: str) -> bool:
 def _word(option: str, value: Any) -> str:
     """`data.option=value` as Hydra takes it, without the shell's quotes."""
     if option.endswith("separator"):
-        value = SEPARATORS.get(value, value)
+        value = SEPARATOR_NAMES.get(value, value)
     return f"data.{option}={_text(value)}"
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from recsys.data.errors import DataError
+from recsys.data.errors import DataError, listed
 from recsys.data.inference import infer_columns, infer_format
 from recsys.data.inference.vocabulary import ITEM, USER, likeness, words
 from recsys.data.readers import expand, sample_rows
@@ -86,16 +86,16 @@ def _entry(folder: Path, name: str) -> Entry:
     try:
         options, findings = infer_columns(sample, {})
     except DataError:
-        return Entry(name, size, f"columns {_listed(sample.columns)}", 0, sample, {})
+        return Entry(name, size, f"columns {listed(sample.columns, 8)}", 0, sample, {})
     score = sum(float(weight) for option, weight in WEIGHTS.items() if options.get(option) is not None)
     if not score and any(_distinct(sample, options[f"{side}_column"]) for side in ("user", "item")):
-        return Entry(name, size, f"columns {_listed(sample.columns)}", 0, sample, {})
+        return Entry(name, size, f"columns {listed(sample.columns, 8)}", 0, sample, {})
     if form.layout == "matrix":
         score += 2
     named = sum(finding.why == "its name" for finding in findings)
     score += 0.1 * named + bool(LIKELY_NAMES.search(name)) - 2 * ("tag" in path.name.lower())
     what = "ratings" if options.get("rating_column") is not None else "users and items"
-    return Entry(name, size, f"{what}: {_listed(sample.columns)}", max(score, 0.5), sample, options)
+    return Entry(name, size, f"{what}: {listed(sample.columns, 8)}", max(score, 0.5), sample, options)
 
 
 def _distinct(sample: Sample, column: str) -> bool:
@@ -107,10 +107,6 @@ def _distinct(sample: Sample, column: str) -> bool:
 def _short(error: DataError, path: Path) -> str:
     text = str(error).removeprefix(f"{path}: ").removeprefix(f"{path}, ")
     return text if len(text) < 80 else text[:77] + "…"
-
-
-def _listed(names: Sequence[str]) -> str:
-    return ", ".join(names[:8]) + (", …" if len(names) > 8 else "")
 
 
 def ratings_of(entries: Sequence[Entry]) -> str | None:

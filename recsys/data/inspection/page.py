@@ -14,7 +14,7 @@ from rich.table import Table
 
 from recsys.data.columns import WEIGHT
 from recsys.data.inspection.attempts import Attempt
-from recsys.data.inspection.command import SEPARATORS
+from recsys.data.inspection.command import SEPARATOR_NAMES
 from recsys.data.inspection.folder import Entry
 from recsys.data.inspection.picture import bars, over_time
 from recsys.data.inspection.statistics import FEW, Side, Statistics, describe
@@ -83,7 +83,7 @@ def _written(form: Format) -> str:
     parts = [KINDS[form.kind]]
     if form.kind == "csv":
         parts += [form.encoding.upper() if form.encoding.startswith("utf") else form.encoding]
-        parts += [f"{SEPARATORS.get(form.separator, repr(form.separator))} between columns"]
+        parts += [f"{SEPARATOR_NAMES.get(form.separator, repr(form.separator))} between columns"]
         parts += ["decimal comma"] if form.decimal == "," else []
         parts += ["quotes off"] if not form.quoting and form.separator == "," else []
         parts += ["header" if form.header else "no header"]

@@ -21,7 +21,7 @@ from typing import BinaryIO, cast
 
 import pyarrow as pa
 
-from recsys.data.errors import DataError
+from recsys.data.errors import DataError, listed
 from recsys.data.readers.format import SourceFile
 
 STANDARD_INPUT = "-"
@@ -136,7 +136,7 @@ def _expanded(root: Path | None, text: str) -> list[SourceFile]:
         suffixes = Counter(Path(name).suffix for name in names if not name.startswith((".", "_")))
         suffix, several = suffixes.most_common(1)[0] if suffixes else ("", 0)
         hint = f"; '{text.rstrip('/')}/*{suffix}' means all of one kind" if several > 1 else ""
-        raise DataError(f"{path} is a folder, not a file; it has {_listed(names) or 'no files'}{hint}")
+        raise DataError(f"{path} is a folder, not a file; it has {listed(names) or 'no files'}{hint}")
     raise DataError(f"{path}: no such file{_similar_files(path)}")
 
 
@@ -152,7 +152,7 @@ def _member_of(file: SourceFile) -> SourceFile:
     if len(data) != 1:
         raise DataError(
             f"{file.path}: an archive with {len(data)} files; name one, such as {file.path.name}/{(data or ['…'])[0]}: "
-            f"it has {_listed(members) or 'no files'}"
+            f"it has {listed(members) or 'no files'}"
         )
     return SourceFile(file.path, data[0])
 
@@ -213,8 +213,4 @@ def _similar(name: str, names: Sequence[str], place: str = "") -> str:
     near = [lower[other] for other in difflib.get_close_matches(name.lower(), lower, n=3, cutoff=0.7)]
     if near:
         return f"; did you mean {' or '.join(near)}?"
-    return f"; the files{place} are {_listed(names)}" if names else f"; there are no files{place}"
-
-
-def _listed(names: Sequence[str]) -> str:
-    return ", ".join(names[:10]) + (", …" if len(names) > 10 else "")
+    return f"; the files{place} are {listed(names)}" if names else f"; there are no files{place}"

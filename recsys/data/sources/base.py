@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 from abc import ABC, abstractmethod
 
 from recsys.data.rating_data import RatingData
+
+logger = logging.getLogger(__name__)
 
 
 class RatingsSource(ABC):
@@ -28,3 +31,12 @@ class RatingsSource(ABC):
         Raises:
             DataError: A file is missing or has invalid content.
         """
+
+
+def logged(data: RatingData) -> RatingData:
+    """The data, once their notes and warnings are logged: also those that come from the cache have them."""
+    for text in data.notes:
+        logger.info("%s", text)
+    for text in data.warnings:
+        logger.warning("%s", text)
+    return data

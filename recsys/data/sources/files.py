@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import logging
 from abc import abstractmethod
 from pathlib import Path
 from typing import Any
 
 from recsys.data import cache
 from recsys.data.rating_data import RatingData
-from recsys.data.sources.base import RatingsSource
-
-logger = logging.getLogger(__name__)
+from recsys.data.sources.base import RatingsSource, logged
 
 
 class FileSource(RatingsSource):
@@ -39,9 +36,4 @@ class FileSource(RatingsSource):
     def read(self) -> RatingData:
         self.prepare()
         key = cache.parse_key(self.files(), {"source": type(self).__qualname__} | self.arguments())
-        data = cache.load_or_parse(key, self.parse)
-        for text in data.notes:
-            logger.info("%s", text)
-        for text in data.warnings:
-            logger.warning("%s", text)
-        return data
+        return logged(cache.load_or_parse(key, self.parse))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import re
 import tempfile
@@ -23,9 +22,7 @@ from recsys.data.interactions import read_interactions
 from recsys.data.passwords import HIDDEN, has_password, redacted
 from recsys.data.rating_data import RatingData
 from recsys.data.readers.format import SourceFile
-from recsys.data.sources.base import RatingsSource
-
-logger = logging.getLogger(__name__)
+from recsys.data.sources.base import RatingsSource, logged
 
 if TYPE_CHECKING:
     from sqlalchemy import URL, Connection, Engine
@@ -146,23 +143,10 @@ class SqlRatings(RatingsSource):
                 data = cache.load_or_parse(key, lambda: self._parsed(result))
             except DataError as error:
                 raise DataError(str(error).replace(str(result), ORIGIN)) from None
-        for warning in data.warnings:
-            logger.warning("%s", warning)
-        return data
+        return logged(data)
 
     def _parsed(self, result: Path) -> RatingData:
-        rows = read_interactions([SourceFile(result)], {"kind": "arrow"}, self.options, ORIGIN)
-        return RatingData(
-            name=self.name,
-            ratings=rows.ratings,
-            rating_min=rows.rating_min,
-            rating_max=rows.rating_max,
-            implicit=rows.implicit,
-            counts=rows.counts,
-            findings=tuple(rows.findings),
-            settled=rows.settled,
-            warnings=tuple(rows.warnings),
-        )
+        return read_interactions([SourceFile(result)], {"kind": "arrow"}, self.options, ORIGIN).data(self.name)
 
     def _url(self) -> URL:
         from sqlalchemy import make_url

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from recsys.data.columns import ITEM_ID, USER_ID
-from recsys.data.errors import DataError
+from recsys.data.errors import DataError, listed
 from recsys.data.format_options import FormatOptions, side_format
 from recsys.data.inference.finding import AUTO, Finding
 from recsys.data.interaction_options import Column, InteractionOptions, check_column, check_named
@@ -17,7 +17,6 @@ from recsys.data.rating_data import RatingData
 from recsys.data.readers import expand
 from recsys.data.readers.files import STANDARD_INPUT
 from recsys.data.readers.format import SourceFile
-from recsys.data.row_values import listed
 from recsys.data.side_tables import SideFile, SideTable, distinct
 from recsys.data.sources.files import FileSource
 
@@ -200,15 +199,10 @@ class TabularRatings(FileSource):
         if self.ratings_file == STANDARD_INPUT:
             kept = Finding("ratings_file", str(self._files["ratings"][0].path), "standard input, kept in the cache")
             findings.insert(0, kept)
-        return RatingData(
-            name=self.name,
-            ratings=rows.ratings,
-            rating_min=rows.rating_min,
-            rating_max=rows.rating_max,
+        return rows.data(
+            self.name,
             users=sides["users"].frame if "users" in sides else None,
             items=sides["items"].frame if "items" in sides else None,
-            implicit=rows.implicit,
-            counts=rows.counts,
             findings=tuple(findings),
             settled=self.format.settled(rows.written, {finding.option for finding in findings}) | rows.settled,
             notes=tuple(note for side in sides.values() for note in side.notes),
