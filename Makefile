@@ -10,7 +10,7 @@ COMPARISON_STAMP := $(BENCH_VENV)/.comparison
 
 .DEFAULT_GOAL := help
 .PHONY: help setup train sweep report serve promote load test test-quick test-services test-all dist lint format docs clean \
-	bench bench-quick bench-report bench-compare
+	chaos bench bench-quick bench-report bench-compare
 
 help:  ## Print every target with its line
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## (.*)/  make \1\t\2/' | expand -t 24
@@ -63,6 +63,9 @@ test-services: $(STAMP)  ## Tests that need PostgreSQL, which they start themsel
 
 test-all: $(STAMP)  ## All tests, the slow ones and those with services too
 	$(BIN)/python -m pytest -m "slow or not slow"
+
+chaos: $(STAMP)  ## Disturb service, files and runs: overload, attacks, damage, kills; hours; ARGS="--short" …
+	$(BIN)/python -m benchmarks.chaos $(ARGS)
 
 bench: $(COMPARISON_STAMP)  ## Measure recsys beside its peers, and its speed: hours; ARGS="--data ml_100k …" for the peers
 	$(BENCH)/python -m benchmarks.comparison $(ARGS)

@@ -5,7 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks.tables import comparison, comparison_full, picture, quality, release, robustness, runs, service, speed
+from benchmarks.tables import (
+    comparison,
+    comparison_full,
+    picture,
+    quality,
+    release,
+    robustness,
+    runs,
+    service,
+    speed,
+    trust,
+)
 from benchmarks.tables.blocks import blocks, filled
 from benchmarks.tables.results import NotMeasuredError, Results, TablesError
 
@@ -37,6 +48,7 @@ TABLES: dict[str, Callable[[Results], str]] = {
     "run_kills": robustness.run_kills,
     "units": robustness.units,
     "defaults": robustness.defaults,
+    "chaos": trust.chaos,
 }
 
 
