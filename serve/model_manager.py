@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 from recsys.bundle import BundleError
-from serve.pointer import bundle_folder, newest_run, permitted_version, read_pointer
+from serve.pointer import Pointed, bundle_folder, newest_run, read_pointer
 from serve.replacement import check_replacement
 from serve.served_model import ServedModel
 from serve.settings import Settings
@@ -46,11 +46,12 @@ class ModelManager:
             BundleError: There is no valid bundle.
         """
         if settings.pointer is not None:
-            folder = read_pointer(settings.pointer)
+            pointed = read_pointer(settings.pointer)
         else:
-            folder = bundle_folder(settings.bundle) if settings.bundle is not None else newest_run(settings.runs)
-        signature = _signature(folder)  # before loading, so that a change during loading is noticed
-        manager = cls(ServedModel.load(folder), folder, pointer=settings.pointer, poll_seconds=settings.poll_seconds)
+            pointed = Pointed(newest_run(settings.runs) if settings.bundle is None else bundle_folder(settings.bundle))
+        signature = _signature(pointed.folder)  # before loading, so that a change during loading is noticed
+        model = ServedModel.load(pointed.folder, sha256=pointed.sha256)
+        manager = cls(model, pointed.folder, pointer=settings.pointer, poll_seconds=settings.poll_seconds)
         manager._serving = signature
         return manager
 
@@ -64,15 +65,15 @@ class ModelManager:
             return None
         attempt: tuple[object, ...] = ("unreadable",)
         try:
-            folder = read_pointer(self.pointer)
-            signature, permitted = _signature(folder), permitted_version(self.pointer)
-            attempt = (*signature, permitted)
-            if signature == self._serving:
+            folder, sha256, permitted = read_pointer(self.pointer)
+            signature = _signature(folder)
+            attempt = (*signature, sha256, permitted)
+            if signature == self._serving and sha256 in (None, self.current.bundle.sha256):
                 self.last_error = self._rejected = None
                 return None
             if attempt == self._rejected and time.monotonic() < self._next_try:
                 return None
-            model = ServedModel.load(folder)
+            model = ServedModel.load(folder, sha256=sha256)
             told = model.version == permitted
             check_replacement(self.current.bundle, model.bundle, str(folder), other_data=told)
         except Exception as error:  # any error: keep serving the old model

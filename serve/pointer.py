@@ -1,7 +1,9 @@
 """The pointer: a text file with the path of the bundle to serve, absolute or relative to the pointer's folder.
 
-A second line, `other data: <version>`, lets a service that runs swap in this version of a bundle although its users and
-items are others (`serve.replacement`).
+A line before it, `sha256: <64 digits>`, is the digest of the bundle's manifest: a bundle with another one is refused.
+It comes first, so that a pointer that was cut short or altered names nothing else. A line after it,
+`other data: <version>`, lets a service that runs swap in this version of a bundle although its users and items are
+others (`serve.replacement`).
 """
 
 from __future__ import annotations
@@ -10,12 +12,23 @@ import contextlib
 import os
 import re
 from pathlib import Path
+from typing import NamedTuple
 
 from recsys.bundle import BundleError
 from recsys.files import atomic_write
 
 MAX_BYTES = 4096  # of a pointer
-OTHER_DATA = "other data: "
+LINES = re.compile(
+    r"(?:sha256: (?P<sha256>[0-9a-f]{64})\n)?(?P<path>(?!sha256: )[^\n]+)(?:\nother data: (?P<version>[0-9a-f]{12}))?"
+)
+
+
+class Pointed(NamedTuple):
+    """What a pointer names."""
+
+    folder: Path  # of the bundle
+    sha256: str | None = None  # of its manifest; None: any
+    other_data: str | None = None  # version of a bundle that may replace one of other data
 
 
 def bundle_folder(path: Path) -> Path:
@@ -47,47 +60,37 @@ def newest_run(runs: Path) -> Path:
     return max(finished)[1].parent
 
 
-def read_pointer(pointer: Path) -> Path:
-    """The bundle folder that the pointer names.
+def read_pointer(pointer: Path) -> Pointed:
+    """What the pointer names.
 
     Raises:
-        BundleError: The pointer is missing, empty or not a text file.
+        BundleError: The pointer is missing, not a text file, or does not consist of the lines of a pointer.
     """
-    return bundle_folder(pointer.parent / _read(pointer)[0])
-
-
-def permitted_version(pointer: Path) -> str | None:
-    """The version of a bundle that may replace one of other data; None if there is none.
-
-    Raises:
-        BundleError: As in `read_pointer`.
-    """
-    return _read(pointer)[1]
-
-
-def _read(pointer: Path) -> tuple[str, str | None]:
-    """The path in the pointer, and the version that may be of other data."""
     try:
         with pointer.open("rb") as stream:
             text = stream.read(MAX_BYTES + 1).decode().strip()
     except (OSError, UnicodeDecodeError) as error:
         raise BundleError(f"pointer {pointer} cannot be read: {error}") from error
-    name, _, permission = text.partition("\n")
-    sound = name and "\0" not in name and len(text) <= MAX_BYTES
-    if not sound or (permission and not re.fullmatch(f"{OTHER_DATA}.+", permission)):
-        raise BundleError(f"pointer {pointer} must contain one line, the folder of a bundle")
-    return name.rstrip(), permission.removeprefix(OTHER_DATA) or None
+    lines = LINES.fullmatch(text)
+    if lines is None or "\0" in text or len(text) > MAX_BYTES:
+        raise BundleError(
+            f"pointer {pointer} must contain one line, the folder of a bundle, and at most `sha256: <digest>` in the "
+            "line before it and `other data: <version>` in the line after it"
+        )
+    return Pointed(bundle_folder(pointer.parent / lines["path"].rstrip()), lines["sha256"], lines["version"])
 
 
-def write_pointer(pointer: Path, bundle: Path, *, other_data: str | None = None) -> None:
+def write_pointer(pointer: Path, bundle: Path, *, sha256: str | None = None, other_data: str | None = None) -> None:
     """Point `pointer` at `bundle`, atomically.
 
     Args:
         pointer: File to write.
         bundle: Folder of the bundle.
+        sha256: Of the bundle's manifest; None to accept any.
         other_data: Version of the bundle, if it may replace one of other data.
     """
-    lines = [os.path.relpath(bundle.resolve(), pointer.parent.resolve())]
-    lines += [] if other_data is None else [f"{OTHER_DATA}{other_data}"]
+    lines = [] if sha256 is None else [f"sha256: {sha256}"]
+    lines += [os.path.relpath(bundle.resolve(), pointer.parent.resolve())]
+    lines += [] if other_data is None else [f"other data: {other_data}"]
     with atomic_write(pointer) as partial:
         partial.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")

@@ -30,10 +30,11 @@ def promote(run: Path, pointer: Path, *, other_data: bool = False) -> ServedMode
     served = None
     if pointer.exists():
         with contextlib.suppress(BundleError):  # its bundle is gone: any may follow
-            served = Bundle.load(read_pointer(pointer))
+            served = Bundle.load(read_pointer(pointer).folder)
     if served is not None:
         check_replacement(served, model.bundle, str(run), other_data=other_data)
-    write_pointer(pointer, bundle_folder(run), other_data=model.version if other_data else None)
+    permitted = model.version if other_data else None
+    write_pointer(pointer, bundle_folder(run), sha256=model.bundle.sha256, other_data=permitted)
     return model
 
 

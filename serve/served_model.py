@@ -46,13 +46,17 @@ class ServedModel:
         ]
 
     @classmethod
-    def load(cls, path: Path) -> ServedModel:
+    def load(cls, path: Path, *, sha256: str | None = None) -> ServedModel:
         """Load, verify and probe the bundle in `path`.
 
+        Args:
+            path: Folder of the bundle.
+            sha256: That its manifest must have; None for any.
+
         Raises:
-            BundleError: It is not a bundle, is corrupt, or gives invalid predictions.
+            BundleError: It is not a bundle, is corrupt or another one, or gives invalid predictions.
         """
-        bundle = Bundle.load(path)
+        bundle = Bundle.load(path, sha256=sha256)
         timeless = bundle.ratings._replace(timestamp=None)  # saves eight bytes per rating; no response needs them
         model = cls(replace(bundle, ratings=timeless))
         try:

@@ -250,14 +250,18 @@ class Bundle(Scoring):
         write_folder(path, self.manifest, arrays, self.items)
 
     @classmethod
-    def load(cls, path: str | Path) -> Bundle:
+    def load(cls, path: str | Path, *, sha256: str | None = None) -> Bundle:
         """Read a bundle's folder, verifying size and SHA-256 of every file before parsing it.
 
+        Args:
+            path: The folder.
+            sha256: That the manifest must have, as hexadecimal digits; None for any.
+
         Raises:
-            BundleError: The folder is missing, truncated, altered, of a newer schema or inconsistent.
+            BundleError: The folder is missing, truncated, altered, another bundle, of a newer schema or inconsistent.
         """
         path = Path(path)
-        contents = read_folder(path)
+        contents = read_folder(path, sha256)
         try:
             bundle = cls._from_contents(contents)
         except KeyError as error:

@@ -96,13 +96,17 @@ def _write_arrays(file: Path, arrays: Arrays) -> None:
     file.chmod(mode)
 
 
-def read_folder(path: Path) -> Contents:
+def read_folder(path: Path, sha256: str | None = None) -> Contents:
     """Read a bundle's folder; what is parsed is the very bytes that were verified.
 
+    Args:
+        path: The folder.
+        sha256: That the manifest must have; None for any.
+
     Raises:
-        BundleError: The folder is missing, truncated, altered or of a newer schema.
+        BundleError: The folder is missing, truncated, altered, another bundle or of a newer schema.
     """
-    manifest, manifest_sha256 = read_manifest(path)
+    manifest, manifest_sha256 = read_manifest(path, sha256)
     verified = {name: _verified(path / name, manifest["files"][name]) for name in FILES}
     arrays = {}
     for name in ARRAYS:
@@ -116,11 +120,16 @@ def read_folder(path: Path) -> Contents:
     return Contents(manifest, manifest_sha256, arrays, _parsed(path / "items.json", verified["items.json"]))
 
 
-def read_manifest(path: Path) -> tuple[dict[str, Any], str]:
+def read_manifest(path: Path, sha256: str | None = None) -> tuple[dict[str, Any], str]:
     """The manifest of a bundle's folder, and the SHA-256 of its bytes; the other files are not looked at.
 
+    Args:
+        path: The folder.
+        sha256: That the manifest must have; None for any.
+
     Raises:
-        BundleError: There is none, it is of a newer schema, or it does not name just the files of a bundle.
+        BundleError: There is none, it has another SHA-256, is of a newer schema, or does not name just the files of a
+            bundle.
     """
     file = path / "manifest.json"
     try:
@@ -129,6 +138,8 @@ def read_manifest(path: Path) -> tuple[dict[str, Any], str]:
         raise BundleError(f"{path} is not a bundle: it has no manifest.json") from error
     except OSError as error:
         raise BundleError(f"{file} cannot be read: {error.strerror}") from error
+    if sha256 not in (None, found := _sha256(content)):
+        raise BundleError(f"{file} is not the one wanted: its SHA-256 is {found}, not {sha256}")
     manifest = _parsed(file, content)
     version = manifest.get("schema_version") if isinstance(manifest, dict) else None
     if type(version) is not int or version < 1:
@@ -146,7 +157,7 @@ def read_manifest(path: Path) -> tuple[dict[str, Any], str]:
     manifest = {LEGACY_KEYS.get(key, key): value for key, value in manifest.items()}
     if isinstance(model := manifest.get("model"), str):
         manifest["model"] = LEGACY_MODELS.get(model, model)
-    return manifest, _sha256(content)
+    return manifest, found
 
 
 def _verified(file: Path, expected: Mapping[str, Any]) -> bytes:

@@ -330,8 +330,8 @@ def test_a_bundle_exchanged_while_it_is_read_is_refused(
     """The manifest is of one bundle, the files are of the next."""
     read = module.read_manifest
 
-    def read_and_exchange(path: Path) -> tuple[dict[str, Any], str]:
-        found = read(path)
+    def read_and_exchange(path: Path, sha256: str | None) -> tuple[dict[str, Any], str]:
+        found = read(path, sha256)
         replace(small, factors=replace(small.factors, mu=np.array([2.0], np.float32))).save(path)
         return found
 

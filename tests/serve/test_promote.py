@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import threading
 from pathlib import Path
 
@@ -17,10 +18,11 @@ from tests.serve.conftest import ITEM_NAMES, USER_NAMES, rich, save
 def test_a_good_run_is_promoted(saved: Path, tmp_path: Path) -> None:
     pointer = tmp_path / "serving"
     promote(tmp_path, pointer)
-    assert read_pointer(pointer).resolve() == saved.resolve()
+    assert read_pointer(pointer).folder.resolve() == saved.resolve()
+    assert read_pointer(pointer).sha256 == hashlib.sha256((saved / "manifest.json").read_bytes()).hexdigest()
     other = save(rich(seed=1), tmp_path / "other")
     assert promote(other, pointer).bundle.manifest["seed"] == 1
-    assert read_pointer(pointer).resolve() == other.resolve()
+    assert read_pointer(pointer).folder.resolve() == other.resolve()
 
 
 @pytest.mark.parametrize("wrong", ["none", "cut", "strings"])
@@ -42,7 +44,7 @@ def test_a_bad_one_leaves_the_pointer_as_it_was(saved: Path, tmp_path: Path, wro
 def test_a_broken_pointer_is_mended(saved: Path, tmp_path: Path, content: bytes) -> None:
     (tmp_path / "serving").write_bytes(content)
     promote(saved, tmp_path / "serving")
-    assert read_pointer(tmp_path / "serving").resolve() == saved.resolve()
+    assert read_pointer(tmp_path / "serving").folder.resolve() == saved.resolve()
 
 
 def test_whoever_reads_meanwhile_reads_a_whole_one(saved: Path, tmp_path: Path) -> None:
@@ -53,7 +55,7 @@ def test_whoever_reads_meanwhile_reads_a_whole_one(saved: Path, tmp_path: Path) 
 
     def reader() -> None:
         while not done.is_set():
-            read.add(read_pointer(pointer).resolve().name)
+            read.add(read_pointer(pointer).folder.resolve().name)
 
     thread = threading.Thread(target=reader)
     thread.start()

@@ -9,7 +9,7 @@ import pytest
 
 from recsys.bundle import Bundle, BundleError
 from serve.model_manager import ModelManager
-from serve.pointer import permitted_version, read_pointer, write_pointer
+from serve.pointer import read_pointer, write_pointer
 from serve.promote import main, promote
 from serve.replacement import check_replacement, shares
 from serve.settings import Settings
@@ -78,7 +78,7 @@ def test_promote_and_a_running_service_refuse_it_unless_told(
     models = ModelManager.from_settings(Settings(pointer=pointer))
     with pytest.raises(BundleError, match="other data"):
         promote(other, pointer)
-    assert read_pointer(pointer) == first
+    assert read_pointer(pointer).folder == first
     write_pointer(pointer, other)  # by hand
     assert models.poll() is None
     assert models.last_error is not None
@@ -98,8 +98,11 @@ def test_promote_and_a_running_service_refuse_it_unless_told(
     swapped = models.poll()  # at once, although it was refused before
     assert swapped is not None
     assert swapped.users.row(str(OTHER_USERS[0])) == 0
-    assert permitted_version(pointer) == swapped.version
+    assert read_pointer(pointer).other_data == swapped.version
     save(rich(), other)  # the permission is that version's alone
+    assert models.poll() is None
+    assert "is not the one wanted" in models.last_error  # type: ignore[operator]
+    write_pointer(pointer, other, other_data=swapped.version)
     assert models.poll() is None
     assert "other data" in models.last_error  # type: ignore[operator]
 
