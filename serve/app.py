@@ -42,7 +42,7 @@ class RecsysAPI(FastAPI):
         model = service.models.current if service.started else None
         version = None if model is None else model.version
         if version not in self._documents:
-            exposed = service.settings.expose_user_ratings
+            exposed = service.settings.exposes_user_ratings
             self._documents = {version: openapi_document(self, model, expose_user_ratings=exposed)}
         return self._documents[version]
 

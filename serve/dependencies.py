@@ -32,5 +32,5 @@ async def require_user_ratings(service: CurrentService) -> None:
 
 
 def check_user_ratings(service: Service) -> None:
-    if not service.settings.expose_user_ratings:
+    if not service.settings.exposes_user_ratings:
         raise ApiError(403, "histories_off", "this service does not expose users' ratings")

@@ -14,6 +14,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from serve.errors import error
+from serve.headers import secured
 from serve.metrics import Metrics
 
 access = logging.getLogger("serve.access")
@@ -55,7 +56,7 @@ class RequestMiddleware:
             nonlocal status, started
             if message["type"] == "http.response.start":
                 status, started = message["status"], True
-                message["headers"] = [*message["headers"], (b"x-request-id", request_id)]
+                message["headers"] = [*secured(message["headers"]), (b"x-request-id", request_id)]
             await send(message)
 
         limited = scope["path"] not in UNLIMITED_PATHS

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated
 
 from pydantic import AliasChoices, Field, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from serve.addresses import is_loopback
 
 
 class Settings(BaseSettings):
@@ -47,12 +50,25 @@ class Settings(BaseSettings):
     max_in_flight: Annotated[int, Field(ge=0)] = Field(
         256, description="maximum number of concurrent requests per worker, then 503; 0 for no limit"
     )
-    expose_user_ratings: bool = Field(
-        True,
+    expose_user_ratings: bool | None = Field(
+        None,
         validation_alias=AliasChoices("expose_user_ratings", "histories"),  # the former name still works
-        description="whether users' ratings are exposed, including in explanations; "
+        description="whether users' ratings are exposed, including in explanations (default: on loopback only); "
         "which titles they rated can still be inferred from exclude_seen",
     )
+    # Who may ask. Lists are separated by commas.
+    keys: Path | None = Field(None, description="file of API keys, made by `recsys keys add`")
+    insecure: bool = Field(False, description="serve to other machines without keys")
+    rate_limit: Annotated[str, Field(pattern=r"^[1-9]\d{0,8}/(second|minute|hour|day)$")] | None = Field(
+        None, description='requests per key, or per address without one, such as "600/minute"'
+    )
+    allowed_hosts: str = Field(
+        "",
+        description="names by which the service is reached, such as api.example.org or *.example.org; * for any; "
+        "addresses, localhost, host and the machine's own name always are allowed",
+    )
+    cors_origins: str = Field("", description="origins whose pages may call the service, such as https://example.org")
+    trusted_proxies: str = Field("", description="addresses or networks of proxies whose X-Forwarded-For is believed")
     log_level: str = Field("info", pattern="^(debug|info|warning|error)$", description="debug, info, warning or error")
 
     @model_validator(mode="after")
@@ -60,3 +76,12 @@ class Settings(BaseSettings):
         if self.bundle is not None and self.pointer is not None:
             raise ValueError("set either bundle or pointer, not both (also RECSYS_BUNDLE and RECSYS_POINTER)")
         return self
+
+    @cached_property
+    def is_local(self) -> bool:
+        """Whether only this machine can reach the service."""
+        return is_loopback(self.host)
+
+    @property
+    def exposes_user_ratings(self) -> bool:
+        return self.is_local if self.expose_user_ratings is None else self.expose_user_ratings

@@ -12,4 +12,4 @@ router = resource_router("operations")
 @router.get("/model", summary="The current model")
 async def get_model_info(model: CurrentModel, service: CurrentService) -> ModelInfo:
     """The bundle's manifest, with information about the service."""
-    return model_info(model, expose_user_ratings=service.settings.expose_user_ratings)
+    return model_info(model, expose_user_ratings=service.settings.exposes_user_ratings)

@@ -27,7 +27,7 @@ def test_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
     found = given(monkeypatch)
     assert (found.host, found.port, found.workers, found.max_body_bytes) == ("127.0.0.1", 8000, 1, 1_000_000)
     assert found.bundle is None
-    assert found.expose_user_ratings
+    assert found.exposes_user_ratings
 
 
 def test_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -46,8 +46,21 @@ def test_flags_win(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(
+    ("flags", "exposed"),
+    [([], True), (["--host", "localhost"], True), (["--host", "0.0.0.0"], False), (["--no-histories"], False),
+     (["--host", "::", "--expose-user-ratings"], True), (["--host", "::", "--histories", "true"], True)],
+)  # fmt: skip
+def test_ratings_are_exposed_to_this_machine_only(
+    monkeypatch: pytest.MonkeyPatch, flags: list[str], exposed: bool
+) -> None:
+    assert given(monkeypatch, *flags).exposes_user_ratings is exposed
+
+
+@pytest.mark.parametrize(
     ("flags", "said"),
     [
+        (["--rate-limit", "many"], "rate-limit: .*'many'"),
+        (["--rate-limit", "0/minute"], "rate-limit: .*'0/minute'"),
         (["--port", "abc"], "port: .*integer.*'abc'"),
         (["--port", "65536"], "port: .*65535.*'65536'"),
         (["--workers", "0"], "workers: .*1.*'0'"),
