@@ -3,26 +3,19 @@
 from __future__ import annotations
 
 from contextlib import AbstractAsyncContextManager
-from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI
-from fastapi.responses import FileResponse
-from fastapi.staticfiles import StaticFiles
 
 from serve import errors, logs
 from serve.middleware import RequestMiddleware
 from serve.model_manager import ModelManager
 from serve.openapi import openapi_document
+from serve.pages import page_routes
 from serve.routers import ROUTERS
 from serve.service import Service
 from serve.settings import Settings
 
-PAGE = Path(__file__).parent / "page"
-PAGE_HEADERS = {
-    "Content-Security-Policy": "default-src 'self'; base-uri 'none'; frame-ancestors 'none'",
-    "Cache-Control": "no-cache",
-}
 DESCRIPTION = """Predictions and recommendations from a bundle trained by `recsys`. Ids in answers are strings; in a
 body, one that is an integer may be a JSON number, too. In a path, the ids `.` and `..` may be sent as `%252E` and
 `%252E%252E`: browsers resolve them otherwise. Ratings are in stars. Every error has the form `{"detail", "code"}`.
@@ -59,7 +52,9 @@ def create_app(settings: Settings, models: ModelManager | None = None) -> FastAP
     def lifespan(app: FastAPI) -> AbstractAsyncContextManager[None]:
         return service.run()
 
-    app = RecsysAPI(service, title="recsys", description=DESCRIPTION, version="1", lifespan=lifespan)
+    app = RecsysAPI(
+        service, title="recsys", description=DESCRIPTION, version="1", lifespan=lifespan, docs_url=None, redoc_url=None
+    )  # FastAPI's own pages of documentation load scripts of another origin
     errors.install(app)
     app.add_middleware(
         RequestMiddleware,
@@ -70,13 +65,8 @@ def create_app(settings: Settings, models: ModelManager | None = None) -> FastAP
     )
     for router in ROUTERS:
         app.router.routes += router.routes  # include_router would match each request twice (FastAPI 0.165)
-    app.get("/", include_in_schema=False)(page)
-    app.mount("/page", StaticFiles(directory=PAGE))
+    app.router.routes += page_routes()
     return app
-
-
-async def page() -> FileResponse:
-    return FileResponse(PAGE / "index.html", headers=PAGE_HEADERS)
 
 
 def from_environment() -> FastAPI:

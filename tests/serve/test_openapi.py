@@ -7,8 +7,6 @@ import re
 from dataclasses import replace
 from typing import Any
 
-import pytest
-
 from recsys.bundle import Bundle
 from serve.served_model import ServedModel
 from tests.serve.conftest import ITEMS, USERS, CheckedClient, client_of
@@ -112,8 +110,3 @@ def test_the_document_follows_the_model(bundles: dict[str, Bundle]) -> None:
         second = client.get("/openapi.json").json()
         assert second["components"]["schemas"]["RatingIn"]["properties"]["rating"]["maximum"] == 4.5
         assert len(client.app._documents) == 1  # type: ignore[attr-defined]
-
-
-@pytest.mark.parametrize("path", ["/docs", "/redoc"])
-def test_pages_of_documentation(client: CheckedClient, path: str) -> None:
-    assert client.get(path).status_code == 200

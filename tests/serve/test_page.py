@@ -528,3 +528,33 @@ def test_stored_ratings_of_another_scale_are_left_out(page: Any, tmp_path: Path)
         page.goto(f"{address}/#new")
         expect(page.locator("#given li")).to_have_count(1)
         expect(page.locator("#notes")).to_contain_text("Rate a title")
+
+
+def documentation(page: Any, query: str = "") -> Any:
+    """The operations of /docs, once they are drawn."""
+    page.goto(f"/docs{query}")
+    operations = page.locator(".opblock")
+    expect(operations.first).to_be_visible()
+    return operations
+
+
+def test_the_documentation_tries_requests_out(page: Any) -> None:
+    operations = documentation(page)
+    rating = operations.filter(has_text="/predict/rating/")
+    rating.locator(".opblock-summary-control").click()
+    rating.get_by_role("button", name="Execute").click()
+    expect(rating.locator(".live-responses-table .response .response-col_status")).to_have_text("200")
+
+
+def test_the_documentation_is_as_dark_as_the_system_and_of_this_service_whatever_the_address(page: Any) -> None:
+    documentation(page, "?url=https://evil.example/openapi.json&configUrl=https://evil.example/config.json")
+    expect(page.locator(".info .title")).to_contain_text("recsys")
+    brightness = "() => getComputedStyle(document.documentElement).backgroundColor"
+    light = page.evaluate(brightness)
+    page.emulate_media(color_scheme="dark")
+    try:
+        expect(page.locator("html.dark-mode")).to_have_count(1)
+        assert page.evaluate(brightness) != light
+    finally:
+        page.emulate_media(color_scheme="light")
+    expect(page.locator("html.dark-mode")).to_have_count(0)
