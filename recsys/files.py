@@ -12,6 +12,7 @@ import platform
 import re
 import secrets
 import shutil
+import stat
 import sys
 import time
 import zlib
@@ -208,6 +209,35 @@ def _remove(path: Path) -> None:
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)
+
+
+def read_regular(path: Path, most: int) -> bytes:
+    """The content of a regular file, whatever has its name: what is opened is looked at, before anything is read.
+
+    A pipe, a device, a socket or a folder in its place is refused at once and never waited for.
+
+    Args:
+        path: File to read.
+        most: Size in bytes that it may have.
+
+    Raises:
+        OSError: It cannot be read, is no regular file (EINVAL), or has more than `most` bytes (EFBIG).
+    """
+    flags = os.O_RDONLY | getattr(os, "O_BINARY", 0)
+    for name in ("O_CLOEXEC", "O_NONBLOCK", "O_NOCTTY"):  # absent on Windows
+        flags |= getattr(os, name, 0)
+    handle = os.open(path, flags)
+    try:
+        about = os.fstat(handle)
+        if not stat.S_ISREG(about.st_mode):
+            raise OSError(errno.EINVAL, "it is not a regular file", str(path))
+        with open(handle, "rb", closefd=False) as file:
+            content = file.read(most + 1) if about.st_size <= most else b""
+    finally:
+        os.close(handle)
+    if about.st_size > most or len(content) > most:
+        raise OSError(errno.EFBIG, f"it has more than {most:,} bytes", str(path))
+    return content
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:

@@ -5,6 +5,7 @@ import json
 import multiprocessing
 import os
 import pickle
+import socket
 import subprocess
 import sys
 import time
@@ -25,9 +26,30 @@ from recsys.files import (
     new_folder,
     parsed_json,
     read_json,
+    read_regular,
     remove_abandoned,
     write_json,
 )
+
+
+def test_only_regular_files_are_read_and_never_waited_for(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"12345")
+    (tmp_path / "link").symlink_to("file")
+    for name in ("file", "link"):
+        assert read_regular(tmp_path / name, 5) == b"12345"
+    with pytest.raises(OSError, match="more than 4 bytes") as large:
+        read_regular(tmp_path / "file", 4)
+    assert large.value.errno == errno.EFBIG
+    with pytest.raises(FileNotFoundError):
+        read_regular(tmp_path / "none", 5)
+    os.mkfifo(tmp_path / "pipe")
+    with socket.socket(socket.AF_UNIX) as listening:
+        before = len(os.listdir("/dev/fd"))
+        listening.bind(str(tmp_path / "socket"))
+        for path in (tmp_path, tmp_path / "pipe", tmp_path / "socket", Path("/dev/zero"), Path("/dev/null")):
+            with pytest.raises(OSError, match="regular file|No such device"):
+                read_regular(path, 5)
+        assert len(os.listdir("/dev/fd")) == before
 
 
 def test_a_file_takes_its_name_only_when_it_is_whole(tmp_path: Path) -> None:
