@@ -48,7 +48,7 @@ def test_flags_win(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("flags", "exposed"),
     [([], True), (["--host", "localhost"], True), (["--host", "0.0.0.0"], False), (["--no-histories"], False),
-     (["--host", "::", "--expose-user-ratings"], True), (["--host", "::", "--histories", "true"], True)],
+     (["--host", "::", "--expose-user-ratings"], True), (["--host", "::", "--histories"], True)],
 )  # fmt: skip
 def test_ratings_are_exposed_to_this_machine_only(
     monkeypatch: pytest.MonkeyPatch, flags: list[str], exposed: bool
