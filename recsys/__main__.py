@@ -15,6 +15,7 @@ COMMANDS = {
     "recommend": ("recsys.recommend", "top-N items of all users, or some, to a file"),
     "report": ("recsys.report.__main__", "compare runs: a table and an HTML page"),
     "serve": ("serve.__main__", "REST API and web page of a run"),
+    "keys": ("serve.keys", "API keys of the service: add, list, rotate, revoke"),
 }
 COMPLETED = ("train", "evaluate", "recommend")  # by Hydra
 

@@ -16,7 +16,7 @@ import stat
 import sys
 import time
 import zlib
-from collections.abc import Container, Iterator, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -211,7 +211,7 @@ def _remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def read_regular(path: Path, most: int) -> bytes:
+def read_regular(path: Path, most: int, check: Callable[[os.stat_result], object] | None = None) -> bytes:
     """The content of a regular file, whatever has its name: what is opened is looked at, before anything is read.
 
     A pipe, a device, a socket or a folder in its place is refused at once and never waited for.
@@ -219,6 +219,7 @@ def read_regular(path: Path, most: int) -> bytes:
     Args:
         path: File to read.
         most: Size in bytes that it may have.
+        check: Called with the status of the open file, and may raise.
 
     Raises:
         OSError: It cannot be read, is no regular file (EINVAL), or has more than `most` bytes (EFBIG).
@@ -231,6 +232,8 @@ def read_regular(path: Path, most: int) -> bytes:
         about = os.fstat(handle)
         if not stat.S_ISREG(about.st_mode):
             raise OSError(errno.EINVAL, "it is not a regular file", str(path))
+        if check is not None:
+            check(about)
         with open(handle, "rb", closefd=False) as file:
             content = file.read(most + 1) if about.st_size <= most else b""
     finally:
