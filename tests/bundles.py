@@ -1,15 +1,20 @@
-"""Small bundles: made by hand, and of random factors."""
+"""Small bundles: made by hand, and of random factors; and folders of bundles that are altered."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
+from safetensors.numpy import load_file, save_file
 
-from recsys.bundle import TEST, TRAIN, VAL, Bundle, UserRatings
+from recsys.bundle import TEST, TRAIN, VAL, Bundle, BundleError, UserRatings
 from recsys.bundle.factors import Factors
+from recsys.bundle.manifest import DIGEST, MANIFEST, listed, sha256_of
 
 # Of the bundle `small`: user 30 and item 99 are in the data but were not fitted.
 USERS, ITEMS = [10, 20, 30], [7, 3, 5, 99]
@@ -105,3 +110,36 @@ def random_factors(
         cold_start_effects=draw(attributes, samples, dim + 1) if attributes else None,
         cold_start_items=draw(n_items, samples) if attributes else None,
     )
+
+
+def seal(folder: Path) -> None:
+    """Let the digest agree with a manifest that was altered."""
+    (folder / DIGEST).write_text(f"{sha256_of((folder / MANIFEST).read_bytes())}  {MANIFEST}\n")
+
+
+def rewritten(folder: Path, **changes: object) -> None:
+    """Alter the manifest, and let the digest agree."""
+    manifest = json.loads((folder / MANIFEST).read_text()) | changes
+    (folder / MANIFEST).write_text(json.dumps(manifest))
+    seal(folder)
+
+
+def reseal(folder: Path, name: str) -> None:
+    """Let the manifest agree with a file that was exchanged."""
+    files = json.loads((folder / MANIFEST).read_text())["files"]
+    rewritten(folder, files=files | {name: listed((folder / name).read_bytes())})
+
+
+def exchange(folder: Path, file: str, **arrays: np.ndarray | None) -> None:
+    """Put arrays in the place of a file's, or take them away, and let the manifest agree."""
+    found = load_file(folder / file) | arrays
+    save_file({name: array for name, array in found.items() if array is not None}, folder / file)
+    reseal(folder, file)
+
+
+def one_sentence(error: pytest.ExceptionInfo[BundleError]) -> str:
+    """The message, which says all in one line and carries no array or traceback."""
+    text = str(error.value)
+    assert "\n" not in text
+    assert 10 < len(text) < 300
+    return text

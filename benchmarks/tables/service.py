@@ -7,7 +7,7 @@ from typing import Any
 
 from benchmarks.tables.markdown import by_device, paragraphs, stars, table
 from benchmarks.tables.results import Entry, Results, about
-from recsys.bundle.storage import LEGACY_MODELS
+from recsys.bundle.manifest import LEGACY_MODELS
 
 
 def serving(results: Results) -> str:

@@ -1,10 +1,10 @@
 """The bundle: what a trained model leaves behind and a service answers from. NumPy and safetensors only."""
 
 from recsys.bundle.bundle import Bundle
+from recsys.bundle.errors import BundleError
 from recsys.bundle.fold_in import FoldIn
 from recsys.bundle.ratings import TEST, TRAIN, VAL, UserRatings
 from recsys.bundle.results import Explanation, Predictions, Reason, Recommendation
-from recsys.bundle.storage import BundleError
 
 __all__ = [
     "TEST",

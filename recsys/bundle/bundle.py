@@ -2,8 +2,9 @@
 
     r(u, i) = mean over samples s of link(mu_s + b_us + b_is + p_us . q_is)
 
-A bundle is a folder: `manifest.json`, `factors.safetensors`, `ids.safetensors`, `ratings.safetensors` and
-`items.json`. The manifest is written last and names every other file with its size and SHA-256.
+A bundle is a folder: `manifest.json`, `manifest.sha256`, `factors.safetensors`, `ids.safetensors`,
+`ratings.safetensors` and `items.json`. The manifest names every other file with its size and SHA-256; its own SHA-256
+is written last.
 """
 
 from __future__ import annotations
@@ -17,13 +18,14 @@ from typing import Any
 import numpy as np
 
 from recsys.bundle.attributes import UserAttributes, attribute_rows
+from recsys.bundle.errors import BundleError
 from recsys.bundle.factors import Factors, UserVector
 from recsys.bundle.fold_in import FoldIn
 from recsys.bundle.ids import checked_ids, packed_ids, unpacked_ids
 from recsys.bundle.ratings import UserRatings
 from recsys.bundle.results import Explanation, Predictions, Reason, Recommendation
 from recsys.bundle.scoring import Scoring
-from recsys.bundle.storage import BundleError, Contents, read_folder, write_folder
+from recsys.bundle.storage import Contents, read_folder, write_folder
 from recsys.bundle.typing import Float32Array, Id
 
 

@@ -18,6 +18,7 @@ from serve import model_manager as module
 from serve.model_manager import ModelManager
 from serve.pointer import write_pointer
 from serve.settings import Settings
+from tests.bundles import rewritten
 from tests.serve.conftest import ITEM_NAMES, USER_NAMES, client_of, rich, save, until
 from tests.serve.test_metrics import value
 
@@ -84,13 +85,12 @@ def spoil(kind: str, pointer: Path, tmp_path: Path) -> None:
         case "cut" | "strings" | "outside":
             save(rich(USER_NAMES, ITEM_NAMES) if kind == "strings" else rich(seed=1), second)
             write_pointer(pointer, second)
-            manifest = json.loads((second / "manifest.json").read_text())
             if kind == "cut":
                 file = second / "factors.safetensors"
                 file.write_bytes(file.read_bytes()[:-1])
             if kind == "outside":
-                manifest["files"]["../first/items.json"] = manifest["files"]["items.json"]
-                (second / "manifest.json").write_text(json.dumps(manifest))
+                files = json.loads((second / "manifest.json").read_text())["files"]
+                rewritten(second, files=files | {"../first/items.json": files["items.json"]})
         case "half replaced":
             save(rich(seed=1), second)
             shutil.copy(second / "manifest.json", tmp_path / "first" / "manifest.json")
@@ -148,7 +148,7 @@ def test_a_slow_copy_is_taken_once_it_is_complete(
     models: ModelManager, tmp_path: Path, clock: Callable[[float], None]
 ) -> None:
     second = save(rich(seed=1), tmp_path / "second")
-    for file in ("manifest.json", "factors.safetensors", "items.json"):
+    for file in ("manifest.json", "manifest.sha256", "factors.safetensors", "items.json"):
         shutil.copy(second / file, tmp_path / "first" / file)
         assert models.poll() is None
     for file in second.iterdir():
