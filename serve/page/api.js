@@ -1,23 +1,22 @@
-// Requests to the service: only the latest request of a kind is used; failures are shown with a retry button.
+// Requests to the service: only the latest request of a kind is used; failures are shown, and most can be tried again.
+
+import { errorOf, ServiceError, SILENT } from "./errors.js";
+import { askForKey, send } from "./key.js";
+
+const LONGEST_WAIT = 60; // s that the page waits before it tries again by itself, once
+const POLL = 3; // s between looks for the first model
 
 const running = new Map(); // kind -> AbortController of the latest request
-const failed = new Map(); // kind -> {message, retry}
+const failed = new Map(); // kind -> {error, again: whether the page tries again by itself, timer, retry}
 const box = document.querySelector("#errors");
-
-export class ServiceError extends Error {
-  constructor(status, detail) {
-    super(detail);
-    this.status = status;
-    this.passing = status === 0 || status === 429 || status >= 500; // a retry may succeed
-  }
-}
 
 /**
  * Run `work(ask)`; earlier work of the same kind is aborted.
- * A failure is shown after `cleanUp` has removed outdated content.
+ * A failure is shown after `cleanUp` has removed outdated content. If the service says when to come back, the page does.
  */
-export async function newest(kind, work, cleanUp = () => {}) {
-  drop(kind);
+export async function newest(kind, work, cleanUp = () => {}, attempt = 1) {
+  stop(kind);
+  if (attempt === 1) settle(kind); // else the message stays until there is an answer
   const controller = new AbortController();
   running.set(kind, controller);
   try {
@@ -26,7 +25,9 @@ export async function newest(kind, work, cleanUp = () => {}) {
   } catch (error) {
     if (controller.signal.aborted) return;
     cleanUp();
-    failed.set(kind, { message: error.message, passing: error.passing, retry: () => newest(kind, work, cleanUp) });
+    const again = error.code === "no_model" || (attempt === 1 && error.seconds !== null && error.seconds <= LONGEST_WAIT && error.passing);
+    const timer = again ? setTimeout(() => newest(kind, work, cleanUp, attempt + 1), 1000 * (error.seconds ?? POLL)) : null;
+    failed.set(kind, { error, again, timer, retry: () => newest(kind, work, cleanUp) });
     showFailures();
     if (!(error instanceof ServiceError)) throw error; // a bug in this page: log it, too
   }
@@ -34,8 +35,13 @@ export async function newest(kind, work, cleanUp = () => {}) {
 
 /** Abort the request of a kind and hide its error. */
 export function drop(kind) {
-  running.get(kind)?.abort();
+  stop(kind);
   settle(kind);
+}
+
+function stop(kind) {
+  running.get(kind)?.abort();
+  clearTimeout(failed.get(kind)?.timer);
 }
 
 function settle(kind) {
@@ -51,33 +57,40 @@ async function fetchJson(path, body, signal) {
   const post = { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) };
   let answer;
   try {
-    answer = await fetch(path, body ? { ...post, signal } : { signal });
+    answer = await send(path, body ? { ...post, signal } : { signal });
   } catch (error) {
     if (signal.aborted) throw error;
-    throw new ServiceError(0, "The service is not responding. It may have stopped, or the network may be down.");
+    throw new ServiceError(0, SILENT);
   }
   const data = await answer.json().catch(() => null);
   signal.throwIfAborted();
   if (answer.ok && data) return data;
-  throw new ServiceError(answer.status, explain(answer, data));
+  throw errorOf(answer, data);
 }
 
-function explain(answer, data) {
-  const detail = data?.detail ?? `The service responded with ${answer.status} ${answer.statusText}`.trim() + ".";
-  const wait = answer.headers.get("Retry-After");
-  return wait ? `${detail} Try again in ${wait} s.` : detail;
+function sentence({ error, again }) {
+  if (error.code === "no_model" || !error.seconds) return error.message;
+  return again ? `${error.message} Trying again in ${error.seconds} s.` : `${error.message} Try again in ${error.seconds} s.`;
 }
 
 function showFailures() {
-  const messages = new Set([...failed.values()].map(({ message }) => message));
-  const again = document.createElement("button");
-  again.textContent = "Try again";
-  again.onclick = () => [...failed.values()].forEach(({ retry }) => retry());
-  const hope = [...failed.values()].some(({ passing }) => passing);
-  const lines = [...messages].map((message) => {
-    const line = document.createElement("p");
-    line.textContent = message;
-    return line;
-  });
-  box.replaceChildren(...lines, ...(hope ? [again] : []));
+  const failures = [...failed.values()];
+  const is = (test) => failures.some(({ error }) => test(error));
+  const retry = () => [...failed.values()].forEach(({ retry }) => retry());
+  const actions = [];
+  if (is(({ status }) => status === 401)) actions.push(["Enter a key", retry]);
+  else if (is(({ code }) => code === "scope_missing")) actions.push(["Use another key", async () => (await askForKey()) && retry()]);
+  if (is(({ passing, code }) => passing && code !== "no_model")) actions.push(["Try again", retry]);
+  box.classList.toggle("calm", failures.every(({ error }) => error.code === "no_model"));
+  replaceIfOther(box, [
+    ...[...new Set(failures.map(sentence))].map((text) => ["p", text]),
+    ...actions.map(([text, onclick]) => ["button", text, onclick]),
+  ]);
+}
+
+/** Elements with texts, unless they are there already: a message is read out once, and a button keeps the focus. */
+function replaceIfOther(parent, wanted) {
+  const same = parent.children.length === wanted.length && wanted.every(([, text], i) => parent.children[i].textContent === text);
+  if (same) return;
+  parent.replaceChildren(...wanted.map(([tag, text, onclick = null]) => Object.assign(document.createElement(tag), { textContent: text, onclick })));
 }

@@ -319,18 +319,58 @@ def test_a_dead_service_is_said_and_asked_again(page: Any) -> None:
     expect(page.locator("#profile")).to_contain_text("ratings")
 
 
-def test_a_busy_service_says_when_to_try_again(page: Any) -> None:
-    busy = {
-        "status": 503,
-        "headers": {"Retry-After": "7"},
-        "json": {"detail": "Too many requests.", "code": "overloaded"},
-    }
-    page.route("**/recommendations?*", lambda route: route.fulfill(**busy))
+def fulfil(status: int, code: str, detail: str = "", **headers: str) -> Any:
+    """A handler that answers a request in the service's place."""
+    return lambda route: route.fulfill(status=status, headers=headers, json={"detail": detail, "code": code})
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "sentence"),
+    [(503, "overloaded", "The service is busy."),
+     (429, "rate_limited", "These were too many requests in a short time."),
+     (503, "not_ready", "It is stopping.")],
+)  # fmt: skip
+def test_a_busy_service_is_asked_again_once_when_it_says(page: Any, status: int, code: str, sentence: str) -> None:
+    asked = []
+
+    def busy(route: Any) -> None:
+        asked.append(route.request.url)
+        fulfil(status, code, "It is stopping.", **{"Retry-After": "7"})(route)
+
+    page.route("**/recommendations?*", busy)
     page.goto("/#user=104")
-    expect(page.get_by_role("alert")).to_contain_text("Too many requests. Try again in 7 s.")
+    expect(page.get_by_role("alert")).to_contain_text(f"{sentence} Trying again in 7 s.")
+    expect(page.get_by_role("alert")).to_contain_text(f"{sentence} Try again in 7 s.")
+    assert len(asked) == 2
     page.unroute_all()
     page.get_by_role("button", name="Try again").click()
     assert titles(page)
+    expect(page.get_by_role("alert")).to_be_empty()
+
+
+def test_a_busy_service_that_is_not_any_more_needs_nobody_to_ask_again(page: Any) -> None:
+    page.route("**/recommendations?*", fulfil(503, "overloaded", **{"Retry-After": "1"}), times=1)
+    page.goto("/#user=104")
+    assert titles(page)
+    expect(page.get_by_role("alert")).to_be_empty()
+
+
+@pytest.mark.parametrize("wait", ["3600", "soon", "Wed, 21 Oct 2026 07:28:00 GMT", "-1"])
+def test_a_page_does_not_wait_for_long_nor_for_what_is_no_number(page: Any, wait: str) -> None:
+    page.route("**/recommendations?*", fulfil(503, "overloaded", **{"Retry-After": wait}))
+    page.goto("/#user=104")
+    expect(page.get_by_role("alert")).to_contain_text("The service is busy.")
+    expect(page.get_by_role("alert")).not_to_contain_text("Trying")
+
+
+def test_a_service_without_a_model_is_waited_for(page: Any) -> None:
+    page.route("**/model", fulfil(503, "no_model", "the first bundle is awaited"), times=3)
+    page.goto("/#user=104")
+    expect(page.get_by_role("alert")).to_have_text(
+        "No model yet The service waits for its first bundle, and this page for the service."
+    )
+    assert titles(page)
+    expect(page.get_by_role("alert")).to_be_empty()
 
 
 def test_a_late_answer_of_an_older_question_is_dropped(page: Any) -> None:
@@ -530,6 +570,139 @@ def test_stored_ratings_of_another_scale_are_left_out(page: Any, tmp_path: Path)
         expect(page.locator("#notes")).to_contain_text("Rate a title")
 
 
+KEY, DISCREET_KEY = "recsys_" + "k" * 43, "recsys_" + "d" * 43  # the second lacks the scope of histories
+
+
+@contextlib.contextmanager
+def guarded(page: Any, address: str, *keys: str) -> Iterator[None]:
+    """What asks `address` needs one of these keys, as if the service had some."""
+
+    def check(route: Any) -> None:
+        key = route.request.headers.get("authorization", "").removeprefix("Bearer ")
+        histories = re.search(r"/users/[^/]+(\?|$)|explain=true", route.request.url)
+        if key not in keys:
+            fulfil(401, "key_required", f"a key is needed {MARKUP}", **{"WWW-Authenticate": "Bearer"})(route)
+        elif key == DISCREET_KEY and histories:
+            fulfil(403, "scope_missing", "this key lacks the scope histories")(route)
+        else:
+            route.continue_()
+
+    page.route(re.compile(rf"{address}/(model|items|users|predict|recommendations|openapi)"), check)
+    yield
+    page.unroute_all()
+
+
+def enter_key(page: Any, key: str) -> Any:
+    """Type a key and press Enter; the dialog it was typed into."""
+    dialog = page.get_by_role("dialog", name="Enter an API key")
+    expect(dialog.get_by_label("Key", exact=True)).to_be_focused()
+    page.keyboard.type(key)
+    page.keyboard.press("Enter")
+    return dialog
+
+
+def test_a_key_is_asked_for_kept_for_the_tab_and_forgotten(page: Any, service: str) -> None:
+    with guarded(page, service, KEY):
+        page.goto("/#user=104")
+        dialog = page.get_by_role("dialog", name="Enter an API key")
+        expect(dialog).to_contain_text("recsys keys add NAME")
+        field = dialog.get_by_label("Key", exact=True)
+        expect(field).to_have_attribute("type", "password")
+        for wrong, said in {
+            "": "Enter the key.",
+            "wrong": "does not accept this key",
+            "two words": "blanks or special characters",
+            "ключ": "blanks or special characters",
+            MARKUP.replace(" ", ""): "does not accept this key",
+        }.items():
+            field.fill(wrong)
+            page.keyboard.press("Enter")
+            expect(dialog.get_by_role("alert")).to_contain_text(said)
+            expect(field).to_have_attribute("aria-invalid", "true")
+        dialog.get_by_role("button", name="Show the key").click()
+        expect(field).to_have_attribute("type", "text")
+        field.fill(f"  {KEY}\n")
+        dialog.get_by_role("button", name="Use key").click()
+        expect(dialog).to_be_hidden()
+        assert titles(page)
+        page.reload()
+        assert titles(page)
+        assert KEY not in page.url
+        assert page.evaluate("Object.values(localStorage).length") == 0
+        page.get_by_role("button", name="Forget key").click()
+        expect(page.get_by_role("dialog", name="Enter an API key").get_by_role("alert")).to_be_empty()
+        assert page.evaluate("Object.values(sessionStorage)") == []
+
+
+def test_the_dialog_fits_a_phone(page: Any, service: str) -> None:
+    page.set_viewport_size({"width": 320, "height": 560})
+    with guarded(page, service, KEY):
+        for path in ("/", "/docs"):
+            page.goto(path)
+            dialog = page.get_by_role("dialog", name="Enter an API key")
+            for name in ("Show the key", "Cancel", "Use key"):
+                place = dialog.get_by_role("button", name=name).bounding_box()
+                assert place["x"] + place["width"] < 300
+            assert page.evaluate("document.querySelector('dialog.ask-key').scrollWidth") <= 320
+
+
+def test_without_keys_nothing_is_said_of_them(page: Any) -> None:
+    page.goto("/#user=104")
+    assert titles(page)
+    expect(page.locator("body")).not_to_contain_text("key", use_inner_text=True, ignore_case=True)
+    expect(page.get_by_role("dialog")).to_be_hidden()
+
+
+def test_the_dialog_can_be_left_and_opened_again(page: Any, service: str) -> None:
+    with guarded(page, service, KEY):
+        page.goto("/#user=104")
+        expect(page.get_by_role("dialog")).to_be_visible()
+        page.keyboard.press("Escape")
+        alert = page.get_by_role("alert")
+        expect(alert).to_contain_text(f"a key is needed {MARKUP}")  # as text
+        page.get_by_role("button", name="Enter a key").click()
+        enter_key(page, KEY)
+        assert titles(page)
+        expect(alert).to_be_empty()
+
+
+def test_a_key_that_is_revoked_meanwhile_is_said(page: Any, service: str) -> None:
+    page.goto("/#user=104")
+    assert titles(page)
+    page.evaluate("(key) => sessionStorage.setItem('recsys key', key)", DISCREET_KEY)
+    with guarded(page, service, KEY):
+        page.reload()
+        dialog = page.get_by_role("dialog", name="Enter an API key")
+        expect(dialog.get_by_role("alert")).to_have_text("The service does not accept the key of this tab any more.")
+        enter_key(page, KEY)
+        assert titles(page)
+
+
+def test_a_key_without_histories_gets_the_rest_and_is_told(page: Any, service: str) -> None:
+    with guarded(page, service, KEY, DISCREET_KEY):
+        page.goto("/#user=104")
+        enter_key(page, DISCREET_KEY)
+        assert titles(page)
+        expect(page.locator("#profile")).to_contain_text("the key of this tab lacks the scope “histories”")
+        expect(page.locator(".because")).to_have_count(0)
+        expect(page.get_by_role("alert")).to_be_empty()
+        page.get_by_role("button", name="Use another key").click()
+        enter_key(page, KEY)
+        expect(page.locator("#profile")).to_contain_text("14 ratings")
+        expect(page.locator(".because").first).to_be_visible()
+
+
+def test_a_service_that_is_busy_when_a_key_is_tried_says_so(page: Any, service: str) -> None:
+    with guarded(page, service, KEY):
+        page.goto("/#user=104")
+        expect(page.get_by_role("dialog")).to_be_visible()
+        page.route("**/model", fulfil(429, "rate_limited", **{"Retry-After": "9"}))
+        dialog = enter_key(page, KEY)
+        expect(dialog.get_by_role("alert")).to_have_text(
+            "These were too many requests in a short time. Try again in 9 s."
+        )
+
+
 def documentation(page: Any, query: str = "") -> Any:
     """The operations of /docs, once they are drawn."""
     page.goto(f"/docs{query}")
@@ -558,3 +731,22 @@ def test_the_documentation_is_as_dark_as_the_system_and_of_this_service_whatever
     finally:
         page.emulate_media(color_scheme="light")
     expect(page.locator("html.dark-mode")).to_have_count(0)
+
+
+def test_the_documentation_shares_the_key_of_the_tab(page: Any, service: str) -> None:
+    with guarded(page, service, KEY):
+        page.goto("/docs")
+        enter_key(page, KEY)
+        operations = page.locator(".opblock")
+        expect(operations.first).to_be_visible()
+        page.locator("nav").get_by_role("link", name="Recommendations").click()
+        assert titles(page)
+        expect(page.get_by_role("button", name="Forget key")).to_be_visible()
+
+
+@pytest.mark.parametrize("text", ["<img src=x onerror=alert(1)>", "\u202eevil"])
+def test_what_the_service_says_is_text_in_the_documentation(page: Any, text: str) -> None:
+    page.route("**/openapi.json", fulfil(500, "internal_error", text))
+    page.goto("/docs")
+    expect(page.get_by_role("alert")).to_have_text(text.replace("\u202e", "\ufffd"))
+    expect(page.locator("main img")).to_have_count(0)
