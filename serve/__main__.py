@@ -8,6 +8,7 @@ import signal
 import socket
 import sys
 import tempfile
+from shutil import rmtree
 
 # Set before NumPy is imported: the products are too small for threads, and workers share the cores.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
@@ -15,11 +16,12 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import uvicorn
 from pydantic import ValidationError
-from uvicorn.supervisors import Multiprocess
 
 from recsys.bundle import BundleError
 from serve import logs
 from serve.settings import Settings
+from serve.shutdown import ANSWER_SECONDS, leave
+from serve.workers import Workers
 
 
 def read_settings() -> Settings:
@@ -51,6 +53,7 @@ def main() -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     with contextlib.suppress(KeyboardInterrupt):
         serve(read_settings())
+    leave()  # threads that hang in a read or a write are not waited for
 
 
 def serve(settings: Settings) -> None:
@@ -61,30 +64,29 @@ def serve(settings: Settings) -> None:
     with shares as shared:
         if many:  # workers are new processes that read the environment; they share metrics through a folder
             os.environ["PROMETHEUS_MULTIPROC_DIR"] = shared
-            os.environ |= {f"RECSYS_{k.upper()}": str(v) for k, v in settings.model_dump().items() if v is not None}
+            os.environ |= settings.environment()
         from serve.app import create_app
         from serve.model_manager import ModelManager
 
         try:
-            models = ModelManager.from_settings(settings)
+            models = ModelManager.from_settings(settings, load=not many)
         except BundleError as error:
             sys.exit(f"error: {error}")
         config = uvicorn.Config(
             "serve.app:from_environment" if many else create_app(settings, models), factory=many,
             workers=settings.workers, host=settings.host, port=settings.port, log_config=None, access_log=False,
-            server_header=False, timeout_keep_alive=30, timeout_graceful_shutdown=settings.stop_seconds,
+            server_header=False, timeout_keep_alive=30,
+            timeout_graceful_shutdown=min(settings.stop_seconds, ANSWER_SECONDS),  # type: ignore[arg-type]
         )  # fmt: skip
         listening = listen(settings.host, settings.port)
         host = f"[{settings.host}]" if ":" in settings.host else settings.host
         address = f"http://{host}:{listening.getsockname()[1]}"
-        manifest = models.current.bundle.manifest
-        print(f"{manifest.get('model')} on {manifest['data']}, version {models.current.version}, from {models.folder}")
+        print(models)
         print(f"{address} (documentation at {address}/docs); Ctrl-C stops", flush=True)
         if many:
             if settings.bundle is None and settings.pointer is None:
                 os.environ["RECSYS_BUNDLE"] = str(models.folder)  # also for workers started later
-            del models  # workers load their own
-            Multiprocess(config, [listening]).run()
+            Workers(config, [listening], settings.drain_seconds, lambda: rmtree(shared, ignore_errors=True)).run()
         else:
             uvicorn.Server(config).run([listening])
 

@@ -32,7 +32,7 @@ class RecsysAPI(FastAPI):
 
     def openapi(self) -> dict[str, Any]:
         service: Service = self.state.service
-        model = service.models.current if service.started else None
+        model = service.model
         version = None if model is None else model.version
         if version not in self._documents:
             exposed = service.settings.exposes_user_ratings

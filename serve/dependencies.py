@@ -6,7 +6,7 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
-from serve.errors import ApiError
+from serve.errors import ApiError, no_model
 from serve.served_model import ServedModel
 from serve.service import Service
 
@@ -17,9 +17,15 @@ async def get_service(request: Request) -> Service:
 
 
 async def get_model(request: Request) -> ServedModel:
-    """The current model; a request keeps it even if another model is swapped in meanwhile."""
+    """The current model; a request keeps it even if another model is swapped in meanwhile.
+
+    Raises:
+        ApiError: 503, there is none yet.
+    """
     service: Service = request.app.state.service
-    return service.models.current
+    if (model := service.model) is None:
+        raise no_model()
+    return model
 
 
 CurrentService = Annotated[Service, Depends(get_service)]

@@ -24,6 +24,10 @@ class ApiError(Exception):
         self.status, self.code, self.detail = status, code, detail
 
 
+def no_model() -> ApiError:
+    return ApiError(503, "no_model", "the service waits for its first model; try again")
+
+
 def install(app: FastAPI) -> None:
     """Install handlers that give all errors of `app` this form."""
     app.add_exception_handler(ApiError, _api_error)
@@ -37,7 +41,7 @@ def error(status: int, code: str, detail: str, headers: Any = None) -> JSONRespo
 
 async def _api_error(request: Request, exc: Exception) -> JSONResponse:
     assert isinstance(exc, ApiError)
-    return error(exc.status, exc.code, exc.detail)
+    return error(exc.status, exc.code, exc.detail, {"Retry-After": "1"} if exc.status == 503 else None)
 
 
 async def _invalid(request: Request, exc: Exception) -> JSONResponse:
@@ -47,7 +51,8 @@ async def _invalid(request: Request, exc: Exception) -> JSONResponse:
     if first["type"] == "extra_forbidden":  # its name is the client's
         return error(400, "invalid_request", f"{_place(place)} has an unknown field")
     if last in ("user_id", "item_id") and first["type"] != "missing":
-        return error(400, "invalid_id", request.app.state.service.models.current.id_rule)
+        model = request.app.state.service.model
+        return await _api_error(request, no_model()) if model is None else error(400, "invalid_id", model.id_rule)
     if first["type"] == "json_invalid":
         return error(400, "invalid_json", "body is not valid JSON")
     if first["type"] == "model_attributes_type":  # also a body whose content type is not JSON

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 from pathlib import Path
+from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
@@ -36,9 +37,12 @@ class Metrics:
         )  # fmt: skip
         self._failed = Counter("recsys_failed_loads", "Bundles rejected.", registry=self.registry)
         self._swaps = Counter("recsys_swaps", "Models swapped in.", registry=self.registry)
+        self._dropped = Counter(
+            "recsys_log_lines_dropped", "Log lines that nobody read in time, or at all.", registry=self.registry
+        )
         self._by_labels: dict[tuple[str, str, int], tuple[Histogram, Counter]] = {}
         self._serving: tuple[str, str, str] | None = None
-        self._failed_before = 0
+        self._failed_before = self._dropped_before = 0
 
     def observe_request(self, method: str, route: str, status: int, seconds: float) -> None:
         key = (method, route, status)
@@ -57,6 +61,8 @@ class Metrics:
         labels = (model.version, str(manifest.get("model")), str(manifest["data"]))
         if self._serving is not None and self._serving != labels:
             self._model.labels(*self._serving).set(0)
+            if not self.is_shared:  # a file of the folder keeps its series
+                self._model.remove(*self._serving)
         self._model.labels(*labels).set(1)
         self._serving = labels
         if swapped:
@@ -66,19 +72,36 @@ class Metrics:
         self._failed.inc(count - self._failed_before)
         self._failed_before = count
 
+    def set_dropped_lines(self, count: int) -> None:
+        self._dropped.inc(count - self._dropped_before)
+        self._dropped_before = count
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether there are several workers, whose figures are in files."""
+        return MULTIPROC_DIR in os.environ
+
     def text(self) -> bytes:
         """The metrics of all workers in Prometheus' text format."""
         folder = os.environ.get(MULTIPROC_DIR)
         if folder is None:
             return generate_latest(self.registry)
         for file in Path(folder).glob("gauge_live*_*.db"):
-            process = int(file.stem.rpartition("_")[2])
-            if not _is_alive(process):  # killed: it could not remove its own gauges
-                with contextlib.suppress(FileNotFoundError):  # another worker was faster
+            process = file.stem.rpartition("_")[2]
+            if process.isdecimal() and not _is_alive(int(process)):  # killed: it could not remove its own gauges
+                with contextlib.suppress(OSError):  # another worker was faster
                     mark_process_dead(process, folder)  # type: ignore[no-untyped-call]
         registry = CollectorRegistry()
-        MultiProcessCollector(registry, folder)  # type: ignore[no-untyped-call]
+        _FolderCollector(registry, folder)  # type: ignore[no-untyped-call]
         return generate_latest(registry)
+
+
+class _FolderCollector(MultiProcessCollector):
+    """The files in the folder, but for what only has the name of one, such as a pipe."""
+
+    def collect(self) -> Any:
+        files = [str(file) for file in Path(self._path).glob("*.db") if file.is_file()]
+        return self.merge(files, accumulate=True)  # type: ignore[no-untyped-call]
 
 
 def _is_alive(process: int) -> bool:
@@ -86,6 +109,6 @@ def _is_alive(process: int) -> bool:
         os.kill(process, 0)
     except ProcessLookupError:
         return False
-    except PermissionError:
+    except (PermissionError, OverflowError):
         return True
     return True

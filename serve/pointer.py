@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from recsys.bundle import BundleError
-from recsys.files import atomic_write
+from recsys.files import atomic_write, read_regular
 
 MAX_BYTES = 4096  # of a pointer
 LINES = re.compile(
@@ -67,12 +67,11 @@ def read_pointer(pointer: Path) -> Pointed:
         BundleError: The pointer is missing, not a text file, or does not consist of the lines of a pointer.
     """
     try:
-        with pointer.open("rb") as stream:
-            text = stream.read(MAX_BYTES + 1).decode().strip()
+        text = read_regular(pointer, MAX_BYTES).decode().strip()
     except (OSError, UnicodeDecodeError) as error:
         raise BundleError(f"pointer {pointer} cannot be read: {error}") from error
     lines = LINES.fullmatch(text)
-    if lines is None or "\0" in text or len(text) > MAX_BYTES:
+    if lines is None or "\0" in text:
         raise BundleError(
             f"pointer {pointer} must contain one line, the folder of a bundle, and at most `sha256: <digest>` in the "
             "line before it and `other data: <version>` in the line after it"

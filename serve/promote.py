@@ -8,9 +8,11 @@ import sys
 from pathlib import Path
 
 from recsys.bundle import Bundle, BundleError
+from serve.candidate import Candidates
 from serve.pointer import bundle_folder, read_pointer, write_pointer
 from serve.replacement import MIN_SHARE, check_replacement
 from serve.served_model import ServedModel
+from serve.settings import Settings
 
 POINTER = Path("outputs/serving")
 
@@ -26,7 +28,8 @@ def promote(run: Path, pointer: Path, *, other_data: bool = False) -> ServedMode
     Raises:
         BundleError: The bundle would be rejected; the pointer is unchanged.
     """
-    model = ServedModel.load(bundle_folder(run))
+    folder = bundle_folder(run)
+    model = ServedModel.load(folder, sha256=Candidates(Settings()).check(folder))
     served = None
     if pointer.exists():
         with contextlib.suppress(BundleError):  # its bundle is gone: any may follow
@@ -34,7 +37,7 @@ def promote(run: Path, pointer: Path, *, other_data: bool = False) -> ServedMode
     if served is not None:
         check_replacement(served, model.bundle, str(run), other_data=other_data)
     permitted = model.version if other_data else None
-    write_pointer(pointer, bundle_folder(run), sha256=model.bundle.sha256, other_data=permitted)
+    write_pointer(pointer, folder, sha256=model.bundle.sha256, other_data=permitted)
     return model
 
 

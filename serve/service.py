@@ -1,4 +1,4 @@
-"""State shared by all routes, and background tasks."""
+"""State shared by all routes, and what runs in the background."""
 
 from __future__ import annotations
 
@@ -6,12 +6,17 @@ import asyncio
 import contextlib
 import logging
 import signal
+import threading
 from collections.abc import AsyncIterator
 from types import FrameType
 
+from serve import logs
+from serve.deadlines import Deadlines
 from serve.metrics import Metrics
 from serve.model_manager import ModelManager
+from serve.served_model import ServedModel
 from serve.settings import Settings
+from serve.shutdown import WORKER_SECONDS, end_within
 
 log = logging.getLogger("serve")
 
@@ -21,8 +26,10 @@ class Service:
 
     def __init__(self, settings: Settings, models: ModelManager | None = None) -> None:
         self.settings, self.metrics = settings, Metrics()
+        self.deadlines = Deadlines()
         self._models = models
         self.draining = False
+        self._ended = threading.Event()
 
     @property
     def models(self) -> ModelManager:
@@ -31,51 +38,64 @@ class Service:
         return self._models
 
     @property
-    def started(self) -> bool:
-        return self._models is not None
+    def model(self) -> ServedModel | None:
+        """The current model; None while the service starts, or waits for its first bundle."""
+        return None if self._models is None else self._models.current
 
     @contextlib.asynccontextmanager
     async def run(self) -> AsyncIterator[None]:
         """Load the models if necessary, and follow the pointer while the application runs.
 
         Raises:
-            BundleError: There is no valid bundle.
+            BundleError: There is no valid bundle, nor a pointer that may name one later.
         """
+        loop, stop = asyncio.get_running_loop(), asyncio.Event()
+        self._drain_on_signals(loop, stop)
         if self._models is None:
-            self._models = await asyncio.to_thread(ModelManager.from_settings, self.settings)
-        self.metrics.set_model(self.models.current, swapped=False)
-        self._drain_on_sigterm()
-        following = asyncio.create_task(self._follow_pointer()) if self.models.pointer is not None else None
+            loading = asyncio.ensure_future(self.deadlines.awaited(None, ModelManager.from_settings, self.settings))
+            stopped = asyncio.ensure_future(stop.wait())
+            await asyncio.wait([loading, stopped], return_when=asyncio.FIRST_COMPLETED)
+            stopped.cancel()
+            self._models = loading.result() if loading.done() else None
+        if self._models is not None:
+            threading.Thread(target=self._follow, args=[self._models], name="follow", daemon=True).start()
         try:
             yield
         finally:
-            if following is not None:
-                following.cancel()
+            self._ended.set()  # the thread is left to itself: it may be loading, or waiting for a file
 
-    async def _follow_pointer(self) -> None:
+    def _follow(self, models: ModelManager) -> None:
         """Poll the pointer and swap in new bundles, as long as the service runs."""
-        while True:
-            await asyncio.sleep(self.settings.poll_seconds)
-            # In a thread, so that the old model keeps serving while the new one is loaded.
-            swapped = await asyncio.to_thread(self.models.poll)
-            self.metrics.set_failed_loads(self.models.failed_loads)
+        if models.current is not None:
+            self.metrics.set_model(models.current, swapped=False)
+        while not self._ended.wait(self.settings.poll_seconds):
+            swapped = models.poll()
+            self.metrics.set_failed_loads(models.failed_loads)
+            self.metrics.set_dropped_lines(logs.dropped())
             if swapped is not None:
                 self.metrics.set_model(swapped, swapped=True)
                 log.info("now serving %s", swapped.version, extra={"fields": {"model_version": swapped.version}})
 
-    def _drain_on_sigterm(self) -> None:
-        """On SIGTERM first report not ready, then stop listening `drain_seconds` later."""
-        loop = asyncio.get_running_loop()
-        stop = signal.getsignal(signal.SIGTERM)
+    def _drain_on_signals(self, loop: asyncio.AbstractEventLoop, stopping: asyncio.Event) -> None:
+        """On SIGTERM first report not ready, then stop listening `drain_seconds` later; on SIGINT stop at once.
+
+        Whatever the process is busy with then, it ends in time.
+        """
+        stop = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
 
         def drain(number: int, frame: FrameType | None) -> None:
-            assert callable(stop)
-            if self.draining:  # the second signal
-                stop(number, frame)
+            loop.call_soon_threadsafe(stopping.set)
+            handler = stop[signal.Signals(number)]
+            assert callable(handler)
+            again, self.draining = self.draining, True
+            if number == signal.SIGINT or again or self._models is None:
+                end_within(WORKER_SECONDS)
+                handler(number, frame)
                 return
-            self.draining = True
-            loop.call_soon_threadsafe(loop.call_later, self.settings.drain_seconds, stop, number, frame)
+            end_within(self.settings.drain_seconds + WORKER_SECONDS)
+            loop.call_soon_threadsafe(loop.call_later, self.settings.drain_seconds, handler, number, frame)
 
-        if callable(stop):
-            with contextlib.suppress(ValueError):  # not the main thread: the host application handles signals
-                signal.signal(signal.SIGTERM, drain)
+        for number, handler in stop.items():
+            if callable(handler):
+                with contextlib.suppress(ValueError):  # not the main thread: the host application handles signals
+                    signal.signal(number, drain)

@@ -44,8 +44,17 @@ class Settings(BaseSettings):
     body_seconds: Annotated[float, Field(gt=0, le=3600)] = Field(
         10.0, description="timeout for receiving a request body"
     )
-    stop_seconds: Annotated[int, Field(ge=1, le=3600)] = Field(
-        15, description="timeout for requests in flight after the service stops listening"
+    stop_seconds: Annotated[float, Field(gt=0, le=3600)] = Field(
+        1.0,
+        description="timeout for requests in flight after the service stops listening; more than 1 counts as 1, since "
+        "the service ends within drain_seconds + 2 s of SIGTERM",
+    )
+    # A new bundle is loaded and probed in a process of its own first.
+    max_bundle_memory: Annotated[int, Field(ge=1 << 20)] = Field(
+        8 << 30, description="bytes that the process may take that checks a bundle"
+    )
+    candidate_seconds: Annotated[float, Field(gt=0, le=3600)] = Field(
+        120.0, description="time that the check of a bundle may take, and the loading of it then"
     )
     max_in_flight: Annotated[int, Field(ge=0)] = Field(
         256, description="maximum number of concurrent requests per worker, then 503; 0 for no limit"
@@ -76,6 +85,10 @@ class Settings(BaseSettings):
         if self.bundle is not None and self.pointer is not None:
             raise ValueError("set either bundle or pointer, not both (also RECSYS_BUNDLE and RECSYS_POINTER)")
         return self
+
+    def environment(self) -> dict[str, str]:
+        """The variables from which another process reads these settings."""
+        return {f"RECSYS_{name.upper()}": str(value) for name, value in self.model_dump().items() if value is not None}
 
     @cached_property
     def is_local(self) -> bool:

@@ -5,14 +5,21 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated
 
+from fastapi import Request
 from pydantic import Field
 
 from serve.dependencies import CurrentService
 from serve.errors import ApiError
+from serve.openapi import error_responses
 from serve.routing import resource_router
-from serve.schemas import Error, ModelVersion
+from serve.schemas import ModelVersion
+from serve.service import Service
 
 router = resource_router("operations", prefix="/health")
+
+REJECTED = "the bundle that the pointer names was rejected; see the log of the service"
+NOT_READY = error_responses(503)
+NOT_READY[503]["description"] = "The service is stopping, or waits for its first bundle."
 
 
 @dataclass
@@ -28,7 +35,14 @@ class Ready:
     failed_loads: Annotated[int, Field(description="Bundles that this worker has rejected since it started.")]
     last_error: Annotated[
         str | None,
-        Field(description="Why the latest bundle of the pointer was rejected; null if it is being served."),
+        Field(
+            description="Why the latest bundle of the pointer was rejected; null if it is being served. Without a "
+            "reason where the service has keys: that is for the operations port, and for keys with that scope."
+        ),
+    ]
+    pointer_age_seconds: Annotated[
+        float | None,
+        Field(description="Seconds since the pointer was last looked at; null without a pointer.", examples=[0.4]),
     ]
 
 
@@ -37,15 +51,27 @@ async def live() -> Live:
     return Live("live")
 
 
-@router.get(
-    "/ready",
-    responses={503: {"model": Error, "description": "The service is stopping."}},
-    summary="Is the service ready for requests?",
-)
-async def ready(service: CurrentService) -> Ready:
-    """503 while the service is stopping. If a bundle is rejected (see `last_error`), the previous one stays in use."""
+@router.get("/ready", responses=NOT_READY, summary="Is the service ready for requests?")
+async def ready(request: Request, service: CurrentService) -> Ready:
+    """503 while the service is stopping, or waits for its first bundle.
+
+    If a bundle is rejected (see `last_error`), the previous one stays in use.
+    """
     if service.draining:
         raise ApiError(503, "not_ready", "the service is stopping")
-    models = service.models
-    model = models.current
-    return Ready("ready", model.version, model.bundle.manifest["data"], models.failed_loads, models.last_error)
+    models, model = service.models, service.model
+    error = models.last_error
+    if error is not None and not _may_see_paths(request, service):
+        error = REJECTED
+    if model is None:
+        raise ApiError(503, "no_model", f"the service waits for its first bundle: {error}")
+    age = models.pointer_age
+    return Ready(
+        "ready", model.version, model.bundle.manifest["data"], models.failed_loads, error,
+        None if age is None else round(age, 3),
+    )  # fmt: skip
+
+
+def _may_see_paths(request: Request, service: Service) -> bool:
+    """Errors name files of the host."""
+    return service.settings.keys is None or bool(request.scope.get("state", {}).get("operations"))

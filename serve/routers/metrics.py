@@ -6,12 +6,21 @@ from fastapi import Response
 from fastapi.responses import PlainTextResponse
 from prometheus_client import CONTENT_TYPE_LATEST
 
+from serve.deadlines import Overdue
 from serve.dependencies import CurrentService
+from serve.errors import ApiError
 from serve.routing import resource_router
 
 router = resource_router("operations")
 
+SECONDS = 3.0  # for reading what the workers wrote
+
 
 @router.get("/metrics", response_class=PlainTextResponse, summary="Metrics for Prometheus")
 async def metrics(service: CurrentService) -> Response:
-    return Response(service.metrics.text(), media_type=CONTENT_TYPE_LATEST)
+    metrics = service.metrics
+    try:
+        text = await service.deadlines.awaited(SECONDS, metrics.text) if metrics.is_shared else metrics.text()
+    except Overdue:
+        raise ApiError(503, "metrics_unavailable", "the workers' figures could not be read in time") from None
+    return Response(text, media_type=CONTENT_TYPE_LATEST)

@@ -147,6 +147,15 @@ def client_of(model: Bundle | ModelManager, **settings: Any) -> Iterator[Checked
         yield client
 
 
+@pytest.fixture(autouse=True)
+def checked_in_this_process(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Check bundles without a process for each, but where the test is about that."""
+    if request.module.__name__.rpartition(".")[2] != "test_candidate":
+        monkeypatch.setattr(
+            "serve.candidate.in_child", lambda folder, sha256, settings: ServedModel.load(folder, sha256=sha256)
+        )
+
+
 @pytest.fixture(scope="session")
 def bundles() -> dict[str, Bundle]:
     return {kind: make() for kind, make in KINDS.items()}

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
+import os
 import shutil
+import socket
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -15,8 +19,8 @@ import pytest
 
 from recsys.bundle import BundleError
 from serve import model_manager as module
-from serve.model_manager import ModelManager
-from serve.pointer import write_pointer
+from serve.model_manager import LOOK_SECONDS, ModelManager
+from serve.pointer import Pointed, write_pointer
 from serve.settings import Settings
 from tests.bundles import rewritten
 from tests.serve.conftest import ITEM_NAMES, USER_NAMES, client_of, rich, save, until
@@ -165,13 +169,110 @@ def test_without_a_pointer_nothing_is_looked_at(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", BAD)
-def test_there_must_be_something_to_start_with(pointer: Path, tmp_path: Path, kind: str) -> None:
+def test_without_something_to_start_with_it_waits(
+    pointer: Path, tmp_path: Path, kind: str, clock: Callable[[float], None]
+) -> None:
     spoil(kind, pointer, tmp_path)
+    models = ModelManager.from_settings(Settings(pointer=pointer))
     if kind == "strings":
-        assert not ModelManager.from_settings(Settings(pointer=pointer)).current.integer_ids
+        assert models.current is not None
+        assert not models.current.integer_ids
         return
-    with pytest.raises(BundleError):
-        ModelManager.from_settings(Settings(pointer=pointer))
+    assert (models.current, models.failed_loads) == (None, 1)
+    assert models.last_error
+    assert str(models) == f"no bundle yet, waiting for one: {models.last_error}"
+    assert str(ModelManager.from_settings(Settings(pointer=pointer), load=False)) == str(models)
+    if not pointer.is_dir():
+        write_pointer(pointer, save(rich(seed=2), tmp_path / "third"))
+        clock(1.1)
+        assert models.poll() is models.current is not None
+        assert models.last_error is None
+
+
+def test_without_a_pointer_there_must_be_a_bundle(tmp_path: Path) -> None:
+    for settings in (Settings(bundle=tmp_path / "none"), Settings(runs=tmp_path)):
+        for load in (True, False):
+            with pytest.raises(BundleError):
+                ModelManager.from_settings(settings, load=load)
+
+
+def make_pipe(path: Path) -> None:
+    os.mkfifo(path)
+
+
+def make_socket(path: Path) -> None:
+    with contextlib.chdir(path.parent), socket.socket(socket.AF_UNIX) as listening:  # its name must be short
+        listening.bind(path.name)
+
+
+def make_device(path: Path) -> None:
+    path.symlink_to("/dev/zero")
+
+
+@pytest.mark.parametrize("make", [make_pipe, make_socket, make_device, Path.mkdir])
+@pytest.mark.parametrize("name", ["serving", "manifest.json", "factors.safetensors", "items.json"])
+def test_what_is_no_file_is_never_waited_for(
+    models: ModelManager, pointer: Path, tmp_path: Path, make: Callable[[Path], None], name: str,
+    clock: Callable[[float], None],
+) -> None:  # fmt: skip
+    second = save(rich(seed=1), tmp_path / "second")
+    write_pointer(pointer, second)
+    file = pointer if name == "serving" else second / name
+    file.rename(tmp_path / "aside")
+    make(file)
+    start = time.perf_counter()
+    assert models.poll() is None
+    assert models.last_error is not None
+    assert models.pointer_age == 0
+    assert time.perf_counter() - start < LOOK_SECONDS
+    if file.is_dir():
+        file.rmdir()
+    else:
+        file.unlink()
+    (tmp_path / "aside").rename(file)
+    clock(61)
+    assert models.poll() is not None
+    assert models.last_error is None
+
+
+def test_a_pointer_on_a_file_system_that_hangs_is_left_and_looked_at_again(
+    models: ModelManager, pointer: Path, tmp_path: Path, clock: Callable[[float], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, back = models.current, threading.Event()
+    real = module.read_pointer
+
+    def hanging(path: Path) -> Pointed:
+        back.wait()
+        return real(path)
+
+    monkeypatch.setattr(module, "read_pointer", hanging)
+    monkeypatch.setattr(module, "LOOK_SECONDS", 0.01)
+    threads = threading.active_count()
+    for _ in range(20):
+        clock(61)
+        assert models.poll() is None
+    assert models.current is first
+    assert models.last_error == f"{pointer} could not be read within 0.01 s"
+    assert models.pointer_age == 20 * 61
+    assert threading.active_count() <= threads + 4
+    write_pointer(pointer, save(rich(seed=1), tmp_path / "second"))
+    back.set()
+    monkeypatch.setattr(module, "LOOK_SECONDS", 10)
+    until(lambda: threading.active_count() == threads)
+    assert models.poll() is models.current is not first
+    assert (models.last_error, models.pointer_age) == (None, 0)
+
+
+def test_a_bundle_that_hangs_is_left(
+    models: ModelManager, pointer: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    back = threading.Event()
+    monkeypatch.setattr(models.settings, "candidate_seconds", 0.01)
+    monkeypatch.setattr(module.ServedModel, "load", lambda *_, **__: back.wait())
+    write_pointer(pointer, save(rich(seed=1), tmp_path / "second"))
+    assert models.poll() is None
+    assert "second could not be checked and loaded within 0.02 s, twice candidate_seconds" in str(models.last_error)
+    back.set()
 
 
 def test_a_service_shows_what_became_of_the_pointer(pointer: Path, tmp_path: Path) -> None:

@@ -1,0 +1,72 @@
+"""The parent of several workers: starts them, replaces those that die, and ends with them in time."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import socket
+import time
+from collections.abc import Callable
+from types import FrameType
+
+import uvicorn
+from uvicorn.supervisors.multiprocess import Multiprocess, Process
+
+from serve.shutdown import KILL_SECONDS, end_within
+
+
+class Workers(Multiprocess):
+    """Uvicorn's supervisor, which ends in time although a worker, or its own check of one, is stuck.
+
+    SIGTERM and SIGINT are passed on the moment they arrive: uvicorn would first finish a round of checks, and wait for
+    each worker without a limit. A second one ends the workers without their drain.
+
+    Args:
+        config: Uvicorn's.
+        sockets: To listen on.
+        drain_seconds: For which workers answer after the signal.
+        last: What to do before the process has to be ended.
+    """
+
+    def __init__(
+        self, config: uvicorn.Config, sockets: list[socket.socket], drain_seconds: float, last: Callable[[], object]
+    ) -> None:
+        super().__init__(config, sockets)
+        self.drain_seconds, self.last = drain_seconds, last
+        self._deadline = float("inf")
+        self._told: set[int | None] = set()  # processes that have the signal
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._stop)
+
+    def _stop(self, number: int, frame: FrameType | None) -> None:
+        again = self.should_exit.is_set()
+        if again:
+            self._told.clear()
+        left = KILL_SECONDS + (0.0 if again else self.drain_seconds)
+        if time.monotonic() + left < self._deadline:
+            self._deadline = time.monotonic() + left
+            end_within(left, last=self._give_up)
+        self.should_exit.set()
+        self.terminate_all()
+
+    def terminate_all(self) -> None:
+        """Send SIGTERM to each worker, once: a second one would end its drain."""
+        for worker in self.processes:
+            if worker.pid is not None and worker.pid not in self._told and worker.process.is_alive():
+                self._told.add(worker.pid)
+                worker.process.terminate()
+
+    def join_all(self) -> None:
+        for worker in self.processes:
+            worker.process.join(max(self._deadline - time.monotonic(), 0))
+            _kill(worker)
+
+    def _give_up(self) -> None:
+        for worker in self.processes:
+            _kill(worker)
+        self.last()
+
+
+def _kill(worker: Process) -> None:
+    with contextlib.suppress(OSError, ValueError):
+        worker.process.kill()
