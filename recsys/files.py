@@ -19,7 +19,7 @@ import zlib
 from collections.abc import Callable, Container, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 log = logging.getLogger(__name__)
 
@@ -211,6 +211,25 @@ def _remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
+def open_regular(path: Path) -> BinaryIO:
+    """Open a regular file for reading; anything else that has its name is refused at once and never waited for.
+
+    Raises:
+        OSError: It cannot be opened, or is a pipe, a device, a socket or a folder (EINVAL).
+    """
+    flags = os.O_RDONLY | getattr(os, "O_BINARY", 0)
+    for name in ("O_CLOEXEC", "O_NONBLOCK", "O_NOCTTY"):  # absent on Windows
+        flags |= getattr(os, name, 0)
+    handle = os.open(path, flags)
+    try:
+        if not stat.S_ISREG(os.fstat(handle).st_mode):
+            raise OSError(errno.EINVAL, "it is not a regular file", str(path))
+        return os.fdopen(handle, "rb")
+    except BaseException:
+        os.close(handle)
+        raise
+
+
 def read_regular(path: Path, most: int, check: Callable[[os.stat_result], object] | None = None) -> bytes:
     """The content of a regular file, whatever has its name: what is opened is looked at, before anything is read.
 
@@ -224,20 +243,11 @@ def read_regular(path: Path, most: int, check: Callable[[os.stat_result], object
     Raises:
         OSError: It cannot be read, is no regular file (EINVAL), or has more than `most` bytes (EFBIG).
     """
-    flags = os.O_RDONLY | getattr(os, "O_BINARY", 0)
-    for name in ("O_CLOEXEC", "O_NONBLOCK", "O_NOCTTY"):  # absent on Windows
-        flags |= getattr(os, name, 0)
-    handle = os.open(path, flags)
-    try:
-        about = os.fstat(handle)
-        if not stat.S_ISREG(about.st_mode):
-            raise OSError(errno.EINVAL, "it is not a regular file", str(path))
+    with open_regular(path) as file:
+        about = os.fstat(file.fileno())
         if check is not None:
             check(about)
-        with open(handle, "rb", closefd=False) as file:
-            content = file.read(most + 1) if about.st_size <= most else b""
-    finally:
-        os.close(handle)
+        content = file.read(most + 1) if about.st_size <= most else b""
     if about.st_size > most or len(content) > most:
         raise OSError(errno.EFBIG, f"it has more than {most:,} bytes", str(path))
     return content

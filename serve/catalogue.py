@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from bisect import bisect_left
+from array import array
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -26,6 +28,45 @@ def words(text: str) -> list[str]:
     return WORDS.findall(bare.translate(APOSTROPHES).replace("_", " "))
 
 
+class RowsByText:
+    """The rows in which each text occurs, in a few bytes for each time: texts ascend, and so do the rows of each.
+
+    Args:
+        rows: The texts of each row.
+    """
+
+    def __init__(self, rows: Iterable[set[str]]) -> None:
+        number: dict[str, int] = {}
+        texts, found = array("i"), array("i")
+        for row, names in enumerate(rows):
+            for text in names:
+                texts.append(number.setdefault(text, len(number)))
+                found.append(row)
+        self.texts = sorted(number)
+        place = np.empty(len(number), np.int32)
+        place[[number[text] for text in self.texts]] = np.arange(len(number))
+        of = place[np.asarray(texts)]
+        self._rows: NDArray[np.int32] = np.asarray(found, np.int32)[np.argsort(of, kind="stable")]
+        self._bounds = np.append(0, np.cumsum(np.bincount(of, minlength=len(number))))
+
+    def __contains__(self, text: str) -> bool:
+        start = bisect_left(self.texts, text)
+        return start < len(self.texts) and self.texts[start] == text
+
+    def rows_of(self, text: str) -> NDArray[np.int32]:
+        """The rows of a text; none for one that does not occur."""
+        return self._between(bisect_left(self.texts, text), bisect_right(self.texts, text))
+
+    def rows_of_prefix(self, prefix: str) -> NDArray[np.int32]:
+        """The rows of all texts that begin so, one after another."""
+        length = len(prefix)
+        first = bisect_left(self.texts, prefix)
+        return self._between(first, bisect_right(self.texts, prefix, first, key=lambda text: text[:length]))
+
+    def _between(self, first: int, last: int) -> NDArray[np.int32]:
+        return self._rows[self._bounds[first] : self._bounds[last]]
+
+
 class Catalogue:
     """Titles, genres, years and counts of a bundle's items, by item row."""
 
@@ -41,24 +82,13 @@ class Catalogue:
         self.mean_rating = np.divide(stars, self.n_ratings, out=np.full(items, np.nan), where=self.n_ratings > 0)
         self._popular: list[int] = np.argsort(-self.n_ratings, kind="stable").tolist()
         self._place: list[int] = np.argsort(self._popular).tolist()  # popularity rank of each item
-        postings: dict[str, set[int]] = {}
-        genres: dict[str, list[int]] = {}
-        for row, about in enumerate(bundle.items):
-            for word in words(bundle.title(row)):
-                postings.setdefault(word, set()).add(row)
-            for genre in about["genres"]:
-                genres.setdefault(genre, []).append(row)
-        self._postings = postings
-        self._vocabulary = sorted(postings)
+        self._words = RowsByText(set(words(bundle.title(row))) for row in range(items))
+        self._genres = RowsByText(set(about["genres"]) for about in bundle.items)
         self._year = np.array([_year(about) for about in bundle.items])
-        self._genre: dict[str, NDArray[np.bool_]] = {}
-        for genre in sorted(genres):
-            self._genre[genre] = np.zeros(items, bool)
-            self._genre[genre][genres[genre]] = True
 
     @property
     def genres(self) -> list[str]:
-        return list(self._genre)
+        return list(self._genres.texts)
 
     @property
     def years(self) -> tuple[int, int] | None:
@@ -75,13 +105,9 @@ class Catalogue:
         *whole, last = words(query) or [""]
         if not last:
             return []
-        found: set[int] = set()
-        for word in self._vocabulary[bisect_left(self._vocabulary, last) :]:
-            if not word.startswith(last):
-                break
-            found |= self._postings[word]
+        found = set(self._words.rows_of_prefix(last).tolist())
         for word in whole:
-            found &= self._postings.get(word, set())
+            found.intersection_update(self._words.rows_of(word).tolist())
         return sorted(found, key=self._place.__getitem__)[:limit]
 
     def allowed(
@@ -94,11 +120,15 @@ class Catalogue:
         Raises:
             KeyError: No item has that genre.
         """
+        if genre is not None and genre not in self._genres:
+            raise KeyError(genre)
         if genre is None and year_from is None and year_to is None and not min_ratings:
             return None
         allowed: NDArray[np.bool_] = self.n_ratings >= min_ratings
         if genre is not None:
-            allowed &= self._genre[genre]
+            chosen = np.zeros(len(allowed), bool)
+            chosen[self._genres.rows_of(genre)] = True
+            allowed &= chosen
         if year_from is not None:
             allowed &= self._year >= year_from
         if year_to is not None:

@@ -1,5 +1,6 @@
 """The bundle: what a trained model leaves behind and a service answers from. NumPy and safetensors only."""
 
+from recsys.bundle.budget import Budget
 from recsys.bundle.bundle import Bundle
 from recsys.bundle.errors import BundleError
 from recsys.bundle.fold_in import FoldIn
@@ -10,6 +11,7 @@ __all__ = [
     "TEST",
     "TRAIN",
     "VAL",
+    "Budget",
     "Bundle",
     "BundleError",
     "Explanation",

@@ -18,6 +18,8 @@ from typing import Any
 import numpy as np
 
 from recsys.bundle.attributes import UserAttributes, attribute_rows
+from recsys.bundle.budget import Budget, Spending
+from recsys.bundle.costs import take_parts
 from recsys.bundle.errors import BundleError
 from recsys.bundle.factors import Factors, UserVector
 from recsys.bundle.fold_in import FoldIn
@@ -252,18 +254,21 @@ class Bundle(Scoring):
         write_folder(path, self.manifest, arrays, self.items)
 
     @classmethod
-    def load(cls, path: str | Path, *, sha256: str | None = None) -> Bundle:
+    def load(cls, path: str | Path, *, budget: Budget | None = None, sha256: str | None = None) -> Bundle:
         """Read a bundle's folder, verifying size and SHA-256 of every file before parsing it.
 
         Args:
             path: The folder.
+            budget: What it may cost; None for `Budget.from_environment()`.
             sha256: That the manifest must have, as hexadecimal digits; None for any.
 
         Raises:
-            BundleError: The folder is missing, truncated, altered, another bundle, of a newer schema or inconsistent.
+            BundleError: The folder is missing, truncated, altered, another bundle, of a newer schema, inconsistent or
+                beyond the budget.
         """
         path = Path(path)
-        contents = read_folder(path, sha256)
+        spending = Spending(path, Budget.from_environment() if budget is None else budget)
+        contents = read_folder(path, spending, sha256)
         try:
             bundle = cls._from_contents(contents)
         except KeyError as error:
@@ -271,6 +276,7 @@ class Bundle(Scoring):
         except ValueError as error:
             raise BundleError(f"{path} is not a usable bundle: {error}") from error
         bundle._check(path)
+        take_parts(bundle, spending)
         return bundle
 
     @classmethod

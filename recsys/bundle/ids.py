@@ -53,5 +53,10 @@ def unpacked_ids(side: str, arrays: Mapping[str, NDArray[Any]]) -> NDArray[Any]:
     fitting = text.dtype == np.uint8 and text.ndim == offsets.ndim == 1 and offsets.dtype.kind == "i" and len(offsets)
     if not fitting or offsets[0] != 0 or offsets[-1] != len(text) or (np.diff(offsets) < 0).any():
         raise ValueError(f"{side}_ids_offsets does not cut {side}_ids_utf8 into ids")
+    if np.diff(offsets).max(initial=0) > 4 * MAX_ID_LENGTH:  # four bytes a character at most
+        raise ValueError(f"{side}_ids must have at most {MAX_ID_LENGTH} characters each")
     content = text.tobytes()
-    return np.array([content[a:b].decode() for a, b in pairwise(offsets.tolist())], dtype=object)
+    ids = np.array([content[a:b].decode() for a, b in pairwise(offsets.tolist())], dtype=object)
+    if max(map(len, ids), default=0) > MAX_ID_LENGTH:
+        raise ValueError(f"{side}_ids must have at most {MAX_ID_LENGTH} characters each")
+    return ids

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import json
-import math
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from recsys.bundle.budget import Budget, Spending
 from recsys.bundle.errors import BundleError
+from recsys.bundle.reading import read_within, reason
+from recsys.bundle.strict_json import parsed_json
 
 SCHEMA_VERSION = 3  # 1 had one term of the prior, with exponent 1; 2 had no digest of the manifest
 MANIFEST, DIGEST = "manifest.json", "manifest.sha256"
@@ -41,31 +42,37 @@ def listed(content: bytes) -> dict[str, int | str]:
     return {"size": len(content), "sha256": sha256_of(content)}
 
 
-def read_manifest(path: Path, names: Iterable[str], sha256: str | None = None) -> tuple[dict[str, Any], str]:
+def read_manifest(
+    path: Path, names: Iterable[str], sha256: str | None = None, spending: Spending | None = None
+) -> tuple[dict[str, Any], str]:
     """The manifest of a bundle's folder, and the SHA-256 of its bytes; the files that it lists are not looked at.
 
     Args:
         path: The folder.
         names: The files that it must list, and no others.
         sha256: That the manifest must have; None for any.
+        spending: Of the budget; None for the default budget.
 
     Raises:
-        BundleError: There is none, it was altered, has another SHA-256, is of a newer schema, or lists other files.
+        BundleError: There is none, it was altered, has another SHA-256, is of a newer schema, lists other files, or is
+            beyond the budget.
     """
-    file = path / MANIFEST
+    file, spending = path / MANIFEST, spending or Spending(path, Budget())
     try:
-        content = content_of(file)
+        content = read_within(file, spending.budget, "manifest_bytes")
+    except BundleError:
+        raise
     except (FileNotFoundError, NotADirectoryError, ValueError) as error:  # ValueError: a path with a zero byte
         raise BundleError(f"{path} is not a bundle: it has no {MANIFEST}") from error
     except OSError as error:
-        raise BundleError(f"{file} cannot be read: {error.strerror}") from error
+        raise BundleError(f"{file} cannot be read: {reason(error)}") from error
     found = sha256_of(content)
-    recorded = _recorded(path / DIGEST)
+    recorded = _recorded(path / DIGEST, spending)
     if recorded not in (None, found):
         raise BundleError(f"{file} was altered: its SHA-256 is not that of {DIGEST}")
     if sha256 not in (None, found):
         raise BundleError(f"{file} is not the one wanted: its SHA-256 is {found}, not {sha256}")
-    manifest = parsed_json(file, content)
+    manifest = parsed_json(file, content, spending)
     version = manifest.get("schema_version") if isinstance(manifest, dict) else None
     if type(version) is not int or version < 1:
         raise BundleError(f"{file} is not a bundle's manifest: it names no schema_version")
@@ -80,14 +87,14 @@ def read_manifest(path: Path, names: Iterable[str], sha256: str | None = None) -
     return manifest, found
 
 
-def _recorded(file: Path) -> str | None:
+def _recorded(file: Path, spending: Spending) -> str | None:
     """The SHA-256 of the manifest as its digest file has it; None if there is no such file."""
     try:
-        line = DIGEST_LINE.fullmatch(content_of(file))
+        line = DIGEST_LINE.fullmatch(read_within(file, spending.budget, "manifest_bytes"))
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise BundleError(f"{file} cannot be read: {error.strerror}") from error
+        raise BundleError(f"{file} cannot be read: {reason(error)}") from error
     if line is None:
         raise BundleError(f"{file} must have one line, as sha256sum {MANIFEST} prints it")
     return line[1].decode()
@@ -101,34 +108,6 @@ def _check_files(file: Path, listed: Any, names: set[str]) -> None:
             raise BundleError(f"{file} is not a bundle's manifest: it has no size and sha256 of {name}")
     if others := sorted(set(listed) - names):
         raise BundleError(f"{file} names {others[0]!r:.80}, which is no file of a bundle")
-
-
-def content_of(file: Path) -> bytes:
-    if file.exists() and not file.is_file():  # reading a pipe would wait for ever
-        raise OSError(errno.EINVAL, "it is not a file")
-    return file.read_bytes()
-
-
-def parsed_json(file: Path, content: bytes) -> Any:
-    """What JSON says, without its NaN and infinities, which JSON itself does not know."""
-    try:
-        parsed = json.loads(content, parse_constant=_refused, parse_float=_finite)
-        if b"\\u" in content:  # an escape may stand for half a character, which no answer can carry
-            json.dumps(parsed, ensure_ascii=False).encode()
-        return parsed
-    except RecursionError as error:
-        raise BundleError(f"{file} cannot be parsed: it is nested too deeply") from error
-    except ValueError as error:
-        raise BundleError(f"{file} cannot be parsed: {error}") from error
-
-
-def _finite(text: str) -> float:
-    number = float(text)
-    return number if math.isfinite(number) else _refused(text)
-
-
-def _refused(constant: str) -> Any:
-    raise ValueError(f"{constant} is not a number")
 
 
 def sha256_of(content: bytes) -> str:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,17 @@ SAMPLES = "s"
 # e dim + 1, t terms of the prior, l levels, k levels - 1, a attributes, r ratings, U all users + 1, x attributes of all
 # users together. A digit is itself.
 DEPENDENT = {"e": "d", "l": "k"}  # the second is one less than the first
+
+
+class Shaped(Protocol):
+    """An array, or what a file's header says of one."""
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+    @property
+    def ndim(self) -> int: ...
+    @property
+    def dtype(self) -> np.dtype[Any]: ...
 
 
 @dataclass(frozen=True)
@@ -44,10 +55,14 @@ class ArraySpec:
         """Which axis the samples are on; None if there is none."""
         return self.axes.index(SAMPLES) if SAMPLES in self.axes else None
 
-    def check(self, array: NDArray[Any]) -> str | None:
-        """What is wrong with type or values; None if nothing is."""
+    def check_type(self, array: Shaped) -> str | None:
+        """What is wrong with the type; None if nothing is."""
         if array.dtype.str[1:] not in self.dtypes:
             return f"holds {array.dtype}, expected {np.dtype(self.dtypes[0])}"
+        return None
+
+    def check_values(self, array: NDArray[Any]) -> str | None:
+        """What is wrong with the values; None if nothing is."""
         if array.dtype.kind == "f" and not np.isfinite(array).all():
             return "holds values that are not finite numbers"
         if self.positive and (array <= 0).any():
@@ -98,12 +113,12 @@ ROW_SPECS = {  # of the ratings and of users' attributes
 
 
 def check_arrays(
-    arrays: Mapping[str, NDArray[Any]], specs: Mapping[str, ArraySpec], sizes: Mapping[str, int]
+    arrays: Mapping[str, Shaped], specs: Mapping[str, ArraySpec], sizes: Mapping[str, int]
 ) -> dict[str, int]:
     """Check that arrays fit their specifications and each other.
 
     Args:
-        arrays: By name; each has a specification.
+        arrays: By name; what is no array, but described by a file's header, has no values to check.
         specs: By name.
         sizes: Lengths known beforehand, by letter.
 
@@ -124,6 +139,9 @@ def check_arrays(
         found |= {short: found[whole] - 1 for whole, short in DEPENDENT.items() if whole in found}
         if array.shape != (expected := tuple(found[axis] for axis in axes)):
             raise ValueError(f"{name} has shape {array.shape}, expected {expected}")
-        if problem := wanted.check(array):
+        problem = wanted.check_type(array)
+        if problem is None and isinstance(array, np.ndarray):
+            problem = wanted.check_values(array)
+        if problem:
             raise ValueError(f"{name} {problem}")
     return found

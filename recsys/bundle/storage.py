@@ -1,32 +1,31 @@
 """A bundle's folder: arrays as safetensors, items as JSON, and a manifest that vouches for every file.
 
 The manifest is written after all other files and names each with its size and SHA-256; its own SHA-256 is written last.
-Reading verifies them before anything is parsed.
+Reading verifies them before anything is parsed, and reads no more than a budget allows.
 """
 
 from __future__ import annotations
 
 import json
-import os
-import re
 from collections.abc import Mapping
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
-import numpy as np
 from numpy.typing import NDArray
-from safetensors import SafetensorError
-from safetensors.numpy import load, save_file
 
+from recsys.bundle.array_file import Arrays, load_arrays, read_header, write_arrays
+from recsys.bundle.budget import Spending
+from recsys.bundle.costs import take_arrays
 from recsys.bundle.errors import BundleError
-from recsys.bundle.manifest import MANIFEST, content_of, parsed_json, read_manifest, sha256_of, write_manifest
-from recsys.bundle.schema import LEGACY_ARRAYS
-from recsys.files import atomic_folder
+from recsys.bundle.manifest import MANIFEST, read_manifest, sha256_of, write_manifest
+from recsys.bundle.reading import reason, size_of
+from recsys.bundle.strict_json import parsed_json
+from recsys.files import atomic_folder, open_regular
 
 ARRAYS = ("factors", "ids", "ratings")
-FILES = (*(f"{name}.safetensors" for name in ARRAYS), "items.json")
-
-Arrays = Mapping[str, NDArray[Any]]
+ITEMS = "items.json"
+FILES = (*(f"{name}.safetensors" for name in ARRAYS), ITEMS)
 
 
 class Contents(NamedTuple):
@@ -50,65 +49,67 @@ def write_folder(path: Path, manifest: Mapping[str, Any], arrays: Mapping[str, A
 
 def _write(folder: Path, manifest: Mapping[str, Any], arrays: Mapping[str, Arrays], items: Any) -> None:
     for name in ARRAYS:
-        # Contiguous, since safetensors writes another order's bytes as they lie.
-        contiguous = {key: np.ascontiguousarray(array) for key, array in arrays[name].items()}
-        _write_arrays(folder / f"{name}.safetensors", contiguous)
-    (folder / "items.json").write_text(json.dumps(items, ensure_ascii=False), encoding="utf-8")
+        write_arrays(folder / f"{name}.safetensors", arrays[name])
+    (folder / ITEMS).write_text(json.dumps(items, ensure_ascii=False), encoding="utf-8")
     write_manifest(folder, manifest)
 
 
-def _write_arrays(file: Path, arrays: Arrays) -> None:
-    """Write them with the mode that the umask gives; safetensors would let nobody else read them.
-
-    Raises:
-        OSError: There is no space left, for example.
-    """
-    file.touch()
-    mode = file.stat().st_mode
-    try:
-        save_file(dict(arrays), file)
-    except SafetensorError as error:
-        number = re.search(r"os error (\d+)", str(error))
-        if number is None:
-            raise
-        raise OSError(int(number[1]), os.strerror(int(number[1]))) from error
-    file.chmod(mode)
-
-
-def read_folder(path: Path, sha256: str | None = None) -> Contents:
+def read_folder(path: Path, spending: Spending, sha256: str | None = None) -> Contents:
     """Read a bundle's folder; what is parsed is the very bytes that were verified.
+
+    Each file is opened once. Their sizes, and the headers of the arrays, which say what all will take, are checked
+    before the rest of them is read.
 
     Args:
         path: The folder.
+        spending: Of the budget.
         sha256: That the manifest must have; None for any.
 
     Raises:
-        BundleError: The folder is missing, truncated, altered, another bundle or of a newer schema.
+        BundleError: The folder is missing, truncated, altered, another bundle, of a newer schema or beyond the budget.
     """
-    manifest, manifest_sha256 = read_manifest(path, FILES, sha256)
-    verified = {name: _verified(path / name, manifest["files"][name]) for name in FILES}
-    arrays = {}
-    for name in ARRAYS:
-        try:
-            loaded = load(verified[f"{name}.safetensors"])
-            arrays[name] = {LEGACY_ARRAYS.get(array, array): values for array, values in loaded.items()}
-        except KeyError as error:
-            raise BundleError(f"{path} is not a usable bundle: {name} has an array of type {error}") from error
-        except (SafetensorError, ValueError) as error:
-            raise BundleError(f"{path} is not a usable bundle: {name}: {error}") from error
-    return Contents(manifest, manifest_sha256, arrays, parsed_json(path / "items.json", verified["items.json"]))
+    manifest, manifest_sha256 = read_manifest(path, FILES, sha256, spending)
+    with ExitStack() as stack:
+        files = {name: stack.enter_context(_opened(path / name, manifest["files"][name])) for name in FILES}
+        sizes = [size_of(file) for file in files.values()]
+        spending.budget.check("bytes", sum(sizes), f"{path} has … bytes")
+        spending.budget.check("items_bytes", sizes[FILES.index(ITEMS)], f"{path / ITEMS} has … bytes")
+        headers = {}
+        for name in ARRAYS:
+            file = f"{name}.safetensors"
+            headers[name] = read_header(path / file, files[file], spending)
+        take_arrays({name: header.arrays for name, header in headers.items()}, manifest["schema_version"], spending)
+        spending.take(max(sizes), "largest file, which is held while its arrays are made,")
+        arrays = {}
+        for name in ARRAYS:
+            file = f"{name}.safetensors"
+            arrays[name] = load_arrays(path / file, _verified(path / file, files[file], manifest), headers[name])
+        items = parsed_json(path / ITEMS, _verified(path / ITEMS, files[ITEMS], manifest), spending)
+    return Contents(manifest, manifest_sha256, arrays, items)
 
 
-def _verified(file: Path, expected: Mapping[str, Any]) -> bytes:
-    """The content of a file, once its size and SHA-256 are what the manifest says."""
+def _opened(file: Path, listed: Mapping[str, Any]) -> BinaryIO:
+    """The file, open, once its size is what the manifest says."""
     try:
-        if file.is_file() and (found := file.stat().st_size) != expected["size"]:
-            raise BundleError(f"{file} has {found} bytes, the manifest says {expected['size']}")
-        content = content_of(file)
+        stream = open_regular(file)
     except FileNotFoundError as error:
         raise BundleError(f"{file} is missing") from error
     except OSError as error:
-        raise BundleError(f"{file} cannot be read: {error.strerror}") from error
-    if sha256_of(content) != expected["sha256"]:
+        raise BundleError(f"{file} cannot be read: {reason(error)}") from error
+    if (found := size_of(stream)) != listed["size"]:
+        stream.close()
+        raise BundleError(f"{file} has {found} bytes, the manifest says {listed['size']}")
+    return stream
+
+
+def _verified(file: Path, stream: BinaryIO, manifest: Mapping[str, Any]) -> bytes:
+    """The content of an open file, once its SHA-256 is what the manifest says."""
+    listed = manifest["files"][file.name]
+    try:
+        stream.seek(0)
+        content = stream.read(listed["size"])
+    except OSError as error:
+        raise BundleError(f"{file} cannot be read: {reason(error)}") from error
+    if sha256_of(content) != listed["sha256"]:
         raise BundleError(f"{file} was altered: its SHA-256 is not the manifest's")
     return content

@@ -56,7 +56,10 @@ def test_a_manifest_of_version_0_1_is_read_under_the_names_of_today(saved: Path,
         (b'"schema_version"', "is not a bundle's manifest"),
         (b"", "cannot be parsed"),
         (b'{"data": "' + b"\xff" * 1000 + b'"}', "cannot be parsed: 'utf-8' codec can't decode byte 0xff"),
-        (b"[" * 100_000, "cannot be parsed: it is nested too deeply"),
+        (
+            b"[" * 100_000,
+            r"is nested in 100,000 levels, the limit is 32 \(depth of recsys.bundle.Budget\)",
+        ),
         (b'{"schema_version": ' + b"9" * 5000 + b"}", "cannot be parsed"),
     ],
     ids=["open", "list", "null", "text", "empty", "not UTF-8", "deep", "huge number"],
@@ -81,7 +84,7 @@ def test_a_file_listed_otherwise_than_by_size_and_sha256_is_refused(saved: Path,
     one_sentence(error)
 
 
-@pytest.mark.parametrize("size", [-1, 0, 10**40])
+@pytest.mark.parametrize("size", [-1, 0, 10**19])
 def test_a_size_that_no_file_has_is_refused(saved: Path, size: int) -> None:
     files = json.loads((saved / "manifest.json").read_text())["files"]
     files["items.json"]["size"] = size
@@ -177,7 +180,7 @@ def test_a_digest_in_another_form_is_refused(saved: Path, content: bytes) -> Non
 def test_a_digest_that_is_no_file_is_refused(saved: Path, make: Callable[[Path], None]) -> None:
     (saved / DIGEST).unlink()
     make(saved / DIGEST)
-    with pytest.raises(BundleError, match=r"manifest\.sha256 cannot be read: it is not a file") as error:
+    with pytest.raises(BundleError, match=r"manifest\.sha256 cannot be read: it is not a regular file") as error:
         Bundle.load(saved)
     one_sentence(error)
 

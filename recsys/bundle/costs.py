@@ -1,0 +1,101 @@
+"""What a bundle costs: memory and work, from above, by the shapes of its arrays before they are read.
+
+Python objects are counted with what a service builds from them: rows by id, descriptions and the search index.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from recsys.bundle.array_file import Described
+from recsys.bundle.budget import Spending
+from recsys.bundle.errors import BundleError
+from recsys.bundle.parts import BundleParts
+from recsys.bundle.schema import FACTOR_SPECS, ROW_SPECS, check_arrays
+
+USER, ITEM = 350, 700  # bytes of Python objects for each: ids, rows by id, descriptions
+ID_TEXT = 6  # bytes for each of a text: as it is, copied, and as characters of up to four
+SEARCHED_CHARACTER = 100  # bytes of a title's character in the search index: half of one may be a word
+SHOWN = 100  # items that are explained at a time
+LEVEL = 30  # multiplications for a normal distribution's function
+
+
+def take_arrays(files: Mapping[str, Mapping[str, Described]], version: int, spending: Spending) -> None:
+    """Account for arrays by their headers.
+
+    Args:
+        files: Arrays by file and name.
+        version: Of the manifest's schema.
+        spending: Of the budget.
+
+    Raises:
+        BundleError: They do not fit together, or are beyond the budget.
+    """
+    factors, ids, ratings = (files[name] for name in ("factors", "ids", "ratings"))
+    if version == 1 and "prior_precision" in factors:
+        shape, dtype = factors["prior_precision"]
+        factors = {**factors, "prior_precision": Described((1, *shape), dtype)}
+    known = {name: factors[name] for name in FACTOR_SPECS if name in factors}
+    known |= {name: ratings[name] for name in ROW_SPECS if name in ratings}
+    try:
+        sizes = check_arrays(known, FACTOR_SPECS | ROW_SPECS, {})
+    except ValueError as error:
+        raise BundleError(f"{spending.path} is not a usable bundle: {error}") from error
+    s, u, i, d, e, t, levels, r = (sizes.get(axis, 0) for axis in "suidetlr")
+    spending.budget.check("samples", s, f"{spending.path} has … samples")
+    spending.budget.check("attributes", sizes.get("a", 0), f"{spending.path} has … attributes of users")
+    spending.take(sum(array.nbytes for file in files.values() for array in file.values()), "arrays")
+    design, noise = 4 * s * i * e, 8 * s * u * e if "precision" in factors else 0
+    implicit = known["item_implicit"].nbytes if "item_implicit" in known else 0
+    spending.take(2 * design + 12 * s * i + 8 * (t + 3) * s * e * e + noise + implicit, "factors as answers need them")
+    spending.take(20 * r + 3 * max((math.prod(array.shape) for array in known.values()), default=0), "ratings")
+    for side, each in (("user", USER), ("item", ITEM)):
+        count, text = _ids(side, ids)
+        spending.take(each * count + ID_TEXT * text, f"{side}s")
+    work = s * i * (d + LEVEL * levels) + 6 * s * e**3 + (s * (u + i) * e * e if noise else 0)
+    spending.budget.check("work", work, f"{spending.path}: an answer takes about … multiplications")
+
+
+def _ids(side: str, arrays: Mapping[str, Described]) -> tuple[int, int]:
+    """Number of ids, and bytes of their text."""
+    size = {name: math.prod(arrays[name].shape) for name in arrays}
+    return size.get(f"{side}_ids", size.get(f"{side}_ids_offsets", 0)), size.get(f"{side}_ids_utf8", 0)
+
+
+def take_parts(bundle: BundleParts, spending: Spending) -> None:
+    """Account for what the shapes do not say: texts, and the users with the most ratings and attributes.
+
+    Raises:
+        BundleError: They are beyond the budget.
+    """
+    path, budget = spending.path, spending.budget
+    for name, value in bundle.manifest.items():
+        for text in value if isinstance(value, list) else [value]:
+            _check_text(text, f"{path}: {name:.80} in the manifest has … characters", spending)
+    genres: set[str] = set()
+    characters = 0
+    for row, item in enumerate(bundle.items):
+        _check_text(item["title"], f"{path}: the title of item {row} has … characters", spending)
+        characters += len(item["title"])
+        genres.update(item["genres"])
+    for genre in genres:
+        _check_text(genre, f"{path}: a genre has … characters", spending)
+    budget.check("genres", len(genres), f"{path} has … genres")
+    spending.take(SEARCHED_CHARACTER * characters, "titles")
+    samples, coordinates = bundle.factors.prior_mean.shape
+    known = bundle.user_attributes
+    ratings = int(np.diff(bundle.ratings.indptr).max(initial=0))
+    attributes = 0 if known is None else int(np.diff(known.indptr).max(initial=0))
+    rows = 24 * (ratings + attributes) * samples * coordinates + 12 * samples * ratings * SHOWN
+    spending.take(rows, "busiest user")
+    work = ratings * samples * coordinates**2
+    budget.check("work", work, f"{path}: folding in the user with {ratings:,} ratings takes about … multiplications")
+
+
+def _check_text(text: Any, what: str, spending: Spending) -> None:
+    if isinstance(text, str):
+        spending.budget.check("text", len(text), what)
