@@ -19,6 +19,7 @@ from pydantic import ValidationError
 
 from recsys.bundle import BundleError
 from serve import logs
+from serve.key_file import KeyFileError
 from serve.settings import Settings
 from serve.shutdown import ANSWER_SECONDS, leave
 from serve.workers import Workers
@@ -58,6 +59,11 @@ def main() -> None:
 
 def serve(settings: Settings) -> None:
     """Serve until stopped by a signal."""
+    try:
+        settings.check_keys()
+    except KeyFileError as error:
+        sys.exit(f"error: {error}")
+    settings = settings.decided()
     logs.configure(settings.log_level)
     many = settings.workers > 1
     shares = tempfile.TemporaryDirectory(prefix="recsys-metrics-") if many else contextlib.nullcontext("")
@@ -75,7 +81,7 @@ def serve(settings: Settings) -> None:
         config = uvicorn.Config(
             "serve.app:from_environment" if many else create_app(settings, models), factory=many,
             workers=settings.workers, host=settings.host, port=settings.port, log_config=None, access_log=False,
-            server_header=False, timeout_keep_alive=30,
+            server_header=False, proxy_headers=False, timeout_keep_alive=30,
             timeout_graceful_shutdown=min(settings.stop_seconds, ANSWER_SECONDS),  # type: ignore[arg-type]
         )  # fmt: skip
         listening = listen(settings.host, settings.port)

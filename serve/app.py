@@ -8,13 +8,14 @@ from typing import Any
 from fastapi import FastAPI
 
 from serve import errors, logs
+from serve.cors import Cors
 from serve.middleware import RequestMiddleware
 from serve.model_manager import ModelManager
 from serve.openapi import openapi_document
 from serve.pages import page_routes
 from serve.routers import ROUTERS
 from serve.service import Service
-from serve.settings import Settings
+from serve.settings import Settings, listed
 
 DESCRIPTION = """Predictions and recommendations from a bundle trained by `recsys`. Ids in answers are strings; in a
 body, one that is an integer may be a JSON number, too. In a path, the ids `.` and `..` may be sent as `%252E` and
@@ -35,8 +36,11 @@ class RecsysAPI(FastAPI):
         model = service.model
         version = None if model is None else model.version
         if version not in self._documents:
-            exposed = service.settings.exposes_user_ratings
-            self._documents = {version: openapi_document(self, model, expose_user_ratings=exposed)}
+            keys, rate_limit = service.guard.keys is not None, service.guard.limit is not None
+            exposed = service.settings.exposes_user_ratings and not keys  # the document is shown to everybody
+            self._documents = {
+                version: openapi_document(self, model, expose_user_ratings=exposed, keys=keys, rate_limit=rate_limit)
+            }
         return self._documents[version]
 
 
@@ -56,9 +60,12 @@ def create_app(settings: Settings, models: ModelManager | None = None) -> FastAP
         service, title="recsys", description=DESCRIPTION, version="1", lifespan=lifespan, docs_url=None, redoc_url=None
     )  # FastAPI's own pages of documentation load scripts of another origin
     errors.install(app)
+    if origins := listed(settings.cors_origins):
+        app.add_middleware(Cors, origins=origins)
     app.add_middleware(
         RequestMiddleware,
         metrics=service.metrics,
+        guard=service.guard,
         max_in_flight=settings.max_in_flight,
         max_body_bytes=settings.max_body_bytes,
         body_seconds=settings.body_seconds,

@@ -32,11 +32,16 @@ CurrentService = Annotated[Service, Depends(get_service)]
 CurrentModel = Annotated[ServedModel, Depends(get_model)]
 
 
-async def require_user_ratings(service: CurrentService) -> None:
-    """Reject the request if the service does not expose users' ratings."""
-    check_user_ratings(service)
-
-
-def check_user_ratings(service: Service) -> None:
+async def require_user_ratings(request: Request) -> None:
+    """Reject the request if the service does not expose users' ratings, or not to this key."""
+    service: Service = request.app.state.service
     if not service.settings.exposes_user_ratings:
         raise ApiError(403, "histories_off", "this service does not expose users' ratings")
+    if not service.guard.permits(request.scope, "histories"):
+        raise ApiError(403, "scope_missing", "this key lacks the scope histories")
+
+
+def sees_user_ratings(request: Request) -> bool:
+    """Whether users' ratings are exposed to whoever asks."""
+    service: Service = request.app.state.service
+    return service.settings.exposes_user_ratings and service.guard.permits(request.scope, "histories")

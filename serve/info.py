@@ -30,7 +30,7 @@ class ServiceInfo(BaseModel):
         description="Attributes that a new user may give, with their values.",
         examples=[{"gender": ["F", "M"]}],
     )
-    expose_user_ratings: bool = Field(description="Whether users' ratings are exposed.")
+    expose_user_ratings: bool = Field(description="Whether users' ratings are exposed to this key, if keys are used.")
     histories: bool = Field(description="The former name of `expose_user_ratings`.", deprecated=True)
     example_users: list[str] = Field(
         description="Users with about a hundred ratings; empty if ratings are not exposed."

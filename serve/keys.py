@@ -19,9 +19,8 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from recsys.files import WriteError, write_errors
-from serve.key_file import NAME, PREFIX, SCOPES, Key, KeyFileError, digest_of, read_keys, write_keys
+from serve.key_file import KEYS_FILE, NAME, PREFIX, SCOPES, Key, KeyFileError, digest_of, read_keys, write_keys
 
-FILE = Path("outputs/keys.json")
 LOCK_SECONDS = 10.0
 
 
@@ -115,9 +114,9 @@ def _scopes(text: str) -> frozenset[str]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="recsys keys", description=__doc__.partition("\n")[0])
-    given = os.environ.get("RECSYS_KEYS") or FILE
+    given = os.environ.get("RECSYS_KEYS") or KEYS_FILE
     parser.add_argument(
-        "--file", type=Path, default=Path(given), help=f"where they are (default: RECSYS_KEYS, or {FILE})"
+        "--file", type=Path, default=Path(given), help=f"where they are (default: RECSYS_KEYS, or {KEYS_FILE})"
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="add | list | rotate | revoke")
     new = commands.add_parser("add", help="make a key and print it, once")

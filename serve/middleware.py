@@ -11,8 +11,10 @@ from time import perf_counter
 from typing import Any
 
 from starlette.exceptions import HTTPException
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from serve.access import Guard
 from serve.errors import error
 from serve.headers import secured
 from serve.metrics import Metrics
@@ -31,15 +33,16 @@ class RequestMiddleware:
     Args:
         app: The application.
         metrics: Request metrics.
+        guard: Who may ask.
         max_in_flight: Maximum number of concurrent requests, then 503; 0 for no limit.
         max_body_bytes: Maximum size of a body, then 413; 0 for no limit.
         body_seconds: Timeout for receiving a body, then 408.
     """
 
     def __init__(
-        self, app: ASGIApp, metrics: Metrics, max_in_flight: int, max_body_bytes: int, body_seconds: float
+        self, app: ASGIApp, metrics: Metrics, guard: Guard, max_in_flight: int, max_body_bytes: int, body_seconds: float
     ) -> None:
-        self.app, self.metrics = app, metrics
+        self.app, self.metrics, self.guard = app, metrics, guard
         self.max_in_flight, self.max_body_bytes, self.body_seconds = max_in_flight, max_body_bytes, body_seconds
         self.in_flight = 0
 
@@ -56,13 +59,18 @@ class RequestMiddleware:
             nonlocal status, started
             if message["type"] == "http.response.start":
                 status, started = message["status"], True
-                message["headers"] = [*secured(message["headers"]), (b"x-request-id", request_id)]
+                limits = scope.get("limits", ())
+                message["headers"] = [*secured(message["headers"]), *limits, (b"x-request-id", request_id)]
             await send(message)
 
         limited = scope["path"] not in UNLIMITED_PATHS
         if limited and self.max_in_flight and self.in_flight >= self.max_in_flight:
             full = error(503, "overloaded", "too many requests at once; try again", {"Retry-After": "1"})
-            await full(scope, receive, answer)
+            await self._send(full, scope, receive, answer)
+            self._record(scope, request_id, status, start)
+            return
+        if (refusal := self.guard.check(scope)) is not None:
+            await self._send(refusal, scope, receive, answer)
             self._record(scope, request_id, status, start)
             return
         self.in_flight += limited
@@ -77,11 +85,15 @@ class RequestMiddleware:
             log.exception("request %s failed", request_id.decode())
             if not started:
                 detail = "internal error; see the log for this X-Request-ID"
-                await error(500, "internal_error", detail)(scope, receive, answer)
+                await self._send(error(500, "internal_error", detail), scope, receive, answer)
         finally:
             self.in_flight -= limited
             self.metrics.set_in_flight(self.in_flight)
             self._record(scope, request_id, status, start)
+
+    async def _send(self, response: Response, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send an error that no route made."""
+        await self.guard.readable(response)(scope, receive, send)
 
     def _record(self, scope: Scope, request_id: bytes, status: int, start: float) -> None:
         seconds = perf_counter() - start
@@ -93,6 +105,8 @@ class RequestMiddleware:
                 "request_id": request_id.decode(), "method": scope["method"], "route": route, "status": status,
                 "ms": round(1000 * seconds, 3),
             }  # fmt: skip
+            if (key := scope.get("key")) is not None:
+                fields["key"] = key.name
             if access.isEnabledFor(logging.DEBUG):
                 fields["path"] = scope["path"]  # may contain a user id
             access.info("request", extra={"fields": fields})

@@ -13,16 +13,20 @@ from serve.schemas import Error
 from serve.served_model import ServedModel
 
 DESCRIPTIONS = {
-    400: "The request is malformed, or a value is out of range.",
+    400: "The request is malformed, a value is out of range, or the service does not go by the name in Host.",
+    401: "A key is needed, or this one is not valid.",
     403: "The service does not expose users' ratings.",
     404: "No such user or item.",
     408: "Timeout while receiving the body.",
     409: "The current model does not support this request, or an item is rated twice.",
     413: "The body is too large.",
+    429: "Too many requests.",
     500: "Internal error.",
     503: "Too many concurrent requests, or the service is stopping.",
 }
-ANY_ROUTE = (500, 503)  # statuses that every route may return
+ANY_ROUTE = (400, 500, 503)  # statuses that every route may return
+WAIT = (429, 503)  # with Retry-After
+SCHEME = {"type": "http", "scheme": "bearer", "description": "An API key, made by `recsys keys add`."}
 
 
 def error_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
@@ -30,13 +34,23 @@ def error_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
     responses: dict[int | str, dict[str, Any]] = {}
     for status in statuses or ANY_ROUTE:
         responses[status] = {"model": Error, "description": DESCRIPTIONS[status]}
-        if status == 503:
+        if status in WAIT:
             responses[status]["headers"] = {"Retry-After": {"schema": {"type": "integer"}, "description": "Seconds."}}
     return responses
 
 
-def openapi_document(app: FastAPI, model: ServedModel | None, *, expose_user_ratings: bool) -> dict[str, Any]:
-    """The document for the current model; a generic one if no model is loaded yet."""
+def openapi_document(
+    app: FastAPI, model: ServedModel | None, *, expose_user_ratings: bool, keys: bool, rate_limit: bool
+) -> dict[str, Any]:
+    """The document for the current model; a generic one if no model is loaded yet.
+
+    Args:
+        app: The application.
+        model: The current model.
+        expose_user_ratings: Whether to everybody.
+        keys: Whether keys are used.
+        rate_limit: Whether requests are limited.
+    """
     app.openapi_schema = None
     schema = FastAPI.openapi(app)
     app.openapi_schema = None
@@ -45,6 +59,7 @@ def openapi_document(app: FastAPI, model: ServedModel | None, *, expose_user_rat
             operation["responses"].pop("422", None)  # malformed requests get 400
             for parameter in operation.get("parameters", ()):
                 _drop_null(parameter["schema"])
+    _document_access(app, schema, keys=keys, rate_limit=rate_limit)
     schemas = schema["components"]["schemas"]
     for unused in ("HTTPValidationError", "ValidationError"):
         schemas.pop(unused, None)
@@ -66,6 +81,37 @@ def openapi_document(app: FastAPI, model: ServedModel | None, *, expose_user_rat
     }
     _fill(schema, filled, sample_ids(model, expose_user_ratings=expose_user_ratings))
     return schema
+
+
+def _document_access(app: FastAPI, schema: dict[str, Any], *, keys: bool, rate_limit: bool) -> None:
+    """Add to each operation the scope that a key needs, and the errors of requests without one, or of too many."""
+    if keys:
+        schema["components"]["securitySchemes"] = {"key": SCHEME}
+    for route in app.routes:
+        needs = getattr(route, "scope_of_key", None)
+        operations = schema["paths"].get(getattr(route, "path_format", ""), {})
+        for method in getattr(route, "methods", None) or () if needs is not None else ():
+            operation = operations[method.lower()]
+            responses = operation["responses"]
+            if keys:
+                operation["security"] = [{"key": []}]
+                about = f"{operation.get('description', '')}\n\nKeys need the scope `{needs}`."
+                operation["description"] = about.strip()
+                histories = "403" in responses
+                responses["401"] = _response(401)
+                responses["403"] = _response(403)
+                responses["403"]["description"] = f"The key lacks the scope. {DESCRIPTIONS[403] * histories}".strip()
+            if keys or rate_limit:
+                responses["429"] = _response(429)
+
+
+def _response(status: int) -> dict[str, Any]:
+    """The documentation of an error, as FastAPI writes it."""
+    one = error_responses(status)[status]
+    schema = {"$ref": "#/components/schemas/Error"}
+    return {key: value for key, value in one.items() if key != "model"} | {
+        "content": {"application/json": {"schema": schema}}
+    }
 
 
 def _drop_null(schema: dict[str, Any]) -> None:

@@ -6,21 +6,31 @@ import dataclasses
 import functools
 import inspect
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 from urllib.parse import unquote_to_bytes
 
 import orjson
 from fastapi import APIRouter, Response
 from fastapi.routing import APIRoute
 from starlette.routing import Match
-from starlette.types import Scope
+from starlette.types import Receive, Scope, Send
 
 from serve.openapi import error_responses
 
 
-def resource_router(tag: str, *, prefix: str = "") -> APIRouter:
-    """A router of `ResourceRoute`s with the error responses common to all routes."""
-    return APIRouter(prefix=prefix, tags=[tag], route_class=ResourceRoute, responses=error_responses())
+def resource_router(tag: str, *, prefix: str = "", needs: str | None = "predict") -> APIRouter:
+    """A router of `ResourceRoute`s with the error responses common to all routes.
+
+    Args:
+        tag: Heading in the documentation.
+        prefix: Of all its paths.
+        needs: The scope that a key must have, where keys are used; None if everybody may ask.
+    """
+
+    class GuardedRoute(ResourceRoute):
+        scope_of_key = needs
+
+    return APIRouter(prefix=prefix, tags=[tag], route_class=GuardedRoute, responses=error_responses())
 
 
 class ResourceRoute(APIRoute):
@@ -28,7 +38,12 @@ class ResourceRoute(APIRoute):
 
     `/users/a%2Fhistory` is the user `a/history`; `/users/a/history` is another route. Dataclasses returned by endpoints
     are encoded directly by orjson: they also define the OpenAPI schema, and cannot be created with missing fields.
+
+    Attributes:
+        scope_of_key: The scope that a key must have; None if none is needed.
     """
+
+    scope_of_key: ClassVar[str | None] = "predict"
 
     def __init__(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
         super().__init__(path, _encoding(endpoint), **options)
@@ -42,6 +57,10 @@ class ResourceRoute(APIRoute):
         for name, value in parameters.items():
             parameters[name] = value.replace("%2F", "/").replace("%25", "%")
         return match, child_scope
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        refusal = scope["guard"].refuse(scope, self.scope_of_key)  # of this very route, however its path was written
+        await (super().handle if refusal is None else refusal)(scope, receive, send)
 
 
 def _escaped(raw_path: bytes) -> str:

@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator
 from types import FrameType
 
 from serve import logs
+from serve.access import Guard
 from serve.deadlines import Deadlines
 from serve.metrics import Metrics
 from serve.model_manager import ModelManager
@@ -25,7 +26,7 @@ class Service:
     """Settings, models and metrics; `models` is available once the application has started."""
 
     def __init__(self, settings: Settings, models: ModelManager | None = None) -> None:
-        self.settings, self.metrics = settings, Metrics()
+        self.settings, self.metrics, self.guard = settings, Metrics(), Guard(settings)
         self.deadlines = Deadlines()
         self._models = models
         self.draining = False
@@ -51,6 +52,8 @@ class Service:
         """
         loop, stop = asyncio.get_running_loop(), asyncio.Event()
         self._drain_on_signals(loop, stop)
+        keys = self.guard.follow_keys
+        threading.Thread(target=keys, args=[self._ended, self.settings.poll_seconds], name="keys", daemon=True).start()
         if self._models is None:
             loading = asyncio.ensure_future(self.deadlines.awaited(None, ModelManager.from_settings, self.settings))
             stopped = asyncio.ensure_future(stop.wait())

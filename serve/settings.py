@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
 from functools import cached_property
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import AliasChoices, Field, model_validator
+from pydantic import AliasChoices, Field, ValidationInfo, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from serve.addresses import is_loopback
+from serve.hosts import PATTERN
+from serve.key_file import KEYS_FILE, KeyFileError, read_keys
+
+ORIGIN = re.compile(r"\*|[a-z][a-z0-9+.-]*://(?:[a-z0-9._-]+|\[[0-9a-f:]+\])(?::[1-9]\d{0,4})?")
 
 
 class Settings(BaseSettings):
@@ -66,7 +73,11 @@ class Settings(BaseSettings):
         "which titles they rated can still be inferred from exclude_seen",
     )
     # Who may ask. Lists are separated by commas.
-    keys: Path | None = Field(None, description="file of API keys, made by `recsys keys add`")
+    keys: Path | None = Field(
+        None,
+        description="file of API keys, made by `recsys keys add`; needed unless host is a loopback address (then "
+        f"{KEYS_FILE} by default)",
+    )
     insecure: bool = Field(False, description="serve to other machines without keys")
     rate_limit: Annotated[str, Field(pattern=r"^[1-9]\d{0,8}/(second|minute|hour|day)$")] | None = Field(
         None, description='requests per key, or per address without one, such as "600/minute"'
@@ -90,11 +101,70 @@ class Settings(BaseSettings):
         """The variables from which another process reads these settings."""
         return {f"RECSYS_{name.upper()}": str(value) for name, value in self.model_dump().items() if value is not None}
 
+    @field_validator("allowed_hosts", "cors_origins", "trusted_proxies")
+    @classmethod
+    def _check_list(cls, value: str, about: ValidationInfo) -> str:
+        check, example = LISTS[str(about.field_name)]
+        for one in listed(value):
+            if not check(one):
+                raise ValueError(f"must be like {example}, separated by commas; {one!r:.80} is not")
+        return value
+
+    @model_validator(mode="after")
+    def _guarded_origins(self) -> Settings:
+        if "*" in listed(self.cors_origins) and self.keys_file is None:
+            raise ValueError("cors_origins * would let every web page read this service, which has no keys")
+        return self
+
     @cached_property
     def is_local(self) -> bool:
         """Whether only this machine can reach the service."""
         return is_loopback(self.host)
 
     @property
+    def keys_file(self) -> Path | None:
+        """The file of API keys; None if nobody needs one."""
+        return KEYS_FILE if self.keys is None and not self.is_local and not self.insecure else self.keys
+
+    @property
     def exposes_user_ratings(self) -> bool:
         return self.is_local if self.expose_user_ratings is None else self.expose_user_ratings
+
+    def check_keys(self) -> None:
+        """Check the keys before the service starts.
+
+        Raises:
+            KeyFileError: Other machines can reach the service, and there are no keys; or they cannot be read.
+        """
+        file = self.keys_file
+        if self.keys is None and file is not None and not file.exists():
+            raise KeyFileError(
+                f"other machines can reach {self.host or 'all addresses'}: make a key with `recsys keys add NAME`, "
+                f"which {file} will hold, or pass --insecure to serve everybody"
+            )
+        if file is not None:
+            read_keys(file)
+
+    def decided(self) -> Settings:
+        """The same, with what depends on the host written out, so that workers do not look names up again."""
+        return self.model_copy(
+            update={"keys": self.keys_file, "expose_user_ratings": self.exposes_user_ratings, "insecure": True}
+        )
+
+
+def listed(text: str) -> list[str]:
+    return text.replace(",", " ").split()
+
+
+def _is_network(text: str) -> bool:
+    try:
+        return bool(ip_network(text, strict=False))
+    except ValueError:
+        return False
+
+
+LISTS: dict[str, tuple[Callable[[str], object], str]] = {
+    "allowed_hosts": (PATTERN.fullmatch, "api.example.org, *.example.org or *"),
+    "cors_origins": (ORIGIN.fullmatch, "https://example.org, http://localhost:3000 or *"),
+    "trusted_proxies": (_is_network, "10.0.0.1 or 10.0.0.0/8"),
+}

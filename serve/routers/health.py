@@ -13,9 +13,8 @@ from serve.errors import ApiError
 from serve.openapi import error_responses
 from serve.routing import resource_router
 from serve.schemas import ModelVersion
-from serve.service import Service
 
-router = resource_router("operations", prefix="/health")
+router = resource_router("operations", prefix="/health", needs=None)
 
 REJECTED = "the bundle that the pointer names was rejected; see the log of the service"
 NOT_READY = error_responses(503)
@@ -30,15 +29,12 @@ class Live:
 @dataclass
 class Ready:
     status: Annotated[str, Field(examples=["ready"])]
-    model_version: ModelVersion
-    data: Annotated[str, Field(description="The data set that the model was fitted on.", examples=["ml-1m"])]
-    failed_loads: Annotated[int, Field(description="Bundles that this worker has rejected since it started.")]
+    model_version: ModelVersion | None
+    data: Annotated[str | None, Field(description="The data set that the model was fitted on.", examples=["ml-1m"])]
+    failed_loads: Annotated[int | None, Field(description="Bundles that this worker has rejected since it started.")]
     last_error: Annotated[
         str | None,
-        Field(
-            description="Why the latest bundle of the pointer was rejected; null if it is being served. Without a "
-            "reason where the service has keys: that is for the operations port, and for keys with that scope."
-        ),
+        Field(description="Why the latest bundle of the pointer was rejected; null if it is being served."),
     ]
     pointer_age_seconds: Annotated[
         float | None,
@@ -55,23 +51,21 @@ async def live() -> Live:
 async def ready(request: Request, service: CurrentService) -> Ready:
     """503 while the service is stopping, or waits for its first bundle.
 
-    If a bundle is rejected (see `last_error`), the previous one stays in use.
+    If a bundle is rejected (see `last_error`), the previous one stays in use. Where keys are used, all but the status
+    is null, unless the key has the scope `operations`.
     """
     if service.draining:
         raise ApiError(503, "not_ready", "the service is stopping")
     models, model = service.models, service.model
+    details = service.guard.permits(request.scope, "operations")
     error = models.last_error
-    if error is not None and not _may_see_paths(request, service):
-        error = REJECTED
-    if model is None:
-        raise ApiError(503, "no_model", f"the service waits for its first bundle: {error}")
+    if model is None:  # an error names files of the host
+        reason = error if details or error is None else REJECTED
+        raise ApiError(503, "no_model", f"the service waits for its first bundle: {reason}")
+    if not details:
+        return Ready("ready", None, None, None, None, None)
     age = models.pointer_age
     return Ready(
         "ready", model.version, model.bundle.manifest["data"], models.failed_loads, error,
         None if age is None else round(age, 3),
     )  # fmt: skip
-
-
-def _may_see_paths(request: Request, service: Service) -> bool:
-    """Errors name files of the host."""
-    return service.settings.keys is None or bool(request.scope.get("state", {}).get("operations"))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from serve.dependencies import CurrentModel, CurrentService
+from fastapi import Request
+
+from serve.dependencies import CurrentModel, sees_user_ratings
 from serve.info import ModelInfo, model_info
 from serve.routing import resource_router
 
@@ -10,6 +12,6 @@ router = resource_router("operations")
 
 
 @router.get("/model", summary="The current model")
-async def get_model_info(model: CurrentModel, service: CurrentService) -> ModelInfo:
+async def get_model_info(model: CurrentModel, request: Request) -> ModelInfo:
     """The bundle's manifest, with information about the service."""
-    return model_info(model, expose_user_ratings=service.settings.exposes_user_ratings)
+    return model_info(model, expose_user_ratings=sees_user_ratings(request))

@@ -11,7 +11,7 @@ from serve.dependencies import CurrentService
 from serve.errors import ApiError
 from serve.routing import resource_router
 
-router = resource_router("operations")
+router = resource_router("operations", needs="operations")
 
 SECONDS = 3.0  # for reading what the workers wrote
 

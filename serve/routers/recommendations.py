@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fastapi import Request
 
-from serve.dependencies import CurrentModel, check_user_ratings, get_model
+from serve.dependencies import CurrentModel, get_model, require_user_ratings
 from serve.openapi import error_responses
 from serve.query import query_parameters, recommendation_query
 from serve.recommender import FoldInRecommendations, Recommendations, recommend
@@ -25,7 +25,7 @@ async def recommendations(user_id: Id, request: Request) -> Recommendations:
     model = await get_model(request)  # called rather than injected, which takes a tenth of a top-10
     user, query = model.user_in_path(user_id), recommendation_query(request)
     if query.explain:
-        check_user_ratings(request.app.state.service)
+        await require_user_ratings(request)
     return recommend(model, user, query)
 
 

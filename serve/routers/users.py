@@ -16,7 +16,7 @@ from serve.rounding import rounded
 from serve.routing import resource_router
 from serve.schemas import Id, ItemSummary, ModelVersion, QueryK
 
-router = resource_router("users", prefix="/users")
+router = resource_router("users", prefix="/users", needs="histories")
 
 
 @dataclass

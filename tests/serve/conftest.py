@@ -143,7 +143,7 @@ def template_of(document: dict[str, Any], path: str) -> str | None:
 def client_of(model: Bundle | ModelManager, **settings: Any) -> Iterator[CheckedClient]:
     """A client of a service in this process."""
     models = ModelManager(ServedModel(model), Path()) if isinstance(model, Bundle) else model
-    with CheckedClient(create_app(Settings(**settings), models)) as client:
+    with CheckedClient(create_app(Settings(**settings), models), base_url="http://localhost") as client:
         yield client
 
 

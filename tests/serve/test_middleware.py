@@ -9,8 +9,10 @@ from typing import Any
 import pytest
 
 from recsys.bundle import Bundle
+from serve.access import Guard
 from serve.metrics import Metrics
 from serve.middleware import RequestMiddleware
+from serve.settings import Settings
 from tests.serve.conftest import CheckedClient, client_of
 
 
@@ -74,7 +76,7 @@ async def ask(edge: RequestMiddleware, path: str) -> tuple[int, dict[bytes, byte
     async def receive() -> Any:
         return {"type": "http.request", "body": b"", "more_body": False}
 
-    await edge({"type": "http", "method": "GET", "path": path, "headers": []}, receive, send)
+    await edge({"type": "http", "method": "GET", "path": path, "headers": [(b"host", b"localhost")]}, receive, send)
     return messages[0]["status"], dict(messages[0]["headers"])
 
 
@@ -90,7 +92,7 @@ def test_beyond_the_limit_requests_are_sent_away_but_not_those_for_health() -> N
         await send({"type": "http.response.body", "body": b""})
 
     async def story() -> None:
-        edge = RequestMiddleware(slow, Metrics(), max_in_flight=2, max_body_bytes=0, body_seconds=5)
+        edge = RequestMiddleware(slow, Metrics(), Guard(Settings()), max_in_flight=2, max_body_bytes=0, body_seconds=5)
         waiting = [asyncio.create_task(ask(edge, "/slow")) for _ in range(2)]
         await asyncio.sleep(0)
         await asyncio.sleep(0)
