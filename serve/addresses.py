@@ -16,11 +16,17 @@ def is_loopback(host: str) -> bool:
 
     False for a name that has no address, and for the wildcards: empty, `0.0.0.0`, `::`.
     """
+    found = addresses(host) if host else []
+    return bool(found) and all(address.is_loopback for address in found)
+
+
+def addresses(host: str) -> list[IPv4Address | IPv6Address]:
+    """Addresses of a name, or the one that it is; none if it has none."""
     try:
-        found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM) if host else []
+        found = socket.getaddrinfo(host or "0.0.0.0", None, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError):
-        return False
-    return bool(found) and all(plain(str(entry[4][0])).is_loopback for entry in found)
+        return []
+    return [plain(str(entry[4][0])) for entry in found]
 
 
 def plain(address: str) -> IPv4Address | IPv6Address:

@@ -12,7 +12,7 @@ from typing import Annotated
 from pydantic import AliasChoices, Field, ValidationInfo, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from serve.addresses import is_loopback
+from serve.addresses import addresses, is_loopback
 from serve.hosts import PATTERN
 from serve.key_file import KEYS_FILE, KeyFileError, read_keys
 
@@ -137,13 +137,14 @@ class Settings(BaseSettings):
             KeyFileError: Other machines can reach the service, and there are no keys; or they cannot be read.
         """
         file = self.keys_file
-        if self.keys is None and file is not None and not file.exists():
+        if file is None or not addresses(self.host):  # where nothing can listen, that is told instead
+            return
+        if self.keys is None and not file.exists():
             raise KeyFileError(
                 f"other machines can reach {self.host or 'all addresses'}: make a key with `recsys keys add NAME`, "
                 f"which {file} will hold, or pass --insecure to serve everybody"
             )
-        if file is not None:
-            read_keys(file)
+        read_keys(file)
 
     def decided(self) -> Settings:
         """The same, with what depends on the host written out, so that workers do not look names up again."""

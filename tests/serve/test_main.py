@@ -154,11 +154,11 @@ def test_what_comes_at_once_beyond_the_limit_is_sent_away(narrow: Served) -> Non
     """The process is held, so that all requests are there when it goes on: it must not just queue them."""
     lines = connections(narrow, 40)
     for line in lines:  # each is accepted once it was answered
-        line.sendall(b"GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n")
+        line.sendall(b"GET /health/live HTTP/1.1\r\nHost: localhost\r\n\r\n")
         assert received(line)[0].status == 200
     narrow.process.send_signal(signal.SIGSTOP)
     for line in lines:
-        line.sendall(b"GET /users/1/recommendations HTTP/1.1\r\nHost: x\r\n\r\n")
+        line.sendall(b"GET /users/1/recommendations HTTP/1.1\r\nHost: localhost\r\n\r\n")
     narrow.process.send_signal(signal.SIGCONT)
     answers = [received(line) for line in lines]
     for line in lines:
@@ -172,7 +172,7 @@ def test_what_comes_at_once_beyond_the_limit_is_sent_away(narrow: Served) -> Non
 
 def test_a_body_that_does_not_come_holds_no_place_for_ever(narrow: Served) -> None:
     lines = connections(narrow, 2)
-    head = b"POST /predict/rating/ HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 50\r\n\r\n{"
+    head = b"POST /predict/rating/ HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 50\r\n\r\n{"
     for line in lines:
         line.sendall(head)
     with httpx2.Client(base_url=narrow.url) as client:
@@ -192,7 +192,7 @@ def test_strings_with_anything_in_them_over_the_wire(serve: Start, tmp_path: Pat
 
     def raw(path: str, head: str = "") -> str:
         with socket.create_connection((host, int(port)), timeout=5) as line:
-            line.sendall(f"GET {path} HTTP/1.1\r\nHost: x\r\n{head}Connection: close\r\n\r\n".encode("latin-1"))
+            line.sendall(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n{head}Connection: close\r\n\r\n".encode("latin-1"))
             return b"".join(iter(lambda: line.recv(65536), b"")).decode()
 
     for name in ITEM_NAMES:
@@ -208,7 +208,7 @@ def test_strings_with_anything_in_them_over_the_wire(serve: Start, tmp_path: Pat
     assert "Set-Cookie" not in evil
 
     with socket.create_connection((host, int(port)), timeout=5) as line:  # a client that leaves in mid-sentence
-        line.sendall(b"POST /predict/rating/ HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{")
+        line.sendall(b"POST /predict/rating/ HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\n{")
     assert served.stop(signal.SIGINT) == 0  # Ctrl-C
     assert "Traceback" not in "".join(served.log)
     assert "Zo" not in "".join(served.log)
