@@ -172,7 +172,8 @@ def test_what_comes_at_once_beyond_the_limit_is_sent_away(narrow: Served) -> Non
 
 def test_a_body_that_does_not_come_holds_no_place_for_ever(narrow: Served) -> None:
     lines = connections(narrow, 2)
-    head = b"POST /predict/rating/ HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 50\r\n\r\n{"
+    head = b"POST /predict/rating/ HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+    head += b"Content-Length: 50\r\n\r\n{"
     for line in lines:
         line.sendall(head)
     with httpx2.Client(base_url=narrow.url) as client:
