@@ -191,8 +191,13 @@ def main() -> None:
     settings = Settings()
     if arguments.with_parent:
         threading.Thread(target=_end_with_parent, daemon=True).start()
+    os.environ["RUST_BACKTRACE"] = "0"  # which safetensors would make for want of memory, and hang for want of more
+    import numpy as np
+
     from serve.served_model import ServedModel
 
+    square = np.eye(64, dtype=np.float32)
+    np.linalg.solve(square, square @ square)  # BLAS takes its buffers, without which it would end the process
     _limit(settings)
     try:
         print(ServedModel.load(arguments.folder, sha256=arguments.sha256).bundle.sha256)
