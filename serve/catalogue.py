@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recsys.bundle import Bundle
+from recsys.bundle.costs import SEARCHED
 from serve.rounding import rounded
 
 WORDS = re.compile(r"\w+")
@@ -21,10 +22,13 @@ APOSTROPHES = str.maketrans("", "", "'’`")  # "schindlers" finds "Schindler's"
 
 
 def words(text: str) -> list[str]:
-    """The words of a text, ignoring case and accents."""
-    # Normalize compatibility forms first: casefold alone does not map "ﬁ" and "Å" to "fi" and "A".
-    decomposed = unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", text).casefold())
-    bare = "".join(char for char in decomposed if not unicodedata.combining(char))
+    """The words in the first `SEARCHED` characters of a text, ignoring case and accents."""
+    bare = text[:SEARCHED].lower()
+    if not bare.isascii():
+        # Normalize compatibility forms first: casefold alone does not map "ﬁ" and "Å" to "fi" and "A".
+        bare = unicodedata.normalize("NFKD", text[:SEARCHED])[:SEARCHED].casefold()
+        decomposed = unicodedata.normalize("NFKD", bare)[:SEARCHED]  # normalizing makes up to 18 characters of one
+        bare = "".join(char for char in decomposed if not unicodedata.combining(char))
     return WORDS.findall(bare.translate(APOSTROPHES).replace("_", " "))
 
 

@@ -26,13 +26,15 @@ class Budget:
     Attributes:
         bytes: All files together.
         memory: Bytes that a service needs to load the bundle and to answer from it, beyond the program itself.
-        work: Multiplications of the costliest answers: scoring every item, and folding in the busiest user.
+        work: Multiplications of the costliest answers, scoring every item and folding in the busiest user, and what
+            takes as long; a core does 10 billion in a second.
         manifest_bytes: Size of the manifest.
         items_bytes: Size of the items.
         header_bytes: Size of the header of a file of arrays.
         arrays: Arrays in a file.
         depth: Nesting of JSON.
-        values: Values of a JSON file.
+        manifest_values: Values in the manifest.
+        values: Values in another file of JSON.
         samples: Samples of the posterior.
         genres: Different genres.
         attributes: Attributes of users.
@@ -40,13 +42,14 @@ class Budget:
     """
 
     bytes: int = 2 << 30
-    memory: int = 4 << 30
+    memory: int = 8 << 30
     work: int = 40_000_000_000
     manifest_bytes: int = 4 << 20
     items_bytes: int = 64 << 20
     header_bytes: int = 64 << 10
     arrays: int = 64
     depth: int = 32
+    manifest_values: int = 200_000
     values: int = 5_000_000
     samples: int = 10_000
     genres: int = 100_000

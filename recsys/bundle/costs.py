@@ -19,9 +19,11 @@ from recsys.bundle.schema import FACTOR_SPECS, ROW_SPECS, check_arrays
 
 USER, ITEM = 350, 700  # bytes of Python objects for each: ids, rows by id, descriptions
 ID_TEXT = 6  # bytes for each of a text: as it is, copied, and as characters of up to four
-SEARCHED_CHARACTER = 100  # bytes of a title's character in the search index: half of one may be a word
+SEARCHED = 1000  # characters of a title that a search looks at
+INDEXED = 100  # bytes of each in the index, where each other character may end a word
+ASCII_WORK, OTHER_WORK = 350, 7_500  # multiplications in whose time a character is normalized
 SHOWN = 100  # items that are explained at a time
-LEVEL = 30  # multiplications for a normal distribution's function
+LEVEL = 1000  # multiplications in whose time a normal distribution's function is found
 
 
 def take_arrays(files: Mapping[str, Mapping[str, Described]], version: int, spending: Spending) -> None:
@@ -57,7 +59,7 @@ def take_arrays(files: Mapping[str, Mapping[str, Described]], version: int, spen
         count, text = _ids(side, ids)
         spending.take(each * count + ID_TEXT * text, f"{side}s")
     work = s * i * (d + LEVEL * levels) + 6 * s * e**3 + (s * (u + i) * e * e if noise else 0)
-    spending.budget.check("work", work, f"{spending.path}: an answer takes about … multiplications")
+    spending.budget.check("work", work, f"{spending.path}: an answer takes as long as … multiplications")
 
 
 def _ids(side: str, arrays: Mapping[str, Described]) -> tuple[int, int]:
@@ -77,15 +79,18 @@ def take_parts(bundle: BundleParts, spending: Spending) -> None:
         for text in value if isinstance(value, list) else [value]:
             _check_text(text, f"{path}: {name:.80} in the manifest has … characters", spending)
     genres: set[str] = set()
-    characters = 0
+    characters = work = 0
     for row, item in enumerate(bundle.items):
         _check_text(item["title"], f"{path}: the title of item {row} has … characters", spending)
-        characters += len(item["title"])
+        searched = item["title"][:SEARCHED]
+        characters += len(searched)
+        work += len(searched) * (ASCII_WORK if searched.isascii() else OTHER_WORK)
         genres.update(item["genres"])
     for genre in genres:
         _check_text(genre, f"{path}: a genre has … characters", spending)
     budget.check("genres", len(genres), f"{path} has … genres")
-    spending.take(SEARCHED_CHARACTER * characters, "titles")
+    spending.take(INDEXED * characters, "titles")
+    budget.check("work", work, f"{path}: the search index of its titles takes as long as … multiplications")
     samples, coordinates = bundle.factors.prior_mean.shape
     known = bundle.user_attributes
     ratings = int(np.diff(bundle.ratings.indptr).max(initial=0))
@@ -93,7 +98,7 @@ def take_parts(bundle: BundleParts, spending: Spending) -> None:
     rows = 24 * (ratings + attributes) * samples * coordinates + 12 * samples * ratings * SHOWN
     spending.take(rows, "busiest user")
     work = ratings * samples * coordinates**2
-    budget.check("work", work, f"{path}: folding in the user with {ratings:,} ratings takes about … multiplications")
+    budget.check("work", work, f"{path}: folding in the user with {ratings:,} ratings takes … multiplications")
 
 
 def _check_text(text: Any, what: str, spending: Spending) -> None:

@@ -72,7 +72,7 @@ def read_manifest(
         raise BundleError(f"{file} was altered: its SHA-256 is not that of {DIGEST}")
     if sha256 not in (None, found):
         raise BundleError(f"{file} is not the one wanted: its SHA-256 is {found}, not {sha256}")
-    manifest = parsed_json(file, content, spending)
+    manifest = parsed_json(file, content, spending, "manifest_values")
     version = manifest.get("schema_version") if isinstance(manifest, dict) else None
     if type(version) is not int or version < 1:
         raise BundleError(f"{file} is not a bundle's manifest: it names no schema_version")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections import Counter
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -54,18 +55,24 @@ def outline(content: bytes) -> Outline:
     return Outline(deepest, 1 + commas + objects + lists, objects, lists, colons)
 
 
-def parsed_json(file: Path, content: bytes, spending: Spending) -> Any:
+def parsed_json(file: Path, content: bytes, spending: Spending, limit: str = "values") -> Any:
     """What a text of JSON says.
 
     It is UTF-8, has no NaN or infinities, which JSON itself does not know, no integers beyond 64 bits and no halves of
     characters, which no answer can carry, and names nothing twice.
+
+    Args:
+        file: Where it is from.
+        content: The text.
+        spending: Of the budget.
+        limit: Of the budget, for the number of values.
 
     Raises:
         BundleError: It says anything else, or is beyond the budget.
     """
     found = outline(content)
     spending.budget.check("depth", found.depth, f"{file} is nested in … levels")
-    spending.budget.check("values", found.values, f"{file} has about … values")
+    spending.budget.check(limit, found.values, f"{file} has about … values")
     spending.take(found.memory(content), f"texts of {file.name}")
     try:
         parsed = json.loads(
@@ -85,8 +92,7 @@ def parsed_json(file: Path, content: bytes, spending: Spending) -> Any:
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     named = dict(pairs)
     if len(named) < len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in named if names.count(name) > 1)
+        twice = Counter(name for name, _ in pairs).most_common(1)[0][0]
         raise ValueError(f"it names {twice!r:.80} twice")
     return named
 
