@@ -7,25 +7,31 @@ BENCH_VENV := .venv-bench
 BENCH := $(BENCH_VENV)/bin
 BENCH_STAMP := $(BENCH_VENV)/.installed
 COMPARISON_STAMP := $(BENCH_VENV)/.comparison
+AUDIT_VENV := .venv-audit
+AUDIT := $(AUDIT_VENV)/bin
+AUDIT_STAMP := $(AUDIT_VENV)/.installed
 
 .DEFAULT_GOAL := help
 .PHONY: help setup train sweep report serve promote load test test-quick test-services test-all dist lint format docs clean \
-	chaos bench bench-quick bench-report bench-compare
+	chaos bench bench-quick bench-report bench-compare lock audit
 
 help:  ## Print every target with its line
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## (.*)/  make \1\t\2/' | expand -t 24
 
-$(STAMP): pyproject.toml setup.py constraints.txt
+$(STAMP): pyproject.toml setup.py constraints.txt requirements/install requirements/build.txt requirements/dev.txt
 	test -d $(VENV) || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	bash requirements/install $(BIN)/python dev --editable .
 	touch $(STAMP)
 
-$(BENCH_STAMP): pyproject.toml constraints.txt
+$(BENCH_STAMP): pyproject.toml constraints.txt requirements/install requirements/build.txt requirements/bench.txt
 	test -d $(BENCH_VENV) || $(PYTHON) -m venv $(BENCH_VENV)
-	$(BENCH)/python -m pip install --quiet --upgrade pip
-	$(BENCH)/python -m pip install --quiet --constraint constraints.txt --editable '.[bench]'
+	bash requirements/install $(BENCH)/python bench --editable .
 	touch $(BENCH_STAMP)
+
+$(AUDIT_STAMP): requirements/install requirements/build.txt requirements/audit.txt
+	test -d $(AUDIT_VENV) || $(PYTHON) -m venv $(AUDIT_VENV)
+	bash requirements/install $(AUDIT)/python audit
+	touch $(AUDIT_STAMP)
 
 $(COMPARISON_STAMP): $(BENCH_STAMP) benchmarks/comparison/environments.py
 	$(BENCH)/python -m benchmarks.comparison.environments
@@ -89,7 +95,7 @@ docs: $(STAMP)  ## Build the documentation site into docs/_build/html; warnings 
 
 dist: $(STAMP)  ## Build the sdist and, from it, the wheel into dist/
 	rm -rf dist
-	$(BIN)/python -m build --quiet
+	$(BIN)/python -m build --quiet --no-isolation
 
 lint: $(STAMP)  ## ruff, strict mypy, and who may import whom
 	$(BIN)/ruff check .
@@ -101,6 +107,16 @@ format: $(STAMP)  ## Format with ruff
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-clean:  ## Remove both environments and caches; outputs/ stays
-	rm -rf $(VENV) $(BENCH_VENV) .mypy_cache .pytest_cache .ruff_cache .import_linter_cache build dist *.egg-info
+COMPILE = $(AUDIT)/uv pip compile --quiet --constraint constraints.txt
+lock: $(AUDIT_STAMP)  ## Write requirements/*.txt, all with hashes, from pyproject.toml and constraints.txt
+	{ echo pip; sed -n 's/^requires = \["\(.*\)"\]/\1/p' pyproject.toml; } | $(COMPILE) - --output-file requirements/build.txt
+	$(COMPILE) pyproject.toml --extra train --extra serve --output-file requirements/train.txt
+	for use in serve dev bench audit; do $(COMPILE) pyproject.toml --extra $$use --output-file requirements/$$use.txt || exit 1; done
+
+audit: $(AUDIT_STAMP) $(STAMP)  ## Known vulnerabilities of every pin, and the licences; asks the package index
+	$(AUDIT)/pip-licenses --python $(BIN)/python --packages $$(sed -n 's/==.*//p' constraints.txt) >/dev/null
+	$(AUDIT)/pip-audit --strict --disable-pip --no-deps --requirement constraints.txt
+
+clean:  ## Remove all environments and caches; outputs/ stays
+	rm -rf $(VENV) $(BENCH_VENV) $(AUDIT_VENV) .mypy_cache .pytest_cache .ruff_cache .import_linter_cache build dist *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -10,7 +10,6 @@ import subprocess
 import sys
 import tarfile
 import time
-import tomllib
 import urllib.request
 import venv
 import zipfile
@@ -24,7 +23,6 @@ from recsys.experiments.configuration import config_dir
 from tests.commands import call, train_arguments, write_ratings
 
 ROOT = Path(__file__).parents[1]
-PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
 
 def test_the_configuration_of_a_checkout() -> None:
@@ -43,19 +41,6 @@ def test_a_folder_of_ones_own_configuration(tmp_path: Path, capsys: pytest.Captu
     (tmp_path / "conf" / "experiment" / "mine.yaml").write_text("# @package _global_\nmodel:\n  embedding_dim: 7\n")
     call("train", f"--config-dir={tmp_path / 'conf'}", "experiment=mine", "--cfg", "job", "--package", "model")
     assert "embedding_dim: 7" in capsys.readouterr().out
-
-
-def test_every_pin_of_constraints_is_exact() -> None:
-    lines = [line for line in (ROOT / "constraints.txt").read_text().splitlines() if not line.startswith("#")]
-    assert all(re.fullmatch(r"[\w.-]+==[\w.]+", line) for line in lines)
-    pinned = {_normalized(line.partition("==")[0]) for line in lines}
-    wanted = [PROJECT["dependencies"], *PROJECT["optional-dependencies"].values()]
-    names = {_normalized(re.match(r"[\w.-]+", text)[0]) for texts in wanted for text in texts}  # type: ignore[index]
-    assert names - pinned == {"recsys-lightning"}
-
-
-def _normalized(name: str) -> str:
-    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""The container, as far as it can be tested without an engine."""
+"""The container, as far as it can be tested without an engine: its steps, and how it is run, under bubblewrap."""
 
 from __future__ import annotations
 
@@ -6,22 +6,33 @@ import json
 import os
 import re
 import shlex
+import shutil
 import socket
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
-import venv
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 
+from recsys.bundle.factors import Factors
+from serve import keys
+from serve.promote import promote
 from serve.settings import Settings
 from tests.bundles import make_bundle
 
 ROOT = Path(__file__).parents[2]
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
-HEAVY = {"torch", "lightning", "hydra", "pandas", "pyarrow", "matplotlib", "wandb", "scipy"}
+BUILD, LAST = re.split(r"^FROM .*\n", DOCKERFILE.replace("\\\n", " "), flags=re.M)[1:]
+COMPOSE = yaml.safe_load((ROOT / "compose.yaml").read_text())["services"]["recsys"]
+HEAVY = {"torch", "lightning", "hydra-core", "pandas", "pyarrow", "matplotlib", "wandb", "scipy", "pip", "setuptools"}
+USER = 12345  # who is nobody anywhere
+MEMORY = 512 << 20  # bytes
 
 
 def test_what_is_copied_exists_and_is_not_ignored() -> None:
@@ -31,62 +42,199 @@ def test_what_is_copied_exists_and_is_not_ignored() -> None:
     assert all((ROOT / name).exists() for name in copied)
 
 
-def test_the_image_runs_without_rights_and_says_where_the_pointer_is() -> None:
-    last = DOCKERFILE.split("FROM")[-1]
-    assert re.search(r"^USER (?!root|0)\S+", last, re.M)
-    for name in re.findall(r"RECSYS_(\w+)=", last + (ROOT / "compose.yaml").read_text()):
-        assert name.lower() in Settings.model_fields
-    assert shlex.split(re.search(r"ENTRYPOINT (.*)", last)[1]) == ["[python,", "-m,", "serve]"]  # type: ignore[index]
+def test_the_image_runs_without_rights_and_says_where_pointer_and_keys_are() -> None:
+    assert re.search(r"^USER (?!root|0)\S+", LAST, re.M)
+    variables = [
+        *re.findall(r"RECSYS_(\w+)=", LAST),
+        *(name.removeprefix("RECSYS_") for name in COMPOSE["environment"]),
+    ]
+    assert {"POINTER", "KEYS"} <= set(variables)
+    assert all(name.lower() in Settings.model_fields for name in variables)
+    assert shlex.split(re.search(r"ENTRYPOINT (.*)", LAST)[1]) == ["[python,", "-m,", "serve]"]  # type: ignore[index]
+
+
+def test_compose_takes_away_what_the_service_does_not_need() -> None:
+    assert COMPOSE["read_only"] is True
+    assert COMPOSE["cap_drop"] == ["ALL"]
+    assert COMPOSE["security_opt"] == ["no-new-privileges:true"]
+    assert COMPOSE["mem_limit"] == COMPOSE["memswap_limit"]
+    assert COMPOSE["pids_limit"] <= 256
+    assert all(":size=" in mount for mount in COMPOSE["tmpfs"])
+    assert all(volume.endswith(":ro") for volume in COMPOSE["volumes"])
+    assert COMPOSE["secrets"] == ["keys"]
+    assert "RECSYS_INSECURE" not in DOCKERFILE + (ROOT / "compose.yaml").read_text()
+
+
+@pytest.fixture(scope="module")
+def opt(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The image's /opt: the Dockerfile's steps of its first stage, one by one, in a folder."""
+    folder = tmp_path_factory.mktemp("image")
+    source = folder / "src"
+    source.mkdir()
+    here = {"/opt/build": folder / "opt" / "build", "/opt/venv": folder / "opt" / "venv"}
+    for instruction, arguments in re.findall(r"^(COPY|RUN) (.*)", BUILD, re.M):
+        if instruction == "COPY":
+            *names, target = arguments.split()
+            (source / target).mkdir(exist_ok=True)
+            for name in names:
+                to = source / target / (Path(name).name if target.endswith("/") else "")
+                copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
+                copy(ROOT / name, to, **({"dirs_exist_ok": True} if copy is shutil.copytree else {}))
+            continue
+        for there, path in here.items():
+            arguments = arguments.replace(there, str(path))
+        done = subprocess.run(
+            ["bash", "-c", arguments], cwd=source, capture_output=True, text=True, check=False,
+            env=os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "PIP_QUIET": "1"},
+        )  # fmt: skip
+        assert done.returncode == 0, f"{arguments}: {done.stderr}"
+    return folder / "opt"
 
 
 @pytest.mark.slow
-def test_the_serving_extra_alone_serves_a_bundle(two_by_three, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
-    """The Dockerfile's steps in an empty virtual environment: install, start, health check, page, a prediction."""
-    make_bundle(two_by_three, [10, 20], [7, 3, 5]).save(tmp_path / "run" / "bundle")
-    (tmp_path / "serving").write_text("run\n")
-    venv.create(tmp_path / "venv", with_pip=True)
-    python = tmp_path / "venv" / "bin" / "python"
-    source = tmp_path / "source"
-    source.mkdir()
-    for name in re.findall(r"^COPY (?!--from)(.*)", DOCKERFILE, re.M):
-        *names, _ = name.split()
-        subprocess.run(["cp", "-r", *(str(ROOT / one) for one in names), str(source)], check=True)
-    [install] = re.findall(r"bin/pip (install .*)", DOCKERFILE)
-    subprocess.run([python, "-m", "pip", *shlex.split(install), "--quiet"], cwd=source, check=True)
-    listed = subprocess.run([python, "-m", "pip", "list", "--format=json"], capture_output=True, check=True)
-    assert not HEAVY & {package["name"].lower() for package in json.loads(listed.stdout)}
+def test_the_image_has_what_serves_and_nothing_else(opt: Path) -> None:
+    [packages] = (opt / "venv").glob("lib/python*/site-packages")
+    installed = {path.name.partition("-")[0].replace("_", "-").lower() for path in packages.glob("*.dist-info")}
+    assert {"fastapi", "uvicorn", "numpy", "recsys-lightning"} <= installed
+    assert not HEAVY & installed
+
+
+Get = Callable[..., tuple[int, Any]]
+
+
+@pytest.fixture
+def outputs(tmp_path: Path) -> Path:
+    folder = tmp_path / "outputs"
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture
+def confined(opt: Path, outputs: Path, tmp_path: Path) -> Iterator[tuple[str, Callable[[str], list[str]]]]:
+    """The service as compose.yaml runs it, as far as bubblewrap and setpriv go, and the command line for others.
+
+    Read-only root with a small /tmp, a user who owns nothing, no capability, no new privileges, memory limited.
+    """
+    for program in ("bwrap", "setpriv", "prlimit"):
+        if shutil.which(program) is None:
+            pytest.skip(f"no {program}")
+    if os.geteuid() != 0:
+        pytest.skip("only root can become another user")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
-        port = str(free.getsockname()[1])
-    environment = {"PATH": os.environ["PATH"], "RECSYS_PORT": port, "RECSYS_POINTER": str(tmp_path / "serving")}
-    service = subprocess.Popen([python, "-m", "serve"], cwd=tmp_path, env=environment)
+        port = free.getsockname()[1]
+    # As docker mounts a secret: root's, for root's group, in which an arbitrary user of a container is.
+    (tmp_path / "keys").chmod(0o640)
+    variables = dict(re.findall(r"(\w+)=(\S+)", re.search(r"^ENV (.*)", LAST, re.M)[1]))  # type: ignore[index]
+    variables |= {"RECSYS_PORT": str(port), "PATH": "/opt/venv/bin:/usr/bin"}
+    read_only = {
+        "/usr": "/usr",
+        str(opt): "/opt",
+        str(outputs): "/outputs",
+        str(tmp_path / "keys"): "/run/secrets/keys",
+    }
+    base = str(Path(sys.base_prefix).resolve())
+    if not base.startswith("/usr"):
+        read_only[base] = base
+    parents = {str(parent) for to in read_only.values() for parent in Path(to).parents} - {"/", "/usr"}
+    command = [
+        "bwrap", "--unshare-pid", "--unshare-ipc", "--die-with-parent", "--clearenv",
+        *(part for name, value in variables.items() for part in ("--setenv", name, value)),
+        *(part for name in ("lib", "lib64", "bin") for part in ("--symlink", f"usr/{name}", f"/{name}")),
+        *(part for folder in sorted(parents) for part in ("--perms", "0755", "--dir", folder)),
+        *(part for source, to in read_only.items() for part in ("--ro-bind", source, to)),
+        "--proc", "/proc", "--dev", "/dev", "--perms", "1777", "--size", str(64 << 20), "--tmpfs", "/tmp",
+        "--remount-ro", "/", "--chdir", "/",
+        "setpriv", f"--reuid={USER}", "--regid=0", "--clear-groups", "--no-new-privs", "--inh-caps=-all",
+        "--bounding-set=-all",
+        "prlimit", f"--data={MEMORY}",
+    ]  # fmt: skip
+    if subprocess.run([*command, "true"], capture_output=True, check=False).returncode:
+        pytest.skip("bwrap may not do this here")
+
+    def inside(line: str) -> list[str]:
+        return [*command, *json.loads(line)]
+
+    entry = re.search(r"^ENTRYPOINT (.*)", LAST, re.M)[1]  # type: ignore[index]
+    service = subprocess.Popen(inside(entry), stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
     try:
-        [check] = re.findall(r"HEALTHCHECK .* CMD (\[.*\])", DOCKERFILE)
-        command = [str(python), *json.loads(check)[1:]]
-        for _ in range(100):
-            if (
-                subprocess.run(
-                    command, cwd=tmp_path, env=environment, stderr=subprocess.DEVNULL, check=False
-                ).returncode
-                == 0
-            ):
-                break
-            time.sleep(0.1)
-        subprocess.run(command, cwd=tmp_path, env=environment, check=True)
-        body = json.dumps({"user_id": "10", "item_id": "7"}).encode()
-        request = urllib.request.Request(
-            f"http://127.0.0.1:{port}/predict/rating/", body, {"content-type": "application/json"}
-        )
-        assert json.load(urllib.request.urlopen(request))["rating"] == 4.25
-        for path, text in (("", b"<title>"), ("page/page.js", b"import"), ("page/page.css", b"{")):
-            assert text in urllib.request.urlopen(f"http://127.0.0.1:{port}/{path}").read()
+        yield f"http://127.0.0.1:{port}", inside
     finally:
         service.terminate()
-        assert service.wait(20) == 0
-    # Stopped: the check says so.
-    assert (
-        subprocess.run(command, cwd=tmp_path, env=environment, stderr=subprocess.DEVNULL, check=False).returncode == 1
-    )
+        assert service.wait(20) is not None
+
+
+def _ask(address: str, body: dict[str, str] | None = None, key: str | None = None) -> tuple[int, bytes]:
+    """Status and body of the answer; 0 if there is none."""
+    headers = {"content-type": "application/json"} | ({"authorization": f"Bearer {key}"} if key else {})
+    request = urllib.request.Request(address, json.dumps(body).encode() if body else None, headers)
+    try:
+        with urllib.request.urlopen(request, timeout=5) as answer:
+            return answer.status, answer.read()
+    except urllib.error.HTTPError as error:
+        return error.code, error.read()
+    except OSError:
+        return 0, b""
+
+
+def _becomes(wanted: int, address: str, seconds: float = 30.0) -> bytes:
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        status, body = _ask(address)
+        if status == wanted:
+            return body
+        time.sleep(0.1)
+    raise AssertionError(f"{address} answers {status}, not {wanted}: {body!r}")
+
+
+@pytest.fixture
+def key(tmp_path: Path) -> str:
+    return keys.add(tmp_path / "keys", "test", frozenset({"predict", "operations"}))
+
+
+@pytest.mark.slow
+def test_it_waits_for_a_first_bundle_and_then_answers_who_has_a_key(
+    two_by_three: Factors, outputs: Path, key: str, confined: tuple[str, Callable[[str], list[str]]]
+) -> None:
+    address, inside = confined
+    check = re.search(r"^HEALTHCHECK .* CMD (.*)", LAST, re.M)[1]  # type: ignore[index]
+    assert b"waits for its first bundle" in _becomes(503, f"{address}/health/ready")
+    assert _becomes(200, f"{address}/health/live")
+    assert subprocess.run(inside(check), capture_output=True, check=False).returncode == 1
+    make_bundle(two_by_three, [10, 20], [7, 3, 5]).save(outputs / "run" / "bundle")
+    promote(outputs / "run", outputs / "serving")
+    _becomes(200, f"{address}/health/ready")
+    assert subprocess.run(inside(check), capture_output=True, check=False).returncode == 0
+    body = {"user_id": "10", "item_id": "7"}
+    assert _ask(f"{address}/predict/rating/", body)[0] == 401
+    status, answer = _ask(f"{address}/predict/rating/", body, key)
+    assert (status, json.loads(answer)["rating"]) == (200, 4.25)
+    for path, text in (("", b"<title>"), ("page/page.js", b"import"), ("page/page.css", b"{")):
+        assert text in _ask(f"{address}/{path}")[1]
+
+
+@pytest.mark.slow
+def test_the_sandbox_of_these_tests_confines(key: str, confined: tuple[str, Callable[[str], list[str]]]) -> None:
+    _, inside = confined
+    tries = f"""
+import os
+assert (os.getuid(), os.getgid()) == ({USER}, 0)
+status = dict(line.split(":", 1) for line in open("/proc/self/status"))
+assert int(status["NoNewPrivs"]) == 1 and not any(int(status[name], 16) for name in ("CapEff", "CapPrm", "CapBnd"))
+for path in ("/x", "/opt/venv/x", "/outputs/x", "/run/secrets/keys"):
+    try:
+        open(path, "a")
+    except OSError:
+        pass
+    else:
+        raise SystemExit(path)
+open("/tmp/x", "w")
+try:
+    bytearray({MEMORY})
+except MemoryError:
+    pass
+"""
+    subprocess.run(inside(json.dumps(["python", "-c", tries])), check=True)
 
 
 def test_the_health_check_fails_where_nothing_listens() -> None:
