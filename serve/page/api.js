@@ -1,7 +1,7 @@
 // Requests to the service: only the latest request of a kind is used; failures are shown, and most can be tried again.
 
 import { errorOf, ServiceError, SILENT } from "./errors.js";
-import { askForKey, send } from "./key.js";
+import { send, useAnotherKey } from "./key.js";
 
 const LONGEST_WAIT = 60; // s that the page waits before it tries again by itself, once
 const POLL = 3; // s between looks for the first model
@@ -79,7 +79,7 @@ function showFailures() {
   const retry = () => [...failed.values()].forEach(({ retry }) => retry());
   const actions = [];
   if (is(({ status }) => status === 401)) actions.push(["Enter a key", retry]);
-  else if (is(({ code }) => code === "scope_missing")) actions.push(["Use another key", async () => (await askForKey()) && retry()]);
+  else if (is(({ code }) => code === "scope_missing")) actions.push(["Use another key", useAnotherKey]);
   if (is(({ passing, code }) => passing && code !== "no_model")) actions.push(["Try again", retry]);
   box.classList.toggle("calm", failures.every(({ error }) => error.code === "no_model"));
   replaceIfOther(box, [

@@ -51,10 +51,15 @@ export async function send(path, options = {}) {
   }
 }
 
-/** Ask for a key, `why` being what is wrong with the one before. Whether there is a new one. */
-export function askForKey(why = null) {
+/** Ask for a key, `why` being what is wrong with the one before. Resolves to whether there is a new one. */
+function askForKey(why = null) {
   asking ??= openDialog(why).finally(() => (asking = null));
   return asking;
+}
+
+/** Start over with another key, if there is one. */
+export async function useAnotherKey() {
+  if (await askForKey()) location.reload();
 }
 
 function request(path, options, withKey) {

@@ -1,7 +1,7 @@
 // The page: the URL holds the state, and `show()` renders it. Requests to the service are in api.js.
 
 import { drop, newest, showErrorsIn } from "./api.js";
-import { askForKey, keepKey, onKey } from "./key.js";
+import { keepKey, onKey, useAnotherKey } from "./key.js";
 import { setUpSearch } from "./search.js";
 import { count, facts, h, histogram, itemLink, name, neighbour, plain, plainId, ratedRow, recommendation, segment, starPicker, spread, starScale, stars } from "./view.js";
 
@@ -17,7 +17,6 @@ let state = {}; // state in the URL
 let usual = { min: "0", k: "10" }; // default filters, omitted in the URL
 let lastUser = null; // restored when switching back from the other tab
 let popular = []; // items, the most rated first
-let histories = true; // whether the key of this tab may see users' ratings, as far as is known
 let mine = []; // [{item_id, title, year, rating}] of the new user, latest first; rating null: not rated yet
 
 // ---- The URL: #user=405&genre=Comedy, #new, each with &item=50 for the panel
@@ -83,7 +82,7 @@ function showPerson() {
     showMine();
     if (!popular.length) newest("popular", loadPopular);
   } else if (!state.user) $("profile").replaceChildren();
-  else if (!model.service.expose_user_ratings) note($("profile"), "This service does not expose users' ratings.");
+  else if (!model.service.expose_user_ratings) showHidden();
   else newest("user", showUser, () => $("profile").replaceChildren());
 }
 
@@ -93,7 +92,6 @@ async function showUser(ask) {
   try {
     user = await ask(`users/${segment(state.user)}?limit=1000`);
   } catch (error) {
-    if (error.code === "scope_missing") return showScopeMissing();
     if (error.status !== 404 && error.status !== 403) throw error;
     return note($("profile"), error.message);
   } finally {
@@ -115,17 +113,11 @@ async function showUser(ask) {
     list, ...(hidden.length ? [more] : []));
 }
 
-function showScopeMissing() {
-  histories = false;
-  const other = async () => (await askForKey()) && refresh();
-  const button = h("button", { className: "plain", onclick: other }, "Use another key");
-  note($("profile"), "Users' ratings are not shown: the key of this tab lacks the scope “histories”. ", button);
-}
-
-/** Ask for everything again. */
-function refresh() {
-  showPerson();
-  recommend();
+/** Say that users' ratings are not shown; another key may show them. */
+function showHidden() {
+  if ($("key-kept").hidden) return note($("profile"), "This service does not expose users' ratings.");
+  const other = h("button", { className: "plain", onclick: useAnotherKey }, "Use another key");
+  note($("profile"), "Users' ratings are not exposed by this service, or not to this key: it needs the scope “histories”.", other);
 }
 
 const note = (parent, ...text) => parent.replaceChildren(h("p", { className: "note" }, ...text));
@@ -238,7 +230,7 @@ async function showRecommendations(ask) {
   const rated = mine.filter(({ rating }) => rating !== null);
   const answer = state.isNew
     ? await ask("recommendations/", { ...query(true), ratings: rated.map(({ item_id, rating }) => ({ item_id, rating })) })
-    : await recommendUser(ask);
+    : await ask(`users/${segment(state.user)}/recommendations?${new URLSearchParams(query(model.service.expose_user_ratings && model.fold_in !== "none"))}`);
   if (answer.model_version !== model.model_version) newest("model", loadModel); // another model was swapped in
   const items = answer.recommendations;
   $("recommendations").replaceChildren(...items.map((item) => recommendation(scale, item, state.isNew ? "you" : "they")));
@@ -246,19 +238,6 @@ async function showRecommendations(ask) {
   showDistribution(answer.distribution, items);
   $("results").ariaBusy = "false";
   $("status").textContent = items.length ? `${count(items.length, "recommendation")}, the first: ${name(items[0])}.` : "No recommendations.";
-}
-
-/** With reasons, unless the key may not see them. */
-async function recommendUser(ask) {
-  const get = (explain) => ask(`users/${segment(state.user)}/recommendations?${new URLSearchParams(query(explain))}`);
-  const explain = histories && model.service.expose_user_ratings && model.fold_in !== "none";
-  try {
-    return await get(explain);
-  } catch (error) {
-    if (!explain || error.code !== "scope_missing") throw error;
-    histories = false;
-    return get(false);
-  }
 }
 
 /** The filters under the API's names. */
@@ -422,10 +401,7 @@ async function loadModel(ask) {
   showModel();
 }
 
-onKey((key) => {
-  histories = true;
-  $("key-kept").hidden = key === null;
-});
+onKey((key) => ($("key-kept").hidden = key === null));
 newest("model", async (ask) => {
   await loadModel(ask);
   loadMine();
