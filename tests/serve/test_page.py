@@ -9,7 +9,7 @@ import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -17,6 +17,7 @@ import uvicorn
 
 from recsys.bundle import TRAIN, Bundle
 from recsys.bundle.factors import Factors
+from serve import keys
 from serve.app import create_app
 from serve.model_manager import ModelManager
 from serve.pointer import write_pointer
@@ -571,27 +572,22 @@ def test_stored_ratings_of_another_scale_are_left_out(page: Any, tmp_path: Path)
         expect(page.locator("#notes")).to_contain_text("Rate a title")
 
 
-KEY, DISCREET_KEY = "recsys_" + "k" * 43, "recsys_" + "d" * 43  # the second lacks the scope of histories
+class Keyed(NamedTuple):
+    """A service that asks for a key, and two: the second without the scope of histories."""
+
+    address: str
+    key: str
+    discreet: str
 
 
-@contextlib.contextmanager
-def guarded(page: Any, address: str, *keys: str) -> Iterator[None]:
-    """What asks `address` needs one of these keys, as if the service had some."""
-
-    def check(route: Any) -> None:
-        key = route.request.headers.get("authorization", "").removeprefix("Bearer ")
-        if key not in keys:
-            fulfil(401, "key_required", f"a key is needed {MARKUP}", **{"WWW-Authenticate": "Bearer"})(route)
-        elif key == DISCREET_KEY and route.request.url.endswith("/model"):
-            answer = route.fetch()
-            known = answer.json()
-            route.fulfill(response=answer, json=known | {"service": known["service"] | {"expose_user_ratings": False}})
-        else:
-            route.continue_()
-
-    page.route(re.compile(rf"{address}/(model|items|users|predict|recommendations)"), check)
-    yield
-    page.unroute_all()
+@pytest.fixture(scope="module")
+def keyed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Keyed]:
+    folder = tmp_path_factory.mktemp("keyed")
+    file = folder / "keys.json"
+    key = keys.add(file, "all", frozenset(("predict", "histories")))
+    discreet = keys.add(file, "discreet", frozenset(("predict",)))
+    with served(bundle=save(two_tastes(), folder / "bundle"), keys=file) as address:
+        yield Keyed(address, key, discreet)
 
 
 def enter_key(page: Any, key: str) -> Any:
@@ -603,48 +599,46 @@ def enter_key(page: Any, key: str) -> Any:
     return dialog
 
 
-def test_a_key_is_asked_for_kept_for_the_tab_and_forgotten(page: Any, service: str) -> None:
-    with guarded(page, service, KEY):
-        page.goto("/#user=104")
-        dialog = page.get_by_role("dialog", name="Enter an API key")
-        expect(dialog).to_contain_text("recsys keys add NAME")
-        field = dialog.get_by_label("Key", exact=True)
-        expect(field).to_have_attribute("type", "password")
-        for wrong, said in {
-            "": "Enter the key.",
-            "wrong": "does not accept this key",
-            "two words": "blanks or special characters",
-            "ключ": "blanks or special characters",
-            MARKUP.replace(" ", ""): "does not accept this key",
-        }.items():
-            field.fill(wrong)
-            page.keyboard.press("Enter")
-            expect(dialog.get_by_role("alert")).to_contain_text(said)
-            expect(field).to_have_attribute("aria-invalid", "true")
-        dialog.get_by_role("button", name="Show the key").click()
-        expect(field).to_have_attribute("type", "text")
-        field.fill(f"  {KEY}\n")
-        dialog.get_by_role("button", name="Use key").click()
-        expect(dialog).to_be_hidden()
-        assert titles(page)
-        page.reload()
-        assert titles(page)
-        assert KEY not in page.url
-        assert page.evaluate("Object.values(localStorage).length") == 0
-        page.get_by_role("button", name="Forget key").click()
-        expect(page.get_by_role("dialog", name="Enter an API key").get_by_role("alert")).to_be_empty()
-        assert page.evaluate("Object.values(sessionStorage)") == []
+def test_a_key_is_asked_for_kept_for_the_tab_and_forgotten(page: Any, keyed: Keyed) -> None:
+    page.goto(f"{keyed.address}/#user=104")
+    dialog = page.get_by_role("dialog", name="Enter an API key")
+    expect(dialog).to_contain_text("recsys keys add NAME")
+    field = dialog.get_by_label("Key", exact=True)
+    expect(field).to_have_attribute("type", "password")
+    for wrong, said in {
+        "": "Enter the key.",
+        "wrong": "does not accept this key",
+        "two words": "blanks or special characters",
+        "ключ": "blanks or special characters",
+        MARKUP.replace(" ", ""): "does not accept this key",
+    }.items():
+        field.fill(wrong)
+        page.keyboard.press("Enter")
+        expect(dialog.get_by_role("alert")).to_contain_text(said)
+        expect(field).to_have_attribute("aria-invalid", "true")
+    dialog.get_by_role("button", name="Show the key").click()
+    expect(field).to_have_attribute("type", "text")
+    field.fill(f"  {keyed.key}\n")
+    dialog.get_by_role("button", name="Use key").click()
+    expect(dialog).to_be_hidden()
+    assert titles(page)
+    page.reload()
+    assert titles(page)
+    assert keyed.key not in page.url
+    assert page.evaluate("Object.values(localStorage).length") == 0
+    page.get_by_role("button", name="Forget key").click()
+    expect(page.get_by_role("dialog", name="Enter an API key").get_by_role("alert")).to_be_empty()
+    assert page.evaluate("Object.values(sessionStorage)") == []
 
 
-def test_the_dialog_fits_a_phone(page: Any, service: str) -> None:
+def test_the_dialog_fits_a_phone(page: Any, keyed: Keyed) -> None:
     page.set_viewport_size({"width": 320, "height": 560})
-    with guarded(page, service, KEY):
-        page.goto("/")
-        dialog = page.get_by_role("dialog", name="Enter an API key")
-        for name in ("Show the key", "Cancel", "Use key"):
-            place = dialog.get_by_role("button", name=name).bounding_box()
-            assert place["x"] + place["width"] < 300
-        assert page.evaluate("document.documentElement.scrollWidth") == 320
+    page.goto(keyed.address)
+    dialog = page.get_by_role("dialog", name="Enter an API key")
+    for name in ("Show the key", "Cancel", "Use key"):
+        place = dialog.get_by_role("button", name=name).bounding_box()
+        assert place["x"] + place["width"] < 300
+    assert page.evaluate("document.documentElement.scrollWidth") == 320
 
 
 def test_without_keys_nothing_is_said_of_them(page: Any) -> None:
@@ -654,59 +648,70 @@ def test_without_keys_nothing_is_said_of_them(page: Any) -> None:
     expect(page.get_by_role("dialog")).to_be_hidden()
 
 
-def test_the_dialog_can_be_left_and_opened_again(page: Any, service: str) -> None:
-    with guarded(page, service, KEY):
-        page.goto("/#user=104")
-        expect(page.get_by_role("dialog")).to_be_visible()
-        page.keyboard.press("Escape")
-        alert = page.get_by_role("alert")
-        expect(alert).to_contain_text(f"a key is needed {MARKUP}")  # as text
-        page.get_by_role("button", name="Enter a key").click()
-        enter_key(page, KEY)
-        assert titles(page)
-        expect(alert).to_be_empty()
-
-
-def test_a_key_that_is_revoked_meanwhile_is_said(page: Any, service: str) -> None:
-    page.goto("/#user=104")
+def test_the_dialog_can_be_left_and_opened_again(page: Any, keyed: Keyed) -> None:
+    page.goto(f"{keyed.address}/#user=104")
+    expect(page.get_by_role("dialog")).to_be_visible()
+    page.keyboard.press("Escape")
+    alert = page.get_by_role("alert")
+    expect(alert).to_contain_text("a key is needed")
+    page.get_by_role("button", name="Enter a key").click()
+    enter_key(page, keyed.key)
     assert titles(page)
-    page.evaluate("(key) => sessionStorage.setItem('recsys key', key)", DISCREET_KEY)
-    with guarded(page, service, KEY):
-        page.reload()
-        dialog = page.get_by_role("dialog", name="Enter an API key")
-        expect(dialog.get_by_role("alert")).to_have_text("The service does not accept the key of this tab any more.")
-        enter_key(page, KEY)
-        assert titles(page)
+    expect(alert).to_be_empty()
 
 
-def test_a_key_without_histories_gets_the_rest_and_is_told(page: Any, service: str) -> None:
-    with guarded(page, service, KEY, DISCREET_KEY):
-        page.goto("/#user=104")
-        enter_key(page, DISCREET_KEY)
-        assert titles(page)
-        expect(page.locator("#profile")).to_contain_text("not to this key: it needs the scope “histories”")
-        expect(page.locator(".because")).to_have_count(0)
-        expect(page.get_by_role("alert")).to_be_empty()
-        page.get_by_role("button", name="Use another key").click()
-        enter_key(page, KEY)
-        expect(page.locator("#profile")).to_contain_text("14 ratings")
-        expect(page.locator(".because").first).to_be_visible()
+def test_a_key_that_is_revoked_meanwhile_is_said(page: Any, keyed: Keyed) -> None:
+    page.goto(f"{keyed.address}/page/icon.svg")
+    page.evaluate("(key) => sessionStorage.setItem('recsys key', key)", keyed.key[::-1])
+    page.goto(f"{keyed.address}/#user=104")
+    dialog = page.get_by_role("dialog", name="Enter an API key")
+    expect(dialog.get_by_role("alert")).to_have_text("The service does not accept the key of this tab any more.")
+    enter_key(page, keyed.key)
+    assert titles(page)
 
 
-def test_a_service_that_is_busy_when_a_key_is_tried_says_so(page: Any, service: str) -> None:
-    with guarded(page, service, KEY):
-        page.goto("/#user=104")
-        expect(page.get_by_role("dialog")).to_be_visible()
-        page.route("**/model", fulfil(429, "rate_limited", **{"Retry-After": "9"}))
-        dialog = enter_key(page, KEY)
-        expect(dialog.get_by_role("alert")).to_have_text(
-            "These were too many requests in a short time. Try again in 9 s."
-        )
+def test_a_key_without_histories_gets_the_rest_and_is_told(page: Any, keyed: Keyed) -> None:
+    page.goto(f"{keyed.address}/#user=104")
+    enter_key(page, keyed.discreet)
+    assert titles(page)
+    expect(page.locator("#profile")).to_contain_text("not to this key: it needs the scope “histories”")
+    expect(page.locator(".because")).to_have_count(0)
+    expect(page.get_by_role("alert")).to_be_empty()
+    page.get_by_role("button", name="Use another key").click()
+    enter_key(page, keyed.key)
+    expect(page.locator("#profile")).to_contain_text("14 ratings")
+    expect(page.locator(".because").first).to_be_visible()
 
 
-def documentation(page: Any, query: str = "") -> Any:
+def test_a_service_that_is_busy_when_a_key_is_tried_says_so(page: Any, keyed: Keyed) -> None:
+    page.goto(f"{keyed.address}/#user=104")
+    expect(page.get_by_role("dialog")).to_be_visible()
+    page.route("**/model", fulfil(429, "rate_limited", **{"Retry-After": "9"}))
+    dialog = enter_key(page, keyed.key)
+    expect(dialog.get_by_role("alert")).to_have_text("These were too many requests in a short time. Try again in 9 s.")
+
+
+def test_what_the_service_says_of_keys_is_text(page: Any) -> None:
+    said = "<img src=x onerror=alert(1)> \u202eevil"
+    page.route("**/model", fulfil(401, "key_required", said))
+    page.goto("/")
+    expect(page.get_by_role("dialog")).to_be_visible()
+    page.keyboard.press("Escape")
+    expect(page.get_by_role("alert")).to_contain_text(said.replace("\u202e", "\ufffd"))
+    page.unroute_all()
+    page.route("**/model", fulfil(403, "scope_missing", said))
+    page.reload()
+    expect(page.get_by_role("alert")).to_contain_text(said.replace("\u202e", "\ufffd"))
+    page.unroute_all()
+    page.get_by_role("button", name="Use another key").click()
+    page.route("**/model", fulfil(500, "__proto__", said))
+    expect(enter_key(page, "another").get_by_role("alert")).to_contain_text(said.replace("\u202e", "\ufffd"))
+    expect(page.locator("#errors img, dialog img")).to_have_count(0)
+
+
+def documentation(page: Any, address: str = "/docs") -> Any:
     """The operations of /docs, once they are drawn."""
-    page.goto(f"/docs{query}")
+    page.goto(address)
     operations = page.locator(".opblock")
     expect(operations.first).to_be_visible()
     return operations
@@ -718,10 +723,11 @@ def test_the_documentation_tries_requests_out(page: Any) -> None:
     rating.locator(".opblock-summary-control").click()
     rating.get_by_role("button", name="Execute").click()
     expect(rating.locator(".live-responses-table .response .response-col_status")).to_have_text("200")
+    expect(page.locator(".auth-wrapper")).to_have_count(0)
 
 
 def test_the_documentation_is_as_dark_as_the_system_and_of_this_service_whatever_the_address(page: Any) -> None:
-    documentation(page, "?url=https://evil.example/openapi.json&configUrl=https://evil.example/config.json")
+    documentation(page, "/docs?url=https://evil.example/openapi.json&configUrl=https://evil.example/config.json")
     expect(page.locator(".info .title")).to_contain_text("recsys")
     brightness = "() => getComputedStyle(document.documentElement).backgroundColor"
     light = page.evaluate(brightness)
@@ -734,25 +740,20 @@ def test_the_documentation_is_as_dark_as_the_system_and_of_this_service_whatever
     expect(page.locator("html.dark-mode")).to_have_count(0)
 
 
-def test_the_documentation_shares_the_key_of_the_tab(page: Any, service: str) -> None:
-    def with_keys(route: Any) -> None:
-        answer = route.fetch()
-        document = answer.json() | {"security": [{"key": []}]}
-        document["components"]["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
-        route.fulfill(response=answer, json=document)
-
-    page.route("**/openapi.json", with_keys)
-    with guarded(page, service, KEY):
-        operations = documentation(page)
-        page.locator(".auth-wrapper .authorize").click()
-        page.get_by_label("auth-bearer-value").fill(KEY)
-        page.keyboard.press("Enter")
-        page.get_by_role("button", name="Close").click()
-        expect(operations.first.locator("[aria-label='authorization button locked']")).to_be_visible()
-        page.locator("nav").get_by_role("link", name="Recommendations").click()
-        assert titles(page)
-        expect(page.get_by_role("button", name="Forget key")).to_be_visible()
-        page.get_by_role("link", name="REST API").click()
-        page.locator(".auth-wrapper .authorize.locked").click()
-        page.get_by_role("button", name="Remove authorization").click()
-        assert page.evaluate("Object.values(sessionStorage)") == []
+def test_the_documentation_shares_the_key_of_the_tab(page: Any, keyed: Keyed) -> None:
+    operations = documentation(page, f"{keyed.address}/docs")
+    page.locator(".auth-wrapper .authorize").click()
+    page.get_by_label("auth-bearer-value").fill(keyed.key)
+    page.keyboard.press("Enter")
+    page.get_by_role("button", name="Close").click()
+    model = operations.filter(has_text="/model")
+    model.locator(".opblock-summary-control").click()
+    model.get_by_role("button", name="Execute").click()
+    expect(model.locator(".live-responses-table .response .response-col_status")).to_have_text("200")
+    page.locator("nav").get_by_role("link", name="Recommendations").click()
+    assert titles(page)
+    expect(page.get_by_role("button", name="Forget key")).to_be_visible()
+    page.get_by_role("link", name="REST API").click()
+    page.locator(".auth-wrapper .authorize.locked").click()
+    page.get_by_role("button", name="Remove authorization").click()
+    assert page.evaluate("Object.values(sessionStorage)") == []
