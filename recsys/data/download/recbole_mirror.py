@@ -13,7 +13,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from recsys.data.download.archives import check_sums, extract_members
+from recsys.data.download.archives import check_sha256, extract_members
 from recsys.data.errors import DataError
 
 REQUIREMENT = "recbole==1.2.1"
@@ -54,11 +54,11 @@ def extract(folder: Path) -> None:
     """
     with tempfile.TemporaryDirectory(dir=folder) as temporary:
         path = _fetched(Path(temporary))
-        check_sums(path, sha256=SHA256)
+        check_sha256(path, SHA256)
         parts = {part: Path(temporary) / part for part in ("inter", "item", "user")}
         extract_members(path, {f"{FOLDER}/ml-100k.{part}": target for part, target in parts.items()})
         (folder / "u.data").write_bytes(parts["inter"].read_bytes().partition(b"\n")[2])
-        check_sums(folder / "u.data", sha256=RATINGS_SHA256)
+        check_sha256(folder / "u.data", RATINGS_SHA256)
         (folder / "u.user").write_text("".join("|".join(row) + "\n" for row in _rows(parts["user"])))
         (folder / "u.item").write_text("".join(_item_line(*row) for row in _rows(parts["item"])), encoding="latin-1")
     (folder / "u.genre").write_text("".join(f"{name}|{number}\n" for number, name in enumerate(GENRES)))

@@ -3,10 +3,12 @@ from __future__ import annotations
 import hashlib
 import http.server
 import io
+import re
 import ssl
 import sys
 import threading
 import urllib.error
+import urllib.request
 import zipfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -78,15 +80,15 @@ def no_wheel(folder: Path) -> None:
 def offer(server: Server, write_release: Write, monkeypatch: pytest.MonkeyPatch) -> Callable[..., bytes]:
     """Puts a small release on the server, with its checksum as the one that is known."""
 
-    def put(name: str, **sums: str) -> bytes:
+    def put(name: str, sha256: str | None = None) -> bytes:
         folder = write_release(name)
         packed = io.BytesIO()
         with zipfile.ZipFile(packed, "w") as file:
             for path in folder.iterdir():
                 file.write(path, f"{ARCHIVES[name].folder}/{path.name}")
         body = packed.getvalue()
-        sums = sums or {"md5": hashlib.md5(body).hexdigest(), "sha256": hashlib.sha256(body).hexdigest()}
-        monkeypatch.setitem(ARCHIVES, name, Archive(ARCHIVES[name].folder, **sums))
+        known = sha256 or hashlib.sha256(body).hexdigest()
+        monkeypatch.setitem(ARCHIVES, name, Archive(ARCHIVES[name].folder, known))
         server.contents[f"/{name}.zip"] = body
         return body
 
@@ -113,9 +115,21 @@ def test_every_release_is_fetched_once(
     assert leftovers(cache) == []
 
 
-def test_every_release_has_a_checksum() -> None:
+def test_every_release_but_one_has_a_sha256() -> None:
     assert set(ARCHIVES) == set(RELEASES)
-    assert all(archive.md5 or archive.sha256 for archive in ARCHIVES.values())
+    assert [name for name, archive in ARCHIVES.items() if archive.sha256 is None] == ["ml-32m"]
+
+
+def test_a_release_without_a_known_sha256_is_not_downloaded(server: Server, cache: Path) -> None:
+    with pytest.raises(DataError) as failure:
+        MovieLens("ml-32m").prepare()
+    message = str(failure.value)
+    assert "no SHA-256 of it is known, so a download could not be verified" in message
+    assert (
+        f"Download {server.address}/ml-32m.zip with a browser, extract it and pass its folder as data.root=" in message
+    )
+    assert server.requests == 0
+    assert leftovers(cache) == []
 
 
 def test_read_fetches_what_prepare_did_not(offer: Callable[..., bytes]) -> None:
@@ -132,11 +146,9 @@ def test_a_file_missing_in_the_cache_is_fetched_again(offer: Callable[..., bytes
     assert server.requests == 2
 
 
-@pytest.mark.parametrize("sums", [{"md5": "0" * 32}, {"sha256": "0" * 64}])
-def test_a_wrong_checksum(sums: dict[str, str], offer: Callable[..., bytes], cache: Path) -> None:
-    offer("ml-1m", **sums)
-    (algorithm,) = sums
-    with pytest.raises(DataError, match=rf"{algorithm} of archive.zip must be 000.*, got [0-9a-f]+"):
+def test_a_wrong_checksum(offer: Callable[..., bytes], cache: Path) -> None:
+    offer("ml-1m", sha256="0" * 64)
+    with pytest.raises(DataError, match=r"sha256 of archive.zip must be 000.*, got [0-9a-f]+"):
         MovieLens("ml-1m").prepare()
     assert leftovers(cache) == []
 
@@ -174,42 +186,35 @@ def test_nobody_listens(monkeypatch: pytest.MonkeyPatch) -> None:
         MovieLens("ml-1m").prepare()
 
 
-@pytest.mark.parametrize("right", [True, False])
-def test_an_expired_certificate_is_said_when_the_checksum_holds(
-    right: bool,
-    offer: Callable[..., bytes],
-    monkeypatch: pytest.MonkeyPatch,
-    caplog: pytest.LogCaptureFixture,
+def test_an_expired_certificate_is_refused_and_said(
+    offer: Callable[..., bytes], monkeypatch: pytest.MonkeyPatch, cache: Path
 ) -> None:
-    offer("ml-1m", **({} if right else {"md5": "0" * 32}))
-    plain = download._stream
+    offer("ml-1m")
+    opened: list[dict[str, Any]] = []
 
-    def expired(url: str, path: Path, context: ssl.SSLContext | None) -> None:
-        if context is None:
-            raise urllib.error.URLError(ssl.SSLCertVerificationError("certificate has expired"))
-        assert context.verify_mode == ssl.CERT_NONE
-        plain(url, path, None)
+    def expired(url: str, **options: Any) -> None:
+        opened.append(options)
+        error = ssl.SSLCertVerificationError(1, "certificate verify failed")
+        error.verify_message = "certificate has expired"
+        raise urllib.error.URLError(error)
 
-    monkeypatch.setattr(download, "_stream", expired)
-    if right:
+    monkeypatch.setattr(urllib.request, "urlopen", expired)
+    with pytest.raises(DataError) as failure:
         MovieLens("ml-1m").prepare()
-    else:
-        with pytest.raises(DataError, match=r"md5 of archive.zip must be"):
-            MovieLens("ml-1m").prepare()
-    assert ("certificate" in caplog.text and "checksum is correct" in caplog.text) == right
+    message = str(failure.value)
+    assert "the server's certificate cannot be verified (certificate has expired)" in message
+    assert "with a browser, extract it and pass its folder as data.root=<folder>" in message
+    assert [options.get("context") for options in opened] == [None]  # once, and verified
+    assert leftovers(cache) == []
 
 
-def test_other_failures_are_not_tried_unverified(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    contexts: list[ssl.SSLContext | None] = []
-
-    def refused(url: str, path: Path, context: ssl.SSLContext | None) -> None:
-        contexts.append(context)
-        raise urllib.error.URLError(ConnectionRefusedError())
-
-    monkeypatch.setattr(download, "_stream", refused)
-    with pytest.raises(DataError):
-        MovieLens("ml-1m").prepare()
-    assert contexts == [None]
+def test_nothing_anywhere_switches_verification_off() -> None:
+    root = Path(__file__).parents[3]
+    files = [file for folder in ("recsys", "serve", "benchmarks", ".ci") for file in (root / folder).rglob("*")]
+    files += [root / "Makefile", root / "Dockerfile", *(root / ".github").rglob("*.yml"), root / "requirements/install"]
+    switches = re.compile(rb"_create_unverified|CERT_NONE|check_hostname|trusted-host|no-check-certificate")
+    texts = (file for file in files if file.suffix in ("", ".py", ".yml", ".sh") and file.is_file())
+    assert [file for file in texts if switches.search(file.read_bytes())] == []
 
 
 def test_several_at_once_all_end_well(offer: Callable[..., bytes], cache: Path) -> None:
