@@ -17,15 +17,13 @@ from serve.hosts import Hosts
 from serve.key_file import Key
 from serve.key_ring import KeyRing
 from serve.metrics import MULTIPROC_DIR
-from serve.rate_limits import Decision, RateLimit, Table
+from serve.rate_limits import Limiter, RateLimit, Table
 from serve.settings import Settings, listed
 
 log = logging.getLogger("serve")
 
 UNLIMITED = ("/health/live", "/health/ready")
 FAILURES = RateLimit(60, 60)  # requests without a valid key where one is needed, per address
-KIND_OF_KEY, KIND_OF_ADDRESS, KIND_OF_FAILURE = "key", "address", "failure"
-Headers = tuple[tuple[bytes, bytes], ...]
 
 
 class Guard:
@@ -39,12 +37,14 @@ class Guard:
         self.hosts = Hosts(listed(settings.allowed_hosts), settings.host)
         self.clients = Clients(listed(settings.trusted_proxies))
         self.keys = None if settings.keys_file is None else KeyRing(settings.keys_file)
-        self.limit = None if settings.rate_limit is None else RateLimit.parse(settings.rate_limit)
         folder = os.environ.get(MULTIPROC_DIR)  # which workers share
-        self._table = Table(Path(folder) / "rate_limits" if folder else None)
-        limit = self.limit or FAILURES
+        table = Table(Path(folder) / "rate_limits" if folder else None)
+        self._failures = Limiter(table, "failure", FAILURES)
+        self.limit = None if settings.rate_limit is None else RateLimit.parse(settings.rate_limit)
+        if self.limit is not None:
+            self._by_key, self._by_address = (Limiter(table, kind, self.limit) for kind in ("key", "address"))
+            self._policy = (b"ratelimit-policy", b'"default";q=%d;w=%d' % self.limit)
         self._origins = listed(settings.cors_origins)
-        self._policy = b'"default";q=%d;w=%d' % (limit.quota, limit.seconds)
 
     def check(self, scope: Scope) -> Response | None:
         """The error to send instead of an answer, for a request of a wrong host or too many; else None.
@@ -67,12 +67,9 @@ class Guard:
             key = scope["key"] = self.keys.find(given)
         if self.limit is None or scope["path"] in UNLIMITED or is_operations(scope):
             return None
-        if key is not None:
-            decision = self._table.take(KIND_OF_KEY, key.name, self.limit)
-        else:
-            decision = self._table.take(KIND_OF_ADDRESS, self.client(scope), self.limit)
-        scope["limits"] = self._headers(decision)
-        return None if decision.allowed else _too_many(decision, "too many requests")
+        left, seconds = self._by_address.take(self.client(scope)) if key is None else self._by_key.take(key.name)
+        scope["limits"] = self._policy, (b"ratelimit", b'"default";r=%d;t=%d' % (max(left, 0), seconds))
+        return _too_many("too many requests", seconds) if left < 0 else None
 
     def refuse(self, scope: Scope, needs: str | None) -> Response | None:
         """The error to send instead of an answer, for a request without a key of this scope; else None."""
@@ -81,9 +78,9 @@ class Guard:
         if scope["key"] is not None:
             challenge = {"WWW-Authenticate": f'Bearer error="insufficient_scope", scope="{needs}"'}
             return error(403, "scope_missing", f"this key lacks the scope {needs}", challenge)
-        decision = self._table.take(KIND_OF_FAILURE, self.client(scope), FAILURES)
-        if not decision.allowed:
-            return _too_many(decision, "too many requests without a valid key")
+        left, seconds = self._failures.take(self.client(scope))
+        if left < 0:
+            return _too_many("too many requests without a valid key", seconds)
         if any(name == b"authorization" for name, _ in scope["headers"]):
             challenge = {"WWW-Authenticate": 'Bearer error="invalid_token"'}
             return error(401, "key_invalid", "this key is not valid; send Authorization: Bearer KEY, once", challenge)
@@ -115,16 +112,12 @@ class Guard:
             except Exception:  # else revoked keys would stay valid
                 log.exception("keys were not read")
 
-    def _headers(self, decision: Decision) -> Headers:
-        left = b'"default";r=%d;t=%d' % (decision.remaining, decision.seconds)
-        return (b"ratelimit-policy", self._policy), (b"ratelimit", left)
-
 
 def is_operations(scope: Scope) -> bool:
     """Whether the request came by the operations port."""
     return bool(scope.get("state", {}).get("operations"))
 
 
-def _too_many(decision: Decision, detail: str) -> Response:
-    seconds = max(decision.seconds, 1)
-    return error(429, "rate_limited", f"{detail}; try again in {seconds} s", {"Retry-After": str(seconds)})
+def _too_many(detail: str, seconds: int) -> Response:
+    wait = str(seconds)
+    return error(429, "rate_limited", f"{detail}; try again in {wait} s", {"Retry-After": wait})

@@ -16,5 +16,7 @@ _WITHOUT_POLICY = SECURITY_HEADERS[1:]
 
 def secured(headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
     """The headers of an answer with these added; a content policy that it has stays."""
-    has_policy = any(name == CONTENT_POLICY for name, _ in headers)
-    return [*headers, *(_WITHOUT_POLICY if has_policy else SECURITY_HEADERS)]
+    for name, _ in headers:
+        if name == CONTENT_POLICY:
+            return [*headers, *_WITHOUT_POLICY]
+    return [*headers, *SECURITY_HEADERS]

@@ -46,20 +46,6 @@ class RateLimit(NamedTuple):
         return cls(int(quota), PERIODS[period])
 
 
-class Decision(NamedTuple):
-    """What is left to a client.
-
-    Attributes:
-        allowed: Whether the request is within the limit.
-        remaining: Requests that may follow at once.
-        seconds: Until there is more: the whole quota, or one request if there is none left.
-    """
-
-    allowed: bool
-    remaining: int
-    seconds: int
-
-
 class Table:
     """Times by client, in memory that workers share: a file of fixed size, in which the least recent make room.
 
@@ -77,71 +63,35 @@ class Table:
             os.ftruncate(handle, size)  # filled with zeros, if it is new
             self._memory = mmap.mmap(handle, size)
             self._lock = handle if fcntl is not None else None
-        self._cells = memoryview(self._memory).cast("q")
-        self._places: dict[tuple[str, str], tuple[int, int]] = {}
+        self.cells = memoryview(self._memory).cast("q")
         if self._lock is not None:
             fcntl.flock(self._lock, fcntl.LOCK_EX)
         if not any(self._memory[:SECRET]):
             self._memory[:SECRET] = secrets.token_bytes(SECRET)
-        if self._lock is not None:
-            fcntl.flock(self._lock, fcntl.LOCK_UN)
+        self.unlock()
 
-    def take(self, kind: str, client: str, limit: RateLimit) -> Decision:
-        """Count a request of a client.
-
-        Args:
-            kind: Of what is counted; each kind has its own buckets.
-            client: Name of the client.
-            limit: What it may do.
-        """
-        period = limit.seconds * SECOND
-        step = period // limit.quota
-        place = self._places.get((kind, client)) or self._remember(kind, client)
-        locked = self._acquire()
-        try:
-            now = time.monotonic_ns()
-            at = self._find(*place, now)
-            full = max(self._cells[at + 1], now)  # when the bucket will be full
-            allowed = full + step <= now + period
-            if allowed:
-                full += step
-                self._cells[at] = place[0]
-                self._cells[at + 1] = full
-        finally:
-            if locked:
-                fcntl.flock(self._lock, fcntl.LOCK_UN)  # type: ignore[arg-type]
-        if not allowed:
-            return Decision(False, 0, -(-(full + step - now - period) // SECOND))
-        return Decision(True, (now + period - full) // step, -(-(full - now) // SECOND))
-
-    def _remember(self, kind: str, client: str) -> tuple[int, int]:
-        """The mark of a client, never 0, and where its bucket begins."""
-        name = f"{kind}\0{client}".encode(errors="surrogateescape")
-        digest = hashlib.blake2b(name, digest_size=16, key=self._memory[:SECRET]).digest()
+    def place(self, name: str) -> tuple[int, int]:
+        """The mark of a client, never 0, and where the bucket begins that may hold it."""
+        encoded = name.encode(errors="surrogateescape")
+        digest = hashlib.blake2b(encoded, digest_size=16, key=self._memory[:SECRET]).digest()
         mark = int.from_bytes(digest[:8], "little", signed=True) or 1
-        bucket = SECRET // 8 + 2 * PLACES * (int.from_bytes(digest[8:], "little") % BUCKETS)
-        if len(self._places) >= MOST_REMEMBERED:
-            self._places.clear()
-        self._places[kind, client] = mark, bucket
-        return mark, bucket
+        return mark, SECRET // 8 + 2 * PLACES * (int.from_bytes(digest[8:], "little") % BUCKETS)
 
-    def _find(self, mark: int, bucket: int, now: int) -> int:
-        """The client's place, or that of the one whose bucket is full first, emptied."""
-        cells = self._cells
-        first, time_of_first = bucket, cells[bucket + 1]
-        for at in range(bucket, bucket + 2 * PLACES, 2):
+    def find(self, mark: int, bucket: int) -> int:
+        """The cell before the client's time; if it has none, that of whoever is full first, emptied."""
+        cells = self.cells
+        places = range(bucket, bucket + 2 * PLACES, 2)
+        for at in places:
             if cells[at] == mark:
                 return at
-            if cells[at + 1] < time_of_first:
-                first, time_of_first = at, cells[at + 1]
-        cells[first] = mark
-        cells[first + 1] = 0
+        first = min(places, key=lambda at: cells[at + 1])
+        cells[first], cells[first + 1] = mark, 0
         return first
 
-    def _acquire(self) -> bool:
+    def lock(self) -> bool:
         """Lock the file, unless another worker keeps it: a stopped one must not stop all."""
         if self._lock is None:
-            return False
+            return True
         for _ in range(TRIES):
             try:
                 fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -149,3 +99,56 @@ class Table:
                 continue
             return True
         return False
+
+    def unlock(self) -> None:
+        if self._lock is not None:
+            fcntl.flock(self._lock, fcntl.LOCK_UN)
+
+
+class Limiter:
+    """Counts the requests of clients.
+
+    Args:
+        table: Of their times, of other limiters too.
+        kind: What is counted; each kind has its own buckets.
+        limit: What each client may do.
+    """
+
+    def __init__(self, table: Table, kind: str, limit: RateLimit) -> None:
+        self._table, self._kind = table, kind
+        self._period = limit.seconds * SECOND
+        self._step = self._period // limit.quota
+        self._places: dict[str, tuple[int, int, int]] = {}
+
+    def take(self, client: str) -> tuple[int, int]:
+        """Count a request, if it is within the limit.
+
+        Returns:
+            The number of requests that may follow at once, or -1 if this one was too many; and the seconds until there
+            is more: the whole quota, or one request if this one was too many.
+        """
+        table = self._table
+        cells = table.cells
+        mark, bucket, at = self._places.get(client) or self._remember(client)
+        locked = table.lock()
+        now = time.monotonic_ns()
+        if cells[at] != mark:
+            at = table.find(mark, bucket)
+            self._places[client] = mark, bucket, at
+        full = cells[at + 1]  # when the client's bucket will be full
+        full = (full if full > now else now) + self._step
+        left = now + self._period - full
+        if left >= 0:
+            cells[at + 1] = full
+        if locked:
+            table.unlock()
+        if left < 0:
+            return -1, -(left // SECOND)
+        return left // self._step, -((now - full) // SECOND)
+
+    def _remember(self, client: str) -> tuple[int, int, int]:
+        if len(self._places) >= MOST_REMEMBERED:
+            self._places.clear()
+        mark, bucket = self._table.place(f"{self._kind}\0{client}")
+        self._places[client] = mark, bucket, bucket
+        return mark, bucket, bucket
