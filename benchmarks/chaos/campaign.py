@@ -12,7 +12,10 @@ from collections.abc import Callable
 from typing import Any, NamedTuple, cast
 
 Figures = dict[str, Any]  # what JSON can hold
-CAMPAIGNS: tuple[str, ...] = ("bundle_bombs",)  # modules of this package
+CAMPAIGNS: tuple[str, ...] = (  # modules of this package
+    "access_cost",
+    "bundle_bombs",
+)
 
 
 class Row(NamedTuple):
