@@ -69,8 +69,8 @@ class Settings(BaseSettings):
     expose_user_ratings: bool | None = Field(
         None,
         validation_alias=AliasChoices("expose_user_ratings", "histories"),  # the former name still works
-        description="whether users' ratings are exposed, including in explanations (default: on loopback only); "
-        "which titles they rated can still be inferred from exclude_seen",
+        description="whether users' ratings are exposed, including in explanations (default: on loopback only, and "
+        "behind no trusted proxy); which titles they rated can still be inferred from exclude_seen",
     )
     # Who may ask. Lists are separated by commas.
     keys: Path | None = Field(
@@ -88,7 +88,11 @@ class Settings(BaseSettings):
         "addresses, localhost, host and the machine's own name always are allowed",
     )
     cors_origins: str = Field("", description="origins whose pages may call the service, such as https://example.org")
-    trusted_proxies: str = Field("", description="addresses or networks of proxies whose X-Forwarded-For is believed")
+    trusted_proxies: str = Field(
+        "",
+        description="addresses or networks of proxies whose X-Forwarded-For is believed; as others reach the service "
+        "through them, it needs keys",
+    )
     log_level: str = Field("info", pattern="^(debug|info|warning|error)$", description="debug, info, warning or error")
 
     @model_validator(mode="after")
@@ -117,18 +121,18 @@ class Settings(BaseSettings):
         return self
 
     @cached_property
-    def is_local(self) -> bool:
-        """Whether only this machine can reach the service."""
-        return is_loopback(self.host)
+    def is_private(self) -> bool:
+        """Whether only this machine can reach the service: it listens on loopback, and stands behind no proxy."""
+        return is_loopback(self.host) and not listed(self.trusted_proxies)
 
     @property
     def keys_file(self) -> Path | None:
         """The file of API keys; None if nobody needs one."""
-        return KEYS_FILE if self.keys is None and not self.is_local and not self.insecure else self.keys
+        return KEYS_FILE if self.keys is None and not self.is_private and not self.insecure else self.keys
 
     @property
     def exposes_user_ratings(self) -> bool:
-        return self.is_local if self.expose_user_ratings is None else self.expose_user_ratings
+        return self.is_private if self.expose_user_ratings is None else self.expose_user_ratings
 
     def check_keys(self) -> None:
         """Check the keys before the service starts.
@@ -140,8 +144,10 @@ class Settings(BaseSettings):
         if file is None or not addresses(self.host):  # where nothing can listen, that is told instead
             return
         if self.keys is None and not file.exists():
+            where = self.host or "all addresses"
+            where = f"{where} through a trusted proxy" if is_loopback(self.host) else where
             raise KeyFileError(
-                f"other machines can reach {self.host or 'all addresses'}: make a key with `recsys keys add NAME`, "
+                f"other machines can reach {where}: make a key with `recsys keys add NAME`, "
                 f"which {file} will hold, or pass --insecure to serve everybody"
             )
         read_keys(file)

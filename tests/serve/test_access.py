@@ -355,6 +355,15 @@ def test_this_machine_needs_none_unless_told_otherwise(
         named.check_keys()
 
 
+def test_a_service_behind_a_proxy_needs_keys_though_it_listens_on_loopback(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = settings(tmp_path, monkeypatch, trusted_proxies="127.0.0.1")
+    with pytest.raises(KeyFileError, match=r"127\.0\.0\.1 through a trusted proxy: .*`recsys keys add NAME`"):
+        found.check_keys()
+    settings(tmp_path, monkeypatch, trusted_proxies="127.0.0.1", insecure=True).check_keys()
+
+
 def test_workers_are_told_what_was_decided(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     outside = settings(tmp_path, monkeypatch, host="0.0.0.0").decided()
     inside = settings(tmp_path, monkeypatch, host="localhost").decided()

@@ -88,7 +88,7 @@ def site(serve: Callable[..., Served], tmp_path: Path) -> Iterator[Site]:
         pytest.skip("needs nginx: apt-get install nginx-light")
     served = serve(
         "--bundle", str(save(KINDS["str"](), tmp_path / "bundle")), "--trusted-proxies", "127.0.0.1",
-        "--allowed-hosts", NAME, "--insecure", "--rate-limit", "20/minute", "--max-connections-per-address", "1",
+        "--allowed-hosts", NAME, "--insecure", "--rate-limit", "20/minute",
     )  # fmt: skip
     found = Site(tmp_path, served)
     process = found.start()

@@ -48,7 +48,8 @@ def test_flags_win(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("flags", "exposed"),
     [([], True), (["--host", "localhost"], True), (["--host", "0.0.0.0"], False), (["--no-histories"], False),
-     (["--host", "::", "--expose-user-ratings"], True), (["--host", "::", "--histories"], True)],
+     (["--host", "::", "--expose-user-ratings"], True), (["--host", "::", "--histories"], True),
+     (["--trusted-proxies", "127.0.0.1"], False)],
 )  # fmt: skip
 def test_ratings_are_exposed_to_this_machine_only(
     monkeypatch: pytest.MonkeyPatch, flags: list[str], exposed: bool
