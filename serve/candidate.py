@@ -200,7 +200,7 @@ def main() -> None:
     np.linalg.solve(square, square @ square)  # BLAS takes its buffers, without which it would end the process
     _limit(settings)
     try:
-        print(ServedModel.load(arguments.folder, sha256=arguments.sha256).bundle.sha256)
+        print(ServedModel.load(arguments.folder, sha256=arguments.sha256, settings=settings).bundle.sha256)
     except BundleError as error:
         sys.exit(f"error: {' '.join(str(error).split())[:LONGEST_ERROR]}")
     except MemoryError:

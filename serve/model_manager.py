@@ -153,7 +153,7 @@ class ModelManager:
 
         def load() -> ServedModel:
             sha256 = self._candidates.check(pointed.folder, pointed.sha256, fresh_seconds=self._wait)
-            model = ServedModel.load(pointed.folder, sha256=sha256)
+            model = ServedModel.load(pointed.folder, sha256=sha256, settings=self.settings)
             if self.current is not None:
                 told = model.version == pointed.other_data
                 check_replacement(self.current.bundle, model.bundle, str(pointed.folder), other_data=told)

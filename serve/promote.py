@@ -7,7 +7,10 @@ import contextlib
 import sys
 from pathlib import Path
 
-from recsys.bundle import Bundle, BundleError
+from recsys.bundle import Budget, Bundle, BundleError
+from recsys.bundle.manifest import MANIFEST, sha256_of
+from recsys.bundle.signature import check_signature, read_private_key, sign
+from recsys.files import read_regular
 from serve.candidate import Candidates
 from serve.pointer import bundle_folder, read_pointer, write_pointer
 from serve.replacement import MIN_SHARE, check_replacement
@@ -17,28 +20,44 @@ from serve.settings import Settings
 POINTER = Path("outputs/serving")
 
 
-def promote(run: Path, pointer: Path, *, other_data: bool = False) -> ServedModel:
-    """Validate the bundle as the service would, then rewrite the pointer.
+def promote(run: Path, pointer: Path, *, other_data: bool = False, sign_with: Path | None = None) -> ServedModel:
+    """Validate the bundle as the service would, sign it, then rewrite the pointer.
 
     Args:
         run: Folder of a run, or of a bundle.
         pointer: File to rewrite.
         other_data: Also where the bundle has other users and items than the one that the pointer names now.
+        sign_with: File of an Ed25519 private key, to sign the bundle with; None to leave it as it is.
 
     Raises:
-        BundleError: The bundle would be rejected; the pointer is unchanged.
+        BundleError: The bundle would be rejected, or the key cannot be used; the pointer is unchanged.
+        WriteError: The bundle's folder or the pointer cannot be written.
     """
-    folder = bundle_folder(run)
-    model = ServedModel.load(folder, sha256=Candidates(Settings()).check(folder))
+    folder, settings = bundle_folder(run), Settings()
+    key = None if sign_with is None else read_private_key(sign_with)
+    before = settings if key is None else settings.model_copy(update={"verify_key": None})  # it is yet to be signed
+    model = ServedModel.load(folder, sha256=Candidates(before).check(folder), settings=before)
     served = None
     if pointer.exists():
         with contextlib.suppress(BundleError):  # its bundle is gone: any may follow
-            served = Bundle.load(read_pointer(pointer).folder)
+            served = Bundle.load(read_pointer(pointer).folder, budget=settings.budget)
     if served is not None:
         check_replacement(served, model.bundle, str(run), other_data=other_data)
+    if key is not None:
+        sign(folder, _manifest(folder, model), key)
+        if settings.verify_key is not None:
+            check_signature(folder, _manifest(folder, model), settings.verify_key)
     permitted = model.version if other_data else None
     write_pointer(pointer, folder, sha256=model.bundle.sha256, other_data=permitted)
     return model
+
+
+def _manifest(folder: Path, model: ServedModel) -> bytes:
+    """The bytes of the manifest that the model was loaded with."""
+    content = read_regular(folder / MANIFEST, Budget.manifest_bytes)
+    if sha256_of(content) != model.bundle.sha256:
+        raise BundleError(f"{folder} was exchanged meanwhile")
+    return content
 
 
 def main() -> None:
@@ -50,9 +69,12 @@ def main() -> None:
         action="store_true",
         help=f"also if the bundle has less than {100 * MIN_SHARE:g} percent of the users or items in service",
     )
+    parser.add_argument(
+        "--sign", type=Path, metavar="KEY.pem", help="sign the bundle with this Ed25519 private key, for --verify-key"
+    )
     arguments = parser.parse_args()
     try:
-        model = promote(arguments.run, arguments.pointer, other_data=arguments.other_data)
+        model = promote(arguments.run, arguments.pointer, other_data=arguments.other_data, sign_with=arguments.sign)
     except (BundleError, OSError, UnicodeError) as error:
         sys.exit(f"error: {error}")
     manifest = model.bundle.manifest

@@ -16,6 +16,7 @@ from recsys.bundle.typing import IndexArray
 from serve.catalogue import Catalogue
 from serve.errors import ApiError
 from serve.ids import GivenId, IdIndex, id_rule
+from serve.settings import Settings
 
 Summary = tuple[str, str, int | None, list[str]]  # the fields of schemas.ItemSummary
 
@@ -46,17 +47,20 @@ class ServedModel:
         ]
 
     @classmethod
-    def load(cls, path: Path, *, sha256: str | None = None) -> ServedModel:
+    def load(cls, path: Path, *, sha256: str | None = None, settings: Settings | None = None) -> ServedModel:
         """Load, verify and probe the bundle in `path`.
 
         Args:
             path: Folder of the bundle.
             sha256: That its manifest must have; None for any.
+            settings: What it may cost, and who must have signed it; None for those of the environment.
 
         Raises:
-            BundleError: It is not a bundle, is corrupt or another one, or gives invalid predictions.
+            BundleError: It is not a bundle, is corrupt or another one, is beyond the budget, is not signed, or gives
+                invalid predictions.
         """
-        bundle = Bundle.load(path, sha256=sha256)
+        settings = Settings() if settings is None else settings
+        bundle = Bundle.load(path, budget=settings.budget, sha256=sha256, verify_key=settings.verify_key)
         timeless = bundle.ratings._replace(timestamp=None)  # saves eight bytes per rating; no response needs them
         model = cls(replace(bundle, ratings=timeless))
         try:

@@ -12,6 +12,7 @@ from typing import Annotated
 from pydantic import AliasChoices, Field, ValidationInfo, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from recsys.bundle import Budget
 from serve.addresses import addresses, is_loopback
 from serve.hosts import PATTERN
 from serve.key_file import KEYS_FILE, KeyFileError, read_keys
@@ -57,8 +58,16 @@ class Settings(BaseSettings):
         "the service ends within drain_seconds + 2 s of SIGTERM",
     )
     # A new bundle is loaded and probed in a process of its own first.
+    max_bundle_bytes: Annotated[int, Field(ge=1)] = Field(Budget.bytes, description="bytes of the files of a bundle")
     max_bundle_memory: Annotated[int, Field(ge=1 << 20)] = Field(
-        8 << 30, description="bytes that the process may take that checks a bundle"
+        Budget.memory,
+        description="bytes that a bundle may take once loaded, by its shapes, and the process that checks it",
+    )
+    max_bundle_work: Annotated[int, Field(ge=1)] = Field(
+        Budget.work, description="multiplications that an answer from a bundle may take; a core does 10^10 in a second"
+    )
+    verify_key: Path | None = Field(
+        None, description="file of an Ed25519 public key: only bundles that are signed for it are served"
     )
     candidate_seconds: Annotated[float, Field(gt=0, le=3600)] = Field(
         120.0, description="time that the check of a bundle may take, and the loading of it then"
@@ -103,7 +112,8 @@ class Settings(BaseSettings):
 
     def environment(self) -> dict[str, str]:
         """The variables from which another process reads these settings."""
-        return {f"RECSYS_{name.upper()}": str(value) for name, value in self.model_dump().items() if value is not None}
+        found = self.model_dump().items()
+        return {f"RECSYS_{name.upper()}": "" if value is None else str(value) for name, value in found}  # "": unset
 
     @field_validator("allowed_hosts", "cors_origins", "trusted_proxies")
     @classmethod
@@ -119,6 +129,11 @@ class Settings(BaseSettings):
         if "*" in listed(self.cors_origins) and self.keys_file is None:
             raise ValueError("cors_origins * would let every web page read this service, which has no keys")
         return self
+
+    @property
+    def budget(self) -> Budget:
+        """What a bundle may cost."""
+        return Budget(bytes=self.max_bundle_bytes, memory=self.max_bundle_memory, work=self.max_bundle_work)
 
     @cached_property
     def is_private(self) -> bool:

@@ -19,8 +19,8 @@ SETTINGS = {  # of the environment, for what an honest bundle may need more of; 
 class Budget:
     """Limits of a bundle from a stranger.
 
-    The defaults fit MovieLens-25M (162,541 users, 59,047 items, 25 million ratings) with 128 coordinates, and ten
-    samples of it. What a bundle takes is estimated from the sizes of its files and the shapes of its arrays, from
+    The defaults fit MovieLens-25M (162,541 users, 59,047 items, 25 million ratings) with 128 coordinates and eight
+    samples. What a bundle takes is estimated from the sizes of its files and the shapes of its arrays, from
     above, before they are read.
 
     Attributes:

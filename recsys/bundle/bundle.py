@@ -254,21 +254,29 @@ class Bundle(Scoring):
         write_folder(path, self.manifest, arrays, self.items)
 
     @classmethod
-    def load(cls, path: str | Path, *, budget: Budget | None = None, sha256: str | None = None) -> Bundle:
+    def load(
+        cls,
+        path: str | Path,
+        *,
+        budget: Budget | None = None,
+        sha256: str | None = None,
+        verify_key: Path | None = None,
+    ) -> Bundle:
         """Read a bundle's folder, verifying size and SHA-256 of every file before parsing it.
 
         Args:
             path: The folder.
             budget: What it may cost; None for `Budget.from_environment()`.
             sha256: That the manifest must have, as hexadecimal digits; None for any.
+            verify_key: File of the Ed25519 public key that the bundle must be signed for; None to look at no signature.
 
         Raises:
-            BundleError: The folder is missing, truncated, altered, another bundle, of a newer schema, inconsistent or
-                beyond the budget.
+            BundleError: The folder is missing, truncated, altered, another bundle, not signed, of a newer schema,
+                inconsistent or beyond the budget.
         """
         path = Path(path)
         spending = Spending(path, Budget.from_environment() if budget is None else budget)
-        contents = read_folder(path, spending, sha256)
+        contents = read_folder(path, spending, sha256, verify_key)
         try:
             bundle = cls._from_contents(contents)
         except KeyError as error:

@@ -12,6 +12,7 @@ from typing import Any
 from recsys.bundle.budget import Budget, Spending
 from recsys.bundle.errors import BundleError
 from recsys.bundle.reading import read_within, reason
+from recsys.bundle.signature import check_signature
 from recsys.bundle.strict_json import parsed_json
 
 SCHEMA_VERSION = 3  # 1 had one term of the prior, with exponent 1; 2 had no digest of the manifest
@@ -43,7 +44,11 @@ def listed(content: bytes) -> dict[str, int | str]:
 
 
 def read_manifest(
-    path: Path, names: Iterable[str], sha256: str | None = None, spending: Spending | None = None
+    path: Path,
+    names: Iterable[str],
+    sha256: str | None = None,
+    spending: Spending | None = None,
+    verify_key: Path | None = None,
 ) -> tuple[dict[str, Any], str]:
     """The manifest of a bundle's folder, and the SHA-256 of its bytes; the files that it lists are not looked at.
 
@@ -52,10 +57,11 @@ def read_manifest(
         names: The files that it must list, and no others.
         sha256: That the manifest must have; None for any.
         spending: Of the budget; None for the default budget.
+        verify_key: File of the public key that the manifest must be signed for; None for any signature or none.
 
     Raises:
-        BundleError: There is none, it was altered, has another SHA-256, is of a newer schema, lists other files, or is
-            beyond the budget.
+        BundleError: There is none, it was altered, has another SHA-256, is not signed, is of a newer schema, lists
+            other files, or is beyond the budget.
     """
     file, spending = path / MANIFEST, spending or Spending(path, Budget())
     try:
@@ -72,6 +78,8 @@ def read_manifest(
         raise BundleError(f"{file} was altered: its SHA-256 is not that of {DIGEST}")
     if sha256 not in (None, found):
         raise BundleError(f"{file} is not the one wanted: its SHA-256 is {found}, not {sha256}")
+    if verify_key is not None:
+        check_signature(path, content, verify_key)
     manifest = parsed_json(file, content, spending, "manifest_values")
     version = manifest.get("schema_version") if isinstance(manifest, dict) else None
     if type(version) is not int or version < 1:

@@ -54,7 +54,7 @@ def _write(folder: Path, manifest: Mapping[str, Any], arrays: Mapping[str, Array
     write_manifest(folder, manifest)
 
 
-def read_folder(path: Path, spending: Spending, sha256: str | None = None) -> Contents:
+def read_folder(path: Path, spending: Spending, sha256: str | None = None, verify_key: Path | None = None) -> Contents:
     """Read a bundle's folder; what is parsed is the very bytes that were verified.
 
     Each file is opened once. Their sizes, and the headers of the arrays, which say what all will take, are checked
@@ -64,11 +64,13 @@ def read_folder(path: Path, spending: Spending, sha256: str | None = None) -> Co
         path: The folder.
         spending: Of the budget.
         sha256: That the manifest must have; None for any.
+        verify_key: File of the public key that it must be signed for; None for any signature or none.
 
     Raises:
-        BundleError: The folder is missing, truncated, altered, another bundle, of a newer schema or beyond the budget.
+        BundleError: The folder is missing, truncated, altered, another bundle, not signed, of a newer schema or beyond
+            the budget.
     """
-    manifest, manifest_sha256 = read_manifest(path, FILES, sha256, spending)
+    manifest, manifest_sha256 = read_manifest(path, FILES, sha256, spending, verify_key)
     with ExitStack() as stack:
         files = {name: stack.enter_context(_opened(path / name, manifest["files"][name])) for name in FILES}
         sizes = [size_of(file) for file in files.values()]

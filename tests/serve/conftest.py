@@ -152,7 +152,8 @@ def checked_in_this_process(request: pytest.FixtureRequest, monkeypatch: pytest.
     """Check bundles without a process for each, but where the test is about that."""
     if request.module.__name__.rpartition(".")[2] != "test_candidate":
         monkeypatch.setattr(
-            "serve.candidate.in_child", lambda folder, sha256, settings: ServedModel.load(folder, sha256=sha256)
+            "serve.candidate.in_child",
+            lambda folder, sha256, settings: ServedModel.load(folder, sha256=sha256, settings=settings),
         )
 
 

@@ -21,7 +21,9 @@ from recsys.bundle import BundleError
 from serve import model_manager as module
 from serve.model_manager import LOOK_SECONDS, ModelManager
 from serve.pointer import Pointed, write_pointer
+from serve.promote import promote
 from serve.settings import Settings
+from tests.bundle.test_signature import write_keys
 from tests.bundles import rewritten
 from tests.serve.conftest import ITEM_NAMES, USER_NAMES, client_of, rich, save, until
 from tests.serve.test_metrics import value
@@ -160,6 +162,31 @@ def test_a_slow_copy_is_taken_once_it_is_complete(
     clock(61)
     assert models.poll() is not None
     assert models.current.bundle.manifest["seed"] == 1
+
+
+def test_only_bundles_signed_for_the_key_are_taken_in(
+    tmp_path: Path, pointer: Path, clock: Callable[[float], None]
+) -> None:
+    private, public = write_keys(tmp_path)
+    settings = Settings(pointer=pointer, verify_key=public)
+    assert ModelManager.from_settings(settings).current is None
+    with pytest.raises(BundleError, match="is not signed"):
+        ModelManager.from_settings(Settings(bundle=tmp_path / "first", verify_key=public))
+    promote(tmp_path / "first", pointer, sign_with=private)
+    models = ModelManager.from_settings(settings)
+    assert models.current is not None
+    write_pointer(pointer, save(rich(seed=1), tmp_path / "second"))
+    assert models.poll() is None
+    assert "second is not signed: it has no manifest.sig" in str(models.last_error)
+    promote(tmp_path / "second", pointer, sign_with=private)
+    assert models.poll() is not None
+
+
+def test_budgets_are_those_of_the_settings(tmp_path: Path) -> None:
+    folder = save(rich(), tmp_path / "first")
+    for limits in ({"max_bundle_bytes": 1000}, {"max_bundle_work": 5}):
+        with pytest.raises(BundleError, match=f"RECSYS_{next(iter(limits)).upper()}"):
+            ModelManager.from_settings(Settings(bundle=folder, **limits))
 
 
 def test_without_a_pointer_nothing_is_looked_at(tmp_path: Path) -> None:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
+import os
 import threading
 from pathlib import Path
 
 import pytest
 
-from recsys.bundle import BundleError
+from recsys.bundle import Bundle, BundleError
+from recsys.files import WriteError
 from serve import promote as module
 from serve.pointer import read_pointer
 from serve.promote import promote
+from tests.bundle.test_signature import write_keys
 from tests.serve.conftest import ITEM_NAMES, USER_NAMES, rich, save
 
 
@@ -64,6 +68,47 @@ def test_whoever_reads_meanwhile_reads_a_whole_one(saved: Path, tmp_path: Path) 
     done.set()
     thread.join()
     assert read == {"bundle", "another-name"}
+
+
+def test_a_bundle_is_signed_and_then_named(saved: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (private, public), pointer = write_keys(tmp_path), tmp_path / "serving"
+    promote(saved, pointer, sign_with=private)
+    assert Bundle.load(saved, sha256=read_pointer(pointer).sha256, verify_key=public).n_users
+    other = save(rich(seed=1), tmp_path / "other")
+    before = pointer.read_bytes()
+    monkeypatch.setenv("RECSYS_VERIFY_KEY", str(public))  # what the service will ask for
+    with pytest.raises(BundleError, match=r"is not signed: it has no manifest\.sig"):
+        promote(other, pointer)
+    with pytest.raises(BundleError, match="is not signed with the private key to"):
+        promote(other, pointer, sign_with=write_keys(tmp_path, "stranger")[0])
+    assert pointer.read_bytes() == before
+    promote(other, pointer, sign_with=private)
+    assert read_pointer(pointer).folder.resolve() == other.resolve()
+
+
+def test_a_key_that_cannot_be_used_signs_nothing(saved: Path, tmp_path: Path) -> None:
+    private, public = write_keys(tmp_path)
+    private.chmod(0o644)
+    for key in (private, public, tmp_path / "none"):
+        with pytest.raises(BundleError, match=str(key)):
+            promote(saved, tmp_path / "serving", sign_with=key)
+    assert not (saved / "manifest.sig").exists()
+    assert not (tmp_path / "serving").exists()
+
+
+def test_a_bundle_that_cannot_be_written_to_is_not_signed(
+    saved: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def read_only(path: object, flags: int, *mode: int) -> int:
+        if flags & os.O_CREAT and "manifest.sig" in str(path):
+            raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+        return opened(path, flags, *mode)  # type: ignore[call-overload,no-any-return]
+
+    opened = os.open
+    monkeypatch.setattr(os, "open", read_only)
+    with pytest.raises(WriteError, match=r"cannot write .*manifest\.sig: Read-only file system"):
+        promote(saved, tmp_path / "serving", sign_with=write_keys(tmp_path)[0])
+    assert not (tmp_path / "serving").exists()
 
 
 def test_the_command(

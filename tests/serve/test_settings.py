@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from recsys.bundle import Budget
 from serve.__main__ import read_settings
 from serve.settings import Settings
 
@@ -28,6 +29,12 @@ def test_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (found.host, found.port, found.workers, found.max_body_bytes) == ("127.0.0.1", 8000, 1, 1_000_000)
     assert found.bundle is None
     assert found.exposes_user_ratings
+
+
+def test_the_budget_of_bundles(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert given(monkeypatch).budget == Budget()
+    found = given(monkeypatch, "--max-bundle-bytes", "5", "--max-bundle-memory", "2000000", MAX_BUNDLE_WORK="7")
+    assert found.budget == Budget(bytes=5, memory=2_000_000, work=7)
 
 
 def test_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
