@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import signal
+
+if __name__ == "__main__":  # before anything that takes long: the first process of a container ignores it otherwise
+    signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
+
+import contextlib
+import functools
 import socket
 import sys
 import tempfile
@@ -50,8 +55,6 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 def main() -> None:
-    # Uvicorn shuts down gracefully and then re-raises the signal, whose default action would exit with an error.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     with contextlib.suppress(KeyboardInterrupt):
         serve(read_settings())
     leave()  # threads that hang in a read or a write are not waited for
@@ -68,6 +71,10 @@ def serve(settings: Settings) -> None:
     many = settings.workers > 1
     shares = tempfile.TemporaryDirectory(prefix="recsys-metrics-") if many else contextlib.nullcontext("")
     with shares as shared:
+        # Uvicorn shuts down gracefully and then re-raises the signal, whose default action would exit with an error. An
+        # exception would be lost where the signal interrupts what ignores exceptions.
+        remove = functools.partial(rmtree, shared, ignore_errors=True)
+        signal.signal(signal.SIGTERM, lambda *_: leave(last=remove if many else None))
         if many:  # workers are new processes that read the environment; they share metrics through a folder
             os.environ["PROMETHEUS_MULTIPROC_DIR"] = shared
             os.environ |= settings.environment()
@@ -92,7 +99,7 @@ def serve(settings: Settings) -> None:
         if many:
             if settings.bundle is None and settings.pointer is None:
                 os.environ["RECSYS_BUNDLE"] = str(models.folder)  # also for workers started later
-            Workers(config, [listening], settings.drain_seconds, lambda: rmtree(shared, ignore_errors=True)).run()
+            Workers(config, [listening], settings.drain_seconds, remove).run()
         else:
             uvicorn.Server(config).run([listening])
 

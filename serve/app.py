@@ -16,6 +16,7 @@ from serve.pages import page_routes
 from serve.routers import ROUTERS
 from serve.service import Service
 from serve.settings import Settings, listed
+from serve.shutdown import end_with_parent
 
 DESCRIPTION = """Predictions and recommendations from a bundle trained by `recsys`. Ids in answers are strings; in a
 body, one that is an integer may be a JSON number, too. In a path, the ids `.` and `..` may be sent as `%252E` and
@@ -80,4 +81,5 @@ def from_environment() -> FastAPI:
     """Create the application in a worker process, from the environment set by `python -m serve`."""
     settings = Settings()
     logs.configure(settings.log_level)
+    end_with_parent()
     return create_app(settings)

@@ -18,7 +18,7 @@ from serve.streams import QueuedStream
 LONGEST = 8_000  # characters of a message; twice as many of an exception
 STDOUT, STDERR = 1, 2
 NOTICE = '{"level": "warning", "logger": "serve", "message": "%d log lines were dropped", "dropped": %d}\n'
-EXIT_SECONDS = 0.3  # for which the end of the process waits for whoever reads the log
+EXIT_SECONDS = 0.2  # for which the end of the process waits for whoever reads the log
 
 _streams: dict[int, QueuedStream] = {}  # by descriptor
 

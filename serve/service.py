@@ -93,7 +93,9 @@ class Service:
             again, self.draining = self.draining, True
             if number == signal.SIGINT or again or self._models is None:
                 end_within(WORKER_SECONDS)
-                handler(number, frame)
+                # Never as SIGINT, whose second one would break off answers: a terminal sends it to all processes, and
+                # the parent passes it on.
+                handler(signal.SIGTERM, frame)
                 return
             end_within(self.settings.drain_seconds + WORKER_SECONDS)
             loop.call_soon_threadsafe(loop.call_later, self.settings.drain_seconds, handler, number, frame)

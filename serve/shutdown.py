@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
+import signal
 import threading
 import time
 from collections.abc import Callable
+from multiprocessing.connection import wait
 
 from serve import logs
 
-GRACE_SECONDS = 2.0  # after `drain_seconds`, when the service has ended
-ANSWER_SECONDS = 1.0  # of these: for requests in flight, at most
-WORKER_SECONDS = 1.5  # of these: when a worker that has not ended ends itself
-KILL_SECONDS = 1.7  # of these: when it is killed
+# The service has ended two seconds after `drain_seconds`. Of these:
+ANSWER_SECONDS = 1.0  # for requests in flight, at most
+WORKER_SECONDS = 1.3  # when a process that has not ended ends itself
+KILL_SECONDS = 1.5  # when a worker that has not done so is killed
 
 
 def end_within(seconds: float, status: int = 0, last: Callable[[], object] | None = None) -> None:
@@ -27,11 +30,11 @@ def end_within(seconds: float, status: int = 0, last: Callable[[], object] | Non
     """
     end = time.monotonic() + seconds
 
-    def wait() -> None:
+    def end_late() -> None:
         time.sleep(max(end - time.monotonic(), 0))
         leave(status, last)
 
-    threading.Thread(target=wait, name="end", daemon=True).start()
+    threading.Thread(target=end_late, name="end", daemon=True).start()
 
 
 def leave(status: int = 0, last: Callable[[], object] | None = None) -> None:
@@ -39,6 +42,19 @@ def leave(status: int = 0, last: Callable[[], object] | None = None) -> None:
     try:
         if last is not None:
             last()
-        logs.finish(0.1)
+        logs.finish(logs.EXIT_SECONDS)
     finally:
         os._exit(status)
+
+
+def end_with_parent() -> None:
+    """Let this worker stop, as by SIGTERM, once its parent is gone, which would have told it to."""
+    parent = multiprocessing.parent_process()
+    if parent is None:
+        return
+
+    def stop() -> None:
+        wait([parent.sentinel])
+        signal.raise_signal(signal.SIGTERM)
+
+    threading.Thread(target=stop, name="parent", daemon=True).start()

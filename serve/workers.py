@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 import socket
+import sys
 import time
 from collections.abc import Callable
 from types import FrameType
@@ -19,7 +21,7 @@ class Workers(Multiprocess):
     """Uvicorn's supervisor, which ends in time although a worker, or its own check of one, is stuck.
 
     SIGTERM and SIGINT are passed on the moment they arrive: uvicorn would first finish a round of checks, and wait for
-    each worker without a limit. A second one ends the workers without their drain.
+    each worker without a limit. SIGINT, or a second signal, ends the workers without their drain.
 
     Args:
         config: Uvicorn's.
@@ -34,27 +36,34 @@ class Workers(Multiprocess):
         super().__init__(config, sockets)
         self.drain_seconds, self.last = drain_seconds, last
         self._deadline = float("inf")
-        self._told: set[int | None] = set()  # processes that have the signal
+        self._told: set[int] = set()  # processes that have the signal
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._stop)
 
     def _stop(self, number: int, frame: FrameType | None) -> None:
-        again = self.should_exit.is_set()
-        if again:
-            self._told.clear()
-        left = KILL_SECONDS + (0.0 if again else self.drain_seconds)
+        at_once = number == signal.SIGINT or self.should_exit.is_set()
+        left = KILL_SECONDS + (0.0 if at_once else self.drain_seconds)
         if time.monotonic() + left < self._deadline:
             self._deadline = time.monotonic() + left
             end_within(left, last=self._give_up)
         self.should_exit.set()
-        self.terminate_all()
+        self._told.clear()
+        self._tell(number)
 
     def terminate_all(self) -> None:
-        """Send SIGTERM to each worker, once: a second one would end its drain."""
+        """Tell the workers that were started while the signal came; a second one would end the others' drain."""
+        self._tell(signal.SIGTERM)
+
+    def _tell(self, number: int) -> None:
         for worker in self.processes:
-            if worker.pid is not None and worker.pid not in self._told and worker.process.is_alive():
-                self._told.add(worker.pid)
-                worker.process.terminate()
+            if worker.pid is None or worker.pid in self._told:
+                continue
+            self._told.add(worker.pid)
+            with contextlib.suppress(OSError):  # it has ended
+                if sys.platform == "win32":  # where there is one signal to end a process
+                    worker.process.terminate()
+                elif worker.process.exitcode is None:
+                    os.kill(worker.pid, number)
 
     def join_all(self) -> None:
         for worker in self.processes:
