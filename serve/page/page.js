@@ -365,10 +365,6 @@ function setUp() {
   $("item-close").onclick = () => $("item").close();
   $("item").onclose = () => state.item && go({ item: null });
   $("item").onclick = ({ target }) => target === $("item") && $("item").close(); // beside the panel
-  $("forget-key").onclick = () => {
-    keepKey(null);
-    location.reload();
-  };
   document.addEventListener("click", keepState);
   addEventListener("hashchange", show);
   setUpSearch($("search"), $("found"), $("search-hint"), { choose, find });
@@ -402,6 +398,10 @@ async function loadModel(ask) {
 }
 
 onKey((key) => ($("key-kept").hidden = key === null));
+$("forget-key").onclick = () => {
+  keepKey(null);
+  location.reload();
+};
 newest("model", async (ask) => {
   await loadModel(ask);
   loadMine();
