@@ -721,51 +721,43 @@ def test_what_the_service_says_of_keys_is_text(page: Any) -> None:
     expect(page.locator("#errors img, dialog img")).to_have_count(0)
 
 
-def documentation(page: Any, address: str = "/docs") -> Any:
-    """The operations of /docs, once they are drawn."""
-    page.goto(address)
-    operations = page.locator(".opblock")
-    expect(operations.first).to_be_visible()
-    return operations
+def try_out(page: Any, path: str) -> None:
+    """Send the request of an operation of /docs, as it is filled in."""
+    operation = page.locator(".opblock").filter(has=page.locator(f"[data-path='{path}']"))
+    operation.locator(".opblock-summary-control").click()
+    operation.get_by_role("button", name="Execute").click()
+    expect(operation.locator(".live-responses-table .response .response-col_status")).to_have_text("200")
 
 
-def test_the_documentation_tries_requests_out(page: Any) -> None:
-    operations = documentation(page)
-    rating = operations.filter(has_text="/predict/rating/")
-    rating.locator(".opblock-summary-control").click()
-    rating.get_by_role("button", name="Execute").click()
-    expect(rating.locator(".live-responses-table .response .response-col_status")).to_have_text("200")
-    expect(page.locator(".auth-wrapper")).to_have_count(0)
-
-
-def test_the_documentation_is_as_dark_as_the_system_and_of_this_service_whatever_the_address(page: Any) -> None:
-    documentation(page, "/docs?url=https://evil.example/openapi.json&configUrl=https://evil.example/config.json")
+def test_the_documentation_is_of_this_service_whatever_the_address_and_as_dark_as_the_system(page: Any) -> None:
+    page.goto("/docs?url=https://evil.example/openapi.json&configUrl=https://evil.example/config.json")
     expect(page.locator(".info .title")).to_contain_text("recsys")
-    brightness = "() => getComputedStyle(document.documentElement).backgroundColor"
-    light = page.evaluate(brightness)
+    try_out(page, "/predict/rating/")
+    expect(page.locator(".auth-wrapper")).to_have_count(0)
+    background = "() => getComputedStyle(document.documentElement).backgroundColor"
+    light = page.evaluate(background)
     page.emulate_media(color_scheme="dark")
     try:
         expect(page.locator("html.dark-mode")).to_have_count(1)
-        assert page.evaluate(brightness) != light
+        assert page.evaluate(background) != light
     finally:
         page.emulate_media(color_scheme="light")
     expect(page.locator("html.dark-mode")).to_have_count(0)
 
 
 def test_the_documentation_shares_the_key_of_the_tab(page: Any, keyed: Keyed) -> None:
-    operations = documentation(page, f"{keyed.address}/docs")
-    page.locator(".auth-wrapper .authorize").click()
-    page.get_by_label("auth-bearer-value").fill(keyed.key)
-    page.keyboard.press("Enter")
-    page.get_by_role("button", name="Close").click()
-    model = operations.filter(has_text="/model")
-    model.locator(".opblock-summary-control").click()
-    model.get_by_role("button", name="Execute").click()
-    expect(model.locator(".live-responses-table .response .response-col_status")).to_have_text("200")
-    page.locator("nav").get_by_role("link", name="Recommendations").click()
+    page.goto(keyed.address)
+    enter_key(page, keyed.key)
     assert titles(page)
-    expect(page.get_by_role("button", name="Forget key")).to_be_visible()
     page.get_by_role("link", name="REST API").click()
+    expect(page.locator(".auth-wrapper .authorize.locked")).to_be_visible()
     page.locator(".auth-wrapper .authorize.locked").click()
     page.get_by_role("button", name="Remove authorization").click()
     assert page.evaluate("Object.values(sessionStorage)") == []
+    page.get_by_label("auth-bearer-value").fill(keyed.key)
+    page.keyboard.press("Enter")
+    page.get_by_role("button", name="Close").click()
+    try_out(page, "/model")
+    page.locator("nav").get_by_role("link", name="Recommendations").click()
+    assert titles(page)
+    expect(page.get_by_role("button", name="Forget key")).to_be_visible()
