@@ -37,9 +37,9 @@ class Hosts:
         found = self._known.get(value)
         if found is None:
             found = self._allows(value)
-            if len(self._known) >= MOST_REMEMBERED:
-                self._known.clear()
             if len(value) <= LONGEST:
+                if len(self._known) >= MOST_REMEMBERED:
+                    self._known.clear()
                 self._known[value] = found
         return found
 

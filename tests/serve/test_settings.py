@@ -68,6 +68,13 @@ def test_ratings_are_exposed_to_this_machine_only(
     ("flags", "said"),
     [
         (["--rate-limit", "many"], "rate-limit: .*'many'"),
+        (["--rate-limit", "5/fortnight"], "rate-limit: .*'5/fortnight'"),
+        (["--allowed-hosts", "a,http://b"], "allowed-hosts: .*'http://b' is not"),
+        (["--allowed-hosts", "a.*.org"], "allowed-hosts"),
+        (["--cors-origins", "https://a.org/"], "cors-origins: must be like https://"),
+        (["--cors-origins", "null"], "cors-origins"),
+        (["--cors-origins", "*"], "cors_origins . would let every web page"),
+        (["--trusted-proxies", "10.0.0.0/8 proxy"], "trusted-proxies: .*'proxy' is not"),
         (["--rate-limit", "0/minute"], "rate-limit: .*'0/minute'"),
         (["--port", "abc"], "port: .*integer.*'abc'"),
         (["--port", "65536"], "port: .*65535.*'65536'"),
