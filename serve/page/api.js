@@ -4,7 +4,7 @@ import { errorOf, ServiceError, SILENT } from "./errors.js";
 import { send, useAnotherKey } from "./key.js";
 
 const LONGEST_WAIT = 60; // s that the page waits before it tries again by itself, once
-const POLL = 3; // s between looks for the first model
+const POLL = 3; // s between looks for the first model, at least
 
 const running = new Map(); // kind -> AbortController of the latest request
 const failed = new Map(); // kind -> {error, again: whether the page tries again by itself, timer, retry}
@@ -25,8 +25,10 @@ export async function newest(kind, work, cleanUp = () => {}, attempt = 1) {
   } catch (error) {
     if (controller.signal.aborted) return;
     cleanUp();
-    const again = error.code === "no_model" || (attempt === 1 && error.seconds !== null && error.seconds <= LONGEST_WAIT && error.passing);
-    const timer = again ? setTimeout(() => newest(kind, work, cleanUp, attempt + 1), 1000 * (error.seconds ?? POLL)) : null;
+    const waiting = error.code === "no_model";
+    const again = waiting || (attempt === 1 && error.passing && error.seconds !== null && error.seconds <= LONGEST_WAIT);
+    const seconds = waiting ? Math.max(POLL, error.seconds) : error.seconds;
+    const timer = again ? setTimeout(() => newest(kind, work, cleanUp, attempt + 1), 1000 * seconds) : null;
     failed.set(kind, { error, again, timer, retry: () => newest(kind, work, cleanUp) });
     showFailures();
     if (!(error instanceof ServiceError)) throw error; // a bug in this page: log it, too
