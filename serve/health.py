@@ -1,4 +1,7 @@
-"""Container health check: `python -m serve.health` exits with 0 if the service on this host is ready, else 1."""
+"""Container health check: `python -m serve.health` exits with 0 if the service on this host is ready, else 1.
+
+It asks on the operations port, where there is one: nothing is refused there, however busy the service is.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,8 @@ from urllib.request import urlopen
 
 
 def main() -> None:
-    address = f"http://127.0.0.1:{os.environ.get('RECSYS_PORT', '8000')}/health/ready"
+    port = os.environ.get("RECSYS_OPERATIONS_PORT") or os.environ.get("RECSYS_PORT") or "8000"
+    address = f"http://127.0.0.1:{port}/health/ready"
     try:
         with urlopen(address, timeout=2):
             pass

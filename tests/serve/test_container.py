@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import re
@@ -21,7 +22,7 @@ import pytest
 import yaml
 
 from recsys.bundle.factors import Factors
-from serve import keys
+from serve import health, keys
 from serve.promote import promote
 from serve.settings import Settings
 from tests.bundles import make_bundle
@@ -235,6 +236,24 @@ except MemoryError:
     pass
 """
     subprocess.run(inside(json.dumps(["python", "-c", tries])), check=True)
+
+
+def _check(monkeypatch: pytest.MonkeyPatch, **variables: str) -> list[str]:
+    """The addresses that the health check asks."""
+    asked: list[str] = []
+    for name in ("PORT", "OPERATIONS_PORT"):
+        monkeypatch.delenv(f"RECSYS_{name}", raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(f"RECSYS_{name}", value)
+    monkeypatch.setattr(health, "urlopen", lambda address, timeout: asked.append(address) or io.BytesIO())
+    health.main()
+    return asked
+
+
+def test_the_health_check_asks_on_the_operations_port_if_there_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert _check(monkeypatch) == ["http://127.0.0.1:8000/health/ready"]
+    assert _check(monkeypatch, PORT="9001") == ["http://127.0.0.1:9001/health/ready"]
+    assert _check(monkeypatch, PORT="9001", OPERATIONS_PORT="9002") == ["http://127.0.0.1:9002/health/ready"]
 
 
 def test_the_health_check_fails_where_nothing_listens() -> None:
