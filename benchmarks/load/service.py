@@ -24,6 +24,10 @@ class Running:
         self.process, self.port, self.seconds = process, port, seconds
         self.address = f"http://127.0.0.1:{port}"
 
+    def descriptors(self) -> int:
+        """How many the process has open."""
+        return len(list(Path(f"/proc/{self.process.pid}/fd").iterdir()))
+
     def rss_kib(self) -> int:
         """Resident memory of the process, in KiB."""
         for line in Path(f"/proc/{self.process.pid}/status").read_text().splitlines():
@@ -34,7 +38,11 @@ class Running:
 
 @contextlib.contextmanager
 def running(
-    *command: str, environment: dict[str, str] | None = None, python: str = sys.executable, cwd: Path = ROOT
+    *command: str,
+    environment: dict[str, str] | None = None,
+    python: str = sys.executable,
+    cwd: Path = ROOT,
+    stderr: int = subprocess.DEVNULL,
 ) -> Iterator[Running]:
     """Start `python <command> --port <free>` and wait for its first 200 on `/health/ready`.
 
@@ -43,7 +51,7 @@ def running(
     port = free_port()
     start = time.perf_counter()
     process = subprocess.Popen(
-        [python, *command, "--port", str(port)], cwd=cwd, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        [python, *command, "--port", str(port)], cwd=cwd, stdout=subprocess.DEVNULL, stderr=stderr,
         env=os.environ | {"OPENBLAS_NUM_THREADS": "1", "RECSYS_DRAIN_SECONDS": "0"} | (environment or {}),
     )  # fmt: skip
     try:
