@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import os
 import sys
+from pathlib import Path
 
 from recsys.progress import tolerate_closed_output
 
@@ -39,6 +40,8 @@ def main() -> None:
 
 def _run(name: str, arguments: list[str]) -> None:
     sys.argv = [f"recsys {name}", *arguments]
+    if not sys.path or Path(sys.path[0]).resolve() != Path.cwd():  # nor shall a process that it starts look here
+        os.environ.setdefault("PYTHONSAFEPATH", "1")
     module, _ = COMMANDS[name]
     importlib.import_module(module).main()
 

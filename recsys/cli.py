@@ -24,7 +24,7 @@ from recsys.data.passwords import check_no_password, redacted
 from recsys.experiments.configuration import config_dir
 from recsys.experiments.mistakes import check_arguments, explain
 from recsys.experiments.overrides import quote_override, unquoted
-from recsys.experiments.run_folder import current_override, is_sweep, sweep_overrides
+from recsys.experiments.run_folder import current_override, is_sweep, resumed_overrides
 from recsys.experiments.targets import check_overrides
 from recsys.progress import tolerate_closed_output
 from recsys.training.threads import set_environment
@@ -135,7 +135,7 @@ def resumed_sweep(arguments: list[str]) -> list[str]:
     """The arguments; for `resume=` with the folder of a sweep or a study, what began it, in the same folder.
 
     Raises:
-        ValueError: Other settings were given too.
+        ValueError: Other settings were given too, or what began it may do more than runs, without `trust=true`.
         FileNotFoundError: The folder holds nothing to go on with.
     """
     value = next((text.removeprefix("resume=") for text in arguments if text.startswith("resume=")), "null")
@@ -146,13 +146,12 @@ def resumed_sweep(arguments: list[str]) -> list[str]:
         if not any((folder / name).is_file() for name in ("config.yaml", "repeats.json")):
             raise FileNotFoundError(f"resume: no run or sweep in {folder} (config.yaml and multirun.yaml are missing)")
         return arguments
-    others = [text for text in arguments if not text.startswith("resume=") and text not in ("-m", "--multirun")]
+    others = [text for text in arguments if not text.startswith(("resume=", "trust="))]
+    others = [text for text in others if text not in ("-m", "--multirun")]
     if others:
         raise ValueError(f"resume uses the sweep's own configuration; remove {' '.join(others)}")
-    overrides = sweep_overrides(folder)
-    check_overrides([*overrides.task, *overrides.hydra], str(folder))
-    kept = [text for text in overrides.hydra if not text.startswith(("hydra.sweep.dir=", "hydra.mode="))]
-    return ["--multirun", *overrides.task, *kept, quote_override(f"hydra.sweep.dir={folder}")]
+    overrides = resumed_overrides(folder, trusted="trust=true" in arguments)
+    return ["--multirun", *overrides, quote_override(f"hydra.sweep.dir={folder}")]
 
 
 @contextmanager

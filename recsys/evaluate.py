@@ -15,6 +15,7 @@ from recsys.evaluation.registry import NDCG
 from recsys.evaluation.tables import print_metrics
 from recsys.experiments.run_folder import display_path
 from recsys.files import read_json
+from recsys.progress import printable
 
 
 @command("evaluate")
@@ -68,7 +69,7 @@ def _report(comparison: Comparison, file: Path) -> None:
 
 
 def _print_keys(what: str, keys: Iterable[str]) -> None:
-    if listed := ", ".join(keys):
+    if listed := printable(", ".join(keys)):
         print(f"{what}: {listed}")
 
 

@@ -16,6 +16,7 @@ import stat
 import sys
 import time
 import zlib
+from collections import Counter
 from collections.abc import Callable, Container, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -336,6 +337,30 @@ def _bounded(path: Path) -> bytes:
 
 def _is_empty(path: Path) -> bool:
     return not path.stat().st_size
+
+
+def foreign_names(folder: Path) -> Iterator[str]:
+    """What is wrong with names in the folder, at any depth, that stand for files elsewhere, or for no files at all.
+
+    A command that writes its files under such names would change what lies outside.
+    """
+    root, links = Path(os.path.realpath(folder)), Counter[tuple[int, int]]()
+    several: dict[tuple[int, int], tuple[Path, int]] = {}
+    for top, folders, files in os.walk(folder):
+        for path in (Path(top, name) for name in (*folders, *files)):
+            about = path.lstat()
+            if stat.S_ISLNK(about.st_mode):
+                if not Path(os.path.realpath(path)).is_relative_to(root):
+                    yield f"{path} is a link to {os.path.realpath(path)}"
+            elif stat.S_ISREG(about.st_mode):
+                if about.st_nlink > 1:
+                    links[about.st_dev, about.st_ino] += 1
+                    several[about.st_dev, about.st_ino] = path, about.st_nlink
+            elif not stat.S_ISDIR(about.st_mode):
+                yield f"{path} is no file"
+    for key, (path, names) in several.items():
+        if names > links[key]:
+            yield f"{path} is another name of a file elsewhere"
 
 
 def new_folder(path: Path) -> Path:

@@ -1,6 +1,6 @@
 """Progress of long work: one line on a terminal, with the time that remains; nothing in a log file.
 
-And what becomes of all that is printed once nobody reads it.
+And what of a text may be printed, and what becomes of all that is printed once nobody reads it.
 """
 
 from __future__ import annotations
@@ -28,6 +28,12 @@ class Advance(Protocol):
     """Reports that `steps` more are done, and what the end of the line says from now on."""
 
     def __call__(self, steps: float = 1, status: str | None = None) -> None: ...
+
+
+def printable(text: str) -> str:
+    """The text as one printable line: no control characters, which would reach the terminal, no lone surrogates."""
+    text = "".join(character if character.isprintable() else " " for character in text)
+    return " ".join(text.split()).encode("utf-8", "replace").decode()
 
 
 def tolerate_closed_output() -> None:

@@ -56,7 +56,10 @@ def train(cfg: DictConfig, folder: Path) -> dict[str, Any]:
         raise ValueError("wandb agent has one W&B run for this command: leave out -m, seeds and folds")
     if "hparams_search" in cfg:
         raise ValueError("wandb.yaml is W&B's own: wandb sweep conf/hparams_search/wandb.yaml, then wandb agent <id>")
-    runs = resumed(folder, cli_overrides()) if cfg.resume else None  # a mistake here is no failure of that run
+    if cfg.trust is not None and not isinstance(cfg.trust, bool):
+        raise ValueError(f"trust must be true, false or null, got {cfg.trust}")
+    # A mistake here is no failure of that run.
+    runs = resumed(folder, cli_overrides(), trusted=bool(cfg.trust)) if cfg.resume else None
     with folder_lock(folder, "trains"), track_status(folder):
         runs = runs or plan_runs(cfg, folder)
         results: dict[str, dict[str, Any]] = {}

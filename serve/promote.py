@@ -11,6 +11,7 @@ from recsys.bundle import Budget, Bundle, BundleError
 from recsys.bundle.manifest import MANIFEST, sha256_of
 from recsys.bundle.signature import check_signature, read_private_key, sign
 from recsys.files import read_regular
+from recsys.progress import printable
 from serve.candidate import Candidates
 from serve.pointer import bundle_folder, read_pointer, write_pointer
 from serve.replacement import MIN_SHARE, check_replacement
@@ -76,10 +77,10 @@ def main() -> None:
     try:
         model = promote(arguments.run, arguments.pointer, other_data=arguments.other_data, sign_with=arguments.sign)
     except (BundleError, OSError, UnicodeError) as error:
-        sys.exit(f"error: {error}")
+        sys.exit(f"error: {printable(str(error))}")
     manifest = model.bundle.manifest
     served = f"{manifest.get('model')} on {manifest['data']}, version {model.version}"
-    print(f"{arguments.pointer} now points to {arguments.run}: {served}")
+    print(printable(f"{arguments.pointer} now points to {arguments.run}: {served}"))
 
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ from recsys.files import (
     atomic_folder,
     atomic_write,
     folder_lock,
+    foreign_names,
     is_locked,
     new_folder,
     parsed_json,
@@ -334,3 +335,25 @@ def test_json_that_is_damaged_is_missing_and_named(tmp_path: Path, caplog: pytes
         (tmp_path / "a.json").write_bytes(content)
         assert read_json(tmp_path / "a.json") is None
         assert f"{tmp_path / 'a.json'} is damaged (" in caplog.text
+
+
+def test_names_that_stand_for_what_is_elsewhere(tmp_path: Path) -> None:
+    """By which what is written to the folder would get there."""
+    folder, outside = tmp_path / "run", tmp_path / "outside"
+    (folder / "deep").mkdir(parents=True)
+    outside.write_text("x")
+    (folder / "a").write_text("a")
+    os.link(folder / "a", folder / "deep" / "former")  # a second name within
+    (folder / "latest").symlink_to("deep")
+    (tmp_path / "link").symlink_to(folder)
+    assert list(foreign_names(folder)) == list(foreign_names(tmp_path / "link")) == []
+    (folder / "deep" / "up").symlink_to("../../outside")
+    (folder / "dangling").symlink_to("/nowhere")
+    os.link(outside, folder / "b")
+    os.mkfifo(folder / "c")
+    assert sorted(foreign_names(folder)) == [
+        f"{folder}/b is another name of a file elsewhere",
+        f"{folder}/c is no file",
+        f"{folder}/dangling is a link to /nowhere",
+        f"{folder}/deep/up is a link to {outside}",
+    ]

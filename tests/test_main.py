@@ -22,6 +22,7 @@ Recsys = Callable[..., str]
 def recsys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Recsys:
     """Calls the console command, or a module's; returns its output, after which nothing else was written."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYTHONSAFEPATH", "1")  # as the command sets it; else it would stay for other tests
 
     def run(*arguments: str, module: str = "recsys.__main__", line: str = "") -> str:
         main = importlib.import_module(module)
@@ -103,3 +104,18 @@ def test_bash_completes_what_was_typed(recsys: Recsys, tmp_path: Path) -> None:
     environment = os.environ | {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
     done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, cwd=tmp_path, env=environment)
     assert (done.stdout.split(), done.stderr) == (["model=bayesian_mf"], "")
+
+
+@pytest.mark.parametrize("place", [".", "bin"])
+def test_processes_of_the_command_take_no_modules_from_the_current_folder(
+    place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As workers and pip would, from a stranger's folder; `python -m recsys` has it on its own path."""
+    monkeypatch.setenv("PYTHONSAFEPATH", "")
+    monkeypatch.delenv("PYTHONSAFEPATH")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [str(tmp_path / place), *sys.path])
+    monkeypatch.setattr(sys, "argv", ["recsys", "evaluate", "--help"])
+    with pytest.raises(SystemExit):
+        importlib.import_module("recsys.__main__").main()
+    assert os.environ.get("PYTHONSAFEPATH") == (None if place == "." else "1")

@@ -61,7 +61,8 @@ def check_no_password(argument: str) -> None:
 
 
 class RedactingFormatter(logging.Formatter):
-    """Formats log records, tracebacks included, without passwords."""
+    """Formats log records, tracebacks included, without passwords, and without control characters for the terminal."""
 
     def format(self, record: logging.LogRecord) -> str:
-        return redacted(super().format(record))
+        text = redacted(super().format(record))
+        return text if text.isprintable() else "".join(x if x.isprintable() or x == "\n" else "?" for x in text)

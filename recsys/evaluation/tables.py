@@ -8,6 +8,7 @@ from typing import Any
 from recsys.evaluation.calibration import format_coverage
 from recsys.evaluation.registry import BASELINES, NDCG, RMSE, SUBSETS, Group, Metric, in_group
 from recsys.evaluation.remarks import remarks
+from recsys.progress import printable
 
 Row = tuple[str, Sequence[float | None]]
 
@@ -20,6 +21,7 @@ def print_metrics(metrics: Mapping[str, Any], title: str, model: Mapping[str, An
         title: Of the tables.
         model: Arguments of the model.
     """
+    title = printable(title)
     if RMSE.test_key in metrics:
         _print_ratings(metrics, f"{title}: test errors")
     if "prequential/rmse" in metrics:
@@ -27,7 +29,7 @@ def print_metrics(metrics: Mapping[str, Any], title: str, model: Mapping[str, An
     if NDCG.test_key in metrics:
         _print_ranking(metrics, f"{title}: full-catalogue ranking")
     for sentence in remarks(metrics, model):
-        print(f"warning: {sentence}")
+        print(f"warning: {printable(sentence)}")
 
 
 def _print_ratings(metrics: Mapping[str, Any], title: str) -> None:

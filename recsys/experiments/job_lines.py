@@ -11,6 +11,7 @@ from typing import Any
 from filelock import FileLock
 
 from recsys.files import read_json, write_json
+from recsys.progress import printable
 
 INFO = "sweep.json"  # in the sweep folder: the command, and what the lines need
 LOCK = ".lines"  # held to print a line: in parallel sweeps two jobs may end at once
@@ -49,7 +50,8 @@ def print_line(folder: Path, overrides: Sequence[str], outcome: str) -> None:
             _short_override(text) for text in overrides
             if text not in info.get("fixed", []) and not text.startswith("trial=")
         )  # fmt: skip
-        print(f"{info['done']:>4}/{info.get('jobs', '?')}  {label}  {outcome}{took}{_eta(info)}", flush=True)
+        line = f"{info['done']:>4}/{info.get('jobs', '?')}  {label}  {outcome}{took}{_eta(info)}"
+        print(line if line.isprintable() else printable(line), flush=True)
         write_json(folder.parent / INFO, info)
 
 

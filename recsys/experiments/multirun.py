@@ -31,11 +31,15 @@ from recsys.experiments.run_folder import (
     has_ended,
     is_finished,
     is_same_place,
+    is_sweep,
+    needs_trust,
     one_line,
     saved_config,
+    sweep_needs_trust,
     sweep_overrides,
 )
-from recsys.files import new_folder, read_json, remove_abandoned
+from recsys.experiments.targets import CONSENT
+from recsys.files import foreign_names, new_folder, read_json, remove_abandoned
 from recsys.progress import hidden
 from recsys.training.context import RunContext
 from recsys.training.errors import PrunedError
@@ -77,6 +81,8 @@ class MultirunCallback(Callback):
             hydra.cfg = before
         if is_new:
             _set(config, "hydra.run.dir", folder)
+        else:
+            _check_names(folder, config)
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         is_new = _is_named_by_time(config.hydra.sweep)
@@ -85,6 +91,8 @@ class MultirunCallback(Callback):
             _set(config, "hydra.sweep.dir", folder)
             with read_write(config.hydra):  # the jobs' configurations are composed anew
                 config.hydra.overrides.hydra.append(quote_override(f"hydra.sweep.dir={folder}"))
+        else:
+            _check_names(folder, config)
         folder = folder.absolute()
         try:
             self.lock = FileLock(folder / ".lock")
@@ -139,6 +147,13 @@ def _make_folder(option: str, folder: Path, *, is_new: bool) -> Path:
         reason = os.strerror(error.errno) if error.errno else error
         sys.exit(f"error: {option}: cannot write to {folder} ({reason}); choose another folder, {option}=…")
     return folder
+
+
+def _check_names(folder: Path, config: DictConfig) -> None:
+    """Exit if a name in a folder that was there before stands for what is not in it, unless that is trusted."""
+    problem = None if config.get("trust") else next(foreign_names(folder), None)
+    if problem is not None:
+        sys.exit(f"error: {problem}, which would be written to{CONSENT}")
 
 
 def _is_named_by_time(node: DictConfig) -> bool:
@@ -280,7 +295,7 @@ def _check_not_moved(folder: Path) -> None:
     """Exit if the sweep folder was moved: checkpoints cannot be resumed elsewhere, and every job would fail."""
     for job in job_folders(folder):
         try:
-            made = Path(saved_config(job / "config.yaml").run_dir)
+            made = Path(saved_config(job / "config.yaml", trusted=True).run_dir)
         except (FileNotFoundError, ValueError):  # the job will say so
             continue
         if not is_same_place(str(made), job):
@@ -295,4 +310,6 @@ def _is_sweep_override(text: str) -> bool:
 
 
 def _resume_command(folder: Path) -> str:
-    return f"python -m recsys.train resume={display_path(folder)}"
+    """The command, for the user who began it: what they typed may need their trust."""
+    trust = " trust=true" if (sweep_needs_trust(folder) if is_sweep(folder) else needs_trust(folder)) else ""
+    return f"python -m recsys.train resume={display_path(folder)}{trust}"

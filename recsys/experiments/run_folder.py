@@ -23,18 +23,19 @@ from recsys.evaluation.protocol import REPEATS
 from recsys.experiments.job_lines import INFO
 from recsys.experiments.legacy import upgrade_config, with_former_defaults
 from recsys.experiments.overrides import typed_override
-from recsys.experiments.targets import check_config
+from recsys.experiments.targets import STORAGE, check_config, check_overrides, check_value, leaves
 from recsys.files import WriteError, atomic_write, checked_yaml, read_json, write_json
 from recsys.training.errors import PrunedError
 
 TERMINAL_STATES = ("finished", "failed", "pruned")  # in status.json; other states: running, interrupted
 RETRIED = "retried"  # marks the message of an interrupted trial that its study has retried
-TRANSIENT_KEYS = ("resume", "overrides")  # belong to the command, not to the run
+TRANSIENT_KEYS = ("resume", "trust", "overrides")  # belong to the command, not to the run
 INFERRED = "inferred"  # the keys that the data decided in an earlier start; they are "auto" in the command
 RENAMED = {  # overrides of version 0.1
     "hydra/launcher=joblib": "hydra/launcher=parallel",
     "experiment=seed_mf": "experiment=original_mf",
 }
+OF_THE_FOLDER = re.compile(r"\+{0,2}hydra\.(sweep\.dir|mode)=")  # of a sweep, set anew where it is resumed
 REPEAT = re.compile(r"\w+=-?\d+(,\w+=-?\d+)*")  # name of a repeat's sub-folder, such as seed=1,fold=3
 
 
@@ -73,7 +74,7 @@ def write_config(cfg: DictConfig, folder: Path, changes: Mapping[str, Any] | Non
         OtherRunError: The folder contains a run with a different configuration; names a key that differs.
     """
     file = folder / "config.yaml"
-    before = saved_config(file) if file.exists() else None
+    before = saved_config(file, trusted=True) if file.exists() else None  # only what was inferred is taken from it
     # A folder that goes by another name, through a link, keeps the one that it was made with.
     name = before.run_dir if before is not None and is_same_place(before.run_dir, folder) else str(folder)
     cfg, changes = copy.deepcopy(cfg), {"overrides": cli_overrides(), "run_dir": name, **(changes or {})}
@@ -83,7 +84,7 @@ def write_config(cfg: DictConfig, folder: Path, changes: Mapping[str, Any] | Non
     OmegaConf.resolve(cfg)
     cfg.overrides = overrides  # set last: interpolations in them stay as typed
     if before is not None:
-        cfg = with_former_defaults(_as_inferred(cfg, before), before)
+        cfg = with_former_defaults(_as_inferred(cfg, before, file), before)
         ours, theirs = redacted_settings(_plain(cfg)), _plain(before)
         if found := difference(theirs, ours):
             raise OtherRunError(f"{display_path(folder)} contains another run ({found}); choose another folder")
@@ -93,29 +94,54 @@ def write_config(cfg: DictConfig, folder: Path, changes: Mapping[str, Any] | Non
     return cfg
 
 
-def _as_inferred(cfg: DictConfig, saved: DictConfig) -> DictConfig:
-    """The configuration with what was inferred when the run was started."""
+def _as_inferred(cfg: DictConfig, saved: DictConfig, file: Path) -> DictConfig:
+    """The configuration with what was inferred when the run was started.
+
+    Raises:
+        ValueError: What was saved in `file` as inferred names a class, or something of the environment.
+    """
     cfg = copy.deepcopy(cfg)
     with open_dict(cfg):
         for key in (keys := saved.get(INFERRED) or []):
             if OmegaConf.select(cfg, key) == "auto":
-                OmegaConf.update(cfg, key, OmegaConf.select(saved, key), merge=False)
+                value = OmegaConf.select(saved, key)
+                plain = OmegaConf.to_container(value) if OmegaConf.is_config(value) else value
+                for name, one in leaves(plain, key):
+                    check_value(name, one, str(file), file.parent.resolve())
+                OmegaConf.update(cfg, key, value, merge=False)
         if keys:
             cfg[INFERRED] = keys
     return cfg
 
 
-def resumed(folder: Path, overrides: list[str]) -> dict[str, DictConfig]:
+def resumed(folder: Path, overrides: list[str], *, trusted: bool = False) -> dict[str, DictConfig]:
     """Load the configurations of an interrupted run by sub-folder: `.`, or one per repeat.
 
+    Args:
+        folder: Of the run.
+        overrides: As typed.
+        trusted: Whether they may be anything (see `targets`).
+
     Raises:
-        ValueError: Further overrides were given, or the folder was moved.
+        ValueError: Further overrides were given, the folder was moved, or its settings are not allowed.
         FileNotFoundError: The folder contains no run.
     """
-    others = [text for text in overrides if not text.startswith("resume=")]
+    others = [text for text in overrides if not text.startswith(("resume=", "trust="))]
     if others:
         raise ValueError(f"resume uses the run's own configuration; remove {' '.join(others)}")
-    return {name: _resumed_one(folder / name) for name in _run_names(folder)}
+    return {name: _resumed_one(folder / name, trusted=trusted) for name in _run_names(folder)}
+
+
+def needs_trust(folder: Path) -> bool:
+    """Whether the run in the folder is resumed only with `trust=true`."""
+    try:
+        for name in _run_names(folder):
+            saved_config(folder / name / "config.yaml")
+    except FileNotFoundError:
+        return False
+    except (ValueError, OSError):
+        return True
+    return False
 
 
 def _run_names(folder: Path) -> list[str]:
@@ -137,13 +163,21 @@ def _run_names(folder: Path) -> list[str]:
     return sorted(found, key=lambda name: [int(number) for number in re.findall(r"=(-?\d+)", name)])
 
 
-def _resumed_one(folder: Path) -> DictConfig:
+def _resumed_one(folder: Path, *, trusted: bool) -> DictConfig:
     if not (folder / "config.yaml").is_file():
         raise FileNotFoundError(f"resume: no run in {folder} (config.yaml is missing)")
-    cfg = saved_config(folder / "config.yaml")
+    cfg = saved_config(folder / "config.yaml", trusted=trusted)
     if not is_same_place(cfg.run_dir, folder):
         raise ValueError(f"resume: {folder} was created as {cfg.run_dir}; move it back to resume from its checkpoints")
-    cfg = OmegaConf.create(restored_settings(OmegaConf.to_container(cfg)))
+    content = OmegaConf.to_container(cfg)
+    assert isinstance(content, dict)
+    if trusted:
+        content = restored_settings(content)
+    else:  # elsewhere a password would get into what the run writes
+        for settings in (content.get("callbacks") or {}).values():
+            if isinstance(settings, dict) and STORAGE in settings:
+                settings[STORAGE] = restored_settings(settings[STORAGE])
+    cfg = OmegaConf.create(content)
     assert isinstance(cfg, DictConfig)
     return cfg
 
@@ -153,8 +187,12 @@ def is_same_place(name: str, folder: Path) -> bool:
     return Path(name).resolve() == folder.resolve()
 
 
-def saved_config(file: Path) -> DictConfig:
+def saved_config(file: Path, *, trusted: bool = False) -> DictConfig:
     """The configuration of a run.
+
+    Args:
+        file: Where it is.
+        trusted: Whether it may name anything; else it may do no more than a run (see `targets`).
 
     Raises:
         ValueError: The file is damaged, or its content is not allowed (see `targets`).
@@ -169,7 +207,8 @@ def saved_config(file: Path) -> DictConfig:
         raise ValueError(f"{file} is damaged ({reason}): remove its folder, and begin that run again") from error
     assert isinstance(cfg, DictConfig)
     cfg = upgrade_config(cfg)
-    check_config(cfg, file)
+    if not trusted:
+        check_config(cfg, file)
     return cfg
 
 
@@ -200,6 +239,28 @@ def sweep_overrides(folder: Path) -> SweepOverrides:
         reason = one_line(error).partition(' in "')[0]
         way_out = "remove it, and give the sweep's command again with this hydra.sweep.dir"
         raise ValueError(f"{display_path(file)} is damaged ({reason}): {way_out}") from error
+
+
+def resumed_overrides(folder: Path, *, trusted: bool = False) -> list[str]:
+    """The overrides with which the sweep in the folder is resumed there, but for the folder.
+
+    Raises:
+        ValueError: The file that holds them is damaged, or they may do more than runs, and are not trusted.
+    """
+    overrides = sweep_overrides(folder)
+    kept = [text for text in overrides.hydra if not OF_THE_FOLDER.match(text)]
+    if not trusted:
+        check_overrides([*overrides.task, *kept], str(folder), folder)
+    return [*overrides.task, *kept]
+
+
+def sweep_needs_trust(folder: Path) -> bool:
+    """Whether the sweep in the folder is resumed only with `trust=true`."""
+    try:
+        resumed_overrides(folder)
+    except ValueError:
+        return True
+    return False
 
 
 def is_sweep(folder: Path) -> bool:

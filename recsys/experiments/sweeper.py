@@ -16,6 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from recsys.data.passwords import redacted
 from recsys.experiments.mistakes import explain
+from recsys.experiments.run_folder import TRANSIENT_KEYS
 from recsys.files import atomic_write
 
 if TYPE_CHECKING:  # Optuna is imported only for studies
@@ -104,7 +105,7 @@ class OptunaSweeper(Sweeper):
         """The composed configuration shared by all trials."""
         settings = OmegaConf.to_container(self.composed, resolve=False)
         assert isinstance(settings, dict)
-        return {str(key): value for key, value in settings.items() if key not in ("hydra", "overrides", "resume")}
+        return {str(key): value for key, value in settings.items() if key not in ("hydra", *TRANSIENT_KEYS)}
 
 
 def trial_overrides(trial: Trial, study: Study) -> list[str]:

@@ -42,6 +42,8 @@ def _report(found: Experiments, given: argparse.Namespace) -> None:
         from recsys.report.formats import as_page
 
         file = given.out or given.folders[0] / PAGE_NAME
+        if given.out is None and file.is_symlink():  # in a stranger's folder it may lead anywhere
+            raise ReportError(f"{file} is a link to {file.readlink()}; name the file to write with --out")
         _write(file, as_page(found, root))
         print(f"report: {file}")
         if given.open:

@@ -11,10 +11,11 @@ from recsys.evaluation.registry import BASELINES, STRONGEST_BASELINE, logged_met
 from recsys.evaluation.remarks import LATE, late_pruning
 from recsys.evaluation.remarks import remarks as evaluation_remarks
 from recsys.evaluation.statistics import Difference, mean
+from recsys.progress import printable
 from recsys.report.parameters import Values
 from recsys.report.runs import Run
 from recsys.report.settings import SECONDS, Experiments, Setting
-from recsys.report.values import number, printable
+from recsys.report.values import number
 
 REPEAT = "'seeds=[0,1,2]'"
 MISSING = "–"

@@ -7,13 +7,24 @@ import shlex
 from collections.abc import Iterable, Sequence
 
 COMMAND = "python -m recsys.train"
+# What may do more than train, with settings that are a stranger's: classes, what the environment holds, a file or a
+# database elsewhere, Hydra's flags.
+DOUBTFUL = re.compile(
+    r"^-|\$\{|(?<![A-Za-z0-9])_(target|args|partial|recursive|convert)_|^\W*data(\.(query|url|url_env)\b|=\{)"
+    r"|\b(dirpath|save_dir|default_root_dir|filename|exclude_batches_path|storage|upload_bundle|model_registry)\b"
+    r"|^[+~]*[\w/@]+=(/|.*(\.\.|[,(\['\"]/))"
+)
+DOUBT = "# look before you run it, as it may do more than train:"
 SEED, FOLD = ("seed", "seeds"), ("data.fold", "folds")
 # Overrides that do not change a setting: of the study, the sweep folder and the logger.
-EXCLUDED_GROUPS = ("hparams_search", "hydra", "logger", "trial", "resume", "run_dir")
+EXCLUDED_GROUPS = ("hparams_search", "hydra", "logger", "trial", "resume", "trust", "run_dir")
 
 
 def run_command(overrides: Sequence[str], seed: int | None, fold: int | None) -> str:
-    """The command of one run, with its seed and its fold (None: the split has no folds)."""
+    """The command of one run, with its seed and its fold (None: the split has no folds).
+
+    One whose settings may do more than train is a comment: it may be a stranger's, and is made to be copied.
+    """
     return _line([*kept(overrides), *_chosen("seed", seed), *_chosen("data.fold", fold)])
 
 
@@ -53,4 +64,6 @@ def _repeated(one: str, several: str, values: Iterable[int | None], *, explicit:
 
 
 def _line(overrides: Sequence[str]) -> str:
-    return " ".join([COMMAND, *map(shlex.quote, overrides)])
+    overrides = list(overrides)
+    doubt = [DOUBT] if any(map(DOUBTFUL.search, overrides)) else []
+    return " ".join([*doubt, COMMAND, *map(shlex.quote, overrides)])

@@ -6,8 +6,9 @@ from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from recsys.progress import printable
 from recsys.report.importance import is_number, key_of
-from recsys.report.values import natural_sort_key, number, printable
+from recsys.report.values import natural_sort_key, number
 
 GROUPS = ("model", "data", "trainer", "callbacks")  # configuration groups whose keys are hyper-parameters
 TOP_LEVEL = ("model_name",)  # hyper-parameters outside these groups

@@ -13,6 +13,7 @@ from typing import Any
 import yaml  # type: ignore[import-untyped]
 
 from recsys.evaluation.protocol import FOLDED, REPEATS
+from recsys.progress import printable
 from recsys.report.run_files import (
     check_config,
     check_metrics,
@@ -22,7 +23,7 @@ from recsys.report.run_files import (
     read_json,
     read_yaml,
 )
-from recsys.report.values import integer, natural_sort_key, number, printable
+from recsys.report.values import integer, natural_sort_key, number
 
 SKIPPED = {"checkpoints", "bundle", "wandb"}  # sub-folders of a run that hold no runs
 STATES = {  # with their descriptions; after `finished`, ordered by how much attention they need
@@ -80,7 +81,7 @@ class Run:
     def overrides(self) -> list[str] | None:
         """The command-line overrides of the run; None if they were not recorded."""
         found = self.config.get("overrides")
-        return found if isinstance(found, list) and all(isinstance(text, str) for text in found) else None
+        return found if isinstance(found, list) and all(isinstance(x, str) and x.isprintable() for x in found) else None
 
 
 def read_runs(folders: Iterable[Path]) -> list[Run]:
@@ -103,7 +104,8 @@ def read_run(folder: Path, path: str) -> Run:
     status = problems.of(read_json, folder / "status.json", check_status)
     config = problems.of(read_yaml, folder / "config.yaml", check_config)
     metrics = problems.of(read_json, folder / "metrics.json", check_metrics)
-    run.config, run.metrics = config or {}, {printable(key): _figure(value) for key, value in (metrics or {}).items()}
+    run.config = {key: value if key == "overrides" else _shown(value) for key, value in (config or {}).items()}
+    run.metrics = {printable(key): _figure(value) for key, value in (metrics or {}).items()}
     run.started, run.seconds = (status or {}).get("started"), number((status or {}).get("seconds"))
     if run.seconds is None:
         run.seconds = number(run.metrics.get("fit_seconds"))
@@ -150,6 +152,15 @@ class _Problems:
             self.found.append(printable(f"{file.name}: {reason or type(error).__name__}"))
             return None
         return content
+
+
+def _shown(value: Any) -> Any:
+    """The value with texts that can be printed; texts that can be already stay as they are."""
+    if isinstance(value, dict):
+        return {_shown(key): _shown(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_shown(inner) for inner in value]
+    return printable(value) if isinstance(value, str) and not value.isprintable() else value
 
 
 def _figure(value: Any) -> float | str | None:

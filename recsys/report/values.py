@@ -32,12 +32,6 @@ def integer(value: Any) -> int | None:
     return value if isinstance(value, int) and not isinstance(value, bool) else None
 
 
-def printable(text: str) -> str:
-    """The text as one printable line: no control characters, no lone surrogates."""
-    text = "".join(character if character.isprintable() else " " for character in text)
-    return " ".join(text.split()).encode("utf-8", "replace").decode()
-
-
 def natural_sort_key(name: str) -> list[Any]:
     """A sort key that puts 2 before 10."""
     return [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", name)]

@@ -15,6 +15,7 @@ from lightning.pytorch.plugins.io import TorchCheckpointIO
 
 from recsys.files import atomic_write
 from recsys.models.base import RatingModel
+from recsys.progress import printable
 
 log = logging.getLogger(__name__)
 
@@ -55,6 +56,12 @@ class CheckpointFiles(TorchCheckpointIO):
                 _move_paths(state, Path(os.path.realpath(path)).parent)
         return checkpoint
 
+    def remove_checkpoint(self, path: str | Path) -> None:
+        """Remove a file of the folder; a checkpoint's state may name any other path, which is left alone."""
+        path = Path(path)
+        if Path(os.path.realpath(path.parent)) == self.resumed.parent and not path.is_dir():
+            path.unlink(missing_ok=True)
+
 
 def former(checkpoint: Path) -> Path:
     """The file of the checkpoint's predecessor."""
@@ -76,13 +83,17 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     """
     try:
         with zipfile.ZipFile(path) as archive:
+            if (packed := next((one for one in archive.infolist() if one.compress_type), None)) is not None:
+                raise zipfile.BadZipFile(f"{packed.filename} is compressed")  # torch compresses nothing
             if (name := archive.testzip()) is not None:
                 raise zipfile.BadZipFile(f"the checksum of {name} is wrong")
         checkpoint = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     except FileNotFoundError:
         raise
     except Exception as error:  # what is flipped or cut off may raise anything
-        reason = "it is empty" if path.is_file() and not path.stat().st_size else str(error).partition("\n")[0]
+        reason = (
+            "it is empty" if path.is_file() and not path.stat().st_size else printable(str(error).partition("\n")[0])
+        )
         raise DamagedCheckpointError(f"{path} is damaged ({reason.rstrip('.')})") from error
     if not isinstance(checkpoint, dict) or "state_dict" not in checkpoint:
         raise DamagedCheckpointError(f"{path} is damaged (it has no state_dict)")
@@ -133,9 +144,10 @@ def _keep_former(path: Path) -> None:
 
 
 def _move_paths(state: dict[str, Any], folder: Path) -> None:
-    """Let a ModelCheckpoint's state name files of the folder, where it is now; else it would forget its best score."""
-    if state["dirpath"] == str(folder):
-        return
+    """Let a ModelCheckpoint's state name files of the folder, where it is now; else it would forget its best score.
+
+    Lightning removes the files that it names once there are better ones.
+    """
     state["dirpath"] = str(folder)
     for key in ("best_model_path", "kth_best_model_path", "last_model_path"):
         if state.get(key):

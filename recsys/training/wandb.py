@@ -145,6 +145,7 @@ class WandbTracker(WandbLogger):
 
         return wandb.Settings(
             save_code=False, disable_code=True,
+            disable_git=True,  # a repository in the run folder could name programs for git to run
             console="off", capture_loggers={"root": "INFO"},  # the log's lines without the progress bar's
             silent=True,  # we log what matters
             init_timeout=START_TIMEOUT, finish_timeout=self.finish_timeout, finish_timeout_raises=True,

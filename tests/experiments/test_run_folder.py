@@ -3,8 +3,10 @@ from __future__ import annotations
 import errno
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 from omegaconf import DictConfig, OmegaConf
 
 from recsys.experiments.run_folder import (
@@ -12,6 +14,7 @@ from recsys.experiments.run_folder import (
     current_override,
     difference,
     has_ended,
+    needs_trust,
     one_line,
     resumed,
     track_status,
@@ -194,4 +197,37 @@ def test_no_password_is_written(cfg: DictConfig, tmp_path: Path, monkeypatch: py
     for file in tmp_path.iterdir():
         assert "secret" not in file.read_text()
     monkeypatch.delenv("STUDIES")
-    assert resumed(tmp_path, [])["."].callbacks.pruning.storage == "postgresql://me:***@db/studies"
+    with pytest.raises(ValueError, match=r"callbacks\.pruning\.storage is postgresql://me:\*\*\*@db/studies"):
+        resumed(tmp_path, [])
+    trusted = resumed(tmp_path, ["trust=true"], trusted=True)
+    assert trusted["."].callbacks.pruning.storage == "postgresql://me:***@db/studies"
+
+
+def test_a_password_is_filled_in_nowhere_else(cfg: DictConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SHOP", "postgresql://me:secret@db/shop")
+    cfg.data = {"name": "postgresql://me:***@db/shop"}
+    write_config(cfg, tmp_path)
+    assert resumed(tmp_path, [])["."].data.name == "postgresql://me:***@db/shop"
+
+
+def test_a_class_of_ones_own_is_known_to_the_same_command(cfg: DictConfig, tmp_path: Path) -> None:
+    cfg.model = {"_target_": "mine.Model"}
+    write_config(cfg, tmp_path)
+    assert write_config(cfg, tmp_path).model._target_ == "mine.Model"
+    assert needs_trust(tmp_path)
+    with pytest.raises(ValueError, match=r"the class of model is mine\.Model, .*; .* resume with trust=true"):
+        resumed(tmp_path, [])
+    assert resumed(tmp_path, ["resume=x", "trust=true"], trusted=True)["."].model._target_ == "mine.Model"
+
+
+@pytest.mark.parametrize("value", [{"_target_": "os.system"}, [{"_target_": "os.system"}], "${oc.env:HOME}"])
+def test_nothing_but_values_was_inferred(cfg: DictConfig, tmp_path: Path, value: Any) -> None:
+    """The command that is typed takes what was inferred from the folder, where someone else may have written it."""
+    cfg.data = {"separator": "auto"}
+    saved = write_config(cfg, tmp_path)
+    record(saved, {"separator": ";"}, tmp_path)
+    content = yaml.safe_load((tmp_path / "config.yaml").read_text())
+    content["data"]["separator"] = value
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(content))
+    with pytest.raises(ValueError, match=r"data\.separator"):
+        write_config(cfg, tmp_path)

@@ -13,17 +13,20 @@ from omegaconf import OmegaConf
 
 from recsys.cli import resumed_sweep
 from recsys.experiments.configuration import config_dir, named_classes
-from recsys.experiments.run_folder import resumed
+from recsys.experiments.run_folder import resumed, sweep_needs_trust
 from recsys.experiments.targets import CALLBACKS, PROFILERS, check_config, check_overrides
+from recsys.files import write_json
 from tests.commands import call, run_config
 
 EVIL = "os.system"
+CHECKPOINT, PROFILER = "lightning.pytorch.callbacks.ModelCheckpoint", "lightning.pytorch.profilers.SimpleProfiler"
+PRUNING = "recsys.training.pruning.Pruning"
 
 
 @pytest.fixture(scope="module")
 def honest() -> dict[str, Any]:
     """The configuration of a run in /run, as it is saved."""
-    cfg = run_config("data=tabular", "data.root=/data", "logger=wandb")
+    cfg = run_config("data=tabular", "data.root=/data")
     cfg.run_dir = "/run"
     OmegaConf.resolve(cfg)
     content = OmegaConf.to_container(cfg)
@@ -43,7 +46,8 @@ def test_an_honest_run_is_read(honest: dict[str, Any]) -> None:
     check_config(changed(honest), Path("config.yaml"))
     more = {
         "callbacks__timer": {"_target_": "lightning.pytorch.callbacks.Timer", "duration": "00:01:00:00"},
-        "callbacks__pruning": {"_target_": "recsys.training.pruning.Pruning", "storage": "sqlite:///x"},
+        "callbacks__pruning": {"_target_": "recsys.training.pruning.Pruning", "storage": "sqlite:////study.db"},
+        "callbacks__mine": {"_target_": CHECKPOINT, "monitor": "val/rmse", "filename": "epochs/{epoch}"},
         "trainer__profiler": {"_target_": "lightning.pytorch.profilers.SimpleProfiler"},
         "trainer__gradient_clip_val": 0.5,
         "overrides": ["data.root=${oc.env:HOME}/x"],  # as typed; never resolved
@@ -76,19 +80,39 @@ def test_an_honest_run_is_read(honest: dict[str, Any]) -> None:
         ("model___args_", [1], "model._args_"),
         ("model___partial_", True, "model._partial_"),
         ("callbacks__checkpoint___recursive_", False, "_recursive_"),
-        ("logger__wandb__project", "${oc.env:AWS_SECRET_ACCESS_KEY}", "logger.wandb.project is ${oc.env:"),
+        ("data__name", "${oc.env:AWS_SECRET_ACCESS_KEY}", "data.name is ${oc.env:"),
         ("model__seed", "${seed}", "model.seed is ${seed}"),
         ("model_name", "${help_keys:train}", "model_name"),
         ("callbacks__checkpoint__dirpath", "/home/me", "callbacks.checkpoint.dirpath is /home/me"),
         ("callbacks__checkpoint__dirpath", "/run/../home", "callbacks.checkpoint.dirpath is"),
         ("logger__csv__save_dir", "/", "logger.csv.save_dir is /"),
+        ("callbacks__x", {"_target_": CHECKPOINT, "filename": "../../home/me/x"}, "callbacks.x.filename is ../../home"),
+        ("callbacks__x", {"_target_": CHECKPOINT, "filename": "/home/me/x"}, "callbacks.x.filename is /home/me/x"),
+        ("callbacks__x", {"_target_": CHECKPOINT, "filename": "s3://bucket/x"}, "callbacks.x.filename is s3:"),
+        ("callbacks__x", {"_target_": CHECKPOINT, "filename": "..\\x"}, "callbacks.x.filename is ..\\x"),
+        ("callbacks__x", {"_target_": "lightning.pytorch.callbacks.SpikeDetection"}, "callbacks.x is"),
+        ("trainer__profiler", {"_target_": PROFILER, "filename": "../x"}, "trainer.profiler.filename is ../x"),
+        ("trainer__model_registry", "evil/model", "trainer.model_registry is evil/model, which may reach"),
+        (
+            "callbacks__pruning",
+            {"_target_": PRUNING, "storage": "sqlite:////home/me/mail.db"},
+            "callbacks.pruning.storage",
+        ),
+        ("callbacks__pruning", {"_target_": PRUNING, "storage": "postgresql://evil/x"}, "callbacks.pruning.storage"),
+        (
+            "logger__wandb",
+            {"_target_": "recsys.training.wandb.WandbTracker"},
+            "which sends results to a server; if you",
+        ),
+        ("data", {"_target_": "recsys.data.sources.SqlRatings", "query": "x"}, "which asks a database; if you trust"),
+        ("data__query", "drop table ratings", "data.query is drop table ratings, which may reach a database"),
     ],
 )
 def test_a_strangers_run_is_refused(honest: dict[str, Any], key: str, value: Any, named: str, tmp_path: Path) -> None:
     file = tmp_path / "config.yaml"
     cfg = changed(honest, **{key: value})
     cfg.run_dir = str(tmp_path)
-    for place in ("callbacks.checkpoint.dirpath", "logger.csv.save_dir", "logger.wandb.save_dir"):
+    for place in ("callbacks.checkpoint.dirpath", "logger.csv.save_dir"):
         if OmegaConf.select(cfg, place).startswith("/run") and ".." not in OmegaConf.select(cfg, place):
             OmegaConf.update(cfg, place, str(tmp_path))
     OmegaConf.save(cfg, file)
@@ -111,13 +135,23 @@ def test_lightnings_classes_exist() -> None:
     assert all(get_class(name) for name in CALLBACKS | PROFILERS)
 
 
+def test_values_of_types_that_only_tags_make(tmp_path: Path) -> None:
+    """Such as a path, which is no text to look at."""
+    for tagged in ("!!python/object/apply:pathlib.PosixPath ['/home/me']", "!!binary L2hvbWU="):
+        (tmp_path / "config.yaml").write_text(f"run_dir: {tmp_path}\ncallbacks: {{x: {{dirpath: {tagged}}}}}\n")
+        with pytest.raises(ValueError, match=r"callbacks\.x\.dirpath is of type \w+, which no configuration has"):
+            resumed(tmp_path, [])
+
+
 @pytest.mark.parametrize(
     "text",
     ["model=als", "model=als,mf", "seed=1", "model.dropout=0,0.2", "data.root='/x (1)'", "data.separator=';','|'",
      "model.reg_lambda=tag(log,interval(0.01,1))", "hydra/launcher=parallel", "hydra.launcher.n_jobs=2", "~logger",
      "hydra.sweeper.n_trials=3", "hydra.sweeper.params.model.dropout=choice(0,1)", "hparams_search=optuna",
      "+trainer.gradient_clip_val=0.5", "model.seed=${seed}", "data.events=${mapping:'é',1}", "experiment=own/mine",
-     "model._target_=recsys.models.als.ALS", "hydra.mode=MULTIRUN", "hydra.job.chdir=true"],
+     "model._target_=recsys.models.als.ALS", "hydra.mode=MULTIRUN", "hydra.job.chdir=true", "logger=csv",
+     "hydra.sweep.subdir=job-${hydra.job.num}", "hydra.run.dir=outputs/x", "callbacks.checkpoint.monitor=val/loss",
+     "data.events={query: 1, url: 2}", "trainer.max_time=00:01:00:00", "~callbacks.progress"],
 )  # fmt: skip
 def test_ordinary_arguments_of_a_sweep_are_allowed(text: str) -> None:
     check_overrides([text], "multirun.yaml")
@@ -132,12 +166,58 @@ def test_ordinary_arguments_of_a_sweep_are_allowed(text: str) -> None:
      "-cd=/evil", "experiment=../../evil", "experiment=/evil/x", "experiment=a,../b", "model@data=mf",
      "data.root=${oc.env:HOME}", "logger.wandb.project=${oc.env:SECRET}", "data.name=${hydra:runtime.cwd}",
      "data.events=${mapping:${oc.env:SECRET},1}", "hydra.launcher._target_=os.system", "hydra.launcher.setup=[ls]",
-     "hydra.sweeper.params={model._target_: os.system}", "hydra.sweeper._target_=x", "a(b"],
+     "hydra.sweeper.params={model._target_: os.system}", "hydra.sweeper._target_=x", "a(b",
+     "callbacks.x.dirpath=/home/me", "+callbacks.x.dirpath=x", "callbacks.x.filename=../../x",
+     "callbacks.x.filename=a,../x",
+     "+callbacks.x.filename='../x'", "callbacks.x={a: {filename: /x}}", "callbacks.x.filename=${data.name}",
+     "trainer.default_root_dir=/home/me", "trainer.profiler={dirpath: x}", "logger.csv.save_dir=/home/me",
+     "hydra.sweep.subdir=../x", "hydra.sweep.subdir=/x", "hydra.sweep.subdir=${data.name}",
+     "hydra.output_subdir=../../x",
+     "hydra.run.dir=/home/me", "++hydra.run.dir=/home/me", "run_dir=/home/me", "resume=/home/me", "trust=true",
+     "overrides=[x]", "inferred=[x]", "data.query='drop table x'", "data.query=a,b", "data={query: x}", "data.url=x",
+     "data.url_env=HOME", "logger.wandb.upload_bundle=true", "+trainer.model_registry=x",
+     "hydra.sweeper.storage=sqlite:////home/me/x.db", "hydra.sweeper.storage=postgresql://evil/x"],
 )  # fmt: skip
 def test_a_strangers_arguments_are_refused(text: str) -> None:
     with pytest.raises(ValueError, match=r"^multirun\.yaml: ") as raised:
         check_overrides(["seed=1", text], "multirun.yaml")
     assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["logger=wandb", "logger=csv,wandb", "+logger.x._target_=recsys.training.wandb.WandbTracker",
+     "data._target_=recsys.data.sources.SqlRatings"],
+)  # fmt: skip
+def test_a_folder_asks_no_server_but_an_agent_has_its_own(text: str, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"; if you trust who wrote it, resume with trust=true$"):
+        check_overrides([text], "sweep.json", tmp_path)
+    check_overrides([text], "W&B sweep")
+
+
+def test_the_database_of_a_study_is_in_its_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def check(url: str) -> None:
+        check_overrides([f"hydra.sweeper.storage='{url}'"], "sweep.json", tmp_path)
+
+    check(f"sqlite:///{tmp_path}/study.db")
+    monkeypatch.setenv("RECSYS_STUDY_DATABASE", "postgresql://me:secret@db/studies")
+    check("postgresql://me:***@db/studies")
+    (tmp_path / "link.db").symlink_to("/etc/x.db")
+    for url in (f"sqlite:///{tmp_path}/link.db", f"sqlite:///{tmp_path}/../x.db", f"sqlite:///file:{tmp_path}/x?uri=true",
+                f"sqlite+pysqlcipher:///{tmp_path}/x.db", "sqlite://", "postgresql://me:***@evil/x"):  # fmt: skip
+        with pytest.raises(ValueError, match="may run, read or write more than a run"):
+            check(url)
+
+
+def test_a_sweep_is_trusted_by_consent(tmp_path: Path) -> None:
+    typed = {"task": ["model._target_=mine.Model"], "hydra": ["hydra.sweep.dir=/old", "++hydra.mode=RUN"]}
+    write_json(tmp_path / "sweep.json", {"overrides": typed})
+    assert sweep_needs_trust(tmp_path)
+    expected = ["--multirun", "model._target_=mine.Model", f"hydra.sweep.dir={tmp_path}"]
+    assert resumed_sweep([f"resume={tmp_path}", "trust=true"]) == expected
+    for trust in ("trust=false", "trust=null"):
+        with pytest.raises(ValueError, match=r"the class of model is mine\.Model"):
+            resumed_sweep([f"resume={tmp_path}", trust])
 
 
 def test_a_sweep_is_resumed_only_with_ordinary_arguments(tmp_path: Path) -> None:

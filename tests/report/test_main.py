@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 from recsys.report import find, print_summary
 from recsys.report.__main__ import main
@@ -277,3 +278,34 @@ def test_nothing_heavy_is_imported(sweep: Path) -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=True, env={**os.environ, "COLUMNS": "80"})
     heavy = {"torch", "lightning", "hydra", "omegaconf", "wandb", "matplotlib", "pandas", "numpy", "optuna", "sklearn"}
     assert heavy.isdisjoint(done.stderr.split())
+
+
+def test_the_page_is_not_written_through_a_link(
+    sweep: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "mine").write_text("mine")
+    (sweep / "report.html").symlink_to(tmp_path / "mine")
+    with pytest.raises(SystemExit, match=r"report\.html is a link to .*/mine; name the file to write with --out"):
+        main([str(sweep), "--format", "html"])
+    assert (tmp_path / "mine").read_text() == "mine"
+    main([str(sweep), "--format", "html", "--out", str(sweep / "report.html")])  # as asked for
+    assert (tmp_path / "mine").read_text() != "mine"
+
+
+@pytest.mark.parametrize("kind", ["table", "md", "csv", "json"])
+def test_nothing_of_a_run_reaches_the_terminal_but_text(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], kind: str
+) -> None:
+    """Escape sequences in a stranger's run would set the terminal's title, or hide lines."""
+    evil = "\x1b]0;owned\x07\x9b1m\u202e"
+    for number in (1, 2):
+        folder = tmp_path / f"{number}{evil}"
+        write_run(folder, data=evil, model=evil, **{evil: 1.0})
+        content = yaml.safe_load((folder / "config.yaml").read_text())
+        content |= {"model_name": evil, "overrides": [f"data.name={evil}"], "data": content["data"] | {"name": evil}}
+        content["model"] |= {evil: number, "x": f"{evil}{number}"}
+        (folder / "config.yaml").write_text(yaml.safe_dump(content))
+    main([str(tmp_path), "--format", kind])
+    out = capsys.readouterr().out
+    assert out
+    assert all(character.isprintable() or character == "\n" for character in out)

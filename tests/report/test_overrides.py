@@ -4,7 +4,7 @@ import shlex
 
 import pytest
 
-from recsys.report.overrides import run_command, setting_command
+from recsys.report.overrides import DOUBT, run_command, setting_command
 
 
 def test_a_runs_command_names_its_seed_and_fold() -> None:
@@ -44,3 +44,25 @@ def test_a_seed_or_fold_that_all_share_is_named_where_it_was_chosen() -> None:
     assert setting_command(["seed=3", "data.fold=1"], [3], [1]) == "python -m recsys.train seed=3 data.fold=1"
     assert setting_command([], [0], [None]) == "python -m recsys.train"
     assert setting_command(["data.fold=1"], [0, 1], [1, 1]) == "python -m recsys.train 'seeds=[0,1]' data.fold=1"
+
+
+@pytest.mark.parametrize(
+    "override",
+    ["model._target_=os.system", "+callbacks.x={_target_: os.system}", "--config-dir=/evil", "-cd=/evil",
+     "model=/evil/x",
+     "experiment=../../evil", "experiment=a,../b", "data.name=${oc.env:SECRET}", "data.query=drop table x",
+     "data={query: x}", "data.url=x",
+     "callbacks.x.dirpath=/home/me", "+callbacks.x={filename: ../x}", "trainer.default_root_dir=/", "model._args_=[1]"],
+)  # fmt: skip
+def test_a_command_that_may_do_more_than_train_is_a_comment(override: str) -> None:
+    """What is copied from a report of a stranger's runs runs nothing of theirs."""
+    assert run_command(["model.dropout=0.1", override], 0, None).startswith(f"{DOUBT} python -m recsys.train ")
+
+
+@pytest.mark.parametrize(
+    "override",
+    ["data.root=/my/data", "data.root=../data", "experiment=ml_1m_mf", "data.name=my_target_set", "model=mf",
+     "data.ratings_file=[a/b.csv,c.csv]", "data.events={query: 1}", "~callbacks.progress", "model.x=a..b"],
+)  # fmt: skip
+def test_an_ordinary_command_is_none(override: str) -> None:
+    assert run_command([override], 0, None).startswith("python -m recsys.train ")

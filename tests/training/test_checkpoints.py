@@ -239,3 +239,34 @@ def test_damaged_figures_are_made_again(quick_train: Train, trained: Train, tmp_
         quick_train(f"resume={folder}", name=str(number))
         assert metrics(folder) == metrics(whole)
         assert json.loads((folder / "status.json").read_text())["state"] == "finished"
+
+
+def test_a_checkpoint_lets_no_other_file_be_removed(tmp_path: Path) -> None:
+    """Lightning removes what a checkpoint's state names as the best so far, wherever it is."""
+    folder, other = tmp_path / "run" / "checkpoints", tmp_path / "thesis.ckpt"
+    folder.mkdir(parents=True)
+    other.write_text("years of work")
+    named = f"{folder}/../../thesis.ckpt"
+    state = {"dirpath": str(folder), "best_model_path": named, "kth_best_model_path": named, "last_model_path": named,
+             "best_k_models": {named: torch.tensor(1.0)}}  # fmt: skip
+    files = CheckpointFiles(folder / "last.ckpt")
+    torch.save({"state_dict": {}, "callbacks": {"ModelCheckpoint": state}}, folder / "last.ckpt")
+    read = files.load_checkpoint(folder / "last.ckpt", weights_only=True)["callbacks"]["ModelCheckpoint"]
+    inside = str(folder / "thesis.ckpt")
+    assert {read["best_model_path"], read["kth_best_model_path"], read["last_model_path"], *read["best_k_models"]} == {
+        inside
+    }
+    for path in (named, str(other), f"file://{other}", f"{folder}/..", "s3://bucket/x"):
+        files.remove_checkpoint(path)
+    assert other.exists()
+    (folder / "best.ckpt").write_text("x")
+    files.remove_checkpoint(str(folder / "best.ckpt"))
+    assert [path.name for path in folder.iterdir()] == ["last.ckpt"]
+
+
+def test_a_compressed_checkpoint_is_no_checkpoint(tmp_path: Path) -> None:
+    """A small one may hold more zeros than memory does."""
+    with zipfile.ZipFile(tmp_path / "last.ckpt", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("archive/data.pkl", bytes(1 << 20))
+    with pytest.raises(DamagedCheckpointError, match=r"archive/data\.pkl is compressed"):
+        read_checkpoint(tmp_path / "last.ckpt")
