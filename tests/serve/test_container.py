@@ -26,6 +26,7 @@ from serve import health, keys
 from serve.promote import promote
 from serve.settings import Settings
 from tests.bundles import make_bundle
+from tests.serve.conftest import until
 
 ROOT = Path(__file__).parents[2]
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
@@ -62,7 +63,8 @@ def test_compose_takes_away_what_the_service_does_not_need() -> None:
     assert COMPOSE["pids_limit"] <= 256
     assert all(":size=" in mount for mount in COMPOSE["tmpfs"])
     assert all(volume.endswith(":ro") for volume in COMPOSE["volumes"])
-    assert COMPOSE["secrets"] == ["keys"]
+    assert "./outputs:/outputs:ro" in COMPOSE["volumes"]  # which has the keys, so that they are seen to change
+    assert "RECSYS_KEYS=/outputs/keys.json" in LAST
     assert "RECSYS_INSECURE" not in DOCKERFILE + (ROOT / "compose.yaml").read_text()
 
 
@@ -111,7 +113,7 @@ def outputs(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def confined(opt: Path, outputs: Path, tmp_path: Path) -> Iterator[tuple[str, Callable[[str], list[str]]]]:
+def confined(opt: Path, outputs: Path) -> Iterator[tuple[str, Callable[[str], list[str]]]]:
     """The service as compose.yaml runs it, as far as bubblewrap and setpriv go, and the command line for others.
 
     Read-only root with a small /tmp, a user who owns nothing, no capability, no new privileges, memory limited.
@@ -124,15 +126,14 @@ def confined(opt: Path, outputs: Path, tmp_path: Path) -> Iterator[tuple[str, Ca
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    # As docker mounts a secret: root's, for root's group, in which an arbitrary user of a container is.
-    (tmp_path / "keys").chmod(0o640)
+    # For root's group, in which an arbitrary user of a container is.
+    (outputs / "keys.json").chmod(0o640)
     variables = dict(re.findall(r"(\w+)=(\S+)", re.search(r"^ENV (.*)", LAST, re.M)[1]))  # type: ignore[index]
     variables |= {"RECSYS_PORT": str(port), "PATH": "/opt/venv/bin:/usr/bin"}
     read_only = {
         "/usr": "/usr",
         str(opt): "/opt",
         str(outputs): "/outputs",
-        str(tmp_path / "keys"): "/run/secrets/keys",
     }
     base = str(Path(sys.base_prefix).resolve())
     if not base.startswith("/usr"):
@@ -189,8 +190,8 @@ def _becomes(wanted: int, address: str, seconds: float = 30.0) -> bytes:
 
 
 @pytest.fixture
-def key(tmp_path: Path) -> str:
-    return keys.add(tmp_path / "keys", "test", frozenset({"predict", "operations"}))
+def key(outputs: Path) -> str:
+    return keys.add(outputs / "keys.json", "test", frozenset({"predict", "operations"}))
 
 
 @pytest.mark.slow
@@ -212,6 +213,8 @@ def test_it_waits_for_a_first_bundle_and_then_answers_who_has_a_key(
     assert (status, json.loads(answer)["rating"]) == (200, 4.25)
     for path, text in (("", b"<title>"), ("page/page.js", b"import"), ("page/page.css", b"{")):
         assert text in _ask(f"{address}/{path}")[1]
+    keys.revoke(outputs / "keys.json", "test")
+    until(lambda: _ask(f"{address}/predict/rating/", body, key)[0] == 401)
 
 
 @pytest.mark.slow
@@ -222,7 +225,7 @@ import os
 assert (os.getuid(), os.getgid()) == ({USER}, 0)
 status = dict(line.split(":", 1) for line in open("/proc/self/status"))
 assert int(status["NoNewPrivs"]) == 1 and not any(int(status[name], 16) for name in ("CapEff", "CapPrm", "CapBnd"))
-for path in ("/x", "/opt/venv/x", "/outputs/x", "/run/secrets/keys"):
+for path in ("/x", "/opt/venv/x", "/outputs/x", "/outputs/keys.json"):
     try:
         open(path, "a")
     except OSError:
