@@ -5,9 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import mmap
 import os
-from collections.abc import Callable, Iterable, Mapping
-from contextlib import AbstractContextManager, nullcontext
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
@@ -18,13 +20,14 @@ from pyarrow import parquet
 from recsys.data.inference.finding import Finding
 from recsys.data.rating_data import RatingData
 from recsys.data.readers.format import RowCounts
-from recsys.files import atomic_write, folder_lock
+from recsys.files import atomic_write, folder_lock, open_regular, read_regular
 
 logger = logging.getLogger(__name__)
 
 PARSER_VERSION = 3  # increment when the same files and arguments are parsed differently
 MANIFEST = b"recsys"
-FRAMES = ("users", "items", "ratings")  # written in this order: if the ratings exist, so do the others
+FRAMES = ("users", "items", "ratings")
+LIST_BYTES = 4096  # of the digests
 
 
 def cache_folder() -> Path:
@@ -66,14 +69,17 @@ def cache_lock(work: str) -> AbstractContextManager[None]:
 
 
 def load(key: str) -> RatingData | None:
-    """The data cached under the key; None if missing or corrupt."""
+    """The data cached under the key; None if missing or corrupt: every byte is verified before anything is parsed."""
     try:
-        if not _path(key, "ratings").is_file():
+        if not (_digests(key).is_file() and _path(key, "ratings").is_file()):
             return None
-        manifest = json.loads(parquet.read_schema(_path(key, "ratings")).metadata[MANIFEST])
-        stored = manifest.pop("frames")
-        frames: dict[str, Any] = dict.fromkeys(FRAMES)
-        frames |= {name: _read(_path(key, name)) for name in stored}
+        with ExitStack() as stack:
+            contents = {name: _verified(path, digest, stack) for name, path, digest in _listed(key)}
+            manifest = json.loads(parquet.read_schema(pa.BufferReader(contents["ratings"])).metadata[MANIFEST])
+            if manifest.pop("frames") != list(contents):
+                raise ValueError("its digests are those of other files")
+            frames: dict[str, Any] = dict.fromkeys(FRAMES)
+            frames |= {name: _frame(contents.pop(name)) for name in list(contents)}
         counts, findings = manifest.pop("counts"), manifest.pop("findings")
         manifest["counts"] = None if counts is None else RowCounts(**counts)
         manifest["findings"] = tuple(Finding(**finding) for finding in findings)
@@ -90,7 +96,7 @@ def store(key: str, data: RatingData) -> None:
     values = {field.name: getattr(data, field.name) for field in fields(data) if field.name not in FRAMES}
     values["counts"] = None if data.counts is None else asdict(data.counts)
     values["findings"] = [asdict(finding) for finding in data.findings]
-    manifest = values | {"frames": list(frames)}
+    manifest, digests = values | {"frames": list(frames)}, list[str]()
     try:
         for name, frame in frames.items():
             table = pa.Table.from_pandas(frame, preserve_index=False)
@@ -98,7 +104,10 @@ def store(key: str, data: RatingData) -> None:
                 {**(table.schema.metadata or {}), MANIFEST: json.dumps(manifest).encode()}
             )
             with atomic_write(_path(key, name)) as partial:
-                parquet.write_table(table, partial, compression="lz4", write_page_checksum=True)
+                parquet.write_table(table, partial, compression="lz4")
+                digests.append(f"{_sha256(partial)}  {_path(key, name).name}\n")
+        with atomic_write(_digests(key)) as partial:
+            partial.write_text("".join(digests))
     except OSError as error:
         logger.warning("cannot cache the parsed ratings in %s: %s", cache_folder(), error)
 
@@ -107,10 +116,37 @@ def _path(key: str, frame: str) -> Path:
     return cache_folder() / "parsed" / f"{key}-{frame}.parquet"
 
 
-def _read(path: Path) -> Any:
-    """Read a frame; frees each column of the table once it is converted."""
-    table = parquet.read_table(path, page_checksum_verification=True)
-    return table.to_pandas(split_blocks=True, self_destruct=True)
+def _digests(key: str) -> Path:
+    """Written last: the SHA-256 of each file, as `sha256sum` writes it."""
+    return cache_folder() / "parsed" / f"{key}.sha256"
+
+
+def _listed(key: str) -> Iterator[tuple[str, Path, str]]:
+    """Each file with its SHA-256.
+
+    Raises:
+        OSError: There is no list of them.
+        ValueError: The list is damaged.
+    """
+    for line in read_regular(_digests(key), LIST_BYTES).decode("ascii").splitlines(keepends=True):
+        found = re.fullmatch(f"([0-9a-f]{{64}})  ({key}-({'|'.join(FRAMES)})\\.parquet)\n", line)
+        if found is None:
+            raise ValueError("its digests are damaged")
+        yield found[3], _path(key, found[3]), found[1]
+
+
+def _verified(path: Path, digest: str, stack: ExitStack) -> pa.Buffer:
+    """The content of a file, mapped into memory, once its SHA-256 is this."""
+    file = stack.enter_context(open_regular(path))
+    content = pa.py_buffer(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+    if hashlib.sha256(content).hexdigest() != digest:
+        raise ValueError(f"the SHA-256 of {path.name} is not {digest}")
+    return content
+
+
+def _frame(content: pa.Buffer) -> Any:
+    """A frame; frees each column of the table once it is converted."""
+    return parquet.read_table(pa.BufferReader(content)).to_pandas(split_blocks=True, self_destruct=True)
 
 
 def _sha256(path: Path) -> str:

@@ -95,6 +95,58 @@ def test_a_flipped_byte_is_noticed_and_said(
     assert "corrupt cache entry" in caplog.text
 
 
+def test_a_flipped_byte_anywhere_is_other_data_never(
+    cache: Path, write_release: Write, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Footers too, whose checksum Parquet does not have: five of 450 flips there were loaded as other data."""
+    read(write_release("ml-1m"))
+    (digests,) = cache.glob("parsed/*.sha256")
+    key = digests.stem
+    first = cache_module.load(key)
+    assert first is not None
+    files = sorted((cache / "parsed").iterdir())
+    assert [file.name.removeprefix(key) for file in files] == [
+        "-items.parquet", "-ratings.parquet", "-users.parquet", ".sha256"
+    ]  # fmt: skip
+    for file in files:
+        whole = file.read_bytes()
+        for place in [*range(0, len(whole), 101), *range(len(whole) - 12, len(whole))]:
+            for content in (whole[:place] + bytes([whole[place] ^ 1 << place % 8]) + whole[place + 1 :], whole[:place]):
+                file.write_bytes(content)
+                again = cache_module.load(key)
+                assert again is None, (file.name, place)
+        file.write_bytes(whole)
+    assert len(caplog.records) > 50
+    again = cache_module.load(key)
+    assert again is not None
+    assert again.ratings.equals(first.ratings)
+
+
+@pytest.mark.parametrize("make", [Path.mkdir, os.mkfifo], ids=["dir", "pipe"])
+@pytest.mark.parametrize("name", ["-users.parquet", "-ratings.parquet", ".sha256"])
+def test_what_is_no_file_is_not_waited_for(
+    cache: Path, write_release: Write, name: str, make: Callable[[Path], None]
+) -> None:
+    read(write_release("ml-1m"))
+    (file,) = cache.glob(f"parsed/*{name}")
+    file.unlink()
+    make(file)
+    assert cache_module.load(file.name[:32]) is None
+
+
+def test_files_of_an_older_version_are_made_again(
+    cache: Path, write_release: Write, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = write_release("ml-1m")
+    read(folder)
+    (digests,) = cache.glob("parsed/*.sha256")
+    whole = digests.read_bytes()
+    digests.unlink()
+    read(folder)
+    assert digests.read_bytes() == whole
+    assert not caplog.records
+
+
 def test_a_cache_that_cannot_be_written(cache: Path, write_release: Write, caplog: pytest.LogCaptureFixture) -> None:
     cache.write_text("a file where the folder should be")
     assert len(read(write_release("ml-1m")).ratings) == 4
