@@ -16,6 +16,7 @@ CAMPAIGNS: tuple[str, ...] = (  # modules of this package
     "access_cost",
     "bundle_bombs",
     "fuzz",
+    "growth",
     "hot_swaps",
     "log_reader",
 )

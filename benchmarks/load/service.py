@@ -30,10 +30,17 @@ class Running:
 
     def rss_kib(self) -> int:
         """Resident memory of the process, in KiB."""
+        return self._status("VmRSS")
+
+    def anonymous_kib(self) -> int:
+        """Resident memory of the process without what is of files, in KiB."""
+        return self._status("RssAnon")
+
+    def _status(self, name: str) -> int:
         for line in Path(f"/proc/{self.process.pid}/status").read_text().splitlines():
-            if line.startswith("VmRSS"):
+            if line.startswith(f"{name}:"):
                 return int(line.split()[1])
-        raise RuntimeError("no VmRSS")
+        raise RuntimeError(f"no {name}")
 
 
 @contextlib.contextmanager

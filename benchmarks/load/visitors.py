@@ -69,7 +69,7 @@ class Visitors:
             try:
                 line = line or socket.create_connection(("127.0.0.1", self.port), timeout=PATIENCE)
                 line.sendall(request)
-                status, body, keeps = _received(line)
+                status, body, keeps = _received(line, is_head=request.startswith(b"HEAD "))
             except (OSError, ValueError):
                 pass
             if not keeps and line is not None:
@@ -82,7 +82,7 @@ class Visitors:
             line.close()
 
 
-def _received(line: socket.socket) -> tuple[int, bytes, bool]:
+def _received(line: socket.socket, *, is_head: bool) -> tuple[int, bytes, bool]:
     """Status and body of an answer, and whether the connection is kept."""
     content = b""
     while b"\r\n\r\n" not in content:
@@ -93,7 +93,7 @@ def _received(line: socket.socket) -> tuple[int, bytes, bool]:
     length = LENGTH.search(head)
     if length is None:
         raise ValueError("no content-length")
-    while len(body) < int(length[1]):
+    while len(body) < int(length[1]) and not is_head:
         if not (part := line.recv(1 << 16)):
             raise ConnectionResetError("cut short")
         body += part
