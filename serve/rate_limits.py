@@ -135,9 +135,9 @@ class Limiter:
         if cells[at] != mark:
             at = table.find(mark, bucket)
             self._places[client] = mark, bucket, at
-        full = cells[at + 1]  # when the client's bucket will be full
-        full = (full if full > now else now) + self._step
-        left = now + self._period - full
+        full, latest = cells[at + 1], now + self._period  # when the client's bucket will be full
+        full = (full if now < full <= latest else now) + self._step  # later than possible: from before a restart
+        left = latest - full
         if left >= 0:
             cells[at + 1] = full
         if locked:

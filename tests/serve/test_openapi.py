@@ -5,9 +5,13 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
+import pytest
+
 from recsys.bundle import Bundle
+from serve import keys
 from serve.served_model import ServedModel
 from tests.serve.conftest import ITEMS, USERS, CheckedClient, client_of
 
@@ -89,6 +93,36 @@ def test_no_422_and_every_error_of_one_shape(clients: Clients) -> None:
                 if int(status) >= 400:
                     (media,) = answer["content"].values()
                     assert media["schema"] == {"$ref": "#/components/schemas/Error"}
+
+
+@pytest.mark.parametrize("with_keys", [False, True])
+@pytest.mark.parametrize("limited", [False, True])
+def test_keys_and_limits_are_documented_where_they_are_used(
+    bundles: dict[str, Bundle], tmp_path: Path, with_keys: bool, limited: bool
+) -> None:
+    settings: dict[str, Any] = {"rate_limit": "9/minute"} if limited else {}
+    if with_keys:
+        keys.add(tmp_path / "keys", "any", frozenset(("predict",)))
+        settings["keys"] = tmp_path / "keys"
+    with client_of(bundles["int"], **settings) as client:
+        document = client.get("/openapi.json").json()
+    assert ("securitySchemes" in document["components"]) is with_keys
+    for path, operations in document["paths"].items():
+        for operation in operations.values():
+            answers = {status for status in operation["responses"] if status in ("401", "403", "429")}
+            if path.startswith("/health/"):
+                assert not answers
+                assert "security" not in operation
+            elif with_keys:
+                assert answers == {"401", "403", "429"}
+                assert operation["security"] == [{"key": []}]
+                assert "Keys need the scope `" in operation["description"]
+            else:
+                assert answers - {"403"} == ({"429"} if limited else set())
+                assert "security" not in operation
+            if "429" in answers:
+                assert "Retry-After" in operation["responses"]["429"]["headers"]
+            assert "400" in operation["responses"]
 
 
 def test_references_lead_somewhere(clients: Clients) -> None:

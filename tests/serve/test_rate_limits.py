@@ -6,16 +6,18 @@ import fcntl
 import multiprocessing
 import threading
 import time
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import pytest
 
 from recsys.bundle import Bundle
 from serve import keys, rate_limits
 from serve.rate_limits import BUCKETS, MOST_REMEMBERED, PLACES, SECOND, Limiter, RateLimit, Table
-from tests.serve.conftest import CheckedClient, client_of
+from tests.serve.conftest import CheckedClient, Served, client_of
 
 PAIR = {"user_id": "1", "item_id": "50"}
 
@@ -104,6 +106,12 @@ def test_workers_count_together(tmp_path: Path, clock: Clock) -> None:
     assert [worker.take("a")[0] for worker in workers] == [-1] * 3
     clock.wait(6)
     assert sum(worker.take("a")[0] >= 0 for worker in workers) == 1
+
+
+def test_a_file_of_another_days_clock_blocks_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for start in (10**6 * SECOND, 60 * SECOND):  # of the machine, then after it was started again
+        monkeypatch.setattr(rate_limits, "time", Clock(start))
+        assert accepted(Limiter(Table(tmp_path / "limits"), "key", RateLimit(5, 60)), "a", 9) == 5
 
 
 def ask_often(file: Path, counted: Any) -> None:
@@ -205,3 +213,18 @@ def test_clients_behind_a_proxy_are_told_apart(bundles: dict[str, Bundle]) -> No
         for peer, expected in (("10.0.0.1", "192.0.2.7"), ("10.0.0.2", "10.0.0.2")):
             assert guard.client({"client": (peer, 1), "headers": headers}) == expected
         assert guard.client({"client": None, "headers": headers}) == ""
+
+
+@pytest.mark.long
+def test_two_workers_serve_as_much_as_one(serve: Callable[..., Served], saved: Path, tmp_path: Path) -> None:
+    key = keys.add(tmp_path / "keys", "shop", frozenset(("predict",)))
+    served = serve(
+        "--bundle", str(saved), "--keys", str(tmp_path / "keys"), "--rate-limit", "40/hour", "--workers", "2"
+    )
+    statuses, left = Counter[int](), []
+    for _ in range(60):  # each over a connection of its own: any worker may take it
+        answer = httpx2.get(f"{served.url}/items/50", headers={"Authorization": f"Bearer {key}"})
+        statuses[answer.status_code] += 1
+        left.append(int(answer.headers["ratelimit"].split(";")[1][2:]))
+    assert statuses == {200: 40, 429: 20}
+    assert left == [*range(39, -1, -1), *[0] * 20]
