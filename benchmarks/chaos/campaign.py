@@ -15,6 +15,7 @@ Figures = dict[str, Any]  # what JSON can hold
 CAMPAIGNS: tuple[str, ...] = (  # modules of this package
     "access_cost",
     "bundle_bombs",
+    "flips",
     "fuzz",
     "growth",
     "hot_swaps",
