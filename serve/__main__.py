@@ -25,6 +25,7 @@ from pydantic import ValidationError
 from recsys.bundle import BundleError
 from serve import logs
 from serve.key_file import KeyFileError
+from serve.server import Server, raise_descriptor_limit
 from serve.settings import Settings
 from serve.shutdown import ANSWER_SECONDS, leave
 from serve.workers import Workers
@@ -52,6 +53,10 @@ def listen(host: str, port: int) -> socket.socket:
         reason = error.strerror if isinstance(error, OSError) else "not a valid host name"
         sys.exit(f"error: cannot listen on {host}, port {port}: {reason}")
     return listening
+
+
+def address_of(listening: socket.socket, host: str) -> str:
+    return f"http://{f'[{host}]' if ':' in host else host}:{listening.getsockname()[1]}"
 
 
 def main() -> None:
@@ -88,20 +93,23 @@ def serve(settings: Settings) -> None:
         config = uvicorn.Config(
             "serve.app:from_environment" if many else create_app(settings, models), factory=many,
             workers=settings.workers, host=settings.host, port=settings.port, log_config=None, access_log=False,
-            server_header=False, proxy_headers=False, timeout_keep_alive=30,
+            server_header=False, http="httptools", ws="none", proxy_headers=False,
             timeout_graceful_shutdown=min(settings.stop_seconds, ANSWER_SECONDS),  # type: ignore[arg-type]
         )  # fmt: skip
-        listening = listen(settings.host, settings.port)
-        host = f"[{settings.host}]" if ":" in settings.host else settings.host
-        address = f"http://{host}:{listening.getsockname()[1]}"
+        sockets = [listen(settings.host, settings.port)]
+        address = address_of(sockets[0], settings.host)
         print(models)
         print(f"{address} (documentation at {address}/docs); Ctrl-C stops", flush=True)
+        if settings.operations_port is not None:
+            sockets.append(listen(settings.operations_host, settings.operations_port))
+            print(f"{address_of(sockets[1], settings.operations_host)} for health and metrics only", flush=True)
+        raise_descriptor_limit()
         if many:
             if settings.bundle is None and settings.pointer is None:
                 os.environ["RECSYS_BUNDLE"] = str(models.folder)  # also for workers started later
-            Workers(config, [listening], settings.drain_seconds, remove).run()
+            Workers(config, sockets, settings.drain_seconds, remove).run()
         else:
-            uvicorn.Server(config).run([listening])
+            Server(config).run(sockets)
 
 
 if __name__ == "__main__":

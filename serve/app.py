@@ -67,7 +67,7 @@ def create_app(settings: Settings, models: ModelManager | None = None) -> FastAP
         RequestMiddleware,
         metrics=service.metrics,
         guard=service.guard,
-        max_in_flight=settings.max_in_flight,
+        load=service.load,
         max_body_bytes=settings.max_body_bytes,
         body_seconds=settings.body_seconds,
     )

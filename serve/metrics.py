@@ -10,6 +10,7 @@ from typing import Any
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
+from serve.load import Load
 from serve.served_model import ServedModel
 
 BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
@@ -19,7 +20,8 @@ MULTIPROC_DIR = "PROMETHEUS_MULTIPROC_DIR"  # prometheus_client reads this varia
 class Metrics:
     """Requests by route template and status, never by path: user ids never become labels."""
 
-    def __init__(self) -> None:
+    def __init__(self, load: Load) -> None:
+        self.load = load
         self.registry = CollectorRegistry()
         labels = ("method", "route", "status")
         self._seconds = Histogram(
@@ -40,6 +42,15 @@ class Metrics:
         self._dropped = Counter(
             "recsys_log_lines_dropped", "Log lines that nobody read in time, or at all.", registry=self.registry
         )
+        self._connections = Gauge(
+            "recsys_connections", "Open connections.", registry=self.registry, multiprocess_mode="livesum"
+        )
+        self._shed = Counter(
+            "recsys_requests_shed", "Requests sent away without being computed.", ("reason",), registry=self.registry
+        )
+        self._closed = Counter(
+            "recsys_connections_closed", "Connections closed by a limit.", ("limit",), registry=self.registry
+        )
         self._by_labels: dict[tuple[str, str, int], tuple[Histogram, Counter]] = {}
         self._serving: tuple[str, str, str] | None = None
         self._failed_before = self._dropped_before = 0
@@ -53,8 +64,14 @@ class Metrics:
         children[0].observe(seconds)
         children[1].inc()
 
-    def set_in_flight(self, count: int) -> None:
-        self._in_flight.set(count)
+    def report_load(self, connections: int) -> None:
+        """Count what was refused since the last report, and what is open and in flight now."""
+        self._connections.set(connections)
+        self._in_flight.set(self.load.in_flight)
+        for counter, counts in ((self._shed, self.load.shed), (self._closed, self.load.closed)):
+            for reason, count in counts.items():  # few reasons, none of which is the client's
+                counter.labels(reason).inc(count)
+            counts.clear()
 
     def set_model(self, model: ServedModel, *, swapped: bool) -> None:
         manifest = model.bundle.manifest
@@ -83,6 +100,7 @@ class Metrics:
 
     def text(self) -> bytes:
         """The metrics of all workers in Prometheus' text format."""
+        self._in_flight.set(self.load.in_flight)
         folder = os.environ.get(MULTIPROC_DIR)
         if folder is None:
             return generate_latest(self.registry)

@@ -17,13 +17,13 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from serve.access import Guard
 from serve.errors import error
 from serve.headers import secured
+from serve.load import ARRIVED, OPERATIONS, UNLIMITED_PATHS, Load
 from serve.metrics import Metrics
 
 access = logging.getLogger("serve.access")
 log = logging.getLogger("serve")
 
 VALID_REQUEST_ID = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
-UNLIMITED_PATHS = ("/health/live", "/health/ready", "/metrics")  # exempt from the concurrency limit
 METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"))
 
 
@@ -34,17 +34,16 @@ class RequestMiddleware:
         app: The application.
         metrics: Request metrics.
         guard: Who may ask.
-        max_in_flight: Maximum number of concurrent requests, then 503; 0 for no limit.
+        load: What is in flight, and how much of it may be, then 503. Our protocol counts its requests there itself.
         max_body_bytes: Maximum size of a body, then 413; 0 for no limit.
         body_seconds: Timeout for receiving a body, then 408.
     """
 
     def __init__(
-        self, app: ASGIApp, metrics: Metrics, guard: Guard, max_in_flight: int, max_body_bytes: int, body_seconds: float
+        self, app: ASGIApp, metrics: Metrics, guard: Guard, load: Load, max_body_bytes: int, body_seconds: float
     ) -> None:
-        self.app, self.metrics, self.guard = app, metrics, guard
-        self.max_in_flight, self.max_body_bytes, self.body_seconds = max_in_flight, max_body_bytes, body_seconds
-        self.in_flight = 0
+        self.app, self.metrics, self.guard, self.load = app, metrics, guard, load
+        self.max_body_bytes, self.body_seconds = max_body_bytes, body_seconds
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -54,6 +53,7 @@ class RequestMiddleware:
         request_id = _request_id(scope)
         status = 500
         started = False
+        load = self.load
 
         async def answer(message: Message) -> None:
             nonlocal status, started
@@ -63,8 +63,15 @@ class RequestMiddleware:
                 message["headers"] = [*secured(message["headers"]), *limits, (b"x-request-id", request_id)]
             await send(message)
 
+        state = scope.get("state", {})
+        arrived = state.get(ARRIVED)  # by our protocol
         limited = scope["path"] not in UNLIMITED_PATHS
-        if limited and self.max_in_flight and self.in_flight >= self.max_in_flight:
+        if limited and OPERATIONS in state:
+            await error(404, "not_found", "health and metrics only on this port")(scope, receive, answer)
+            self._record(scope, request_id, status, start)
+            return
+        if limited and (load.full if arrived is None else load.in_flight > load.limit or not load.begins(arrived)):
+            load.shed["overloaded"] += 1
             full = error(503, "overloaded", "too many requests at once; try again", {"Retry-After": "1"})
             await self._send(full, scope, receive, answer)
             self._record(scope, request_id, status, start)
@@ -73,13 +80,12 @@ class RequestMiddleware:
             await self._send(refusal, scope, receive, answer)
             self._record(scope, request_id, status, start)
             return
-        self.in_flight += limited
-        self.metrics.set_in_flight(self.in_flight)
+        load.in_flight += limited and arrived is None
         if scope["method"] != "GET":
             receive = _bounded(receive, self.max_body_bytes or math.inf, self.body_seconds)
         try:
-            # Responses are computed without yielding, so let waiting requests be counted first.
-            await asyncio.sleep(0)
+            if arrived is None:  # responses are computed without yielding, so let waiting requests be counted first
+                await asyncio.sleep(0)
             await self.app(scope, receive, answer)
         except Exception:
             log.exception("request %s failed", request_id.decode())
@@ -87,8 +93,7 @@ class RequestMiddleware:
                 detail = "internal error; see the log for this X-Request-ID"
                 await self._send(error(500, "internal_error", detail), scope, receive, answer)
         finally:
-            self.in_flight -= limited
-            self.metrics.set_in_flight(self.in_flight)
+            load.in_flight -= limited and arrived is None
             self._record(scope, request_id, status, start)
 
     async def _send(self, response: Response, scope: Scope, receive: Receive, send: Send) -> None:

@@ -13,6 +13,7 @@ from types import FrameType
 from serve import logs
 from serve.access import Guard
 from serve.deadlines import Deadlines
+from serve.load import Load
 from serve.metrics import Metrics
 from serve.model_manager import ModelManager
 from serve.served_model import ServedModel
@@ -26,8 +27,10 @@ class Service:
     """Settings, models and metrics; `models` is available once the application has started."""
 
     def __init__(self, settings: Settings, models: ModelManager | None = None) -> None:
-        self.settings, self.metrics, self.guard = settings, Metrics(), Guard(settings)
+        self.settings, self.guard = settings, Guard(settings)
         self.deadlines = Deadlines()
+        self.load = Load(settings.max_in_flight, settings.max_wait_seconds)
+        self.metrics = Metrics(self.load)
         self._models = models
         self.draining = False
         self._ended = threading.Event()

@@ -75,6 +75,30 @@ class Settings(BaseSettings):
     max_in_flight: Annotated[int, Field(ge=0)] = Field(
         256, description="maximum number of concurrent requests per worker, then 503; 0 for no limit"
     )
+    max_wait_seconds: Annotated[float, Field(gt=0, le=3600)] = Field(
+        0.2, description="time that a request may wait until it is begun, then 503"
+    )
+    # Connections of each worker. When there are too many, the oldest one without a request is closed.
+    max_connections: Annotated[int, Field(ge=1)] = Field(1000, description="maximum number of connections per worker")
+    max_connections_per_address: Annotated[int, Field(ge=0)] = Field(
+        200, description="the same per client address, trusted proxies excepted; 0 for no limit"
+    )
+    first_byte_seconds: Annotated[float, Field(gt=0, le=3600)] = Field(
+        5.0, description="time until a new connection has sent something"
+    )
+    header_seconds: Annotated[float, Field(gt=0, le=3600)] = Field(
+        5.0, description="timeout for receiving a request's whole header, then 408"
+    )
+    max_header_bytes: Annotated[int, Field(ge=1024)] = Field(
+        16_384, description="maximum size of a request's header, then 431"
+    )
+    idle_seconds: Annotated[float, Field(gt=0, le=3600)] = Field(
+        30.0, description="time for which a connection is kept for the next request, or for its answer to be read"
+    )
+    operations_port: Annotated[int, Field(ge=0, le=65535)] | None = Field(
+        None, description="another port, for health and metrics only, where nothing is refused; 0 picks a free one"
+    )
+    operations_host: str = Field("127.0.0.1", description="address of the operations port")
     expose_user_ratings: bool | None = Field(
         None,
         validation_alias=AliasChoices("expose_user_ratings", "histories"),  # the former name still works

@@ -12,9 +12,21 @@ from collections.abc import Callable
 from types import FrameType
 
 import uvicorn
+from uvicorn.supervisors import multiprocess
 from uvicorn.supervisors.multiprocess import Multiprocess, Process
 
+from serve.server import Server
 from serve.shutdown import KILL_SECONDS, end_within
+
+
+class Worker(Process):
+    """A process with our server."""
+
+    @property
+    def server(self) -> uvicorn.Server:
+        if self._server is None:
+            self._server = Server(self.config)
+        return self._server
 
 
 class Workers(Multiprocess):
@@ -33,6 +45,7 @@ class Workers(Multiprocess):
     def __init__(
         self, config: uvicorn.Config, sockets: list[socket.socket], drain_seconds: float, last: Callable[[], object]
     ) -> None:
+        multiprocess.Process = Worker  # type: ignore[misc]  # uvicorn names the class in each place that starts one
         super().__init__(config, sockets)
         self.drain_seconds, self.last = drain_seconds, last
         self._deadline = float("inf")

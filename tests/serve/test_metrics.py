@@ -12,6 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from recsys.bundle import Bundle
 from serve import metrics as module
+from serve.load import Load
 from serve.metrics import MULTIPROC_DIR, Metrics
 from serve.served_model import ServedModel
 from tests.serve.conftest import client_of, rich
@@ -61,7 +62,7 @@ def test_labels_cannot_be_made_up_by_clients(bundles: dict[str, Bundle]) -> None
 
 
 def test_a_swap_moves_the_version() -> None:
-    metrics = Metrics()
+    metrics = Metrics(Load(0, 1))
     one, other = ServedModel(rich()), ServedModel(rich())
     one.version, other.version = "one", "other"
     metrics.set_model(one, swapped=False)
@@ -85,7 +86,7 @@ def test_the_dead_are_not_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     (tmp_path / f"gauge_livesum_{child}.db").write_bytes(bytes(8))
     mine = tmp_path / f"gauge_livesum_{os.getpid()}.db"
     mine.write_bytes(bytes(8))
-    Metrics().text()
+    Metrics(Load(0, 1)).text()
     assert list(tmp_path.iterdir()) == [mine]
 
     def late(process: int, folder: str) -> None:
@@ -93,4 +94,4 @@ def test_the_dead_are_not_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
     (tmp_path / f"gauge_livesum_{child}.db").write_bytes(bytes(8))
     monkeypatch.setattr(module, "mark_process_dead", late)
-    Metrics().text()
+    Metrics(Load(0, 1)).text()

@@ -10,6 +10,7 @@ import pytest
 
 from recsys.bundle import Bundle
 from serve.access import Guard
+from serve.load import Load
 from serve.metrics import Metrics
 from serve.middleware import RequestMiddleware
 from serve.settings import Settings
@@ -92,11 +93,12 @@ def test_beyond_the_limit_requests_are_sent_away_but_not_those_for_health() -> N
         await send({"type": "http.response.body", "body": b""})
 
     async def story() -> None:
-        edge = RequestMiddleware(slow, Metrics(), Guard(Settings()), max_in_flight=2, max_body_bytes=0, body_seconds=5)
+        load = Load(2, 1)
+        edge = RequestMiddleware(slow, Metrics(load), Guard(Settings()), load, max_body_bytes=0, body_seconds=5)
         waiting = [asyncio.create_task(ask(edge, "/slow")) for _ in range(2)]
         await asyncio.sleep(0)
         await asyncio.sleep(0)
-        assert edge.in_flight == 2
+        assert load.in_flight == 2
         status, headers = await ask(edge, "/items")
         assert (status, headers[b"retry-after"]) == (503, b"1")
         assert headers[b"x-request-id"]
@@ -105,13 +107,13 @@ def test_beyond_the_limit_requests_are_sent_away_but_not_those_for_health() -> N
         assert b"recsys_requests_in_flight 2.0" in edge.metrics.text()
         waiting[0].cancel()  # a client that went away
         await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-        assert edge.in_flight == 1
+        assert load.in_flight == 1
         assert (await ask(edge, "/items"))[0] == 200
         assert (await ask(edge, "/bad"))[0] == 500
-        assert edge.in_flight == 1
+        assert load.in_flight == 1
         release.set()
         assert (await waiting[1])[0] == 200
-        assert edge.in_flight == 0
+        assert load.in_flight == 0
 
     asyncio.run(story())
 
@@ -121,7 +123,7 @@ def test_overload_has_the_shape_of_all_errors(bundles: dict[str, Bundle]) -> Non
         edge = client.app.middleware_stack  # type: ignore[attr-defined]
         while not isinstance(edge, RequestMiddleware):
             edge = edge.app
-        edge.in_flight = 1
+        edge.load.in_flight = 1
         answer = client.get("/items/50")
         assert (answer.status_code, answer.json()["code"]) == (503, "overloaded")
         assert answer.headers["retry-after"] == "1"
