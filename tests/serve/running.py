@@ -24,7 +24,9 @@ from tests.serve.conftest import rich, until
 
 GET = b"GET /items/50 HTTP/1.1\r\nHost: localhost\r\n\r\n"
 HEALTH = b"GET /health/live HTTP/1.1\r\nHost: localhost\r\n\r\n"
-POST = b"POST /predict/rating/ HTTP/1.1\r\nHost: localhost\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n"
+POST = (
+    b"POST /predict/rating/ HTTP/1.1\r\nHost: localhost\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n"
+)
 PAIR = b'{"user_id": "1", "item_id": "50"}'
 
 
