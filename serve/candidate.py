@@ -27,7 +27,8 @@ from serve.settings import Settings
 LARGEST_MANIFEST = 16 << 20  # bytes
 LONGEST_ERROR = 2_000  # characters
 PATIENCE_SECONDS = 5.0  # beyond the time of a check, for another process that makes it
-WITH_PARENT = "--with-parent"
+WITH_PARENT, GENTLY = "--with-parent", "--gently"
+NICENESS = 5  # beside a service that answers: a third of its share where they compete
 PACKAGES = Path(__file__).parents[1]
 
 
@@ -67,7 +68,7 @@ class Candidates:
 
     def _check(self, folder: Path, sha256: str) -> None:
         try:
-            in_child(folder, sha256, self.settings)
+            in_child(folder, sha256, self.settings, gently=bool(self._passed))
         except BundleError as error:
             self._write(folder, sha256, str(error))
             raise
@@ -139,8 +140,14 @@ def _digest(folder: Path) -> str:
         raise BundleError(f"{file} cannot be read: {error.strerror}") from error
 
 
-def in_child(folder: Path, sha256: str, settings: Settings) -> None:
+def in_child(folder: Path, sha256: str, settings: Settings, *, gently: bool = False) -> None:
     """Load and probe the bundle in a process that has no socket, and ends with this one.
+
+    Args:
+        folder: Of the bundle.
+        sha256: That its manifest must have.
+        settings: With the limits.
+        gently: Let others go first, such as a service that answers meanwhile.
 
     Raises:
         BundleError: It is rejected, or the process exceeded a limit or crashed.
@@ -150,6 +157,7 @@ def in_child(folder: Path, sha256: str, settings: Settings) -> None:
     paths = [str(PACKAGES), *filter(None, [environment.get("PYTHONPATH")])]
     environment["PYTHONPATH"] = os.pathsep.join(paths)
     command = [sys.executable, "-P", "-m", "serve.candidate", str(folder.absolute()), "--sha256", sha256, WITH_PARENT]
+    command += [GENTLY] if gently else []
     ours, theirs = os.pipe()  # whose other end is closed with this process, however that ends
     try:
         child = subprocess.Popen(command, stdin=ours, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment)
@@ -187,8 +195,11 @@ def main() -> None:
     parser.add_argument("folder", type=Path, help="folder of a bundle")
     parser.add_argument("--sha256", help="that the manifest must have")
     parser.add_argument(WITH_PARENT, action="store_true", help="end once standard input is closed")
+    parser.add_argument(GENTLY, action="store_true", help="let other processes go first")
     arguments = parser.parse_args()
     settings = Settings()
+    if arguments.gently and sys.platform != "win32":
+        os.nice(NICENESS)
     if arguments.with_parent:
         threading.Thread(target=_end_with_parent, daemon=True).start()
     os.environ["RUST_BACKTRACE"] = "0"  # which safetensors would make for want of memory, and hang for want of more
@@ -220,12 +231,11 @@ def _end_with_parent() -> None:
 
 
 def _limit(settings: Settings) -> None:
-    """Bound memory and processor time of this process, beyond what it has used so far; let others go first."""
+    """Bound memory and processor time of this process, beyond what it has used so far."""
     try:
         import resource
     except ImportError:  # Windows: the time alone is bounded, by the parent
         return
-    os.nice(10)
     used = resource.getrusage(resource.RUSAGE_SELF)
     seconds = int(used.ru_utime + used.ru_stime + settings.candidate_seconds) + 1
     pages = 0

@@ -153,7 +153,7 @@ def checked_in_this_process(request: pytest.FixtureRequest, monkeypatch: pytest.
     if request.module.__name__.rpartition(".")[2] != "test_candidate":
         monkeypatch.setattr(
             "serve.candidate.in_child",
-            lambda folder, sha256, settings: ServedModel.load(folder, sha256=sha256, settings=settings),
+            lambda folder, sha256, settings, gently: ServedModel.load(folder, sha256=sha256, settings=settings),
         )
 
 

@@ -115,7 +115,8 @@ class Children:
         self.error: str | None = None
         self.seconds = 0.0
 
-    def __call__(self, folder: Path, sha256: str, settings: Settings) -> None:
+    def __call__(self, folder: Path, sha256: str, settings: Settings, *, gently: bool) -> None:
+        self.gently = gently
         self.checked.append(sha256)
         time.sleep(self.seconds)
         if self.error is not None:
@@ -138,6 +139,7 @@ def test_one_worker_checks_for_all(saved: Path, tmp_path: Path, children: Childr
     save(rich(seed=1), saved)  # another manifest is another bundle
     assert workers[0].check(saved) == workers[1].check(saved) == rich_digest(saved)
     assert len(children.checked) == 2
+    assert children.gently  # beside a service, but for the first one
 
 
 def test_a_rejection_is_told_to_all_and_tried_again_later(saved: Path, tmp_path: Path, children: Children) -> None:
