@@ -58,7 +58,7 @@ def model_info(model: ServedModel, *, expose_user_ratings: bool) -> ModelInfo:
         histories=expose_user_ratings,
         example_users=sample_users(model) if expose_user_ratings else [],
     )
-    return ModelInfo(**model.bundle.manifest, model_version=model.version, service=service)
+    return ModelInfo(**(model.bundle.manifest | {"model_version": model.version, "service": service}))
 
 
 def sample_users(model: ServedModel) -> list[str]:

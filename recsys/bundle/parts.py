@@ -183,6 +183,7 @@ def _check_manifest(manifest: dict[str, Any]) -> None:
         "task": manifest.get("task") in ("rating", "ranking"),
         "id_kind": manifest.get("id_kind") in ("int", "str"),
         "data": isinstance(manifest.get("data"), str),
+        "model": isinstance(manifest.get("model", ""), str),
         "rating_scale": isinstance(scale, list | tuple) and len(scale) == 2 and all(map(_is_number, scale))
                         and scale[0] < scale[1],
         "link": manifest.get("link", "identity") in ("identity", "ordinal"),

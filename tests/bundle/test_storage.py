@@ -21,7 +21,10 @@ from recsys.bundle.attributes import UserAttributes
 from recsys.bundle.factors import Factors
 from recsys.bundle.ids import packed_ids
 from recsys.bundle.manifest import SCHEMA_VERSION, listed
+from recsys.bundle.signature import read_private_key, sign
+from recsys.bundle.storage import FILES
 from recsys.files import WriteError
+from tests.bundle.test_signature import write_keys
 from tests.bundles import (
     ITEMS,
     NAMES,
@@ -430,7 +433,7 @@ def test_items_that_are_no_list_of_all_are_refused(saved: Path, text: str) -> No
                                                 {"1": 0, "5": 0}, [False, True], [0, 10**19 * 10.0**12], 5, [1, [5]])),
         *(("task", task) for task in (None, "stars", ["rating"], {})),
         *(("id_kind", kind) for kind in (None, "float", ["int"])),
-        ("data", None), ("data", 5),
+        ("data", None), ("data", 5), ("model", None), ("model", ["mf"]),
         *(("link", link) for link in (None, "probit", ["ordinal"])),
         *(("attributes", names) for names in (None, "gender=F", ["gender"], ["a=b", "a=b"], [1], {"gender": "F"})),
         *(("fold_in", how) for how in (None, "sgd", True)),
@@ -562,15 +565,21 @@ def test_saving_over_a_link_to_a_bundle_replaces_the_link(small: Bundle, saved: 
     assert sorted(path.name for path in saved.parent.iterdir()) == ["bundle", "current"]
 
 
-@pytest.mark.parametrize("mask", [0o022, 0o077])
+@pytest.mark.parametrize("mask", [0o002, 0o022, 0o027, 0o077])
 def test_all_of_a_bundle_has_the_mode_that_the_umask_gives(small: Bundle, tmp_path: Path, mask: int) -> None:
+    private, _ = write_keys(tmp_path)
     before = os.umask(mask)
     try:
-        small.save(tmp_path / "bundle")
+        for _ in range(2):  # the second replaces the first
+            small.save(tmp_path / "deep" / "bundle")
+        sign(tmp_path / "deep" / "bundle", b"", read_private_key(private))
     finally:
         os.umask(before)
-    assert (tmp_path / "bundle").stat().st_mode & 0o777 == 0o777 & ~mask
-    for file in (tmp_path / "bundle").iterdir():
+    for folder in (tmp_path / "deep", tmp_path / "deep" / "bundle"):
+        assert folder.stat().st_mode & 0o777 == 0o777 & ~mask
+    files = sorted((tmp_path / "deep" / "bundle").iterdir())
+    assert [file.name for file in files] == sorted([*FILES, "manifest.json", "manifest.sha256", "manifest.sig"])
+    for file in files:
         assert file.stat().st_mode & 0o777 == 0o666 & ~mask, file.name
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from recsys.bundle import Bundle
-from tests.serve.conftest import ABOUT, HALVES, ITEM_NAMES, ITEMS, USER_NAMES, USERS, CheckedClient, client_of
+from tests.serve.conftest import ABOUT, HALVES, ITEM_NAMES, ITEMS, USER_NAMES, USERS, CheckedClient, client_of, rich
 
 Clients = dict[str, CheckedClient]
 Bundles = dict[str, Bundle]
@@ -720,6 +720,15 @@ def test_the_model_is_its_manifest_and_more(clients: Clients, bundles: Bundles) 
         far = [abs(one["mean_rating"] - usual) for one in shown if one["n_ratings"]]
         assert far == sorted(far)
         assert len(facts["service"]["example_users"]) == 6
+
+
+def test_a_manifest_cannot_speak_for_the_service() -> None:
+    names = {"model_version": "mine", "service": None, "self": 1, "model_config": {}, "__class__": "x"}
+    with client_of(rich(**names)) as client:
+        facts = client.get("/model").json()
+    assert facts["model_version"] == "unsaved"
+    assert facts["service"]["genres"]
+    assert (facts["self"], facts["model_config"], facts["__class__"]) == (1, {}, "x")
 
 
 def test_health(client: CheckedClient) -> None:

@@ -73,6 +73,17 @@ def test_a_pointer_cut_short_names_no_other_bundle(saved: Path, tmp_path: Path) 
         assert pointed.sha256 == SHA256 or "sha256: ".startswith(pointed.folder.name)
 
 
+@pytest.mark.parametrize("mask", [0o002, 0o022, 0o077])
+def test_its_mode_is_what_the_umask_gives(saved: Path, tmp_path: Path, mask: int) -> None:
+    before = os.umask(mask)
+    try:
+        for _ in range(2):
+            write_pointer(tmp_path / "deep" / "serving", saved)
+    finally:
+        os.umask(before)
+    assert (tmp_path / "deep" / "serving").stat().st_mode & 0o777 == 0o666 & ~mask
+
+
 def test_by_way_of_a_link(saved: Path, tmp_path: Path) -> None:
     (tmp_path / "a" / "b").mkdir(parents=True)
     (tmp_path / "link").symlink_to(tmp_path / "a" / "b")

@@ -41,3 +41,9 @@ def test_years_given_are_not_taken_from_titles() -> None:
 
 def test_no_items() -> None:
     assert items_frame([], [], []).dtypes.astype(str).tolist()[1:] == ["str", "Int64", "str"]
+
+
+def test_what_a_bundle_would_refuse_is_cut() -> None:
+    frame = items_frame([1, 2], ["x" * 20_000, "  Heat  "], [["y" * 20_000, "Drama"], []])
+    assert [len(title) for title in frame["title"]] == [10_000, 4]
+    assert [len(genre) for genre in frame["genres"][0].split("|")] == [10_000, 5]
