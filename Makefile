@@ -64,7 +64,7 @@ test: $(STAMP)  ## Tests, about a minute and a half on two cores
 test-quick: $(STAMP)  ## Those that take no process, no browser and no long fit, for the inner loop
 	$(BIN)/python -m pytest -n auto --dist worksteal -m "not slow and not long and not services"
 
-test-services: $(STAMP)  ## Tests that need PostgreSQL, which they start themselves; skipped where it is not installed
+test-services: $(STAMP)  ## Tests that start PostgreSQL or nginx; skipped where it is not installed
 	$(BIN)/python -m pytest -m services -rs
 
 test-all: $(STAMP)  ## All tests, the slow ones and those with services too
