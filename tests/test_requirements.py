@@ -29,8 +29,9 @@ EXTRAS = PROJECT["optional-dependencies"]
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
 INPUTS = {
     "build": ["pip", *PYPROJECT["build-system"]["requires"]],
-    "train": ["recsys-lightning[train,serve]"],
-    **{use: [f"recsys-lightning[{use}]"] for use in ("serve", "dev", "bench", "audit")},
+    "serve": ["recsys-lightning[serve,signing]"],
+    "train": ["recsys-lightning[train,serve,signing]"],
+    **{use: [f"recsys-lightning[{use}]"] for use in ("dev", "bench", "audit")},
 }
 
 
