@@ -111,7 +111,7 @@ def _inspect_file(file: str, root: str | None, typed: dict[str, Any]) -> None:
 
 def _format(file: str, root: str | None, settings: dict[str, Any]) -> Format:
     source = TabularRatings(root, file, **settings)
-    return infer_format(expand(source.root, file), source.format.given())[0]
+    return infer_format(expand(source.root, file, settings.get("max_bytes")), source.format.given())[0]
 
 
 def _option(text: str) -> tuple[str, Any]:

@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import asdict, fields
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ PARSER_VERSION = 3  # increment when the same files and arguments are parsed dif
 MANIFEST = b"recsys"
 FRAMES = ("users", "items", "ratings")
 LIST_BYTES = 4096  # of the digests
+LARGE = 64 << 20  # bytes of a file whose digest is kept in this process
 
 
 def cache_folder() -> Path:
@@ -150,5 +152,18 @@ def _frame(content: pa.Buffer) -> Any:
 
 
 def _sha256(path: Path) -> str:
+    about = path.stat()
+    if about.st_size < LARGE:
+        return _digest(path)
+    return _large_digest(path, about.st_size, about.st_mtime_ns, about.st_ino)
+
+
+@lru_cache(maxsize=100)
+def _large_digest(path: Path, *_: int) -> str:
+    """Of a file that `inspect` reads in several ways, once."""
+    return _digest(path)
+
+
+def _digest(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

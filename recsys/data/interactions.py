@@ -26,6 +26,7 @@ from recsys.data.readers import read_rows, sample_rows
 from recsys.data.readers.fields import Field, Stars, Text, Weight
 from recsys.data.readers.format import Format, RowCounts, Sample, SourceFile, Values
 from recsys.data.readers.id_fields import AnyId, same_kind
+from recsys.data.readers.limits import MOST_NAMED, check_columns
 from recsys.data.readers.time_fields import Time
 from recsys.data.repeats import merge_repeats
 from recsys.data.row_values import (
@@ -169,6 +170,7 @@ class _Reading:
             self._find("rating_column", None, "data.events says what the events weigh")
         names = {f"{role}_column" for role in ROLES} | {"timestamp_format"}
         sample = sample_rows(files[0], written, SAMPLE)
+        check_columns(self.place, len(sample.columns), MOST_NAMED)
         words = {str(value) for value in given.get("missing", ()) if isinstance(value, str)}
         sample = replace(sample, rows=[["" if text in words else text for text in row] for row in sample.rows])
         for option in sorted(names & given.keys() - {"timestamp_format"}):

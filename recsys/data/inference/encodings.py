@@ -7,8 +7,8 @@ import re
 from typing import IO
 
 from recsys.data.errors import UndecidedError
-from recsys.data.readers.files import open_bytes
 from recsys.data.readers.format import SourceFile
+from recsys.data.readers.streams import open_bytes
 
 HEAD = 1 << 20  # bytes of which letters are looked at
 WHOLE = 64 << 20  # bytes of a file that is decoded to the end to tell its encoding

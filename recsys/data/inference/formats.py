@@ -19,9 +19,10 @@ from recsys.data.inference.finding import Finding
 from recsys.data.inference.first_rows import infer_from_rows
 from recsys.data.inference.texts import COMMA_NUMBER, is_missing, is_number, is_time
 from recsys.data.readers import sample_rows
-from recsys.data.readers.files import open_bytes
 from recsys.data.readers.format import Format, SourceFile
+from recsys.data.readers.limits import MOST_COLUMNS, check_columns
 from recsys.data.readers.lines import COMMENT, double_quotes
+from recsys.data.readers.streams import open_bytes
 
 HEAD = 1 << 20  # bytes looked at
 ESCAPED_LINES = 100  # lines with a quote after a backslash that are looked at
@@ -121,7 +122,7 @@ def _kind(file: SourceFile, head: bytes) -> tuple[str, str]:
 def _is_object(line: bytes) -> bool:
     try:
         return isinstance(json.loads(line), dict)
-    except ValueError:
+    except (ValueError, RecursionError):
         return False
 
 
@@ -194,6 +195,7 @@ def _infer_text(
     if "quoting" not in given:
         quoting = (len(result.separator) == 1 and result.separator != " ") or _quoted(rows_alone, result.separator)
         result = replace(result, quoting=quoting)
+    check_columns(file, _most_columns(lines, result.separator))
     rows = split(rows_alone, result.separator, quoting=result.quoting)
     if lines[marked:]:
         result, found = infer_comments(lines[:marked], rows, result, given)
@@ -243,8 +245,12 @@ def _quoted(lines: Sequence[str], separator: str) -> bool:
 def _separator(file: SourceFile, lines: list[str], quoting: bool | None) -> tuple[str, str]:
     """The separator that splits the lines into the same number of the likeliest columns."""
     best, best_score, best_width, best_share = "", 0.0, 0, 0.0
+    widest = 0
     for separator in SEPARATORS:
         if not any(separator in line for line in lines) or (separator == " " and best == "\t"):
+            continue
+        if (most := _most_columns(lines, separator)) > MOST_COLUMNS:
+            widest = max(widest, most)
             continue
         if separator * 2 in SEPARATORS and all(
             line.count(separator) == 2 * line.count(separator * 2) for line in lines
@@ -262,6 +268,7 @@ def _separator(file: SourceFile, lines: list[str], quoting: bool | None) -> tupl
         if score > best_score * 1.001:
             best, best_score, best_width, best_share = separator, score, width, share
     if not best:
+        check_columns(file, widest)
         raise DataError(
             f"{file}: no separator splits its lines into columns; set data.separator to tab, comma, semicolon, pipe, "
             f"space, or the text between the columns; the first line is {lines[0][:80]!r}"
@@ -269,6 +276,11 @@ def _separator(file: SourceFile, lines: list[str], quoting: bool | None) -> tupl
     name = NAMES.get(best, repr(best))
     of = f"each of the first {len(lines):,} lines" if best_share == 1 else f"{best_share:.0%} of the first lines"
     return best, f"{name} splits {of} into {best_width} columns"
+
+
+def _most_columns(lines: Sequence[str], separator: str) -> int:
+    """Columns that a line may have, at most."""
+    return 1 + max(line.count(separator) for line in lines)
 
 
 def _plausible(rows: list[list[str]]) -> float:

@@ -21,8 +21,9 @@ from pyarrow import csv as arrow_csv
 from recsys.data.errors import DataError
 from recsys.data.readers.chunks import Chunk, one_array, places
 from recsys.data.readers.format import Format, Sample, SourceFile
+from recsys.data.readers.limits import LONGEST_VALUE, SAMPLED_VALUES, check_columns
 from recsys.data.readers.lines import Block, blocks, double_quotes, row_lines, without_comments
-from recsys.data.readers.records import LONGEST_VALUE, Record, Splitter
+from recsys.data.readers.records import Record, Splitter
 
 SUBSTITUTE = "\x1f"  # for separators of several characters, since Arrow takes one
 FIRST_LINES = 100  # from which the number of columns of a file without header is told
@@ -81,6 +82,7 @@ class CsvText:
         yield from block_chunks(self, columns, places(self.file, self.names, columns), spanning=spanning)
 
     def sample(self, n: int) -> Sample:
+        n = max(1, min(n, SAMPLED_VALUES // len(self.names)))
         rows = [record for record in islice(self.records(), n) if record.problem is None]
         return Sample(self.names, [list(record.texts) for record in rows], [record.line for record in rows])
 
@@ -114,6 +116,7 @@ class CsvText:
             number = block.line if first is None else first.line
             raise DataError(f"{self.file}, line {number}: {first.problem if first else 'the line is empty'}")
         given, width = self.format.columns, widths.most_common(1)[0][0]
+        check_columns(self.file, width)
         most = width + self.format.header  # R writes no name above the numbers of the rows
         if given is not None and not width <= len(given) <= most:
             raise DataError(f"{self.file}, line {first.line}: must have {len(given)} columns, got {width}")

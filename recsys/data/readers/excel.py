@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
-import io
+import json
+import subprocess
+import sys
 from collections.abc import Callable, Iterator, Sequence
-from datetime import date, datetime, time, timedelta
-from typing import Any
+from importlib.util import find_spec
+from pathlib import Path
 
 import pyarrow as pa
 
 from recsys.data.errors import DataError
 from recsys.data.readers.chunks import Chunk, places
-from recsys.data.readers.files import open_bytes
 from recsys.data.readers.format import Format, Sample, SourceFile
+from recsys.data.readers.limits import RATIO, in_words
+from recsys.data.readers.streams import open_bytes
+
+PROGRAM = Path(__file__).with_name("sheet_process.py")
+FREE_MEMORY = 384 << 20  # bytes that any sheet may take, beyond those for its size
+FREE_SECONDS, BYTES_PER_SECOND = 2, 2_000_000  # of processor time: a million rows have 20 MB
 
 
 class Sheet:
@@ -48,33 +55,30 @@ class Sheet:
 
 
 def _cells(file: SourceFile, sheet: str | None) -> list[list[str]]:
-    """Texts of all cells from the first row and column on."""
-    try:
-        import python_calamine
-    except ImportError:
+    """Texts of all cells from the first row and column on, by a process of its own with limits.
+
+    A sheet may claim 10^10 cells in a few bytes, in ways that only its parser knows, and this ends the process then.
+    """
+    if find_spec("python_calamine") is None:
         raise DataError(
             f"{file}: Excel files need the extra `excel`: pip install 'recsys-lightning[excel]', or save it as CSV"
-        ) from None
+        )
     with open_bytes(file) as stream:
         content = stream.read()
+    memory = FREE_MEMORY + RATIO // 2 * len(content) if file.max_bytes is None else file.max_bytes
+    seconds = FREE_SECONDS + len(content) // BYTES_PER_SECOND
+    command = [sys.executable, "-I", str(PROGRAM), str(memory), str(seconds), *([] if sheet is None else [sheet])]
     try:
-        book = python_calamine.CalamineWorkbook.from_filelike(io.BytesIO(content))
-        names = book.sheet_names
-        if sheet is not None and sheet not in names:
-            raise DataError(f"{file}: no sheet {sheet!r}; the sheets are {', '.join(names)}")
-        rows = book.get_sheet_by_name(sheet or names[0]).to_python(skip_empty_area=False)
-    except (python_calamine.CalamineError, OSError, IndexError, ValueError) as error:
-        if isinstance(error, DataError):
-            raise
-        raise DataError(f"{file}: not a readable Excel file: {error}") from error
-    return [[_text(cell) for cell in row] for row in rows]
-
-
-def _text(cell: Any) -> str:
-    if isinstance(cell, bool):
-        return str(cell).lower()
-    if isinstance(cell, float):
-        return str(int(cell)) if cell.is_integer() and abs(cell) < 1 << 53 else repr(cell)
-    if isinstance(cell, datetime | date | time):
-        return cell.isoformat()
-    return str(cell.total_seconds()) if isinstance(cell, timedelta) else str(cell)
+        done = subprocess.run(command, input=content, capture_output=True, timeout=20 * seconds, check=False)
+        lines = done.stdout.split(b"\n") if done.returncode == 0 else []
+    except subprocess.TimeoutExpired:
+        lines = []
+    if len(lines) < 2:
+        raise DataError(
+            f"{file}: the sheet takes more than {in_words(memory)} of memory or {seconds} s; save it as CSV, or set "
+            "data.max_bytes to the memory that it may take"
+        )
+    about = json.loads(lines[0])
+    if "error" in about:
+        raise DataError(f"{file}: {about['error']}")
+    return [json.loads(line) for line in lines[1:-1]]

@@ -17,10 +17,19 @@ LAYOUTS = ("long", "matrix", "blocks")
 
 @dataclass(frozen=True)
 class SourceFile:
-    """A file to read; `member` is a file inside of a zip archive."""
+    """A file to read.
+
+    Attributes:
+        path: The file.
+        member: A file inside of it, if it is a zip archive.
+        max_bytes: Bytes that it may hold when unpacked; None: see `limits`.
+        of: Number of files that are read together.
+    """
 
     path: Path
     member: str | None = None
+    max_bytes: int | None = field(default=None, compare=False)
+    of: int = field(default=1, compare=False)
 
     def __str__(self) -> str:
         return str(self.path) if self.member is None else f"{self.path}/{self.member}"

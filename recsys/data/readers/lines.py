@@ -11,12 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recsys.data.errors import DataError
-from recsys.data.readers.files import open_bytes
 from recsys.data.readers.format import SourceFile
+from recsys.data.readers.limits import LONGEST_LINE, in_words
+from recsys.data.readers.streams import open_bytes
 from recsys.progress import progress
 
 BLOCK = 8 << 20  # bytes parsed at a time by a thread
-LONGEST_LINE = 64 << 20  # bytes
+FIRST_BLOCK = 1 << 16  # bytes; each is twice the one before, so that a file of another kind is found out soon
 BOMS = {
     codecs.BOM_UTF8: "utf-8",
     codecs.BOM_UTF32_LE: "utf-32",
@@ -99,7 +100,7 @@ def blocks(file: SourceFile, encoding: str) -> Iterator[Block]:
             held = text
     except _LongLineError:
         line += count_lines(held)
-        raise DataError(f"{file}, line {line}: more than {LONGEST_LINE >> 20} MiB without a line end") from None
+        raise DataError(f"{file}, line {line}: more than {in_words(LONGEST_LINE)} without a line end") from None
     if held:
         yield Block(held, line, last=True)
 
@@ -110,21 +111,23 @@ class _LongLineError(Exception):
 
 def _whole_lines(file: SourceFile, encoding: str) -> Iterator[bytes]:
     parts: list[bytes] = []  # of the last line, which is not complete
-    for data in _decoded(file, encoding):
+    size = 0  # of these
+    for data in decoded(file, encoding):
         text = data.replace(b"\r\n", b"\n").replace(b"\r", b"\n") if b"\r" in data else data
         end = text.rfind(b"\n") + 1
         if not end:
             parts.append(text)
-            if sum(map(len, parts)) > LONGEST_LINE:
+            size += len(text)
+            if size > LONGEST_LINE:
                 raise _LongLineError
             continue
         yield b"".join([*parts, text[:end]])
-        parts = [text[end:]]
+        parts, size = [text[end:]], len(text) - end
     if rest := b"".join(parts):
         yield rest + b"\n"
 
 
-def _decoded(file: SourceFile, encoding: str) -> Iterator[bytes]:
+def decoded(file: SourceFile, encoding: str) -> Iterator[bytes]:
     """Bytes in UTF-8 without a byte order mark; a carriage return is never cut from its line feed."""
     with open_bytes(file) as stream:
         size = file.path.stat().st_size
@@ -137,8 +140,9 @@ def _decoded(file: SourceFile, encoding: str) -> Iterator[bytes]:
                 break
         with progress(f"reading {file.path.name}", size, in_bytes=True) as advance:
             convert = _converter(file, encoding)
-            carry, done = b"", 0
-            while data := stream.read(BLOCK):
+            carry, done, length = b"", 0, min(FIRST_BLOCK, BLOCK)
+            while data := stream.read(length):
+                length = min(2 * length, BLOCK)
                 advance(-done + (done := stream.raw.place()))  # type: ignore[attr-defined]
                 text = carry + convert(data, False)
                 carry = text[-1:] if text.endswith(b"\r") else b""

@@ -7,10 +7,10 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 from recsys.data.readers.format import Format
+from recsys.data.readers.limits import LONGEST_LINE, LONGEST_VALUE, MOST_COLUMNS, in_words
 
 QUOTED = re.compile(r'"((?:[^"]+|"")*+)"')
 CLOSING = re.compile(r'(?:[^"]+|"")*+"')
-LONGEST_VALUE = 1_000  # lines of a quoted value; a longer one is a quote that was never meant to open
 NOT_UTF8 = re.compile("[\udc80-\udcff]")
 
 
@@ -81,7 +81,7 @@ class Splitter:
         return not line.strip() and (self.format.separator == " " or self.format.separator not in line)
 
     def _split(self, line: str) -> list[str]:
-        return line.split() if self.format.separator == " " else line.split(self.format.separator)
+        return line.split(None if self.format.separator == " " else self.format.separator, MOST_COLUMNS)
 
     def _checked(self, texts: list[str], problem: str | None) -> tuple[Sequence[str], str | None]:
         if problem is None and self.width is not None and len(texts) != self.width:
@@ -106,19 +106,25 @@ class Splitter:
                 if start == len(text) and texts:
                     return texts, lines_taken, None
             value = ""
-            if text.startswith('"', start):
-                while (quoted := QUOTED.match(text, start)) is None:
+            if text.startswith('"', start) and (quoted := QUOTED.match(text, start)) is not None:
+                value, start = quoted[1].replace('""', '"'), quoted.end()
+            elif text.startswith('"', start):
+                parts, size, closing = [text[start + 1 :]], len(text), None
+                while closing is None:
                     problem = self._open(lines, place, lines_taken, len(texts))
-                    if problem is not None:
-                        return [], 1, problem
+                    if problem is not None or size > LONGEST_LINE:
+                        return [], 1, problem or _unclosed(f"within {in_words(LONGEST_LINE)}")
                     if place + lines_taken == len(lines):
                         return ([], 0, None) if not last else ([], 1, _unclosed("to the end of the file"))
-                    text += "\n" + lines[place + lines_taken]
+                    text = lines[place + lines_taken]
                     lines_taken += 1
-                value, start = quoted[1].replace('""', '"'), quoted.end()
+                    size += len(text)
+                    closing = CLOSING.match(text)
+                    parts.append(text if closing is None else text[: closing.end() - 1])
+                value, start = "\n".join(parts).replace('""', '"'), closing.end()
             end, after = self._next_separator(text, start)
             texts.append(value + text[start:end])
-            if end == len(text):
+            if end == len(text) or len(texts) > MOST_COLUMNS:
                 return texts, lines_taken, None
             start = after
 

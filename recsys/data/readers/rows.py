@@ -26,6 +26,7 @@ from recsys.data.readers.kinds import reader_of
 logger = logging.getLogger(__name__)
 
 BAD_ROWS = ("error", "drop")
+FIRST_ROWS, MOST_REFUSED = 10_000, 0.9  # after so many rows, a file of which more are refused is no table
 LOGGED = 3  # refused rows that are logged in full
 MISSING = {USER_ID: "no user id", ITEM_ID: "no item id"}  # why a row is dropped whose id is missing
 
@@ -45,7 +46,8 @@ def read_rows(
         files: The files; their columns may be in any order.
         format: How their rows are written.
         fields: Fields by the column name in the files.
-        bad_rows: `error`, or `drop` to leave out and count the rows that cannot be read; the first three are logged.
+        bad_rows: `error`, or `drop` to leave out and count the rows that cannot be read; the first three are logged. A
+            file is refused if that is nine of ten rows once there are 10,000.
 
     Raises:
         DataError: A file cannot be read, a column is missing, or a row is bad: names the file, line (from 1, with the
@@ -110,6 +112,8 @@ class _Gathered:
             logger.warning("%s, %s %d: row dropped: %s", file, place, line, problem)
         self.total += part.total
         self.refused += len(part.refused)
+        if self.drop and self.total > FIRST_ROWS and self.refused > MOST_REFUSED * self.total:
+            raise DataError(f"{file}: {self.refused:,} of the first {self.total:,} rows cannot be read; it is no table")
         self.dropped.update(part.dropped)
         for values, new in zip(self.parts, part.values, strict=True):
             values.append(new)

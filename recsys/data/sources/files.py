@@ -8,6 +8,7 @@ from typing import Any
 
 from recsys.data import cache
 from recsys.data.rating_data import RatingData
+from recsys.data.readers.streams import check_regular
 from recsys.data.sources.base import RatingsSource, logged
 
 
@@ -35,5 +36,8 @@ class FileSource(RatingsSource):
 
     def read(self) -> RatingData:
         self.prepare()
+        for file in self.files():
+            if file.exists():
+                check_regular(file)
         key = cache.parse_key(self.files(), {"source": type(self).__qualname__} | self.arguments())
         return logged(cache.load_or_parse(key, self.parse))

@@ -71,6 +71,8 @@ class TabularRatings(FileSource):
         item_title_column: Column of titles; None: without titles.
         item_year_column: Column of years; where there is none, years are taken from titles such as "Heat (1995)".
         item_genres_column: Column of genres, separated by "|".
+        max_bytes: Bytes that a file may hold when unpacked, or a sheet may take; None: by its size, see
+            `recsys.data.readers.limits`.
         name: Name of the data set; None for the name of the file without suffix.
     """
 
@@ -115,6 +117,7 @@ class TabularRatings(FileSource):
         item_title_column: Column = AUTO,
         item_year_column: Column = AUTO,
         item_genres_column: Column = AUTO,
+        max_bytes: int | None = None,
         name: str | None = None,
     ) -> None:
         _check_files(ratings_file, users_file, items_file)
@@ -153,6 +156,9 @@ class TabularRatings(FileSource):
             "items": side_format("items", items_separator, items_encoding),
         }
         self.id_columns = {"users": user_id_column, "items": item_id_column}
+        if max_bytes is not None and (isinstance(max_bytes, bool) or not isinstance(max_bytes, int) or max_bytes < 1):
+            raise ValueError(f"max_bytes must be null or a number of bytes >= 1, got {max_bytes!r}")
+        self._max_bytes = max_bytes  # with which nothing is read otherwise
         self.name = name or _name_of(ratings_file)
         self._files: dict[str, list[SourceFile]] = {}
 
@@ -182,7 +188,7 @@ class TabularRatings(FileSource):
 
     def _expanded(self, option: str, file: str | Sequence[str]) -> list[SourceFile]:
         try:
-            return expand(self.root, file if isinstance(file, str) else list(file))
+            return expand(self.root, file if isinstance(file, str) else list(file), self._max_bytes)
         except DataError as error:
             raise DataError(f"{option}: {error}") from error
 

@@ -74,7 +74,7 @@ def test_broken_times_in_parquet(times: list[Any], message: str, tmp_path: Path)
 
 
 @pytest.mark.parametrize("arguments", [{}, {"timestamp_column": "t"}])
-def test_no_parquet_at_all(arguments: dict[str, str], tmp_path: Path) -> None:
+def test_no_parquet_at_all(arguments: dict[str, Any], tmp_path: Path) -> None:
     (tmp_path / "r.parquet").write_text("user_id,item_id\n")
     with pytest.raises(DataError, match=r"r.parquet: not a readable (?i:parquet) file"):
         TabularRatings(str(tmp_path), "r.parquet", **arguments).read()
