@@ -19,7 +19,9 @@ CAMPAIGNS: tuple[str, ...] = (  # modules of this package
     "fuzz",
     "growth",
     "hot_swaps",
+    "kills",
     "log_reader",
+    "payloads",
 )
 
 

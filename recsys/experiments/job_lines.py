@@ -60,7 +60,8 @@ def _eta(info: Mapping[str, Any]) -> str:
     left = info.get("jobs", 0) - info["done"]
     if left <= 0:
         return ""
-    seconds = (time.time() - info["started"]) / (info["done"] - info["resumed"]) * left
+    passed = max(0.0, time.time() - info["started"])  # the clock may have been set back
+    seconds = passed / (info["done"] - info["resumed"]) * left
     return f"  about {_format_duration(seconds)} left"
 
 

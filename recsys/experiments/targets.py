@@ -20,7 +20,7 @@ from hydra.core.override_parser.types import ChoiceSweep, QuotedString
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 
-from recsys.data.passwords import restored_settings
+from recsys.data.passwords import VARIABLES, redacted
 from recsys.experiments.configuration import group_options, named_classes
 
 CALLBACKS = {  # Lightning's own, but for those that take functions, or write to the current folder
@@ -156,8 +156,8 @@ def _leads_out(text: str) -> bool:
 
 
 def _is_of_study(url: str, place: Path) -> bool:
-    """Whether a study's database is this file, or in this folder, or one that the user's environment names."""
-    if url in os.environ.values() or restored_settings(url) != url:
+    """Whether a study's database is this file, or in this folder, or the one that the user's environment names."""
+    if url == redacted(os.environ.get(VARIABLES["hydra.sweeper.storage"], "")):
         return True
     kind, _, path = url.partition(":///")
     return kind == "sqlite" and "?" not in path and Path(path).resolve().is_relative_to(place.resolve())

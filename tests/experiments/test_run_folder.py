@@ -184,8 +184,8 @@ def test_overrides_of_older_versions_keep_their_meaning() -> None:
 
 
 def test_no_password_is_written(cfg: DictConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("STUDIES", "postgresql://me:secret@db/studies")
-    cfg.callbacks = {"pruning": {"storage": "${oc.env:STUDIES}"}}
+    monkeypatch.setenv("RECSYS_STUDY_DATABASE", "postgresql://me:secret@db/studies")
+    cfg.callbacks = {"pruning": {"storage": "${oc.env:RECSYS_STUDY_DATABASE}"}}
     cfg.data = {"separator": "auto"}
     saved = write_config(cfg, tmp_path)
     assert saved.callbacks.pruning.storage == "postgresql://me:secret@db/studies"
@@ -196,7 +196,7 @@ def test_no_password_is_written(cfg: DictConfig, tmp_path: Path, monkeypatch: py
         raise ValueError("no route to postgresql://me:secret@db/studies")
     for file in tmp_path.iterdir():
         assert "secret" not in file.read_text()
-    monkeypatch.delenv("STUDIES")
+    monkeypatch.delenv("RECSYS_STUDY_DATABASE")
     with pytest.raises(ValueError, match=r"callbacks\.pruning\.storage is postgresql://me:\*\*\*@db/studies"):
         resumed(tmp_path, [])
     trusted = resumed(tmp_path, ["trust=true"], trusted=True)
