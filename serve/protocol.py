@@ -157,6 +157,8 @@ class HttpProtocol(HttpToolsProtocol):
             length = len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
             if length > self.max_header_bytes:
                 raise _TooLargeError
+        if not self.url.startswith(b"/") and self.url != b"*":  # it names a host of its own, besides Host
+            raise httptools.HttpParserInvalidURLError
         super().on_headers_complete()
 
     def on_message_complete(self) -> None:

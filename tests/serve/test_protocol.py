@@ -138,6 +138,10 @@ def test_a_kept_connection_is_closed_when_it_is_idle(service: Running) -> None:
     b"POST / HTTP/1.1\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
     b"POST /recommendations/ HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\n",
     b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+    b"GET http://localhost/items/50 HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    b"GET http://evil.example/items/50 HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    b"GET HTTPS://localhost HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    b"CONNECT localhost:80 HTTP/1.1\r\nHost: localhost:80\r\n\r\n",
 ], ids=ascii)  # fmt: skip
 def test_what_is_not_http_gets_an_error_like_all_others(service: Running, wrong: bytes) -> None:
     with service.connect() as line:
@@ -161,6 +165,19 @@ def test_websockets_are_no_way_round(service: Running) -> None:
         line.sendall(GET[:-2] + upgrade + b"\x00\x01 more")
         assert answer(line)[0] == 200
         assert is_closed(line)
+
+
+@pytest.mark.parametrize(
+    "request_", [b"GET /items/50 HTTP/1.1\r\n\r\n", b"GET /items/50 HTTP/1.0\r\n\r\n", b"OPTIONS * HTTP/1.1\r\n\r\n",
+                 b"GET //evil.example/items/50 HTTP/1.1\r\nHost: evil.example\r\n\r\n",
+                 b"GET /items/50 HTTP/1.1\r\nHost: localhost\r\nhOsT: evil.example\r\n\r\n"], ids=ascii
+)  # fmt: skip
+def test_a_request_names_one_host(service: Running, request_: bytes) -> None:
+    with service.connect() as line:
+        line.sendall(request_)
+        status, headers, body = answer(line)
+        assert (status, body["code"]) == (400, "invalid_host")
+        assert headers["x-content-type-options"] == "nosniff"
 
 
 def everything(service: Running, request: bytes) -> bytes:
