@@ -71,5 +71,9 @@ class Deadlines:
                 self._free.release()
                 future.set_result(found)
 
-        threading.Thread(target=run, name=getattr(function, "__name__", "call"), daemon=True).start()
+        try:
+            threading.Thread(target=run, name="call", daemon=True).start()
+        except RuntimeError:  # the system has no thread left
+            self._free.release()
+            raise
         return future

@@ -18,7 +18,7 @@ from serve.metrics import Metrics
 from serve.model_manager import ModelManager
 from serve.served_model import ServedModel
 from serve.settings import Settings
-from serve.shutdown import WORKER_SECONDS, end_within
+from serve.shutdown import WORKER_SECONDS, Ending
 
 log = logging.getLogger("serve")
 
@@ -28,7 +28,7 @@ class Service:
 
     def __init__(self, settings: Settings, models: ModelManager | None = None) -> None:
         self.settings, self.guard = settings, Guard(settings)
-        self.deadlines = Deadlines()
+        self.deadlines = Deadlines(most=16)
         self.load = Load(settings.max_in_flight, settings.max_wait_seconds)
         self.metrics = Metrics(self.load)
         self._models = models
@@ -68,25 +68,32 @@ class Service:
         try:
             yield
         finally:
-            self._ended.set()  # the thread is left to itself: it may be loading, or waiting for a file
+            self._ended.set()  # the threads are left to themselves: they may be loading, or waiting for a file
+            logs.finish(logs.EXIT_SECONDS)  # a worker ends by the signal's own action, which writes nothing
 
     def _follow(self, models: ModelManager) -> None:
         """Poll the pointer and swap in new bundles, as long as the service runs."""
         if models.current is not None:
             self.metrics.set_model(models.current, swapped=False)
         while not self._ended.wait(self.settings.poll_seconds):
-            swapped = models.poll()
-            self.metrics.set_failed_loads(models.failed_loads)
-            self.metrics.set_dropped_lines(logs.dropped())
-            if swapped is not None:
-                self.metrics.set_model(swapped, swapped=True)
-                log.info("now serving %s", swapped.version, extra={"fields": {"model_version": swapped.version}})
+            try:
+                swapped = models.poll()
+                self.metrics.set_failed_loads(models.failed_loads)
+                self.metrics.set_dropped_lines(logs.dropped())
+                if swapped is not None:
+                    self.metrics.set_model(swapped, swapped=True)
+                    log.info("now serving %s", swapped.version, extra={"fields": {"model_version": swapped.version}})
+            except Exception:  # else nothing would be followed any more
+                log.exception("the pointer could not be followed")
 
     def _drain_on_signals(self, loop: asyncio.AbstractEventLoop, stopping: asyncio.Event) -> None:
         """On SIGTERM first report not ready, then stop listening `drain_seconds` later; on SIGINT stop at once.
 
         Whatever the process is busy with then, it ends in time.
         """
+        if threading.current_thread() is not threading.main_thread():
+            return  # the host application handles signals
+        ending = Ending()
         stop = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
 
         def drain(number: int, frame: FrameType | None) -> None:
@@ -95,15 +102,14 @@ class Service:
             assert callable(handler)
             again, self.draining = self.draining, True
             if number == signal.SIGINT or again or self._models is None:
-                end_within(WORKER_SECONDS)
+                ending.within(WORKER_SECONDS)
                 # Never as SIGINT, whose second one would break off answers: a terminal sends it to all processes, and
                 # the parent passes it on.
                 handler(signal.SIGTERM, frame)
                 return
-            end_within(self.settings.drain_seconds + WORKER_SECONDS)
+            ending.within(self.settings.drain_seconds + WORKER_SECONDS)
             loop.call_soon_threadsafe(loop.call_later, self.settings.drain_seconds, handler, number, frame)
 
         for number, handler in stop.items():
             if callable(handler):
-                with contextlib.suppress(ValueError):  # not the main thread: the host application handles signals
-                    signal.signal(number, drain)
+                signal.signal(number, drain)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import os
 import signal
@@ -9,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable
 from multiprocessing.connection import wait
+from queue import Empty, SimpleQueue
 
 from serve import logs
 
@@ -18,27 +20,35 @@ WORKER_SECONDS = 1.3  # when a process that has not ended ends itself
 KILL_SECONDS = 1.5  # when a worker that has not done so is killed
 
 
-def end_within(seconds: float, status: int = 0, last: Callable[[], object] | None = None) -> None:
-    """End this process after so many seconds, unless it has ended by then.
+class Ending:
+    """A thread that ends this process at a deadline, unless it has ended by then.
 
-    Nothing is waited for but the log, for a moment: not for threads, which may hang in a read or a write.
+    Nothing is waited for but the log, for a moment: not for threads, which may hang in a read or a write. The thread is
+    there from the start: a signal could not count on another one.
 
     Args:
-        seconds: From now.
-        status: Exit status.
         last: What to do before.
     """
-    end = time.monotonic() + seconds
 
-    def end_late() -> None:
-        time.sleep(max(end - time.monotonic(), 0))
-        leave(status, last)
+    def __init__(self, last: Callable[[], object] | None = None) -> None:
+        self._last = last
+        self._ends: SimpleQueue[float] = SimpleQueue()  # whose `put` may be interrupted by a signal that puts, too
+        threading.Thread(target=self._wait, name="end", daemon=True).start()
 
-    threading.Thread(target=end_late, name="end", daemon=True).start()
+    def within(self, seconds: float) -> None:
+        """End so many seconds from now, if no earlier deadline is set."""
+        self._ends.put(time.monotonic() + seconds)
+
+    def _wait(self) -> None:
+        end = self._ends.get()
+        with contextlib.suppress(Empty):
+            while True:
+                end = min(end, self._ends.get(timeout=max(end - time.monotonic(), 0)))
+        leave(last=self._last)
 
 
 def leave(status: int = 0, last: Callable[[], object] | None = None) -> None:
-    """End this process now, as in `end_within`."""
+    """End this process now, as `Ending` does."""
     try:
         if last is not None:
             last()

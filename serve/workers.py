@@ -16,7 +16,7 @@ from uvicorn.supervisors import multiprocess
 from uvicorn.supervisors.multiprocess import Multiprocess, Process
 
 from serve.server import Server
-from serve.shutdown import KILL_SECONDS, end_within
+from serve.shutdown import KILL_SECONDS, Ending
 
 
 class Worker(Process):
@@ -48,7 +48,7 @@ class Workers(Multiprocess):
         multiprocess.Process = Worker  # type: ignore[misc]  # uvicorn names the class in each place that starts one
         super().__init__(config, sockets)
         self.drain_seconds, self.last = drain_seconds, last
-        self._deadline = float("inf")
+        self._deadline, self._ending = float("inf"), Ending(last=self._give_up)
         self._told: set[int] = set()  # processes that have the signal
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._stop)
@@ -58,7 +58,7 @@ class Workers(Multiprocess):
         left = KILL_SECONDS + (0.0 if at_once else self.drain_seconds)
         if time.monotonic() + left < self._deadline:
             self._deadline = time.monotonic() + left
-            end_within(left, last=self._give_up)
+            self._ending.within(left)
         self.should_exit.set()
         self._told.clear()
         self._tell(number)

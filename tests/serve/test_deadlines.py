@@ -45,3 +45,16 @@ def test_what_hangs_is_left_and_bounded_in_number() -> None:
     while threading.active_count() > threads - 2:
         time.sleep(0.001)
     assert deadlines.call(10, divmod, 7, 2) == (3, 1)
+
+
+def test_a_thread_that_cannot_start_takes_no_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    deadlines = Deadlines(most=1)
+
+    def fail(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", fail)
+    with pytest.raises(RuntimeError, match="new thread"):
+        deadlines.call(10, divmod, 7, 2)
+    monkeypatch.undo()
+    assert deadlines.call(10, divmod, 7, 2) == (3, 1)

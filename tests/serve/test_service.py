@@ -99,3 +99,15 @@ def test_lines_that_were_dropped_are_counted(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setattr(module.logs, "dropped", lambda: 7)
     with client_of(rich(), poll_seconds=0.01) as client:
         until(lambda: value(client.get("/metrics").text, "recsys_log_lines_dropped_total") == 7)
+
+
+def test_an_error_ends_no_following(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_pointer(tmp_path / "serving", save(rich(), tmp_path / "first"))
+    models, settings = waiting(tmp_path / "serving")
+    with client_of(models, **settings) as client:
+        monkeypatch.setattr(models, "poll", lambda: 1 / 0)
+        models.last_error = None
+        until(lambda: models.pointer_age > 0.1)
+        monkeypatch.undo()
+        write_pointer(tmp_path / "serving", save(rich(seed=1), tmp_path / "second"))
+        until(lambda: client.get("/model").json()["seed"] == 1)

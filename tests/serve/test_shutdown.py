@@ -144,6 +144,14 @@ def test_a_log_that_nobody_reads_changes_nothing(saved: Path, tmp_path: Path, wo
         os.close(writing)
 
 
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_the_last_line_of_the_log_is_written(serve: Start, saved: Path, workers: str) -> None:
+    served = serve("--bundle", str(saved), "--drain-seconds", "0", "--workers", workers)
+    assert httpx2.get(f"{served.url}/items/50", headers={"X-Request-ID": "the-last"}).status_code == 200
+    served.stop()
+    assert "the-last" in [line.get("request_id") for line in served.lines()]
+
+
 def test_while_it_starts(saved: Path, tmp_path: Path) -> None:
     for seconds in (0.1, 0.4, 0.8, 1.2):
         process = start(tmp_path, "--bundle", str(saved), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
