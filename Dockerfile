@@ -17,7 +17,7 @@ COPY --from=build /opt/venv /opt/venv
 # Any other user will do: nothing is written but to /tmp, and nothing belongs to this one.
 USER 10001:0
 ENV PATH=/opt/venv/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 \
-    RECSYS_HOST=0.0.0.0 RECSYS_PORT=8000 RECSYS_POINTER=/outputs/serving RECSYS_KEYS=/outputs/keys.json
+    RECSYS_HOST=0.0.0.0 RECSYS_PORT=8000 RECSYS_OPERATIONS_PORT=8001 RECSYS_POINTER=/outputs/serving RECSYS_KEYS=/outputs/keys.json
 EXPOSE 8000
 HEALTHCHECK --interval=10s --timeout=3s --start-period=10s CMD ["python", "-m", "serve.health"]
 ENTRYPOINT ["python", "-m", "serve"]

@@ -123,13 +123,14 @@ def confined(opt: Path, outputs: Path) -> Iterator[tuple[str, Callable[[str], li
             pytest.skip(f"no {program}")
     if os.geteuid() != 0:
         pytest.skip("only root can become another user")
-    with socket.socket() as free:
+    with socket.socket() as free, socket.socket() as another:
         free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+        another.bind(("127.0.0.1", 0))
+        port, operations = free.getsockname()[1], another.getsockname()[1]
     # For root's group, in which an arbitrary user of a container is.
     (outputs / "keys.json").chmod(0o640)
     variables = dict(re.findall(r"(\w+)=(\S+)", re.search(r"^ENV (.*)", LAST, re.M)[1]))  # type: ignore[index]
-    variables |= {"RECSYS_PORT": str(port), "PATH": "/opt/venv/bin:/usr/bin"}
+    variables |= {"RECSYS_PORT": str(port), "RECSYS_OPERATIONS_PORT": str(operations), "PATH": "/opt/venv/bin:/usr/bin"}
     read_only = {
         "/usr": "/usr",
         str(opt): "/opt",
