@@ -195,9 +195,16 @@ BOMBS: dict[str, Bomb] = {
     "titles that normalization makes 18 times as long": bundle(lambda: titled(["\ufdfa" * 5_000] * 300)),
     "near the limits: 20 MB of titles in one script": bundle(lambda: titled(["abcd " * 200] * 9_000)),
     "near the limits: 5 MB of titles in another": bundle(lambda: titled(["\u4e00\u4e01 " * 300] * 5_500)),
-    "near the limits: 1,800 coordinates": bundle(lambda: sized(dim=1800)),
+    "near the limits: 1,800 coordinates": bundle(lambda: rated_by_one(10, dim=1800)),
+    "near the limits: 30,000 fitted users with noise, 1,000 coordinates": bundle(
+        lambda: sized(30_000, n_users=30_000, dim=1000, noisy=True)
+    ),
+    "near the limits: 3,500 items with 1,000 levels, ten samples": bundle(
+        lambda: sized(n_all=3500, n_items=3500, levels=tuple(np.arange(0, 1000.0)), samples=10)
+    ),
+    "near the limits: a user with 30 ratings, 10,000 samples": bundle(lambda: rated_by_one(30, samples=10_000, dim=15)),
     "near the limits: 10,000 samples": bundle(lambda: sized(samples=10_000, dim=7, noisy=True)),
-    "near the limits: 30,000 ratings of one user, 1,000 coordinates": bundle(lambda: rated_by_one(30_000, dim=1000)),
+    "near the limits: 20,000 ratings of one user, 1,000 coordinates": bundle(lambda: rated_by_one(20_000, dim=1000)),
     "near the limits: 10,000,000 ratings": bundle(lambda: rated_by_one(10_000_000, dim=1)),
     "near the limits: 300,000 fitted users with noise": bundle(
         lambda: sized(300_000, n_users=300_000, dim=64, noisy=True)
