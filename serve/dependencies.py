@@ -6,7 +6,8 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
-from serve.errors import ApiError, no_model
+from serve.api_error import ApiError
+from serve.errors import no_model
 from serve.served_model import ServedModel
 from serve.service import Service
 

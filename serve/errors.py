@@ -9,19 +9,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
-
-class ApiError(Exception):
-    """An error returned to the client.
-
-    Args:
-        status: HTTP status.
-        code: Machine-readable code.
-        detail: Human-readable message, without content of the request.
-    """
-
-    def __init__(self, status: int, code: str, detail: str) -> None:
-        super().__init__(detail)
-        self.status, self.code, self.detail = status, code, detail
+from serve.api_error import ApiError
 
 
 def no_model() -> ApiError:

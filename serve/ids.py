@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from recsys.bundle.ids import MAX_ID_LENGTH
-from serve.errors import ApiError
+from serve.api_error import ApiError
 
 INT_ID = re.compile(r"-?[0-9]{1,19}")
 MAX_INTEGER = 10**19 - 1  # of 19 digits

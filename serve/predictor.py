@@ -9,7 +9,7 @@ from typing import Annotated
 import numpy as np
 from pydantic import Field
 
-from serve.errors import ApiError
+from serve.api_error import ApiError
 from serve.ids import GivenId
 from serve.schemas import Error, ModelVersion, Std
 from serve.served_model import ServedModel

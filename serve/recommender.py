@@ -11,7 +11,7 @@ from pydantic import Field
 from recsys.bundle.fold_in import FoldIn
 from recsys.bundle.scoring import ItemScores
 from recsys.bundle.typing import Float32Array, IndexArray
-from serve.errors import ApiError
+from serve.api_error import ApiError
 from serve.rounding import DECIMALS, rounded
 from serve.schemas import ItemSummary, ModelVersion, RecommendationOptions, Std
 from serve.served_model import ServedModel

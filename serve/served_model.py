@@ -13,8 +13,8 @@ from recsys.bundle.attributes import attribute_rows, choices
 from recsys.bundle.factors import UserVector
 from recsys.bundle.fold_in import FoldIn
 from recsys.bundle.typing import IndexArray
+from serve.api_error import ApiError
 from serve.catalogue import Catalogue
-from serve.errors import ApiError
 from serve.ids import GivenId, IdIndex, id_rule
 from serve.settings import Settings
 

@@ -8,8 +8,8 @@ from typing import Annotated
 from fastapi import Request
 from pydantic import Field
 
+from serve.api_error import ApiError
 from serve.dependencies import CurrentService
-from serve.errors import ApiError
 from serve.openapi import error_responses
 from serve.routing import resource_router
 from serve.schemas import ModelVersion

@@ -6,9 +6,9 @@ from fastapi import Response
 from fastapi.responses import PlainTextResponse
 from prometheus_client import CONTENT_TYPE_LATEST
 
+from serve.api_error import ApiError
 from serve.deadlines import Overdue
 from serve.dependencies import CurrentService
-from serve.errors import ApiError
 from serve.routing import resource_router
 
 router = resource_router("operations", needs="operations")

@@ -9,8 +9,8 @@ import numpy as np
 from fastapi import Depends
 from pydantic import Field
 
+from serve.api_error import ApiError
 from serve.dependencies import CurrentModel, require_user_ratings
-from serve.errors import ApiError
 from serve.openapi import error_responses
 from serve.rounding import rounded
 from serve.routing import resource_router

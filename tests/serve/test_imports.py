@@ -17,3 +17,11 @@ def test_the_service_imports_nothing_heavy() -> None:
         [sys.executable, "-c", code], cwd=ROOT, env=clean_environment(), capture_output=True, text=True, check=True
     )
     assert not set(answer.stdout.split()) & set(HEAVY)
+
+
+def test_the_check_of_a_bundle_imports_no_web_framework() -> None:
+    code = "import sys, serve.candidate, serve.served_model; print(*{n.split('.')[0] for n in sys.modules})"
+    answer = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, env=clean_environment(), capture_output=True, text=True, check=True
+    )
+    assert not set(answer.stdout.split()) & {"fastapi", "starlette", "uvicorn", *HEAVY}
