@@ -95,15 +95,21 @@ class Connections:
 
     def drop_oldest(self) -> bool:
         """Close the oldest connection without a request, if there is one."""
-        for table in (self.lingering, self.opening, self.header, self.idle, self.body):
+        for table in (self.opening, self.header, self.idle, self.body):
             if table:
                 return self._drop(next(iter(table)), "max_connections")
         return False
 
     def linger(self, connection: Connection) -> None:
-        """Keep an answered connection for a moment: closed while its client sends, it would lose the answer."""
+        """Keep an answered connection for a moment: closed while its client sends, it would lose the answer.
+
+        It takes no other one's place.
+        """
+        self.remove(connection)
         if len(self.lingering) >= MOST_LINGERING:
-            self._drop(next(iter(self.lingering)), "max_connections")
+            oldest = next(iter(self.lingering))
+            leave(oldest)
+            oldest.drop()
         wait(connection, self.lingering)
 
     def expire(self) -> None:

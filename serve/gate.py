@@ -24,9 +24,10 @@ log = logging.getLogger("serve")
 
 BACKLOG = 4096  # connections in the kernel's queue
 FIRST_BYTES = 65_536
-BATCH = 1024  # connections a turn
-SHARED_BATCH = 16  # with other workers at the same socket, unless it takes long to empty its queue
-SHARED_SECONDS = 0.025  # after which none of them can be idle
+BATCH, SHARED_BATCH = 64, 16  # connections a turn, alone and with other workers at the same socket
+DRAINED = 1024  # if the queue was not seen empty for long, so that no worker can be idle
+LONG_SECONDS = 0.025
+MOST_UNSHED = 16  # requests for health or metrics a turn that are let in whatever the load
 PAUSE_SECONDS = 0.1  # when there are no descriptors left
 EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
@@ -56,6 +57,7 @@ class Gate:
         self.batch = SHARED_BATCH if shared else BATCH
         self.loop = asyncio.get_running_loop()
         self._emptied = monotonic()  # when the kernel's queue was seen empty
+        self._unshed = MOST_UNSHED
         self._paused: asyncio.TimerHandle | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self.waiting: set[Opening] = set()
@@ -69,7 +71,7 @@ class Gate:
             return
         self.connections.closing = True
         if self._paused is None:
-            self.batch = BATCH
+            self.batch = DRAINED
             self._accept()
         if self._paused is not None:
             self._paused.cancel()
@@ -83,7 +85,8 @@ class Gate:
 
     def _accept(self) -> None:
         now = monotonic()
-        batch = self.batch if now - self._emptied < SHARED_SECONDS else BATCH
+        self._unshed = MOST_UNSHED
+        batch = self.batch if now - self._emptied < LONG_SECONDS else DRAINED
         for _ in range(batch):
             try:
                 fileno, address = self.listening._accept()  # type: ignore[attr-defined]
@@ -128,7 +131,10 @@ class Gate:
     def begin(self, connection: socket.socket, first: bytes, address: str, peer: Any, now: float) -> None:
         """Let a connection in that has sent its first bytes, or refuse it."""
         load = self.load
-        unshed = load is None or UNSHED.match(first) is not None
+        unshed = load is None
+        if not unshed and UNSHED.match(first) is not None and self._unshed:
+            self._unshed -= 1
+            unshed = True
         if not unshed and load is not None and load.in_flight >= load.limit:
             self.refuse(connection, first, address, OVERLOADED)
             return
@@ -138,8 +144,11 @@ class Gate:
         connection.setblocking(False)
         protocol = self.protocol(first, address, (peer[0], peer[1]))
         protocol.arrived = now
-        protocol.count(load is not None)
         self.connections.add(protocol)
+        if b"\r\n\r\n" not in first:  # nothing to compute yet
+            wait(protocol, self.connections.opening)
+        elif not unshed:
+            protocol.count(True)
         task = self.loop.create_task(self._connect(connection, protocol))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)

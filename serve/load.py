@@ -6,7 +6,7 @@ import math
 from collections import Counter
 from time import monotonic
 
-FEWEST = 4.0  # requests at once that are always taken on
+FEWEST = 8.0  # requests at once that are always taken on
 FIRST_GUESS = 0.0002  # seconds that a request takes
 UNLIMITED_PATHS = ("/health/live", "/health/ready", "/metrics")  # exempt from the limit
 # Keys in the state of a request's scope.
@@ -46,7 +46,8 @@ class Load:
         """Whether a request is still to be begun, which arrived then by the monotonic clock.
 
         As in CoDel (Nichols and Jacobson, 2012), a wait is too long only if it was so throughout a window of time:
-        after a pause of the process whatever waits is answered.
+        after a pause of the process whatever waits is answered. So are a few requests, whatever the time they wait for
+        is spent on.
         """
         now = monotonic()
         wait = now - arrived
@@ -55,7 +56,7 @@ class Load:
             self._shortest, self._window_end = wait, now + self.max_wait / 2
         elif wait < self._shortest:
             self._shortest = wait
-        return wait <= self.max_wait or not self._late
+        return wait <= self.max_wait or not self._late or self.in_flight <= FEWEST
 
     def took(self, seconds: float) -> None:
         """Learn from the time that a request took, of which a pause of the process may be a part."""

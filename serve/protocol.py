@@ -78,6 +78,9 @@ class HttpProtocol(HttpToolsProtocol):
         self.connections.add(self)
         self.transport = transport
         self.flow = FlowControl(transport)
+        if self.ending:  # dropped before it began
+            transport.abort()
+            return
         first, self.first = self.first, b""
         self._receive(first)
         if self.open.closing:
@@ -245,6 +248,9 @@ class HttpProtocol(HttpToolsProtocol):
         self._waited = True
 
     def expire(self) -> None:
+        if self.transport is None:
+            self.drop()
+            return
         is_header = self._in_header and not self._is_busy and not self.ending
         if is_header and not self.transport.get_write_buffer_size():
             self._refuse(HEADER_TOO_SLOW, None)
@@ -252,7 +258,9 @@ class HttpProtocol(HttpToolsProtocol):
             self.drop()
 
     def drop(self) -> None:
-        if self.transport.get_write_buffer_size():
+        if self.transport is None:
+            self.ending = True
+        elif self.transport.get_write_buffer_size():
             self.transport.abort()  # closing would wait for the client to read
         else:
             self.transport.close()

@@ -12,14 +12,14 @@ from typing import Any
 
 import uvicorn
 
-from serve.connections import Connections
+from serve.connections import MOST_LINGERING, Connections
 from serve.gate import Gate
 from serve.protocol import HttpProtocol
 from serve.service import Service
 
 log = logging.getLogger("serve")
 
-OTHER_DESCRIPTORS = 128  # files, pipes, libraries
+OTHER_DESCRIPTORS = MOST_LINGERING + 128  # files, pipes, libraries
 MOST_DESCRIPTORS = 65_536
 MOST_AT_OPERATIONS = 64  # connections
 REPORT_SECONDS = 0.1

@@ -13,6 +13,8 @@ from typing import Any, NamedTuple, cast
 
 Figures = dict[str, Any]  # what JSON can hold
 CAMPAIGNS: tuple[str, ...] = (  # modules of this package
+    "overload",
+    "connections",
     "access_cost",
     "bundle_bombs",
     "flips",

@@ -50,17 +50,23 @@ def running(
     python: str = sys.executable,
     cwd: Path = ROOT,
     stderr: int = subprocess.DEVNULL,
+    cores: set[int] | None = None,
 ) -> Iterator[Running]:
     """Start `python <command> --port <free>` and wait for its first 200 on `/health/ready`.
 
-    `seconds` is the time from the start of the process until then.
+    `cores` are those that it may run on. `seconds` is the time from the start of the process until then.
     """
     port = free_port()
+    mine = os.sched_getaffinity(0) if cores else set()
+    if cores:
+        os.sched_setaffinity(0, cores)  # which the process inherits
     start = time.perf_counter()
     process = subprocess.Popen(
         [python, *command, "--port", str(port)], cwd=cwd, stdout=subprocess.DEVNULL, stderr=stderr,
         env=os.environ | {"OPENBLAS_NUM_THREADS": "1", "RECSYS_DRAIN_SECONDS": "0"} | (environment or {}),
     )  # fmt: skip
+    if cores:
+        os.sched_setaffinity(0, mine)
     try:
         while not _ready(port):
             if process.poll() is not None:

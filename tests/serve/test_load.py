@@ -58,6 +58,7 @@ def test_what_waited_through_a_pause_is_begun(clock: list[float]) -> None:
 
 def test_what_waits_too_long_for_long_is_not(clock: list[float]) -> None:
     load = Load(256, 0.2)
+    load.in_flight = 256
     begun = 0
     for number in range(256):  # all at once, 5 ms each
         if load.begins(1000.0):
@@ -70,3 +71,13 @@ def test_what_waits_too_long_for_long_is_not(clock: list[float]) -> None:
 
 def test_its_clock_is_the_monotonic_one() -> None:
     assert Load(1, 1.0).begins(monotonic())
+
+
+def test_a_few_are_begun_whatever_they_wait_for(clock: list[float]) -> None:
+    load = Load(256, 0.2)
+    load.in_flight = 8
+    for _ in range(100):
+        clock[0] += 0.1
+        assert load.begins(clock[0] - 1)
+    load.in_flight = 9
+    assert not load.begins(clock[0] - 1)

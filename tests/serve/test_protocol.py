@@ -282,6 +282,17 @@ def test_nothing_stays_in_flight(service: Running) -> None:
     until(lambda: service.load.in_flight == 0 and service.connections == 0)
 
 
+def test_parts_of_requests_take_no_place_of_others(service: Running) -> None:
+    lines = [service.connect() for _ in range(20)]
+    for line, part in zip(lines, (GET[:9], POST % 50 + b"{", GET[:-2], POST[:20]) * 5, strict=True):
+        line.sendall(part)
+    until(lambda: service.connections == 20)
+    assert service.load.in_flight == 0
+    assert service.ask()[0] == 200
+    for line in lines:
+        line.close()
+
+
 def test_expect_and_chunks(service: Running) -> None:
     with service.connect() as line:
         line.sendall(POST.replace(b"\r\n\r\n", b"\r\nExpect: 100-continue\r\n\r\n") % len(PAIR))

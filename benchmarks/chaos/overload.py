@@ -1,0 +1,116 @@
+"""Twice as many requests as the service can answer, each on a fresh connection, client and service on a core each.
+
+The capacity is what a closed loop of 32 clients gets. Then requests come at twice that rate, whatever becomes of them,
+and times count from when each was due. A share of the answers is not to be had on a machine that does other things.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.chaos.campaign import Figures, Row
+from benchmarks.load.fresh import Fresh
+from benchmarks.load.ml_1m import USERS, save_bundle
+from benchmarks.load.service import running
+
+SUMMARY = "twice the capacity, each request on a fresh connection"
+PROBES = 25  # requests at a time, of which the slowest is looked at
+PROBE_SECONDS = 0.01  # between them
+LEAST = {"share": 0.6, "p99_ms": 1000, "readable": 0.99, "recovery": 2.0}
+ON_TIME_MS = 50.0  # of the client: whoever is later than that measures itself
+
+
+def run(*, short: bool) -> Figures:
+    seconds, capacity_seconds = (2.0, 1.0) if short else (60.0, 10.0)
+    paths = [f"/users/{user}/recommendations?k=10" for user in range(1, USERS + 1, 30)]
+    with tempfile.TemporaryDirectory() as place:
+        bundle = save_bundle(Path(place) / "bundle")
+        options = ("--bundle", str(bundle), "--log-level", "warning")
+        with pinned() as cores, running("-m", "serve", *options, cores={cores[-1]}) as service:
+            client = Fresh(service.port, paths)
+            client.closed_loop(capacity_seconds / 2)  # warm up
+            quiet = _slowest(client)
+            capacity = len(client.closed_loop(capacity_seconds).answered) / capacity_seconds
+            overload = client.open_loop(2 * capacity, seconds)
+            recovery = _recovery(client, quiet)
+            after = client.closed_loop(capacity_seconds)
+            figures = overload.figures()
+    return {
+        "short": short,
+        "cores": len(set(cores)),
+        "seconds": seconds,
+        "capacity_per_second": round(capacity, 1),
+        "capacity_after_per_second": round(len(after.answered) / capacity_seconds, 1),
+        **figures,
+        "share_of_capacity": round(figures["answered_per_second"] / capacity, 3),
+        "offered_share": round(figures["offered_per_second"] / capacity, 3),
+        "quiet_ms": round(1000 * quiet, 2),
+        "recovery_seconds": round(recovery, 3),
+    }
+
+
+@contextlib.contextmanager
+def pinned() -> Iterator[list[int]]:
+    """Keep this process to the first of its cores; the last one is for the service."""
+    before = sorted(os.sched_getaffinity(0))
+    os.sched_setaffinity(0, before[:1])
+    try:
+        yield before
+    finally:
+        os.sched_setaffinity(0, before)
+
+
+def _slowest(client: Fresh) -> float:
+    """Seconds for the slowest of some requests, one after another; infinite if one is not answered."""
+    found = client.open_loop(1 / PROBE_SECONDS, PROBES * PROBE_SECONDS).answered
+    return max(found) if len(found) == PROBES else float("inf")
+
+
+def _recovery(client: Fresh, quiet: float) -> float:
+    """Seconds from the end of the load until requests are answered as before it."""
+    start = time.perf_counter()
+    while (begun := time.perf_counter()) < start + 30:
+        if _slowest(client) <= max(3 * quiet, 0.02):
+            return begun - start
+    return float("inf")
+
+
+def rows(figures: Figures) -> list[Row]:
+    """The short form only looks at what does not depend on what else the machine does."""
+    answered, strict = figures["answered_ms"] or {"p50": np.inf, "p99": np.inf}, not figures["short"]
+    readable = figures["readable_share_of_refused"]
+    readable = 1.0 if readable is None else readable
+    refused = figures["shed"] + figures["unreadable"] + figures["silent"]
+    late = figures["client_late_ms"]["p99"]
+    offered = f"{figures['offered_per_second']:,.0f} requests per second for {figures['seconds']:.0f} s"
+    what = f"open loop, {offered}: {figures['offered_share']:.2f} times the capacity"
+    return [
+        Row(
+            f"{what}: answered, as a share of the capacity of {figures['capacity_per_second']:,.0f} per second",
+            f"{figures['share_of_capacity']:.2f}"
+            + (f" (client {late:.0f} ms late at p99)" if late > ON_TIME_MS else ""),
+            not strict or figures["share_of_capacity"] >= LEAST["share"],
+        ),
+        Row(
+            "time of those that were answered, p50 / p99",
+            f"{answered['p50']:.0f} ms / {answered['p99']:.0f} ms",
+            answered["p99"] <= LEAST["p99_ms"] * (1 if strict else 5),
+        ),
+        Row(
+            f"of {refused:,} others: 503 that clients could read",
+            f"{100 * readable:.2f}%",
+            readable >= LEAST["readable"] and figures["shed"] > 0,
+        ),
+        Row(
+            "until requests are answered as before, after the end",
+            f"{figures['recovery_seconds']:.2f} s",
+            figures["recovery_seconds"] <= LEAST["recovery"] * (1 if strict else 5),
+        ),
+    ]
