@@ -10,6 +10,7 @@ if __name__ == "__main__":  # before anything that takes long: the first process
 
 import contextlib
 import functools
+import logging
 import socket
 import sys
 import tempfile
@@ -73,6 +74,10 @@ def serve(settings: Settings) -> None:
         sys.exit(f"error: {error}")
     settings = settings.decided()
     logs.configure(settings.log_level)
+    if settings.keys is None and not settings.is_private:
+        logging.getLogger("serve").warning(
+            "other machines can reach %s, and need no key", settings.host or "all addresses"
+        )
     many = settings.workers > 1
     shares = tempfile.TemporaryDirectory(prefix="recsys-metrics-") if many else contextlib.nullcontext("")
     with shares as shared:

@@ -126,6 +126,7 @@ def write_keys(path: Path, keys: tuple[Key, ...]) -> None:
     """Replace the file, readable by its owner, and by its group if it was.
 
     Raises:
+        KeyFileError: It cannot keep its group.
         WriteError: It cannot be written.
     """
     entries = [
@@ -137,6 +138,9 @@ def write_keys(path: Path, keys: tuple[Key, ...]) -> None:
     with atomic_write(path) as partial:
         partial.chmod(0o600)  # while it is empty
         if before is not None and before.st_mode & stat.S_IRGRP:  # the service may read it by its group
-            os.chown(partial, -1, before.st_gid)
+            try:
+                os.chown(partial, -1, before.st_gid)
+            except OSError as error:
+                raise KeyFileError(f"keys {path} cannot keep their group {before.st_gid}: {error.strerror}") from error
             partial.chmod(0o640)
         partial.write_text(json.dumps({"version": VERSION, "keys": entries}, indent=1) + "\n", encoding="ascii")

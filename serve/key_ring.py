@@ -31,6 +31,8 @@ class KeyRing:
         self._stamp: Stamp | None = None
         self._complaint: tuple[str, Stamp | None] | None = None
         self.refresh()
+        if self._stamp is not None and not self._keys:
+            log.warning("%s has no keys: nobody may ask until `recsys keys add`", path)
 
     def find(self, authorization: bytes) -> Key | None:
         """The key of an `Authorization` header; None if it is no valid one.

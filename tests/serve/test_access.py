@@ -268,6 +268,13 @@ def test_a_worker_that_starts_without_readable_keys_lets_nobody_in(tmp_path: Pat
     assert ring.find(header)
 
 
+def test_a_file_without_keys_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    keys.add(tmp_path / "keys", "one", frozenset(("predict",)))
+    keys.revoke(tmp_path / "keys", "one")
+    KeyRing(tmp_path / "keys")
+    assert "nobody may ask until `recsys keys add`" in caplog.text
+
+
 def test_what_strangers_send_is_not_remembered(tmp_path: Path) -> None:
     key = keys.add(tmp_path / "keys", "one", frozenset(("predict",)))
     ring = KeyRing(tmp_path / "keys")

@@ -75,6 +75,19 @@ def test_a_group_that_reads_the_file_goes_on_reading_it(run: Run, file: Path) ->
     assert stat.S_IMODE(file.stat().st_mode) == 0o640
 
 
+def test_a_group_that_cannot_be_kept_is_told(run: Run, file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*arguments: object) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    run("add", "shop")
+    file.chmod(0o640)
+    content = file.read_text()
+    monkeypatch.setattr("os.chown", refuse)
+    with pytest.raises(SystemExit, match=r"^error: keys [^\n]* cannot keep their group \d+: Operation not permitted$"):
+        run("revoke", "shop")
+    assert file.read_text() == content
+
+
 def test_rotate_and_revoke(run: Run, file: Path) -> None:
     first, _ = run("add", "shop", "--scope", "operations")
     run("add", "other")
