@@ -11,6 +11,7 @@ FIRST_GUESS = 0.0002  # seconds that a request takes
 UNLIMITED_PATHS = ("/health/live", "/health/ready", "/metrics")  # exempt from the limit
 # Keys in the state of a request's scope.
 ARRIVED = "arrived"  # when it came, by the monotonic clock
+REFUSED = "refused"  # that there was no room for it
 OPERATIONS = "operations"  # that it came by the operations port
 
 

@@ -17,7 +17,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from serve.access import Guard
 from serve.errors import error
 from serve.headers import secured
-from serve.load import ARRIVED, OPERATIONS, UNLIMITED_PATHS, Load
+from serve.load import ARRIVED, OPERATIONS, REFUSED, UNLIMITED_PATHS, Load
 from serve.metrics import Metrics
 
 access = logging.getLogger("serve.access")
@@ -70,7 +70,7 @@ class RequestMiddleware:
             await error(404, "not_found", "health and metrics only on this port")(scope, receive, answer)
             self._record(scope, request_id, status, start)
             return
-        if limited and (load.full if arrived is None else load.in_flight > load.limit or not load.begins(arrived)):
+        if limited and (load.full if arrived is None else REFUSED in state or not load.begins(arrived)):
             load.shed["overloaded"] += 1
             full = error(503, "overloaded", "too many requests at once; try again", {"Retry-After": "1"})
             await self._send(full, scope, receive, answer)

@@ -13,7 +13,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 from uvicorn.server import ServerState
 
 from serve.connections import Connections, Waiting, leave, wait
-from serve.load import ARRIVED, OPERATIONS, UNLIMITED_PATHS, Load
+from serve.load import ARRIVED, OPERATIONS, REFUSED, UNLIMITED_PATHS, Load
 from serve.refusals import (
     HEADER_TOO_LARGE,
     HEADER_TOO_SLOW,
@@ -110,6 +110,8 @@ class HttpProtocol(HttpToolsProtocol):
                 self._shed(data)
                 return
             self.arrived = monotonic()
+            if not self.operations and b"\r\n\r\n" in data:
+                self.count(True)
         self._receive(data)
 
     def _receive(self, data: bytes) -> None:
@@ -176,7 +178,10 @@ class HttpProtocol(HttpToolsProtocol):
         cycle.scope["state"][ARRIVED] = self.arrived or monotonic()
         self.arrived = 0.0
         self._running = cycle
-        self.count(self._is_limited)
+        limited = self._is_limited
+        if limited and not self._counted and self.load.full:  # it was not whole when it was let in
+            cycle.scope["state"][REFUSED] = True
+        self.count(limited)
         task = self.loop.create_task(self._run(cycle, app))
         task.add_done_callback(self.tasks.discard)
         self.tasks.add(task)

@@ -30,7 +30,8 @@ class Tally:
 
     Attributes:
         offered: Requests that were due.
-        seconds: From the first to the last one due.
+        seconds: From the first to the last one sent.
+        ended: When the last one was sent, by the performance counter.
         answered: Of each 200, seconds from when it was due to the end of its answer.
         shed: The same of each 503 that was read whole, with its `Retry-After` and JSON.
         unreadable: Answers cut off or reset, and statuses other than 200 and 503.
@@ -41,6 +42,7 @@ class Tally:
 
     offered: int = 0
     seconds: float = 0.0
+    ended: float = 0.0
     answered: list[float] = field(default_factory=list)
     shed: list[float] = field(default_factory=list)
     unreadable: int = 0
@@ -114,7 +116,8 @@ class Fresh:
                     self._send(start + number / rate)
                     number += 1
                 self._collect(max(0.0, min(start + number / rate - time.perf_counter(), 0.1)))
-            self.tally.seconds = time.perf_counter() - start
+            self.tally.ended = time.perf_counter()
+            self.tally.seconds = self.tally.ended - start
             end = time.perf_counter() + PATIENCE
             while self.open and time.perf_counter() < end:
                 self._collect(0.1)

@@ -231,6 +231,21 @@ def test_others_are_closed_with_their_answer(overloaded: Running, request_bytes:
         assert is_closed(line)
 
 
+@pytest.mark.parametrize("before", [0, 1], ids=["first", "later"])
+def test_a_request_that_becomes_whole_under_overload_is_sent_away(overloaded: Running, before: int) -> None:
+    with overloaded.connect() as line:
+        for _ in range(before):
+            line.sendall(GET)
+            assert answer(line)[0] == 200
+        line.sendall(GET[:9])
+        until(lambda: overloaded.server.open.header)
+        overloaded.load.limit = 0
+        line.sendall(GET[9:])
+        status, _, body = answer(line)
+        assert (status, body["code"]) == (503, "overloaded")
+        assert overloaded.load.in_flight == 0
+
+
 def test_a_body_that_is_refused_does_not_cost_the_answer(service: Running) -> None:
     with service.connect() as line:
         line.sendall(POST % 5_000_000)
