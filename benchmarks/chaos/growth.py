@@ -40,7 +40,8 @@ def run(*, short: bool) -> Figures:
             "--rate-limit",
             "900000000/minute",
         )
-        with running("-m", "serve", *options, "--log-level", "warning") as service:
+        waits = ("--max-wait-seconds", "60")  # nothing is shed, whose figures would come up late
+        with running("-m", "serve", *options, *waits, "--log-level", "warning") as service:
             start = time.perf_counter()
             counts: dict[int, int] = {}
 
