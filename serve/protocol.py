@@ -66,6 +66,7 @@ class HttpProtocol(HttpToolsProtocol):
         self.arrived = 0.0
         self.ending = False  # answered for the last time; what still comes is discarded
         self._in_header = False
+        self._in_trailer = False  # or where one may begin: after the size of a chunk
         self._header_bytes = 0  # of those that came before this piece
         self._running: RequestResponseCycle | None = None
         self._counted = False  # as in flight
@@ -141,7 +142,7 @@ class HttpProtocol(HttpToolsProtocol):
             if isinstance(error.__context__, (_TooLargeError, _PipelineFullError)):
                 raise error.__context__ from None
             raise
-        if self._in_header:
+        if self._in_header or self._in_trailer:
             self._header_bytes += len(piece)
             if self._header_bytes > self.max_header_bytes:
                 raise _TooLargeError
@@ -165,8 +166,17 @@ class HttpProtocol(HttpToolsProtocol):
         if not self.url.startswith(b"/") and self.url != b"*":  # it names a host of its own, besides Host
             raise httptools.HttpParserInvalidURLError
         super().on_headers_complete()
+        self.headers = []  # for fields after the body, which nobody has checked: they are none of the request's header
+
+    def on_chunk_header(self) -> None:
+        self._in_trailer, self._header_bytes = True, 0
+
+    def on_body(self, body: bytes) -> None:
+        self._in_trailer = False
+        super().on_body(body)
 
     def on_message_complete(self) -> None:
+        self._in_trailer = False
         cycle = self.cycle
         if cycle.transport is not self.transport and not cycle.response_complete:
             cycle.transport, cycle.keep_alive = self.transport, self._keep_alive

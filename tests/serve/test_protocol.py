@@ -167,6 +167,48 @@ def test_websockets_are_no_way_round(service: Running) -> None:
         assert is_closed(line)
 
 
+CHUNKED = (
+    b"POST /predict/rating/ HTTP/1.1\r\nHost: localhost\r\ncontent-type: application/json\r\n"
+    b"transfer-encoding: chunked\r\n\r\n%x\r\n%s\r\n0\r\n" % (len(PAIR), PAIR)
+)
+
+
+@pytest.mark.parametrize("apart", [False, True])
+def test_fields_after_a_body_are_none_of_the_header(service: Running, apart: bool) -> None:
+    with service.connect() as line:
+        line.sendall(CHUNKED)
+        if apart:
+            time.sleep(0.1)
+        line.sendall(b"Host: evil.example\r\nX-Request-ID: late\r\n\r\n")
+        status, headers, _ = answer(line)
+        assert status == 200  # two hosts would be refused
+        assert headers["x-request-id"] != "late"
+        line.sendall(GET)
+        assert answer(line)[0] == 200
+
+
+def test_a_trailer_is_bounded_like_a_header(service: Running) -> None:
+    with service.connect() as line:
+        line.sendall(CHUNKED + b"A: ")
+        start = time.monotonic()
+        with contextlib.suppress(OSError):
+            for _ in range(64):
+                line.sendall(b"x" * 1_000_000)
+        status, _, body = answer(line)
+        assert (status, body["code"]) == (431, "header_too_large")
+        assert time.monotonic() - start < 5
+
+
+def test_long_and_many_chunks_are_no_trailer(service: Running) -> None:
+    padding = b" " * 90_000
+    sizes = (b"%x\r\n%s\r\n" % (len(padding), padding), b"1\r\n \r\n" * 5_000)
+    for part in sizes:
+        with service.connect() as line:
+            at = CHUNKED.index(b"\r\n\r\n") + 4
+            line.sendall(CHUNKED[:at] + part + CHUNKED[at:] + b"\r\n")
+            assert answer(line)[0] == 200
+
+
 @pytest.mark.parametrize(
     "request_", [b"GET /items/50 HTTP/1.1\r\n\r\n", b"GET /items/50 HTTP/1.0\r\n\r\n", b"OPTIONS * HTTP/1.1\r\n\r\n",
                  b"GET //evil.example/items/50 HTTP/1.1\r\nHost: evil.example\r\n\r\n",
