@@ -22,6 +22,7 @@ from omegaconf import OmegaConf
 
 from recsys.bundle import Bundle
 from recsys.cli import USER_ERRORS
+from recsys.experiments.multirun import resume_hint
 from recsys.experiments.run_folder import OtherRunError
 from recsys.report.overrides import run_command
 from recsys.report.runs import read_run
@@ -434,6 +435,43 @@ def test_an_interpolation_is_resolved_and_typed_again(train: Train, quick_train:
 def test_a_missing_gpu_is_an_error_that_the_command_knows(quick_train: Train) -> None:
     with pytest.raises(USER_ERRORS, match=r"(?i)gpu"):
         quick_train("trainer.accelerator=gpu")
+
+
+def test_a_run_with_a_class_of_ones_own_is_resumed_by_consent(
+    train: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "mine.py").write_text(
+        "from recsys.models.mf import MatrixFactorization\n\n\nclass Mine(MatrixFactorization):\n    pass\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    given = ("model._target_=mine.Mine", "trainer.max_epochs=1")
+    folder = train(*given)
+    before = metrics(folder)
+    hint = f"python -m recsys.train resume={folder} trust=true"
+    assert resume_hint(folder) == f"interrupted; to resume: {hint}"
+    for name in ("metrics.json", "status.json"):
+        (folder / name).unlink()
+    with pytest.raises(SystemExit):
+        call("train", f"resume={folder}")
+    assert "the class of model is mine.Mine, " in capsys.readouterr().err
+    call("train", *shlex.split(hint)[3:])
+    assert metrics(folder) == before
+    (folder / "metrics.json").unlink()
+    train(*given)  # the same command as before is the same run
+    assert metrics(folder) == before
+
+
+def test_a_folder_with_links_that_lead_out_of_it_is_not_gone_on_with(
+    finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, other = copy_run(finished, tmp_path / "run"), tmp_path / "other"
+    other.write_text("mine")
+    (folder / "train.log").unlink(missing_ok=True)
+    (folder / "train.log").symlink_to(other)
+    with pytest.raises(SystemExit, match=r"train\.log is a link to .*/other, which would be written to; .*trust=true"):
+        call("train", f"resume={folder}")
+    assert other.read_text() == "mine"
+    call("train", f"resume={folder}", "trust=true")
 
 
 def test_resume_takes_no_other_settings(

@@ -103,6 +103,7 @@ def check_overrides(overrides: Iterable[str], source: str, folder: Path | None =
     Raises:
         ValueError: One of them may do more than a run; names it.
     """
+    consent = CONSENT if folder is not None else "; to do so, type the command yourself"
     for text in overrides:
         try:
             override = OverridesParser.create().parse_override(text)
@@ -111,7 +112,8 @@ def check_overrides(overrides: Iterable[str], source: str, folder: Path | None =
             raise ValueError(f"{source}: cannot read {text!r}") from error
         key = override.key_or_group
         if key.endswith("._target_"):
-            _check_target(key.removesuffix("._target_"), str(value), _allowed_classes(remote=folder is None), source)
+            allowed = _allowed_classes(remote=folder is None)
+            _check_target(key.removesuffix("._target_"), str(value), allowed, source, consent)
             continue
         reserved = any(part.startswith("_") for name in (key, *_names(value)) for part in name.split("."))
         own = key.startswith("hydra") and not HYDRA_KEYS.fullmatch(key)
@@ -122,7 +124,7 @@ def check_overrides(overrides: Iterable[str], source: str, folder: Path | None =
         stays = all(_stays(*leaf, folder) for one in options for leaf in leaves(_plain(one), key))
         unusual = text.startswith("-") or override.package or INTERPOLATION.search(text)
         if unusual or reserved or own or away or tracked or of_command or not stays:
-            raise ValueError(f"{source}: {text} may run, read or write more than a run{CONSENT}")
+            raise ValueError(f"{source}: {text} may run, read or write more than a run{consent}")
 
 
 def _stays(key: str, value: Any, folder: Path | None) -> bool:
@@ -178,14 +180,14 @@ def _allowed_classes(*, remote: bool = False) -> dict[str, set[str]]:
     return classes | {"trainer.profiler": PROFILERS}
 
 
-def _check_target(key: str, target: Any, allowed: dict[str, set[str]], source: str) -> None:
+def _check_target(key: str, target: Any, allowed: dict[str, set[str]], source: str, consent: str = CONSENT) -> None:
     group, _, name = key.partition(".")
     place = group if key in GROUPS or (group in NAMED_GROUPS and name and "." not in name) else key
     if place in allowed and target in REMOTE and target not in allowed[place]:
-        raise ValueError(f"{source}: {key} is {target}, which {REMOTE[target]}{CONSENT}")
+        raise ValueError(f"{source}: {key} is {target}, which {REMOTE[target]}{consent}")
     if place not in allowed or target not in allowed[place]:
         which = f"one that conf/{group} names" if place in allowed and place == group else "none"
-        raise ValueError(f"{source}: the class of {key} is {target}, where what is read back may have {which}{CONSENT}")
+        raise ValueError(f"{source}: the class of {key} is {target}, where what is read back may have {which}{consent}")
 
 
 def leaves(node: Any, key: str = "") -> Iterator[tuple[str, Any]]:

@@ -10,7 +10,7 @@ COMMAND = "python -m recsys.train"
 # What may do more than train, with settings that are a stranger's: classes, what the environment holds, a file or a
 # database elsewhere, Hydra's flags.
 DOUBTFUL = re.compile(
-    r"^-|\$\{|(?<![A-Za-z0-9])_(target|args|partial|recursive|convert)_|^\W*data(\.(query|url|url_env)\b|=\{)"
+    r"^-|\$\{(?![\w.]+\}|mapping:)|(?<![A-Za-z0-9])_(target|args|partial|recursive|convert)_|^\W*data(\.(query|url|url_env)\b|=\{)"
     r"|\b(dirpath|save_dir|default_root_dir|filename|exclude_batches_path|storage|upload_bundle|model_registry)\b"
     r"|^[+~]*[\w/@]+=(/|.*(\.\.|[,(\['\"]/))"
 )

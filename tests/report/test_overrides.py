@@ -50,7 +50,8 @@ def test_a_seed_or_fold_that_all_share_is_named_where_it_was_chosen() -> None:
     "override",
     ["model._target_=os.system", "+callbacks.x={_target_: os.system}", "--config-dir=/evil", "-cd=/evil",
      "model=/evil/x",
-     "experiment=../../evil", "experiment=a,../b", "data.name=${oc.env:SECRET}", "data.query=drop table x",
+     "experiment=../../evil", "experiment=a,../b", "data.name=${oc.env:SECRET}", "data.x=${mapping:${oc.env:SECRET},1}",
+     "data.query=drop table x",
      "data={query: x}", "data.url=x",
      "callbacks.x.dirpath=/home/me", "+callbacks.x={filename: ../x}", "trainer.default_root_dir=/", "model._args_=[1]"],
 )  # fmt: skip
@@ -62,7 +63,8 @@ def test_a_command_that_may_do_more_than_train_is_a_comment(override: str) -> No
 @pytest.mark.parametrize(
     "override",
     ["data.root=/my/data", "data.root=../data", "experiment=ml_1m_mf", "data.name=my_target_set", "model=mf",
-     "data.ratings_file=[a/b.csv,c.csv]", "data.events={query: 1}", "~callbacks.progress", "model.x=a..b"],
+     "data.ratings_file=[a/b.csv,c.csv]", "data.events={query: 1}", "~callbacks.progress",
+     "model.x=${model.y}", "model.x=a..b"],
 )  # fmt: skip
 def test_an_ordinary_command_is_none(override: str) -> None:
     assert run_command([override], 0, None).startswith("python -m recsys.train ")
