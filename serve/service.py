@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import logging
 import signal
 import threading
@@ -63,6 +64,9 @@ class Service:
             await asyncio.wait([loading, stopped], return_when=asyncio.FIRST_COMPLETED)
             stopped.cancel()
             self._models = loading.result() if loading.done() else None
+        if threading.current_thread() is threading.main_thread():  # the process is the service's
+            gc.collect()
+            gc.freeze()  # what lives as long as the service: no later collection halts answers to look through it
         if self._models is not None:
             threading.Thread(target=self._follow, args=[self._models], name="follow", daemon=True).start()
         try:
