@@ -1,6 +1,6 @@
 """`make load`: the service on the newest run under locust's visitors; throughput and percentiles of every route.
 
-python -m benchmarks.load.mix [--bundle FOLDER] [--visitors 16] [--seconds 20]
+python -m benchmarks.load.mix [--bundle FOLDER] [--visitors 16] [--seconds 20] [--fresh]
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ def main() -> None:
     parser.add_argument("--visitors", type=int, default=16)
     parser.add_argument("--seconds", type=int, default=20)
     parser.add_argument("--workers", type=int, default=1, help="of the service")
+    parser.add_argument("--fresh", action="store_true", help="a connection for each request")
     arguments = parser.parse_args()
     bundle = newest_bundle([arguments.bundle] if arguments.bundle else [])
     command = ("-m", "serve", "--bundle", str(bundle), "--workers", str(arguments.workers), "--log-level", "warning")
@@ -33,14 +34,15 @@ def main() -> None:
             [sys.executable, "-m", "locust", "-f", str(ROOT / "benchmarks/load/locustfile.py"), "--headless",
              "--only-summary", "--host", service.address, "-u", str(arguments.visitors),
              "-r", str(arguments.visitors), "-t", f"{arguments.seconds}s", "--csv", f"{folder}/load",
-             "--reset-stats", "--loglevel", "ERROR"],
+             "--reset-stats", "--loglevel", "ERROR", "FreshVisitor" if arguments.fresh else "Visitor"],
             check=False, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
         )  # fmt: skip
         if not (Path(folder) / "load_stats.csv").exists():
             sys.exit(f"error: locust ended with {locust.returncode}\n{locust.stderr}")
         with (Path(folder) / "load_stats.csv").open() as stream:
             rows = [row for row in csv.DictReader(stream) if not row["Name"].startswith("(")]
-    table = Table(title=f"{arguments.visitors} visitors, {arguments.seconds} s, {arguments.workers} worker(s)",
+    kind = "visitors with fresh connections" if arguments.fresh else "visitors"
+    table = Table(title=f"{arguments.visitors} {kind}, {arguments.seconds} s, {arguments.workers} worker(s)",
                   caption=f"{bundle}; client and service share {os.cpu_count()} cores")  # fmt: skip
     for name in ("route", "requests", "failed", "requests/s", "p50 ms", "p95 ms", "p99 ms"):
         table.add_column(name, justify="left" if name == "route" else "right", no_wrap=True)

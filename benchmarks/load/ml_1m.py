@@ -19,7 +19,9 @@ def save_bundle(folder: Path) -> Path:
     counts = np.minimum(random.geometric(1 / MEAN_RATINGS, USERS), MOST_RATINGS)
     rated = [np.sort(random.choice(ITEMS, count, replace=False)).astype(np.int32) for count in counts]
     factors = random_factors(n_users=USERS, n_items=ITEMS, dim=DIM)
-    bundle = make_bundle(factors, list(range(1, USERS + 1)), list(range(1, ITEMS + 1)), data="the size of ml-1m")
+    sizes = {"users": USERS, "items": ITEMS, "ratings": int(counts.sum())}
+    ids = list(range(1, USERS + 1)), list(range(1, ITEMS + 1))
+    bundle = make_bundle(factors, *ids, data="the size of ml-1m", counts=sizes)
     ratings = UserRatings(
         np.append(0, np.cumsum(counts)).astype(np.int64),
         np.concatenate(rated),
