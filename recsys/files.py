@@ -29,6 +29,8 @@ LEFT = re.compile(r"\.(.+)\.([0-9a-f]{8})-(\d+)-[0-9a-f]{8}\.(partial|former)") 
 ABANDONED_SECONDS = 86_400  # after which a partial file of another machine is taken for one of a dead process
 NO_SPACE = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EFBIG))
 LARGEST = 1 << 20  # bytes of a file of settings or figures; those of a run have a tenth of that at most
+CURVE_BYTES = 16 << 20  # of a learning curve
+HOLLOW = 100  # times its bytes on the disk that a file is long at most, beyond 100 MiB
 DEEPEST, MOST_VALUES = 50, 50_000
 TOO_DEEP = f"it is nested in more than {DEEPEST} levels"
 ANY = frozenset((None, *errno.errorcode))
@@ -286,7 +288,7 @@ def parsed_json(path: Path) -> Any:
         ValueError: It is no JSON, or larger or deeper than any file of a run.
     """
     try:
-        content = json.loads(_bounded(path))
+        content = json.loads(bounded(path))
     except RecursionError as error:
         raise ValueError(TOO_DEEP) from error
     level = [content] if _is_nested(content) else []
@@ -310,7 +312,7 @@ def checked_yaml(path: Path) -> str:
     """
     import yaml  # type: ignore[import-untyped]  # here: the service has no such package
 
-    text, depth = _bounded(path).decode(), 0
+    text, depth = bounded(path).decode(), 0
     try:
         for number, event in enumerate(yaml.parse(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader))):
             if isinstance(event, yaml.AliasEvent):
@@ -325,14 +327,31 @@ def checked_yaml(path: Path) -> str:
     return text
 
 
-def _bounded(path: Path) -> bytes:
-    if path.exists() and not path.is_file():  # reading a pipe or a device may never end
-        raise ValueError("it is not a file")
-    with path.open("rb") as file:
-        content = file.read(LARGEST + 1)
-    if len(content) > LARGEST:
-        raise ValueError(f"it has more than {LARGEST >> 20} MiB")
-    return content
+def bounded(path: Path, most: int = LARGEST) -> bytes:
+    """The content of a file of a run.
+
+    Raises:
+        FileNotFoundError: It does not exist.
+        ValueError: It is no regular file, or has more bytes than `most`.
+    """
+    try:
+        return read_regular(path, most)
+    except OSError as error:
+        if error.errno == errno.EFBIG:
+            raise ValueError(f"it has more than {most >> 20} MiB") from error
+        if error.errno in (errno.EINVAL, errno.EISDIR, errno.ENXIO):
+            raise ValueError("it is not a file") from error
+        raise
+
+
+def is_hollow(path: Path) -> bool:
+    """Whether a file is mostly a hole: to read it would take longer than anything that is in it."""
+    about = path.stat()
+    blocks = getattr(about, "st_blocks", None)
+    if blocks is None or about.st_size <= HOLLOW * (1 << 20) + HOLLOW * 512 * blocks or not hasattr(os, "SEEK_HOLE"):
+        return False
+    with open_regular(path) as file:
+        return os.lseek(file.fileno(), 0, os.SEEK_HOLE) < about.st_size
 
 
 def _is_empty(path: Path) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from recsys.evaluation.registry import RMSE
-from recsys.report.runs import read_runs
+from recsys.report.runs import TooManyRunsError, read_runs
 from recsys.report.settings import Experiments, experiments
 
 SUMMARY = 10  # settings in the summary at the end of a sweep
@@ -20,12 +20,15 @@ def find(folders: Sequence[Path], metric: str = RMSE.validation_key) -> Experime
     """Find all runs in the folders, at any depth, and compare them by `metric`.
 
     Raises:
-        ReportError: A folder does not exist, or there are no runs.
+        ReportError: A folder does not exist, or there are no runs, or too many.
     """
     for folder in folders:
         if not folder.is_dir():
             raise ReportError(f"{folder} is not a folder")
-    runs = read_runs(folders)
+    try:
+        runs = read_runs(folders)
+    except TooManyRunsError as error:
+        raise ReportError(str(error)) from error
     if not runs:
         raise ReportError(f"no runs in {named(folders)} (no config.yaml and no status.json)")
     return experiments(runs, metric)
@@ -35,7 +38,11 @@ def print_summary(folder: Path) -> None:
     """Print a summary of the runs in a folder; nothing if there are none."""
     from recsys.report.terminal import console, print_experiments
 
-    runs = read_runs([folder])
+    try:
+        runs = read_runs([folder])
+    except TooManyRunsError as error:
+        print(f"no summary: {error}")
+        return
     if runs:
         print_experiments(console(), experiments(runs), SUMMARY)
 

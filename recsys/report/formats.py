@@ -133,9 +133,11 @@ def as_markdown(found: Experiments, top: int) -> str:
 def _markdown_task(found: Experiments, task: int, top: int) -> str:
     settings = found.settings_of(task)
     shown = leaderboard.columns(found, task, settings[:top])
-    shown.append(leaderboard.Column("command", [_code(setting.command) for setting in settings[:top]] + [""], False))
-    rows = [[column.name for column in shown], ["--:" if column.right else "---" for column in shown]]
-    rows += [list(row) for row in zip(*([_cell(cell) for cell in column.cells] for column in shown), strict=True)]
+    commands = [_code(setting.command).replace("|", "\\|") for setting in settings[:top]]
+    cells = [*([_cell(cell) for cell in column.cells] for column in shown), [*commands, ""]]
+    shown.append(leaderboard.Column("command", [], False))
+    rows = [[_cell(column.name) for column in shown], ["--:" if column.right else "---" for column in shown]]
+    rows += [list(row) for row in zip(*cells, strict=True)]
     lines = [f"**{_cell(leaderboard.heading(found, task))}**", "", *(f"| {' | '.join(row)} |" for row in rows)]
     if len(settings) > top:
         lines += ["", f"{len(settings) - top:,} more settings."]
@@ -145,11 +147,13 @@ def _markdown_task(found: Experiments, task: int, top: int) -> str:
 
 
 def _code(command: str | None) -> str:
-    return "" if command is None else f"`{command}`"
+    fence = "``" if command and "`" in command else "`"
+    return "" if command is None else f"{fence}{command}{fence}"
 
 
 def _cell(text: str) -> str:
-    return text.replace("|", "\\|")
+    """The text as Markdown shows it: no columns, no HTML, no links and pictures of a stranger's names."""
+    return re.sub(r"([|<\[`])", r"\\\1", text)
 
 
 def as_page(found: Experiments, root: str, folder: Path = PAGE) -> str:

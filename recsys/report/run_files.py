@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import math
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 import yaml  # type: ignore[import-untyped]
 
 from recsys.evaluation.registry import monitor_of
-from recsys.files import checked_yaml, parsed_json
+from recsys.files import CURVE_BYTES, bounded, checked_yaml, parsed_json
 from recsys.report.values import integer, number
 
 STATUS_STATES = ("running", "finished", "failed", "pruned", "interrupted")  # valid states in status.json
@@ -22,6 +23,7 @@ ANALYSIS = {
     "calibration": ("from", "to", "rows", "mean_predicted", "mean_rating"),
 }
 LONGEST_GAP = 1000  # epochs between two validations; a larger one is damage
+MOST_EPOCHS = 100_000
 # libyaml's parser is ten times faster, but missing from some builds of PyYAML.
 YAML_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
@@ -72,8 +74,12 @@ def check_metrics(metrics: Mapping[str, Any]) -> None:
 
 
 def read_curve(file: Path) -> list[float | None]:
-    """The validation metric of each epoch; None for epochs without one."""
-    with file.open(newline="", encoding="utf-8") as stream:
+    """The validation metric of each epoch; None for epochs without one.
+
+    Raises:
+        ValueError: It is no text, larger than `CURVE_BYTES`, or has more epochs than `MOST_EPOCHS`.
+    """
+    with io.StringIO(bounded(file, CURVE_BYTES).decode(), newline="") as stream:
         rows = csv.reader(stream)
         header = next(rows, [])
         name = monitor_of(dict.fromkeys(header)).validation_key
@@ -86,6 +92,8 @@ def read_curve(file: Path) -> list[float | None]:
             if epoch is not None and len(curve) < epoch <= len(curve) + LONGEST_GAP:  # the others were not validated
                 curve += [None] * (int(epoch) - len(curve))
             curve.append(_cell(row, column))
+            if len(curve) > MOST_EPOCHS:
+                raise ValueError(f"it has more than {MOST_EPOCHS:,} epochs")
         return curve
 
 

@@ -13,6 +13,7 @@ from typing import Any
 import yaml  # type: ignore[import-untyped]
 
 from recsys.evaluation.protocol import FOLDED, REPEATS
+from recsys.files import CURVE_BYTES, LARGEST
 from recsys.progress import printable
 from recsys.report.run_files import (
     check_config,
@@ -35,6 +36,12 @@ STATES = {  # with their descriptions; after `finished`, ordered by how much att
     "running": "still running when the report was made",
     "pruned": "stopped early because others were better",
 }
+MOST_RUNS = 20_000  # of a report
+MOST_NAMES = 200_000  # in the folders that are searched for runs
+DEEPEST = 30  # folders below one that is searched
+ORDINARY = 1 << 16  # bytes of a run's files, but for its curve; larger ones are read as long as they have together
+LARGE_BYTES = 8 << 20  # in all; their content takes a second for some MiB
+CURVES_BYTES = 128 << 20  # of all curves
 LEGACY_NOTE = "no status.json: an older run, or copied in part"
 
 
@@ -84,23 +91,60 @@ class Run:
         return found if isinstance(found, list) and all(isinstance(x, str) and x.isprintable() for x in found) else None
 
 
+class TooManyRunsError(ValueError):
+    """There are more runs, or files, than a report is made of."""
+
+
+@dataclass
+class Allowance:
+    """Bytes of large files that a report may still read: of a stranger's runs each may be as large as allowed."""
+
+    files: int = field(default_factory=lambda: LARGE_BYTES)
+    curves: int = field(default_factory=lambda: CURVES_BYTES)
+
+    def take(self, file: Path) -> None:
+        """Count a file before it is read.
+
+        Raises:
+            ValueError: Too much was read before.
+        """
+        size = file.stat().st_size
+        if file.suffix == ".csv":
+            self.curves -= size if size <= CURVE_BYTES else 0  # a larger one is refused when it is read
+            left, most = self.curves, CURVES_BYTES
+        else:
+            self.files -= size if ORDINARY < size <= LARGEST else 0
+            left, most = self.files if size > ORDINARY else 0, LARGE_BYTES
+        if left < 0:
+            raise ValueError(f"not read: the report has read {most >> 20} MiB of such large files")
+
+
 def read_runs(folders: Iterable[Path]) -> list[Run]:
-    """Read all runs in the folders, at any depth, each once, in natural order of names (2 before 10)."""
+    """Read all runs in the folders, at any depth, each once, in natural order of names (2 before 10).
+
+    Raises:
+        TooManyRunsError: There are too many.
+    """
     folders = list(folders)
-    runs: dict[str, Run] = {}
+    found: dict[str, tuple[Path, str, str | None]] = {}
     for folder in folders:
-        for found, problem in _run_folders(folder):
-            identity = os.path.realpath(found)
-            if identity not in runs:
-                path = str(found) if len(folders) > 1 else os.path.relpath(found, folder)
-                path = printable(path)
-                runs[identity] = Run(found, path, message=problem) if problem else read_run(found, path)
-    return list(runs.values())
+        seen = _Seen(folder)
+        for run, problem in _run_folders(folder, seen):
+            path = str(run) if len(folders) > 1 else os.path.relpath(run, folder)
+            found.setdefault(os.path.realpath(run), (run, printable(path), problem))
+            if len(found) > MOST_RUNS:
+                raise TooManyRunsError(f"{folder} has more than {MOST_RUNS:,} runs; name a folder in it")
+    allowance = Allowance()
+    return [
+        Run(run, path, message=problem) if problem else read_run(run, path, allowance)
+        for run, path, problem in found.values()
+    ]
 
 
-def read_run(folder: Path, path: str) -> Run:
+def read_run(folder: Path, path: str, allowance: Allowance | None = None) -> Run:
     """Read the run in one folder; problems are recorded in its state and message."""
-    run, problems = Run(folder, path), _Problems()
+    allowance = allowance or Allowance()
+    run, problems = Run(folder, path), _Problems(allowance)
     status = problems.of(read_json, folder / "status.json", check_status)
     config = problems.of(read_yaml, folder / "config.yaml", check_config)
     metrics = problems.of(read_json, folder / "metrics.json", check_metrics)
@@ -111,37 +155,57 @@ def read_run(folder: Path, path: str) -> Run:
         run.seconds = number(run.metrics.get("fit_seconds"))
     run.ended = _ended(folder, run)
     run.state, run.message = _state(folder, status, config, metrics, problems.found)
-    notes = _Problems([run.message] if run.message else [])  # a finished run stays finished despite these
+    notes = _Problems(allowance, [run.message] if run.message else [])  # a finished run stays finished despite these
     run.curve = notes.of(read_curve, folder / "metrics.csv") or []
     run.analysis = notes.of(read_analysis, folder / "analysis.json")
     run.message = "; ".join(notes.found) or None
     return run
 
 
-def _run_folders(root: Path) -> Iterator[tuple[Path, str | None]]:
+@dataclass
+class _Seen:
+    """Names that were seen below a folder."""
+
+    root: Path
+    names: int = 0
+
+    def add(self) -> None:
+        self.names += 1
+        if self.names > MOST_NAMES:
+            raise TooManyRunsError(f"{self.root} has more than {MOST_NAMES:,} names; name a folder in it")
+
+
+def _run_folders(root: Path, seen: _Seen, level: int = 0) -> Iterator[tuple[Path, str | None]]:
     """Run folders in `root`, at any depth, each with an error message if it cannot be listed."""
+    found: dict[str, bool] = {}
     try:
         with os.scandir(root) as entries:
-            found = {entry.name: entry.is_dir(follow_symlinks=False) for entry in entries}
+            for entry in entries:
+                seen.add()
+                found[entry.name] = entry.is_dir(follow_symlinks=False)
     except OSError as error:
         yield root, f"cannot be listed: {error.strerror}"
         return
     if REPEATS not in found and ("config.yaml" in found or "status.json" in found):
         yield root, None
     below = [name for name, is_folder in found.items() if is_folder and name not in SKIPPED and name[0] != "."]
+    if below and level == DEEPEST:
+        yield root, f"not searched: it is more than {DEEPEST} folders deep"
+        return
     for name in sorted(below, key=natural_sort_key):
-        yield from _run_folders(root / name)
+        yield from _run_folders(root / name, seen, level + 1)
 
 
 class _Problems:
     """Reads files of a run and collects error messages."""
 
-    def __init__(self, found: list[str] | None = None) -> None:
-        self.found = found or []
+    def __init__(self, allowance: Allowance, found: list[str] | None = None) -> None:
+        self.allowance, self.found = allowance, found or []
 
     def of(self, read: Any, file: Path, check: Any = None) -> Any:
         """The file's content; None if it is missing or invalid, and the latter is recorded."""
         try:
+            self.allowance.take(file)
             content = read(file)
             if check:
                 check(content)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import logging
 import os
+import pickletools
 import zipfile
 from contextlib import suppress
 from pathlib import Path
@@ -13,13 +14,14 @@ from typing import Any
 import torch
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
-from recsys.files import atomic_write
+from recsys.files import atomic_write, is_hollow, open_regular
 from recsys.models.base import RatingModel
 from recsys.progress import printable
 
 log = logging.getLogger(__name__)
 
 LAST, BEST = "last.ckpt", "best.ckpt"
+PICKLE_BYTES = 2 << 20  # of a checkpoint's objects without the numbers of its tensors: a hundred times what they have
 FORMER = ".former.ckpt"  # ends the name of a checkpoint's predecessor
 
 
@@ -82,9 +84,10 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         FileNotFoundError: It does not exist.
     """
     try:
-        with zipfile.ZipFile(path) as archive:
-            if (packed := next((one for one in archive.infolist() if one.compress_type), None)) is not None:
-                raise zipfile.BadZipFile(f"{packed.filename} is compressed")  # torch compresses nothing
+        if is_hollow(path):
+            raise zipfile.BadZipFile("it is mostly a hole")
+        with open_regular(path) as file, zipfile.ZipFile(file) as archive:
+            _check_sizes(archive, os.fstat(file.fileno()).st_size)
             if (name := archive.testzip()) is not None:
                 raise zipfile.BadZipFile(f"the checksum of {name} is wrong")
         checkpoint = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
@@ -97,7 +100,54 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         raise DamagedCheckpointError(f"{path} is damaged ({reason.rstrip('.')})") from error
     if not isinstance(checkpoint, dict) or "state_dict" not in checkpoint:
         raise DamagedCheckpointError(f"{path} is damaged (it has no state_dict)")
+    if not _is_plain(checkpoint):
+        raise DamagedCheckpointError(f"{path} is damaged (it has a tensor that is larger than what is stored of it)")
     return checkpoint
+
+
+def _check_sizes(archive: zipfile.ZipFile, size: int) -> None:
+    """Refuse what training never writes: members that are packed or share bytes, and objects that make much of little.
+
+    Raises:
+        BadZipFile: There is such a member; says which.
+    """
+    stored = 0
+    for member in archive.infolist():
+        stored += member.file_size
+        if member.compress_type != zipfile.ZIP_STORED:
+            raise zipfile.BadZipFile(f"{member.filename} is compressed")
+        if stored > size:
+            raise zipfile.BadZipFile(f"its members claim {stored:,} bytes of {size:,}")
+        if Path(member.filename).name != "data.pkl":
+            continue
+        if member.file_size > PICKLE_BYTES:
+            raise zipfile.BadZipFile(f"{member.filename} has {member.file_size:,} bytes, more than {PICKLE_BYTES:,}")
+        for code, argument, _ in pickletools.genops(archive.read(member)):
+            if code.name == "GLOBAL" and str(argument).endswith(("bytearray", "_rebuild_sparse_tensor")):
+                raise zipfile.BadZipFile(f"it makes a {str(argument).rpartition(' ')[2]}")
+
+
+def _is_plain(content: Any) -> bool:
+    """Whether each tensor in it is as large as what is stored of it; an expanded one has any size for a few bytes."""
+    level, seen = [content], set[int]()  # what a list holds twice is looked at once
+    while level:
+        new = {id(value): value for value in level if id(value) not in seen}
+        found = [value for value in new.values() if isinstance(value, dict | list | tuple | torch.Tensor)]
+        seen.update(map(id, found))
+        tensors = [value for value in found if isinstance(value, torch.Tensor)]
+        if not all(value.layout == torch.strided and _is_stored(value) for value in tensors):
+            return False
+        inner = [
+            value.values() if isinstance(value, dict) else value
+            for value in found
+            if not isinstance(value, torch.Tensor)
+        ]
+        level = [one for values in inner for one in values]
+    return True
+
+
+def _is_stored(tensor: torch.Tensor) -> bool:
+    return tensor.numel() * tensor.element_size() <= tensor.untyped_storage().nbytes()
 
 
 def usable_checkpoint(path: Path, model: RatingModel) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import logging
 from argparse import Namespace
 from collections.abc import Mapping
@@ -12,7 +13,7 @@ from typing import Any
 from lightning.pytorch.loggers.logger import Logger
 from lightning_utilities.core.rank_zero import rank_zero_only
 
-from recsys.files import atomic_write
+from recsys.files import CURVE_BYTES, atomic_write, bounded
 
 log = logging.getLogger(__name__)
 
@@ -77,7 +78,7 @@ class EpochCSVLogger(Logger):
 def _read_rows(file: Path) -> dict[int, dict[str, Any]]:
     """The rows by epoch; of a damaged file none, since the curve of a run is no reason not to resume it."""
     try:
-        with file.open(newline="", encoding="utf-8") as stream:
+        with io.StringIO(bounded(file, CURVE_BYTES).decode(), newline="") as stream:
             reader = csv.DictReader(stream, strict=True)
             if "epoch" not in (reader.fieldnames or ["epoch"]):
                 raise ValueError("it has no column epoch")

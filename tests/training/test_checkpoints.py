@@ -270,3 +270,61 @@ def test_a_compressed_checkpoint_is_no_checkpoint(tmp_path: Path) -> None:
         archive.writestr("archive/data.pkl", bytes(1 << 20))
     with pytest.raises(DamagedCheckpointError, match=r"archive/data\.pkl is compressed"):
         read_checkpoint(tmp_path / "last.ckpt")
+
+
+def packed(file: Path) -> None:
+    """The same members, compressed."""
+    with zipfile.ZipFile(file) as archive:
+        members = {entry.filename: archive.read(entry) for entry in archive.infolist()}
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+
+
+def sparse(file: Path) -> None:
+    with file.open("r+b") as content:
+        content.truncate(20 << 30)
+
+
+def expanded(file: Path) -> None:
+    torch.save({"state_dict": {"rows": torch.zeros(1).expand(10**12)}}, file)
+
+
+def made_of_nothing(file: Path) -> None:
+    torch.save({"state_dict": {}, "rows": bytearray(10)}, file)
+
+
+def long_objects(file: Path) -> None:
+    torch.save({"state_dict": {}, "rows": [[] for _ in range(1_000_000)]}, file)
+
+
+def shared(file: Path) -> None:
+    """Lists of lists that hold each other twice: 2^60 of them to whoever looks at each."""
+    rows: list[object] = [1]
+    for _ in range(60):
+        rows = [rows, rows]
+    torch.save({"state_dict": {}, "rows": rows}, file)
+
+
+@pytest.mark.parametrize(
+    ("make", "reason"),
+    [
+        (packed, "is compressed"),
+        (sparse, "it is mostly a hole"),
+        (expanded, "a tensor that is larger than what is stored of it"),
+        (made_of_nothing, "it makes a bytearray"),
+        (long_objects, "data.pkl has .* bytes, more than"),
+    ],
+)
+def test_a_checkpoint_that_asks_for_more_than_its_size(
+    make: Callable[[Path], None], reason: str, tmp_path: Path
+) -> None:
+    torch.save(CONTENT, tmp_path / "last.ckpt")
+    make(tmp_path / "last.ckpt")
+    with pytest.raises(DamagedCheckpointError, match=f"last.ckpt is damaged .*{reason}"):
+        read_checkpoint(tmp_path / "last.ckpt")
+
+
+def test_a_checkpoint_whose_lists_are_shared(tmp_path: Path) -> None:
+    shared(tmp_path / "last.ckpt")
+    assert set(read_checkpoint(tmp_path / "last.ckpt")) == {"state_dict", "rows"}

@@ -5,7 +5,6 @@ from __future__ import annotations
 import bz2
 import io
 import lzma
-import os
 import zlib
 from pathlib import Path
 from typing import BinaryIO, cast
@@ -15,8 +14,8 @@ import pyarrow as pa
 from recsys.data.errors import DataError
 from recsys.data.readers.archives import DAMAGED, member_stream, no_member
 from recsys.data.readers.format import SourceFile
-from recsys.data.readers.limits import FREE, RATIO, Expansion
-from recsys.files import open_regular
+from recsys.data.readers.limits import Expansion
+from recsys.files import is_hollow, open_regular
 
 GZIP, ZSTD, BZIP2, XZ, LZMA = b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"BZh", b"\xfd7zXZ\0", b"\x5d\0\0"
 CHUNK = 1 << 20
@@ -49,13 +48,10 @@ def check_regular(path: Path) -> None:
         FileNotFoundError: It does not exist.
     """
     try:
-        with open_regular(path) as raw:
-            size = os.fstat(raw.fileno()).st_size
-            few = hasattr(os, "SEEK_HOLE") and size > FREE + RATIO * size_on_disk(path)
-            if few and os.lseek(raw.fileno(), 0, os.SEEK_HOLE) < size:
-                raise DataError(
-                    f"{path}: mostly a hole: {size:,} bytes, of which {size_on_disk(path):,} are on the disk"
-                )
+        open_regular(path).close()
+        if is_hollow(path):
+            size = path.stat().st_size
+            raise DataError(f"{path}: mostly a hole: {size:,} bytes, of which {size_on_disk(path):,} are on the disk")
     except FileNotFoundError:
         raise
     except OSError as error:
