@@ -25,7 +25,7 @@ SECOND = 1_000_000_000  # nanoseconds
 BUCKETS, PLACES = 8192, 8  # clients whose name hashes to the same bucket share its places
 SECRET = 16  # bytes at the beginning, by which names are hashed: clients cannot choose to share places
 MOST_REMEMBERED = 4096
-TRIES = 20  # to get the lock, before the request is counted without
+TRIES = 200  # to get the lock, before the request is counted without
 
 
 class RateLimit(NamedTuple):
