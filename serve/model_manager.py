@@ -6,6 +6,7 @@ import hashlib
 import json
 import logging
 import os
+import sys
 import time
 from pathlib import Path
 from typing import NamedTuple
@@ -23,6 +24,7 @@ from serve.settings import Settings
 log = logging.getLogger("serve")
 
 MAX_RETRY_SECONDS = 60.0  # longest wait between retries of a rejected bundle
+TURN_SECONDS, TURN_OTHERWISE = 0.0005, sys.getswitchinterval()  # of the thread that loads a bundle beside answers
 LOOK_SECONDS = 5.0  # for reading the pointer, on a file system that may hang
 
 
@@ -153,7 +155,11 @@ class ModelManager:
 
         def load() -> ServedModel:
             sha256 = self._candidates.check(pointed.folder, pointed.sha256, fresh_seconds=self._wait)
-            model = ServedModel.load(pointed.folder, sha256=sha256, settings=self.settings)
+            sys.setswitchinterval(TURN_SECONDS)  # answers wait for a turn of Python's lock while this thread loads
+            try:
+                model = ServedModel.load(pointed.folder, sha256=sha256, settings=self.settings)
+            finally:
+                sys.setswitchinterval(TURN_OTHERWISE)
             if self.current is not None:
                 told = model.version == pointed.other_data
                 check_replacement(self.current.bundle, model.bundle, str(pointed.folder), other_data=told)

@@ -8,6 +8,7 @@ import logging
 import os
 import shutil
 import socket
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -187,6 +188,23 @@ def test_budgets_are_those_of_the_settings(tmp_path: Path) -> None:
     for limits in ({"max_bundle_bytes": 1000}, {"max_bundle_work": 5}):
         with pytest.raises(BundleError, match=f"RECSYS_{next(iter(limits)).upper()}"):
             ModelManager.from_settings(Settings(bundle=folder, **limits))
+
+
+def test_answers_get_more_turns_while_a_bundle_is_loaded(
+    models: ModelManager, pointer: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    turns = []
+
+    def fail(*_: object, **__: object) -> None:
+        turns.append(sys.getswitchinterval())
+        raise BundleError("spoilt")
+
+    monkeypatch.setattr(module.ServedModel, "load", fail)
+    monkeypatch.setattr("serve.candidate.in_child", lambda *_, **__: None)
+    write_pointer(pointer, save(rich(seed=1), tmp_path / "second"))
+    before = sys.getswitchinterval()
+    assert models.poll() is None
+    assert turns[0] < before == sys.getswitchinterval()
 
 
 def test_without_a_pointer_nothing_is_looked_at(tmp_path: Path) -> None:
