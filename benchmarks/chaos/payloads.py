@@ -17,7 +17,7 @@ from benchmarks.chaos.strangers import checkpoints, configurations, links, reade
 from benchmarks.chaos.strangers.scene import PAYLOADS, Scene
 
 SUMMARY = "payloads in run folders, sweeps, studies, bundles and caches of a stranger"
-SHORT = 20  # every so manieth payload in the short form
+SHORT = 26  # every so manieth payload in the short form
 SCORES = ("ran", "leaked", "wrote", "showed")
 
 
