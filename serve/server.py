@@ -71,7 +71,10 @@ async def _report(service: Service, gates: list[Gate]) -> None:
     while True:
         await asyncio.sleep(REPORT_SECONDS)
         for gate in gates:
-            gate.connections.expire()
+            try:
+                gate.connections.expire()
+            except Exception:  # else nothing would be bounded in time any more
+                log.exception("connections were not closed")
         since += load.shed.total()
         service.metrics.report_load(sum(len(gate.connections) for gate in gates))
         if since and clock() >= told + 1:
