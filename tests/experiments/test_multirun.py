@@ -162,6 +162,15 @@ def lines(folder: Path, n_done: int, outcomes: list[str], capsys: pytest.Capture
     return capsys.readouterr().out.splitlines()
 
 
+def test_no_negative_time_is_left_after_the_clock_was_set_back(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begin_lines(tmp_path, 3, 0, {"task": [], "hydra": []}, [])
+    monkeypatch.setattr("time.time", lambda: 0.0)
+    print_line(tmp_path / "0", [], "x")
+    assert capsys.readouterr().out.strip().endswith("about 0 s left")
+
+
 def test_lines_are_numbered_on_from_what_is_done(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     first = lines(tmp_path, 0, ["validation 1", "FAILED: x"], capsys)
     assert [line.split() for line in first][1][:3] == ["2/12", "x=0.1", "FAILED:"]
