@@ -10,24 +10,23 @@ is written last.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import MISSING, dataclass, field, fields
+from dataclasses import dataclass, field
 from numbers import Real
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from recsys.bundle.attributes import UserAttributes, attribute_rows
+from recsys.bundle.attributes import attribute_rows
 from recsys.bundle.budget import Budget, Spending
+from recsys.bundle.contents import parts_of
 from recsys.bundle.costs import take_parts
 from recsys.bundle.errors import BundleError
-from recsys.bundle.factors import Factors, UserVector
+from recsys.bundle.factors import UserVector
 from recsys.bundle.fold_in import FoldIn
-from recsys.bundle.ids import checked_ids, packed_ids, unpacked_ids
-from recsys.bundle.ratings import UserRatings
+from recsys.bundle.ids import checked_ids, packed_ids
 from recsys.bundle.results import Explanation, Predictions, Reason, Recommendation
 from recsys.bundle.scoring import Scoring
-from recsys.bundle.storage import Contents, read_folder, write_folder
+from recsys.bundle.storage import read_folder, write_folder
 from recsys.bundle.typing import Float32Array, Id
 
 
@@ -278,7 +277,7 @@ class Bundle(Scoring):
         spending = Spending(path, Budget.from_environment() if budget is None else budget)
         contents = read_folder(path, spending, sha256, verify_key)
         try:
-            bundle = cls._from_contents(contents)
+            bundle = cls(*parts_of(contents))
         except KeyError as error:
             raise BundleError(f"{path} is not a usable bundle: there is no array {error}") from error
         except ValueError as error:
@@ -287,32 +286,8 @@ class Bundle(Scoring):
         take_parts(bundle, spending)
         return bundle
 
-    @classmethod
-    def _from_contents(cls, contents: Contents) -> Bundle:
-        found, rows, ids = (contents.arrays[name] for name in ("factors", "ratings", "ids"))
-        if contents.manifest["schema_version"] == 1 and "prior_precision" in found:
-            prior = {"prior_precision": found["prior_precision"][None], "prior_exponent": np.ones(1, np.float32)}
-            found = found | prior
-        optional = UserRatings._field_defaults
-        known = UserAttributes(rows["attribute_indptr"], rows["attribute"]) if "attribute" in rows else None
-        return cls(
-            contents.manifest,
-            Factors(**_arguments(Factors, found)),
-            unpacked_ids("user", ids),
-            unpacked_ids("item", ids),
-            UserRatings(**{name: rows[name] for name in UserRatings._fields if name in rows or name not in optional}),
-            contents.items,
-            contents.sha256,
-            known,
-        )
-
     def _check(self, path: Path) -> None:
         try:
             self.check()
         except ValueError as error:
             raise BundleError(f"{path}: {error}") from error
-
-
-def _arguments(kind: type, found: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields of a dataclass among the arrays found; a KeyError names one that is required and missing."""
-    return {part.name: found[part.name] for part in fields(kind) if part.default is MISSING or part.name in found}
