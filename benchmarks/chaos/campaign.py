@@ -17,6 +17,7 @@ CAMPAIGNS: tuple[str, ...] = (  # modules of this package
     "connections",
     "access_cost",
     "bundle_bombs",
+    "data_bombs",
     "flips",
     "fuzz",
     "growth",

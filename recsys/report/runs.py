@@ -39,9 +39,8 @@ STATES = {  # with their descriptions; after `finished`, ordered by how much att
 MOST_RUNS = 20_000  # of a report
 MOST_NAMES = 200_000  # in the folders that are searched for runs
 DEEPEST = 30  # folders below one that is searched
-ORDINARY = 1 << 16  # bytes of a run's files, but for its curve; larger ones are read as long as they have together
-LARGE_BYTES = 8 << 20  # in all; their content takes a second for some MiB
-CURVES_BYTES = 128 << 20  # of all curves
+ORDINARY = 1 << 14  # bytes of a file of a run; larger ones are read as long as they have no more than these together:
+MOST_BYTES = {".yaml": 2 << 20, ".json": 64 << 20, ".csv": 128 << 20}  # each takes a second or two
 LEGACY_NOTE = "no status.json: an older run, or copied in part"
 
 
@@ -95,12 +94,11 @@ class TooManyRunsError(ValueError):
     """There are more runs, or files, than a report is made of."""
 
 
-@dataclass
 class Allowance:
     """Bytes of large files that a report may still read: of a stranger's runs each may be as large as allowed."""
 
-    files: int = field(default_factory=lambda: LARGE_BYTES)
-    curves: int = field(default_factory=lambda: CURVES_BYTES)
+    def __init__(self) -> None:
+        self.left = dict(MOST_BYTES)
 
     def take(self, file: Path) -> None:
         """Count a file before it is read.
@@ -109,14 +107,11 @@ class Allowance:
             ValueError: Too much was read before.
         """
         size = file.stat().st_size
-        if file.suffix == ".csv":
-            self.curves -= size if size <= CURVE_BYTES else 0  # a larger one is refused when it is read
-            left, most = self.curves, CURVES_BYTES
-        else:
-            self.files -= size if ORDINARY < size <= LARGEST else 0
-            left, most = self.files if size > ORDINARY else 0, LARGE_BYTES
-        if left < 0:
-            raise ValueError(f"not read: the report has read {most >> 20} MiB of such large files")
+        if not ORDINARY < size <= (CURVE_BYTES if file.suffix == ".csv" else LARGEST):  # a larger one is refused
+            return
+        self.left[file.suffix] -= size
+        if self.left[file.suffix] < 0:
+            raise ValueError(f"not read: the report has read {MOST_BYTES[file.suffix] >> 20} MiB of such large files")
 
 
 def read_runs(folders: Iterable[Path]) -> list[Run]:

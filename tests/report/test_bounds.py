@@ -50,7 +50,7 @@ def test_a_curve_without_end(rows: str, reason: str, tmp_path: Path, monkeypatch
 
 def test_large_files_share_what_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(runs, "ORDINARY", 3000)
-    monkeypatch.setattr(runs, "LARGE_BYTES", 9000)
+    monkeypatch.setitem(runs.MOST_BYTES, ".yaml", 9000)
     for n in range(3):
         file = write_run(tmp_path / str(n)) / "config.yaml"
         file.write_text(file.read_text() + "#" * 4000)
