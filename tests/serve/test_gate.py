@@ -125,7 +125,7 @@ def test_whoever_says_nothing_is_closed_in_time_and_leaves_nothing(service: Runn
     assert all(is_closed(line, 2.0) for line in lines)
     for line in lines:
         line.close()
-    until(lambda: service.connections == 0 and descriptors() == before)
+    until(lambda: service.connections == 0 and descriptors() <= before)
     assert service.metric('recsys_connections_closed_total{limit="first_byte_seconds"}') >= 4
 
 
