@@ -61,6 +61,8 @@ def address_of(listening: socket.socket, host: str) -> str:
 
 
 def main() -> None:
+    if sys.platform == "win32":  # what bounds connections, logs and checks of bundles is not there
+        sys.exit("error: the service runs on Linux and macOS; on Windows, run it in WSL or in a container")
     with contextlib.suppress(KeyboardInterrupt):
         serve(read_settings())
     leave()  # threads that hang in a read or a write are not waited for
