@@ -27,7 +27,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from optuna.storages import InMemoryStorage
 from optuna.trial import FrozenTrial, TrialState
 
-import recsys.files
+import recsys.files.folders
 from recsys.experiments.configuration import config_dir
 from recsys.experiments.study import Study, in_support
 from recsys.experiments.sweeper import OptunaSweeper, trial_overrides
@@ -152,7 +152,7 @@ def test_a_trial_whose_process_lives_on_is_waited_for(tmp_path: Path, monkeypatc
     study = make_study(tmp_path)
     study.ask()
     held, waited_for = threading.Event(), threading.Event()
-    monkeypatch.setattr(recsys.files.log, "warning", lambda *_: waited_for.set())
+    monkeypatch.setattr(recsys.files.folders.log, "warning", lambda *_: waited_for.set())
 
     def finish() -> None:
         with folder_lock(tmp_path / "0", "trains"):

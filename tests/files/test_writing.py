@@ -1,56 +1,25 @@
 from __future__ import annotations
 
 import errno
-import json
-import multiprocessing
 import os
 import pickle
-import socket
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import pytest
 
-import recsys.files
 from recsys.files import (
     WriteError,
     atomic_folder,
     atomic_write,
     folder_lock,
-    foreign_names,
-    is_locked,
-    new_folder,
-    parsed_json,
-    read_json,
-    read_regular,
     remove_abandoned,
     write_json,
 )
-
-
-def test_only_regular_files_are_read_and_never_waited_for(tmp_path: Path) -> None:
-    (tmp_path / "file").write_bytes(b"12345")
-    (tmp_path / "link").symlink_to("file")
-    for name in ("file", "link"):
-        assert read_regular(tmp_path / name, 5) == b"12345"
-    with pytest.raises(OSError, match="more than 4 bytes") as large:
-        read_regular(tmp_path / "file", 4)
-    assert large.value.errno == errno.EFBIG
-    with pytest.raises(FileNotFoundError):
-        read_regular(tmp_path / "none", 5)
-    os.mkfifo(tmp_path / "pipe")
-    with socket.socket(socket.AF_UNIX) as listening:
-        before = len(list(Path("/dev/fd").iterdir()))
-        listening.bind(str(tmp_path / "socket"))
-        for path in (tmp_path, tmp_path / "pipe", tmp_path / "socket", Path("/dev/zero"), Path("/dev/null")):
-            with pytest.raises(OSError, match=r"regular file|No such device"):
-                read_regular(path, 5)
-        assert len(list(Path("/dev/fd").iterdir())) == before
+from recsys.files.writing import MACHINE
 
 
 def test_a_file_takes_its_name_only_when_it_is_whole(tmp_path: Path) -> None:
@@ -78,34 +47,6 @@ def test_json_has_no_nan(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="Out of range"):
         write_json(tmp_path / "a.json", {"a": float("nan")})
     assert (tmp_path / "a.json").read_text() == '{\n  "a": null\n}\n'
-
-
-def hold(folder: Path, *, killed: bool) -> None:
-    """Hold the folder until another process waits for it, or for good."""
-    with folder_lock(folder, "trains"):
-        (folder / "held").touch()
-        while killed or not (folder / "waited for").exists():
-            time.sleep(0.01)
-        (folder / "done").touch()
-
-
-@pytest.mark.parametrize("killed", [False, True])
-def test_a_second_process_waits_and_a_killed_one_holds_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, killed: bool
-) -> None:
-    assert not is_locked(tmp_path)
-    monkeypatch.setattr(recsys.files.log, "warning", lambda *_: (tmp_path / "waited for").touch())
-    first = multiprocessing.get_context("fork").Process(target=hold, args=(tmp_path,), kwargs={"killed": killed})
-    first.start()
-    while not (tmp_path / "held").exists():
-        assert first.is_alive()
-        time.sleep(0.01)
-    assert is_locked(tmp_path)
-    if killed:
-        first.kill()
-    with folder_lock(tmp_path, "trains"):
-        assert (tmp_path / "done").exists() == (not killed)
-    first.join()
 
 
 def write_file(path: Path, text: str) -> None:
@@ -226,7 +167,7 @@ def test_who_holds_a_folder_removes_what_killed_processes_left(tmp_path: Path) -
     subprocess.run([sys.executable, "-c", KILLED, str(tmp_path)], check=False)
     left = list(tmp_path.rglob("*.partial"))
     assert len(left) == 3
-    other = left[0].with_name(left[0].name.replace(recsys.files.MACHINE, "0" * 8))  # whose processes we do not know
+    other = left[0].with_name(left[0].name.replace(MACHINE, "0" * 8))  # whose processes we do not know
     foreign = [tmp_path / name for name in (".file.partial", "file.partial", ".file.xyz-12-abc.partial")]
     for path in (other, *foreign):
         path.touch()
@@ -248,16 +189,10 @@ def test_who_writes_the_same_removes_what_a_killed_process_left(tmp_path: Path) 
 
 
 def test_a_partial_file_of_a_live_process_is_kept(tmp_path: Path) -> None:
-    path = tmp_path / f".x.{recsys.files.MACHINE}-{os.getppid()}-00000000.partial"
+    path = tmp_path / f".x.{MACHINE}-{os.getppid()}-00000000.partial"
     path.touch()
     remove_abandoned(tmp_path)
     assert path.exists()
-
-
-def test_a_folder_that_cannot_be_locked_is_named(tmp_path: Path) -> None:
-    (tmp_path / "file").touch()
-    with pytest.raises(WriteError, match=f"cannot write {tmp_path / 'file'}"), folder_lock(tmp_path / "file", "trains"):
-        pass
 
 
 def test_a_folder_left_between_its_two_names_gets_its_own_back(tmp_path: Path) -> None:
@@ -282,78 +217,3 @@ Path.rename = killed
 with atomic_folder(Path(sys.argv[1])) as partial:
     (partial / "file").write_text("after")
 """
-
-
-@pytest.mark.parametrize(
-    ("content", "reason"),
-    [
-        ("[" * 100_000, "nested in more than 50 levels"),
-        ('{"a": ' * 60 + "1" + "}" * 60, "nested in more than 50 levels"),
-        ('"' + "x" * (1 << 20) + '"', "more than 1 MiB"),
-        ("{", "Expecting property name"),
-    ],
-)
-def test_json_that_would_fill_the_memory_is_refused(tmp_path: Path, content: str, reason: str) -> None:
-    (tmp_path / "status.json").write_text(content)
-    with pytest.raises(ValueError, match=reason):
-        parsed_json(tmp_path / "status.json")
-    assert read_json(tmp_path / "status.json") is None
-
-
-def test_a_pipe_is_no_file_of_figures(tmp_path: Path) -> None:
-    os.mkfifo(tmp_path / "status.json")
-    with pytest.raises(ValueError, match="not a file"):
-        parsed_json(tmp_path / "status.json")
-
-
-def test_json_of_any_kind_is_parsed(tmp_path: Path) -> None:
-    for text in ("1", "[]", '{"a": [1, {"b": null}]}', "[" * 50 + "]" * 50):
-        (tmp_path / "a.json").write_text(text)
-        assert parsed_json(tmp_path / "a.json") == json.loads(text)
-
-
-def test_a_name_that_is_taken_gets_a_number_and_nobody_shares_a_folder(tmp_path: Path) -> None:
-    with ThreadPoolExecutor(8) as pool:
-        made = list(pool.map(lambda _: new_folder(tmp_path / "day" / "run"), range(8)))
-    assert sorted(made) == sorted(tmp_path / "day" / name for name in ["run", *(f"run-{n}" for n in range(2, 9))])
-    assert all(folder.is_dir() for folder in made)
-
-
-def test_a_new_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
-    (tmp_path / "file").touch()
-    (tmp_path / "dangling").symlink_to("nowhere")
-    for parent in ("file", "dangling"):
-        with pytest.raises(WriteError, match=f"cannot write {tmp_path / parent / 'run'}"):
-            new_folder(tmp_path / parent / "run")
-
-
-def test_json_that_is_damaged_is_missing_and_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    assert read_json(tmp_path / "a.json") is None
-    assert caplog.text == ""
-    for content in (b"", b"{", b"\xff\xfe", b"\0" * 9, b"[]", b"null", b"[" * 100_000):
-        caplog.clear()
-        (tmp_path / "a.json").write_bytes(content)
-        assert read_json(tmp_path / "a.json") is None
-        assert f"{tmp_path / 'a.json'} is damaged (" in caplog.text
-
-
-def test_names_that_stand_for_what_is_elsewhere(tmp_path: Path) -> None:
-    """By which what is written to the folder would get there."""
-    folder, outside = tmp_path / "run", tmp_path / "outside"
-    (folder / "deep").mkdir(parents=True)
-    outside.write_text("x")
-    (folder / "a").write_text("a")
-    os.link(folder / "a", folder / "deep" / "former")  # a second name within
-    (folder / "latest").symlink_to("deep")
-    (tmp_path / "link").symlink_to(folder)
-    assert list(foreign_names(folder)) == list(foreign_names(tmp_path / "link")) == []
-    (folder / "deep" / "up").symlink_to("../../outside")
-    (folder / "dangling").symlink_to("/nowhere")
-    os.link(outside, folder / "b")
-    os.mkfifo(folder / "c")
-    assert sorted(foreign_names(folder)) == [
-        f"{folder}/b is another name of a file elsewhere",
-        f"{folder}/c is no file",
-        f"{folder}/dangling is a link to /nowhere",
-        f"{folder}/deep/up is a link to {outside}",
-    ]
