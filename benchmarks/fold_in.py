@@ -32,7 +32,7 @@ import numpy as np
 
 from recsys.bundle import TEST, TRAIN, VAL, Bundle
 from recsys.evaluation.baselines import fit_biases, fit_item_means
-from serve.pointer import bundle_folder
+from serve.models.pointer import bundle_folder
 
 RESULTS = Path(__file__).parent / "results"
 DEVICE = f"cpu-{os.cpu_count()}core"

@@ -24,12 +24,12 @@ import uvicorn
 from pydantic import ValidationError
 
 from recsys.bundle import BundleError
-from serve import logs
-from serve.key_file import KeyFileError
-from serve.server import Server, raise_descriptor_limit
+from serve.access.key_file import KeyFileError
+from serve.http.server import Server, raise_descriptor_limit
+from serve.process import logs
+from serve.process.shutdown import ANSWER_SECONDS, leave
+from serve.process.workers import Workers
 from serve.settings import Settings
-from serve.shutdown import ANSWER_SECONDS, leave
-from serve.workers import Workers
 
 
 def read_settings() -> Settings:
@@ -91,7 +91,7 @@ def serve(settings: Settings) -> None:
             os.environ["PROMETHEUS_MULTIPROC_DIR"] = shared
             os.environ |= settings.environment()
         from serve.app import create_app
-        from serve.model_manager import ModelManager
+        from serve.models.model_manager import ModelManager
 
         try:
             models = ModelManager.from_settings(settings, load=not many)

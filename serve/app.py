@@ -7,16 +7,17 @@ from typing import Any
 
 from fastapi import FastAPI
 
-from serve import errors, logs
-from serve.cors import Cors
+from serve import errors
+from serve.access.cors import Cors
 from serve.middleware import RequestMiddleware
-from serve.model_manager import ModelManager
+from serve.models.model_manager import ModelManager
 from serve.openapi import openapi_document
 from serve.pages import page_routes
+from serve.process import logs
+from serve.process.shutdown import end_with_parent
 from serve.routers import ROUTERS
 from serve.service import Service
 from serve.settings import Settings, listed
-from serve.shutdown import end_with_parent
 
 DESCRIPTION = """Predictions and recommendations from a bundle trained by `recsys`. Ids in answers are strings; in a
 body, one that is an integer may be a JSON number, too. In a path, the ids `.` and `..` may be sent as `%252E` and

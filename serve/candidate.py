@@ -205,7 +205,7 @@ def main() -> None:
     os.environ["RUST_BACKTRACE"] = "0"  # which safetensors would make for want of memory, and hang for want of more
     import numpy as np
 
-    from serve.served_model import ServedModel
+    from serve.models.served_model import ServedModel
 
     square = np.eye(64, dtype=np.float32)
     np.linalg.solve(square, square @ square)  # BLAS takes its buffers, without which it would end the process

@@ -8,7 +8,7 @@ from fastapi import Depends, Request
 
 from serve.api_error import ApiError
 from serve.errors import no_model
-from serve.served_model import ServedModel
+from serve.models.served_model import ServedModel
 from serve.service import Service
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from recsys.bundle.attributes import choices
-from serve.served_model import ServedModel
+from serve.models.served_model import ServedModel
 
 N_SAMPLE_USERS = 20
 SAMPLE_USER_RATINGS = 100  # typical number of ratings of a sample user

@@ -19,7 +19,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from recsys.files import WriteError, write_errors
-from serve.key_file import KEYS_FILE, NAME, PREFIX, SCOPES, Key, KeyFileError, digest_of, read_keys, write_keys
+from serve.access.key_file import KEYS_FILE, NAME, PREFIX, SCOPES, Key, KeyFileError, digest_of, read_keys, write_keys
 
 LOCK_SECONDS = 10.0
 

@@ -14,10 +14,10 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from serve.access import Guard
+from serve.access.guard import Guard
+from serve.access.headers import secured
 from serve.errors import error
-from serve.headers import secured
-from serve.load import ARRIVED, OPERATIONS, REFUSED, UNLIMITED_PATHS, Load
+from serve.http.load import ARRIVED, OPERATIONS, REFUSED, UNLIMITED_PATHS, Load
 from serve.metrics import Metrics
 
 access = logging.getLogger("serve.access")

@@ -9,8 +9,8 @@ from fastapi import FastAPI
 from recsys.bundle.attributes import choices
 from serve.ids import body_id_schema, id_schema
 from serve.info import sample_ids
+from serve.models.served_model import ServedModel
 from serve.schemas import Error
-from serve.served_model import ServedModel
 
 DESCRIPTIONS = {
     400: "The request is malformed, a value is out of range, or the service does not go by the name in Host.",

@@ -11,8 +11,8 @@ from pydantic import Field
 
 from serve.api_error import ApiError
 from serve.ids import GivenId
+from serve.models.served_model import ServedModel
 from serve.schemas import Error, ModelVersion, Std
-from serve.served_model import ServedModel
 
 
 @dataclass

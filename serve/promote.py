@@ -13,9 +13,9 @@ from recsys.bundle.signature import check_signature, read_private_key, sign
 from recsys.files import read_regular
 from recsys.progress import printable
 from serve.candidate import Candidates
-from serve.pointer import bundle_folder, read_pointer, write_pointer
-from serve.replacement import MIN_SHARE, check_replacement
-from serve.served_model import ServedModel
+from serve.models.pointer import bundle_folder, read_pointer, write_pointer
+from serve.models.replacement import MIN_SHARE, check_replacement
+from serve.models.served_model import ServedModel
 from serve.settings import Settings
 
 POINTER = Path("outputs/serving")

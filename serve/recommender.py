@@ -12,9 +12,9 @@ from recsys.bundle.fold_in import FoldIn
 from recsys.bundle.scoring import ItemScores
 from recsys.bundle.typing import Float32Array, IndexArray
 from serve.api_error import ApiError
+from serve.models.served_model import ServedModel
 from serve.rounding import DECIMALS, rounded
 from serve.schemas import ItemSummary, ModelVersion, RecommendationOptions, Std
-from serve.served_model import ServedModel
 
 N_REASONS = 3  # of an explanation
 N_BINS = 16  # of the histogram of predicted ratings

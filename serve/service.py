@@ -11,15 +11,15 @@ import threading
 from collections.abc import AsyncIterator
 from types import FrameType
 
-from serve import logs
-from serve.access import Guard
-from serve.deadlines import Deadlines
-from serve.load import Load
+from serve.access.guard import Guard
+from serve.http.load import Load
 from serve.metrics import Metrics
-from serve.model_manager import ModelManager
-from serve.served_model import ServedModel
+from serve.models.model_manager import ModelManager
+from serve.models.served_model import ServedModel
+from serve.process import logs
+from serve.process.deadlines import Deadlines
+from serve.process.shutdown import WORKER_SECONDS, Ending
 from serve.settings import Settings
-from serve.shutdown import WORKER_SECONDS, Ending
 
 log = logging.getLogger("serve")
 

@@ -13,9 +13,9 @@ from pydantic import AliasChoices, Field, ValidationInfo, field_validator, model
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from recsys.bundle import Budget
-from serve.addresses import addresses, is_loopback
-from serve.hosts import PATTERN
-from serve.key_file import KEYS_FILE, KeyFileError, read_keys
+from serve.access.addresses import addresses, is_loopback
+from serve.access.hosts import PATTERN
+from serve.access.key_file import KEYS_FILE, KeyFileError, read_keys
 
 ORIGIN = re.compile(r"\*|[a-z][a-z0-9+.-]*://(?:[a-z0-9._-]+|\[[0-9a-f:]+\])(?::[1-9]\d{0,4})?")
 

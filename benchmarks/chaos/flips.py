@@ -24,7 +24,7 @@ from recsys.bundle.storage import FILES
 from recsys.data import cache
 from recsys.data.columns import ITEM_ID, RATING, USER_ID
 from recsys.data.rating_data import RatingData
-from serve.pointer import read_pointer, write_pointer
+from serve.models.pointer import read_pointer, write_pointer
 from tests.bundle.test_signature import write_keys
 from tests.bundles import ITEMS, NAMES, RATED, USERS, make_bundle, random_factors
 

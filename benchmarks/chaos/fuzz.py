@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from benchmarks.chaos.campaign import Figures, Row
 from serve import keys
-from serve.key_file import SCOPES
+from serve.access.key_file import SCOPES
 from tests.serve.conftest import KINDS, Served, clean_environment, save
 
 SUMMARY = "requests made of the API's own document, with keys and without"

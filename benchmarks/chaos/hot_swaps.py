@@ -14,7 +14,7 @@ from benchmarks.chaos.campaign import Figures, Row
 from benchmarks.load.kept import post
 from benchmarks.load.service import Client, running
 from benchmarks.load.visitors import Answer, Visitors, get
-from serve.pointer import write_pointer
+from serve.models.pointer import write_pointer
 from tests.bundles import make_bundle, random_factors
 
 SUMMARY = "hot swaps between two bundles under load"

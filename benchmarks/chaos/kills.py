@@ -20,7 +20,7 @@ from benchmarks.chaos.campaign import Figures, Row
 from benchmarks.killing import after, killed
 from benchmarks.run_kills import Bench, figures, partial_files, small_disk, unreadable
 from recsys.bundle import Bundle, BundleError
-from serve.pointer import read_pointer
+from serve.models.pointer import read_pointer
 
 SUMMARY = "SIGKILL of train, recommend and promote, a full disk, and a clock that is set back"
 MODELS = ("mf", "svdpp", "als", "ials", "bayesian_mf", "biases")

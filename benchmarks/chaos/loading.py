@@ -42,7 +42,7 @@ def load_each(folders: Iterable[Path], environment: Mapping[str, str] | None = N
 
 
 def _measured(folder: str) -> list[Any]:
-    from serve.served_model import ServedModel
+    from serve.models.served_model import ServedModel
 
     ours, theirs = os.pipe()
     child = os.fork()
@@ -67,7 +67,7 @@ def _measured(folder: str) -> list[Any]:
 
 
 def main() -> None:
-    import serve.served_model  # noqa: F401
+    import serve.models.served_model  # noqa: F401
 
     for line in sys.stdin:
         print(json.dumps(_measured(line.removesuffix("\n"))), flush=True)

@@ -113,7 +113,7 @@ class Client:
 def newest_bundle(arguments: Sequence[str]) -> Path:
     """The bundle that was named, or the newest run's."""
     from recsys.bundle import BundleError
-    from serve.pointer import bundle_folder, newest_run
+    from serve.models.pointer import bundle_folder, newest_run
 
     try:
         return bundle_folder(Path(arguments[0])) if arguments else newest_run(ROOT / "outputs")

@@ -5,18 +5,19 @@ from __future__ import annotations
 from starlette.types import Scope
 
 import serve.__main__
-from serve import access, middleware
+from serve import middleware
+from serve.access import guard
 
 
-def check(self: access.Guard, scope: Scope) -> None:
+def check(self: guard.Guard, scope: Scope) -> None:
     scope["guard"] = self
 
 
-def refuse(self: access.Guard, scope: Scope, needs: str | None) -> None:
+def refuse(self: guard.Guard, scope: Scope, needs: str | None) -> None:
     pass
 
 
 if __name__ == "__main__":
     middleware.secured = lambda headers: headers
-    access.Guard.check, access.Guard.refuse = check, refuse  # type: ignore[method-assign, assignment]
+    guard.Guard.check, guard.Guard.refuse = check, refuse  # type: ignore[method-assign, assignment]
     serve.__main__.main()

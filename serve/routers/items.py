@@ -9,10 +9,10 @@ from fastapi import Query
 from pydantic import Field
 
 from serve.dependencies import CurrentModel
+from serve.models.served_model import ServedModel
 from serve.openapi import error_responses
 from serve.routing import resource_router
 from serve.schemas import Id, Item, ItemSummary, ModelVersion, QueryK
-from serve.served_model import ServedModel
 
 router = resource_router("items", prefix="/items")
 

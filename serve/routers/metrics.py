@@ -7,8 +7,8 @@ from fastapi.responses import PlainTextResponse
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from serve.api_error import ApiError
-from serve.deadlines import Overdue
 from serve.dependencies import CurrentService
+from serve.process.deadlines import Overdue
 from serve.routing import resource_router
 
 router = resource_router("operations", needs="operations")

@@ -26,8 +26,8 @@ from fastapi.testclient import TestClient
 from recsys.bundle import Bundle
 from recsys.bundle.attributes import UserAttributes
 from serve.app import create_app
-from serve.model_manager import ModelManager
-from serve.served_model import ServedModel
+from serve.models.model_manager import ModelManager
+from serve.models.served_model import ServedModel
 from serve.settings import Settings
 from tests.bundles import make_bundle, random_factors
 

@@ -16,9 +16,9 @@ from typing import Any
 import uvicorn
 
 from serve.app import create_app
-from serve.model_manager import ModelManager
-from serve.served_model import ServedModel
-from serve.server import Server
+from serve.http.server import Server
+from serve.models.model_manager import ModelManager
+from serve.models.served_model import ServedModel
 from serve.settings import Settings
 from tests.serve.conftest import rich, until
 

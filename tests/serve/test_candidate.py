@@ -17,8 +17,8 @@ from recsys.bundle import BundleError
 from recsys.bundle.signature import read_private_key, sign
 from serve import candidate as module
 from serve.candidate import Candidates, in_child, main
-from serve.model_manager import ModelManager
-from serve.pointer import write_pointer
+from serve.models.model_manager import ModelManager
+from serve.models.pointer import write_pointer
 from serve.settings import Settings
 from tests.bundle.test_signature import write_keys
 from tests.bundles import make_bundle, random_factors

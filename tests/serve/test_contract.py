@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from serve import keys
-from serve.key_file import SCOPES
+from serve.access.key_file import SCOPES
 from tests.serve.conftest import KINDS, Served, save
 
 if importlib.util.find_spec("schemathesis") is None:

@@ -20,7 +20,7 @@ def test_the_service_imports_nothing_heavy() -> None:
 
 
 def test_the_check_of_a_bundle_imports_no_web_framework() -> None:
-    code = "import sys, serve.candidate, serve.served_model; print(*{n.split('.')[0] for n in sys.modules})"
+    code = "import sys, serve.candidate, serve.models.served_model; print(*{n.split('.')[0] for n in sys.modules})"
     answer = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, env=clean_environment(), capture_output=True, text=True, check=True
     )

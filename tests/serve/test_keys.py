@@ -15,7 +15,7 @@ import pytest
 from filelock import FileLock
 
 from serve import keys
-from serve.key_file import SCOPES, Key, KeyFileError, read_keys, write_keys
+from serve.access.key_file import SCOPES, Key, KeyFileError, read_keys, write_keys
 
 EVERYTHING = frozenset(SCOPES)
 

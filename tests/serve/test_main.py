@@ -19,7 +19,7 @@ import pytest
 
 from serve.__main__ import read_settings
 from serve.__main__ import serve as serve_until_stopped
-from serve.pointer import write_pointer
+from serve.models.pointer import write_pointer
 from tests.serve.conftest import ITEM_NAMES, USER_NAMES, Served, clean_environment, rich, save, until
 from tests.serve.test_metrics import samples
 
@@ -59,7 +59,7 @@ def test_a_start_that_fails_names_its_reason(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("sys.argv", ["serve", *arguments])
-    monkeypatch.setattr("serve.logs.configure", lambda level: None)
+    monkeypatch.setattr("serve.process.logs.configure", lambda level: None)
     with pytest.raises(SystemExit) as ended:
         serve_until_stopped(read_settings())
     assert re.fullmatch(rf"error: [^\n]*{re.escape(said)}[^\n]*", str(ended.value.code))

@@ -12,9 +12,9 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from recsys.bundle import Bundle
 from serve import metrics as module
-from serve.load import Load
+from serve.http.load import Load
 from serve.metrics import MULTIPROC_DIR, Metrics
-from serve.served_model import ServedModel
+from serve.models.served_model import ServedModel
 from tests.serve.conftest import client_of, rich
 
 

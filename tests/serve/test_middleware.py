@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from recsys.bundle import Bundle
-from serve.access import Guard
-from serve.load import Load
+from serve.access.guard import Guard
+from serve.http.load import Load
 from serve.metrics import Metrics
 from serve.middleware import RequestMiddleware
 from serve.settings import Settings

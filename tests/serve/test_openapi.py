@@ -12,7 +12,7 @@ import pytest
 
 from recsys.bundle import Bundle
 from serve import keys
-from serve.served_model import ServedModel
+from serve.models.served_model import ServedModel
 from tests.serve.conftest import ITEMS, USERS, CheckedClient, client_of
 
 Clients = dict[str, CheckedClient]

@@ -19,8 +19,8 @@ from recsys.bundle import TRAIN, Bundle
 from recsys.bundle.factors import Factors
 from serve import keys
 from serve.app import create_app
-from serve.model_manager import ModelManager
-from serve.pointer import write_pointer
+from serve.models.model_manager import ModelManager
+from serve.models.pointer import write_pointer
 from serve.settings import Settings
 from tests.browser import Window, browser, expect  # noqa: F401  (a fixture)
 from tests.bundles import make_bundle

@@ -13,7 +13,7 @@ import pytest
 from recsys.bundle import Bundle, BundleError
 from recsys.files import WriteError
 from serve import promote as module
-from serve.pointer import read_pointer
+from serve.models.pointer import read_pointer
 from serve.promote import promote
 from tests.bundle.test_signature import write_keys
 from tests.serve.conftest import ITEM_NAMES, USER_NAMES, rich, save

@@ -9,8 +9,8 @@ import pytest
 
 from serve import keys
 from serve import service as module
-from serve.model_manager import ModelManager
-from serve.pointer import write_pointer
+from serve.models.model_manager import ModelManager
+from serve.models.pointer import write_pointer
 from serve.settings import Settings
 from tests.serve.conftest import CheckedClient, client_of, rich, save, until
 from tests.serve.test_metrics import value

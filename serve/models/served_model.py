@@ -1,0 +1,196 @@
+"""A validated bundle with the lookups that the API needs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from recsys.bundle import Bundle, BundleError
+from recsys.bundle.attributes import attribute_rows, choices
+from recsys.bundle.factors import UserVector
+from recsys.bundle.fold_in import FoldIn
+from recsys.bundle.typing import IndexArray
+from serve.api_error import ApiError
+from serve.ids import GivenId, IdIndex, id_rule
+from serve.models.catalogue import Catalogue
+from serve.settings import Settings
+
+Summary = tuple[str, str, int | None, list[str]]  # the fields of schemas.ItemSummary
+
+TOLERANCE = 1e-5  # stars by which a float32 prediction may exceed the scale
+
+
+class ServedModel:
+    """Everything needed to answer a request, so that a request uses a single model throughout."""
+
+    def __init__(self, bundle: Bundle) -> None:
+        self.bundle, self.catalogue = bundle, Catalogue(bundle)
+        self.low, self.high = bundle.scale
+        self.version = (bundle.sha256 or "unsaved")[:12]
+        self.has_std = bundle.has_uncertainty and not bundle.is_ranking
+        # Fast path for a single sample without noise estimates: NumPy's clip and mean of one element would double the
+        # time of a prediction.
+        self.is_plain = bundle.factors.samples == 1 and bundle.factors.precision is None
+        self.levels = [] if bundle.factors.levels is None else bundle.factors.levels.astype(float).tolist()
+        self.integer_ids = integers = bundle.manifest["id_kind"] == "int"
+        ids = [str(item) for item in bundle.item_ids.tolist()]
+        # The format of a valid id, as a sentence. An item is the example for users too: who is one may be a secret.
+        self.id_rule = id_rule(integers=integers, example=_example(ids[row] for row in self.catalogue.popular(100)))
+        self.users = IdIndex(bundle.user_row, integers=integers, rule=self.id_rule)
+        self.items = IdIndex(bundle.item_row, integers=integers, rule=self.id_rule)
+        self._summaries: list[Summary] = [
+            (item, bundle.title(row), about["year"], about["genres"])
+            for row, (item, about) in enumerate(zip(ids, bundle.items, strict=True))
+        ]
+
+    @classmethod
+    def load(cls, path: Path, *, sha256: str | None = None, settings: Settings | None = None) -> ServedModel:
+        """Load, verify and probe the bundle in `path`.
+
+        Args:
+            path: Folder of the bundle.
+            sha256: That its manifest must have; None for any.
+            settings: What it may cost, and who must have signed it; None for those of the environment.
+
+        Raises:
+            BundleError: It is not a bundle, is corrupt or another one, is beyond the budget, is not signed, or gives
+                invalid predictions.
+        """
+        settings = Settings() if settings is None else settings
+        bundle = Bundle.load(path, budget=settings.budget, sha256=sha256, verify_key=settings.verify_key)
+        timeless = bundle.ratings._replace(timestamp=None)  # saves eight bytes per rating; no response needs them
+        model = cls(replace(bundle, ratings=timeless))
+        try:
+            model.probe(path)
+        except (ArithmeticError, np.linalg.LinAlgError) as error:
+            raise BundleError(f"{path}: a test prediction failed: {error}") from error
+        return model
+
+    def probe(self, path: Path) -> None:
+        """Smoke-test predictions.
+
+        Raises:
+            BundleError: A prediction is not finite or not within the scale.
+        """
+        bundle = self.bundle
+        low, high = self.low, self.high
+        busiest = int(np.diff(bundle.ratings.indptr)[: bundle.n_users].argmax()) if bundle.n_users else -1
+        for user in {-1, 0, busiest}:
+            vector = bundle.vector(user)
+            rows, shown = bundle.top_n(vector, 3, seen=bundle.seen(user))
+            answers = [*shown.tolist(), *bundle.predictions_for(vector, np.array([0])).mean.tolist()]
+            if user >= 0 and bundle.can_fold_in:
+                base, parts = bundle.fold_in_user(user).contributions(rows)
+                answers += [(base + parts.sum(1)).clip(low, high).mean().item()] if len(rows) else []
+            spread = self.std(vector, rows) or []
+            possible = np.isfinite([*answers, *spread]).all()
+            outside = any(not low - TOLERANCE <= answer <= high + TOLERANCE for answer in answers)
+            if not possible or (outside and not bundle.is_ranking):
+                raise BundleError(f"{path}: a test prediction is not within [{low:g}, {high:g}]")
+
+    def user_row(self, user_id: GivenId) -> int:
+        """The row of a user; -1 if not in the data set.
+
+        Raises:
+            ApiError: 400, the id is malformed.
+        """
+        return self.users.row(user_id)
+
+    def user_in_path(self, user_id: str) -> int:
+        """As `user_row`, for a segment of a path."""
+        return self.users.row_in_path(user_id)
+
+    def item_row(self, item_id: GivenId) -> int:
+        """The row of an item.
+
+        Raises:
+            ApiError: 400, the id is malformed; 404, the item is not in the data set.
+        """
+        return _known_item(self.items.row(item_id))
+
+    def item_in_path(self, item_id: str) -> int:
+        """As `item_row`, for a segment of a path."""
+        return _known_item(self.items.row_in_path(item_id))
+
+    def is_fitted_user(self, row: int) -> bool:
+        """Whether the model was fitted on the user of this row; False for -1."""
+        return 0 <= row < self.bundle.n_users
+
+    def summary(self, row: int) -> Summary:
+        return self._summaries[row]
+
+    def check_rating_model(self) -> None:
+        """Raise a 409 if the model predicts no ratings."""
+        if self.bundle.is_ranking:
+            raise ApiError(409, "ranking_model", "this model ranks items and predicts no ratings")
+
+    def check_fold_in(self) -> None:
+        """Raise a 409 if the model cannot fold in new users."""
+        if not self.bundle.can_fold_in:
+            raise ApiError(409, "no_fold_in", "this model does not support new users")
+
+    def std(self, vector: UserVector, rows: IndexArray) -> list[float] | None:
+        """Predictive standard deviations for one user, in stars; None for models without uncertainty."""
+        if not self.has_std:
+            return None
+        if self.is_plain:
+            return [float(self.bundle.manifest["noise"])] * len(rows)
+        found = self.bundle.predictions_for(vector, rows, std=True).std
+        return None if found is None else found.tolist()
+
+    def fold_in(
+        self, ratings: Sequence[tuple[GivenId, float]], attributes: dict[str, str] | None = None
+    ) -> tuple[FoldIn, list[int]]:
+        """Fold in a new user. Returns the fold-in and the positions of ratings of unknown items.
+
+        Raises:
+            ApiError: 400, an id is malformed, a rating is off the scale or an attribute is unknown; 409, an item occurs
+                twice.
+        """
+        known = self._attribute_rows(attributes) if attributes else None
+        low, high = self.bundle.given_scale
+        allowed = f"in [{low:g}, {high:g}]" if low < high else f"{high:g}, as all are in implicit feedback"
+        rated: dict[int, float] = {}
+        seen: set[str] = set()
+        unknown = []
+        for place, (given, stars) in enumerate(ratings):
+            item_id = self.items.text(given)
+            row = self.items.get(item_id, -1)
+            if not low <= stars <= high:
+                raise ApiError(400, "rating_off_scale", f"body.ratings[{place}].rating must be {allowed}")
+            if item_id in seen:
+                raise ApiError(409, "duplicate_item", f"body.ratings[{place}].item_id occurs twice")
+            seen.add(item_id)
+            if 0 <= row < self.bundle.n_items:
+                rated[row] = stars
+            else:
+                unknown.append(place)
+        items, values = np.array([*rated], np.int64), np.array([*rated.values()], np.float32)
+        return self.bundle.fold_in_rows(items, values, known), unknown
+
+    def _attribute_rows(self, attributes: dict[str, str]) -> IndexArray:
+        try:
+            return attribute_rows(self.bundle.attributes, attributes)
+        except ValueError:
+            known = choices(self.bundle.attributes)
+            name = next((name for name in known if attributes.get(name, known[name][0]) not in known[name]), None)
+            detail = "this model has no user attributes"
+            if known:
+                detail = f"body.attributes must be among {', '.join(known)}, with values listed by /model"
+            if name is not None:
+                detail = f"body.attributes.{name} must be one of {', '.join(known[name])}"
+            raise ApiError(400, "unknown_attribute", detail) from None
+
+
+def _known_item(row: int) -> int:
+    if row < 0:
+        raise ApiError(404, "unknown_item", "no item has this id")
+    return row
+
+
+def _example(ids: Iterable[str]) -> str | None:
+    """The first id that reads well in a sentence."""
+    return next((one for one in ids if len(one) <= 40 and one.isprintable() and one.strip() == one != ""), None)

@@ -1,0 +1,1 @@
+"""The life of the processes: workers, their end, their logs, and deadlines for what may hang."""
