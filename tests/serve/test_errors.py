@@ -6,7 +6,9 @@ import json
 from typing import Any
 
 import pytest
+from fastapi.exceptions import RequestValidationError
 
+from serve import errors
 from tests.serve.conftest import CheckedClient, client_of, rich
 
 MARK = "xyzzyMARKER"
@@ -81,3 +83,39 @@ def test_a_fault_of_the_service_tells_nothing_either(capsys: pytest.CaptureFixtu
         assert client.get("/items?query=x").json()["code"] == "internal_error"
         assert client.get("/items/50").status_code == 200
         assert 'status="500"' in client.get("/metrics").text
+
+
+FIELDS = ",".join(f'"{number}": 1' for number in range(80_000))
+MANY_FAULTY = ",".join(999 * ['{"a": 1, "b": 1, "c": 1}'])
+RATED = '{"ratings": [{"item_id": "50", "rating": 3}], "attributes": {%s}}'
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/predict/rating/", f"{{{FIELDS}}}"),
+        ("/predict/ratings/", f'{{"pairs": [{{{FIELDS}}}]}}'),
+        ("/predict/ratings/", f'{{"pairs": [{MANY_FAULTY}]}}'),
+        ("/recommendations/", f"{{{FIELDS}}}"),
+        ("/recommendations/", f'{{"ratings": [{{{FIELDS}}}]}}'),
+        ("/recommendations/", RATED % FIELDS),
+        ("/recommendations/", RATED % FIELDS.replace(": 1", ': ""')),
+    ],
+    ids=range(7),
+)
+def test_a_body_of_many_faults_has_one_error(
+    client: CheckedClient, monkeypatch: pytest.MonkeyPatch, path: str, body: str
+) -> None:
+    """A description of each of 80,000 unknown fields took the service more than a second."""
+    found: list[int] = []
+
+    async def counting(request: Any, exc: Any) -> Any:
+        found.append(len(exc.errors()))
+        return await errors._invalid(request, exc)
+
+    monkeypatch.setitem(client.app.exception_handlers, RequestValidationError, counting)  # type: ignore[attr-defined]
+    client.app.middleware_stack = None  # type: ignore[attr-defined]
+    answer = client.post(path, content=body.encode(), headers={"content-type": "application/json"})
+    client.app.middleware_stack = None  # type: ignore[attr-defined]
+    assert answer.status_code == 400
+    assert found[0] <= 101
