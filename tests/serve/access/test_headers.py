@@ -22,15 +22,21 @@ def test_every_answer_has_them(client: CheckedClient, path: str) -> None:
         answer = client.request(method, path, follow_redirects=False)
         for name, value in SECURITY_HEADERS:
             [found] = answer.headers.get_list(name.decode())
-            if name != b"content-security-policy":
+            if name not in (b"content-security-policy", b"cache-control"):
                 assert found == value.decode()
         assert "frame-ancestors 'none'" in answer.headers["content-security-policy"]
         assert "default-src 'none'" in answer.headers["content-security-policy"] or path == "/"
 
 
+@pytest.mark.parametrize("path", ["/items/50", "/users/1", "/users/1/recommendations", "/users/4711", "/model",
+                                  "/health/ready", "/metrics", "/openapi.json", "/nothing", "/page/none"])  # fmt: skip
+def test_no_cache_keeps_what_is_about_a_person_or_for_one_key(client: CheckedClient, path: str) -> None:
+    assert client.get(path).headers["cache-control"] == "no-store"
+
+
 def test_a_pages_own_policy_stays() -> None:
-    own = [(b"content-security-policy", b"default-src 'self'")]
-    assert secured(own)[0] == own[0]
+    own = [(b"content-security-policy", b"default-src 'self'"), (b"cache-control", b"no-cache")]
+    assert secured(own)[:2] == own
     assert [name for name, _ in secured(own)] == [name for name, _ in SECURITY_HEADERS]
 
 
