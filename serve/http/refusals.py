@@ -11,9 +11,10 @@ from http import HTTPStatus
 from serve.access.headers import SECURITY_HEADERS
 
 UNSHED = re.compile(rb"(?:GET|HEAD) /(?:health/live|health/ready|metrics)[ ?]")  # answered whatever the load
-_FRAMING = re.compile(rb"\r\n(?:content-length|transfer-encoding|expect):", re.IGNORECASE)
+_FRAMING = re.compile(rb"content-length|transfer-encoding|expect", re.IGNORECASE)  # however it is written
+_REQUEST_LINE = re.compile(rb"[!-~]+ [!-~]+ HTTP/1\.1\r\n")
 _LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*(\d{1,9})[ \t]*\r\n", re.IGNORECASE)
-_CLOSING = re.compile(rb"\r\n(?:connection|upgrade):(?![ \t]*keep-alive[ \t]*\r\n)", re.IGNORECASE)
+_CLOSING = re.compile(rb"\n(?:connection|upgrade)[ \t]*:(?![ \t]*keep-alive[ \t]*\r\n)", re.IGNORECASE)
 
 _numbers = itertools.count()
 _prefix = secrets.token_hex(4).encode()
@@ -68,4 +69,4 @@ def is_whole(request: bytes) -> bool:
 def may_follow(request: bytes) -> bool:
     """Whether after a whole request its client may send another one on the same connection."""
     end = request.find(b"\r\n\r\n") + 2
-    return b" HTTP/1.1\r\n" in request[:end] and _CLOSING.search(request, 0, end) is None
+    return _REQUEST_LINE.match(request) is not None and _CLOSING.search(request, 0, end) is None

@@ -24,6 +24,11 @@ NOT_WHOLE = [
     b"POST / HTTP/1.1\r\nContent-Length: +3\r\n\r\nabc",
     b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
     b"POST / HTTP/1.1\r\nContent-Length: 3\r\nExpect: 100-continue\r\n\r\nabc",
+    # As others before the service may read them: what follows would be another request to the one, a body to the other.
+    b"POST / HTTP/1.1\r\nX: y\nContent-Length: 3\r\n\r\n",
+    b"POST / HTTP/1.1\r\nX: y\rContent-Length: 3\r\n\r\n",
+    b"POST / HTTP/1.1\r\nContent-Length : 3\r\n\r\n",
+    b"POST / HTTP/1.1\r\nX: y\r\n Transfer-Encoding: chunked\r\n\r\n",
 ]
 
 
@@ -40,6 +45,7 @@ def test_a_request_is_whole_only_if_nothing_can_follow(request_bytes: bytes) -> 
 def test_another_request_may_follow(line: bytes, kept: bool) -> None:
     assert may_follow(b"GET / HTTP/1.1\r\nHost: x\r\n" + line + b"\r\n") == kept
     assert not may_follow(b"GET / HTTP/1.0\r\nHost: x\r\n" + line + b"\r\n")
+    assert not may_follow(b"GET / HTTP/1.0\r\nX: a HTTP/1.1\r\n" + line + b"\r\n")
 
 
 def test_each_answer_has_its_own_id() -> None:
