@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import re
 import shutil
 import socket
 import ssl
@@ -15,12 +16,18 @@ from typing import Any
 
 import pytest
 
+from serve.settings import Settings
 from tests.serve.conftest import KINDS, Served, save
 
 ROOT = Path(__file__).parents[2]
 NAME = "recommend.example.org"
 
-pytestmark = pytest.mark.services
+
+def test_nginx_gives_connections_up_before_the_service_closes_them() -> None:
+    """Closed while a POST is on its way, one is a 502: nobody may send it again."""
+    text = (ROOT / "deploy" / "nginx.conf").read_text()
+    [kept] = re.findall(r"upstream recsys \{[^}]*keepalive_timeout (\d+)s;", text)
+    assert int(kept) <= Settings.model_fields["idle_seconds"].default - 5
 
 
 class Site:
@@ -99,6 +106,7 @@ def site(serve: Callable[..., Served], tmp_path: Path) -> Iterator[Site]:
         process.wait(10)
 
 
+@pytest.mark.services
 def test_the_service_behind_nginx(site: Site) -> None:
     status, headers, body = site.ask("GET", "/users/a%2Fb/recommendations?k=3")
     assert status == 200
@@ -114,6 +122,7 @@ def test_the_service_behind_nginx(site: Site) -> None:
     assert (moved.status, moved.getheader("location")) == (301, f"https://{NAME}/docs")
 
 
+@pytest.mark.services
 def test_nobody_hides_behind_a_forged_address(site: Site) -> None:
     """Each request claims to come from elsewhere; nginx says where from, and the service believes nginx alone."""
     forged = [site.ask("GET", "/items", **{"X-Forwarded-For": f"203.0.113.{n}"})[0] for n in range(30)]
