@@ -1,4 +1,4 @@
-"""Headers on every answer, those of errors and files included: no content sniffing, frames, referrers, scripts, copies."""
+"""Headers on every answer, those of errors and files included: no sniffing, frames, referrers, scripts or copies."""
 
 from __future__ import annotations
 
