@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import hashlib
 import json
 import os
 import signal
@@ -21,10 +20,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from recsys.bundle import BundleError
+from recsys.bundle.manifest import manifest_bytes, sha256_of
 from recsys.files import read_regular, write_json
 from serve.settings import Settings
 
-LARGEST_MANIFEST = 16 << 20  # bytes
 LONGEST_ERROR = 2_000  # characters
 PATIENCE_SECONDS = 5.0  # beyond the time of a check, for another process that makes it
 WITH_PARENT, GENTLY = "--with-parent", "--gently"
@@ -55,7 +54,7 @@ class Candidates:
         Raises:
             BundleError: It is rejected.
         """
-        found = _digest(folder)
+        found = sha256_of(manifest_bytes(folder, self.settings.budget))
         if sha256 not in (None, found):
             raise BundleError(f"{folder}/manifest.json is not the one wanted: its SHA-256 is {found}, not {sha256}")
         if (folder, found) in self._passed:
@@ -77,7 +76,7 @@ class Candidates:
     def _verdict(self, folder: Path, sha256: str) -> Path | None:
         if self.shared is None:
             return None
-        name = hashlib.sha256(f"{sha256} {folder}".encode(errors="surrogateescape")).hexdigest()
+        name = sha256_of(f"{sha256} {folder}".encode(errors="surrogateescape"))
         return self.shared / f"checked-{name}.json"
 
     def _write(self, folder: Path, sha256: str, error: str | None) -> None:
@@ -127,17 +126,6 @@ class Candidates:
             yield
         finally:
             os.close(handle)
-
-
-def _digest(folder: Path) -> str:
-    """The SHA-256 of the bundle's manifest."""
-    file = folder / "manifest.json"
-    try:
-        return hashlib.sha256(read_regular(file, LARGEST_MANIFEST)).hexdigest()
-    except (FileNotFoundError, NotADirectoryError, ValueError) as error:
-        raise BundleError(f"{folder} is not a bundle: it has no manifest.json") from error
-    except OSError as error:
-        raise BundleError(f"{file} cannot be read: {error.strerror}") from error
 
 
 def in_child(folder: Path, sha256: str, settings: Settings, *, gently: bool = False) -> None:

@@ -8,9 +8,8 @@ import sys
 from pathlib import Path
 
 from recsys.bundle import Budget, Bundle, BundleError
-from recsys.bundle.manifest import MANIFEST, sha256_of
+from recsys.bundle.manifest import manifest_bytes, sha256_of
 from recsys.bundle.signature import check_signature, read_private_key, sign
-from recsys.files import read_regular
 from recsys.progress import printable
 from serve.candidate import Candidates
 from serve.models.pointer import bundle_folder, read_pointer, write_pointer
@@ -55,7 +54,7 @@ def promote(run: Path, pointer: Path, *, other_data: bool = False, sign_with: Pa
 
 def _manifest(folder: Path, model: ServedModel) -> bytes:
     """The bytes of the manifest that the model was loaded with."""
-    content = read_regular(folder / MANIFEST, Budget.manifest_bytes)
+    content = manifest_bytes(folder, Budget())
     if sha256_of(content) != model.bundle.sha256:
         raise BundleError(f"{folder} was exchanged meanwhile")
     return content

@@ -64,14 +64,7 @@ def read_manifest(
             other files, or is beyond the budget.
     """
     file, spending = path / MANIFEST, spending or Spending(path, Budget())
-    try:
-        content = read_within(file, spending.budget, "manifest_bytes")
-    except BundleError:
-        raise
-    except (FileNotFoundError, NotADirectoryError, ValueError) as error:  # ValueError: a path with a zero byte
-        raise BundleError(f"{path} is not a bundle: it has no {MANIFEST}") from error
-    except OSError as error:
-        raise BundleError(f"{file} cannot be read: {reason(error)}") from error
+    content = manifest_bytes(path, spending.budget)
     found = sha256_of(content)
     recorded = _recorded(path / DIGEST, spending)
     if recorded not in (None, found):
@@ -93,6 +86,23 @@ def read_manifest(
     if isinstance(model := manifest.get("model"), str):
         manifest["model"] = LEGACY_MODELS.get(model, model)
     return manifest, found
+
+
+def manifest_bytes(path: Path, budget: Budget) -> bytes:
+    """The bytes of the manifest in a bundle's folder, not verified.
+
+    Raises:
+        BundleError: There is none, or it cannot be read, or is larger than the budget allows.
+    """
+    file = path / MANIFEST
+    try:
+        return read_within(file, budget, "manifest_bytes")
+    except BundleError:
+        raise
+    except (FileNotFoundError, NotADirectoryError, ValueError) as error:  # ValueError: a path with a zero byte
+        raise BundleError(f"{path} is not a bundle: it has no {MANIFEST}") from error
+    except OSError as error:
+        raise BundleError(f"{file} cannot be read: {reason(error)}") from error
 
 
 def _recorded(file: Path, spending: Spending) -> str | None:

@@ -21,7 +21,7 @@ from pyarrow import parquet
 from recsys.data.inference.finding import Finding
 from recsys.data.rating_data import RatingData
 from recsys.data.readers.format import RowCounts
-from recsys.files import atomic_write, folder_lock, open_regular, read_regular
+from recsys.files import atomic_write, file_sha256, folder_lock, open_regular, read_regular
 
 logger = logging.getLogger(__name__)
 
@@ -154,16 +154,11 @@ def _frame(content: pa.Buffer) -> Any:
 def _sha256(path: Path) -> str:
     about = path.stat()
     if about.st_size < LARGE:
-        return _digest(path)
+        return file_sha256(path)
     return _large_digest(path, about.st_size, about.st_mtime_ns, about.st_ino)
 
 
 @lru_cache(maxsize=100)
 def _large_digest(path: Path, *_: int) -> str:
     """Of a file that `inspect` reads in several ways, once."""
-    return _digest(path)
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return file_sha256(path)

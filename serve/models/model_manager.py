@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 import os
@@ -12,8 +11,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from recsys.bundle import BundleError
-from recsys.files import read_regular
-from serve.candidate import LARGEST_MANIFEST, Candidates
+from recsys.bundle.manifest import manifest_bytes, sha256_of
+from serve.candidate import Candidates
 from serve.metrics import MULTIPROC_DIR
 from serve.models.pointer import Pointed, bundle_folder, newest_run, read_pointer
 from serve.models.replacement import check_replacement
@@ -93,8 +92,8 @@ class ModelManager:
         if self.folder is None:
             return f"no bundle yet, waiting for one: {self.last_error}"
         if self.current is None:  # checked, not loaded
-            content = read_regular(self.folder / "manifest.json", LARGEST_MANIFEST)
-            about, version = json.loads(content), hashlib.sha256(content).hexdigest()[:12]
+            content = manifest_bytes(self.folder, self.settings.budget)
+            about, version = json.loads(content), sha256_of(content)[:12]
         else:
             about, version = self.current.bundle.manifest, self.current.version
         return f"{about.get('model')} on {about.get('data')}, version {version}, from {self.folder}"

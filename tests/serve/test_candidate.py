@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import signal
 import subprocess
@@ -54,7 +55,7 @@ def test_a_good_bundle_is_named_by_its_digest(saved: Path) -> None:
 
 
 def rich_digest(folder: Path) -> str:
-    return module.hashlib.sha256((folder / "manifest.json").read_bytes()).hexdigest()
+    return hashlib.sha256((folder / "manifest.json").read_bytes()).hexdigest()
 
 
 def test_what_exceeds_a_limit_is_told_in_a_sentence_that_names_it(large: Path) -> None:
@@ -87,7 +88,7 @@ def test_an_unsigned_bundle_is_refused_where_signatures_are_asked_for(
 def test_the_system_bounds_what_no_estimate_foresees(saved: Path) -> None:
     """Memory, in a sentence, and processor time."""
     program = (
-        "import sys, serve.candidate as c; from serve import served_model\n"
+        "import sys, serve.candidate as c; from serve.models import served_model\n"
         "served_model.ServedModel.load = lambda *_, **__: {}\n"
         "sys.argv = ['serve.candidate', 'folder']\n"
         "c.main()\n"

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import IO
 
 from recsys.data.errors import DataError
+from recsys.files import file_sha256
 
 PIECE = 1 << 20  # bytes
 LARGEST_MEMBER = 4 << 30  # bytes; the largest, ml-32m's ratings, has 0.9 GB
@@ -35,9 +35,7 @@ def check_sha256(path: Path, expected: str) -> None:
     Raises:
         DataError: It differs.
     """
-    with path.open("rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
-    if found != expected:
+    if (found := file_sha256(path)) != expected:
         raise DataError(f"sha256 of {path.name} must be {expected}, got {found}")
 
 
