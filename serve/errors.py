@@ -7,6 +7,7 @@ from typing import Any
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from numpy.linalg import LinAlgError
 from starlette.exceptions import HTTPException
 
 from serve.api_error import ApiError
@@ -21,6 +22,8 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(ApiError, _api_error)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http_error)
+    for kind in (ArithmeticError, LinAlgError):
+        app.add_exception_handler(kind, _no_answer)
 
 
 def error(status: int, code: str, detail: str, headers: Any = None) -> JSONResponse:
@@ -30,6 +33,11 @@ def error(status: int, code: str, detail: str, headers: Any = None) -> JSONRespo
 async def _api_error(request: Request, exc: Exception) -> JSONResponse:
     assert isinstance(exc, ApiError)
     return error(exc.status, exc.code, exc.detail, {"Retry-After": "1"} if exc.status == 503 else None)
+
+
+async def _no_answer(request: Request, exc: Exception) -> JSONResponse:
+    """The bundle of a stranger may have a prior that makes the fold-in of some ratings singular or infinite."""
+    return error(409, "no_fold_in", "the model has no finite answer to these ratings")
 
 
 async def _invalid(request: Request, exc: Exception) -> JSONResponse:

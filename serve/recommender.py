@@ -130,8 +130,13 @@ def _explain(model: ServedModel, user: int | FoldIn, rows: IndexArray) -> list[l
     if not isinstance(user, FoldIn):
         if not (model.is_fitted_user(user) and model.bundle.can_fold_in):
             return [[] for _ in rows]
-        user = model.bundle.fold_in_user(user)
-    _, parts = user.contributions(rows)
+        try:
+            user = model.bundle.fold_in_user(user)
+            _, parts = user.contributions(rows)
+        except (ArithmeticError, np.linalg.LinAlgError):  # their fold-in has no finite answer, but they were fitted
+            return [[] for _ in rows]
+    else:
+        _, parts = user.contributions(rows)
     strongest, amounts = _largest(parts, N_REASONS)
     items, ratings = user.items[strongest].tolist(), rounded(user.rating[strongest])
     return [

@@ -44,7 +44,11 @@ class FoldIn:
 
     @cached_property
     def vector(self) -> UserVector:
-        """The user's bias and factors."""
+        """The user's bias and factors.
+
+        Raises:
+            ArithmeticError: The prior is so far from these ratings, or so weak, that they are no finite numbers.
+        """
         if not len(self.items):
             return self.model.user_from_attributes(self.attributes)
         mean, residual = self.mean.astype(np.float64), self.residual
@@ -56,7 +60,7 @@ class FoldIn:
         if self.model.drift_rule is not None:
             left = residual - np.einsum("snd,sd->sn", self.design, deviation)
             solution[:, -1] += left @ self.model.drift_rule.weights(len(self.items))
-        single = solution.astype(np.float32)
+        single = _finite(solution.astype(np.float32))
         return UserVector(single[:, -1], single[:, :-1], posterior=Posterior(self.system))
 
     def contributions(self, targets: IndexArray) -> tuple[Float32Array, Float32Array]:
@@ -70,6 +74,10 @@ class FoldIn:
 
         Returns:
             `base (t,)`, the score of each item at the prior mean, and the `contributions (t, n)` of each rating.
+
+        Raises:
+            ArithmeticError: As `vector`.
+            numpy.linalg.LinAlgError: As `fold_in`.
         """
         model = self.model
         if not len(self.items):
@@ -95,6 +103,7 @@ class FoldIn:
         base = model.prior_scores[:, targets]  # (samples, t)
         if len(self.attributes):
             base = base + np.einsum("std,sd->st", wanted, self.mean - model.prior_mean)
+        _finite(parts)
         if len(parts) == 1:
             return base[0], parts[0]
         return base.mean(0), parts.mean(0)
@@ -108,6 +117,9 @@ def fold_in(factors: Factors, item: IndexArray, rating: Float32Array, attributes
         item: Item rows, `(n,)`; an item rated twice counts as two ratings, and once in the implicit part of the mean.
         rating: Stars, `(n,)`.
         attributes: Positions among the attributes, `(a,)`.
+
+    Raises:
+        numpy.linalg.LinAlgError: The prior makes the system singular.
     """
     n, prior = len(item), factors.prior
     attributes = NO_ATTRIBUTES if attributes is None else attributes
@@ -133,6 +145,12 @@ def _residuals(
     if mean is not factors.prior_mean:
         residual = residual - np.einsum("snd,sd->sn", design, mean - factors.prior_mean)
     return np.asarray(residual, np.float32)
+
+
+def _finite(numbers: Float32Array) -> Float32Array:
+    if not np.isfinite(numbers).all():
+        raise ArithmeticError("the model has no finite answer to these ratings")
+    return numbers
 
 
 def _solve(system: Float64Array, rhs: NDArray[np.floating]) -> Float64Array:

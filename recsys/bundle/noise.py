@@ -38,7 +38,7 @@ class RatingNoise:
         design = np.where((item >= 0)[:, None, None], self.factors.design.transpose(1, 0, 2)[item], 0)
         design[:, :, -1] = 1
         variance = np.einsum("nsd,sde,nse->ns", design, vector.posterior.covariance, design, optimize=True)
-        return np.asarray(total / (1 + total * variance / self.factors.precision), np.float32)
+        return np.asarray(1 / (1 / total + variance / self.factors.precision), np.float32)
 
     def _total(self, own: Float32Array | None, item: IndexArray, cold_start: NDArray[np.bool_]) -> Float32Array | None:
         factors = self.factors
@@ -50,7 +50,8 @@ class RatingNoise:
         if factors.item_precision is not None:
             total = total * np.where((item >= 0)[:, None], factors.item_precision[item], 1)
         if cold_start.any():
-            total = total / (1 + np.where(cold_start[:, None], total * self._user_population_variance[item], 0))
+            variance = np.where(cold_start[:, None], self._user_population_variance[item], 0)
+            total = np.asarray(1 / (1 / total + variance), np.float32)
         return np.asarray(total, np.float32)
 
     @cached_property

@@ -12,10 +12,9 @@ from numpy.typing import NDArray
 from recsys.bundle.attributes import UserAttributes
 from recsys.bundle.factors import Factors
 from recsys.bundle.ratings import UserRatings
-from recsys.bundle.schema import FACTOR_SPECS, ROW_SPECS, check_arrays
+from recsys.bundle.schema import FACTOR_SPECS, LARGEST, ROW_SPECS, check_arrays
 from recsys.bundle.typing import IndexArray
 
-MAX_ABS = 1e30  # largest magnitude accepted in the manifest
 REQUIRED = ("task", "rating_scale", "id_kind", "data")
 
 
@@ -131,6 +130,8 @@ class BundleParts:
         factors, (low, high) = self.factors, self.scale
         if (np.einsum("tsee->tse", factors.prior_precision) < 0).any():
             raise ValueError("prior_precision has negative numbers on its diagonal")
+        if (reach := _reach(factors)) > LARGEST:
+            raise ValueError(f"the factors may predict {reach:.1g}, beyond [{-LARGEST:g}, {LARGEST:g}]")
         if (drift := factors.drift) is not None and not drift[0] > 0:
             raise ValueError(f"drift must be a number > 0 and one >= 0, got {drift.tolist()}")
         for name in ("user_precision", "item_precision", "thresholds"):
@@ -167,6 +168,20 @@ class BundleParts:
             raise ValueError("the ids are not of the manifest's id_kind")
 
 
+def _reach(factors: Factors) -> float:
+    """A bound on the magnitude of all predictions but those of folded-in users."""
+    attributes = 0 if factors.cold_start_effects is None else len(factors.cold_start_effects)
+    cold = _most(factors.cold_start_mean) + attributes * _most(factors.cold_start_effects)
+    level = sum(map(_most, (factors.mu, factors.user_bias, factors.item_bias, factors.cold_start_items))) + cold
+    dim: int = factors.item_factors.shape[2]
+    return level + dim * max(_most(factors.user_factors), cold) * _most(factors.item_factors)
+
+
+def _most(array: NDArray[Any] | None) -> float:
+    """The largest magnitude."""
+    return 0.0 if array is None else float(max(-array.min(initial=0), array.max(initial=0)))
+
+
 def _present(arrays: dict[str, Any]) -> dict[str, NDArray[Any]]:
     return {name: array for name, array in arrays.items() if array is not None}
 
@@ -201,7 +216,7 @@ def _check_manifest(manifest: dict[str, Any]) -> None:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < MAX_ABS
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < LARGEST
 
 
 def _check_items(items: Any, n: int) -> None:

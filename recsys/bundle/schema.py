@@ -13,6 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 SAMPLES = "s"
+LARGEST = 1e15  # magnitude of any number: what is made of several still is a float32
+RELATIVE = (1e-9, 1e9)  # a user's or item's precision, to that of all
 # One letter per axis; a letter is one number throughout the bundle: s samples, u and i fitted users and items, d dim,
 # e dim + 1, t terms of the prior, l levels, k levels - 1, a attributes, r ratings, U all users + 1, x attributes of all
 # users together. A digit is itself.
@@ -63,7 +65,8 @@ class ArraySpec:
 
     def check_values(self, array: NDArray[Any]) -> str | None:
         """What is wrong with the values; None if nothing is."""
-        if array.dtype.kind == "f" and not np.isfinite(array).all():
+        most = float(max(-array.min(initial=0), array.max(initial=0))) if array.dtype.kind == "f" else 0.0
+        if not np.isfinite(most):  # NaN, if there is one
             return "holds values that are not finite numbers"
         if self.positive and (array <= 0).any():
             return "must be > 0"
@@ -72,6 +75,8 @@ class ArraySpec:
                 return f"must be in [{self.minimum:g}, {self.maximum:g}]"
         elif self.minimum is not None and (array < self.minimum).any():
             return f"must be >= {self.minimum:g}"
+        if most > LARGEST:
+            return f"must be in [{-LARGEST:g}, {LARGEST:g}]"
         if self.ascending and (np.diff(array) <= 0).any():
             return "must ascend"
         return None
@@ -80,7 +85,7 @@ class ArraySpec:
 FACTOR_SPECS = {  # of the fields of `Factors`, in the order in which they are checked
     "prior_mean": ArraySpec("se"),
     "mu": ArraySpec("s"),
-    "unit": ArraySpec("1", positive=True),
+    "unit": ArraySpec("1", positive=True, minimum=1 / LARGEST, maximum=LARGEST),
     "user_bias": ArraySpec("us"),
     "item_bias": ArraySpec("is"),
     "user_factors": ArraySpec("usd"),
@@ -89,9 +94,9 @@ FACTOR_SPECS = {  # of the fields of `Factors`, in the order in which they are c
     "prior_offset": ArraySpec("t", minimum=0),
     "prior_precision": ArraySpec("tsee"),
     "item_implicit": ArraySpec("ise"),
-    "precision": ArraySpec("s", positive=True),
-    "user_precision": ArraySpec("us", positive=True),
-    "item_precision": ArraySpec("is", positive=True),
+    "precision": ArraySpec("s", positive=True, minimum=1 / LARGEST, maximum=LARGEST),
+    "user_precision": ArraySpec("us", positive=True, minimum=RELATIVE[0], maximum=RELATIVE[1]),
+    "item_precision": ArraySpec("is", positive=True, minimum=RELATIVE[0], maximum=RELATIVE[1]),
     "drift": ArraySpec("2", minimum=0),
     "levels": ArraySpec("l", ascending=True),
     "thresholds": ArraySpec("sk", ascending=True),

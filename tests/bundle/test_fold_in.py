@@ -210,3 +210,13 @@ def test_without_a_penalty_the_shortest_solution_is_the_same_on_every_scale() ->
     )
     np.testing.assert_allclose(found, expected, atol=0.02)  # the system is nearly singular in float32
     assert np.abs(without - expected).max() > 0.1
+
+
+def test_what_overflows_is_an_error_and_no_number() -> None:
+    weak = fold_in(random_factors(), *rated_by(2))
+    weak = replace(weak, system=1e-30 * weak.system, residual=np.full_like(weak.residual, 1e15))
+    with np.errstate(all="ignore"):
+        with pytest.raises(ArithmeticError, match="no finite answer"):
+            _ = weak.vector
+        with pytest.raises(ArithmeticError, match="no finite answer"):
+            weak.contributions(np.arange(12))

@@ -292,6 +292,8 @@ floats = lambda *shape: np.zeros(shape, np.float32)  # noqa: E731
         (FACTORS, {"prior_precision": floats(2, 1, 3, 3)}, r"expected \(1, 1, 3, 3\)"),
         (FACTORS, {"prior_precision": floats(1, 3, 3)}, "expected 4 dimensions"),
         (FACTORS, {"prior_precision": -np.eye(3, dtype=np.float32)[None, None]}, "negative numbers on its diagonal"),
+        (FACTORS, {"mu": np.array([-1e16], np.float32)}, r"mu must be in \[-1e\+15, 1e\+15\]"),
+        (FACTORS, {"item_factors": np.full((3, 1, 2), 1e15, np.float32)}, r"the factors may predict 2e\+15"),
         (FACTORS, {"prior_exponent": np.array([1e30], np.float32)}, r"prior_exponent must be in \[0, 1\]"),
         (FACTORS, {"prior_exponent": np.array([-0.5], np.float32)}, r"prior_exponent must be in \[0, 1\]"),
         (FACTORS, {"prior_offset": np.array([-1], np.float32)}, "prior_offset must be >= 0"),

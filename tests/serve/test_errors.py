@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import numpy as np
 import pytest
 from fastapi.exceptions import RequestValidationError
 
+from recsys.bundle import Bundle
 from serve import errors
 from tests.serve.conftest import CheckedClient, client_of, rich
 
@@ -119,3 +121,19 @@ def test_a_body_of_many_faults_has_one_error(
     client.app.middleware_stack = None  # type: ignore[attr-defined]
     assert answer.status_code == 400
     assert found[0] <= 101
+
+
+@pytest.mark.parametrize("kind", [ArithmeticError, np.linalg.LinAlgError])
+def test_a_prior_without_an_answer_to_some_ratings_is_no_fault(
+    monkeypatch: pytest.MonkeyPatch, kind: type[Exception]
+) -> None:
+    def fail(*_: Any) -> None:
+        raise kind(MARK)
+
+    with client_of(rich()) as client:
+        monkeypatch.setattr(Bundle, "fold_in_rows", fail)
+        assert client.post("/recommendations/", json=GOOD["/recommendations/"]).status_code == 409
+        assert silent(client, "POST", "/recommendations/", json=GOOD["/recommendations/"]) == 409
+        listed = client.get("/users/1/recommendations?explain=true").json()["recommendations"]
+        assert listed
+        assert all(one["explanation"] == [] for one in listed)
