@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 import statistics
 import tempfile
 from pathlib import Path
 
 from benchmarks.chaos.campaign import Figures, Row
 from benchmarks.load.kept import Kept, post
-from benchmarks.load.service import running
+from benchmarks.load.service import pinned, running
 from serve import keys
 from tests.bundles import make_bundle, random_factors
 
@@ -19,7 +18,7 @@ USERS, ITEMS = 2000, 1500
 
 
 def run(*, short: bool) -> Figures:
-    rounds, seconds = (5, 0.25) if short else (25, 2.0)
+    rounds, seconds = (3, 0.25) if short else (25, 2.0)
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
         factors = random_factors(n_users=USERS, n_items=ITEMS, dim=32)
@@ -30,10 +29,10 @@ def run(*, short: bool) -> Figures:
         guarded = ("--keys", str(folder / "keys"), "--rate-limit", "900000000/minute")
         bodies = [json.dumps({"user_id": str(n * 7 % USERS), "item_id": str(n * 5 % ITEMS)}) for n in range(997)]
         with (
-            running("-m", "serve", *options, *guarded) as on,
-            running("-m", "benchmarks.load.unguarded", *options) as off,
+            pinned() as cores,
+            running("-m", "serve", *options, *guarded, cores={cores[-1]}) as on,
+            running("-m", "benchmarks.load.unguarded", *options, cores={cores[-1]}) as off,
         ):
-            _pin(on.process.pid, off.process.pid)
             header = (f"Authorization: Bearer {key}",)
             asked = {
                 "on": Kept(on, [post("/predict/rating/", body, header) for body in bodies]),
@@ -62,12 +61,3 @@ def rows(figures: Figures) -> list[Row]:
         f"{figures['microseconds_on']:.0f} µs of processor time instead of {figures['microseconds_off']:.0f}"
     )
     return [Row(what, found, figures["throughput_ratio"] >= figures["least"])]
-
-
-def _pin(*services: int) -> None:
-    """Services on one core and this process on another, where there are two."""
-    cores = sorted(os.sched_getaffinity(0))
-    if len(cores) > 1:
-        os.sched_setaffinity(0, set(cores[1:]))
-        for process in services:
-            os.sched_setaffinity(process, {cores[0]})

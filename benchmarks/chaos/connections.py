@@ -13,10 +13,9 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.chaos.campaign import Figures, Row
-from benchmarks.chaos.overload import pinned
 from benchmarks.load.fresh import Fresh
 from benchmarks.load.ml_1m import USERS, save_bundle
-from benchmarks.load.service import Client, Running, running
+from benchmarks.load.service import Client, Running, pinned, running
 
 SUMMARY = "half-open, idle and dripping connections beside a normal client"
 ADDRESSES = [f"127.0.0.{number}" for number in range(2, 10)]

@@ -6,11 +6,8 @@ what it was before, whatever becomes of them, and times count from when each was
 
 from __future__ import annotations
 
-import contextlib
-import os
 import tempfile
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +15,7 @@ import numpy as np
 from benchmarks.chaos.campaign import Figures, Row
 from benchmarks.load.fresh import Fresh
 from benchmarks.load.ml_1m import USERS, save_bundle
-from benchmarks.load.service import running
+from benchmarks.load.service import pinned, running
 
 SUMMARY = "twice the capacity, each request on a fresh connection"
 PROBES = 25  # requests at a time, of which the slowest is looked at
@@ -56,17 +53,6 @@ def run(*, short: bool) -> Figures:
         "quiet_ms": round(1000 * quiet, 2),
         "recovery_seconds": round(recovery, 3),
     }
-
-
-@contextlib.contextmanager
-def pinned() -> Iterator[list[int]]:
-    """Keep this process to the first of its cores; the last one is for the service."""
-    before = sorted(os.sched_getaffinity(0))
-    os.sched_setaffinity(0, before[:1])
-    try:
-        yield before
-    finally:
-        os.sched_setaffinity(0, before)
 
 
 def _slowest(client: Fresh) -> float:

@@ -78,6 +78,17 @@ def running(
         process.wait(20)
 
 
+@contextlib.contextmanager
+def pinned() -> Iterator[list[int]]:
+    """Keep this process to the first of its cores; the last one is for the service."""
+    before = sorted(os.sched_getaffinity(0))
+    os.sched_setaffinity(0, before[:1])
+    try:
+        yield before
+    finally:
+        os.sched_setaffinity(0, before)
+
+
 def free_port() -> int:
     with socket.socket() as found:
         found.bind(("127.0.0.1", 0))
