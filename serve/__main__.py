@@ -21,26 +21,15 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import uvicorn
-from pydantic import ValidationError
 
 from recsys.bundle import BundleError
 from serve.access.key_file import KeyFileError
+from serve.flags import read_settings
 from serve.http.server import Server, raise_descriptor_limit
 from serve.process import logs
 from serve.process.shutdown import ANSWER_SECONDS, leave
 from serve.process.workers import Workers
 from serve.settings import Settings
-
-
-def read_settings() -> Settings:
-    """Settings from flags and the environment; exits with a message if one is invalid."""
-    try:
-        return Settings(_cli_parse_args=True)
-    except ValidationError as error:
-        first = error.errors()[0]
-        name = "-".join(map(str, first["loc"])).replace("_", "-")
-        message = first["msg"].removeprefix("Value error, ")
-        sys.exit(f"error: {name}: {message}, got {first['input']!r:.80}" if name else f"error: {message}")
 
 
 def listen(host: str, port: int) -> socket.socket:

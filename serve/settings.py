@@ -7,7 +7,7 @@ from collections.abc import Callable
 from functools import cached_property
 from ipaddress import ip_network
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import AliasChoices, Field, ValidationInfo, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -17,11 +17,12 @@ from serve.access.addresses import addresses, is_loopback
 from serve.access.hosts import PATTERN
 from serve.access.key_file import KEYS_FILE, KeyFileError, read_keys
 
+RATE = re.compile(r"[1-9]\d{0,8}/(second|minute|hour|day)")
 ORIGIN = re.compile(r"\*|[a-z][a-z0-9+.-]*://(?:[a-z0-9._-]+|\[[0-9a-f:]+\])(?::[1-9]\d{0,4})?")
 
 
 class Settings(BaseSettings):
-    """Serve the bundle of a training run over HTTP. Each flag --some-name can be set as RECSYS_SOME_NAME, too."""
+    """Serve the bundle of a training run over HTTP. Each flag --some-name is also a variable RECSYS_SOME_NAME."""
 
     model_config = SettingsConfigDict(
         env_prefix="RECSYS_",
@@ -34,11 +35,12 @@ class Settings(BaseSettings):
         cli_avoid_json=True,
     )
 
-    bundle: Path | None = Field(None, description="folder of a bundle or of a run")
+    bundle: Path | None = Field(None, description="folder of a bundle or of a run to serve")
     pointer: Path | None = Field(
-        None, description="file with the path of the bundle; when it changes, the new bundle is swapped in"
+        None,
+        description="file that names the bundle, written by `make promote`; the service swaps when it changes",
     )
-    runs: Path = Field(Path("outputs"), description="where to find the latest finished run if neither is given")
+    runs: Path = Field(Path("outputs"), description="folder whose newest finished run is served if neither is given")
     host: str = Field("127.0.0.1", description="address to listen on")
     port: Annotated[int, Field(ge=0, le=65535)] = Field(8000, description="port to listen on; 0 picks a free one")
     workers: Annotated[int, Field(ge=1, le=256)] = Field(1, description="number of worker processes")
@@ -47,86 +49,81 @@ class Settings(BaseSettings):
         1.0, description="time between SIGTERM, when /health/ready turns 503, and the end of listening"
     )
     max_body_bytes: Annotated[int, Field(ge=0)] = Field(
-        1_000_000, description="maximum size of a request body; 0 for no limit"
+        1_000_000, description="size of a request body, then 413; 0 for no limit"
     )
     body_seconds: Annotated[float, Field(gt=0, le=3600)] = Field(
-        10.0, description="timeout for receiving a request body"
+        10.0, description="time for a client to send a body, then 408"
     )
     stop_seconds: Annotated[float, Field(gt=0, le=3600)] = Field(
         1.0,
-        description="timeout for requests in flight after the service stops listening; more than 1 counts as 1, since "
-        "the service ends within drain_seconds + 2 s of SIGTERM",
+        description="time that requests in flight have after the end of listening; more than 1 counts as 1",
     )
     # A new bundle is loaded and probed in a process of its own first.
-    max_bundle_bytes: Annotated[int, Field(ge=1)] = Field(Budget.bytes, description="bytes of the files of a bundle")
+    max_bundle_bytes: Annotated[int, Field(ge=1)] = Field(Budget.bytes, description="size of all files of a bundle")
     max_bundle_memory: Annotated[int, Field(ge=1 << 20)] = Field(
         Budget.memory,
-        description="bytes that a bundle may take once loaded, by its shapes, and the process that checks it",
+        description="memory that a bundle may take once loaded, and the process that checks it",
     )
     max_bundle_work: Annotated[int, Field(ge=1)] = Field(
-        Budget.work, description="multiplications that an answer from a bundle may take; a core does 10^10 in a second"
+        Budget.work, description="multiplications that an answer may take; a core does 10^10 a second"
     )
-    verify_key: Path | None = Field(
-        None, description="file of an Ed25519 public key: only bundles that are signed for it are served"
-    )
+    verify_key: Path | None = Field(None, description="Ed25519 public key (PEM): only bundles signed for it are served")
     candidate_seconds: Annotated[float, Field(gt=0, le=3600)] = Field(
-        120.0, description="time that the check of a bundle may take, and the loading of it then"
+        120.0, description="time that the check of a new bundle may take, and its loading again"
     )
     max_in_flight: Annotated[int, Field(ge=0)] = Field(
-        256, description="maximum number of concurrent requests per worker, then 503; 0 for no limit"
+        256, description="requests at once in a worker, then 503; 0 for no limit"
     )
     max_wait_seconds: Annotated[float, Field(gt=0, le=3600)] = Field(
-        0.2, description="time that a request may wait until it is begun, then 503"
+        0.2, description="time until a request is begun, then 503"
     )
     # Connections of each worker. When there are too many, the oldest one without a request is closed.
-    max_connections: Annotated[int, Field(ge=1)] = Field(1000, description="maximum number of connections per worker")
+    max_connections: Annotated[int, Field(ge=1)] = Field(
+        1000, description="connections of a worker; then the oldest one without a request is closed"
+    )
     max_connections_per_address: Annotated[int, Field(ge=0)] = Field(
-        200, description="the same per client address, trusted proxies excepted; 0 for no limit"
+        200, description="the same for an address, trusted proxies excepted; 0 for no limit"
     )
     first_byte_seconds: Annotated[float, Field(gt=0, le=3600)] = Field(
-        5.0, description="time until a new connection has sent something"
+        5.0, description="time for a client to send the first byte, then 408"
     )
     header_seconds: Annotated[float, Field(gt=0, le=3600)] = Field(
-        5.0, description="timeout for receiving a request's whole header, then 408"
+        5.0, description="time for a client to send the whole header, then 408"
     )
-    max_header_bytes: Annotated[int, Field(ge=1024)] = Field(
-        16_384, description="maximum size of a request's header, then 431"
-    )
+    max_header_bytes: Annotated[int, Field(ge=1024)] = Field(16_384, description="size of a request's header, then 431")
     idle_seconds: Annotated[float, Field(gt=0, le=3600)] = Field(
-        30.0, description="time for which a connection is kept for the next request, or for its answer to be read"
+        30.0, description="time until the next request, or until an answer is read"
     )
     operations_port: Annotated[int, Field(ge=0, le=65535)] | None = Field(
-        None, description="another port, for health and metrics only, where nothing is refused; 0 picks a free one"
+        None, description="second port, for health and metrics only, without keys; 0 picks a free one"
     )
     operations_host: str = Field("127.0.0.1", description="address of the operations port")
     expose_user_ratings: bool | None = Field(
         None,
         validation_alias=AliasChoices("expose_user_ratings", "histories"),  # the former name still works
-        description="whether users' ratings are exposed, including in explanations (default: on loopback only, and "
-        "behind no trusted proxy); which titles they rated can still be inferred from exclude_seen",
+        description="show users' ratings, also in explanations (default: only where no other machine can ask)",
     )
     # Who may ask. Lists are separated by commas.
     keys: Path | None = Field(
         None,
-        description="file of API keys, made by `recsys keys add`; needed unless host is a loopback address (then "
-        f"{KEYS_FILE} by default)",
+        description=f"file of API keys, made by `recsys keys add` (default where other machines can ask: {KEYS_FILE})",
     )
-    insecure: bool = Field(False, description="serve to other machines without keys")
-    rate_limit: Annotated[str, Field(pattern=r"^[1-9]\d{0,8}/(second|minute|hour|day)$")] | None = Field(
-        None, description='requests per key, or per address without one, such as "600/minute"'
+    insecure: bool = Field(False, description="answer other machines without keys")
+    rate_limit: str | None = Field(
+        None, description="requests of a key, or of an address without one, such as 600/minute; then 429"
     )
     allowed_hosts: str = Field(
         "",
-        description="names by which the service is reached, such as api.example.org or *.example.org; * for any; "
-        "addresses, localhost, host and the machine's own name always are allowed",
+        description="names by which the service is asked, such as api.example.org or *.example.org; * for any",
     )
-    cors_origins: str = Field("", description="origins whose pages may call the service, such as https://example.org")
+    cors_origins: str = Field("", description="pages that may call the service, such as https://example.org")
     trusted_proxies: str = Field(
         "",
-        description="addresses or networks of proxies whose X-Forwarded-For is believed; as others reach the service "
-        "through them, it needs keys",
+        description="proxies whose X-Forwarded-For is believed, such as 10.0.0.0/8; then keys are needed",
     )
-    log_level: str = Field("info", pattern="^(debug|info|warning|error)$", description="debug, info, warning or error")
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="least level of what is logged: debug, info, warning or error"
+    )
 
     @model_validator(mode="after")
     def _one_source(self) -> Settings:
@@ -139,13 +136,20 @@ class Settings(BaseSettings):
         found = self.model_dump().items()
         return {f"RECSYS_{name.upper()}": "" if value is None else str(value) for name, value in found}  # "": unset
 
+    @field_validator("rate_limit")
+    @classmethod
+    def _check_rate(cls, value: str | None) -> str | None:
+        if value is not None and RATE.fullmatch(value) is None:
+            raise ValueError(f"must be like {FORMS['rate_limit']}, got {value!r:.80}")
+        return value
+
     @field_validator("allowed_hosts", "cors_origins", "trusted_proxies")
     @classmethod
     def _check_list(cls, value: str, about: ValidationInfo) -> str:
-        check, example = LISTS[str(about.field_name)]
+        name = str(about.field_name)
         for one in listed(value):
-            if not check(one):
-                raise ValueError(f"must be like {example}, separated by commas; {one!r:.80} is not")
+            if not LISTS[name](one):
+                raise ValueError(f"must be like {FORMS[name]}, separated by commas; {one!r:.80} is not")
         return value
 
     @model_validator(mode="after")
@@ -209,8 +213,27 @@ def _is_network(text: str) -> bool:
         return False
 
 
-LISTS: dict[str, tuple[Callable[[str], object], str]] = {
-    "allowed_hosts": (PATTERN.fullmatch, "api.example.org, *.example.org or *"),
-    "cors_origins": (ORIGIN.fullmatch, "https://example.org, http://localhost:3000 or *"),
-    "trusted_proxies": (_is_network, "10.0.0.1 or 10.0.0.0/8"),
+LISTS: dict[str, Callable[[str], object]] = {
+    "allowed_hosts": PATTERN.fullmatch,
+    "cors_origins": ORIGIN.fullmatch,
+    "trusted_proxies": _is_network,
 }
+FORMS = {
+    "rate_limit": "600/minute, or by second, hour or day",
+    "allowed_hosts": "api.example.org, *.example.org or *",
+    "cors_origins": "https://example.org, http://localhost:3000 or *",
+    "trusted_proxies": "10.0.0.1 or 10.0.0.0/8",
+}
+GROUPS = {
+    "What to serve": ("bundle", "pointer", "runs", "poll_seconds"),
+    "Where": ("host", "port", "operations_port", "operations_host", "workers"),
+    "Who may ask": (
+        "keys", "insecure", "expose_user_ratings", "rate_limit", "allowed_hosts", "cors_origins", "trusted_proxies",
+    ),
+    "Overload": ("max_in_flight", "max_wait_seconds", "max_connections", "max_connections_per_address"),
+    "Slow and large requests": (
+        "first_byte_seconds", "header_seconds", "body_seconds", "idle_seconds", "max_header_bytes", "max_body_bytes",
+    ),
+    "New bundles": ("verify_key", "max_bundle_bytes", "max_bundle_memory", "max_bundle_work", "candidate_seconds"),
+    "Logs and the end": ("log_level", "drain_seconds", "stop_seconds"),
+}  # fmt: skip

@@ -17,8 +17,8 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from serve.__main__ import read_settings
 from serve.__main__ import serve as serve_until_stopped
+from serve.flags import read_settings
 from serve.models.pointer import write_pointer
 from tests.serve.conftest import ITEM_NAMES, USER_NAMES, Served, clean_environment, rich, save, until
 from tests.serve.test_metrics import samples
@@ -68,7 +68,7 @@ def test_a_start_that_fails_names_its_reason(
 @pytest.mark.slow
 def test_more_that_cannot_start(saved: Path, tmp_path: Path) -> None:
     assert "port: " in failing(tmp_path, "--port", "many")
-    assert "port: " in failing(tmp_path, RECSYS_PORT="many")
+    assert "RECSYS_PORT: " in failing(tmp_path, RECSYS_PORT="many")
     assert "not both" in failing(tmp_path, "--pointer", "none", "--bundle", str(saved))
     assert "unrecognized arguments: --nonsense" in failing(tmp_path, "--nonsense", status=2)
     assert "cannot listen" in failing(tmp_path, "--bundle", str(saved), "--host", "a..b")

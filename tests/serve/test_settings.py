@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from recsys.bundle import Budget
-from serve.__main__ import read_settings
-from serve.settings import Settings
+from serve.flags import read_settings
+from serve.settings import GROUPS, Settings
 
 
 @pytest.fixture(autouse=True)
@@ -76,11 +76,12 @@ def test_ratings_are_exposed_to_this_machine_only(
         (["--cors-origins", "*"], "cors_origins . would let every web page"),
         (["--trusted-proxies", "10.0.0.0/8 proxy"], "trusted-proxies: .*'proxy' is not"),
         (["--rate-limit", "0/minute"], "rate-limit: .*'0/minute'"),
-        (["--port", "abc"], "port: .*integer.*'abc'"),
+        (["--port", "abc"], "port: must be a whole number from 0 to 65535, got 'abc'"),
         (["--port", "65536"], "port: .*65535.*'65536'"),
         (["--workers", "0"], "workers: .*1.*'0'"),
         (["--log-level", "loud"], "log-level: .*debug.*'loud'"),
-        (["--poll-seconds", "nan"], "poll-seconds"),
+        (["--poll-seconds", "nan"], "poll-seconds: must be a number above 0, at most 3600, got 'nan'"),
+        (["--max-bundle-memory", "4GB"], "max-bundle-memory: must be a whole number of at least 1048576, got '4GB'"),
         (["--poll-seconds", "0"], "poll-seconds"),
         (["--drain-seconds", "-1"], "drain-seconds"),
         (["--max-body-bytes", "-1"], "max-body-bytes"),
@@ -90,6 +91,32 @@ def test_ratings_are_exposed_to_this_machine_only(
 def test_a_mistake_is_one_sentence(monkeypatch: pytest.MonkeyPatch, flags: list[str], said: str) -> None:
     with pytest.raises(SystemExit, match=rf"^error: {said}[^\n]*$"):
         given(monkeypatch, *flags)
+
+
+def test_a_mistake_in_the_environment_names_the_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(SystemExit, match=r"^error: RECSYS_PORT: must be a whole number from 0 to 65535, got 'many'$"):
+        given(monkeypatch, PORT="many")
+    with pytest.raises(SystemExit, match=r"^error: RECSYS_INSECURE: must be true or false, got 'maybe'$"):
+        given(monkeypatch, "--port", "1", INSECURE="maybe")
+    with pytest.raises(SystemExit, match=r"^error: port: "):  # the flag goes first
+        given(monkeypatch, "--port=-1", PORT="2")
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (["--nonsense", "1"], "unrecognized arguments: --nonsense 1; see python -m serve --help"),
+        (["--ports=1"], "unrecognized arguments: --ports=1; did you mean --port?"),
+        (["--bundle"], "argument --bundle: expected one argument; see python -m serve --help"),
+    ],
+)
+def test_a_mistyped_flag_is_one_sentence(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], flags: list[str], said: str
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        given(monkeypatch, *flags)
+    assert ended.value.code == 2
+    assert capsys.readouterr().err == f"error: {said}\n"
 
 
 def test_a_flag_and_a_variable_that_contradict_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -106,3 +133,11 @@ def test_help_names_every_setting(monkeypatch: pytest.MonkeyPatch, capsys: pytes
         assert f"--{name.replace('_', '-')}" in told
         assert about.description
     assert "RECSYS_" in told
+    assert "None" not in told
+    assert "--histories" not in told
+    headings = [line.removesuffix(":") for line in told.splitlines() if line.endswith(":") and line[0] != " "]
+    assert headings == ["options", *GROUPS]
+
+
+def test_each_setting_is_in_one_group() -> None:
+    assert sorted(name for names in GROUPS.values() for name in names) == sorted(Settings.model_fields)
