@@ -24,6 +24,7 @@ access = logging.getLogger("serve.access")
 log = logging.getLogger("serve")
 
 VALID_REQUEST_ID = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
+REDIRECT = 307  # by the router, to the same path with a slash more or less at its end
 METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"))
 
 
@@ -60,7 +61,8 @@ class RequestMiddleware:
             if message["type"] == "http.response.start":
                 status, started = message["status"], True
                 limits = scope.get("limits", ())
-                message["headers"] = [*secured(message["headers"]), *limits, (b"x-request-id", request_id)]
+                headers = _here(scope, message["headers"]) if status == REDIRECT else message["headers"]
+                message["headers"] = [*secured(headers), *limits, (b"x-request-id", request_id)]
             await send(message)
 
         state = scope.get("state", {})
@@ -137,6 +139,14 @@ def _bounded(receive: Receive, limit: float, seconds: float) -> Receive:
         return message
 
     return receive_within
+
+
+def _here(scope: Scope, headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+    """Headers of a redirect within this service, without the scheme: before a proxy it was https, not http."""
+    path: bytes = scope["raw_path"]
+    path = path.rstrip(b"/") if path.endswith(b"/") else path + b"/"
+    query = b"?" + scope["query_string"] if scope["query_string"] else b""
+    return [(name, path + query if name == b"location" else value) for name, value in headers]
 
 
 def _request_id(scope: Scope) -> bytes:

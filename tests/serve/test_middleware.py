@@ -41,6 +41,17 @@ def test_made_ids_differ(client: CheckedClient) -> None:
     assert len({client.get("/items/50").headers["x-request-id"] for _ in range(20)}) == 20
 
 
+@pytest.mark.parametrize(
+    ("asked", "found"),
+    [("/predict/rating", "/predict/rating/"), ("/items/?query=a%20b", "/items?query=a%20b"), ("/page", "/page/"),
+     ("/users/%C3%A9/recommendations/", "/users/%C3%A9/recommendations")],
+)  # fmt: skip
+def test_a_redirect_names_no_scheme(client: CheckedClient, asked: str, found: str) -> None:
+    """Behind a proxy with TLS, `http://` would send what was asked again where everybody can read it."""
+    answer = client.get(asked, follow_redirects=False)
+    assert (answer.status_code, answer.headers["location"]) == (307, found)
+
+
 @pytest.fixture
 def narrow(bundles: dict[str, Bundle]) -> Iterator[CheckedClient]:
     with client_of(bundles["int"], max_body_bytes=1000) as client:
