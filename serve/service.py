@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator
 from types import FrameType
 
 from serve.access.guard import Guard
+from serve.http.beside import Beside
 from serve.http.load import Load
 from serve.metrics import Metrics
 from serve.models.model_manager import ModelManager
@@ -31,6 +32,7 @@ class Service:
         self.settings, self.guard = settings, Guard(settings)
         self.deadlines = Deadlines(most=16)
         self.load = Load(settings.max_in_flight, settings.max_wait_seconds)
+        self.beside = Beside(self.load)
         self.metrics = Metrics(self.load)
         self._models = models
         self.draining = False

@@ -14,7 +14,7 @@ import numpy as np
 from recsys.bundle.array_file import Described
 from recsys.bundle.budget import Spending
 from recsys.bundle.errors import BundleError
-from recsys.bundle.fold_in import CONTRIBUTIONS
+from recsys.bundle.fold_in import CONTRIBUTIONS, LATENT_ITERATIONS
 from recsys.bundle.parts import BundleParts
 from recsys.bundle.schema import FACTOR_SPECS, ROW_SPECS, check_arrays
 
@@ -25,6 +25,8 @@ INDEXED = 100  # bytes of each in the index, where each other character may end 
 ASCII_WORK, OTHER_WORK = 350, 7_500  # multiplications in whose time a character is normalized
 SHOWN = 1000  # items that are explained at a time, at most
 GIVEN = 1000  # ratings that someone new may give, at most, of an item each
+SCORED = 16  # multiplications in whose time a coordinate of an item is read to be scored
+EXPLAINED = 8  # and one of a rating is, for each explanation
 LEVEL = 1000  # multiplications in whose time a normal distribution's function is found
 
 
@@ -101,6 +103,22 @@ def take_parts(bundle: BundleParts, spending: Spending) -> None:
     spending.take(24 * (ratings + attributes) * samples * coordinates + explained, "busiest user")
     work = ratings * samples * coordinates**2
     budget.check("work", work, f"{path}: folding in a user with {ratings:,} ratings takes … multiplications")
+
+
+def answer_work(bundle: BundleParts, scored: int, ratings: int = 0, explained: int = 0) -> int:
+    """Multiplications in whose time an answer is computed; a core does 10 billion in a second.
+
+    Args:
+        bundle: The model.
+        scored: Items that are scored for a user.
+        ratings: That are folded in; 0 for a fitted user.
+        explained: Items that are explained by these.
+    """
+    samples, e = bundle.factors.prior_mean.shape
+    ordinal = 0 if bundle.factors.levels is None else LEVEL * len(bundle.factors.levels)
+    scores = scored * samples * (SCORED * e + ordinal)
+    solved = ratings * samples * (e * e + LATENT_ITERATIONS * bool(ordinal) * (2 * e + 2 * LEVEL)) + samples * e**3
+    return scores + bool(ratings) * solved + explained * samples * (e * e + EXPLAINED * ratings * e)
 
 
 def _check_text(text: Any, what: str, spending: Spending) -> None:

@@ -12,6 +12,7 @@ UNLIMITED_PATHS = ("/health/live", "/health/ready", "/metrics")  # exempt from t
 # Keys in the state of a request's scope.
 ARRIVED = "arrived"  # when it came, by the monotonic clock
 REFUSED = "refused"  # that there was no room for it
+BESIDE = "beside"  # that it is computed beside the event loop
 OPERATIONS = "operations"  # that it came by the operations port
 
 

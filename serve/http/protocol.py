@@ -12,7 +12,7 @@ from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 from serve.http.connections import wait
 from serve.http.held_protocol import HeldProtocol
-from serve.http.load import ARRIVED, OPERATIONS, REFUSED
+from serve.http.load import ARRIVED, BESIDE, OPERATIONS, REFUSED
 from serve.http.refusals import HEADER_TOO_LARGE, MALFORMED, UNSHED
 
 MOST_PIPELINED = 32  # requests that wait for the one before them; the connection ends with the last of these
@@ -137,7 +137,7 @@ class HttpProtocol(HeldProtocol):
             if not cycle.disconnected:
                 await cycle.run_asgi(app)
         finally:
-            if self.counted and not self.waited:
+            if self.counted and not self.waited and BESIDE not in cycle.scope["state"]:
                 self.load.took(monotonic() - begun)
             if self.running is cycle:  # and not the one that was pipelined behind it
                 self.count(False)

@@ -10,6 +10,7 @@ import numpy as np
 
 from recsys.bundle import Bundle, BundleError
 from recsys.bundle.attributes import attribute_rows, choices
+from recsys.bundle.costs import answer_work
 from recsys.bundle.factors import UserVector
 from recsys.bundle.fold_in import FoldIn
 from recsys.bundle.typing import IndexArray
@@ -118,6 +119,12 @@ class ServedModel:
     def is_fitted_user(self, row: int) -> bool:
         """Whether the model was fitted on the user of this row; False for -1."""
         return 0 <= row < self.bundle.n_users
+
+    def work_for(self, user: int, explained: int) -> int:
+        """Multiplications that recommendations for a user's row take, as many of them explained."""
+        indptr = self.bundle.ratings.indptr
+        ratings = int(indptr[user + 1] - indptr[user]) if explained and self.is_fitted_user(user) else 0
+        return answer_work(self.bundle, self.bundle.n_items, ratings, explained)
 
     def summary(self, row: int) -> Summary:
         return self._summaries[row]

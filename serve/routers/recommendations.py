@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from fastapi import Request
 
+from recsys.bundle.costs import answer_work
 from serve.dependencies import CurrentModel, get_model, require_user_ratings
+from serve.models.served_model import ServedModel
 from serve.openapi import error_responses
 from serve.query import query_parameters, recommendation_query
 from serve.recommender import FoldInRecommendations, Recommendations, recommend
 from serve.routing import resource_router
 from serve.schemas import FoldInRequest, Id, RecommendationQuery
+from serve.service import Service
 
 router = resource_router("recommend")
 
@@ -26,13 +29,21 @@ async def recommendations(user_id: Id, request: Request) -> Recommendations:
     user, query = model.user_in_path(user_id), recommendation_query(request)
     if query.explain:
         await require_user_ratings(request)
-    return recommend(model, user, query)
+    service: Service = request.app.state.service
+    work = model.work_for(user, query.k if query.explain else 0)
+    return await service.beside.computed(request.scope, work, recommend, model, user, query)
 
 
 @router.post("/recommendations/", responses=error_responses(400, 408, 409, 413), summary="Top-N for a new user")
-async def new_user_recommendations(body: FoldInRequest, model: CurrentModel) -> FoldInRecommendations:
+async def new_user_recommendations(body: FoldInRequest, model: CurrentModel, request: Request) -> FoldInRecommendations:
     """The same for a user who is not in the data set, by folding in the given ratings."""
     model.check_fold_in()
+    service: Service = request.app.state.service
+    work = answer_work(model.bundle, model.bundle.n_items, len(body.ratings), body.k if body.explain else 0)
+    return await service.beside.computed(request.scope, work, _for_new_user, model, body)
+
+
+def _for_new_user(model: ServedModel, body: FoldInRequest) -> FoldInRecommendations:
     user, unknown = model.fold_in([(rated.item_id, rated.rating) for rated in body.ratings], body.attributes)
     answer = recommend(model, user, body)
     return FoldInRecommendations(**vars(answer), unknown_items=unknown, skipped=unknown)
