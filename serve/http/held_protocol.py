@@ -46,6 +46,7 @@ class HeldProtocol(HttpToolsProtocol):
         self._in_trailer = False  # or where one may begin: after the size of a chunk
         self._header_bytes = 0  # of those that came before this piece
         self.running: RequestResponseCycle | None = None
+        self.begun = 0.0  # when what is running began
         self.counted = False  # as in flight
         self.waited = False  # for its client, during a request
         self.body_keep_alive = True  # of a request whose body is not complete

@@ -132,18 +132,18 @@ class HttpProtocol(HeldProtocol):
         self.tasks.add(task)
 
     async def _run(self, cycle: RequestResponseCycle, app: Any) -> None:
-        begun, self.waited = monotonic(), False
+        self.begun, self.waited = monotonic(), False
         try:
             if not cycle.disconnected:
                 await cycle.run_asgi(app)
         finally:
-            if self.counted and not self.waited and BESIDE not in cycle.scope["state"]:
-                self.load.took(monotonic() - begun)
             if self.running is cycle:  # and not the one that was pipelined behind it
                 self.count(False)
 
     def on_response_complete(self) -> None:
         self.server_state.total_requests += 1
+        if self.counted and not self.waited and self.running and BESIDE not in self.running.scope["state"]:
+            self.load.took(monotonic() - self.begun)  # before it waits for the next request
         if self.ending:
             return
         if self.transport.is_closing():  # once the client has read its answer

@@ -339,6 +339,17 @@ def test_nothing_stays_in_flight(service: Running) -> None:
     until(lambda: service.load.in_flight == 0 and service.connections == 0)
 
 
+@pytest.mark.parametrize("end", [b"", b"Connection: close\r\n"])
+def test_the_time_of_each_request_is_learned(service: Running, monkeypatch: pytest.MonkeyPatch, end: bytes) -> None:
+    """Of those on kept connections, too: else the number that is let in would never fit what they take."""
+    took: list[float] = []
+    monkeypatch.setattr(service.load, "took", took.append)
+    assert service.ask(GET[:-2] + end + b"\r\n")[0] == 200
+    until(lambda: len(took) == 1)
+    service.ask(HEALTH)
+    assert len(took) == 1
+
+
 def test_parts_of_requests_take_no_place_of_others(service: Running) -> None:
     lines = [service.connect() for _ in range(20)]
     for line, part in zip(lines, (GET[:9], POST % 50 + b"{", GET[:-2], POST[:20]) * 5, strict=True):
