@@ -118,7 +118,7 @@ def answer_work(bundle: BundleParts, scored: int, ratings: int = 0, explained: i
     ordinal = 0 if bundle.factors.levels is None else LEVEL * len(bundle.factors.levels)
     scores = scored * samples * (SCORED * e + ordinal)
     solved = ratings * samples * (e * e + LATENT_ITERATIONS * bool(ordinal) * (2 * e + 2 * LEVEL)) + samples * e**3
-    return scores + bool(ratings) * solved + explained * samples * (e * e + EXPLAINED * ratings * e)
+    return int(scores + bool(ratings) * solved + explained * samples * (e * e + EXPLAINED * ratings * e))
 
 
 def _check_text(text: Any, what: str, spending: Spending) -> None:

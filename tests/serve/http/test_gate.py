@@ -179,7 +179,7 @@ def test_where_all_of_an_address_are_busy_another_one_is_sent_away(
         until(lambda: service.connections == 1)
         status, headers, body = service.ask()
         assert (status, body["code"], headers["retry-after"]) == (503, "too_many_connections", "1")
-        assert service.ask(HEALTH)[0] == 200
+        until(lambda: service.ask(HEALTH)[0] == 200)  # if its first bytes come with its connection
 
 
 def test_trusted_proxies_may_have_many_connections() -> None:
