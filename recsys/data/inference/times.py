@@ -167,6 +167,6 @@ def _parses(texts: Sequence[str], pattern: str) -> bool:
     try:
         for text in texts:
             datetime.strptime(text, pattern)
-    except ValueError:
+    except (ValueError, re.error):  # the second if it names a part of a time twice
         return False
     return True

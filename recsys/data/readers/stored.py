@@ -37,6 +37,14 @@ Batches = Callable[
 ]  # from names of columns, and rows of a batch, to batches and their rows
 
 
+UNREADABLE = (pa.ArrowException, OSError, ClaimError, MemoryError)
+
+
+def unreadable(file: SourceFile, error: BaseException, what: str = "cannot be read") -> DataError:
+    """The error as one sentence; Thrift's have several lines."""
+    return DataError(f"{file}: {what}: {' '.join(str(error).split()) or 'it needs too much memory'}")
+
+
 class StoredTable:
     """A file whose columns have types.
 
@@ -49,9 +57,9 @@ class StoredTable:
         self.file = file
         try:
             self.schema, self.batches = _parquet(file) if format.kind == "parquet" else _arrow(file)
-        except (pa.ArrowException, OSError, ClaimError, MemoryError) as error:
+        except UNREADABLE as error:
             name = "Parquet" if format.kind == "parquet" else "Arrow or Feather"
-            raise DataError(f"{file}: not a readable {name} file: {error}") from error
+            raise unreadable(file, error, f"not a readable {name} file") from error
         self.names = list(self.schema.names)
 
     def chunks(self, columns: Sequence[str], *, spanning: bool = False) -> Iterator[Callable[[], Chunk]]:
@@ -61,8 +69,8 @@ class StoredTable:
             for load, rows in self.batches(list(columns)):
                 yield partial(self._chunk, load, rows, list(columns), first, texts)
                 first += rows
-        except ClaimError as error:
-            raise DataError(f"{self.file}: cannot be read: {error}") from error
+        except UNREADABLE as error:
+            raise unreadable(self.file, error) from error
 
     def sample(self, n: int) -> Sample:
         """The first rows; empty where a value is nested."""
@@ -78,22 +86,29 @@ class StoredTable:
                 rows += map(list, zip(*(shown.get(name, [""] * len(table)) for name in self.names), strict=True))
                 if len(rows) >= n:
                     break
-        except ClaimError as error:
-            raise DataError(f"{self.file}: cannot be read: {error}") from error
+        except UNREADABLE as error:
+            raise unreadable(self.file, error) from error
         types = {field.name: str(field.type) for field in self.schema}
         return Sample(self.names, rows, list(range(1, len(rows) + 1)), types)
 
     def _chunk(self, load: Load, rows: int, columns: Sequence[str], first: int, texts: TextBytes) -> Chunk:
         table = texts.checked(self._loaded(load))
-        values = {name: one_array(table[name]) for name in columns}
+        values = {name: one_array(_unviewed(table[name])) for name in columns}
         return Chunk(values, rows, lambda: range(first, first + rows), place="row")
 
     def _loaded(self, load: Load) -> pa.Table:
         try:
             batch = load()
-        except (pa.ArrowException, OSError, MemoryError) as error:
-            raise DataError(f"{self.file}: cannot be read: {error}") from error
+        except UNREADABLE as error:
+            raise unreadable(self.file, error) from error
         return pa.Table.from_batches([batch]) if isinstance(batch, pa.RecordBatch) else batch
+
+
+def _unviewed(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Texts by themselves instead of views, which cannot be filtered."""
+    if pa.types.is_string_view(column.type) or pa.types.is_binary_view(column.type):
+        return column.cast(pa.large_string() if pa.types.is_string_view(column.type) else pa.large_binary())
+    return column
 
 
 def texts_of(column: pa.Array | pa.ChunkedArray) -> list[str]:
@@ -251,8 +266,8 @@ def _undamaged(file: SourceFile, batches: Iterator[pa.RecordBatch]) -> Iterator[
         for batch in batches:
             batch.validate(full=True)
             yield batch
-    except (pa.ArrowException, OSError) as error:
-        raise DataError(f"{file}: cannot be read: {error}") from error
+    except UNREADABLE as error:
+        raise unreadable(file, error) from error
 
 
 def _fresh(source: Any) -> Any:

@@ -115,7 +115,7 @@ class Time(Field):
     def _by_pattern(self, texts: pa.Array) -> NDArray[np.int64] | None:
         try:
             times = pd.to_datetime(texts.to_pandas(), format=self.format, utc=True)
-        except ValueError:
+        except (ValueError, re.error):
             return None
         return None if times.isna().any() else _floor_seconds(times)
 
@@ -126,7 +126,7 @@ class Time(Field):
                 iso: Any = pd.to_datetime(_iso(text), format="ISO8601", utc=True) if text else pd.NaT
                 return None if pd.isna(iso) else iso
             time = datetime.strptime(text, self.format)
-        except ValueError:
+        except (ValueError, re.error):  # the second if the pattern names a part of a time twice
             return None
         return time if time.tzinfo else time.replace(tzinfo=UTC)
 

@@ -83,3 +83,8 @@ def test_a_bad_time_among_many_is_for_the_reader(times: list[str], bad: str, exp
     assert found is not None
     assert found[0] == expected
     assert infer_time_format([*times[:5], *(f"{bad} {n}" for n in range(9))], "f") is None
+
+
+@pytest.mark.parametrize("times", [["jan jan 5 2005", "feb feb 6 2006"], ["2005-01-02 0:30\0", "2005-02-03 1:30\0"]])
+def test_a_time_that_names_a_part_twice_is_none(times: list[str]) -> None:
+    assert infer_time_format(times, "f") is None

@@ -94,3 +94,27 @@ def test_a_damaged_feather_file_is_named(tmp_path: Path) -> None:
     (tmp_path / "r.feather").write_bytes(content)
     with pytest.raises(DataError, match=r"r\.feather: cannot be read: .*LZ4"):
         TabularRatings(str(tmp_path), "r.feather").read()
+
+
+def test_views_with_bad_rows_are_read(tmp_path: Path) -> None:
+    table = pa.table(
+        {USER_ID: pa.array(["a", "b", "c"], pa.string_view()), ITEM_ID: [1, 2, 3], RATING: ["1", "?", "5"]}
+    )
+    with pa.OSFile(str(tmp_path / "r.arrow"), "wb") as file, pa.ipc.new_file(file, table.schema) as writer:
+        writer.write_table(table)
+    data = TabularRatings(ratings_file=str(tmp_path / "r.arrow"), rating_column=RATING, bad_rows="drop").read()
+    assert data.ratings[USER_ID].tolist() == ["a", "c"]
+
+
+@pytest.mark.parametrize("place", range(4, 60, 3))
+def test_a_damaged_page_is_one_sentence(tmp_path: Path, place: int) -> None:
+    path = tmp_path / "r.parquet"
+    pd.DataFrame({USER_ID: ["a", "b"], ITEM_ID: ["x", "y"], RATING: [1.0, 5.0]}).to_parquet(path)
+    content = bytearray(path.read_bytes())
+    content[place] ^= 0xFF
+    path.write_bytes(content)
+    try:
+        TabularRatings(ratings_file=str(path)).read()
+    except DataError as error:
+        assert "\n" not in str(error)  # noqa: PT017
+        assert "r.parquet" in str(error)  # noqa: PT017
