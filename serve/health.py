@@ -5,9 +5,14 @@ It asks on the operations port, where there is one: nothing is refused there, ho
 
 from __future__ import annotations
 
+import json
 import os
 import sys
+from http.client import HTTPException
+from urllib.error import HTTPError
 from urllib.request import urlopen
+
+MOST = 65_536  # bytes of an answer
 
 
 def main() -> None:
@@ -16,8 +21,18 @@ def main() -> None:
     try:
         with urlopen(address, timeout=2):
             pass
-    except OSError as error:  # URLError is one
+    except HTTPError as error:
+        sys.exit(f"{address}: {error.code}: {_detail(error)}")
+    except (OSError, HTTPException) as error:  # URLError is one
         sys.exit(f"{address}: {error}")
+
+
+def _detail(error: HTTPError) -> str:
+    """The reason that the service gives, which `docker inspect` then shows."""
+    try:
+        return str(json.loads(error.read(MOST))["detail"])
+    except (OSError, HTTPException, ValueError, LookupError, TypeError):
+        return error.reason
 
 
 if __name__ == "__main__":

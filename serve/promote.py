@@ -79,7 +79,8 @@ def main() -> None:
         sys.exit(f"error: {printable(str(error))}")
     manifest = model.bundle.manifest
     served = f"{manifest.get('model')} on {manifest['data']}, version {model.version}"
-    print(printable(f"{arguments.pointer} now points to {arguments.run}: {served}"))
+    signed = "" if arguments.sign is None else ", signed"
+    print(printable(f"{arguments.pointer} now points to {arguments.run}: {served}{signed}"))
 
 
 if __name__ == "__main__":

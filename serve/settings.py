@@ -131,6 +131,17 @@ class Settings(BaseSettings):
             raise ValueError("set either bundle or pointer, not both (also RECSYS_BUNDLE and RECSYS_POINTER)")
         return self
 
+    @model_validator(mode="after")
+    def _two_ports(self) -> Settings:
+        apart = {self.host, self.operations_host} == {self.host} or {self.host, self.operations_host} & {
+            "",
+            "0.0.0.0",
+            "::",
+        }
+        if self.port and self.port == self.operations_port and apart:
+            raise ValueError(f"port and operations_port must be two ports, got {self.port} for both")
+        return self
+
     def environment(self) -> dict[str, str]:
         """The variables from which another process reads these settings."""
         found = self.model_dump().items()

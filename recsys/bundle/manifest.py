@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -100,7 +101,8 @@ def manifest_bytes(path: Path, budget: Budget) -> bytes:
     except BundleError:
         raise
     except (FileNotFoundError, NotADirectoryError, ValueError) as error:  # ValueError: a path with a zero byte
-        raise BundleError(f"{path} is not a bundle: it has no {MANIFEST}") from error
+        found = "" if os.path.lexists(path) else ", as there is no such folder"
+        raise BundleError(f"{path} is not a bundle: it has no {MANIFEST}{found}") from error
     except OSError as error:
         raise BundleError(f"{file} cannot be read: {reason(error)}") from error
 

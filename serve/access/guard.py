@@ -61,7 +61,7 @@ class Guard:
             given = given if names.count(b"authorization") == 1 else None
         scope["guard"], scope["key"], scope["limits"] = self, None, ()
         if host is None or not self.hosts.allows(host):
-            return error(400, "invalid_host", "the service does not go by the name in Host; see allowed_hosts")
+            return error(400, "invalid_host", "the service does not go by the name in Host; --allowed-hosts lists more")
         key: Key | None = None
         if self.keys is not None and given is not None:
             key = scope["key"] = self.keys.find(given)

@@ -68,8 +68,13 @@ def read_pointer(pointer: Path) -> Pointed:
     """
     try:
         text = read_regular(pointer, MAX_BYTES).decode().strip()
+    except FileNotFoundError as error:
+        raise BundleError(
+            f"pointer {pointer} cannot be read: there is no such file; `python -m serve.promote RUN` writes it"
+        ) from error
     except (OSError, UnicodeDecodeError) as error:
-        raise BundleError(f"pointer {pointer} cannot be read: {error}") from error
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else error
+        raise BundleError(f"pointer {pointer} cannot be read: {reason}") from error
     lines = LINES.fullmatch(text)
     if lines is None or "\0" in text:
         raise BundleError(

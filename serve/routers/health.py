@@ -16,7 +16,7 @@ from serve.schemas import ModelVersion
 
 router = resource_router("operations", prefix="/health", needs=None)
 
-REJECTED = "the bundle that the pointer names was rejected; see the log of the service"
+WITHHELD = "the reason is in its log, and here for keys of the scope operations"
 NOT_READY = error_responses(503)
 NOT_READY[503]["description"] = "The service is stopping, or waits for its first bundle."
 
@@ -31,7 +31,9 @@ class Ready:
     status: Annotated[str, Field(examples=["ready"])]
     model_version: ModelVersion | None
     data: Annotated[str | None, Field(description="The data set that the model was fitted on.", examples=["ml-1m"])]
-    failed_loads: Annotated[int | None, Field(description="Bundles that this worker has rejected since it started.")]
+    failed_loads: Annotated[
+        int | None, Field(description="Bundles that this worker has rejected since it started, each new try counted.")
+    ]
     last_error: Annotated[
         str | None,
         Field(description="Why the latest bundle of the pointer was rejected; null if it is being served."),
@@ -60,7 +62,7 @@ async def ready(request: Request, service: CurrentService) -> Ready:
     details = service.guard.permits(request.scope, "operations")
     error = models.last_error
     if model is None:  # an error names files of the host
-        reason = error if details or error is None else REJECTED
+        reason = error if details or error is None else WITHHELD
         raise ApiError(503, "no_model", f"the service waits for its first bundle: {reason}")
     if not details:
         return Ready("ready", None, None, None, None, None)

@@ -110,6 +110,7 @@ def test_a_missing_manifest_or_folder_is_refused(saved: Path) -> None:
         with pytest.raises(BundleError, match=r"is not a bundle: it has no manifest\.json") as error:
             Bundle.load(path)
         assert str(path) in one_sentence(error)
+        assert ("no such folder" in str(error.value)) is not path.exists()
 
 
 @pytest.mark.parametrize(("key", "value"), [("data", '"\\ud800"'), ("metrics", '{"val/rmse": 1e999}')])

@@ -15,6 +15,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
+from email.message import Message
 from pathlib import Path
 from typing import Any
 
@@ -258,6 +259,20 @@ def test_the_health_check_asks_on_the_operations_port_if_there_is_one(monkeypatc
     assert _check(monkeypatch) == ["http://127.0.0.1:8000/health/ready"]
     assert _check(monkeypatch, PORT="9001") == ["http://127.0.0.1:9001/health/ready"]
     assert _check(monkeypatch, PORT="9001", OPERATIONS_PORT="9002") == ["http://127.0.0.1:9002/health/ready"]
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [(b'{"detail": "the service is stopping", "code": "not_ready"}', "the service is stopping"),
+     (b"<html>", "Service Unavailable"), (b"[]", "Service Unavailable"), (b"[1]", "Service Unavailable")],
+)  # fmt: skip
+def test_the_health_check_tells_the_reason(monkeypatch: pytest.MonkeyPatch, body: bytes, said: str) -> None:
+    def refuse(address: str, timeout: float) -> None:
+        raise urllib.error.HTTPError(address, 503, "Service Unavailable", Message(), io.BytesIO(body))
+
+    monkeypatch.setattr(health, "urlopen", refuse)
+    with pytest.raises(SystemExit, match=rf"^http://127\.0\.0\.1:\d+/health/ready: 503: {said}$"):
+        health.main()
 
 
 def test_the_health_check_fails_where_nothing_listens() -> None:

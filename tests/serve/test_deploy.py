@@ -34,7 +34,7 @@ class Site:
     """nginx with the configuration, on free ports, and the service behind it."""
 
     def __init__(self, folder: Path, served: Served) -> None:
-        self.folder, self.plain, self.secure = folder, free_port(), free_port()
+        self.folder, self.served, self.plain, self.secure = folder, served, free_port(), free_port()
         certificate(folder)
         text = (ROOT / "deploy" / "nginx.conf").read_text()
         for old, new in (
@@ -114,12 +114,30 @@ def test_the_service_behind_nginx(site: Site) -> None:
     assert headers["strict-transport-security"] == "max-age=31536000"
     assert headers["x-content-type-options"] == "nosniff"
     assert "content-security-policy" in headers
-    assert site.ask("GET", "/metrics")[0] == 404
-    assert site.ask("POST", "/predict/rating/", {"user_id": "x" * 2_000_000, "item_id": "7"})[0] == 413
+    assert error_of(site.ask("GET", "/metrics")) == (404, "not_found")
+    assert error_of(site.ask("POST", "/predict/rating/", {"user_id": "x" * 2_000_000, "item_id": "7"})) == (
+        413,
+        "body_too_large",
+    )
     plain = http.client.HTTPConnection("127.0.0.1", site.plain, timeout=5)
     plain.request("GET", "/docs", headers={"Host": NAME})
     moved = plain.getresponse()
     assert (moved.status, moved.getheader("location")) == (301, f"https://{NAME}/docs")
+    assert moved.getheader("server") == "nginx"
+    site.served.process.kill()
+    site.served.process.wait(10)
+    answer = site.ask("GET", "/health/ready")
+    assert error_of(answer) == (503, "not_ready")
+    assert answer[1]["retry-after"] == "1"
+
+
+def error_of(answer: tuple[int, dict[str, str], bytes]) -> tuple[int, str]:
+    """Status and code of an error, which clients read as JSON whether nginx or the service sends it."""
+    status, headers, body = answer
+    assert headers["content-type"] == "application/json"
+    found = json.loads(body)
+    assert found.keys() == {"detail", "code"}
+    return status, found["code"]
 
 
 @pytest.mark.services

@@ -66,6 +66,7 @@ def test_where_files_lie_is_told_to_operators_only(tmp_path: Path) -> None:
         refused = client.get("/health/ready")
         assert (refused.status_code, refused.json()["code"]) == (503, "no_model")
         assert str(tmp_path) not in refused.text
+        assert "rejected" not in refused.text  # there is nothing yet
         write_pointer(pointer, save(rich(), tmp_path / "first"))
         until(lambda: client.get("/health/ready").status_code == 200)
         pointer.unlink()

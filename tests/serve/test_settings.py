@@ -85,6 +85,7 @@ def test_ratings_are_exposed_to_this_machine_only(
         (["--poll-seconds", "0"], "poll-seconds"),
         (["--drain-seconds", "-1"], "drain-seconds"),
         (["--max-body-bytes", "-1"], "max-body-bytes"),
+        (["--port", "81", "--operations-port", "81"], "port and operations_port must be two ports, got 81 for both"),
         (["--bundle", "a", "--pointer", "b"], ".*bundle or pointer, not both"),
     ],
 )
