@@ -24,7 +24,7 @@ from recsys.data.passwords import check_no_password, redacted
 from recsys.experiments.configuration import config_dir
 from recsys.experiments.mistakes import check_arguments, explain
 from recsys.experiments.overrides import quote_override, unquoted
-from recsys.experiments.run_folder import current_override, is_sweep, resumed_overrides
+from recsys.experiments.sweep_folder import current_override, is_sweep, resumed_overrides
 from recsys.experiments.targets import check_overrides
 from recsys.progress import tolerate_closed_output
 from recsys.training.threads import set_environment

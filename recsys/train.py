@@ -19,7 +19,8 @@ from omegaconf import DictConfig
 from recsys.cli import command, load_run
 from recsys.evaluation.protocol import REPEATS
 from recsys.evaluation.registry import minimized_validation, monitor_of
-from recsys.experiments.multirun import in_sweep, resume_hint, run_context, run_job
+from recsys.experiments.groups import in_sweep, run_context
+from recsys.experiments.multirun import resume_hint, run_job
 from recsys.experiments.repeats import plan_runs, summary
 from recsys.experiments.run_folder import cli_overrides, display_path, resumed, track_status
 from recsys.files import folder_lock, read_json, write_json

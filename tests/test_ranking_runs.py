@@ -12,7 +12,7 @@ import torch
 
 from recsys.bundle import Bundle
 from recsys.evaluation.evaluate import evaluate_ranking
-from recsys.experiments.multirun import is_best
+from recsys.experiments.groups import is_best
 from recsys.experiments.study import objective
 from tests.commands import Train, call, train_arguments, write_ratings
 from tests.models.ranker import RANKER

@@ -26,7 +26,7 @@ def begin_lines(
         folder: The sweep folder.
         n_jobs: Number of jobs.
         n_done: Number of those that an earlier session completed; they get no line.
-        overrides: The command, by `task` and `hydra`; see `recsys.experiments.run_folder.sweep_overrides`.
+        overrides: The command, by `task` and `hydra`; see `recsys.experiments.sweep_folder.sweep_overrides`.
         fixed: Overrides that all jobs share, which the lines leave out.
     """
     content = {"jobs": n_jobs, "done": n_done, "resumed": n_done, "started": time.time(), "fixed": [*fixed]}

@@ -7,8 +7,7 @@ import logging
 import multiprocessing
 import os
 import sys
-from collections.abc import Callable, Mapping
-from functools import partial
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +15,10 @@ from filelock import FileLock, Timeout
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.experimental.callback import Callback
-from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, read_write
 
-from recsys.evaluation.protocol import REPEATS
 from recsys.evaluation.registry import minimized_validation, monitor_of
+from recsys.experiments.groups import in_sweep
 from recsys.experiments.job_lines import begin_lines, print_line
 from recsys.experiments.overrides import quote_override
 from recsys.experiments.run_folder import (
@@ -31,26 +29,17 @@ from recsys.experiments.run_folder import (
     has_ended,
     is_finished,
     is_same_place,
-    is_sweep,
     needs_trust,
     one_line,
     saved_config,
-    sweep_needs_trust,
-    sweep_overrides,
 )
+from recsys.experiments.sweep_folder import is_sweep, sweep_needs_trust, sweep_overrides
 from recsys.experiments.targets import CONSENT
 from recsys.files import foreign_names, new_folder, read_json, remove_abandoned
 from recsys.progress import hidden
-from recsys.training.context import RunContext
 from recsys.training.errors import PrunedError
 
 log = logging.getLogger(__name__)
-
-SAID = "inferred.txt"  # in the folder of a sweep or of repeats: what was inferred from the data, and their counts
-
-
-def in_sweep() -> bool:
-    return HydraConfig.initialized() and HydraConfig.get().mode is RunMode.MULTIRUN
 
 
 class SingleRunFilter(logging.Filter):
@@ -208,46 +197,6 @@ def run_job(job: Callable[[], dict[str, Any]], folder: Path) -> float | None:
 def resume_hint(folder: Path) -> str:
     """The message printed after Ctrl-C."""
     return f"interrupted; to resume: {_resume_command(folder)}"
-
-
-def run_context(folder: Path) -> RunContext:
-    name, group = run_name(folder)
-    return RunContext(name, group, in_sweep(), partial(says_first, folder), partial(is_best, folder))
-
-
-def says_first(folder: Path, text: str) -> bool:
-    """Whether no other run of the group has said this about the data; the group's folder keeps it."""
-    name, group = run_name(folder)
-    if group is None or not text:
-        return bool(text)
-    file = folder.parents[len(Path(name).parts) - 2] / SAID
-    try:
-        with file.open("x", encoding="utf-8") as said:
-            said.write(text + "\n")
-    except FileExistsError:
-        return False
-    return True
-
-
-def run_name(folder: Path) -> tuple[str, str | None]:
-    """The run's name for trackers, and its group: the sweep, or the setting that it repeats."""
-    top = folder
-    if (top.parent / REPEATS).exists():
-        top = top.parent
-    if in_sweep():
-        top = top.parent
-    return str(folder.relative_to(top.parent)), None if top == folder else top.name
-
-
-def is_best(folder: Path, metrics: Mapping[str, Any]) -> bool:
-    """Whether the run has the best validation metric so far in its group, for its model, data and split."""
-    name, group = run_name(folder)
-    if group is None:
-        return True
-    top = folder.parents[len(Path(name).parts) - 2]
-    others = [read_json(file) or {} for file in top.rglob("metrics.json") if file.parent != folder]
-    same = [other for other in others if all(other.get(key) == metrics[key] for key in ("model", "data", "split"))]
-    return all(minimized_validation(metrics) < minimized_validation(other) for other in same)
 
 
 def count_jobs(config: DictConfig) -> int:

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import InstantiationException
@@ -20,10 +20,9 @@ from yaml import YAMLError  # type: ignore[import-untyped]
 
 from recsys.data.passwords import redacted, redacted_settings, restored_settings
 from recsys.evaluation.protocol import REPEATS
-from recsys.experiments.job_lines import INFO
 from recsys.experiments.legacy import upgrade_config, with_former_defaults
 from recsys.experiments.overrides import typed_override
-from recsys.experiments.targets import STORAGE, check_config, check_overrides, check_value, leaves
+from recsys.experiments.targets import STORAGE, check_config, check_value, leaves
 from recsys.files import WriteError, atomic_write, checked_yaml, read_json, write_json
 from recsys.training.errors import PrunedError
 
@@ -31,11 +30,6 @@ TERMINAL_STATES = ("finished", "failed", "pruned")  # in status.json; other stat
 RETRIED = "retried"  # marks the message of an interrupted trial that its study has retried
 TRANSIENT_KEYS = ("resume", "trust", "overrides")  # belong to the command, not to the run
 INFERRED = "inferred"  # the keys that the data decided in an earlier start; they are "auto" in the command
-RENAMED = {  # overrides of version 0.1
-    "hydra/launcher=joblib": "hydra/launcher=parallel",
-    "experiment=seed_mf": "experiment=original_mf",
-}
-OF_THE_FOLDER = re.compile(r"\+{0,2}hydra\.(sweep\.dir|mode)=")  # of a sweep, set anew where it is resumed
 REPEAT = re.compile(r"\w+=-?\d+(,\w+=-?\d+)*")  # name of a repeat's sub-folder, such as seed=1,fold=3
 
 
@@ -210,67 +204,6 @@ def saved_config(file: Path, *, trusted: bool = False) -> DictConfig:
     if not trusted:
         check_config(cfg, file)
     return cfg
-
-
-class SweepOverrides(NamedTuple):
-    task: list[str]
-    hydra: list[str]  # overrides of Hydra's own configuration
-
-
-def sweep_overrides(folder: Path) -> SweepOverrides:
-    """The overrides of the sweep in the folder as typed, with current names.
-
-    They are in `sweep.json`; in sweeps of older versions only in Hydra's `multirun.yaml`, which a kill may cut short.
-
-    Raises:
-        ValueError: The file that holds them is damaged.
-    """
-    saved: Any = (read_json(folder / INFO) or {}).get("overrides")
-    file = folder / (INFO if saved else "multirun.yaml")
-    try:
-        if not saved:
-            content: Any = OmegaConf.to_container(OmegaConf.create(checked_yaml(file)), resolve=False)
-            saved = content["hydra"]["overrides"]
-        lists = [saved[name] for name in SweepOverrides._fields]
-        if not all(isinstance(texts, list) and all(isinstance(text, str) for text in texts) for texts in lists):
-            raise ValueError("overrides must be lists of texts")
-        return SweepOverrides(*([*map(current_override, as_typed(texts))] for texts in lists))
-    except (YAMLError, OmegaConfBaseException, KeyError, TypeError, ValueError) as error:
-        reason = one_line(error).partition(' in "')[0]
-        way_out = "remove it, and give the sweep's command again with this hydra.sweep.dir"
-        raise ValueError(f"{display_path(file)} is damaged ({reason}): {way_out}") from error
-
-
-def resumed_overrides(folder: Path, *, trusted: bool = False) -> list[str]:
-    """The overrides with which the sweep in the folder is resumed there, but for the folder.
-
-    Raises:
-        ValueError: The file that holds them is damaged, or they may do more than runs, and are not trusted.
-    """
-    overrides = sweep_overrides(folder)
-    kept = [text for text in overrides.hydra if not OF_THE_FOLDER.match(text)]
-    if not trusted:
-        check_overrides([*overrides.task, *kept], str(folder), folder)
-    return [*overrides.task, *kept]
-
-
-def sweep_needs_trust(folder: Path) -> bool:
-    """Whether the sweep in the folder is resumed only with `trust=true`."""
-    try:
-        resumed_overrides(folder)
-    except ValueError:
-        return True
-    return False
-
-
-def is_sweep(folder: Path) -> bool:
-    """Whether the folder holds a sweep or a study."""
-    return (folder / INFO).is_file() or (folder / "multirun.yaml").is_file()
-
-
-def current_override(text: str) -> str:
-    """The override with old option names replaced by current ones."""
-    return RENAMED.get(text, text)
 
 
 @contextmanager

@@ -11,7 +11,6 @@ from omegaconf import DictConfig, OmegaConf
 
 from recsys.experiments.run_folder import (
     OtherRunError,
-    current_override,
     difference,
     has_ended,
     needs_trust,
@@ -175,12 +174,6 @@ def test_resume_needs_a_run(tmp_path: Path) -> None:
         resumed(tmp_path, [])
     with pytest.raises(ValueError, match="remove seed=1"):
         resumed(tmp_path, ["resume=x", "seed=1"])
-
-
-def test_overrides_of_older_versions_keep_their_meaning() -> None:
-    assert current_override("hydra/launcher=joblib") == "hydra/launcher=parallel"
-    assert current_override("experiment=seed_mf") == "experiment=original_mf"
-    assert current_override("seed=1") == "seed=1"
 
 
 def test_no_password_is_written(cfg: DictConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

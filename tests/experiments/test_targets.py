@@ -13,7 +13,8 @@ from omegaconf import OmegaConf
 
 from recsys.cli import resumed_sweep
 from recsys.experiments.configuration import config_dir, named_classes
-from recsys.experiments.run_folder import resumed, sweep_needs_trust
+from recsys.experiments.run_folder import resumed
+from recsys.experiments.sweep_folder import sweep_needs_trust
 from recsys.experiments.targets import CALLBACKS, PROFILERS, check_config, check_overrides
 from recsys.files import write_json
 from tests.commands import call, run_config
