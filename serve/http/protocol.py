@@ -15,6 +15,7 @@ from serve.http.held_protocol import HeldProtocol
 from serve.http.load import ARRIVED, BESIDE, OPERATIONS, REFUSED
 from serve.http.refusals import HEADER_TOO_LARGE, MALFORMED, UNSHED
 
+MOST_FIELDS = 100  # of a header
 MOST_PIPELINED = 32  # requests that wait for the one before them; the connection ends with the last of these
 
 
@@ -34,6 +35,7 @@ class HttpProtocol(HeldProtocol):
         self.transport = transport
         self.flow = FlowControl(transport)
         if self.ending:  # dropped before it began
+            self.count(False)
             transport.abort()
             return
         first, self.first = self.first, b""
@@ -93,6 +95,11 @@ class HttpProtocol(HeldProtocol):
         self.in_header, self._header_bytes = True, 0
         if self.operations:
             self.scope["state"][OPERATIONS] = True
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if len(self.headers) >= MOST_FIELDS:  # each takes as long as many bytes
+            raise _TooLargeError
+        super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
         self.in_header = False

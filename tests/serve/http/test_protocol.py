@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from serve.http.protocol import MOST_PIPELINED
+from serve.http.protocol import MOST_FIELDS, MOST_PIPELINED
 from tests.serve.conftest import until
 from tests.serve.running import GET, HEALTH, PAIR, POST, Running, answer, is_closed, running
 
@@ -58,6 +58,17 @@ def test_many_small_headers_and_a_long_path_count_too(service: Running) -> None:
         b"GET /items/50?" + b"q" * 100_000,
     ):
         assert service.ask(request)[0] == 431
+
+
+def test_a_header_has_a_number_of_fields(service: Running) -> None:
+    fields = lambda number: b"".join(b"a%d: 1\r\n" % n for n in range(number - 1))  # noqa: E731  besides Host
+    assert service.ask(GET[:-2] + fields(MOST_FIELDS) + b"\r\n")[0] == 200
+    for end in (b"\r\n", b""):
+        status, _, body = service.ask(GET[:-2] + fields(MOST_FIELDS + 3) + end)
+        assert (status, body["code"]) == (431, "header_too_large")
+    chunked = GET[:-2] + b"transfer-encoding: chunked\r\n\r\n0\r\n" + fields(MOST_FIELDS + 2) + b"\r\n"
+    assert service.ask(chunked)[0] in (200, 431)
+    assert service.load.in_flight == 0
 
 
 def test_a_huge_header_stalls_nobody(service: Running) -> None:
