@@ -145,9 +145,9 @@ class Gate:
         protocol = self.protocol(first, address, (peer[0], peer[1]))
         protocol.arrived = now
         self.connections.add(protocol)
-        if b"\r\n\r\n" not in first:  # nothing to compute yet
+        if b"\r\n\r\n" not in first:
             wait(protocol, self.connections.opening)
-        elif not unshed:
+        if not unshed:  # until it is known to be waiting for its client: what is begun in one turn is bounded
             protocol.count(True)
         task = self.loop.create_task(self._connect(connection, protocol))
         self._tasks.add(task)

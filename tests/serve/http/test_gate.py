@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import http.client
 import socket
+import threading
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -166,6 +167,24 @@ def test_when_all_places_are_taken_the_oldest_without_a_request_goes(service: Ru
     assert answer(kept)[0] == 200
     for line in (kept, *silent):
         line.close()
+    until(lambda: service.connections == 0)
+
+
+def test_what_is_begun_in_one_turn_is_bounded_though_it_is_not_whole(service: Running) -> None:
+    """Parts of a thousand requests came in one turn of the loop, and all were parsed before anybody was answered."""
+    loop, pause = service.server.servers[0].loop, threading.Event()  # type: ignore[attr-defined]
+    limit, service.load.limit = service.load.limit, 8
+    loop.call_soon_threadsafe(pause.wait, 5)
+    lines = [service.connect() for _ in range(40)]
+    for line in lines:
+        line.sendall(GET[:20])
+    pause.set()
+    until(lambda: service.load.shed["overloaded"] + service.metric('recsys_requests_shed_total{reason="over') >= 32)
+    until(lambda: service.connections == 8)
+    assert service.load.in_flight == 0  # they wait for their clients
+    for line in lines:
+        line.close()
+    service.load.limit = limit
     until(lambda: service.connections == 0)
 
 
