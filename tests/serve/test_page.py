@@ -686,7 +686,7 @@ def test_a_key_without_histories_gets_the_rest_and_is_told(page: Any, keyed: Key
 
 def test_a_key_of_the_wrong_scope_can_be_changed_or_forgotten(page: Any, keyed: Keyed) -> None:
     page.goto(keyed.address)
-    enter_key(page, keyed.operations)
+    expect(enter_key(page, keyed.operations)).to_be_hidden()
     expect(page.get_by_role("alert")).to_contain_text("this key lacks the scope predict")
     page.get_by_role("button", name="Use another key").click()
     page.keyboard.press("Escape")
