@@ -39,12 +39,17 @@ class Server(uvicorn.Server):
         main, *operations = sockets or []
         self.open = Connections(settings, most, settings.max_connections_per_address, load.closed)
         clients = service.guard.clients
-        gates = [Gate(main, load, self.open, clients, self._protocols(main, service, self.open), shared=shared)]
-        for one in operations:
-            few = Connections(settings, MOST_AT_OPERATIONS, 0, load.closed)
-            gates.append(
-                Gate(one, None, few, clients, self._protocols(one, service, few, operations=True), shared=shared)
-            )
+        try:
+            gates = [Gate(main, load, self.open, clients, self._protocols(main, service, self.open), shared=shared)]
+            for one in operations:
+                few = Connections(settings, MOST_AT_OPERATIONS, 0, load.closed)
+                gates.append(
+                    Gate(one, None, few, clients, self._protocols(one, service, few, operations=True), shared=shared)
+                )
+        except OSError as error:  # another process, or the other socket, listens there since it was bound
+            await self.lifespan.shutdown()
+            ports = " and ".join(str(one.getsockname()[1]) for one in sockets or [])
+            sys.exit(f"error: cannot listen on port {ports}: {error.strerror}")
         self.servers = gates  # type: ignore[assignment]
         self._reporting = asyncio.create_task(_report(service, gates))
 

@@ -46,6 +46,19 @@ def test_what_cannot_start_says_so_in_one_sentence(saved: Path, tmp_path: Path) 
     assert re.fullmatch(rf"error: cannot listen on 127\.0\.0\.1, port {port}: Address already in use\n", told)
 
 
+@pytest.mark.slow
+def test_an_address_that_is_taken_after_it_was_bound_is_told_in_one_sentence(saved: Path, tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = str(free.getsockname()[1])
+    ended = subprocess.run(
+        [sys.executable, "-m", "serve", "--bundle", str(saved), "--port", port, "--operations-port", port,
+         "--operations-host", "localhost"],
+        cwd=tmp_path, env=clean_environment(), capture_output=True, text=True, timeout=30,
+    )  # fmt: skip
+    assert ended.returncode == 1
+    assert ended.stderr == f"error: cannot listen on port {port} and {port}: Address already in use\n"
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
