@@ -43,7 +43,7 @@ class HeldProtocol(HttpToolsProtocol):
         self.arrived = 0.0
         self.ending = False  # answered for the last time; what still comes is discarded
         self.in_header = False
-        self._in_trailer = False  # or where one may begin: after the size of a chunk
+        self._in_trailer = False  # or between chunks, where one or an extension may be
         self._header_bytes = 0  # of those that came before this piece
         self.running: RequestResponseCycle | None = None
         self.begun = 0.0  # when what is running began

@@ -109,10 +109,15 @@ class HttpProtocol(HeldProtocol):
                 raise _TooLargeError
         if not self.url.startswith(b"/") and self.url != b"*":  # it names a host of its own, besides Host
             raise httptools.HttpParserInvalidURLError
+        self._in_trailer = any(name == b"transfer-encoding" for name, _ in self.headers)
+        self._header_bytes = 0
         super().on_headers_complete()
         self.headers = []  # for fields after the body, which nobody has checked: they are none of the request's header
 
     def on_chunk_header(self) -> None:
+        self._in_trailer, self._header_bytes = True, 0
+
+    def on_chunk_complete(self) -> None:
         self._in_trailer, self._header_bytes = True, 0
 
     def on_body(self, body: bytes) -> None:

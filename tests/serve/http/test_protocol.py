@@ -210,6 +210,18 @@ def test_a_trailer_is_bounded_like_a_header(service: Running) -> None:
         assert time.monotonic() - start < 5
 
 
+@pytest.mark.parametrize("before", [b"", b"1\r\na\r\n", b"1\r\na\r\n1;x=y\r\nb\r\n"])
+@pytest.mark.parametrize("extension", [b"1;", b"0", b"0;"])
+def test_an_extension_of_a_chunk_is_bounded_like_a_header(service: Running, before: bytes, extension: bytes) -> None:
+    with service.connect() as line:
+        line.sendall(POST[: POST.index(b"content-length")] + b"transfer-encoding: chunked\r\n\r\n" + before + extension)
+        with contextlib.suppress(OSError):
+            for _ in range(20):
+                line.sendall(b"0" * 4096)
+        status, _, body = answer(line)
+        assert (status, body["code"]) == (431, "header_too_large")
+
+
 def test_long_and_many_chunks_are_no_trailer(service: Running) -> None:
     padding = b" " * 90_000
     sizes = (b"%x\r\n%s\r\n" % (len(padding), padding), b"1\r\n \r\n" * 5_000)
