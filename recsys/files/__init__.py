@@ -7,14 +7,14 @@ from recsys.files.folders import (
     new_folder,
 )
 from recsys.files.reading import (
-    CURVE_BYTES,
-    LARGEST,
-    bounded,
+    MAX_CURVE_BYTES,
+    MAX_FILE_BYTES,
     checked_yaml,
     file_sha256,
     is_hollow,
     open_regular,
     parsed_json,
+    read_bounded,
     read_json,
     read_regular,
 )
@@ -30,12 +30,11 @@ from recsys.files.writing import (
 )
 
 __all__ = [
-    "CURVE_BYTES",
-    "LARGEST",
+    "MAX_CURVE_BYTES",
+    "MAX_FILE_BYTES",
     "WriteError",
     "atomic_folder",
     "atomic_write",
-    "bounded",
     "checked_yaml",
     "file_sha256",
     "folder_lock",
@@ -45,6 +44,7 @@ __all__ = [
     "new_folder",
     "open_regular",
     "parsed_json",
+    "read_bounded",
     "read_json",
     "read_regular",
     "remove_abandoned",

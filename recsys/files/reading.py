@@ -14,8 +14,8 @@ from typing import Any, BinaryIO
 
 log = logging.getLogger(__name__)
 
-LARGEST = 1 << 20  # bytes of a file of settings or figures; those of a run have a tenth of that at most
-CURVE_BYTES = 16 << 20  # of a learning curve
+MAX_FILE_BYTES = 1 << 20  # bytes of a file of settings or figures; those of a run have a tenth of that at most
+MAX_CURVE_BYTES = 16 << 20  # of a learning curve
 HOLLOW = 100  # times its bytes on the disk that a file is long at most, beyond 100 MiB
 DEEPEST, MOST_VALUES = 50, 50_000
 TOO_DEEP = f"it is nested in more than {DEEPEST} levels"
@@ -69,7 +69,7 @@ def file_sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def bounded(path: Path, most: int = LARGEST) -> bytes:
+def read_bounded(path: Path, most: int = MAX_FILE_BYTES) -> bytes:
     """The content of a file of a run.
 
     Raises:
@@ -111,7 +111,7 @@ def parsed_json(path: Path) -> Any:
         ValueError: It is no JSON, or larger or deeper than any file of a run.
     """
     try:
-        content = json.loads(bounded(path))
+        content = json.loads(read_bounded(path))
     except RecursionError as error:
         raise ValueError(TOO_DEEP) from error
     level = [content] if _is_nested(content) else []
@@ -135,7 +135,7 @@ def checked_yaml(path: Path) -> str:
     """
     import yaml  # type: ignore[import-untyped]  # here: the service has no such package
 
-    text, depth = bounded(path).decode(), 0
+    text, depth = read_bounded(path).decode(), 0
     try:
         for number, event in enumerate(yaml.parse(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader))):
             if isinstance(event, yaml.AliasEvent):

@@ -12,7 +12,7 @@ from typing import Any
 import yaml  # type: ignore[import-untyped]
 
 from recsys.evaluation.registry import monitor_of
-from recsys.files import CURVE_BYTES, bounded, checked_yaml, parsed_json
+from recsys.files import MAX_CURVE_BYTES, checked_yaml, parsed_json, read_bounded
 from recsys.report.values import integer, number
 
 STATUS_STATES = ("running", "finished", "failed", "pruned", "interrupted")  # valid states in status.json
@@ -77,9 +77,9 @@ def read_curve(file: Path) -> list[float | None]:
     """The validation metric of each epoch; None for epochs without one.
 
     Raises:
-        ValueError: It is no text, larger than `CURVE_BYTES`, or has more epochs than `MOST_EPOCHS`.
+        ValueError: It is no text, larger than `MAX_CURVE_BYTES`, or has more epochs than `MOST_EPOCHS`.
     """
-    with io.StringIO(bounded(file, CURVE_BYTES).decode(), newline="") as stream:
+    with io.StringIO(read_bounded(file, MAX_CURVE_BYTES).decode(), newline="") as stream:
         rows = csv.reader(stream)
         header = next(rows, [])
         name = monitor_of(dict.fromkeys(header)).validation_key

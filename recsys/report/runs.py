@@ -13,7 +13,7 @@ from typing import Any
 import yaml  # type: ignore[import-untyped]
 
 from recsys.evaluation.protocol import FOLDED, REPEATS
-from recsys.files import CURVE_BYTES, LARGEST
+from recsys.files import MAX_CURVE_BYTES, MAX_FILE_BYTES
 from recsys.progress import printable
 from recsys.report.run_files import (
     check_config,
@@ -107,7 +107,9 @@ class Allowance:
             ValueError: Too much was read before.
         """
         size = file.stat().st_size
-        if not ORDINARY < size <= (CURVE_BYTES if file.suffix == ".csv" else LARGEST):  # a larger one is refused
+        if (
+            not ORDINARY < size <= (MAX_CURVE_BYTES if file.suffix == ".csv" else MAX_FILE_BYTES)
+        ):  # a larger one is refused
             return
         self.left[file.suffix] -= size
         if self.left[file.suffix] < 0:

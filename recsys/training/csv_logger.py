@@ -13,7 +13,7 @@ from typing import Any
 from lightning.pytorch.loggers.logger import Logger
 from lightning_utilities.core.rank_zero import rank_zero_only
 
-from recsys.files import CURVE_BYTES, atomic_write, bounded
+from recsys.files import MAX_CURVE_BYTES, atomic_write, read_bounded
 
 log = logging.getLogger(__name__)
 
@@ -78,7 +78,7 @@ class EpochCSVLogger(Logger):
 def _read_rows(file: Path) -> dict[int, dict[str, Any]]:
     """The rows by epoch; of a damaged file none, since the curve of a run is no reason not to resume it."""
     try:
-        with io.StringIO(bounded(file, CURVE_BYTES).decode(), newline="") as stream:
+        with io.StringIO(read_bounded(file, MAX_CURVE_BYTES).decode(), newline="") as stream:
             reader = csv.DictReader(stream, strict=True)
             if "epoch" not in (reader.fieldnames or ["epoch"]):
                 raise ValueError("it has no column epoch")

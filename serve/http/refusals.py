@@ -9,8 +9,9 @@ import secrets
 from http import HTTPStatus
 
 from serve.access.headers import SECURITY_HEADERS
+from serve.http.load import UNLIMITED_PATHS
 
-UNSHED = re.compile(rb"(?:GET|HEAD) /(?:health/live|health/ready|metrics)[ ?]")  # answered whatever the load
+UNSHED = re.compile(rb"(?:GET|HEAD) (?:%b)[ ?]" % "|".join(UNLIMITED_PATHS).encode())  # answered whatever the load
 _FRAMING = re.compile(rb"content-length|transfer-encoding|expect", re.IGNORECASE)  # however it is written
 _REQUEST_LINE = re.compile(rb"[!-~]+ [!-~]+ HTTP/1\.1\r\n")
 _LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*(\d{1,9})[ \t]*\r\n", re.IGNORECASE)

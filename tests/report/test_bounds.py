@@ -41,7 +41,7 @@ def test_something_else_in_the_place_of_a_file(name: str, kind: str, tmp_path: P
 )
 def test_a_curve_without_end(rows: str, reason: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(run_files, "MOST_EPOCHS", 10)
-    monkeypatch.setattr(run_files, "CURVE_BYTES", 2000)
+    monkeypatch.setattr(run_files, "MAX_CURVE_BYTES", 2000)
     (write_run(tmp_path) / "metrics.csv").write_text("epoch,val/rmse\n" + rows)
     (run,) = read_runs([tmp_path])
     assert (run.state, run.curve) == ("finished", [])
