@@ -17,6 +17,8 @@ READ_AHEAD = 1 << 18  # bytes of a file whose room is kept: as many are taken in
 RATIO = 100  # bytes beyond `FREE`, for each byte of the file
 FREE_ROWS = 1 << 24  # rows that any typed file may have; beyond these a byte of its own stands for `ROWS_PER_BYTE`
 ROWS_PER_BYTE = 12
+FREE_TEXTS = 1_000_000  # values that any file of users or items may have, which are held as texts
+BYTES_PER_TEXT = 8  # of such a file, for each value beyond: of a title or an attribute with its separator
 LONGEST_LINE = 16 << 20  # bytes
 LONGEST_VALUE = 1_000  # lines of a quoted value; a longer one is a quote that was never meant to open
 MOST_COLUMNS = 1 << 16  # of a matrix: ml-25m has 59,047 items
@@ -103,6 +105,25 @@ def check_rows(file: SourceFile, rows: int, width: int, size: int) -> None:
         raise DataError(
             f"{file}: claims {rows:,} rows in {size:,} bytes, which may have {most:,}; set data.max_bytes to their "
             f"size in memory, {rows * width:,}, if it has them"
+        )
+
+
+def check_texts(file: SourceFile, values: int, size: int) -> None:
+    """Refuse a file of users or items with more values than its size can be worth, each of which becomes an object.
+
+    Args:
+        file: The file.
+        values: Values in the columns that are read.
+        size: Bytes of the file.
+
+    Raises:
+        DataError: There are too many.
+    """
+    most = FREE_TEXTS + size // BYTES_PER_TEXT
+    if file.max_bytes is None and values > most:
+        raise DataError(
+            f"{file}: holds more than {most:,} values of users or items, which its {size:,} bytes may have; set "
+            "data.max_bytes to the bytes that it may hold if it is meant to"
         )
 
 

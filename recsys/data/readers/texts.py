@@ -11,7 +11,9 @@ from recsys.data.errors import DataError
 from recsys.data.readers.conversion import is_integer
 from recsys.data.readers.format import Format, Sample, SourceFile
 from recsys.data.readers.kinds import reader_of
+from recsys.data.readers.limits import check_texts
 from recsys.data.readers.stored import StoredTable, texts_of
+from recsys.data.readers.streams import size_on_disk
 
 
 def sample_rows(file: SourceFile | Path, format: Format, n: int = 1000) -> Sample:
@@ -44,12 +46,16 @@ def read_texts(
         integers: Those among them that must be integers.
 
     Raises:
-        DataError: A column is missing, or a row is bad; names the line.
+        DataError: A column is missing, a row is bad, or there are far more values than such files have; names the line
+            or the limit.
     """
     file = _source(file)
     texts: dict[str, list[str]] = {column: [] for column in columns}
+    size, values_so_far = size_on_disk(file.path), 0
     for task in reader_of(file, format).chunks(columns, spanning=True):
         chunk = task()
+        values_so_far += chunk.total * len(columns)
+        check_texts(file, values_so_far, size)
         for line, problem in chunk.refused[:1]:
             raise DataError(f"{file}, {chunk.place} {line}: {problem}")
         for column, values in chunk.columns.items():

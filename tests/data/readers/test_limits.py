@@ -355,3 +355,21 @@ def test_max_bytes_must_be_a_size() -> None:
     for value in (0, -1, True, "1", 1.5):
         with pytest.raises(ValueError, match=r"max_bytes must be null or a number of bytes >= 1"):
             TabularRatings(max_bytes=value)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("name", ["items.csv", "items.csv.gz", "items.parquet"])
+def test_a_table_of_items_with_too_many_values(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each becomes an object: 190 KB of equal rows took a minute and gigabytes."""
+    monkeypatch.setattr(limits, "FREE_TEXTS", 1000)
+    write(tmp_path, HEADER + "".join(f"{n % 50},{n % 7},{n % 5}\n" for n in range(200)))
+    rows = 6000
+    if name.endswith("parquet"):
+        parquet.write_table(pa.table({"item_id": [*range(rows)], "title": ["a"] * rows}), tmp_path / name)
+    else:
+        text = b"item_id,title\n" + b"".join(b"%d,\n" % n for n in range(rows))
+        write(tmp_path, gzip.compress(text) if name.endswith("gz") else text, name)
+    with pytest.raises(DataError, match=r"holds more than [\d,]+ values of users or items.*data\.max_bytes"):
+        TabularRatings(str(tmp_path), ratings_file="r.csv", items_file=name).read()
+    found = TabularRatings(str(tmp_path), ratings_file="r.csv", items_file=name, max_bytes=10**6).read().items
+    assert found is not None
+    assert len(found) > 7
