@@ -14,7 +14,7 @@ from typing import Any, BinaryIO
 
 log = logging.getLogger(__name__)
 
-MAX_FILE_BYTES = 1 << 20  # bytes of a file of settings or figures; those of a run have a tenth of that at most
+MAX_FILE_BYTES = 1 << 20  # of a file of settings or figures; those of a run have a tenth of that at most
 MAX_CURVE_BYTES = 16 << 20  # of a learning curve
 HOLLOW = 100  # times its bytes on the disk that a file is long at most, beyond 100 MiB
 DEEPEST, MOST_VALUES = 50, 50_000

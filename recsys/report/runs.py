@@ -107,9 +107,8 @@ class Allowance:
             ValueError: Too much was read before.
         """
         size = file.stat().st_size
-        if (
-            not ORDINARY < size <= (MAX_CURVE_BYTES if file.suffix == ".csv" else MAX_FILE_BYTES)
-        ):  # a larger one is refused
+        largest = MAX_CURVE_BYTES if file.suffix == ".csv" else MAX_FILE_BYTES  # a larger one is refused
+        if not ORDINARY < size <= largest:
             return
         self.left[file.suffix] -= size
         if self.left[file.suffix] < 0:
