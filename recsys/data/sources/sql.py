@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import sqlite3
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
@@ -22,12 +23,15 @@ from recsys.data.interactions import read_interactions
 from recsys.data.passwords import HIDDEN, has_password, redacted
 from recsys.data.rating_data import RatingData
 from recsys.data.readers.format import SourceFile
+from recsys.data.readers.limits import LONGEST_LINE
 from recsys.data.sources.base import RatingsSource, logged
 
 if TYPE_CHECKING:
     from sqlalchemy import URL, Connection, Engine
 
 CHUNK = 100_000  # rows fetched at a time
+STEPS, STEPS_PER_BYTE = 20_000_000, 50  # of SQLite's machine that a query may take, by the size of its database
+STEPS_AT_ONCE = 100_000  # between looks at how many there were
 ORIGIN = "data.query"  # in messages, in the place of a file's name
 
 
@@ -189,6 +193,8 @@ class SqlRatings(RatingsSource):
         engine = self._engine()
         try:
             with engine.connect() as connection:
+                if engine.url.get_backend_name() == "sqlite":
+                    _bound(connection.connection.driver_connection, Path(engine.url.database or ""))
                 tables = list(_tables(connection, self.query))
         except SQLAlchemyError as error:
             raise DataError(f"{ORIGIN} on {_shown(engine.url)}: {_first_line(error, engine.url)}") from None
@@ -200,6 +206,19 @@ class SqlRatings(RatingsSource):
             raise DataError(f"{ORIGIN}: a column has values of different types: {error}") from None
         with ipc.new_file(path, table.schema) as file:
             file.write_table(table)
+
+
+def _bound(database: Any, path: Path) -> None:
+    """Let a query end: a view in the file of a stranger may count for ever, or make texts of gigabytes."""
+    left = STEPS + STEPS_PER_BYTE * path.stat().st_size
+
+    def step() -> bool:
+        nonlocal left
+        left -= STEPS_AT_ONCE
+        return left < 0  # interrupts it
+
+    database.set_progress_handler(step, STEPS_AT_ONCE)
+    database.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, LONGEST_LINE)
 
 
 def _tables(connection: Connection, query: str) -> Iterator[pa.Table]:
@@ -247,4 +266,9 @@ def _shown(url: URL) -> str:
 def _first_line(error: Exception, url: URL) -> str:
     """The first line of a database's error, without the password."""
     message = " ".join(str(getattr(error, "orig", None) or error).strip().split("\n")[0].split())
+    if message == "interrupted":
+        message = (
+            f"it takes more than {STEPS:,} steps and {STEPS_PER_BYTE} for each byte of the database; store in a "
+            "table what its views compute, or ask for less"
+        )
     return redacted(message.replace(url.password, HIDDEN) if url.password else message)

@@ -11,7 +11,7 @@ import pytest
 import sqlalchemy
 
 from recsys.data.columns import ITEM_ID, RATING, TIMESTAMP, USER_ID, WEIGHT
-from recsys.data.sources import DataError, RatingData, SqlRatings
+from recsys.data.sources import DataError, RatingData, SqlRatings, sql
 from tests.postgres import PASSWORD, postgres  # noqa: F401  (a fixture)
 
 ROWS = [
@@ -184,3 +184,24 @@ def test_what_is_not_installed_is_named(absent: str, url: str, message: str, mon
     monkeypatch.setitem(sys.modules, absent, None)
     with pytest.raises(DataError, match=message):
         SqlRatings(QUERY, url=url).prepare()
+
+
+@pytest.mark.parametrize(
+    ("view", "message"),
+    [
+        ("with recursive r(n) as (select 1 union all select n + 1 from r) select n as user, n as item from r", "steps"),
+        ("with recursive r(n) as (select 1 union all select n + 1 from r) select sum(n) as user, 1 as item from r",
+         "steps"),
+        ("select 1 as user, hex(zeroblob(100000000)) as item", "too big"),
+    ],
+    ids=["endless rows", "no row", "a long text"],
+)  # fmt: skip
+def test_a_view_of_a_stranger_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, view: str, message: str) -> None:
+    monkeypatch.setattr(sql, "STEPS", 200_000)
+    engine = sqlalchemy.create_engine(f"sqlite:///{tmp_path / 'shop.db'}")
+    with engine.begin() as connection:
+        connection.execute(sqlalchemy.text(f"create view ratings as {view}"))
+    engine.dispose()
+    with pytest.raises(DataError, match=message) as error:
+        read("select * from ratings", url=f"sqlite:///{tmp_path / 'shop.db'}", rating_column=None)
+    assert "\n" not in str(error.value)
