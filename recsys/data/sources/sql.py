@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from sqlalchemy import URL, Connection, Engine
 
 CHUNK = 100_000  # rows fetched at a time
-STEPS, STEPS_PER_BYTE = 20_000_000, 50  # of SQLite's machine that a query may take, by the size of its database
+STEPS, STEPS_PER_BYTE = 20_000_000, 1000  # of SQLite's machine that a query may take, by the size of its database
 STEPS_AT_ONCE = 100_000  # between looks at how many there were
 ORIGIN = "data.query"  # in messages, in the place of a file's name
 
@@ -268,7 +268,7 @@ def _first_line(error: Exception, url: URL) -> str:
     message = " ".join(str(getattr(error, "orig", None) or error).strip().split("\n")[0].split())
     if message == "interrupted":
         message = (
-            f"it takes more than {STEPS:,} steps and {STEPS_PER_BYTE} for each byte of the database; store in a "
+            f"it takes more than {STEPS:,} steps and {STEPS_PER_BYTE:,} for each byte of the database; store in a "
             "table what its views compute, or ask for less"
         )
     return redacted(message.replace(url.password, HIDDEN) if url.password else message)
