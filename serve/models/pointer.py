@@ -92,9 +92,17 @@ def write_pointer(pointer: Path, bundle: Path, *, sha256: str | None = None, oth
         bundle: Folder of the bundle.
         sha256: Of the bundle's manifest; None to accept any.
         other_data: Version of the bundle, if it may replace one of other data.
+
+    Raises:
+        BundleError: The folder's path would not be read back as it is.
     """
+    path = os.path.relpath(bundle.resolve(), pointer.parent.resolve())
     lines = [] if sha256 is None else [f"sha256: {sha256}"]
-    lines += [os.path.relpath(bundle.resolve(), pointer.parent.resolve())]
+    lines += [path]
     lines += [] if other_data is None else [f"other data: {other_data}"]
+    text = "".join(f"{line}\n" for line in lines)
+    read = LINES.fullmatch(text.strip())
+    if read is None or (read["path"].rstrip(), read["sha256"], read["version"]) != (path, sha256, other_data):
+        raise BundleError(f"{path!r:.200} cannot stand in a pointer: it must be one line without spaces at its ends")
     with atomic_write(pointer) as partial:
-        partial.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+        partial.write_text(text, encoding="utf-8")

@@ -60,6 +60,13 @@ def test_lines_of_other_names_forms_or_order_are_refused(tmp_path: Path, lines: 
         read_pointer(tmp_path / "serving")
 
 
+@pytest.mark.parametrize("name", ["x\nother data: 0123456789ab", "a\nb", "trailing ", "sha256: " + 64 * "0"])
+def test_a_folder_that_would_be_read_as_something_else_is_refused(tmp_path: Path, name: str) -> None:
+    with pytest.raises(BundleError, match="cannot stand in a pointer"):
+        write_pointer(tmp_path / "serving", tmp_path / name)
+    assert not (tmp_path / "serving").exists()
+
+
 def test_a_pointer_cut_short_names_no_other_bundle(saved: Path, tmp_path: Path) -> None:
     pointer = tmp_path / "serving"
     write_pointer(pointer, saved, sha256=SHA256, other_data="5f0c9a1b2c3d")
