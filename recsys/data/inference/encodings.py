@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import re
+from functools import lru_cache
 from typing import IO
 
 from recsys.data.errors import UndecidedError
@@ -12,6 +13,7 @@ from recsys.data.readers.streams import open_bytes
 
 HEAD = 1 << 20  # bytes of which letters are looked at
 WHOLE = 64 << 20  # bytes of a file that is decoded to the end to tell its encoding
+UTF8 = "all bytes looked at are UTF-8"
 BOMS = (
     (codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF32_LE, "utf-32"), (codecs.BOM_UTF32_BE, "utf-32"),
     (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"),
@@ -38,9 +40,12 @@ def infer_encoding(file: SourceFile, head: bytes, complete: bool) -> tuple[str, 
         return encoding, "every second byte is zero"
     text, place = head, "the first bytes"
     if not complete and not _not_utf8(head, final=False):
+        about = file.path.stat()
+        if _rest_is_utf8(file, about.st_size, about.st_mtime_ns, about.st_ino):
+            return "utf-8", UTF8
         text, place = _rest(file), "the file"
     if not (bad := _not_utf8(text, final=complete)):
-        return "utf-8", "all bytes looked at are UTF-8"
+        return "utf-8", UTF8
     line = text.count(b"\n", 0, bad[0]) + 1
     where = f"line {line}" if place == "the first bytes" or len(text) <= WHOLE else place
     if _is_foreign(text):
@@ -58,6 +63,12 @@ def _is_foreign(text: bytes) -> bool:
     """Whether most letters beyond ASCII stand together, which those of Western languages do not."""
     runs = [len(run) for run in re.findall(rb"[\x80-\xff]+", text[:HEAD])]
     return sum(run for run in runs if run > 2) > 0.6 * sum(runs)
+
+
+@lru_cache(maxsize=100)
+def _rest_is_utf8(file: SourceFile, *_: int) -> bool:
+    """Whether a file that is read in several ways, one after another, is UTF-8."""
+    return not _not_utf8(_rest(file), final=False)
 
 
 def _rest(file: SourceFile) -> bytes:
