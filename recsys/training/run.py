@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import logging
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -64,6 +64,14 @@ class Selection:
     @property
     def epochs(self) -> int:
         return len(self.learning_rates)
+
+    def has(self, figure: str) -> bool:
+        """Whether the figure is among them and all fields are of their types, unlike those of a damaged file."""
+        return (
+            isinstance(self.learning_rates, list)
+            and isinstance(self.figures, dict)
+            and all(isinstance(n, float | int) for n in (*self.learning_rates, self.figures.get(figure), self.seconds))
+        )
 
 
 def run(cfg: DictConfig, folder: Path, context: RunContext = SINGLE_RUN) -> dict[str, Any]:
@@ -221,7 +229,7 @@ def select(
     is_resumed = done.exists() or (checkpoints / LAST).exists()
     model = build_model(cfg, data)
     model.set_artifact_dir(checkpoints, "train")
-    selection = finished_selection(done)
+    selection = finished_selection(done, model.monitor.validation_key)
     if selection is None:
         selected_by = cfg.callbacks.checkpoint.get("monitor")
         mode = cfg.callbacks.checkpoint.get("mode", "min")
@@ -259,14 +267,17 @@ def select(
     return selection, model
 
 
-def finished_selection(file: Path) -> Selection | None:
-    """The selection that the file holds; None if there is none, or if it is damaged."""
+def finished_selection(file: Path, figure: str) -> Selection | None:
+    """The selection that the file holds, by this figure; None if there is none, or if it is damaged."""
     content = read_json(file)
-    try:
-        return Selection(**content) if content is not None else None
-    except TypeError:
-        log.warning("%s is damaged (it holds other keys) and made again", file)
+    if content is None:
         return None
+    with suppress(TypeError):
+        selection = Selection(**content)
+        if selection.has(figure):
+            return selection
+    log.warning("%s is damaged (it holds other keys or types) and made again", file)
+    return None
 
 
 def refit(

@@ -174,7 +174,13 @@ def incomplete(file: Path) -> None:
     file.with_name("selection.json").write_text("{}")
 
 
-@pytest.mark.parametrize("damage", [flip, Path.unlink, incomplete])
+def of_other_types(file: Path) -> None:
+    """As a file of another program, or of a stranger."""
+    flip(file)
+    file.with_name("selection.json").write_text('{"learning_rates": [{"x": 1}], "figures": {}, "seconds": 0}')
+
+
+@pytest.mark.parametrize("damage", [flip, Path.unlink, incomplete, of_other_types])
 @pytest.mark.parametrize("refit", ["none", "train_val"])
 def test_a_damaged_best_checkpoint_is_selected_again_if_it_is_needed(
     quick_train: Train, trained: Train, tmp_path: Path, caplog: pytest.LogCaptureFixture,
