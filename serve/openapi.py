@@ -21,10 +21,11 @@ DESCRIPTIONS = {
     409: "The current model does not support this request, or an item is rated twice.",
     413: "The body is too large.",
     429: "Too many requests.",
+    431: "The header, with the path and the query, is too large.",
     500: "Internal error.",
     503: "Too many concurrent requests, or the service is stopping.",
 }
-ANY_ROUTE = (400, 500, 503)  # statuses that every route may return
+ANY_ROUTE = (400, 431, 500, 503)  # statuses that every route may return
 WAIT = (429, 503)  # with Retry-After
 SCHEME = {"type": "http", "scheme": "bearer", "description": "An API key, made by `recsys keys add`."}
 

@@ -90,7 +90,10 @@ class Settings(BaseSettings):
     header_seconds: Annotated[float, Field(gt=0, le=3600)] = Field(
         5.0, description="time for a client to send the whole header, then 408"
     )
-    max_header_bytes: Annotated[int, Field(ge=1024)] = Field(16_384, description="size of a request's header, then 431")
+    max_header_bytes: Annotated[int, Field(ge=1024)] = Field(
+        32_768,  # an id in a path has up to MAX_ID_LENGTH characters of 12 bytes
+        description="size of a request's header, with path and query, then 431",
+    )
     idle_seconds: Annotated[float, Field(gt=0, le=3600)] = Field(
         30.0, description="time until the next request, or until an answer is read"
     )

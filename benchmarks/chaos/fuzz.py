@@ -63,7 +63,7 @@ def fuzz(served: Served, folder: Path, *options: str, key: str | None = None) ->
 
 
 def run(*, short: bool) -> Figures:
-    options = ("--phases", "fuzzing", "--max-examples", "2") if short else ("--max-examples", "60")
+    options = ("--phases", "fuzzing", "--max-examples", "2") if short else ("--max-examples", "75")
     figures: Figures = {"cases": 0, "violations": 0, "errors": 0, "least": 20 if short else 10_000, "reports": []}
     for kind in FUZZED[:1] if short else FUZZED:
         for with_keys in (True,) if short else (True, False):

@@ -14,11 +14,12 @@ INTRODUCTION = """# HTTP API
 
 Generated from the service's OpenAPI document, which a running service has at `/openapi.json` and, to try out, at
 `/docs`. IDs travel as strings; ratings are in stars. Errors have the shape `{"detail": …, "code": …}`. Any route may
-answer 500 (a fault of the service) or 503 (too many requests at once, or the service is stopping; see `Retry-After`).
+answer 431 (the header, with path and query, is too large), 500 (a fault of the service) or 503 (too many requests at
+once, or the service is stopping; see `Retry-After`).
 Where keys are used, most need one: 401 without, 403 without the scope; and 429 beyond a limit. See
 [Decide who may ask](../how-to/access.md).
 """
-EVERYWHERE = ("500", "503")
+EVERYWHERE = ("431", "500", "503")
 LIMITS = {"minimum": "≥", "exclusiveMinimum": "\\>", "maximum": "≤", "exclusiveMaximum": "\\<", "maxLength": "length ≤",
           "maxItems": "items ≤"}  # fmt: skip
 

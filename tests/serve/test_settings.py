@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 
 from recsys.bundle import Budget
+from recsys.bundle.ids import MAX_ID_LENGTH
 from serve.flags import read_settings
 from serve.settings import GROUPS, Settings
 
@@ -35,6 +37,11 @@ def test_the_budget_of_bundles(monkeypatch: pytest.MonkeyPatch) -> None:
     assert given(monkeypatch).budget == Budget()
     found = given(monkeypatch, "--max-bundle-bytes", "5", "--max-bundle-memory", "2000000", MAX_BUNDLE_WORK="7")
     assert found.budget == Budget(bytes=5, memory=2_000_000, work=7)
+
+
+def test_every_id_fits_into_a_header() -> None:
+    path = quote(MAX_ID_LENGTH * chr(0x10FFFF), safe="")
+    assert len(path) + 4096 < Settings().max_header_bytes
 
 
 def test_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
