@@ -99,7 +99,7 @@ def test_an_added_route_is_documented_measured_and_checked(
     before = value(extended.get("/metrics").text, "recsys_requests_total", **labels) or 0
     extended.get("/users/plain/history")
     operation = extended.get("/openapi.json").json()["paths"]["/users/{user_id}/history"]["get"]
-    assert set(operation["responses"]) == {"200", "400", "500", "503"}
+    assert set(operation["responses"]) == {"200", "400", "431", "500", "503"}
     assert operation["tags"] == ["users"]
     assert value(extended.get("/metrics").text, "recsys_requests_total", **labels) == before + 1
     # The client holds the answers of the new route against its schema, too.
