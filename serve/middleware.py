@@ -18,6 +18,7 @@ from serve.access.guard import Guard
 from serve.access.headers import secured
 from serve.errors import error
 from serve.http.load import ARRIVED, OPERATIONS, REFUSED, UNLIMITED_PATHS, Load
+from serve.http.refusals import OVERLOADED
 from serve.metrics import Metrics
 
 access = logging.getLogger("serve.access")
@@ -73,8 +74,8 @@ class RequestMiddleware:
             self._record(scope, request_id, status, start)
             return
         if limited and (load.full if arrived is None else REFUSED in state or not load.begins(arrived)):
-            load.shed["overloaded"] += 1
-            full = error(503, "overloaded", "too many requests at once; try again", {"Retry-After": "1"})
+            load.shed[OVERLOADED.code] += 1
+            full = error(503, OVERLOADED.code, OVERLOADED.detail, {"Retry-After": "1"})
             await self._send(full, scope, receive, answer)
             self._record(scope, request_id, status, start)
             return

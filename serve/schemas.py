@@ -24,11 +24,10 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
+from recsys.bundle.costs import MAX_K, MAX_RATINGS
 from recsys.bundle.ids import MAX_ID_LENGTH
 from serve.ids import INT_ID, GivenId
 
-MAX_RATINGS = 1000
-MAX_K = 1000
 MAX_FIELDS = 100  # of an object
 
 

@@ -23,8 +23,8 @@ ID_TEXT = 6  # bytes for each of a text: as it is, copied, and as characters of 
 SEARCHED = 1000  # characters of a title that a search looks at
 INDEXED = 100  # bytes of each in the index, where each other character may end a word
 ASCII_WORK, OTHER_WORK = 350, 7_500  # multiplications in whose time a character is normalized
-SHOWN = 1000  # items that are explained at a time, at most
-GIVEN = 1000  # ratings that someone new may give, at most, of an item each
+MAX_K = 1000  # items that a service recommends, and explains, at a time
+MAX_RATINGS = 1000  # that someone new may give it, of an item each
 SCORED = 16  # multiplications in whose time a coordinate of an item is read to be scored
 EXPLAINED = 8  # and one of a rating is, for each explanation
 LEVEL = 1000  # multiplications in whose time a normal distribution's function is found
@@ -97,9 +97,9 @@ def take_parts(bundle: BundleParts, spending: Spending) -> None:
     budget.check("work", work, f"{path}: the search index of its titles takes as long as … multiplications")
     samples, coordinates = bundle.factors.prior_mean.shape
     known = bundle.user_attributes
-    ratings = max(int(np.diff(bundle.ratings.indptr).max(initial=0)), min(bundle.n_items, GIVEN))
+    ratings = max(int(np.diff(bundle.ratings.indptr).max(initial=0)), min(bundle.n_items, MAX_RATINGS))
     attributes = 0 if known is None else int(np.diff(known.indptr).max(initial=0))
-    explained = 12 * max(min(CONTRIBUTIONS, samples * ratings * SHOWN), samples * ratings) + 8 * ratings * SHOWN
+    explained = 12 * max(min(CONTRIBUTIONS, samples * ratings * MAX_K), samples * ratings) + 8 * ratings * MAX_K
     spending.take(24 * (ratings + attributes) * samples * coordinates + explained, "busiest user")
     work = ratings * samples * coordinates**2
     budget.check("work", work, f"{path}: folding in a user with {ratings:,} ratings takes … multiplications")

@@ -5,14 +5,13 @@ from __future__ import annotations
 import base64
 import binascii
 import os
-import stat
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from recsys.bundle.errors import BundleError
 from recsys.bundle.reading import reason
-from recsys.files import atomic_write, read_regular
+from recsys.files import atomic_write, openness, read_regular
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
@@ -36,9 +35,8 @@ def read_private_key(path: Path) -> Ed25519PrivateKey:
     """
 
     def check(status: os.stat_result) -> None:
-        mode = stat.S_IMODE(status.st_mode)
-        if os.name == "posix" and mode & OTHERS:
-            raise SigningError(f"private key {path} must be closed to others, not {mode:04o}: chmod 600 {path}")
+        if problem := openness(status, OTHERS):
+            raise SigningError(f"private key {path} {problem} {path}")
 
     content = _content(path, check)
     serialization, ed25519 = _cryptography()

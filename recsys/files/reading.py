@@ -63,6 +63,12 @@ def read_regular(path: Path, most: int, check: Callable[[os.stat_result], object
     return content
 
 
+def openness(status: os.stat_result, others: int) -> str | None:
+    """What is wrong with the mode of a secret file; None if nobody has a right of `others`, the bits of a mode."""
+    mode = stat.S_IMODE(status.st_mode)
+    return f"must be closed to others, not {mode:04o}: chmod 600" if os.name == "posix" and mode & others else None
+
+
 def file_sha256(path: Path) -> str:
     """The SHA-256 of a file's content, in hexadecimal digits."""
     with path.open("rb") as file:

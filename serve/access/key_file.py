@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from recsys.files import atomic_write, read_regular
+from recsys.files import atomic_write, openness, read_regular
 
 KEYS_FILE = Path("outputs/keys.json")  # where they are, unless told otherwise
 SCOPES = ("predict", "histories", "operations")
@@ -74,9 +74,8 @@ def read_keys(path: Path) -> tuple[tuple[Key, ...], Stamp]:
     stamps = []
 
     def check(status: os.stat_result) -> None:
-        mode = stat.S_IMODE(status.st_mode)
-        if os.name == "posix" and mode & OTHERS:
-            raise KeyFileError(f"keys {path} must be closed to others, not {mode:04o}: chmod 600 {path}")
+        if problem := openness(status, OTHERS):
+            raise KeyFileError(f"keys {path} {problem} {path}")
         stamps.append(Stamp.of(status))
 
     try:

@@ -32,7 +32,7 @@ class Refusal:
     """
 
     def __init__(self, status: int, code: str, detail: str, *, retry: bool = False) -> None:
-        self.code = code
+        self.code, self.detail = code, detail
         self._body = json.dumps({"detail": detail, "code": code}).encode()
         lines = [
             b"HTTP/1.1 %d %s" % (status, HTTPStatus(status).phrase.encode()),

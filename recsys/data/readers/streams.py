@@ -47,11 +47,16 @@ def check_regular(path: Path) -> None:
         DataError: It is one of these.
         FileNotFoundError: It does not exist.
     """
+    _opened(path).close()
+
+
+def _opened(path: Path) -> BinaryIO:
+    """The file, open, once it is none that `check_regular` refuses."""
     try:
-        open_regular(path).close()
         if is_hollow(path):
             size = path.stat().st_size
             raise DataError(f"{path}: mostly a hole: {size:,} bytes, of which {size_on_disk(path):,} are on the disk")
+        return open_regular(path)
     except FileNotFoundError:
         raise
     except OSError as error:
@@ -66,8 +71,7 @@ class _Checked(io.RawIOBase):
         try:
             if file.path.resolve().as_posix().startswith(SYSTEM):
                 raise DataError(f"{file}: a file of the operating system, not of ratings")
-            check_regular(file.path)
-            self.raw = open_regular(file.path)
+            self.raw = _opened(file.path)
             inner = self.raw if file.member is None else member_stream(self.raw, file.member)
             self.start = self.raw.tell()
             self.stream = _decompressed(inner)
