@@ -16,6 +16,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 from pyarrow import ipc, parquet
 
@@ -306,40 +307,35 @@ def _texts(folder: Path) -> list[str]:
 
 
 def _constant(rows: int) -> pa.Table:
-    whole = pa.array([7], pa.int64()).take(pa.array([0] * 1)).to_numpy()
-    column = pa.array(whole.repeat(rows))
+    column = pa.array(np.full(rows, 7))
     return pa.table({"user_id": column, "item_id": column, "rating": column})
 
 
-def _with_footer(path: Path, metadata: parquet.FileMetaData, file: Path) -> None:
-    """The file's pages, with another footer."""
-    scratch = path.with_suffix(".footer")
+def _doubled(file: Path, times: int) -> list[str]:
+    """The file with a footer that names its row groups twice as often, so many times over."""
+    metadata = parquet.read_metadata(file)
+    for _ in range(times):
+        metadata.append_row_groups(metadata)
+    scratch = file.with_suffix(".footer")
     metadata.write_metadata_file(str(scratch))
     footer = scratch.read_bytes()
     scratch.unlink()
     content = file.read_bytes()
     length = struct.unpack("<I", content[-8:-4])[0]
-    path.write_bytes(content[: -8 - length] + footer[4:])
+    file.write_bytes(content[: -8 - length] + footer[4:])
+    return [str(file)]
 
 
 @bomb("Parquet: 10^9 rows in a few KB")
 def _parquet_rows(folder: Path) -> list[str]:
     parquet.write_table(_constant(8_000_000), folder / "r.parquet", row_group_size=8_000_000)
-    metadata = parquet.read_metadata(folder / "r.parquet")
-    for _ in range(7):
-        metadata.append_row_groups(metadata)
-    _with_footer(folder / "r.parquet", metadata, folder / "r.parquet")
-    return [str(folder / "r.parquet")]
+    return _doubled(folder / "r.parquet", 7)
 
 
 @bomb("Parquet: 10^6 row groups")
 def _parquet_groups(folder: Path) -> list[str]:
     parquet.write_table(_constant(1), folder / "r.parquet")
-    metadata = parquet.read_metadata(folder / "r.parquet")
-    for _ in range(17):
-        metadata.append_row_groups(metadata)
-    _with_footer(folder / "r.parquet", metadata, folder / "r.parquet")
-    return [str(folder / "r.parquet")]
+    return _doubled(folder / "r.parquet", 17)
 
 
 @bomb("Parquet: a text of 1 MB in 8 million rows, by dictionary")
@@ -348,11 +344,7 @@ def _parquet_text(folder: Path) -> list[str]:
     text = pa.DictionaryArray.from_arrays(pa.array(bytes(rows), pa.int8()), pa.array(["u" * MIB]))
     table = _constant(rows).set_column(0, "user_id", text)
     parquet.write_table(table, folder / "r.parquet", row_group_size=rows, compression="zstd")
-    metadata = parquet.read_metadata(folder / "r.parquet")
-    for _ in range(3):
-        metadata.append_row_groups(metadata)
-    _with_footer(folder / "r.parquet", metadata, folder / "r.parquet")
-    return [str(folder / "r.parquet")]
+    return _doubled(folder / "r.parquet", 3)
 
 
 @bomb("Parquet: a page of 1.5 GB")

@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from benchmarks.load.service import free_port
 from serve.settings import Settings
 from tests.serve.conftest import KINDS, Served, save
 
@@ -72,13 +73,6 @@ class Site:
             connection.request(method, path, text, {"Content-Type": "application/json"} | headers)
             answer = connection.getresponse()
             return answer.status, {k.lower(): v for k, v in answer.getheaders()}, answer.read()
-
-
-def free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port: int = free.getsockname()[1]
-        return port
 
 
 def certificate(folder: Path) -> None:

@@ -89,39 +89,33 @@ def class_to_import_in_the_hyper_parameters(scene: Scene) -> Planted:
     return rewritten(scene, {"hyper_parameters": {"_instantiator": "evil_module.make"}, "hparams_name": "kwargs"})
 
 
-def _paths(scene: Scene, **paths: Any) -> Planted:
-    """Let the states of ModelCheckpoint name other files, which Lightning removes when there are better ones."""
-    file = scene.run / "checkpoints" / "last.ckpt"
+def _best(scene: Scene, out: str) -> Planted:
+    """Let the states of ModelCheckpoint name another file, which Lightning removes when there is a better one."""
+    file, worst = scene.run / "checkpoints" / "last.ckpt", torch.tensor(1e9)
     content = torch.load(file, weights_only=True)
     for name, state in content["callbacks"].items():
         if "ModelCheckpoint" in name:
-            state.update(paths)
+            state.update(
+                best_model_path=out, kth_best_model_path=out, last_model_path=out, best_k_models={out: worst},
+                kth_value=worst, best_model_score=worst,
+            )  # fmt: skip
     torch.save(content, file)
     return scene.resume()
 
 
 @payload()
 def best_checkpoint_out_of_the_folder(scene: Scene) -> Planted:
-    out = f"{scene.run}/checkpoints/../../home/thesis.ckpt"
-    worst = torch.tensor(1e9)
-    models = {"best_k_models": {out: worst}, "kth_value": worst, "best_model_score": worst}
-    return _paths(scene, best_model_path=out, kth_best_model_path=out, last_model_path=out, **models)
+    return _best(scene, f"{scene.run}/checkpoints/../../home/thesis.ckpt")
 
 
 @payload()
 def best_checkpoint_is_a_folder_at_home(scene: Scene) -> Planted:
-    out = f"{scene.run}/checkpoints/../../home/mail"
-    worst = torch.tensor(1e9)
-    models = {"best_k_models": {out: worst}, "kth_value": worst, "best_model_score": worst}
-    return _paths(scene, best_model_path=out, kth_best_model_path=out, last_model_path=out, **models)
+    return _best(scene, f"{scene.run}/checkpoints/../../home/mail")
 
 
 @payload()
 def best_checkpoint_at_another_place(scene: Scene) -> Planted:
-    out = f"file://{scene.home}/thesis.ckpt"
-    worst = torch.tensor(1e9)
-    models = {"best_k_models": {out: worst}, "kth_value": worst, "best_model_score": worst}
-    return _paths(scene, best_model_path=out, kth_best_model_path=out, last_model_path=out, **models)
+    return _best(scene, f"file://{scene.home}/thesis.ckpt")
 
 
 @payload()
