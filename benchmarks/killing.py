@@ -20,7 +20,10 @@ def killed(process: int, is_alive: Callable[[], bool], is_due: Callable[[], bool
     """
     while is_alive():
         if is_due():
-            os.killpg(process, signal.SIGKILL)
+            try:
+                os.killpg(process, signal.SIGKILL)
+            except ProcessLookupError:  # in its first milliseconds it leads no session yet, and has started nothing
+                os.kill(process, signal.SIGKILL)
             return True
         time.sleep(LOOK)
     return False
