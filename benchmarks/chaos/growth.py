@@ -53,12 +53,13 @@ def run(*, short: bool) -> Figures:
             asked = [Mixture(key, seed).requests() for seed in range(THREADS)]
             with Visitors(service.port, asked, judge, fresh=7) as visitors:
                 _until(lambda: visitors.answered >= first)
-            before = _found(service, key)
+            before, early = _found(service, key)
             asked = [Mixture(key, THREADS + seed).requests() for seed in range(THREADS)]
             done = visitors.answered
             with Visitors(service.port, asked, judge, fresh=7) as visitors:
                 _until(lambda: done + visitors.answered >= last)
-            after = _found(service, key)
+            after, series = _found(service, key)
+            late = sorted(series - early)
     return {
         "from": first,
         "to": done + visitors.answered,
@@ -69,6 +70,7 @@ def run(*, short: bool) -> Figures:
         "before": before,
         "after": after,
         "growth": {name: after[name] - before[name] for name in before},
+        "late": late,
     }  # fmt: skip
 
 
@@ -87,14 +89,16 @@ def _until(condition: Callable[[], bool]) -> None:
         time.sleep(0.01)
 
 
-def _found(service: Running, key: str) -> dict[str, int]:
-    """What the service holds, once nobody is connected."""
+def _found(service: Running, key: str) -> tuple[dict[str, int], set[str]]:
+    """What the service holds, once nobody is connected, and its metric series."""
     time.sleep(0.5)
     request = Request(f"{service.address}/metrics", headers={"Authorization": f"Bearer {key}"})
     with urlopen(request, timeout=30) as answer:
-        series = [line for line in answer.read().splitlines() if line and not line.startswith(b"#")]
+        lines = answer.read().decode().splitlines()
+    series = {line.rpartition(" ")[0] for line in lines if line and not line.startswith("#")}
     time.sleep(0.5)
-    return {"memory_kib": service.anonymous_kib(), "descriptors": service.descriptors(), "series": len(series)}
+    counts = {"memory_kib": service.anonymous_kib(), "descriptors": service.descriptors(), "series": len(series)}
+    return counts, series
 
 
 class Mixture:
@@ -157,8 +161,8 @@ class Mixture:
 
     def one(self) -> bytes:
         place = self.draw.choice(["/items/{}", "/items/{}/similar", "/users/{}"])
-        known = self.draw.random() < 0.7
-        return self.asked("GET", place.format(self.draw.randrange(ITEMS) if known else self.segment(300)))
+        kinds = (self.draw.randrange(ITEMS), ITEMS + self.draw.randrange(10**6), self.segment(300))
+        return self.asked("GET", place.format(self.draw.choices(kinds, (7, 1, 2))[0]))
 
     def lost(self) -> bytes:
         method = self.draw.choice([*METHODS, "".join(self.draw.choices("ABCDEFG", k=5))])
