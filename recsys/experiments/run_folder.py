@@ -18,7 +18,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError  # type: ignore[import-untyped]
 
-from recsys.data.passwords import redacted, redacted_settings, restored_settings
+from recsys.database.passwords import redacted, redacted_settings, restored_settings
 from recsys.evaluation.protocol import REPEATS
 from recsys.experiments.legacy import upgrade_config, with_former_defaults
 from recsys.experiments.overrides import typed_override

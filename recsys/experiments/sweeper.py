@@ -14,7 +14,7 @@ from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
-from recsys.data.passwords import redacted
+from recsys.database.passwords import redacted
 from recsys.experiments.mistakes import explain
 from recsys.experiments.run_folder import TRANSIENT_KEYS
 from recsys.files import atomic_write

@@ -20,7 +20,7 @@ from hydra.core.override_parser.types import ChoiceSweep, QuotedString
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 
-from recsys.data.passwords import VARIABLES, redacted
+from recsys.database.passwords import VARIABLES, redacted
 from recsys.experiments.configuration import group_options, named_classes
 
 CALLBACKS = {  # Lightning's own, but for those that take functions, or write to the current folder

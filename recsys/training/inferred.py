@@ -10,7 +10,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from recsys.data.inference.finding import Finding
-from recsys.data.passwords import redacted_settings
+from recsys.database.passwords import redacted_settings
 from recsys.files import atomic_write
 
 

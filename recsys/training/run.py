@@ -19,7 +19,7 @@ from omegaconf import DictConfig, OmegaConf
 from recsys.bundle.compression import compressed_bundle
 from recsys.data.datamodule import RatingDataModule
 from recsys.data.inference.finding import AUTO
-from recsys.data.passwords import redacted_settings
+from recsys.database.passwords import redacted_settings
 from recsys.evaluation.error_analysis import analyse
 from recsys.evaluation.evaluate import evaluate
 from recsys.evaluation.holdout import predict_test_set

@@ -20,11 +20,11 @@ from recsys.data.errors import DataError
 from recsys.data.inference.finding import AUTO
 from recsys.data.interaction_options import Column, InteractionOptions
 from recsys.data.interactions import read_interactions
-from recsys.data.passwords import HIDDEN, has_password, redacted
 from recsys.data.rating_data import RatingData
 from recsys.data.readers.format import SourceFile
 from recsys.data.readers.limits import LONGEST_LINE
 from recsys.data.sources.base import RatingsSource, logged
+from recsys.database.passwords import has_password
 
 if TYPE_CHECKING:
     from sqlalchemy import URL, Connection, Engine
@@ -152,52 +152,36 @@ class SqlRatings(RatingsSource):
     def _parsed(self, result: Path) -> RatingData:
         return read_interactions([SourceFile(result)], {"kind": "arrow"}, self.options, ORIGIN).data(self.name)
 
-    def _url(self) -> URL:
-        from sqlalchemy import make_url
-        from sqlalchemy.exc import ArgumentError
-
+    def _engine(self) -> Engine:
         text = self.url or os.environ.get(self.url_env)
         if not text:
             raise DataError(f"set the environment variable {self.url_env} to the URL of the database, or data.url")
         try:
-            return make_url(text)
-        except (ArgumentError, ValueError):
-            where = "data.url" if self.url else f"the environment variable {self.url_env}"
-            raise DataError(
-                f"{where} must be an SQLAlchemy URL such as sqlite:////data/shop.db or postgresql+psycopg://reader@db/shop"
-            ) from None
-
-    def _engine(self) -> Engine:
-        try:
-            import sqlalchemy
+            from recsys.database import urls
         except ImportError:
             raise DataError("data=sql needs SQLAlchemy: pip install 'recsys-lightning[live]'") from None
-        url = self._url()
-        if url.drivername == "postgresql":
-            url = url.set(drivername="postgresql+psycopg")
-        if url.get_backend_name() == "sqlite" and not Path(url.database or "").is_file():
-            raise DataError(f"{url.database or 'sqlite'}: no such database file")
         try:
-            return sqlalchemy.create_engine(url)
-        except ModuleNotFoundError as error:
-            extra = "postgres" if "postgres" in url.drivername else None
-            hint = f"pip install 'recsys-lightning[{extra}]'" if extra else f"pip install {error.name}"
-            raise DataError(f"{url.drivername} needs the driver {error.name}: {hint}") from None
-        except sqlalchemy.exc.SQLAlchemyError as error:
-            raise DataError(f"{_shown(url)}: {_first_line(error, url)}") from None
+            url = urls.parse_url(text, "data.url" if self.url else f"the environment variable {self.url_env}")
+            if url.get_backend_name() == "sqlite" and not Path(url.database or "").is_file():
+                raise DataError(f"{url.database or 'sqlite'}: no such database file")
+            return urls.new_engine(url)
+        except urls.DatabaseError as error:
+            raise DataError(str(error)) from None
 
     def _fetch(self, path: Path) -> None:
         """Run the query, and write its rows to an Arrow file."""
+        engine = self._engine()
         from sqlalchemy.exc import SQLAlchemyError
 
-        engine = self._engine()
+        from recsys.database.urls import shown
+
         try:
             with engine.connect() as connection:
                 if engine.url.get_backend_name() == "sqlite":
                     _bound(connection.connection.driver_connection, Path(engine.url.database or ""))
                 tables = list(_tables(connection, self.query))
         except SQLAlchemyError as error:
-            raise DataError(f"{ORIGIN} on {_shown(engine.url)}: {_first_line(error, engine.url)}") from None
+            raise DataError(f"{ORIGIN} on {shown(engine.url)}: {_first_line(error, engine.url)}") from None
         finally:
             engine.dispose()
         try:
@@ -258,17 +242,14 @@ def _plain(value: Any) -> Any:
     return str(value) if isinstance(value, UUID) else value
 
 
-def _shown(url: URL) -> str:
-    """The URL without its password, also where that is a parameter."""
-    return redacted(url.render_as_string())
-
-
 def _first_line(error: Exception, url: URL) -> str:
     """The first line of a database's error, without the password."""
-    message = " ".join(str(getattr(error, "orig", None) or error).strip().split("\n")[0].split())
+    from recsys.database.urls import first_line
+
+    message = first_line(error, url)
     if message == "interrupted":
-        message = (
+        return (
             f"it takes more than {STEPS:,} steps and {STEPS_PER_BYTE:,} for each byte of the database; store in a "
             "table what its views compute, or ask for less"
         )
-    return redacted(message.replace(url.password, HIDDEN) if url.password else message)
+    return message

@@ -182,6 +182,8 @@ def test_what_is_missing_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
 )
 def test_what_is_not_installed_is_named(absent: str, url: str, message: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, absent, None)
+    monkeypatch.delitem(sys.modules, "recsys.database.urls", raising=False)  # else it is not imported again
+    monkeypatch.delattr("recsys.database.urls", raising=False)
     with pytest.raises(DataError, match=message):
         SqlRatings(QUERY, url=url).prepare()
 

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from recsys.data.passwords import (
+from recsys.database.passwords import (
     RedactingFormatter,
     check_no_password,
     has_password,

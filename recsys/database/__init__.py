@@ -1,0 +1,19 @@
+"""One database for what happens after training: events, items, attributes, versions, aliases and jobs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from recsys.database.connection import Database, DatabaseError
+
+__all__ = ["Database", "DatabaseError"]
+
+
+def __getattr__(name: str) -> Any:
+    """SQLAlchemy is imported by whoever uses it: `recsys.database.passwords` needs none."""
+    if name in __all__:
+        from recsys.database import connection
+
+        return getattr(connection, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,169 @@
+"""Database: connections for reading, and for the one writer at a time."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import URL, Connection, Engine, event, inspect, text
+from sqlalchemy.exc import SQLAlchemyError
+
+from recsys.database.urls import DatabaseError, first_line, new_engine, parse_url, shown
+
+__all__ = ["DEFAULT_URL", "VARIABLE", "Database", "DatabaseError"]
+
+VARIABLE = "RECSYS_DATABASE"
+DEFAULT_URL = "sqlite:///outputs/recsys.db"
+REVISION = "0001"  # of the newest file in migrations/versions
+LOCK = 0x7265637379730001  # of PostgreSQL's advisory locks: whoever writes holds it until the commit
+BUSY_SECONDS = 30.0  # for which a writer waits for the one before
+
+
+class Database:
+    """A database whose tables are those of `recsys.database.tables`.
+
+    SQLite keeps a write-ahead log that is synced at each commit, so that what is committed outlives a power cut.
+
+    Args:
+        engine: Of SQLAlchemy; see `open`.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+        self._turn = threading.Lock()
+
+    @classmethod
+    def open(cls, url: str | URL | None = None, *, name: str = VARIABLE) -> Database:
+        """Connect, and make or migrate the tables.
+
+        Args:
+            url: SQLAlchemy URL; None: that of the variable `RECSYS_DATABASE`, or else SQLite in `outputs/`.
+            name: Of what `url` was given by, for messages.
+
+        Raises:
+            DatabaseError: It cannot be reached or written, or a newer version of recsys has made its tables.
+        """
+        given = url or os.environ.get(VARIABLE) or DEFAULT_URL
+        found = parse_url(given, name) if isinstance(given, str) else given
+        is_sqlite = found.get_backend_name() == "sqlite"
+        if is_sqlite and found.database in (None, "", ":memory:"):
+            raise DatabaseError(f"{name} must name a file, as processes share it, got {shown(found)}")
+        if is_sqlite:
+            Path(str(found.database)).parent.mkdir(parents=True, exist_ok=True)
+        options: dict[str, Any] = {"connect_args": {"timeout": BUSY_SECONDS}} if is_sqlite else {"pool_pre_ping": True}
+        engine = new_engine(found, **options)
+        if is_sqlite:
+            event.listen(engine, "connect", _prepare_sqlite)
+            event.listen(engine, "begin", _begin_sqlite)
+        database = cls(engine)
+        try:
+            database._migrate()
+        except SQLAlchemyError as error:
+            raise database.error(error) from None
+        return database
+
+    @property
+    def is_sqlite(self) -> bool:
+        return self.engine.dialect.name == "sqlite"
+
+    @property
+    def path(self) -> Path:
+        """SQLite's file."""
+        return Path(str(self.engine.url.database))
+
+    def __str__(self) -> str:
+        return shown(self.engine.url)
+
+    def error(self, error: Exception) -> DatabaseError:
+        """An error of SQLAlchemy as a sentence, without the password."""
+        return DatabaseError(f"{self}: {first_line(error, self.engine.url)}")
+
+    @contextlib.contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """A connection for reading. In SQLite all that is read is of one moment.
+
+        Raises:
+            DatabaseError: The database does not answer.
+        """
+        try:
+            with self.engine.begin() as connection:
+                yield connection
+        except SQLAlchemyError as error:
+            raise self.error(error) from None
+
+    @contextlib.contextmanager
+    def writing(self) -> Iterator[Connection]:
+        """A transaction of the only writer, of all processes and machines; committed at the end, synced to disk.
+
+        Raises:
+            DatabaseError: The database does not answer, or other writers do not end.
+        """
+        try:
+            with self._alone(), self.engine.connect() as connection:
+                connection = connection.execution_options(recsys_writes=True)
+                with connection.begin():
+                    if not self.is_sqlite:
+                        lock = "select set_config('synchronous_commit', 'on', true), pg_advisory_xact_lock(:lock)"
+                        connection.execute(text(lock), {"lock": LOCK})
+                    yield connection
+        except SQLAlchemyError as error:
+            raise self.error(error) from None
+
+    def close(self) -> None:
+        self.engine.dispose()
+
+    @contextlib.contextmanager
+    def _alone(self) -> Iterator[None]:
+        """The turn of this writer. SQLite's own waiting sleeps and tries again, which takes milliseconds a time."""
+        if not self.is_sqlite:
+            yield
+            return
+        with self._turn, _file_lock(self.path.with_name(self.path.name + ".lock")):
+            yield
+
+    def _migrate(self) -> None:
+        """Make the tables, or bring them up to date."""
+        if self._revision() == REVISION:  # importing alembic takes longer than all else
+            return
+        from recsys.database.migration import upgrade
+
+        with self.writing() as connection:
+            upgrade(connection, str(self))
+
+    def _revision(self) -> str | None:
+        with self.engine.connect() as connection:
+            if not inspect(connection).has_table("alembic_version"):
+                return None
+            return connection.execute(text("select version_num from alembic_version")).scalar()
+
+
+def _prepare_sqlite(connection: Any, record: Any) -> None:
+    connection.isolation_level = None  # sqlite3 begins no transactions of its own
+    connection.execute("pragma journal_mode=wal")
+    connection.execute("pragma synchronous=full")
+    connection.execute("pragma foreign_keys=on")
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    writes = connection.get_execution_options().get("recsys_writes", False)
+    connection.exec_driver_sql("begin immediate" if writes else "begin")
+
+
+@contextlib.contextmanager
+def _file_lock(path: Path) -> Iterator[None]:
+    """Wait for the lock of a file; where there are none, SQLite's own has to do."""
+    try:
+        import fcntl
+    except ImportError:
+        yield
+        return
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,206 @@
+"""What counts of a bundle's ratings and later events: of each user and item the latest one, by time and then by `seq`.
+
+A bundle's own ratings were committed before its cut, so that of equal times an event's counts. A withdrawal takes back
+what was said of the item before. A rating model reads stars; a ranking model of implicit feedback takes every other
+kind of event for a choice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recsys.bundle import TRAIN, Bundle, UserRatings
+from recsys.bundle.ids import MAX_ID_LENGTH
+from recsys.bundle.typing import Float32Array, Id, IndexArray
+from recsys.events.event import RATING, WITHDRAWAL, StoredEvent
+from recsys.events.event_log import EventColumns
+
+UNKNOWN_TIME = 0  # of ratings in data without times
+LARGEST_INT = 2**63 - 1
+
+
+class PersonRatings(NamedTuple):
+    """A user's ratings, ascending by time."""
+
+    item: IndexArray  # (n,) item rows
+    rating: Float32Array  # (n,) stars
+    timestamp: NDArray[np.int64]  # (n,)
+
+
+@dataclass(frozen=True, eq=False)
+class MergedRatings:
+    """A bundle's ratings and events; rows of `user_ids` and `item_ids` are the bundle's, and then new ones."""
+
+    user_ids: NDArray[Any]
+    item_ids: NDArray[Any]
+    ratings: UserRatings  # by user and time
+    touched_users: IndexArray  # ascending rows of the users of events that count
+    touched_items: IndexArray  # and of their items
+    skipped: int  # events that say nothing to this model, or whose ids are not of its kind
+
+
+def id_of(text: str, kind: str) -> Id | None:
+    """The id that a text stands for in data of this `id_kind`; None if it is none."""
+    if kind == "str":
+        return text
+    digits = text.removeprefix("-")
+    if not (digits.isascii() and digits.isdigit() and len(digits) < 20) or str(int(text)) != text:
+        return None
+    return int(text) if abs(int(text)) <= LARGEST_INT else None
+
+
+def stars_of(kind: str, rating: float | None, bundle: Bundle) -> float | None:
+    """The stars by which an event counts for this bundle's model; None if it says nothing to it."""
+    low, high = bundle.given_scale
+    if kind == RATING and rating is not None:
+        return rating if low <= rating <= high else None
+    chosen = bundle.is_implicit and kind != WITHDRAWAL
+    return high if chosen else None
+
+
+def merge_person(bundle: Bundle, user: int, events: Iterable[StoredEvent], item_rows: Sequence[int]) -> PersonRatings:
+    """A user's ratings, and their events after the bundle's cut.
+
+    Args:
+        bundle: With the ratings of the user's row.
+        user: The row; -1 for someone new.
+        events: Theirs, in the order of `seq`.
+        item_rows: The row of each event's item; -1 for one that is left out.
+    """
+    entries = bundle.ratings.slice_of(user)
+    item, rating = bundle.ratings.item[entries].astype(np.int64), bundle.ratings.rating[entries]
+    stamps = bundle.ratings.timestamp
+    timestamp = np.full(len(item), UNKNOWN_TIME, np.int64) if stamps is None else stamps[entries]
+    latest: dict[int, tuple[int, float | None]] = {}  # time and stars by item row; None: withdrawn
+    for event, row in zip(events, item_rows, strict=True):
+        stars = stars_of(event.kind, event.rating, bundle)
+        says_nothing = stars is None and event.kind != WITHDRAWAL
+        if row >= 0 and not says_nothing and (row not in latest or event.timestamp >= latest[row][0]):
+            latest[row] = event.timestamp, stars
+    if not latest:
+        return PersonRatings(item, rating, timestamp)
+    rows = np.fromiter(latest, np.int64, len(latest))
+    times = np.fromiter((time for time, _ in latest.values()), np.int64, len(rows))
+    values = np.fromiter((np.nan if stars is None else stars for _, stars in latest.values()), np.float32, len(rows))
+    order = np.argsort(rows)
+    place = order[np.searchsorted(rows, item, sorter=order).clip(max=len(rows) - 1)]
+    replaced = (rows[place] == item) & (times[place] >= timestamp)
+    counts = ~np.isnan(values)
+    counts[place[(rows[place] == item) & ~replaced]] = False  # the bundle's rating is later
+    kept = ~replaced
+    times = np.concatenate([timestamp[kept], times[counts]])
+    ascending = np.argsort(times, kind="stable")
+    return PersonRatings(
+        np.concatenate([item[kept], rows[counts]])[ascending],
+        np.concatenate([rating[kept], values[counts]])[ascending],
+        times[ascending],
+    )
+
+
+def merge_ratings(bundle: Bundle, events: Iterable[EventColumns]) -> MergedRatings:
+    """The ratings of a bundle and events after its cut, as a training set.
+
+    Args:
+        bundle: With ratings of all parts of its split, which are all training rows afterwards.
+        events: In the order of `seq`.
+    """
+    kind = str(bundle.manifest["id_kind"])
+    users, items = _Rows(bundle.user_row, kind), _Rows(bundle.item_row, kind)
+    user, item, stars, time, skipped = _columns(bundle, events, users, items)
+    base, n_users = bundle.ratings, users.count
+    indptr = np.append(base.indptr, np.full(n_users - (len(base.indptr) - 1), base.indptr[-1]))
+    stamps = np.full(len(base.item), UNKNOWN_TIME, np.int64) if base.timestamp is None else base.timestamp
+    touched = np.unique(user)
+    index = np.repeat(np.arange(n_users), np.diff(indptr))
+    is_old = np.ones(n_users, bool)
+    is_old[touched] = False
+    old, of_touched = np.flatnonzero(is_old[index]), np.flatnonzero(~is_old[index])
+    # Of the touched users, the last by time of each pair; events come after the bundle's ratings of the same time.
+    all_user, all_item = np.append(index[of_touched], user), np.append(base.item[of_touched].astype(np.int64), item)
+    all_stars, all_time = np.append(base.rating[of_touched], stars), np.append(stamps[of_touched], time)
+    order = np.lexsort((np.arange(len(all_user)), all_time, all_item, all_user))
+    is_last = np.ones(len(order), bool)
+    same = (all_user[order][1:] == all_user[order][:-1]) & (all_item[order][1:] == all_item[order][:-1])
+    is_last[:-1] = ~same
+    latest = order[is_last]
+    decided = latest[latest >= len(of_touched)]  # by an event
+    kept = latest[~np.isnan(all_stars[latest])]
+    kept = kept[np.lexsort((kept, all_time[kept], all_user[kept]))]
+    new_user = np.concatenate([index[old], all_user[kept]])
+    by_user = np.argsort(new_user, kind="stable")
+
+    def arranged(untouched: NDArray[Any], others: NDArray[Any]) -> NDArray[Any]:
+        return np.asarray(np.concatenate([untouched, others])[by_user])
+
+    counts = np.bincount(new_user, minlength=n_users)
+    merged = UserRatings(
+        indptr=np.append(0, np.cumsum(counts)).astype(np.int64),
+        item=arranged(base.item[old], all_item[kept].astype(np.int32)).astype(np.int32),
+        rating=arranged(base.rating[old], all_stars[kept].astype(np.float32)).astype(np.float32),
+        part=np.full(len(by_user), TRAIN, np.uint8),
+        timestamp=arranged(stamps[old], all_time[kept]).astype(np.int64),
+    )
+    return MergedRatings(
+        users.ids(bundle.user_ids),
+        items.ids(bundle.item_ids),
+        merged,
+        np.unique(all_user[decided]),
+        np.unique(all_item[decided]),
+        skipped,
+    )
+
+
+class _Rows:
+    """Rows of ids, of which new ones get the next."""
+
+    def __init__(self, known: Any, kind: str) -> None:
+        self.known, self.kind = known, kind
+        self.new: dict[Id, int] = {}
+
+    @property
+    def count(self) -> int:
+        return len(self.known) + len(self.new)
+
+    def row(self, text: str) -> int:
+        """The row of an id; -1 if it is none of this kind."""
+        one = id_of(text, self.kind)
+        if one is None or len(text) > MAX_ID_LENGTH:
+            return -1
+        row = self.known.get(one, -1)
+        return int(row) if row >= 0 else self.new.setdefault(one, self.count)
+
+    def ids(self, known: NDArray[Any]) -> NDArray[Any]:
+        return np.concatenate([known, np.array([*self.new], known.dtype)]) if self.new else known
+
+
+def _columns(
+    bundle: Bundle, events: Iterable[EventColumns], users: _Rows, items: _Rows
+) -> tuple[IndexArray, IndexArray, NDArray[np.float64], NDArray[np.int64], int]:
+    """User and item rows, stars (NaN of a withdrawal) and times of the events that count, and how many do not."""
+    user: list[int] = []
+    item: list[int] = []
+    values: list[float] = []
+    times: list[int] = []
+    skipped = 0
+    for chunk in events:
+        ratings: list[float] = chunk.rating.tolist()
+        columns = zip(chunk.user_id, chunk.item_id, chunk.kind, ratings, chunk.timestamp.tolist(), strict=True)
+        for user_id, item_id, kind, rating, time in columns:
+            stars = stars_of(kind, None if np.isnan(rating) else rating, bundle)
+            if stars is None and kind != WITHDRAWAL:
+                skipped += 1
+                continue
+            rows = users.row(user_id), items.row(item_id)
+            if min(rows) < 0:
+                skipped += 1
+                continue
+            user.append(rows[0])
+            item.append(rows[1])
+            values.append(np.nan if stars is None else stars)
+            times.append(time)
+    return np.array(user, np.int64), np.array(item, np.int64), np.array(values), np.array(times, np.int64), skipped

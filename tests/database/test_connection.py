@@ -1,0 +1,98 @@
+"""Connections, migrations, and the one writer."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import text
+
+from recsys.database import Database, DatabaseError
+from recsys.database.connection import REVISION
+from recsys.database.migration import FOLDER
+from recsys.database.tables import metadata
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Database:
+    return Database.open(f"sqlite:///{tmp_path}/live.db")
+
+
+def test_migrations_make_the_tables(database: Database) -> None:
+    with database.reading() as connection:
+        assert compare_metadata(MigrationContext.configure(connection), metadata) == []
+
+
+@pytest.mark.services
+def test_migrations_make_the_tables_of_postgres(postgres: str) -> None:
+    with Database.open(postgres).reading() as connection:
+        assert compare_metadata(MigrationContext.configure(connection), metadata) == []
+
+
+def test_the_newest_revision_is_known_without_alembic() -> None:
+    assert ScriptDirectory(str(FOLDER)).get_current_head() == REVISION
+
+
+def test_opening_again_changes_nothing(database: Database) -> None:
+    Database.open(database.engine.url)
+
+
+def test_a_database_of_a_newer_recsys_is_refused(database: Database) -> None:
+    with database.writing() as connection:
+        connection.execute(text("update alembic_version set version_num = '9999'"))
+    with pytest.raises(DatabaseError, match="newer version of recsys"):
+        Database.open(database.engine.url)
+
+
+def test_sqlite_syncs_each_commit(database: Database) -> None:
+    with database.reading() as connection:
+        assert connection.execute(text("pragma synchronous")).scalar() == 2  # FULL
+        assert connection.execute(text("pragma journal_mode")).scalar() == "wal"
+
+
+@pytest.mark.parametrize("url", ["sqlite://", "sqlite:///:memory:"])
+def test_memory_is_no_database(url: str) -> None:
+    with pytest.raises(DatabaseError, match="must name a file"):
+        Database.open(url)
+
+
+def test_a_malformed_url_is_an_error_without_its_password() -> None:
+    with pytest.raises(DatabaseError, match="RECSYS_DATABASE must be an SQLAlchemy URL") as error:
+        Database.open("nonsense:secret")
+    assert "secret" not in str(error.value)
+
+
+def test_what_fails_is_rolled_back(database: Database) -> None:
+    def write() -> None:
+        with database.writing() as connection:
+            connection.execute(text("insert into items values ('1', 1, 'Alien', 1979, '[]', '{}', 0)"))
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        write()
+    with database.reading() as connection:
+        assert connection.execute(text("select count(*) from items")).scalar() == 0
+
+
+def test_writers_take_turns(database: Database) -> None:
+    other = Database.open(database.engine.url)
+    inside: list[int] = []
+
+    def write(of: Database) -> None:
+        for _ in range(20):
+            with of.writing() as connection:
+                inside.append(1)
+                assert len(inside) == 1
+                connection.execute(text("select 1"))
+                inside.pop()
+
+    threads = [threading.Thread(target=write, args=[of]) for of in (database, other)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not inside
