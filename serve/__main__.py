@@ -23,9 +23,11 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import uvicorn
 
 from recsys.bundle import BundleError
+from recsys.database.errors import DatabaseError
 from serve.access.key_file import KeyFileError
 from serve.flags import read_settings
 from serve.http.server import Server, raise_descriptor_limit
+from serve.live import check_database
 from serve.process import logs
 from serve.process.shutdown import ANSWER_SECONDS, leave
 from serve.process.workers import Workers
@@ -61,7 +63,8 @@ def serve(settings: Settings) -> None:
     """Serve until stopped by a signal."""
     try:
         settings.check_keys()
-    except KeyFileError as error:
+        check_database(settings)
+    except (KeyFileError, DatabaseError) as error:
         sys.exit(f"error: {error}")
     settings = settings.decided()
     logs.configure(settings.log_level)

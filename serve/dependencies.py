@@ -8,6 +8,7 @@ from fastapi import Depends, Request
 
 from serve.api_error import ApiError
 from serve.errors import no_model
+from serve.live import Live
 from serve.models.served_model import ServedModel
 from serve.service import Service
 
@@ -29,8 +30,21 @@ async def get_model(request: Request) -> ServedModel:
     return model
 
 
+async def get_live(request: Request) -> Live:
+    """The service's database.
+
+    Raises:
+        ApiError: 409, it was told of none.
+    """
+    service: Service = request.app.state.service
+    if service.live is None:
+        raise ApiError(409, "no_database", "this service has no database: start it with --database URL")
+    return service.live
+
+
 CurrentService = Annotated[Service, Depends(get_service)]
 CurrentModel = Annotated[ServedModel, Depends(get_model)]
+CurrentLive = Annotated[Live, Depends(get_live)]
 
 
 async def require_user_ratings(request: Request) -> None:

@@ -12,11 +12,13 @@ from typing import Any, NoReturn
 from pydantic import ValidationError
 from pydantic_settings import CliSettingsSource, SettingsError
 
+from recsys.database.passwords import has_password
 from serve.settings import FORMS, GROUPS, Settings
 
 METAVARS = {
-    "bundle": "FOLDER", "runs": "FOLDER", "host": "ADDRESS", "operations_host": "ADDRESS", "rate_limit": "N/UNIT",
-    "allowed_hosts": "NAMES", "cors_origins": "ORIGINS", "trusted_proxies": "ADDRESSES", "log_level": "LEVEL",
+    "bundle": "FOLDER", "runs": "FOLDER", "database": "URL", "host": "ADDRESS", "operations_host": "ADDRESS",
+    "rate_limit": "N/UNIT", "allowed_hosts": "NAMES", "cors_origins": "ORIGINS", "trusted_proxies": "ADDRESSES",
+    "log_level": "LEVEL",
 }  # fmt: skip
 FORMER = ("--histories", "--no-histories")  # still work, and are not shown
 WIDEST = 34  # columns of flags before their meaning
@@ -24,6 +26,8 @@ WIDEST = 34  # columns of flags before their meaning
 
 def read_settings() -> Settings:
     """Settings from flags and the environment; exits with a message if one is invalid."""
+    if any(has_password(argument) for argument in sys.argv[1:]):  # which other accounts can read there
+        sys.exit("error: database: must have no password on the command line: set RECSYS_DATABASE to the URL with it")
     try:
         return Settings(_cli_settings_source=_flags()(args=True))
     except SettingsError as error:

@@ -32,6 +32,7 @@ class ServiceInfo(BaseModel):
     )
     expose_user_ratings: bool = Field(description="Whether users' ratings are exposed to this key, if keys are used.")
     histories: bool = Field(description="The former name of `expose_user_ratings`.", deprecated=True)
+    records_events: bool = Field(description="Whether the service has a database, and so takes events.")
     example_users: list[str] = Field(
         description="Users with about a hundred ratings; empty if ratings are not exposed."
     )
@@ -46,7 +47,7 @@ class ModelInfo(BaseModel):
     service: ServiceInfo
 
 
-def model_info(model: ServedModel, *, expose_user_ratings: bool) -> ModelInfo:
+def model_info(model: ServedModel, *, expose_user_ratings: bool, records_events: bool) -> ModelInfo:
     service = ServiceInfo(
         genres=model.catalogue.genres,
         rating_step=model.catalogue.rating_step,
@@ -56,6 +57,7 @@ def model_info(model: ServedModel, *, expose_user_ratings: bool) -> ModelInfo:
         attributes=choices(model.bundle.attributes),
         expose_user_ratings=expose_user_ratings,
         histories=expose_user_ratings,
+        records_events=records_events,
         example_users=sample_users(model) if expose_user_ratings else [],
     )
     return ModelInfo(**(model.bundle.manifest | {"model_version": model.version, "service": service}))

@@ -51,6 +51,15 @@ class Metrics:
         self._closed = Counter(
             "recsys_connections_closed", "Connections closed by a limit.", ("limit",), registry=self.registry
         )
+        self._commits = Histogram(
+            "recsys_commit_seconds", "Time to write events of waiting requests, until they are on disk.",
+            buckets=BUCKETS, registry=self.registry,
+        )  # fmt: skip
+        self._events = Counter("recsys_events", "Events accepted and on disk.", registry=self.registry)
+        self._events_waiting = Gauge(
+            "recsys_events_waiting", "Events that wait to be written.", registry=self.registry,
+            multiprocess_mode="livesum",
+        )  # fmt: skip
         self._by_labels: dict[tuple[str, str, int], tuple[Histogram, Counter]] = {}
         self._serving: tuple[str, str, str] | None = None
         self._failed_before = self._dropped_before = 0
@@ -84,6 +93,11 @@ class Metrics:
         self._serving = labels
         if swapped:
             self._swaps.inc()
+
+    def observe_commit(self, events: int, seconds: float, waiting: int) -> None:
+        self._commits.observe(seconds)
+        self._events.inc(events)
+        self._events_waiting.set(waiting)
 
     def set_failed_loads(self, count: int) -> None:
         self._failed.inc(count - self._failed_before)

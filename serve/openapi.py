@@ -18,12 +18,12 @@ DESCRIPTIONS = {
     403: "The service does not expose users' ratings.",
     404: "No such user or item.",
     408: "Timeout while receiving the body.",
-    409: "The current model does not support this request, or an item is rated twice.",
+    409: "The current model does not support this request, an item is rated twice, or an event's id is taken.",
     413: "The body is too large.",
     429: "Too many requests.",
     431: "The header, with the path and the query, is too large.",
     500: "Internal error.",
-    503: "Too many concurrent requests, or the service is stopping.",
+    503: "Too many concurrent requests, the service is stopping, or its database does not answer.",
 }
 ANY_ROUTE = (400, 431, 500, 503)  # statuses that every route may return
 WAIT = (429, 503)  # with Retry-After

@@ -26,6 +26,7 @@ from pydantic_core import PydanticCustomError
 
 from recsys.bundle.costs import MAX_K, MAX_RATINGS
 from recsys.bundle.ids import MAX_ID_LENGTH
+from recsys.events.event import LAST_SECOND
 from serve.ids import INT_ID, GivenId
 
 MAX_FIELDS = 100  # of an object
@@ -82,6 +83,11 @@ Attributes = Annotated[
     WithJsonSchema({"type": "object", "format": "attributes"}),
 ]
 Year = Annotated[int, Field(ge=-9999, le=9999), BeforeValidator(_integral)]
+Seconds = Annotated[
+    int,
+    Field(ge=0, le=LAST_SECOND, description="When it happened: unix seconds, UTC.", examples=[1_764_460_800]),
+    BeforeValidator(_integral),
+]
 K = Annotated[int, Field(ge=1, le=MAX_K), BeforeValidator(_integral)]
 QueryK = Annotated[K, BeforeValidator(_plain_digits)]
 MinRatings = Annotated[

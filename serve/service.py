@@ -14,11 +14,12 @@ from types import FrameType
 from serve.access.guard import Guard
 from serve.http.beside import Beside
 from serve.http.load import Load
+from serve.live import Live
 from serve.metrics import Metrics
 from serve.models.model_manager import ModelManager
 from serve.models.served_model import ServedModel
 from serve.process import logs
-from serve.process.deadlines import Deadlines
+from serve.process.deadlines import Deadlines, Overdue
 from serve.process.shutdown import WORKER_SECONDS, Ending
 from serve.settings import Settings
 
@@ -34,6 +35,7 @@ class Service:
         self.load = Load(settings.max_in_flight, settings.max_wait_seconds)
         self.beside = Beside(self.load)
         self.metrics = Metrics(self.load)
+        self.live: Live | None = None  # opened when the application starts, if the settings name a database
         self._models = models
         self.draining = False
         self._ended = threading.Event()
@@ -51,17 +53,18 @@ class Service:
 
     @contextlib.asynccontextmanager
     async def run(self) -> AsyncIterator[None]:
-        """Load the models if necessary, and follow the pointer while the application runs.
+        """Load the models if necessary, open the database, and follow both while the application runs.
 
         Raises:
             BundleError: There is no valid bundle, nor a pointer that may name one later.
+            DatabaseError: The database's driver is not installed.
         """
         loop, stop = asyncio.get_running_loop(), asyncio.Event()
         self._drain_on_signals(loop, stop)
         keys = self.guard.follow_keys
         threading.Thread(target=keys, args=[self._ended, self.settings.poll_seconds], name="keys", daemon=True).start()
-        if self._models is None:
-            loading = asyncio.ensure_future(self.deadlines.awaited(None, ModelManager.from_settings, self.settings))
+        if self._models is None or self.settings.database is not None:
+            loading = asyncio.ensure_future(self.deadlines.awaited(None, self._load))
             stopped = asyncio.ensure_future(stop.wait())
             await asyncio.wait([loading, stopped], return_when=asyncio.FIRST_COMPLETED)
             stopped.cancel()
@@ -71,11 +74,24 @@ class Service:
             gc.freeze()  # what lives as long as the service: no later collection halts answers to look through it
         if self._models is not None:
             threading.Thread(target=self._follow, args=[self._models], name="follow", daemon=True).start()
+        if self.live is not None:
+            follow = self.live.follow
+            threading.Thread(
+                target=follow, args=[self._ended, self.settings.poll_seconds], name="database", daemon=True
+            ).start()
         try:
             yield
         finally:
+            if self.live is not None:
+                with contextlib.suppress(Overdue):  # all threads hang
+                    await self.deadlines.awaited(None, self.live.close)
             self._ended.set()  # the threads are left to themselves: they may be loading, or waiting for a file
             logs.finish(logs.EXIT_SECONDS)  # a worker ends by the signal's own action, which writes nothing
+
+    def _load(self) -> ModelManager:
+        """The models; the database is opened before them, so that no request comes without."""
+        self.live = Live.from_settings(self.settings, self.beside, self.metrics)
+        return self._models or ModelManager.from_settings(self.settings)
 
     def _follow(self, models: ModelManager) -> None:
         """Poll the pointer and swap in new bundles, as long as the service runs."""

@@ -106,6 +106,11 @@ class Settings(BaseSettings):
         validation_alias=AliasChoices("expose_user_ratings", "histories"),  # the former name still works
         description="show users' ratings, also in explanations (default: only where no other machine can ask)",
     )
+    database: str | None = Field(
+        None,
+        description="SQLAlchemy URL of the database that records what people do; without a password, which belongs "
+        "into the variable",
+    )
     # Who may ask. Lists are separated by commas.
     keys: Path | None = Field(
         None,
@@ -233,6 +238,7 @@ LISTS: dict[str, Callable[[str], object]] = {
     "trusted_proxies": _is_network,
 }
 FORMS = {
+    "database": "sqlite:///outputs/recsys.db or postgresql+psycopg://recsys@db/shop",
     "rate_limit": "600/minute, or by second, hour or day",
     "allowed_hosts": "api.example.org, *.example.org or *",
     "cors_origins": "https://example.org, http://localhost:3000 or *",
@@ -240,6 +246,7 @@ FORMS = {
 }
 GROUPS = {
     "What to serve": ("bundle", "pointer", "runs", "poll_seconds"),
+    "Events": ("database",),
     "Where": ("host", "port", "operations_port", "operations_host", "workers"),
     "Who may ask": (
         "keys", "insecure", "expose_user_ratings", "rate_limit", "allowed_hosts", "cors_origins", "trusted_proxies",

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from recsys.database.errors import DatabaseError
+
 if TYPE_CHECKING:
-    from recsys.database.connection import Database, DatabaseError
+    from recsys.database.connection import Database
 
 __all__ = ["Database", "DatabaseError"]
 
 
 def __getattr__(name: str) -> Any:
     """SQLAlchemy is imported by whoever uses it: `recsys.database.passwords` needs none."""
-    if name in __all__:
-        from recsys.database import connection
+    if name == "Database":
+        from recsys.database.connection import Database
 
-        return getattr(connection, name)
+        return Database
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

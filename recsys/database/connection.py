@@ -12,7 +12,8 @@ from typing import Any
 from sqlalchemy import URL, Connection, Engine, event, inspect, text
 from sqlalchemy.exc import SQLAlchemyError
 
-from recsys.database.urls import DatabaseError, first_line, new_engine, parse_url, shown
+from recsys.database.errors import DatabaseError
+from recsys.database.urls import first_line, new_engine, parse_url, shown
 
 __all__ = ["DEFAULT_URL", "VARIABLE", "Database", "DatabaseError"]
 
@@ -20,6 +21,7 @@ VARIABLE = "RECSYS_DATABASE"
 DEFAULT_URL = "sqlite:///outputs/recsys.db"
 REVISION = "0001"  # of the newest file in migrations/versions
 LOCK = 0x7265637379730001  # of PostgreSQL's advisory locks: whoever writes holds it until the commit
+CONNECT_SECONDS = 5  # to a server
 BUSY_SECONDS = 30.0  # for which a writer waits for the one before
 
 
@@ -47,24 +49,45 @@ class Database:
         Raises:
             DatabaseError: It cannot be reached or written, or a newer version of recsys has made its tables.
         """
+        database = cls.at(url, name=name)
+        database.prepare()
+        return database
+
+    @classmethod
+    def at(cls, url: str | URL | None = None, *, name: str = VARIABLE) -> Database:
+        """The database of a URL, which need not answer yet: call `prepare` before it is used. See `open`.
+
+        Raises:
+            DatabaseError: It is no URL of a database that processes can share, or the driver is not installed.
+        """
         given = url or os.environ.get(VARIABLE) or DEFAULT_URL
         found = parse_url(given, name) if isinstance(given, str) else given
         is_sqlite = found.get_backend_name() == "sqlite"
         if is_sqlite and found.database in (None, "", ":memory:"):
             raise DatabaseError(f"{name} must name a file, as processes share it, got {shown(found)}")
-        if is_sqlite:
-            Path(str(found.database)).parent.mkdir(parents=True, exist_ok=True)
         options: dict[str, Any] = {"connect_args": {"timeout": BUSY_SECONDS}} if is_sqlite else {"pool_pre_ping": True}
+        if found.get_driver_name() == "psycopg":
+            options["connect_args"] = {"connect_timeout": CONNECT_SECONDS}
         engine = new_engine(found, **options)
         if is_sqlite:
             event.listen(engine, "connect", _prepare_sqlite)
             event.listen(engine, "begin", _begin_sqlite)
-        database = cls(engine)
+        return cls(engine)
+
+    def prepare(self) -> None:
+        """Make or migrate the tables.
+
+        Raises:
+            DatabaseError: It cannot be reached or written, or a newer version of recsys has made its tables.
+        """
         try:
-            database._migrate()
+            if self.is_sqlite:
+                self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._migrate()
         except SQLAlchemyError as error:
-            raise database.error(error) from None
-        return database
+            raise self.error(error) from None
+        except OSError as error:
+            raise DatabaseError(f"{self}: {error.strerror}: {error.filename}") from None
 
     @property
     def is_sqlite(self) -> bool:
@@ -112,6 +135,15 @@ class Database:
                     yield connection
         except SQLAlchemyError as error:
             raise self.error(error) from None
+
+    def check(self) -> None:
+        """Ask it for nothing.
+
+        Raises:
+            DatabaseError: It does not answer.
+        """
+        with self.reading() as connection:
+            connection.execute(text("select 1"))
 
     def close(self) -> None:
         self.engine.dispose()
@@ -161,7 +193,10 @@ def _file_lock(path: Path) -> Iterator[None]:
     except ImportError:
         yield
         return
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    except OSError as error:
+        raise DatabaseError(f"{path}: {error.strerror}") from None
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield

@@ -10,7 +10,7 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection
 
-from recsys.database.urls import DatabaseError
+from recsys.database.errors import DatabaseError
 
 FOLDER = Path(__file__).parent / "migrations"
 

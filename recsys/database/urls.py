@@ -7,13 +7,10 @@ from typing import Any
 from sqlalchemy import URL, Engine, create_engine, make_url
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
+from recsys.database.errors import DatabaseError
 from recsys.database.passwords import HIDDEN, redacted
 
 EXAMPLES = "sqlite:////data/shop.db or postgresql+psycopg://reader@db/shop"
-
-
-class DatabaseError(ValueError):
-    """A database cannot be used; the message names it, and never its password."""
 
 
 def parse_url(text: str, name: str) -> URL:

@@ -2,9 +2,31 @@
 
 from __future__ import annotations
 
+import math
+import re
+from collections.abc import Sequence
 from typing import NamedTuple
 
+from recsys.bundle.ids import MAX_ID_LENGTH
+
 RATING, WITHDRAWAL = "rating", "withdrawal"  # kinds; any other is what the shop calls it, such as a purchase
+MAX_ID_BYTES = 2500  # of a user's or an item's id in UTF-8: PostgreSQL's indices hold no more
+MAX_EVENT_ID, MAX_KIND = 200, 64  # characters
+KIND = re.compile(rf"[^\x00-\x1f\x7f\ud800-\udfff]{{1,{MAX_KIND}}}")
+LAST_SECOND = 253_402_300_799  # of the year 9999
+
+
+class EventConflictError(ValueError):
+    """Event ids that are taken by events with other content.
+
+    Attributes:
+        event_ids: These.
+    """
+
+    def __init__(self, event_ids: Sequence[str]) -> None:
+        few = ", ".join(repr(one)[:80] for one in event_ids[:3]) + (", …" if len(event_ids) > 3 else "")
+        super().__init__(f"event_id is taken by an event with other content: {few}")
+        self.event_ids = list(event_ids)
 
 
 class Event(NamedTuple):
@@ -16,6 +38,38 @@ class Event(NamedTuple):
     kind: str  # RATING; WITHDRAWAL takes back what the user said of the item before
     rating: float | None  # stars of a rating, else None
     timestamp: int  # unix seconds in UTC, when it happened
+
+    def check(self) -> None:
+        """Check that every database holds it as it is.
+
+        Raises:
+            ValueError: Names the field, the value and what is allowed.
+        """
+        for name, value, longest in (
+            ("event_id", self.event_id, MAX_EVENT_ID),
+            ("user_id", self.user_id, MAX_ID_LENGTH),
+            ("item_id", self.item_id, MAX_ID_LENGTH),
+        ):
+            if not is_storable(value, longest):
+                raise ValueError(f"{name} must be 1 to {longest} characters without NUL, got {value!r:.80}")
+        if not KIND.fullmatch(self.kind):
+            raise ValueError(f"kind must be 1 to {MAX_KIND} characters without control characters, got {self.kind!r}")
+        if (self.kind == RATING) != (self.rating is not None):
+            raise ValueError(
+                f"rating must be given for kind {RATING}, and no other, got {self.rating} for {self.kind!r}"
+            )
+        if self.rating is not None and not math.isfinite(self.rating):
+            raise ValueError(f"rating must be a finite number, got {self.rating}")
+        if not 0 <= self.timestamp <= LAST_SECOND:
+            raise ValueError(f"timestamp must be unix seconds from 0 to {LAST_SECOND}, got {self.timestamp}")
+
+
+def is_storable(text: str, longest: int) -> bool:
+    """Whether a text is an id that every database holds: UTF-8 of 1 to `MAX_ID_BYTES` bytes without NUL."""
+    try:
+        return 0 < len(text) <= longest and "\0" not in text and len(text.encode()) <= MAX_ID_BYTES
+    except UnicodeEncodeError:  # half a surrogate pair
+        return False
 
 
 class StoredEvent(NamedTuple):

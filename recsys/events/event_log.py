@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,27 +12,22 @@ from sqlalchemy import Connection, delete, func, select
 
 from recsys.database import Database
 from recsys.database.tables import events
-from recsys.events.event import Event, StoredEvent
+from recsys.events.event import Event, EventConflictError, StoredEvent
 
 AT_ONCE = 500  # ids that are looked up in a query
 CHUNK = 50_000  # events that are read at a time
-INSERT = (
-    "insert into events (event_id, user_id, item_id, kind, rating, timestamp, received) "
-    "values ({0}, {0}, {0}, {0}, {0}, {0}, {0}) on conflict (event_id) do nothing"
+COLUMNS = "insert into events (event_id, user_id, item_id, kind, rating, timestamp, received) "
+ARRAYS = (
+    "select * from unnest(%s::text[], %s::text[], %s::text[], %s::text[], %s::float8[], %s::bigint[], %s::bigint[])"
 )
+SIZES = (256, 64, 16, 4, 1)  # rows of a statement in SQLite: a step for each row would give up Python's lock each time
 
+STATEMENTS = {
+    size: f"{COLUMNS} values {', '.join(['(?, ?, ?, ?, ?, ?, ?)'] * size)} on conflict (event_id) do nothing"
+    for size in SIZES
+}
 
-class EventConflictError(ValueError):
-    """Event ids that are taken by events with other content.
-
-    Attributes:
-        event_ids: These.
-    """
-
-    def __init__(self, event_ids: Sequence[str]) -> None:
-        few = ", ".join(repr(one)[:80] for one in event_ids[:3]) + (", …" if len(event_ids) > 3 else "")
-        super().__init__(f"event_id is taken by an event with other content: {few}")
-        self.event_ids = list(event_ids)
+Row = tuple[Any, ...]
 
 
 class EventColumns(NamedTuple):
@@ -55,33 +50,54 @@ class EventLog:
 
     def __init__(self, database: Database) -> None:
         self.database = database
-        marker = "?" if database.is_sqlite else "%s"
-        self._insert = INSERT.format(marker)
 
-    def append(self, *requests: Sequence[Event]) -> list[EventConflictError | None]:
+    def append(self, *requests: Sequence[Event]) -> list[int | EventConflictError]:
         """Append the events of one or more requests in one transaction, which is on disk when this returns.
 
         An event that is there already with the same content counts once. A request with an `event_id` that is taken by
         other content is left out as a whole.
 
         Returns:
-            For each request, None, or why it was left out.
+            For each request, a `seq` that is not less than those of its events; or why it was left out.
 
         Raises:
             DatabaseError: The database cannot be written; nothing was.
         """
-        received = int(time.time())
         with self.database.writing() as connection:
-            taken = self._conflicts(connection, requests)
-            rows = [
-                (*event, received)
-                for request, conflict in zip(requests, taken, strict=True)
-                if conflict is None
-                for event in request
-            ]
-            if rows:
-                connection.exec_driver_sql(self._insert, rows)
-        return taken
+            return self.insert(connection, requests)
+
+    def insert(self, connection: Connection, requests: Sequence[Sequence[Event]]) -> list[int | EventConflictError]:
+        """As `append`, within a transaction of the only writer."""
+        received = int(time.time())
+        rows = [(*event, received) for request in requests for event in request]
+        connection.exec_driver_sql("savepoint requests")
+        inserted, last = self._insert(connection, rows)
+        conflicts: list[EventConflictError | None] = [None] * len(requests)
+        if inserted < len(rows):
+            connection.exec_driver_sql("rollback to savepoint requests")
+            conflicts = self._conflicts(connection, requests)
+            kept = zip(requests, conflicts, strict=True)
+            self._insert(connection, [(*event, received) for request, why in kept if why is None for event in request])
+            last = int(connection.execute(select(func.coalesce(func.max(events.c.seq), 0))).scalar_one())
+        return [last if why is None else why for why in conflicts]
+
+    def _insert(self, connection: Connection, rows: Sequence[Row]) -> tuple[int, int]:
+        """Insert those whose `event_id` is new. Returns how many these are, and the `seq` of the last one."""
+        inserted = last = 0
+        if not rows:
+            return 0, 0
+        if not self.database.is_sqlite:
+            columns = tuple(map(list, zip(*rows, strict=True)))
+            statement = f"{COLUMNS} {ARRAYS} on conflict (event_id) do nothing returning seq"
+            found = connection.exec_driver_sql(statement, columns).scalars().all()
+            return len(found), max(found, default=0)
+        start = 0
+        for size in SIZES:
+            while len(rows) - start >= size:
+                values = tuple(value for row in rows[start : start + size] for value in row)
+                cursor = connection.exec_driver_sql(STATEMENTS[size], values)
+                inserted, last, start = inserted + cursor.rowcount, cursor.lastrowid, start + size
+        return inserted, last
 
     def _conflicts(
         self, connection: Connection, requests: Sequence[Sequence[Event]]
@@ -118,6 +134,11 @@ class EventLog:
             wanted = wanted.where(events.c.seq <= upto)
         with self.database.reading() as connection:
             return [StoredEvent(*row) for row in connection.execute(wanted)]
+
+    def count(self) -> int:
+        """How many events there are."""
+        with self.database.reading() as connection:
+            return int(connection.execute(select(func.count()).select_from(events)).scalar_one())
 
     def last_of(self, user_id: str) -> int:
         """The `seq` of a user's last event, 0 without any."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +18,9 @@ from recsys.bundle import TRAIN, Bundle, UserRatings
 from recsys.bundle.ids import MAX_ID_LENGTH
 from recsys.bundle.typing import Float32Array, Id, IndexArray
 from recsys.events.event import RATING, WITHDRAWAL, StoredEvent
-from recsys.events.event_log import EventColumns
+
+if TYPE_CHECKING:
+    from recsys.events.event_log import EventColumns
 
 UNKNOWN_TIME = 0  # of ratings in data without times
 LARGEST_INT = 2**63 - 1

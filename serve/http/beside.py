@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from typing import ParamSpec, TypeVar
 
 from starlette.types import Scope
@@ -51,17 +52,25 @@ class Beside:
             return function(*args, **kwargs)
         if self.waiting >= MOST_WAITING:
             raise _full(self.load)
-        scope.setdefault("state", {})[BESIDE] = True
         self.waiting += 1
-        self.load.in_flight -= 1
         try:
-            async with self._turn:
-                return await self._threads.awaited(None, function, *args, **kwargs)
+            with self.aside(scope):
+                async with self._turn:
+                    return await self._threads.awaited(None, function, *args, **kwargs)
         except Overdue:
             raise _full(self.load) from None
         finally:
-            self.load.in_flight += 1
             self.waiting -= 1
+
+    @contextlib.contextmanager
+    def aside(self, scope: Scope) -> Iterator[None]:
+        """Count a request out of the load while it waits for what the event loop does not compute."""
+        scope.setdefault("state", {})[BESIDE] = True
+        self.load.in_flight -= 1
+        try:
+            yield
+        finally:
+            self.load.in_flight += 1
 
 
 def _full(load: Load) -> ApiError:

@@ -1,5 +1,5 @@
 """The routes, one module per resource. A new module joins `ROUTERS`; a new route joins its module's `router`."""
 
-from serve.routers import health, info, items, metrics, predictions, recommendations, users
+from serve.routers import events, health, info, items, metrics, predictions, recommendations, users
 
-ROUTERS = [module.router for module in (predictions, recommendations, items, users, info, health, metrics)]
+ROUTERS = [module.router for module in (predictions, recommendations, items, users, events, info, health, metrics)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Literal
 
 from fastapi import Request
 from pydantic import Field
@@ -42,6 +42,10 @@ class Ready:
         float | None,
         Field(description="Seconds since the pointer was last looked at; null without a pointer.", examples=[0.4]),
     ]
+    database: Annotated[
+        Literal["answers", "unavailable"] | None,
+        Field(description="Whether the database answered when it was last asked; null without one."),
+    ]
 
 
 @router.get("/live", summary="Is the process alive?")
@@ -53,7 +57,8 @@ async def live() -> Live:
 async def ready(request: Request, service: CurrentService) -> Ready:
     """503 while the service is stopping, or waits for its first bundle.
 
-    If a bundle is rejected (see `last_error`), the previous one stays in use. Where keys are used, all but the status
+    If a bundle is rejected (see `last_error`), the previous one stays in use. A database that does not answer (see
+    `database`) leaves the service ready for what needs none. Where keys are used, all but the status
     is null, unless the key has the scope `operations`.
     """
     if service.draining:
@@ -65,9 +70,10 @@ async def ready(request: Request, service: CurrentService) -> Ready:
         reason = error if details or error is None else WITHHELD
         raise ApiError(503, "no_model", f"the service waits for its first bundle: {reason}")
     if not details:
-        return Ready("ready", None, None, None, None, None)
-    age = models.pointer_age
+        return Ready("ready", None, None, None, None, None, None)
+    age, live = models.pointer_age, service.live
     return Ready(
         "ready", model.version, model.bundle.manifest["data"], models.failed_loads, error,
         None if age is None else round(age, 3),
+        None if live is None else "answers" if live.answers else "unavailable",
     )  # fmt: skip

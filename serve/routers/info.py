@@ -14,4 +14,5 @@ router = resource_router("operations")
 @router.get("/model", summary="The current model")
 async def get_model_info(model: CurrentModel, request: Request) -> ModelInfo:
     """The bundle's manifest, with information about the service."""
-    return model_info(model, expose_user_ratings=sees_user_ratings(request))
+    has_database = request.app.state.service.live is not None
+    return model_info(model, expose_user_ratings=sees_user_ratings(request), records_events=has_database)

@@ -22,7 +22,7 @@ def log(tmp_path: Path) -> EventLog:
 
 def test_events_are_read_in_the_order_of_commits(log: EventLog) -> None:
     assert log.cut() == 0 == log.last_of("7")
-    assert log.append([event(2, time=300), event(1)]) == [None]
+    assert log.append([event(2, time=300), event(1)]) == [2]
     log.append([event(3, user="8")])
     assert [one.event_id for one in log.of_user("7")] == ["e2", "e1"]
     assert [one.event for one in log.of_user("7", after=1)] == [event(1)]
@@ -42,8 +42,8 @@ def test_an_event_without_stars_is_read_as_nan(log: EventLog) -> None:
 
 
 def test_the_same_event_counts_once(log: EventLog) -> None:
-    assert log.append([event(1), event(1)], [event(1)]) == [None, None]
-    assert log.append([event(1)]) == [None]
+    assert log.append([event(1), event(1)], [event(1)]) == [1, 1]
+    assert log.append([event(1)]) == [1]
     assert len(log.of_user("7")) == 1
 
 
@@ -52,7 +52,7 @@ def test_a_request_with_a_taken_id_is_left_out_as_a_whole(log: EventLog) -> None
     first, second, third = log.append([event(2), event(1, rating=1.0)], [event(3)], [event(3, rating=2.0), event(4)])
     assert isinstance(first, EventConflictError)
     assert first.event_ids == ["e1"]
-    assert second is None
+    assert second == 2
     assert isinstance(third, EventConflictError)
     assert [one.event_id for one in log.of_user("7")] == ["e1", "e3"]
 

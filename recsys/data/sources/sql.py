@@ -157,7 +157,7 @@ class SqlRatings(RatingsSource):
         if not text:
             raise DataError(f"set the environment variable {self.url_env} to the URL of the database, or data.url")
         try:
-            from recsys.database import urls
+            from recsys.database import DatabaseError, urls
         except ImportError:
             raise DataError("data=sql needs SQLAlchemy: pip install 'recsys-lightning[live]'") from None
         try:
@@ -165,7 +165,7 @@ class SqlRatings(RatingsSource):
             if url.get_backend_name() == "sqlite" and not Path(url.database or "").is_file():
                 raise DataError(f"{url.database or 'sqlite'}: no such database file")
             return urls.new_engine(url)
-        except urls.DatabaseError as error:
+        except DatabaseError as error:
             raise DataError(str(error)) from None
 
     def _fetch(self, path: Path) -> None:

@@ -12,7 +12,7 @@ import sqlalchemy
 
 from recsys.data.columns import ITEM_ID, RATING, TIMESTAMP, USER_ID, WEIGHT
 from recsys.data.sources import DataError, RatingData, SqlRatings, sql
-from tests.postgres import PASSWORD, postgres  # noqa: F401  (a fixture)
+from tests.postgres import PASSWORD
 
 ROWS = [
     (1, "b-1", 4.5, "2024-01-01 10:00:00"),
@@ -88,7 +88,7 @@ def test_colons_and_percent_signs_are_no_parameters(database: str) -> None:
 
 
 @pytest.mark.services
-def test_types_of_postgresql(postgres: str, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811
+def test_types_of_postgresql(postgres: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RECSYS_DATABASE", fill(postgres).replace("postgresql+psycopg", "postgresql"))
     data = read(
         "select md5(customer::text)::uuid as user_id, 7::bigint + customer as item_id, stars::real, "

@@ -1,0 +1,99 @@
+"""Events: what people do now, recorded before it is acknowledged."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated
+
+from fastapi import Request
+from pydantic import FailFast, Field
+
+from recsys.events.event import MAX_EVENT_ID, MAX_ID_BYTES, MAX_KIND, RATING, Event, is_storable
+from serve.api_error import ApiError
+from serve.dependencies import get_live, get_model
+from serve.models.served_model import ServedModel
+from serve.openapi import error_responses
+from serve.routing import resource_router
+from serve.schemas import BodyId, Input, Seconds, Stars
+
+router = resource_router("events", prefix="/events", needs="events")
+
+MAX_EVENTS = 1000  # of a request
+DAY = 86_400
+TEXT = r"^[^\x00-\x1f\x7f]+$"  # without control characters
+
+
+class EventIn(Input):
+    """What a person did with an item. The latest of a user and an item counts, by `timestamp`, then by arrival."""
+
+    event_id: str = Field(
+        min_length=1, max_length=MAX_EVENT_ID, pattern=TEXT, description="Unique, such as a UUID: what is sent again "
+        "counts once.", examples=["0b8f6f0e-6d5e-4f0c-9c37-7f2b3c9d1a55"],
+    )  # fmt: skip
+    user_id: BodyId
+    item_id: BodyId
+    kind: str = Field(
+        RATING, min_length=1, max_length=MAX_KIND, pattern=TEXT, description="`rating`; `withdrawal`, which takes back "
+        "what the user said of the item before; or what you call it, such as `purchase`.",
+    )  # fmt: skip
+    rating: Stars | None = Field(None, description="Stars, within the scale, of a `rating`; of no other kind.")
+    timestamp: Seconds
+
+
+class Events(Input):
+    events: Annotated[list[EventIn], FailFast()] = Field(min_length=1, max_length=MAX_EVENTS)
+
+
+@dataclass
+class Accepted:
+    accepted: Annotated[int, Field(description="Number of events, those sent before included.")]
+    seq: Annotated[
+        int, Field(description="The events are among those up to this number in the order of commits.", examples=[4711])
+    ]
+
+
+@router.post("/", responses=error_responses(400, 408, 409, 413), summary="Record events")
+async def record_events(body: Events, request: Request) -> Accepted:
+    """Record up to 1,000 events, all or none. They are on disk before the answer, and count in the next one.
+
+    Users and items may be unknown. Events of the same `event_id` and content count once, so that a request without an
+    answer can be sent again; with other content it is a 409. Only JSON is read, so that no page of another site can
+    send any.
+    """
+    live, model = await get_live(request), await get_model(request)  # called rather than injected, which takes longer
+    events = _checked(body.events, model)
+    return Accepted(len(events), await live.append(request.scope, events))
+
+
+def _checked(given: Sequence[EventIn], model: ServedModel) -> list[Event]:
+    """The events with ids as texts.
+
+    Raises:
+        ApiError: 400, one is none.
+    """
+    low, high = model.bundle.given_scale
+    user_text, item_text = model.users.text, model.items.text
+    latest = int(time.time()) + DAY  # clocks differ
+    events = []
+    for place, one in enumerate(given):
+        user_id, item_id, rating = user_text(one.user_id), item_text(one.item_id), one.rating
+        for name, text in (("user_id", user_id), ("item_id", item_id)):
+            if not is_storable(text, MAX_ID_BYTES):
+                detail = f"body.events[{place}].{name} must be at most {MAX_ID_BYTES} bytes of UTF-8 without NUL"
+                raise ApiError(400, "invalid_id", detail)
+        if one.kind == RATING:
+            if rating is None:
+                raise ApiError(400, "rating_missing", f"body.events[{place}].rating must be given for the kind rating")
+            if not low <= rating <= high:
+                allowed = f"in [{low:g}, {high:g}]" if low < high else f"{high:g}, as all are in implicit feedback"
+                raise ApiError(400, "rating_off_scale", f"body.events[{place}].rating must be {allowed}")
+        elif rating is not None:
+            detail = f"body.events[{place}].rating must be left out: only the kind rating has one"
+            raise ApiError(400, "rating_unexpected", detail)
+        if one.timestamp > latest:
+            detail = f"body.events[{place}].timestamp must be unix seconds, at most a day ahead of the service's clock"
+            raise ApiError(400, "timestamp_in_future", detail)
+        events.append(Event(one.event_id, user_id, item_id, one.kind, rating, one.timestamp))
+    return events

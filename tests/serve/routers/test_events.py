@@ -1,0 +1,189 @@
+"""POST /events/: what is refused, what is recorded, and that it is there when it is acknowledged."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from recsys.bundle import Bundle
+from recsys.database import Database
+from recsys.events import EventLog, StoredEvent
+from tests.serve.conftest import CheckedClient, client_of
+from tests.serve.test_app import refused
+from tests.serve.test_metrics import value
+
+NOW = int(time.time())
+EVENT = {"event_id": "a", "user_id": "1", "item_id": "50", "rating": 4.5, "timestamp": NOW}
+
+
+def given(number: int = 0, **changes: Any) -> dict[str, Any]:
+    return EVENT | {"event_id": f"e{number}"} | changes
+
+
+@pytest.fixture
+def url(tmp_path: Path) -> str:
+    return f"sqlite:///{tmp_path}/live.db"
+
+
+@pytest.fixture
+def log(url: str) -> EventLog:
+    """What another process sees."""
+    return EventLog(Database.open(url))
+
+
+@pytest.fixture
+def live(bundles: dict[str, Bundle], url: str, log: EventLog) -> Iterator[CheckedClient]:
+    with client_of(bundles["int"], database=url) as client:
+        yield client
+
+
+def send(client: CheckedClient, *events: dict[str, Any]) -> Any:
+    return client.post("/events/", json={"events": events})
+
+
+def test_an_acknowledged_event_is_there(live: CheckedClient, log: EventLog) -> None:
+    answer = send(live, given(1), given(2, item_id=172, kind="purchase", rating=None))
+    assert (answer.status_code, answer.json()) == (200, {"accepted": 2, "seq": 2})
+    first, second = log.of_user("1")
+    assert first == StoredEvent(1, "e1", "1", "50", "rating", 4.5, NOW, first.received)
+    assert second == StoredEvent(2, "e2", "1", "172", "purchase", None, NOW, second.received)
+    assert NOW <= first.received <= time.time()
+
+
+def test_the_kind_is_a_rating_unless_it_is_said(live: CheckedClient, log: EventLog) -> None:
+    send(live, given(1), given(2, kind="withdrawal", rating=None))
+    assert [one.kind for one in log.of_user("1")] == ["rating", "withdrawal"]
+
+
+def test_unknown_users_and_items_are_accepted(live: CheckedClient, log: EventLog) -> None:
+    assert send(live, given(1, user_id="4711", item_id="4712")).status_code == 200
+    assert [one.item_id for one in log.of_user("4711")] == ["4712"]
+
+
+def test_ids_mean_what_they_mean_elsewhere(live: CheckedClient, log: EventLog) -> None:
+    assert send(live, given(1, user_id=1.0, item_id="0050")).status_code == 200
+    assert [one.item_id for one in log.of_user("1")] == ["50"]
+    refused(send(live, given(2, user_id="x")), 400, "invalid_id")
+    refused(send(live, given(2, item_id=True)), 400, "invalid_id")
+
+
+def test_the_same_event_counts_once_and_another_one_is_a_conflict(live: CheckedClient, log: EventLog) -> None:
+    assert send(live, given(1)).json() == send(live, given(1)).json() == {"accepted": 1, "seq": 1}
+    said = refused(send(live, given(2), given(1, rating=1.0)), 409, "event_conflict")
+    assert said == "body.events[1].event_id is taken by an event with other content"
+    assert log.count() == 1
+
+
+@pytest.mark.parametrize(
+    ("changes", "code", "said"),
+    [
+        ({"rating": 5.5}, "rating_off_scale", "body.events[1].rating must be in [0.5, 5]"),
+        ({"rating": 0}, "rating_off_scale", "body.events[1].rating must be in"),
+        ({"rating": None}, "rating_missing", "body.events[1].rating must be given for the kind rating"),
+        ({"kind": "purchase"}, "rating_unexpected", "only the kind rating has one"),
+        ({"kind": "withdrawal"}, "rating_unexpected", "body.events[1].rating must be left out"),
+        ({"timestamp": NOW + 2 * 86_400}, "timestamp_in_future", "at most a day ahead"),
+        ({"timestamp": 1000 * NOW}, "invalid_request", "body.events[1].timestamp"),
+        ({"timestamp": -1}, "invalid_request", "body.events[1].timestamp"),
+        ({"timestamp": 1.5}, "invalid_request", "body.events[1].timestamp"),
+        ({"timestamp": 10**400}, "invalid_request", "body.events[1].timestamp"),
+        ({"timestamp": None}, "invalid_request", "body.events[1].timestamp"),
+        ({"event_id": ""}, "invalid_request", "body.events[1].event_id"),
+        ({"event_id": "x" * 201}, "invalid_request", "body.events[1].event_id"),
+        ({"event_id": "a\0b"}, "invalid_request", "body.events[1].event_id"),
+        ({"event_id": "\ud800"}, "invalid_request", "body.events[1].event_id"),
+        ({"event_id": 7}, "invalid_request", "body.events[1].event_id"),
+        ({"kind": ""}, "invalid_request", "body.events[1].kind"),
+        ({"kind": "\udfff"}, "invalid_request", "body.events[1].kind"),
+        ({"kind": "x" * 65}, "invalid_request", "body.events[1].kind"),
+        ({"kind": "a\nb"}, "invalid_request", "body.events[1].kind"),
+        ({"surprise": 1}, "invalid_request", "body.events[1] has an unknown field"),
+    ],
+)
+def test_what_is_none_is_refused_with_all_of_the_request(
+    live: CheckedClient, log: EventLog, changes: dict[str, Any], code: str, said: str
+) -> None:
+    body = json.dumps({"events": [given(1), given(2, **changes)]})
+    answer = live.post("/events/", content=body, headers={"content-type": "application/json"})
+    assert said in refused(answer, 400, code)
+    assert log.count() == 0
+
+
+def test_a_number_that_is_none_is_refused(live: CheckedClient) -> None:
+    body = json.dumps({"events": [given(1)]}).replace("4.5", "NaN")
+    refused(live.post("/events/", content=body, headers={"content-type": "application/json"}), 400, "invalid_request")
+
+
+def test_as_many_as_a_thousand(live: CheckedClient, log: EventLog) -> None:
+    assert send(live, *(given(n) for n in range(1000))).json()["accepted"] == 1000
+    assert log.count() == 1000
+    assert "body.events" in refused(send(live, *(given(n) for n in range(1001))), 400, "invalid_request")
+    refused(send(live), 400, "invalid_request")
+
+
+@pytest.mark.parametrize("kind", ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data", None])
+def test_what_a_page_of_another_site_can_send_is_refused(live: CheckedClient, log: EventLog, kind: str | None) -> None:
+    """A simple request, which a browser sends to any service without asking it first."""
+    headers = {} if kind is None else {"content-type": kind}
+    refused(live.post("/events/", content=json.dumps({"events": [given(1)]}), headers=headers), 400, "invalid_request")
+    assert log.count() == 0
+
+
+def test_text_ids_hold_whatever_databases_do(bundles: dict[str, Bundle], url: str, log: EventLog) -> None:
+    with client_of(bundles["str"], database=url) as client:
+        assert send(client, given(1, user_id="Zoë", item_id="🎬")).status_code == 200
+        assert [one.item_id for one in log.of_user("Zoë")] == ["🎬"]
+        refused(send(client, given(2, user_id="a\0b")), 400, "invalid_id")
+        refused(send(client, given(2, item_id="李" * 900)), 400, "invalid_id")
+
+
+def test_a_ranking_model_records_choices(bundles: dict[str, Bundle], url: str, log: EventLog) -> None:
+    with client_of(bundles["ranking"], database=url) as client:
+        assert send(client, given(1, kind="purchase", rating=None)).status_code == 200
+
+
+def test_a_service_without_a_database_says_so(bundles: dict[str, Bundle]) -> None:
+    with client_of(bundles["int"]) as client:
+        refused(send(client, given(1)), 409, "no_database")
+        assert client.get("/health/ready").json()["database"] is None
+        assert client.get("/model").json()["service"]["records_events"] is False
+
+
+def test_readiness_the_model_and_metrics_tell_of_the_database(live: CheckedClient) -> None:
+    send(live, given(1), given(2))
+    assert live.get("/health/ready").json()["database"] == "answers"
+    assert live.get("/model").json()["service"]["records_events"] is True
+    text = live.get("/metrics").text
+    assert value(text, "recsys_events_total") == 2
+    assert value(text, "recsys_commit_seconds_count") == 1
+    assert value(text, "recsys_events_waiting") == 0
+
+
+def test_a_database_that_does_not_answer_is_a_503(
+    live: CheckedClient, log: EventLog, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    service = live.app.state.service  # type: ignore[attr-defined]
+    monkeypatch.setattr("serve.live.ANSWER_SECONDS", 0.1)
+    with log.database.writing():  # another process, which does not end
+        answer = send(live, given(1))
+        refused(answer, 503, "database_unavailable")
+        assert answer.headers["retry-after"] == "1"
+    assert live.get("/health/ready").json()["database"] == "unavailable"
+    assert service.load.in_flight == 0
+    assert "the database does not answer: not in time" in caplog.text
+    assert service.live.look()
+    assert live.get("/health/ready").json()["database"] == "answers"
+    assert send(live, given(1)).status_code == 200
+
+
+def test_too_many_events_that_wait_are_an_overload(live: CheckedClient, log: EventLog) -> None:
+    service = live.app.state.service  # type: ignore[attr-defined]
+    service.live.writer._came += 20_000
+    refused(send(live, given(1)), 503, "overloaded")
+    service.live.writer._came -= 20_000
+    assert service.load.shed["events"] == 1
