@@ -15,6 +15,7 @@ COMMANDS = {
     "evaluate": ("recsys.evaluate", "test metrics of a run"),
     "recommend": ("recsys.recommend", "top-N items of all users, or some, to a file"),
     "report": ("recsys.report.__main__", "compare runs: a table and an HTML page"),
+    "events": ("recsys.events.__main__", "what people did after the training: import, show, count"),
     "serve": ("serve.__main__", "REST API and web page of a run"),
     "keys": ("serve.keys", "API keys of the service: add, list, rotate, revoke"),
 }

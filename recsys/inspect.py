@@ -20,11 +20,13 @@ from hydra.errors import HydraException
 from omegaconf import OmegaConf
 
 from recsys.data.columns import TIMESTAMP
+from recsys.data.errors import DataError
 from recsys.data.inference import infer_format
 from recsys.data.inspection.attempts import Attempt, read_somehow
 from recsys.data.inspection.command import training_command
 from recsys.data.inspection.folder import Entry, ratings_of, released, side_files, survey
 from recsys.data.inspection.page import print_data, print_entries, screen
+from recsys.data.rating_data import RatingData
 from recsys.data.readers import expand
 from recsys.data.readers.files import STANDARD_INPUT
 from recsys.data.readers.format import Format
@@ -73,6 +75,31 @@ def _inspect(path: str, typed: dict[str, Any]) -> None:
         print_data(screen(), path, Attempt(data, {}), None, command)
     else:
         _inspect_folder(folder, path, typed)
+
+
+def read_ratings(path: str, words: Sequence[str] = ()) -> RatingData:
+    """The ratings of what may be inspected: a file, a glob, a folder, or - for standard input.
+
+    Args:
+        path: Of it.
+        words: Options typed as `data.name=value`.
+
+    Raises:
+        DataError: It cannot be read, or not without an option; the message names it.
+        ValueError: A word is no option.
+    """
+    typed = dict(map(_option, words))
+    root = typed.pop("root", None)
+    folder = Path(root or ".").expanduser() / Path(path).expanduser()
+    if not folder.is_dir():
+        return TabularRatings(root, path, **typed).read()
+    file = typed.pop("ratings_file", None)
+    if file is None and (name := released(folder)) is not None:
+        return MovieLens(name, str(folder)).read()
+    file = ratings_of(survey(folder)) if file is None else file
+    if file is None:
+        raise DataError(f"{path}: cannot tell which file holds the ratings; name one")
+    return TabularRatings(str(folder), file, **typed).read()
 
 
 def _inspect_folder(folder: Path, path: str, typed: dict[str, Any]) -> None:

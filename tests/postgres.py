@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pwd
 import shutil
@@ -15,14 +16,21 @@ PASSWORD = "s3cret-word"  # which no message may show
 
 
 @pytest.fixture(scope="session")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def postgres() -> Iterator[str]:
     """SQLAlchemy URL of an empty database, with a password; a skip that says why if there is no server."""
     if url := os.environ.get("RECSYS_TEST_POSTGRES"):
         yield url
         return
-    binaries = _binaries()
+    binaries = server_binaries()
     if binaries is None:
         pytest.skip("needs PostgreSQL: apt-get install postgresql, or RECSYS_TEST_POSTGRES=postgresql+psycopg://…")
+    with server(binaries, "-c fsync=off") as url:
+        yield url
+
+
+@contextlib.contextmanager
+def server(binaries: Path, settings: str = "") -> Iterator[str]:
+    """Start a server in a temporary folder, with options of `postgres`. Yields the URL of an empty database."""
     folder = Path("/tmp") / f"recsys-postgres-{os.getpid()}"  # short: a socket's path has at most 107 characters
     folder.mkdir()
     if os.geteuid() == 0:
@@ -43,7 +51,7 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
                 "--no-sync",
             ]
         )
-        options = f"-k {folder} -c listen_addresses= -c fsync=off"
+        options = f"-k {folder} -c listen_addresses= {settings}"
         _run(
             [
                 str(binaries / "pg_ctl"),
@@ -65,7 +73,7 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _binaries() -> Path | None:
+def server_binaries() -> Path | None:
     """The folder of the newest server; Debian does not have it in PATH."""
     if found := shutil.which("pg_ctl"):
         return Path(found).parent

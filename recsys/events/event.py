@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import math
 import re
 from collections.abc import Sequence
@@ -39,6 +41,13 @@ class Event(NamedTuple):
     rating: float | None  # stars of a rating, else None
     timestamp: int  # unix seconds in UTC, when it happened
 
+    @classmethod
+    def of_content(cls, user_id: str, item_id: str, kind: str, rating: float | None, timestamp: int) -> Event:
+        """An event whose id is made of its content, so that what is imported again counts once."""
+        content = json.dumps([user_id, item_id, kind, rating, timestamp]).encode()
+        event_id = f"import-{hashlib.sha256(content).hexdigest()[:40]}"
+        return cls(event_id, user_id, item_id, kind, rating, timestamp)
+
     def check(self) -> None:
         """Check that every database holds it as it is.
 
@@ -51,7 +60,10 @@ class Event(NamedTuple):
             ("item_id", self.item_id, MAX_ID_LENGTH),
         ):
             if not is_storable(value, longest):
-                raise ValueError(f"{name} must be 1 to {longest} characters without NUL, got {value!r:.80}")
+                raise ValueError(
+                    f"{name} must be UTF-8 of 1 to {longest} characters, {MAX_ID_BYTES} bytes at most, without NUL, "
+                    f"got {value!r:.80}"
+                )
         if not KIND.fullmatch(self.kind):
             raise ValueError(f"kind must be 1 to {MAX_KIND} characters without control characters, got {self.kind!r}")
         if (self.kind == RATING) != (self.rating is not None):

@@ -140,6 +140,14 @@ class EventLog:
         with self.database.reading() as connection:
             return int(connection.execute(select(func.count()).select_from(events)).scalar_one())
 
+    def latest(self, count: int, user_id: str | None = None) -> list[StoredEvent]:
+        """The last `count` events of all users or one, in the order of `seq`."""
+        wanted = select(events).order_by(events.c.seq.desc()).limit(max(count, 0))
+        if user_id is not None:
+            wanted = wanted.where(events.c.user_id == user_id)
+        with self.database.reading() as connection:
+            return [StoredEvent(*row) for row in connection.execute(wanted)][::-1]
+
     def last_of(self, user_id: str) -> int:
         """The `seq` of a user's last event, 0 without any."""
         wanted = select(func.coalesce(func.max(events.c.seq), 0)).where(events.c.user_id == user_id)

@@ -25,9 +25,9 @@ def test_what_every_database_holds_is_an_event(changes: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"event_id": ""}, "event_id must be 1 to 200 characters without NUL, got ''"),
+        ({"event_id": ""}, "event_id must be UTF-8 of 1 to 200 characters, 2500 bytes at most, without NUL, got ''"),
         ({"event_id": "x" * 201}, "event_id must be"),
-        ({"user_id": "a\0b"}, "user_id must be 1 to 2048 characters without NUL"),
+        ({"user_id": "a\0b"}, "user_id must be UTF-8 of 1 to 2048 characters"),
         ({"user_id": "\ud800"}, "user_id must be"),
         ({"item_id": "李" * 900}, "item_id must be"),  # 2,700 bytes
         ({"kind": ""}, "kind must be 1 to 64 characters"),
