@@ -37,38 +37,14 @@ def server(binaries: Path, settings: str = "") -> Iterator[str]:
         account = pwd.getpwnam("postgres")  # the server refuses to run as root
         os.chown(folder, account.pw_uid, account.pw_gid)
     try:
-        _run(
-            [
-                str(binaries / "initdb"),
-                "-D",
-                str(folder / "data"),
-                "-A",
-                "trust",
-                "-U",
-                "shop",
-                "-E",
-                "UTF8",
-                "--no-sync",
-            ]
-        )
+        data = str(folder / "data")
+        _run([str(binaries / "initdb"), "-D", data, "-A", "trust", "-U", "shop", "-E", "UTF8", "--no-sync"])
         options = f"-k {folder} -c listen_addresses= {settings}"
-        _run(
-            [
-                str(binaries / "pg_ctl"),
-                "-D",
-                str(folder / "data"),
-                "-w",
-                "-o",
-                options,
-                "-l",
-                str(folder / "log"),
-                "start",
-            ]
-        )
+        _run([str(binaries / "pg_ctl"), "-D", data, "-w", "-o", options, "-l", str(folder / "log"), "start"])
         try:
             yield f"postgresql+psycopg://shop:{PASSWORD}@/postgres?host={folder}"
         finally:
-            _run([str(binaries / "pg_ctl"), "-D", str(folder / "data"), "-m", "immediate", "stop"])
+            _run([str(binaries / "pg_ctl"), "-D", data, "-m", "immediate", "stop"])
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 

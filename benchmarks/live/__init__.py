@@ -1,0 +1,1 @@
+"""What happens after the training, measured: events, durability, cuts, reads and repeats."""
