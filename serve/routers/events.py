@@ -79,10 +79,11 @@ def _checked(given: Sequence[EventIn], model: ServedModel) -> list[Event]:
     events = []
     for place, one in enumerate(given):
         user_id, item_id, rating = user_text(one.user_id), item_text(one.item_id), one.rating
-        for name, text in (("user_id", user_id), ("item_id", item_id)):
-            if not is_storable(text, MAX_ID_BYTES):
-                detail = f"body.events[{place}].{name} must be at most {MAX_ID_BYTES} bytes of UTF-8 without NUL"
-                raise ApiError(400, "invalid_id", detail)
+        if not model.integer_ids:
+            for name, text in (("user_id", user_id), ("item_id", item_id)):
+                if not is_storable(text, MAX_ID_BYTES):
+                    detail = f"body.events[{place}].{name} must be at most {MAX_ID_BYTES} bytes of UTF-8 without NUL"
+                    raise ApiError(400, "invalid_id", detail)
         if one.kind == RATING:
             if rating is None:
                 raise ApiError(400, "rating_missing", f"body.events[{place}].rating must be given for the kind rating")

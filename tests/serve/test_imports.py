@@ -8,7 +8,7 @@ import sys
 from tests.serve.conftest import ROOT, clean_environment
 
 HEAVY = ("torch", "lightning", "hydra", "omegaconf", "pandas", "pyarrow", "scipy", "matplotlib", "sklearn", "wandb",
-         "cryptography")  # fmt: skip
+         "cryptography", "sqlalchemy", "alembic")  # fmt: skip
 
 
 def test_the_service_imports_nothing_heavy() -> None:

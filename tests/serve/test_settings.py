@@ -127,6 +127,13 @@ def test_a_mistyped_flag_is_one_sentence(
     assert capsys.readouterr().err == f"error: {said}\n"
 
 
+def test_a_password_is_refused_on_the_command_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(SystemExit, match=r"^error: database: must have no password on the command line") as ended:
+        given(monkeypatch, "--database", "postgresql://u:s3cret@db/shop")
+    assert "s3cret" not in str(ended.value.code)
+    assert given(monkeypatch, DATABASE="postgresql://u:s3cret@db/shop").database == "postgresql://u:s3cret@db/shop"
+
+
 def test_a_flag_and_a_variable_that_contradict_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(SystemExit, match="RECSYS_BUNDLE"):
         given(monkeypatch, "--pointer", "p", BUNDLE="b")
