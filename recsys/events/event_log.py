@@ -75,9 +75,8 @@ class EventLog:
         conflicts: list[EventConflictError | None] = [None] * len(requests)
         if inserted < len(rows):
             connection.exec_driver_sql("rollback to savepoint requests")
-            conflicts = self._conflicts(connection, requests)
-            kept = zip(requests, conflicts, strict=True)
-            self._insert(connection, [(*event, received) for request, why in kept if why is None for event in request])
+            conflicts, new = self._sorted_out(connection, requests)
+            self._insert(connection, [(*event, received) for event in new])
             last = int(connection.execute(select(func.coalesce(func.max(events.c.seq), 0))).scalar_one())
         return [last if why is None else why for why in conflicts]
 
@@ -99,17 +98,18 @@ class EventLog:
                 inserted, last, start = inserted + cursor.rowcount, cursor.lastrowid, start + size
         return inserted, last
 
-    def _conflicts(
+    def _sorted_out(
         self, connection: Connection, requests: Sequence[Sequence[Event]]
-    ) -> list[EventConflictError | None]:
-        """Of each request, what its event ids collide with: events in the table, or of a request before it."""
+    ) -> tuple[list[EventConflictError | None], list[Event]]:
+        """What each request's ids collide with, in the table or in a request before it; and the events to insert."""
         there: dict[str, Event] = {}
         ids = list({event.event_id for request in requests for event in request})
         columns = [events.c[name] for name in Event._fields]
         for start in range(0, len(ids), AT_ONCE):
             found = connection.execute(select(*columns).where(events.c.event_id.in_(ids[start : start + AT_ONCE])))
             there.update((row[0], Event(*row)) for row in found)
-        taken: list[EventConflictError | None] = []
+        conflicts: list[EventConflictError | None] = []
+        inserted: list[Event] = []
         for request in requests:
             new: dict[str, Event] = {}
             wrong = []
@@ -117,10 +117,11 @@ class EventLog:
                 before = there.get(event.event_id) or new.setdefault(event.event_id, event)
                 if before != event:
                     wrong.append(event.event_id)
-            taken.append(EventConflictError(wrong) if wrong else None)
+            conflicts.append(EventConflictError(wrong) if wrong else None)
             if not wrong:
                 there.update(new)
-        return taken
+                inserted += new.values()
+        return conflicts, inserted
 
     def cut(self) -> int:
         """The `seq` of the last event, 0 without any: no event with this or a lower one will be added."""

@@ -64,6 +64,7 @@ def test_an_address_that_is_taken_after_it_was_bound_is_told_in_one_sentence(sav
     [
         ([], "no finished run in outputs"),
         (["--bundle", "none"], "none is not a bundle"),
+        (["--bundle", "bundle", "--database", "shop"], "database must be an SQLAlchemy URL"),
         (["--bundle", "bundle", "--host", "no.such.host.invalid"], "cannot listen on no.such.host.invalid"),
     ],
 )
