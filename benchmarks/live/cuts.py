@@ -14,6 +14,7 @@ import random
 import sys
 import time
 from collections.abc import Iterator
+from multiprocessing.synchronize import Barrier
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -57,10 +58,12 @@ def trials(url: str, count: int, *, locked: bool = True) -> dict[str, int]:
     start, last = log.cut(), log.cut()
     seen: list[int] = []
     context = multiprocessing.get_context("spawn")
-    writers = [context.Process(target=_write, args=[url, name, locked], daemon=True) for name in range(WRITERS)]
+    ready = context.Barrier(WRITERS + 1)
+    writers = [context.Process(target=_write, args=[url, name, locked, ready], daemon=True) for name in range(WRITERS)]
     for writer in writers:
         writer.start()
     try:
+        ready.wait(60)
         done = 0
         while done < count:
             cut = log.cut()
@@ -84,11 +87,12 @@ def _numbers(database: Database, after: int, upto: int) -> list[int]:
         return list(connection.execute(wanted).scalars())
 
 
-def _write(url: str, name: int, locked: bool) -> None:
-    """Append one to three events at a time, without end."""
+def _write(url: str, name: int, locked: bool, ready: Barrier) -> None:
+    """Append one to three events at a time, without end, once all are ready."""
     database = Database.open(url)
     log, moments, number = EventLog(database), random.Random(name), 0
     mode = "locked" if locked else "control"
+    ready.wait(60)
     while True:
         few = [
             Event(f"{mode}{name}-{number + n}", str(name), str(n), "rating", 4.0, number)
