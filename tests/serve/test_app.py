@@ -736,7 +736,7 @@ def test_health(client: CheckedClient) -> None:
     ready = client.get("/health/ready").json()
     assert ready == {
         "status": "ready", "model_version": "unsaved", "data": "small", "failed_loads": 0, "last_error": None,
-        "pointer_age_seconds": None,
+        "pointer_age_seconds": None, "database": None,
     }  # fmt: skip
 
 
