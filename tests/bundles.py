@@ -75,12 +75,14 @@ def random_factors(
     levels: tuple[float, ...] = (),
     attributes: int = 0,
     drift: bool = False,
+    items: bool = False,
+    item_attributes: int = 0,
     seed: int = 0,
 ) -> Factors:
     """Factors drawn at random, with a dense prior of as many terms as there are exponents.
 
-    `noisy` ones differ in noise by user and item, and `levels` make an ordinal link; what is asked for beyond leaves
-    the other arrays as they are.
+    `noisy` ones differ in noise by user and item, and `levels` make an ordinal link; with `items`, these have a prior
+    too. What is asked for beyond leaves the other arrays as they are.
     """
     rng = np.random.default_rng(seed)
     draw = lambda *shape: rng.normal(0, 0.4, shape).astype(np.float32)  # noqa: E731
@@ -97,7 +99,7 @@ def random_factors(
         item_implicit=draw(n_items, samples, dim + 1) if implicit else None,
     )
     middles = np.array(levels[:-1], np.float32) + np.diff(np.array(levels, np.float32)) / 2 if levels else None
-    return replace(
+    factors = replace(
         factors,
         precision=1.5 + rng.random(samples, np.float32) if noisy or levels else None,
         user_precision=np.exp(draw(n_users, samples)) if noisy else None,
@@ -109,6 +111,19 @@ def random_factors(
         cold_start_mean=draw(samples, dim + 1) if attributes else None,
         cold_start_effects=draw(attributes, samples, dim + 1) if attributes else None,
         cold_start_items=draw(n_items, samples) if attributes else None,
+    )
+    if not items:
+        return factors
+    root = rng.normal(size=(len(exponents) + 1, samples, dim + 1, dim + 1))
+    return replace(
+        factors,
+        item_prior_mean=draw(samples, dim + 1),
+        item_prior_precision=(root @ root.swapaxes(2, 3) / (2 * dim) + 0.1 * np.eye(dim + 1)).astype(np.float32),
+        item_prior_exponent=np.array([*exponents, 0.25], np.float32),
+        item_prior_offset=np.arange(len(exponents) + 1, dtype=np.float32),
+        user_implicit=draw(n_users, samples, dim + 1) if implicit else None,
+        item_attribute_effects=draw(item_attributes, samples, dim + 1) if item_attributes else None,
+        item_cold_start_mean=draw(samples, dim + 1) if item_attributes else None,
     )
 
 

@@ -16,7 +16,7 @@ import numpy as np
 from benchmarks.chaos.campaign import Figures, Row
 from benchmarks.chaos.loading import load_each
 from recsys.bundle import Bundle, UserRatings
-from recsys.bundle.attributes import UserAttributes
+from recsys.bundle.attributes import RowAttributes
 from recsys.bundle.manifest import DIGEST, MANIFEST
 from tests.bundles import make_bundle, random_factors, reseal, rewritten, seal
 
@@ -117,7 +117,7 @@ def rated_by_one(ratings: int, **shape: Any) -> Bundle:
 
 def with_attributes(each: int, **shape: Any) -> Bundle:
     """One user has an attribute so many times."""
-    known = UserAttributes(np.array([0, each, each]), np.zeros(each, np.int32))
+    known = RowAttributes(np.array([0, each, each]), np.zeros(each, np.int32))
     return replace(sized(attributes=2, **shape), user_attributes=known)
 
 

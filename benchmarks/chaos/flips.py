@@ -17,7 +17,7 @@ import pandas as pd
 
 from benchmarks.chaos.campaign import Figures, Row
 from recsys.bundle import Bundle, BundleError
-from recsys.bundle.attributes import UserAttributes
+from recsys.bundle.attributes import RowAttributes
 from recsys.bundle.manifest import DIGEST, MANIFEST
 from recsys.bundle.signature import SIGNATURE, read_private_key, sign
 from recsys.bundle.storage import FILES
@@ -47,7 +47,7 @@ def rich(seed: int) -> Bundle:
         n_users=2, n_items=3, samples=2, implicit=True, noisy=True, levels=LEVELS, attributes=3, drift=True, seed=seed
     )
     names = {"attributes": ["gender=F", "gender=M", "age=25"], "link": "ordinal", "counts": {"items": 2}}
-    known = UserAttributes(np.array([0, 2, 2, 3]), np.array([0, 2, 1], np.int32))
+    known = RowAttributes(np.array([0, 2, 2, 3]), np.array([0, 2, 1], np.int32))
     return replace(make_bundle(factors, *NAMES, RATED, [5, 6, 7, 8], **names), user_attributes=known)
 
 

@@ -1,9 +1,9 @@
-"""What is known of people besides their ratings: each attribute is a name and a value, such as `gender=F`."""
+"""What is known of users and items besides ratings: each attribute is a name and a value, such as `gender=F`."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,17 +11,17 @@ from numpy.typing import NDArray
 from recsys.bundle.typing import IndexArray
 
 
-class UserAttributes(NamedTuple):
-    """Attributes of the data set's users: user row u has those at `indptr[u]` to `indptr[u + 1]`."""
+class RowAttributes(NamedTuple):
+    """Attributes of the data set's users, or of its items: row r has those at `indptr[r]` to `indptr[r + 1]`."""
 
-    indptr: IndexArray  # (all users + 1,)
-    attribute: IndexArray  # positions among the names of the manifest's `attributes`
+    indptr: IndexArray  # (all rows + 1,)
+    attribute: IndexArray  # positions among the names of the manifest's `attributes`, or `item_attributes`
 
-    def of(self, user: int) -> IndexArray:
-        """The attributes of a user's row; none for a row outside the data set."""
-        if not 0 <= user < len(self.indptr) - 1:
+    def of(self, row: int) -> IndexArray:
+        """The attributes of a row; none for a row outside the data set."""
+        if not 0 <= row < len(self.indptr) - 1:
             return self.attribute[:0]
-        return self.attribute[self.indptr[user] : self.indptr[user + 1]]
+        return self.attribute[self.indptr[row] : self.indptr[row + 1]]
 
 
 def choices(names: Sequence[str]) -> dict[str, list[str]]:
@@ -50,3 +50,22 @@ def attribute_rows(names: Sequence[str], given: Mapping[str, object]) -> NDArray
         if str(value) not in known[name]:
             raise ValueError(f"attributes: {name} must be one of {', '.join(known[name])}, got {value!r:.80}")
     return np.array([names.index(f"{name}={value}") for name, value in given.items()], np.int64)
+
+
+def item_attribute_rows(
+    names: Sequence[str], about: Mapping[str, Any], given: Mapping[str, object] | None = None
+) -> NDArray[np.int64]:
+    """Positions of an item's attributes among `names`, ascending; what the model does not know is ignored.
+
+    Args:
+        names: The manifest's `item_attributes`.
+        about: The item's `year`, which may also count by its decade, and `genres`.
+        given: Other attributes: a value, or a list of values, by name.
+    """
+    position = {name: row for row, name in enumerate(names)}
+    texts = [f"genre={genre}" for genre in about.get("genres") or ()]
+    if (year := about.get("year")) is not None:
+        texts += [f"year={year}", f"year={year // 10 * 10}s"]
+    for name, value in (given or {}).items():
+        texts += [f"{name}={one}" for one in (value if isinstance(value, list | tuple) else [value])]
+    return np.array(sorted({position[text] for text in texts if text in position}), np.int64)

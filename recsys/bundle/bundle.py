@@ -9,10 +9,11 @@ is written last.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from numbers import Real
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -24,6 +25,8 @@ from recsys.bundle.errors import BundleError
 from recsys.bundle.factors import UserVector
 from recsys.bundle.fold_in import FoldIn
 from recsys.bundle.ids import checked_ids, packed_ids
+from recsys.bundle.item_fold_in import ItemRatings
+from recsys.bundle.new_items import bundle_with_items
 from recsys.bundle.results import Explanation, Predictions, Reason, Recommendation
 from recsys.bundle.scoring import Scoring
 from recsys.bundle.storage import read_folder, write_folder
@@ -178,6 +181,35 @@ class Bundle(Scoring):
         row, stars = zip(*known, strict=True) if known else ((), ())
         known_of = None if attributes is None else attribute_rows(self.attributes, attributes)
         return self.fold_in_rows(np.array(row, np.int64), np.array(stars, np.float32), known_of)
+
+    def with_items(
+        self,
+        ids: Sequence[Id],
+        about: Sequence[Mapping[str, Any] | None] | None = None,
+        *,
+        attributes: Sequence[Mapping[str, object] | None] | None = None,
+        ratings: Mapping[Id, ItemRatings] | None = None,
+        raters: UserVector | None = None,
+    ) -> Bundle:
+        """This bundle with a row for every item: also those given, and those of its data that it was not fitted on.
+
+        An item that was not fitted has the row of its attributes, the average item's if there are none, and once it is
+        rated that of its fold-in. Fitted items keep their rows. New ids come after all others, so that no row of
+        `item_ids` and `ratings` changes its meaning. If the bundle `can_fold_in_items` is false, what is new is the
+        average item.
+
+        Args:
+            ids: Items to add, or to describe anew.
+            about: Title, year and genres of each, as in `items`; None for what is known, or the id as title.
+            attributes: Further attributes of each by name: a value or a list; what the model does not know is ignored.
+            ratings: All ratings that count of an item that was not fitted; without an entry, the bundle's own.
+            raters: Rows of the users `n_users`, `n_users + 1`, ... of `ratings`, `(users, samples[, dim])`.
+
+        Raises:
+            ValueError: An id repeats, or there are not as many entries as ids.
+            TypeError: An id is not of the data set's kind.
+        """
+        return bundle_with_items(self, ids, about, attributes, ratings, raters)
 
     def explain(self, user_id: Id | FoldIn, item_id: Id) -> Explanation:
         """What each item that the user rated contributed to the score of another one.

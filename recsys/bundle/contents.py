@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from recsys.bundle.attributes import UserAttributes
+from recsys.bundle.attributes import RowAttributes
 from recsys.bundle.factors import Factors
 from recsys.bundle.ids import unpacked_ids
 from recsys.bundle.ratings import UserRatings
@@ -35,7 +35,8 @@ def parts_of(contents: Contents) -> tuple[Any, ...]:
         UserRatings(**{name: rows[name] for name in UserRatings._fields if name in rows or name not in optional}),
         contents.items,
         contents.sha256,
-        UserAttributes(rows["attribute_indptr"], rows["attribute"]) if "attribute" in rows else None,
+        RowAttributes(rows["attribute_indptr"], rows["attribute"]) if "attribute" in rows else None,
+        RowAttributes(rows["item_attribute_indptr"], rows["item_attribute"]) if "item_attribute" in rows else None,
     )
 
 

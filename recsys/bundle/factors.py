@@ -62,6 +62,9 @@ class Factors:
     a latent score behind the stars (`recsys.bundle.ordinal`). With `drift`, a user's bias follows their latest
     residuals (`recsys.bundle.drift`).
 
+    The `item_prior_*` arrays, `item_attribute_effects` and `user_implicit` say the same of an item's `[q, b]`, which is
+    a user's of the `mirrored` model: so an item that was not fitted is folded in from the ratings of users.
+
     A `b` is in stars, a `p` or `q` in the root of a star. What is added to a matrix so that it can be inverted is in
     units of `unit`, so that it means the same on every scale.
     """
@@ -87,11 +90,63 @@ class Factors:
     drift: Float32Array | None = None  # (2,): ratings and shrinkage of `recsys.bundle.drift.Drift`
     cold_start_items: Float32Array | None = None  # (n_items, samples) item bias for users without ratings
     unit: Float32Array | None = None  # (1,) a quarter of the rating scale, in stars; 1 if absent
+    item_prior_mean: Float32Array | None = None  # (samples, dim + 1); None: items cannot be folded in
+    item_prior_precision: Float32Array | None = None  # (item terms, samples, dim + 1, dim + 1)
+    item_prior_exponent: Float32Array | None = None  # (item terms,)
+    item_prior_offset: Float32Array | None = None  # (item terms,) added to the number of ratings; 0 if absent
+    item_attribute_effects: Float32Array | None = None  # (item attributes, samples, dim + 1) shift of the prior mean
+    item_cold_start_mean: Float32Array | None = None  # (samples, dim + 1): [q, b] without ratings and attributes
+    user_implicit: Float32Array | None = None  # (n_users, samples, dim + 1) shift of the prior mean by a rater
 
     @property
     def samples(self) -> int:
         """The number of posterior samples."""
         return len(self.mu)
+
+    @property
+    def can_fold_in_items(self) -> bool:
+        """Whether there is a prior of an item's `[q, b]`."""
+        return self.item_prior_mean is not None
+
+    def mirrored(self) -> Factors:
+        """The same model with its sides swapped, so that a fold-in of it is one of an item by its raters.
+
+        What belongs to users alone is left out: drift and `cold_start_items`. An item without ratings has the row of
+        its attributes, by `item_cold_start_mean`. Arrays are shared, not copied.
+
+        Raises:
+            ValueError: The model has no prior of items.
+        """
+        if self.item_prior_mean is None or self.item_prior_precision is None or self.item_prior_exponent is None:
+            raise ValueError("this model has no prior of an item's row; train it again to fold in items")
+        cold_start = self.item_cold_start_mean
+        return Factors(
+            mu=self.mu,
+            user_bias=self.item_bias,
+            item_bias=self.user_bias,
+            user_factors=self.item_factors,
+            item_factors=self.user_factors,
+            prior_mean=self.item_prior_mean,
+            prior_precision=self.item_prior_precision,
+            prior_exponent=self.item_prior_exponent,
+            prior_offset=self.item_prior_offset,
+            item_implicit=self.user_implicit,
+            precision=self.precision,
+            user_precision=self.item_precision,
+            item_precision=self.user_precision,
+            levels=self.levels,
+            thresholds=self.thresholds,
+            attribute_effects=self.item_attribute_effects,
+            cold_start_mean=cold_start,
+            cold_start_effects=None if cold_start is None else self.item_attribute_effects,
+            unit=self.unit,
+            item_prior_mean=self.prior_mean,
+            item_prior_precision=self.prior_precision,
+            item_prior_exponent=self.prior_exponent,
+            item_prior_offset=self.prior_offset,
+            item_attribute_effects=self.attribute_effects,
+            user_implicit=self.item_implicit,
+        )
 
     @cached_property
     def ordinal(self) -> Ordinal | None:
@@ -191,7 +246,12 @@ class Factors:
     @cached_property
     def prior(self) -> UserPrior:
         """The prior of a user's `[p, b]`."""
-        power = float((np.square(self.design) / self.precision_units).mean())
+        squares = np.einsum("isd,isd->d", self.item_factors, self.item_factors, dtype=np.float64)
+        rows, units = (
+            max(1, self.item_bias.size),
+            self.precision_units,
+        )  # the design is not made for this: users may be many
+        power = float(np.append(squares / rows, 1.0) @ (1 / units)) / len(units)
         return UserPrior(self.prior_mean, self.prior_precision, self.prior_exponent, self.prior_offset,
                          self.attribute_effects, self.item_implicit, power, self.precision_units)  # fmt: skip
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from recsys.bundle.attributes import UserAttributes
+from recsys.bundle.attributes import RowAttributes
 from recsys.bundle.factors import Factors
 from recsys.bundle.ratings import UserRatings
 from recsys.bundle.schema import FACTOR_SPECS, LARGEST, ROW_SPECS, check_arrays
@@ -33,7 +33,8 @@ class BundleParts:
     ratings: UserRatings
     items: list[dict[str, Any]]  # title, year, genres by item row; `title` is how a title is shown
     sha256: str | None = None  # of the manifest it was loaded with
-    user_attributes: UserAttributes | None = None  # of all users
+    user_attributes: RowAttributes | None = None  # of all users
+    item_attributes: RowAttributes | None = None  # of all items
 
     @property
     def n_users(self) -> int:
@@ -90,6 +91,16 @@ class BundleParts:
         """Attributes of users that the model knows: names and values, such as "gender=F"."""
         return list(self.manifest.get("attributes", []))
 
+    @property
+    def item_attribute_names(self) -> list[str]:
+        """Attributes of items that the model knows: names and values, such as "genre=Drama"."""
+        return list(self.manifest.get("item_attributes", []))
+
+    @property
+    def can_fold_in_items(self) -> bool:
+        """Whether items that were not fitted can be folded in from their ratings."""
+        return self.can_fold_in and self.factors.can_fold_in_items
+
     def title(self, item: int) -> str:
         """The title of an item's row; its id where there is no title, or none with anything to see."""
         title: str = self.items[item]["title"]
@@ -105,10 +116,12 @@ class BundleParts:
         return _present({name: getattr(self.factors, name) for name in FACTOR_SPECS})
 
     def row_arrays(self) -> dict[str, NDArray[Any]]:
-        """The arrays of ratings and users' attributes that there are, by name."""
-        known = self.user_attributes
-        attributes = {} if known is None else {"attribute_indptr": known.indptr, "attribute": known.attribute}
-        return _present(self.ratings._asdict() | attributes)
+        """The arrays of ratings and of users' and items' attributes that there are, by name."""
+        arrays = self.ratings._asdict()
+        for prefix, known in (("", self.user_attributes), ("item_", self.item_attributes)):
+            if known is not None:
+                arrays |= {f"{prefix}attribute_indptr": known.indptr, f"{prefix}attribute": known.attribute}
+        return _present(arrays)
 
     def check(self) -> None:
         """Check that the parts fit together.
@@ -118,7 +131,9 @@ class BundleParts:
         """
         _check_manifest(self.manifest)
         arrays = self.factor_arrays() | self.row_arrays()
-        sizes = check_arrays(arrays, FACTOR_SPECS | ROW_SPECS, {"U": len(self.user_ids) + 1})
+        sizes = check_arrays(
+            arrays, FACTOR_SPECS | ROW_SPECS, {"U": len(self.user_ids) + 1, "I": len(self.item_ids) + 1}
+        )
         if not sizes["s"] * sizes["u"] * sizes["i"]:
             raise ValueError("the factors have no sample, no user or no item")
         self._check_factors()
@@ -128,8 +143,11 @@ class BundleParts:
 
     def _check_factors(self) -> None:
         factors, (low, high) = self.factors, self.scale
-        if (np.einsum("tsee->tse", factors.prior_precision) < 0).any():
-            raise ValueError("prior_precision has negative numbers on its diagonal")
+        for name in ("prior_precision", "item_prior_precision"):
+            terms = getattr(factors, name)
+            if terms is not None and (np.einsum("tsee->tse", terms) < 0).any():
+                raise ValueError(f"{name} has negative numbers on its diagonal")
+        _check_item_prior(factors)
         if (reach := _reach(factors)) > LARGEST:
             raise ValueError(f"the factors may predict {reach:.1g}, beyond [{-LARGEST:g}, {LARGEST:g}]")
         if (drift := factors.drift) is not None and not drift[0] > 0:
@@ -144,14 +162,21 @@ class BundleParts:
             raise ValueError(f"levels must be two or more in [{low:g}, {high:g}]")
 
     def _check_attributes(self) -> None:
-        names, effects, known = self.attributes, self.factors.attribute_effects, self.user_attributes
-        if len(names) != (0 if effects is None else len(effects)):
-            raise ValueError(f"attribute_effects must be those of the manifest's {len(names)} attributes")
-        if known is None:
-            return
-        _check_indptr("attribute_indptr", known.indptr, len(known.attribute), "attributes")
-        if len(known.attribute) and not 0 <= int(known.attribute.min()) <= int(known.attribute.max()) < len(names):
-            raise ValueError("an attribute of a user is not in the manifest's attributes")
+        factors = self.factors
+        for prefix, row, names, effects, known in (
+            ("", "user", self.attributes, factors.attribute_effects, self.user_attributes),
+            ("item_", "item", self.item_attribute_names, factors.item_attribute_effects, self.item_attributes),
+        ):
+            key, listed = f"{prefix}attributes", len(names)
+            if listed != (0 if effects is None else len(effects)):
+                raise ValueError(f"{prefix}attribute_effects must be those of the manifest's {listed} {key}")
+            if known is None:
+                continue
+            _check_indptr(f"{prefix}attribute_indptr", known.indptr, len(known.attribute), f"{key}", f"{row}s")
+            if len(known.attribute) and not 0 <= int(known.attribute.min()) <= int(known.attribute.max()) < listed:
+                raise ValueError(
+                    f"an attribute of {'a user' if row == 'user' else 'an item'} is not in the manifest's {key}"
+                )
 
     def _check_rows(self) -> None:
         ratings, users, items = self.ratings, len(self.user_ids), len(self.item_ids)
@@ -186,14 +211,24 @@ def _present(arrays: dict[str, Any]) -> dict[str, NDArray[Any]]:
     return {name: array for name, array in arrays.items() if array is not None}
 
 
-def _check_indptr(name: str, indptr: IndexArray, n: int, what: str) -> None:
+def _check_indptr(name: str, indptr: IndexArray, n: int, what: str, rows: str = "users") -> None:
     if indptr[0] != 0 or indptr[-1] != n or (np.diff(indptr) < 0).any():
-        raise ValueError(f"{name} does not cut the {n} {what} into users")
+        raise ValueError(f"{name} does not cut the {n} {what} into {rows}")
+
+
+def _check_item_prior(factors: Factors) -> None:
+    whole = {"item_prior_mean", "item_prior_precision", "item_prior_exponent"}
+    found = {name for name in whole if getattr(factors, name) is not None}
+    if found and found != whole:
+        raise ValueError(f"the prior of items lacks {', '.join(sorted(whole - found))}")
+    for name in ("item_prior_offset", "item_attribute_effects", "item_cold_start_mean", "user_implicit"):
+        if getattr(factors, name) is not None and not found:
+            raise ValueError(f"{name} needs item_prior_mean, which is missing")
 
 
 def _check_manifest(manifest: dict[str, Any]) -> None:
     scale, noise, names = manifest.get("rating_scale"), manifest.get("noise"), manifest.get("attributes", [])
-    target = manifest.get("fold_in_target")
+    target, of_items = manifest.get("fold_in_target"), manifest.get("item_attributes", [])
     valid = {
         "task": manifest.get("task") in ("rating", "ranking"),
         "id_kind": manifest.get("id_kind") in ("int", "str"),
@@ -205,14 +240,19 @@ def _check_manifest(manifest: dict[str, Any]) -> None:
         "fold_in": manifest.get("fold_in", "ridge") in ("ridge", "none"),
         "noise": noise is None or (_is_number(noise) and noise >= 0),
         "fold_in_target": target is None or (_is_number(target) and target > 0),
-        "attributes": isinstance(names, list) and all(isinstance(name, str) and "=" in name for name in names)
-                      and len(set(names)) == len(names),
+        "attributes": _are_attributes(names),
+        "item_attributes": _are_attributes(of_items),
     }  # fmt: skip
     if missing := [key for key in REQUIRED if key not in manifest]:
         raise ValueError(f"the manifest lacks {', '.join(missing)}")
     for key, sound in valid.items():
         if not sound:
             raise ValueError(f"the manifest's {key} is not valid: {manifest.get(key)!r:.80}")
+
+
+def _are_attributes(names: Any) -> bool:
+    texts = isinstance(names, list) and all(isinstance(name, str) and "=" in name for name in names)
+    return texts and len(set(names)) == len(names)
 
 
 def _is_number(value: Any) -> bool:

@@ -16,8 +16,9 @@ SAMPLES = "s"
 LARGEST = 1e15  # magnitude of any number: what is made of several still is a float32
 RELATIVE = (1e-9, 1e9)  # a user's or item's precision, to that of all
 # One letter per axis; a letter is one number throughout the bundle: s samples, u and i fitted users and items, d dim,
-# e dim + 1, t terms of the prior, l levels, k levels - 1, a attributes, r ratings, U all users + 1, x attributes of all
-# users together. A digit is itself.
+# e dim + 1, t and v terms of users' and items' priors, l levels, k levels - 1, a and y attributes of users and items,
+# r ratings, U and I all users + 1 and all items + 1, x and z attributes of all users and of all items together. A digit
+# is itself.
 DEPENDENT = {"e": "d", "l": "k"}  # the second is one less than the first
 
 
@@ -104,9 +105,16 @@ FACTOR_SPECS = {  # of the fields of `Factors`, in the order in which they are c
     "cold_start_effects": ArraySpec("ase"),
     "cold_start_mean": ArraySpec("se"),
     "cold_start_items": ArraySpec("is"),
+    "item_prior_mean": ArraySpec("se"),
+    "item_prior_exponent": ArraySpec("v", minimum=0, maximum=1),
+    "item_prior_offset": ArraySpec("v", minimum=0),
+    "item_prior_precision": ArraySpec("vsee"),
+    "item_attribute_effects": ArraySpec("yse"),
+    "item_cold_start_mean": ArraySpec("se"),
+    "user_implicit": ArraySpec("use"),
 }
 LEGACY_ARRAYS = {f"newcomer_{name}": f"cold_start_{name}" for name in ("effects", "mean", "items")}  # of version 0.1
-ROW_SPECS = {  # of the ratings and of users' attributes
+ROW_SPECS = {  # of the ratings and of users' and items' attributes
     "indptr": ArraySpec("U", ("i8", "i4")),
     "item": ArraySpec("r", ("i4", "i8")),
     "rating": ArraySpec("r"),
@@ -114,6 +122,8 @@ ROW_SPECS = {  # of the ratings and of users' attributes
     "timestamp": ArraySpec("r", ("i8",)),
     "attribute_indptr": ArraySpec("U", ("i8", "i4")),
     "attribute": ArraySpec("x", ("i4", "i8")),
+    "item_attribute_indptr": ArraySpec("I", ("i8", "i4")),
+    "item_attribute": ArraySpec("z", ("i4", "i8")),
 }
 
 

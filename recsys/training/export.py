@@ -12,7 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from recsys.bundle import TEST, TRAIN, VAL, Bundle, UserRatings
-from recsys.bundle.attributes import UserAttributes
+from recsys.bundle.attributes import RowAttributes
 from recsys.bundle.factors import Factors
 from recsys.data.columns import GENRES, ITEM_ID, RATING, TIMESTAMP, TITLE, USER_ID, YEAR
 from recsys.data.datamodule import RatingDataModule
@@ -72,7 +72,7 @@ def make_bundle(model: RatingModel, data: RatingDataModule, noise: float | None 
         "attributes": known.names if known else [],
         "git_commit": _git_commit(),
     }  # fmt: skip
-    attributes = UserAttributes(known.indptr, known.index) if known else None
+    attributes = RowAttributes(known.indptr, known.index) if known else None
     items = _items(data.dataset.items, item_ids)
     return Bundle(manifest, factors, user_ids, item_ids, rated, items, user_attributes=attributes)
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from recsys.bundle.attributes import UserAttributes, attribute_rows, choices
+from recsys.bundle.attributes import RowAttributes, attribute_rows, choices
 
 NAMES = ["gender=F", "age=25", "gender=M", "note=a=b"]
 
@@ -25,5 +25,5 @@ def test_what_is_not_known_is_named() -> None:
 
 
 def test_rows_outside_the_data_set_have_none() -> None:
-    known = UserAttributes(np.array([0, 2, 2, 3]), np.array([0, 1, 2], np.int32))
+    known = RowAttributes(np.array([0, 2, 2, 3]), np.array([0, 1, 2], np.int32))
     assert [known.of(user).tolist() for user in (-1, 0, 1, 2, 3)] == [[], [0, 1], [], [2], []]

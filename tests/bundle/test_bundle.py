@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from recsys.bundle import Bundle, scoring
-from recsys.bundle.attributes import UserAttributes
+from recsys.bundle.attributes import RowAttributes
 from recsys.bundle.factors import Factors
 from recsys.bundle.noise import RatingNoise
 from recsys.models.mf import MatrixFactorization
@@ -461,7 +461,7 @@ def described() -> Bundle:
     f = random_factors(n_users=2, n_items=4, samples=2, attributes=3)
     bundle = make_bundle(f, [10, 20, 30, 40, 50], [*ITEMS, 100], RATED, counts={"items": 3},
                          attributes=["gender=F", "gender=M", "age=25"])  # fmt: skip
-    known = UserAttributes(np.array([0, 1, 2, 4, 5, 5]), np.array([0, 1, 0, 2, 1], np.int32))
+    known = RowAttributes(np.array([0, 1, 2, 4, 5, 5]), np.array([0, 1, 0, 2, 1], np.int32))
     return replace(bundle, user_attributes=known)
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from recsys.bundle import Budget, Bundle, BundleError, UserRatings
 from recsys.bundle.array_file import Described
-from recsys.bundle.attributes import UserAttributes
+from recsys.bundle.attributes import RowAttributes
 from recsys.bundle.budget import Spending
 from recsys.bundle.costs import take_arrays
 from tests.bundles import make_bundle, random_factors
@@ -81,7 +81,7 @@ def test_what_shapes_do_not_say_is_refused_before_it_is_used(
         rated = UserRatings(np.array([0, n, n]), np.zeros(n, np.int32), np.ones(n, np.float32), np.zeros(n, np.uint8))
         bundle = replace(bundle, ratings=rated)
     if n := change.get("attributes"):
-        bundle = replace(bundle, user_attributes=UserAttributes(np.array([0, n, n]), np.zeros(n, np.int32)))
+        bundle = replace(bundle, user_attributes=RowAttributes(np.array([0, n, n]), np.zeros(n, np.int32)))
     last = {"title": change.get("title", ""), "year": None, "genres": [change.get("genre", "")]}
     replace(bundle, items=[*bundle.items[:3], last]).save(tmp_path / "bundle")
     with pytest.raises(BundleError, match=message):

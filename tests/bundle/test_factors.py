@@ -10,6 +10,7 @@ import pytest
 from recsys.bundle.centring import centred_factors
 from recsys.bundle.factors import Factors
 from recsys.bundle.fold_in import fold_in
+from recsys.bundle.item_fold_in import fold_in_item
 from recsys.bundle.noise import RatingNoise
 from tests.bundles import random_factors
 
@@ -103,7 +104,10 @@ def test_noise_is_that_of_the_user_and_of_the_item() -> None:
 
 
 def test_what_is_asked_of_a_model_does_not_change_it() -> None:
-    f = random_factors(implicit=True, noisy=True, levels=(1, 2, 3, 4, 5), attributes=3, drift=True)
+    levels = (1, 2, 3, 4, 5)
+    f = random_factors(
+        implicit=True, noisy=True, levels=levels, attributes=3, drift=True, items=True, item_attributes=2
+    )
     f = replace(f, prior_offset=np.array([3], np.float32), unit=np.array([1.25], np.float32))
     before = {name: getattr(f, name).copy() for name in Factors.__dataclass_fields__}
     f.scores(f.user(0))[:] = 0
@@ -113,6 +117,7 @@ def test_what_is_asked_of_a_model_does_not_change_it() -> None:
     folded = fold_in(f, np.array([1, 2]), np.array([4, 2], np.float32), np.array([0, 2]))
     assert np.isfinite(folded.vector.factors).all()
     folded.contributions(np.array([0, 1]))
+    fold_in_item(f, np.array([1, 2]), np.array([4, 2], np.float32), np.array([0])).vector.factors[:] = 0
     for name, array in before.items():
         np.testing.assert_array_equal(getattr(f, name), array)
     assert f.scores(f.user(0)).any()

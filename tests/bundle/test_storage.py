@@ -17,7 +17,7 @@ from safetensors import SafetensorError
 from recsys.bundle import Bundle, BundleError, array_file
 from recsys.bundle import manifest as manifest_module
 from recsys.bundle import storage as module
-from recsys.bundle.attributes import UserAttributes
+from recsys.bundle.attributes import RowAttributes
 from recsys.bundle.factors import Factors
 from recsys.bundle.ids import packed_ids
 from recsys.bundle.manifest import SCHEMA_VERSION, listed
@@ -72,7 +72,7 @@ def test_everything_comes_back(tmp_path: Path, users: list, items: list, optiona
 
 
 LEVELS = (1.0, 2.5, 4.0, 5.0)
-KNOWN = UserAttributes(np.array([0, 2, 2, 3]), np.array([0, 2, 1], np.int32))  # of three users
+KNOWN = RowAttributes(np.array([0, 2, 2, 3]), np.array([0, 2, 1], np.int32))  # of three users
 
 
 def full() -> Bundle:

@@ -15,7 +15,7 @@ from omegaconf import OmegaConf
 
 from recsys.bundle import TEST, TRAIN, VAL, Bundle
 from recsys.bundle import fold_in as module
-from recsys.bundle.attributes import UserAttributes
+from recsys.bundle.attributes import RowAttributes
 from recsys.evaluation.prequential import predict_prequential, prequential
 from recsys.evaluation.tables import print_metrics
 from tests.bundles import make_bundle, random_factors
@@ -51,7 +51,7 @@ def drawn(times: int = 12, twice: bool = False, **arguments: Any) -> Bundle:
     if "attributes" not in arguments:
         return make_bundle(factors, [*range(8)], [*range(15)], rated, when, **said)
     bundle = make_bundle(factors, [*range(8)], [*range(15)], rated, when, attributes=["a=0", "a=1", "b=0"], **said)
-    known = UserAttributes(np.array([0, 1, 3, 3, 4, 5, 7, 8, 8]), np.array([0, 1, 2, 0, 1, 0, 2, 1], np.int32))
+    known = RowAttributes(np.array([0, 1, 3, 3, 4, 5, 7, 8, 8]), np.array([0, 1, 2, 0, 1, 0, 2, 1], np.int32))
     return replace(bundle, user_attributes=known)
 
 

@@ -24,7 +24,7 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
 from recsys.bundle import Bundle
-from recsys.bundle.attributes import UserAttributes
+from recsys.bundle.attributes import RowAttributes
 from serve.app import create_app
 from serve.models.model_manager import ModelManager
 from serve.models.served_model import ServedModel
@@ -82,7 +82,7 @@ def rich(users: list[Any] = USERS, items: list[Any] = ITEMS, *, seed: int = 0, *
     } | options  # fmt: skip
     bundle = make_bundle(factors, users, items, rated(), **manifest)
     about = [{"title": title, "year": year, "genres": genres} for title, year, genres in ABOUT]
-    known = UserAttributes(np.arange(9), np.arange(8, dtype=np.int32) % 3)
+    known = RowAttributes(np.arange(9), np.arange(8, dtype=np.int32) % 3)
     return replace(bundle, items=about, user_attributes=known if names else None)
 
 

@@ -1,0 +1,82 @@
+"""Fold-in of new items: the mirrored ridge solve, by the rows of their raters."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from recsys.bundle.factors import Factors, UserVector
+from recsys.bundle.fold_in import FoldIn, fold_in
+from recsys.bundle.sides import append_users, take_users
+from recsys.bundle.typing import Float32Array, IndexArray
+
+__all__ = ["ItemRatings", "fold_in_item", "fold_in_items", "item_row"]
+
+
+class ItemRatings(NamedTuple):
+    """The ratings of an item, each user's at most once."""
+
+    user: IndexArray  # (n,) rows of fitted users, or n_users + the row of one of the other raters
+    rating: Float32Array  # (n,) stars
+
+
+def fold_in_item(
+    factors: Factors,
+    user: IndexArray,
+    rating: Float32Array,
+    attributes: IndexArray | None = None,
+    raters: UserVector | None = None,
+) -> FoldIn:
+    """Fold in an item from its ratings: one ridge solve per sample, as `fold_in` of the mirrored model.
+
+    The row of the item is the `vector` of the result, whose `model` is the mirrored one of the raters alone.
+
+    Args:
+        factors: The model.
+        user: Rows of the raters, `(n,)`, those from `n_users` on in `raters`.
+        rating: Their stars, `(n,)`.
+        attributes: Positions among the item attributes, `(a,)`.
+        raters: Rows of users who were not fitted, `(users, samples)` and `(users, samples, dim)`.
+
+    Raises:
+        ValueError: The model has no prior of items.
+        numpy.linalg.LinAlgError: The prior makes the system singular.
+    """
+    return fold_in_items(factors, [ItemRatings(user, rating)], None if attributes is None else [attributes], raters)[0]
+
+
+def fold_in_items(
+    factors: Factors,
+    items: Sequence[ItemRatings],
+    attributes: Sequence[IndexArray] | None = None,
+    raters: UserVector | None = None,
+) -> list[FoldIn]:
+    """As `fold_in_item`, of many items; what they have in common is computed once.
+
+    Args:
+        factors: The model.
+        items: Ratings of each.
+        attributes: Positions among the item attributes, of each; None: none of any.
+        raters: Rows of users who were not fitted.
+    """
+    n_users = len(factors.user_bias)
+    user = np.concatenate([np.zeros(0, np.int64), *(item.user for item in items)])
+    fitted = np.unique(user[user < n_users])
+    known = take_users(factors, fitted)
+    mirrored = (known if raters is None else append_users(known, raters)).mirrored()
+    folded = []
+    for number, (rater, rating) in enumerate(items):
+        row = np.where(rater < n_users, np.searchsorted(fitted, rater), len(fitted) + rater - n_users)
+        folded.append(fold_in(mirrored, row, rating, None if attributes is None else attributes[number]))
+    return folded
+
+
+def item_row(folded: FoldIn) -> UserVector:
+    """The row of a folded-in item, `(samples,)` and `(samples, dim)`: the solve of each sample.
+
+    Raises:
+        ArithmeticError: The prior is so far from the ratings, or so weak, that it is no finite number.
+    """
+    return folded.vector
