@@ -14,6 +14,7 @@ from safetensors.numpy import load_file, save_file
 
 from recsys.bundle import TEST, TRAIN, VAL, Bundle, BundleError, UserRatings
 from recsys.bundle.factors import Factors
+from recsys.bundle.item_fold_in import ItemRatings
 from recsys.bundle.manifest import DIGEST, MANIFEST, listed, sha256_of
 
 # Of the bundle `small`: user 30 and item 99 are in the data but were not fitted.
@@ -61,6 +62,19 @@ def trained_and_folded(bundle: Bundle) -> Iterator[tuple[np.ndarray, np.ndarray,
         item, rating = (column[entries][fitted[entries]] for column in (bundle.ratings.item, bundle.ratings.rating))
         folded = bundle.fold_in_rows(item, rating)
         yield bundle.factors.scores(bundle.factors.user(user)), bundle.factors.scores(folded.vector), item
+
+
+def trained_and_folded_items(bundle: Bundle) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Of every fitted item: scores of all users by its row, and by the fold-in of the ratings that made it."""
+    rated, user = bundle.ratings, bundle.ratings.user_index()
+    fitted = rated.part <= {"train": TRAIN, "train_val": VAL, "all": TEST}[bundle.manifest["fit_on"]]
+    mirrored, known = bundle.factors.mirrored(), bundle.item_attributes
+    for item in range(bundle.fitted_items):
+        entries = np.flatnonzero(fitted & (rated.item == item))
+        [folded] = bundle.fold_in_item_rows(
+            [ItemRatings(user[entries], rated.rating[entries])], None if known is None else [known.of(item)]
+        )
+        yield mirrored.scores(mirrored.user(item)), mirrored.scores(folded.vector)
 
 
 def random_factors(

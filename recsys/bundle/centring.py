@@ -3,30 +3,52 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from recsys.bundle.factors import Factors
+from recsys.bundle.typing import Float32Array, Float64Array
+
+__all__ = ["Side", "centred_factors"]
 
 
-def centred_factors(
-    mu: float,
-    user_bias: NDArray[np.float64],
-    item_bias: NDArray[np.float64],
-    user_factors: NDArray[np.float64],
-    item_factors: NDArray[np.float64],
-    prior_mean: NDArray[np.float64],
-    prior_precision: NDArray[np.float64],
-    prior_exponent: Sequence[float],
-    prior_offset: Sequence[float] | None = None,
-    item_implicit: NDArray[np.float64] | None = None,
-    attribute_effects: NDArray[np.float64] | None = None,
-    cold_start_effects: NDArray[np.float64] | None = None,
-    cold_start_mean: NDArray[np.float64] | None = None,
-    fitted_items: int | None = None,
-    no_bias: float = 0.0,
-) -> Factors:
+@dataclass(frozen=True, eq=False)
+class Side:
+    """Users or items before centring: their rows, and the prior of a row `[p, b]` that was not fitted.
+
+    Attributes:
+        bias: `(n,)`, in stars.
+        factors: `(n, dim)`.
+        prior_mean: Of `[p, b]`, `(dim + 1,)`.
+        prior_precision: Each term, `(terms, dim + 1, dim + 1)`, or its diagonal, `(terms, dim + 1)`.
+        prior_exponent: How each term grows with a row's number of ratings.
+        prior_offset: What is added to that number for each term; None for nothing.
+        implicit: What a rating with each row of the other side adds to `p`, or to `[p, b]`, times the root of the
+            number of ratings, `(n_other, dim)` or `(n_other, dim + 1)`.
+        attribute_effects: What an attribute adds to the prior mean, `(attributes, dim + 1)`.
+        cold_start_effects: What it adds to the row of someone without ratings, `(attributes, dim + 1)`; of users only,
+            as an item's are its `attribute_effects`.
+        cold_start_mean: Of such a row, `(dim + 1,)`.
+        no_bias: Precision, a rating, that holds at 0 the bias of a model that has none; it makes two terms more.
+    """
+
+    bias: Float64Array
+    factors: Float64Array
+    prior_mean: Float64Array
+    prior_precision: Float64Array
+    prior_exponent: Sequence[float]
+    prior_offset: Sequence[float] | None = None
+    implicit: Float64Array | None = None
+    attribute_effects: Float64Array | None = None
+    cold_start_effects: Float64Array | None = None
+    cold_start_mean: Float64Array | None = None
+    no_bias: float = 0.0
+
+
+def centred_factors(mu: float, users: Side, items: Side, fitted_items: int | None = None) -> Factors:
     """One sample of factors, moved so that the mean row of each side is the zero vector with bias 0.
 
     With means `p0, q0`: `p.q = (p - p0).(q - q0) + p.q0 + p0.q - p0.q0`, so that each side's bias takes the
@@ -34,56 +56,60 @@ def centred_factors(
 
     Args:
         mu: Global level in stars.
-        user_bias: `(n_users,)`.
-        item_bias: `(n_items,)`.
-        user_factors: `(n_users, dim)`.
-        item_factors: `(n_items, dim)`.
-        prior_mean: Of a user's `[p, b]` before centring, `(dim + 1,)`.
-        prior_precision: Each term before centring, `(terms, dim + 1, dim + 1)`, or its diagonal, `(terms, dim + 1)`.
-        prior_exponent: How each term grows with a user's number of ratings.
-        prior_offset: What is added to that number for each term; None for nothing.
-        item_implicit: What having rated an item adds to `p`, or to `[p, b]`, times the root of the number of ratings,
-            `(n_items, dim)` or `(n_items, dim + 1)`.
-        attribute_effects: What an attribute adds to a user's prior mean, `(attributes, dim + 1)`.
-        cold_start_effects: What it adds to the row of someone without ratings, `(attributes, dim + 1)`.
-        cold_start_mean: Of such a row, before centring, `(dim + 1,)`.
+        users: Rows and prior.
+        items: Likewise.
         fitted_items: How many of the items, the first ones, make the mean item; None for all.
-        no_bias: Precision, a rating, that holds at 0 the bias of a model that has none; it makes two terms more.
     """
-    p0, q0 = user_factors.mean(0), item_factors[:fitted_items].mean(0)
-    user_bias, item_bias = user_bias + user_factors @ q0, item_bias + item_factors @ p0
+    p0, q0 = users.factors.mean(0), items.factors[:fitted_items].mean(0)
+    user_bias, item_bias = users.bias + users.factors @ q0, items.bias + items.factors @ p0
     user_level, item_level = user_bias.mean(), item_bias[:fitted_items].mean()
-    # The user's new coordinates are y = T x - t; the prior follows them.
-    to_new = np.eye(len(prior_mean))
-    to_new[-1, :-1] = q0
-    to_old = np.eye(len(prior_mean))
-    to_old[-1, :-1] = -q0
-    origin = np.append(p0, user_level)
-    full = [np.diag(term) if term.ndim == 1 else term for term in prior_precision]
-    terms = [to_old.T @ term @ to_old for term in full]
-    growths = [*zip(prior_exponent, prior_offset or [0.0] * len(terms), strict=True)]
-    if no_bias:
-        terms += _split_double(no_bias * np.outer(to_old[-1], to_old[-1]))
-        growths += [(1.0, 0.0)] * 2
-    moved = {}
-    for name, shifts in (("item_implicit", item_implicit), ("attribute_effects", attribute_effects),
-                         ("cold_start_effects", cold_start_effects)):  # fmt: skip
-        if shifts is not None:
-            moved[name] = (shifts @ to_new[:, : shifts.shape[1]].T).astype(np.float32)[:, None]
-    if cold_start_mean is not None:
-        moved["cold_start_mean"] = (to_new @ cold_start_mean - origin).astype(np.float32)[None]
+    of_user, of_item = _moved(users, p0, q0, user_level), _moved(items, q0, p0, item_level)
     return Factors(
         mu=np.array([mu - p0 @ q0 + user_level + item_level], np.float32),
         user_bias=(user_bias - user_level).astype(np.float32)[:, None],
         item_bias=(item_bias - item_level).astype(np.float32)[:, None],
-        user_factors=(user_factors - p0).astype(np.float32)[:, None],
-        item_factors=(item_factors - q0).astype(np.float32)[:, None],
-        prior_mean=(to_new @ prior_mean - origin).astype(np.float32)[None],
-        prior_precision=np.stack(terms).astype(np.float32)[:, None],
-        prior_exponent=np.array([exponent for exponent, _ in growths], np.float32),
-        prior_offset=None if prior_offset is None else np.array([offset for _, offset in growths], np.float32),
-        **moved,
+        user_factors=(users.factors - p0).astype(np.float32)[:, None],
+        item_factors=(items.factors - q0).astype(np.float32)[:, None],
+        item_implicit=of_user.pop("implicit"),
+        user_implicit=of_item.pop("implicit"),
+        **of_user,
+        **{f"item_{name}": array for name, array in of_item.items() if name != "cold_start_effects"},
     )
+
+
+def _moved(side: Side, own: Float64Array, other: Float64Array, level: float) -> dict[str, Any]:
+    """The prior of a side in the new coordinates `y = T x - t`: arrays by name, None for those that there are not.
+
+    Args:
+        side: Before centring.
+        own: The mean of its factors, `(dim,)`.
+        other: The mean of the other side's factors, `(dim,)`.
+        level: The mean of its biases, after they took the product with `other`.
+    """
+    to_new, to_old = np.eye(len(side.prior_mean)), np.eye(len(side.prior_mean))
+    to_new[-1, :-1], to_old[-1, :-1] = other, -other
+    origin = np.append(own, level)
+    full = [np.diag(term) if term.ndim == 1 else term for term in side.prior_precision]
+    terms = [to_old.T @ term @ to_old for term in full]
+    growths = [*zip(side.prior_exponent, side.prior_offset or [0.0] * len(terms), strict=True)]
+    if side.no_bias:
+        terms += _split_double(side.no_bias * np.outer(to_old[-1], to_old[-1]))
+        growths += [(1.0, 0.0)] * 2
+
+    def moved(shifts: Float64Array | None) -> Float32Array | None:
+        return None if shifts is None else (shifts @ to_new[:, : shifts.shape[1]].T).astype(np.float32)[:, None]
+
+    cold = side.cold_start_mean
+    return {
+        "prior_mean": (to_new @ side.prior_mean - origin).astype(np.float32)[None],
+        "prior_precision": np.stack(terms).astype(np.float32)[:, None],
+        "prior_exponent": np.array([exponent for exponent, _ in growths], np.float32),
+        "prior_offset": None if side.prior_offset is None else np.array([offset for _, offset in growths], np.float32),
+        "implicit": moved(side.implicit),
+        "attribute_effects": moved(side.attribute_effects),
+        "cold_start_effects": moved(side.cold_start_effects),
+        "cold_start_mean": None if cold is None else (to_new @ cold - origin).astype(np.float32)[None],
+    }
 
 
 def _split_double(term: NDArray[np.float64]) -> list[NDArray[np.float64]]:

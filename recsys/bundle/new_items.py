@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from recsys.bundle.attributes import RowAttributes, item_attribute_rows
 from recsys.bundle.factors import Factors, UserVector
 from recsys.bundle.ids import checked_ids
-from recsys.bundle.item_fold_in import ItemRatings, fold_in_items, item_row
+from recsys.bundle.item_fold_in import ItemRatings, item_row
 from recsys.bundle.sides import append_items, stack_vectors, take_items, zero_rows
 from recsys.bundle.typing import Id
 
@@ -107,8 +107,7 @@ def _with_rated_rows(
     solved = [row for row in rows.tolist() if row >= bundle.n_items or row in ratings or row in changed]
     if not solved:
         return factors
-    folded = fold_in_items(
-        factors,
+    folded = bundle.fold_in_item_rows(
         [ratings.get(row, NO_RATINGS) for row in solved],
         None if table is None else [table.of(row) for row in solved],
         stack_vectors(vectors) if vectors else None,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from recsys.bundle.factors import UserVector
 from recsys.bundle.fold_in import FoldIn, fold_in
+from recsys.bundle.item_fold_in import ItemRatings, fold_in_items
 from recsys.bundle.noise import RatingNoise
 from recsys.bundle.parts import BundleParts
 from recsys.bundle.results import Predictions
@@ -134,6 +135,22 @@ class Scoring(BundleParts):
             return fold_in(self.factors, item, rating, attributes)
         folded = fold_in(self.factors, item, np.full(len(item), target, np.float32), attributes)
         return replace(folded, rating=rating)  # explanations name the stars
+
+    def fold_in_item_rows(
+        self,
+        items: Sequence[ItemRatings],
+        attributes: Sequence[IndexArray] | None = None,
+        raters: UserVector | None = None,
+    ) -> list[FoldIn]:
+        """Fold in items from their ratings; see `fold_in_items`. A `fold_in_target` replaces the stars."""
+        if not self.can_fold_in_items:
+            raise ValueError(
+                f"this bundle of {self.manifest.get('model')} cannot fold in items: it has no prior of them"
+            )
+        target = self.manifest.get("fold_in_target")
+        if target is not None:
+            items = [item._replace(rating=np.full(len(item.rating), target, np.float32)) for item in items]
+        return fold_in_items(self.factors, items, attributes, raters)
 
     def fold_in_user(self, user: int) -> FoldIn:
         """A user's row as the fold-in of their attributes and all their ratings of items with factors."""

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from recsys.bundle.centring import centred_factors
+from recsys.bundle.centring import Side, centred_factors
 from recsys.bundle.factors import Factors
 from recsys.data.batches import RatingRows
 from recsys.models.base import to_float64
@@ -72,6 +72,7 @@ class ALS(SweepModel):
         self.register_buffer("user_penalty", torch.ones(n_users))  # n^reg_exponent, scaled
         self.register_buffer("item_penalty", torch.ones(n_items))
         self.register_buffer("single_rating_weight", torch.ones(()))  # of a user with one rating
+        self.register_buffer("item_single_rating_weight", torch.ones(()))  # of an item with one
 
     def init_from_data(self, rows: RatingRows) -> None:
         """Weight the penalties by the number of ratings, and initialize `mu` and the biases at shrunk means."""
@@ -79,8 +80,8 @@ class ALS(SweepModel):
         for name, row, n in (("user_penalty", user, self.n_users), ("item_penalty", item, self.n_items)):
             weight, of_one = penalty_weights(row, n, self.reg_exponent)
             getattr(self, name).copy_(weight * torch.from_numpy(np.bincount(row, minlength=n)))
-            if name == "user_penalty":
-                self.get_buffer("single_rating_weight").fill_(float(of_one))
+            single = "single_rating_weight" if name == "user_penalty" else "item_single_rating_weight"
+            self.get_buffer(single).fill_(float(of_one))
         self.start_from_means(rows)
 
     def sweep(self, users: NormalEquations, items: NormalEquations, rating: Tensor) -> Tensor:
@@ -107,20 +108,26 @@ class ALS(SweepModel):
 
     @torch.no_grad()
     def factors(self) -> Factors:
-        """The model as centred arrays; the prior of new users follows from the loss."""
-        users, items = to_float64(self.user_rows), to_float64(self.item_rows)
+        """The model as centred arrays; the priors of new users and items follow from the loss."""
         return centred_factors(
-            mu=float(self.mu),
-            user_bias=users[:, -1],
-            item_bias=items[:, -1],
-            user_factors=users[:, :-1],
-            item_factors=items[:, :-1],
+            float(self.mu),
+            self._side(self.user_rows, "single_rating_weight"),
+            self._side(self.item_rows, "item_single_rating_weight"),
+        )
+
+    def _side(self, rows: Tensor, single: str) -> Side:
+        """A side's rows, and the prior of a new one.
+
+        Args:
+            rows: `(rows, e)`.
+            single: Buffer of the penalty's weight for a row with one rating.
+        """
+        values = to_float64(rows)
+        per_rating = float(self.get_buffer(single)) * to_float64(self._reg(self.mu))
+        return Side(
+            bias=values[:, -1],
+            factors=values[:, :-1],
             prior_mean=np.zeros(self.width),
-            prior_precision=np.stack(
-                [
-                    float(self.get_buffer("single_rating_weight")) * to_float64(self._reg(self.mu)),
-                    np.append(np.zeros(self.width - 1), self.bias_shrinkage),
-                ]
-            ),
+            prior_precision=np.stack([per_rating, np.append(np.zeros(self.width - 1), self.bias_shrinkage)]),
             prior_exponent=(self.reg_exponent, 0.0),
         )

@@ -28,11 +28,22 @@ def to_float64(tensor: Tensor) -> NDArray[np.float64]:
     return np.asarray(tensor.detach().double().cpu())
 
 
-def _rename_buffers(module: torch.nn.Module, state: dict[str, Any], prefix: str, *_: Any) -> None:
-    """Rename the buffers of older checkpoints to their current names."""
+def _upgrade_state(module: torch.nn.Module, state: dict[str, Any], prefix: str, *_: Any) -> None:
+    """Give the buffers of older checkpoints their current names, and add those that they lack."""
     for old, new in LEGACY_BUFFERS.items():
         if prefix + old in state:
             state[prefix + new] = state.pop(prefix + old)
+    single = f"{prefix}item_single_rating_weight"
+    if hasattr(module, "item_single_rating_weight") and single not in state:
+        state[single] = _single_item_weight(state, prefix)
+
+
+def _single_item_weight(state: dict[str, Any], prefix: str) -> Tensor:
+    """The penalty's weight for an item with one rating, as the weights of all items tell it."""
+    weights, penalties = (state.get(f"{prefix}{name}", torch.ones(1)) for name in ("item_weight", "item_penalty"))
+    if f"{prefix}item_weight" in state:
+        return torch.as_tensor(weights.max())  # per rating: the fewer ratings, the larger
+    return torch.as_tensor(penalties[penalties > 0].min() if (penalties > 0).any() else torch.ones(()))
 
 
 class RatingModel(LightningModule, ABC):
@@ -69,7 +80,7 @@ class RatingModel(LightningModule, ABC):
         self.generator = torch.Generator()
         self.train_loss = torch.zeros(())
         self.val_errors, self.test_errors = RatingErrors(), RatingErrors()
-        self.register_load_state_dict_pre_hook(_rename_buffers)  # type: ignore[no-untyped-call]
+        self.register_load_state_dict_pre_hook(_upgrade_state)  # type: ignore[no-untyped-call]
 
     def __setattr__(self, name: str, value: Any) -> None:
         """Bypass Module for one name that Lightning sets forty times per step, which would take 5% of a step."""

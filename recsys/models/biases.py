@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from recsys.bundle.centring import centred_factors
+from recsys.bundle.centring import Side, centred_factors
 from recsys.bundle.factors import Factors
 from recsys.data.batches import RatingRows
 from recsys.evaluation.baselines import fit_biases
@@ -96,13 +96,14 @@ class BiasModel(GradientModel):
 
     @torch.no_grad()
     def factors(self) -> Factors:
-        """The model as arrays with zero embeddings; the prior of new users follows from the penalty."""
-        return centred_factors(
-            mu=float(self.stars(self.mu)),
-            user_bias=self.span * to_float64(self.user_bias),
-            item_bias=self.span * to_float64(self.item_bias),
-            user_factors=np.zeros((self.n_users, 1)),
-            item_factors=np.zeros((self.n_items, 1)),
+        """The model as arrays with zero embeddings; the priors of new users and items follow from the penalty."""
+        return centred_factors(float(self.stars(self.mu)), self._side(self.user_bias), self._side(self.item_bias))
+
+    def _side(self, bias: Tensor) -> Side:
+        """A side's rows, and the prior of a new one."""
+        return Side(
+            bias=self.span * to_float64(bias),
+            factors=np.zeros((len(bias), 1)),
             prior_mean=np.zeros(2),
             # Of an embedding, and of a bias, per rating; and of a bias, once.
             prior_precision=np.array([[1.0, self.bias_reg_lambda], [0.0, self.bias_shrinkage]]),

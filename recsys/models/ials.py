@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from recsys.bundle import Bundle
-from recsys.bundle.centring import centred_factors
+from recsys.bundle.centring import Side, centred_factors
 from recsys.bundle.factors import Factors
 from recsys.data.datamodule import RatingDataModule
 from recsys.models.base import to_float64
@@ -147,24 +147,27 @@ class ImplicitALS(RankingModel, SweepModel):
 
     @torch.no_grad()
     def factors(self) -> Factors:
-        """The model as centred arrays; the prior of new users contains the other terms of the loss.
+        """The model as centred arrays; the priors of new users and items contain the other terms of the loss.
 
         With `w` the unobserved weight, a user's loss is, up to a constant,
         `(1 - w) * sum over rated (s - 1 / (1 - w))^2 + w * sum over all s^2`, plus the penalty. A fold-in minimizes the
-        first sum divided by `1 - w`; hence `fold_in_target`, and the other terms divided by `1 - w` as the prior.
+        first sum divided by `1 - w`; hence `fold_in_target`, and the other terms divided by `1 - w` as the prior. An
+        item's loss is the same with the sides swapped.
         """
-        users, items = to_float64(self.user_rows), to_float64(self.item_rows)
-        weight = self.unobserved_weight
-        all_cells, penalty = weight * items.T @ items, self.reg_lambda * np.eye(self.width)
         return centred_factors(
-            mu=0.0,
-            user_bias=users[:, -1],
-            item_bias=items[:, -1],
-            user_factors=users[:, :-1],
-            item_factors=items[:, :-1],
+            0.0, self._side(self.user_rows, self.item_rows), self._side(self.item_rows, self.user_rows)
+        )
+
+    def _side(self, rows: Tensor, others: Tensor) -> Side:
+        """A side's rows, and the prior of a new one, given the rows of the other side."""
+        values, design, weight = to_float64(rows), to_float64(others), self.unobserved_weight
+        all_cells, penalty = weight * design.T @ design, self.reg_lambda * np.eye(self.width)
+        return Side(
+            bias=values[:, -1],
+            factors=values[:, :-1],
             prior_mean=np.zeros(self.width),
             prior_precision=np.stack([all_cells, penalty]) / (1 - weight),
             prior_exponent=(0.0, self.reg_exponent),
-            prior_offset=(0.0, weight * self.n_items),
+            prior_offset=(0.0, weight * len(design)),
             no_bias=PINNED_BIAS_PRECISION,
         )

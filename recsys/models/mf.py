@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import random
+from typing import NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from recsys.bundle.centring import centred_factors
+from recsys.bundle.centring import Side, centred_factors
 from recsys.bundle.factors import Factors
 from recsys.data.batches import RatingRows, epoch_seed
 from recsys.evaluation.baselines import fit_biases
@@ -124,6 +126,7 @@ class MatrixFactorization(GradientModel):
         self.register_buffer("user_weight", torch.ones(n_users))  # of each row in the penalty
         self.register_buffer("item_weight", torch.ones(n_items))
         self.register_buffer("single_rating_weight", torch.ones(()))  # of a user with one rating
+        self.register_buffer("item_single_rating_weight", torch.ones(()))  # of an item with one
         self.register_buffer("user_inverse_count", torch.zeros(n_users), persistent=False)  # 1 / number of ratings
         self.register_buffer("item_inverse_count", torch.zeros(n_items), persistent=False)
         if penalty == "sum":
@@ -135,7 +138,7 @@ class MatrixFactorization(GradientModel):
         """Weight the penalty by the number of ratings; initialize `mu` and the biases if `bias_init` is `mean`."""
         user, item, rating = (column.cpu().numpy() for column in rows.columns)
         self.user_weight, self.single_rating_weight = penalty_weights(user, self.n_users, self.reg_exponent)
-        self.item_weight, _ = penalty_weights(item, self.n_items, self.reg_exponent)
+        self.item_weight, self.item_single_rating_weight = penalty_weights(item, self.n_items, self.reg_exponent)
         self.user_inverse_count, self.item_inverse_count = (
             one_per_row(user, self.n_users),
             one_per_row(item, self.n_items),
@@ -239,45 +242,76 @@ class MatrixFactorization(GradientModel):
     def factors(self) -> Factors:
         """The model as centred arrays in stars, with batch norm folded in.
 
-        The prior of a new user with n ratings follows from the loss: `reg_lambda`, scaled by n^reg_exponent;
-        `bias_shrinkage`, once; and per rating `bias_reg_lambda` and the L2 penalty equivalent to dropout,
-        `(1 / keep^2 - 1) q_d^2` per coordinate (Srivastava et al. 2014, section 9.1), averaged over items. Without
-        `bias`, the prior pins the bias to 0. With `penalty=sum` the penalty is multiplied by the number of ratings in
-        the last training batch.
+        The priors of a new user and of a new item with n ratings follow from the loss: `reg_lambda`, scaled by
+        n^reg_exponent; `bias_shrinkage`, once; and per rating `bias_reg_lambda` and the L2 penalty equivalent to
+        dropout, `(1 / keep^2 - 1) q_d^2` per coordinate (Srivastava et al. 2014, section 9.1), averaged over the other
+        side. Without `bias`, the prior pins the bias to 0. With `penalty=sum` the penalty is multiplied by the number
+        of ratings in the last training batch.
         """
-        star = self.span**0.5
-        sides = []
-        for table, norm in ((self._user_table(), self.user_norm), (self.item_embedding, self.item_norm)):
-            scale, shift = _affine(norm) if norm is not None else (table.new_ones(()), table.new_zeros(()))
-            sides.append(((table * scale + shift) * star, scale.expand(table.shape[1]), shift * star))
-        (users, scale, shift), (items, _, _) = sides
-        implied = (self.keep**-2 - 1) * items.square().mean(0)
-        times = float(self.get_buffer("batch_rows")) if self.penalty == "sum" else 1.0
-        reg_lambda = times * self.reg_lambda * float(self.get_buffer("single_rating_weight")) * self.unit
+        users = self._exported(self._user_table(), self.user_norm)
+        items = self._exported(self.item_embedding, self.item_norm)
         implicit = self._implicit_items()
+        shifts = None if implicit is None else to_float64(implicit * self.span**0.5)
         return centred_factors(
-            mu=self.rating_min + self.span * float(self.mu),
-            user_bias=to_float64(self.user_bias) * self.span,
-            item_bias=to_float64(self.item_bias) * self.span,
-            user_factors=to_float64(users),
-            item_factors=to_float64(items),
-            prior_mean=np.append(to_float64(shift.expand(users.shape[1])), 0.0),
+            self.rating_min + self.span * float(self.mu),
+            self._side(users, items, self.user_bias, "single_rating_weight", shifts),
+            self._side(items, users, self.item_bias, "item_single_rating_weight"),
+        )
+
+    def _exported(self, table: Tensor, norm: nn.BatchNorm1d | None) -> _Exported:
+        """A side's embeddings as prediction uses them, in the root of a star."""
+        star = self.span**0.5
+        scale, shift = _affine(norm) if norm is not None else (table.new_ones(()), table.new_zeros(()))
+        return _Exported((table * scale + shift) * star, scale.expand(table.shape[1]), shift * star)
+
+    def _side(
+        self,
+        own: _Exported,
+        other: _Exported,
+        bias: Tensor,
+        single: str,
+        implicit: NDArray[np.float64] | None = None,
+    ) -> Side:
+        """A side's rows, and the prior of a new one.
+
+        Args:
+            own: Embeddings of the side.
+            other: And of the other one.
+            bias: On the [0, 1] scale, `(n,)`.
+            single: Buffer of the penalty's weight for a row with one rating.
+            implicit: What a rating with each row of the other side adds to the prior mean, `(n_other, dim)`.
+        """
+        dim = other.rows.shape[1]
+        implied = (self.keep**-2 - 1) * other.rows.square().mean(0)
+        times = float(self.get_buffer("batch_rows")) if self.penalty == "sum" else 1.0
+        reg_lambda = times * self.reg_lambda * float(self.get_buffer(single)) * self.unit
+        bias_reg_lambda = times * self.bias_reg_lambda if self.bias else PINNED_BIAS_PRECISION
+        return Side(
+            bias=to_float64(bias) * self.span,
+            factors=to_float64(own.rows),
+            prior_mean=np.append(to_float64(own.shift.expand(dim)), 0.0),
             prior_precision=np.stack(
                 [
-                    np.append(to_float64(reg_lambda / scale.square().clamp_min(1e-6)), 0.0),
-                    np.append(
-                        to_float64(implied), times * self.bias_reg_lambda if self.bias else PINNED_BIAS_PRECISION
-                    ),
-                    np.append(np.zeros(users.shape[1]), times * self.bias_shrinkage),
+                    np.append(to_float64(reg_lambda / own.scale.square().clamp_min(1e-6)), 0.0),
+                    np.append(to_float64(implied), bias_reg_lambda),
+                    np.append(np.zeros(dim), times * self.bias_shrinkage),
                 ]
             ),
             prior_exponent=(self.reg_exponent, 1.0, 0.0),
-            item_implicit=None if implicit is None else to_float64(implicit * star),
+            implicit=implicit,
         )
 
     def _implicit_items(self) -> Tensor | None:
         """Implicit item factors `y_j`, `(n_items, dim)`; None for a model without them."""
         return None
+
+
+class _Exported(NamedTuple):
+    """A side's embeddings in stars: `rows = scale * star * embedding + shift`."""
+
+    rows: Tensor  # (n, dim)
+    scale: Tensor  # (dim,)
+    shift: Tensor  # (dim,) or ()
 
 
 def _batch_norm(dim: int) -> nn.BatchNorm1d:

@@ -50,6 +50,7 @@ def make_bundle(model: RatingModel, data: RatingDataModule, noise: float | None 
     elif noise is not None and not model.bias_shrinkage:
         factors = expect_bias_spread(factors, noise)
     known = data.user_attributes() if factors.attribute_effects is not None else None
+    known_items = data.item_attributes() if factors.item_attribute_effects is not None else None
     manifest = {
         "model": model.name,
         "arguments": dict(model.hparams),
@@ -70,11 +71,12 @@ def make_bundle(model: RatingModel, data: RatingDataModule, noise: float | None 
             "fitted_ratings": len(data.fit_rows), "test_ratings": len(data.split.test),
         },
         "attributes": known.names if known else [],
+        "item_attributes": known_items.names if known_items else [],
         "git_commit": _git_commit(),
     }  # fmt: skip
-    attributes = RowAttributes(known.indptr, known.index) if known else None
+    tables = (None if table is None else RowAttributes(table.indptr, table.index) for table in (known, known_items))
     items = _items(data.dataset.items, item_ids)
-    return Bundle(manifest, factors, user_ids, item_ids, rated, items, user_attributes=attributes)
+    return Bundle(manifest, factors, user_ids, item_ids, rated, items, None, *tables)
 
 
 def with_unit(factors: Factors, unit: float) -> Factors:
@@ -83,21 +85,26 @@ def with_unit(factors: Factors, unit: float) -> Factors:
 
 
 def expect_bias_spread(factors: Factors, noise: float) -> Factors:
-    """Add a prior on a new user's bias, with the variance of the fitted users' biases.
+    """Add a prior on the bias of a new user, and of a new item, with the variance of the fitted ones' biases.
 
     Under the training loss alone, the bias of a user with one rating would absorb almost all of its residual. The added
     term is that of a Gaussian prior: noise variance over bias variance, independent of the number of ratings.
     """
     samples, coordinates = factors.prior_mean.shape
     least = LEAST_SPREAD * (1.0 if factors.unit is None else float(factors.unit[0]) ** 2)
-    spread = np.zeros((1, samples, coordinates, coordinates), np.float32)
-    spread[0, :, -1, -1] = noise**2 / np.maximum(factors.user_bias.var(0), least)
-    return replace(
-        factors,
-        prior_precision=np.concatenate([factors.prior_precision, spread]),
-        prior_exponent=np.append(factors.prior_exponent, np.float32(0)),
-        prior_offset=None if factors.prior_offset is None else np.append(factors.prior_offset, np.float32(0)),
-    )
+    arrays: dict[str, Any] = {}
+    for prefix, bias in (("", factors.user_bias), ("item_", factors.item_bias)):
+        precision, exponent, offset = (
+            getattr(factors, f"{prefix}prior_{name}") for name in ("precision", "exponent", "offset")
+        )
+        if precision is None:
+            continue
+        spread = np.zeros((1, samples, coordinates, coordinates), np.float32)
+        spread[0, :, -1, -1] = noise**2 / np.maximum(bias.var(0), least)
+        arrays[f"{prefix}prior_precision"] = np.concatenate([precision, spread])
+        arrays[f"{prefix}prior_exponent"] = np.append(exponent, np.float32(0))
+        arrays[f"{prefix}prior_offset"] = None if offset is None else np.append(offset, np.float32(0))
+    return replace(factors, **arrays)
 
 
 def _all_ids(fitted: IdMap, ids: pd.Series[Any]) -> tuple[NDArray[Any], NDArray[np.int64]]:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from benchmarks import samples, scaling_sweeps
-from recsys.bundle.centring import centred_factors
+from recsys.bundle.centring import Side, centred_factors
 from recsys.bundle.factors import concat_samples
 from tests.small_data import random_ratings, small_data
 
@@ -20,8 +20,10 @@ def test_samples_are_evenly_spaced_and_end_with_the_last() -> None:
 def test_chosen_samples_predict_as_they_do_among_all() -> None:
     rng = np.random.default_rng(0)
     each = [
-        centred_factors(3.0, rng.normal(size=4), rng.normal(size=5), rng.normal(size=(4, 2)), rng.normal(size=(5, 2)),
-                        np.zeros(3), np.ones((1, 3)), (0.0,))
+        centred_factors(
+            3.0,
+            *(Side(rng.normal(size=n), rng.normal(size=(n, 2)), np.zeros(3), np.ones((1, 3)), (0.0,)) for n in (4, 5)),
+        )
         for _ in range(6)
     ]  # fmt: skip
     user, item = np.arange(4), np.arange(1, 5)

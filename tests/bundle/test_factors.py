@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 
-from recsys.bundle.centring import centred_factors
+from recsys.bundle.centring import Side, centred_factors
 from recsys.bundle.factors import Factors
 from recsys.bundle.fold_in import fold_in
 from recsys.bundle.item_fold_in import fold_in_item
@@ -16,25 +17,28 @@ from tests.bundles import random_factors
 
 
 @pytest.fixture
-def centring() -> tuple[dict[str, np.ndarray], Factors]:
+def centring() -> tuple[Side, Side, Factors]:
     rng = np.random.default_rng(2)
-    before = {
-        "user_bias": rng.normal(1, 1, 6),
-        "item_bias": rng.normal(-2, 1, 5),
-        "user_factors": rng.normal(0.7, 1, (6, 3)),
-        "item_factors": rng.normal(-0.4, 1, (5, 3)),
-        "prior_mean": rng.normal(size=4),
-        "prior_precision": rng.uniform(0.5, 2, (2, 4)),
-        "item_implicit": rng.normal(0.2, 1, (5, 3)),
-    }
-    return before, centred_factors(mu=3.3, prior_exponent=(0.5, 1.0), **before)
+    users, items = (
+        Side(
+            bias=rng.normal(level, 1, n),
+            factors=rng.normal(mean, 1, (n, 3)),
+            prior_mean=rng.normal(size=4),
+            prior_precision=rng.uniform(0.5, 2, (2, 4)),
+            prior_exponent=exponent,
+            implicit=rng.normal(0.2, 1, (n_other, 3)),
+            attribute_effects=rng.normal(size=(2, 4)),
+            cold_start_mean=rng.normal(size=4),
+        )
+        for n, n_other, level, mean, exponent in ((6, 5, 1, 0.7, (0.5, 1.0)), (5, 6, -2, -0.4, (0.25, 0.75)))
+    )
+    return users, items, centred_factors(3.3, users, items)
 
 
-def test_centring_keeps_predictions_and_centres_both_sides(centring: tuple) -> None:
-    before, after = centring
+def test_centring_keeps_predictions_and_centres_both_sides(centring: tuple[Side, Side, Factors]) -> None:
+    users, items, after = centring
     user, item = np.divmod(np.arange(30), 5)
-    wanted = 3.3 + before["user_bias"][user] + before["item_bias"][item]
-    wanted += (before["user_factors"][user] * before["item_factors"][item]).sum(1)
+    wanted = 3.3 + users.bias[user] + items.bias[item] + (users.factors[user] * items.factors[item]).sum(1)
     np.testing.assert_allclose(after.predict(user, item)[:, 0], wanted, atol=1e-5)
     for name in ("user_bias", "item_bias", "user_factors", "item_factors"):
         np.testing.assert_allclose(getattr(after, name).mean(0), 0, atol=1e-6)
@@ -42,18 +46,23 @@ def test_centring_keeps_predictions_and_centres_both_sides(centring: tuple) -> N
     assert after.user_factors.shape == (6, 1, 3)
 
 
-def test_centring_carries_the_prior_along(centring: tuple) -> None:
-    """The penalty of a user's `[p, b]`, around what their items imply, is the same number in both coordinates."""
-    before, after = centring
+@pytest.mark.parametrize("side", [0, 1], ids=["users", "items"])
+def test_centring_carries_the_prior_along(centring: tuple[Side, Side, Factors], side: int) -> None:
+    """The penalty of a row `[p, b]`, around what its ratings and attributes imply, is the same in both coordinates."""
+    before, f = centring[side], centring[2]
+    after = f.mirrored() if side else f
     rated = [0, 3, 4]
-    implied = before["item_implicit"][rated].sum(0) / 3**0.5
-    old = np.hstack([before["user_factors"], before["user_bias"][:, None]])
-    far_old = old - before["prior_mean"] - np.append(implied, 0)
+    assert before.implicit is not None
+    assert before.attribute_effects is not None
+    implied = np.append(before.implicit[rated].sum(0) / 3**0.5, 0) + before.attribute_effects[1]
+    far_old = np.hstack([before.factors, before.bias[:, None]]) - before.prior_mean - implied
     new = np.hstack([after.user_factors[:, 0], after.user_bias])
     assert after.item_implicit is not None
-    far_new = new - after.prior_mean[0] - after.item_implicit[rated, 0].sum(0) / 3**0.5
-    np.testing.assert_array_equal(after.prior_exponent, np.array([0.5, 1], np.float32))
-    for diagonal, precision in zip(before["prior_precision"], after.prior_precision[:, 0], strict=True):
+    assert after.attribute_effects is not None
+    implied = after.item_implicit[rated, 0].sum(0) / 3**0.5 + after.attribute_effects[1, 0]
+    far_new = new - after.prior_mean[0] - implied
+    np.testing.assert_array_equal(after.prior_exponent, np.array(before.prior_exponent, np.float32))
+    for diagonal, precision in zip(before.prior_precision, after.prior_precision[:, 0], strict=True):
         wanted = (far_old**2 * diagonal).sum(1)
         np.testing.assert_allclose(np.einsum("nd,de,ne->n", far_new, precision, far_new), wanted, rtol=1e-4)
 
@@ -306,11 +315,14 @@ def test_a_model_without_biases_folds_in_as_one_that_never_had_them() -> None:
     """However many ratings, and although all is centred: the same scores as ridge regression on the raw factors."""
     rng = np.random.default_rng(0)
     users, items = rng.normal(0.3, 0.3, (5, 8)), rng.normal(0.2, 0.3, (400, 8))
-    f = centred_factors(
-        mu=0.0, user_bias=np.zeros(5), item_bias=np.zeros(400), user_factors=users, item_factors=items,
-        prior_mean=np.zeros(9), prior_precision=np.full((1, 9), 2.0), prior_exponent=(0.5,), prior_offset=(7.0,),
-        no_bias=1e6,
-    )  # fmt: skip
+    prior: dict[str, Any] = {
+        "prior_mean": np.zeros(9),
+        "prior_precision": np.full((1, 9), 2.0),
+        "prior_exponent": (0.5,),
+        "prior_offset": (7.0,),
+        "no_bias": 1e6,
+    }
+    f = centred_factors(0.0, Side(np.zeros(5), users, **prior), Side(np.zeros(400), items, **prior))
     assert f.prior_exponent.tolist() == [0.5, 1, 1]
     assert f.prior_offset is not None
     assert f.prior_offset.tolist() == [7, 0, 0]

@@ -18,6 +18,8 @@ from recsys.bundle.fold_in import fold_in
 from recsys.data.datamodule import RatingDataModule
 from recsys.models.als import ALS
 from recsys.models.normal_equations import NotPositiveDefiniteError
+from recsys.training.export import make_bundle
+from tests.bundles import trained_and_folded_items
 from tests.commands import call, write_ratings
 from tests.small_data import build, fit, random_ratings, small_data
 
@@ -109,6 +111,15 @@ def test_a_sweep_is_every_item_s_regression_and_then_every_user_s(exponent: floa
     np.testing.assert_allclose(
         model.user_rows.numpy(), regressions(model, user, items[item], surprise, exponent), atol=1e-4
     )
+
+
+@every_exponent
+def test_the_fold_in_of_what_made_an_item_is_its_row_once_converged(exponent: float) -> None:
+    data = noise()
+    model = small(data, exponent)
+    fit(model, data, epochs=400)
+    for trained, folded in trained_and_folded_items(make_bundle(model, data)):
+        np.testing.assert_allclose(folded, trained, atol=1e-3)
 
 
 @every_exponent

@@ -27,7 +27,7 @@ from recsys.models.mf import MatrixFactorization
 from recsys.models.ranking import RankingModel
 from recsys.models.svdpp import SVDPlusPlus
 from recsys.training.export import make_bundle
-from tests.bundles import trained_and_folded
+from tests.bundles import trained_and_folded, trained_and_folded_items
 from tests.small_data import SmallRatings, build, bundle_of, checkerboard, fit, frame, kinds, random_ratings, small_data
 
 pytestmark = pytest.mark.long
@@ -465,6 +465,9 @@ def test_factors_are_centred_float32_of_the_documented_shapes(make: Make) -> Non
         "attribute_effects": (3, samples, dim + 1),
         "cold_start_mean": (samples, dim + 1),
         "cold_start_effects": (3, samples, dim + 1),
+        "item_prior_mean": (samples, dim + 1),
+        "user_implicit": (len(data.users), samples, dim + 1),
+        "item_cold_start_mean": (samples, dim + 1),
     }
     shapes |= {name: shape for name, shape in optional.items() if getattr(f, name) is not None}
     for name, shape in shapes.items():
@@ -489,10 +492,13 @@ def test_factors_are_centred_float32_of_the_documented_shapes(make: Make) -> Non
         if key in RATING_MODELS and (exponent := arguments_of(make).get("reg_exponent"))
     ],
 )
-def test_the_fold_in_of_a_user_s_ratings_is_the_user(make: Make, arguments: dict[str, Any]) -> None:
-    """Whoever is folded in gets what training would have given them: in rank, and in stars."""
+@pytest.mark.parametrize("side", ["user", "item"])
+def test_the_fold_in_of_a_row_s_ratings_is_the_row(make: Make, arguments: dict[str, Any], side: str) -> None:
+    """Whoever, and whatever item, is folded in gets what training would have given: in rank, and in stars."""
     bundle = make_bundle(fitted_to_tastes(make, **arguments), tastes())
-    pairs = [(trained, folded) for trained, folded, _ in trained_and_folded(bundle)]
+    pairs = [*trained_and_folded_items(bundle)]
+    if side == "user":
+        pairs = [(trained, folded) for trained, folded, _ in trained_and_folded(bundle)]
     correlations = [np.corrcoef(trained, folded)[0, 1] for trained, folded in pairs]
     assert min(correlations) > 0.98
     if bundle.factors.ordinal is not None:  # no star says how far beyond the last threshold a score lies
@@ -590,11 +596,14 @@ def test_scores_are_those_of_the_bundle(make: Make) -> None:
 
 
 @every_ranking_model
-def test_the_fold_in_of_a_user_s_items_is_the_user(make: Make) -> None:
+def test_the_fold_in_of_a_user_s_items_is_the_user_and_likewise_of_an_item(make: Make) -> None:
     model = small(make, liked())
-    fit(model, liked(), epochs=20)
-    for trained_scores, folded_scores, _ in trained_and_folded(make_bundle(model, liked())):
+    fit(model, liked(), epochs=40)
+    bundle = make_bundle(model, liked())
+    for trained_scores, folded_scores, _ in trained_and_folded(bundle):
         np.testing.assert_allclose(folded_scores, trained_scores, atol=1e-3)
+    for trained_scores, folded_scores in trained_and_folded_items(bundle):  # sweeps end with the users
+        np.testing.assert_allclose(folded_scores, trained_scores, atol=0.03)
 
 
 @pytest.mark.parametrize("make", [m for m in CLASSES.values() if "bias_shrinkage" in arguments_of(m)])

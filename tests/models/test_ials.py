@@ -20,7 +20,7 @@ from recsys.evaluation.registry import NDCG
 from recsys.models.ials import ImplicitALS
 from recsys.models.normal_equations import NormalEquations
 from recsys.training.export import make_bundle
-from tests.bundles import trained_and_folded
+from tests.bundles import trained_and_folded, trained_and_folded_items
 from tests.small_data import build, checkerboard, fit, frame, random_ratings, small_data
 
 Doubles = np.ndarray[Any, np.dtype[np.float64]]
@@ -272,6 +272,20 @@ def test_folding_in_a_user_s_ratings_is_the_user(exponent: float, weight: float,
     make_bundle(model, data).save(tmp_path / "bundle")
     for trained, folded, _ in trained_and_folded(Bundle.load(tmp_path / "bundle")):
         np.testing.assert_allclose(folded, trained, atol=1e-4)
+
+
+@every_exponent
+def test_folding_in_an_item_s_ratings_is_what_the_next_sweep_makes_of_it(exponent: float) -> None:
+    """The unobserved pairs' Gram matrix and the penalty's offset are those of the users."""
+    data = noise()
+    model = made(data, unobserved_weight=0.2, reg_exponent=exponent)
+    fit(model, data, epochs=5)
+    bundle, users = make_bundle(model, data), model.user_rows.detach().clone()
+    assert model.sides is not None
+    with torch.no_grad():
+        model.sweep(*model.sides, torch.ones(len(data.fit_rows)))
+    for item, (_, folded) in enumerate(trained_and_folded_items(bundle)):
+        np.testing.assert_allclose(folded, (users @ model.item_rows[item].detach()).numpy(), atol=5e-4)
 
 
 def test_someone_new_is_what_they_took_and_reasons_name_it() -> None:

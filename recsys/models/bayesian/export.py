@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import pad
 
-from recsys.bundle.centring import centred_factors
+from recsys.bundle.centring import Side, centred_factors
 from recsys.bundle.factors import Factors
 from recsys.models.bayesian.drift import Drift
 from recsys.models.bayesian.row_prior import RowPrior
@@ -75,20 +75,32 @@ def sample_factors(
     n_unfitted = len(items) - n_items
     implicit = sample.get("implicit")
     factors = centred_factors(
-        mu=mu,
-        user_bias=users[:, -1],
-        item_bias=items[:, -1],
-        user_factors=users[:, :-1],
-        item_factors=items[:, :-1],
-        prior_mean=sample["mean"],
-        prior_precision=sample["row_precision"][None] / sample["precision"],
-        prior_exponent=(0.0,),
-        item_implicit=None if implicit is None else np.pad(implicit, ((0, n_unfitted), (0, 0))),
-        attribute_effects=sample.get("attributes"),
-        cold_start_effects=sample.get("cold_start_effects"),
-        cold_start_mean=sample.get("cold_start_mean"),
+        mu,
+        Side(
+            bias=users[:, -1],
+            factors=users[:, :-1],
+            prior_mean=sample["mean"],
+            prior_precision=sample["row_precision"][None] / sample["precision"],
+            prior_exponent=(0.0,),
+            implicit=None if implicit is None else np.pad(implicit, ((0, n_unfitted), (0, 0))),
+            attribute_effects=sample.get("attributes"),
+            cold_start_effects=sample.get("cold_start_effects"),
+            cold_start_mean=sample.get("cold_start_mean"),
+        ),
+        Side(
+            bias=items[:, -1],
+            factors=items[:, :-1],
+            prior_mean=sample.get("item_mean", np.zeros(items.shape[1])),
+            prior_precision=sample.get("item_row_precision", np.ones(items.shape[1]))[None] / sample["precision"],
+            prior_exponent=(0.0,),
+            implicit=sample.get("user_implicit"),
+            attribute_effects=sample.get("item_attributes"),
+            cold_start_mean=sample.get("item_cold_start_mean"),
+        ),
         fitted_items=n_items,
     )
+    if "item_mean" not in sample:  # of a checkpoint whose samples lack it
+        factors = replace(factors, item_prior_mean=None, item_prior_precision=None, item_prior_exponent=None)
     arrays = {"precision": sample["precision"].astype(np.float32).reshape(1)}
     if "cold_start_items" in sample:
         arrays["cold_start_items"] = sample["cold_start_items"].astype(np.float32)[:, None]

@@ -151,7 +151,8 @@ class BayesianMF(SweepModel):
         self.priors = sampler.row_priors(counts, blocks, self.unit, self.mu.expand(self.width))
         self.chain = {name: value.to(self.mu) for name, value in self.chain.items()}
         n_rows = {"user_rows": self.n_users, "item_rows": self.n_items + len(self.unfitted)}
-        self.samples = Samples(sampler.sample_shapes(self.chain, self.priors[0], n_rows), self.samples_file)
+        shapes = _saved_shapes(self._resumed) or sampler.sample_shapes(self.chain, self.priors, n_rows)
+        self.samples = Samples(shapes, self.samples_file)
         if self._resumed:
             self._restore(self._resumed)
         self.samples.truncate(self._resumed.get("samples", 0))  # drop samples written after the checkpoint
@@ -195,12 +196,12 @@ class BayesianMF(SweepModel):
     def _sample(self) -> dict[str, Tensor]:
         """The arrays of the current sample, by name."""
         users, items = self.priors
+        of_items = sampler.item_prior_arrays(items)
         unfitted = items.means().mean(0).expand(len(self.unfitted), -1)
         if len(self.unfitted):
-            mean_effect = items.feature_mean("attributes").mean(0)
-            unfitted = unfitted - mean_effect + self.unfitted.to(self.mu) @ items.state["attributes"]
+            unfitted = of_items["item_cold_start_mean"] + self.unfitted.to(self.mu) @ items.state["attributes"]
         cold_start = cold_start_arrays(self.user_rows, self.item_rows, self.priors, len(self.unfitted))
-        return self.chain | users.state | cold_start | {
+        return self.chain | users.state | cold_start | of_items | {
             "user_rows": self._drifted(), "item_rows": torch.cat([self.item_rows, unfitted]),
             "row_precision": users.state["precision"], "precision": self.chain["precision"],
         }  # fmt: skip
@@ -298,8 +299,7 @@ class BayesianMF(SweepModel):
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         self._resumed = checkpoint.get("chain", {})
         if self._resumed:
-            shapes = {LEGACY_ARRAYS.get(name, name): shape for name, shape in self._resumed["shapes"].items()}
-            self.samples = Samples(shapes, self.samples_file)
+            self.samples = Samples(_saved_shapes(self._resumed), self.samples_file)
             self._restore(self._resumed)
 
     def _restore(self, saved: dict[str, Any]) -> None:
@@ -310,3 +310,8 @@ class BayesianMF(SweepModel):
         self.samples.memory = [sample.numpy() for sample in saved["memory"]]
         for prior, state in zip(self.priors, saved["priors"], strict=True):
             prior.load(state)
+
+
+def _saved_shapes(saved: dict[str, Any]) -> dict[str, tuple[int, ...]]:
+    """The shapes of a checkpoint's samples, which may be of a version with fewer arrays; empty without samples."""
+    return {LEGACY_ARRAYS.get(name, name): shape for name, shape in saved.get("shapes", {}).items()}

@@ -66,14 +66,17 @@ def row_priors(
     return users, items
 
 
-def sample_shapes(chain: Chain, users: RowPrior, n_rows: Mapping[str, int]) -> dict[str, tuple[int, ...]]:
+def sample_shapes(
+    chain: Chain, priors: tuple[RowPrior, RowPrior], n_rows: Mapping[str, int]
+) -> dict[str, tuple[int, ...]]:
     """Shapes of the stored arrays of a sample by name, in file order.
 
     Args:
         chain: The initial chain.
-        users: Prior of the user rows.
+        priors: Priors of the user and item rows.
         n_rows: Numbers of `user_rows` and of `item_rows`, including items that are not fitted.
     """
+    users, items = priors
     e, state = len(users.state["mean"]), users.state
     shapes: dict[str, tuple[int, ...]] = {name: (n, e) for name, n in n_rows.items()}
     shapes |= {"mean": (e,), "row_precision": (e,), "precision": ()}
@@ -83,7 +86,19 @@ def sample_shapes(chain: Chain, users: RowPrior, n_rows: Mapping[str, int]) -> d
         shapes |= {"cold_start_effects": shapes["attributes"], "cold_start_mean": (e,)}
     if "implicit" in shapes:
         shapes["cold_start_items"] = (n_rows["item_rows"],)
+    shapes |= {name: tuple(array.shape) for name, array in item_prior_arrays(items).items()}
     return shapes | {name: tuple(chain[name].shape) for name in ("thresholds",) if name in chain}
+
+
+def item_prior_arrays(items: RowPrior) -> dict[str, Tensor]:
+    """The prior of an item's row, from which a new item is folded in, by the names of a sample's arrays."""
+    arrays = {"item_mean": items.state["mean"], "item_row_precision": items.state["precision"]}
+    if "attributes" in items.blocks:
+        arrays["item_attributes"] = items.state["attributes"]
+        arrays["item_cold_start_mean"] = items.means().mean(0) - items.feature_mean("attributes").mean(0)
+    if "implicit" in items.blocks:
+        arrays["user_implicit"] = items.state["implicit"]
+    return arrays
 
 
 def draw_noise(
