@@ -41,7 +41,7 @@ class Budget:
         text: Characters of a title, of a genre, and of a name in the manifest.
     """
 
-    bytes: int = 2 << 30
+    bytes: int = 3 << 30
     memory: int = 8 << 30
     work: int = 40_000_000_000
     manifest_bytes: int = 4 << 20

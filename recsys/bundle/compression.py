@@ -76,6 +76,10 @@ def compressed(factors: Factors, dim: int, noise: float | None = None) -> Factor
 
     user = moved(np.concatenate([factors.user_factors, factors.user_bias[:, :, None]], 2))
     effects, implicit = factors.attribute_effects, factors.item_implicit
+    strength = np.square(user[:, 0, :-1], dtype=np.float64).sum(0)  # the singular values
+    to_new_items = (users.T @ user[:, 0, :-1]) * np.divide(1, strength, out=np.zeros_like(strength), where=strength > 0)
+    item = np.concatenate([item_factors, factors.item_bias.mean(1, keepdims=True)], 1)
+    of_items = _item_prior(factors, to_new_items.astype(np.float32), item, variance)
     return Factors(
         mu=_mean(factors.mu),
         user_bias=np.ascontiguousarray(user[:, :, -1]),
@@ -97,7 +101,40 @@ def compressed(factors: Factors, dim: int, noise: float | None = None) -> Factor
         cold_start_items=None if factors.cold_start_items is None else factors.cold_start_items.mean(1, keepdims=True),
         cold_start_mean=None if factors.cold_start_mean is None else moved(factors.cold_start_mean[None])[0],
         cold_start_effects=None if factors.cold_start_effects is None else moved(factors.cold_start_effects),
+        **of_items,
     )
+
+
+def _item_prior(
+    factors: Factors, to_new: Float32Array, item: Float32Array, variance: float
+) -> dict[str, Float32Array | None]:
+    """The prior of an item's new `[q, b]`, which is made as that of a user's.
+
+    Args:
+        factors: Of all samples.
+        to_new: What takes items, over the number of samples, to new coordinates, `(samples * d, dim)`.
+        item: The items' new rows, `(n_items, dim + 1)`.
+        variance: Of the noise.
+    """
+    if not factors.can_fold_in_items:
+        return {}
+
+    def moved(solutions: Float32Array | None) -> Float32Array | None:
+        if solutions is None:
+            return None
+        flat = _flatten_samples(solutions[:, :, :-1]) / np.float32(factors.samples)
+        return np.concatenate([flat @ to_new, solutions[:, :, -1:].mean(1)], 1)[:, None]
+
+    mean, cold = factors.item_prior_mean, factors.item_cold_start_mean
+    moved_mean, moved_cold = (moved(None if rows is None else rows[None]) for rows in (mean, cold))
+    return {
+        "item_prior_mean": None if moved_mean is None else moved_mean[0],
+        "item_prior_precision": _precision(item, variance, factors.unit)[None, None],
+        "item_prior_exponent": np.zeros(1, np.float32),
+        "item_attribute_effects": moved(factors.item_attribute_effects),
+        "item_cold_start_mean": None if moved_cold is None else moved_cold[0],
+        "user_implicit": moved(factors.user_implicit),
+    }
 
 
 def _randomized_svd(users: Float32Array, items: Float32Array, dim: int) -> tuple[Float32Array, Float32Array]:

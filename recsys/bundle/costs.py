@@ -51,13 +51,15 @@ def take_arrays(files: Mapping[str, Mapping[str, Described]], version: int, spen
         sizes = check_arrays(known, FACTOR_SPECS | ROW_SPECS, {})
     except ValueError as error:
         raise BundleError(f"{spending.path} is not a usable bundle: {error}") from error
-    s, u, i, d, e, t, levels, r = (sizes.get(axis, 0) for axis in "suidetlr")
+    s, u, i, d, e, t, v, levels, r = (sizes.get(axis, 0) for axis in "suidetvlr")
     spending.budget.check("samples", s, f"{spending.path} has … samples")
-    spending.budget.check("attributes", sizes.get("a", 0), f"{spending.path} has … attributes of users")
+    for axis, side in (("a", "users"), ("y", "items")):
+        spending.budget.check("attributes", sizes.get(axis, 0), f"{spending.path} has … attributes of {side}")
     spending.take(sum(array.nbytes for file in files.values() for array in file.values()), "arrays")
     design, noise = 4 * s * i * e, 8 * s * u * e if "precision" in factors else 0
     implicit = known["item_implicit"].nbytes if "item_implicit" in known else 0
     spending.take(2 * design + 12 * s * i + 8 * (t + 3) * s * e * e + noise + implicit, "factors as answers need them")
+    spending.take(8 * (v + 3) * s * e * e if v else 0, "factors as new items need them")
     spending.take(20 * r + 3 * max((math.prod(array.shape) for array in known.values()), default=0), "ratings")
     for side, each in (("user", USER), ("item", ITEM)):
         count, text = _ids(side, ids)
@@ -101,6 +103,9 @@ def take_parts(bundle: BundleParts, spending: Spending) -> None:
     attributes = 0 if known is None else int(np.diff(known.indptr).max(initial=0))
     explained = 12 * max(min(CONTRIBUTIONS, samples * ratings * MAX_K), samples * ratings) + 8 * ratings * MAX_K
     spending.take(24 * (ratings + attributes) * samples * coordinates + explained, "busiest user")
+    if bundle.can_fold_in_items:  # all that were not fitted, together
+        raters = max(int(np.count_nonzero(bundle.ratings.item >= bundle.fitted_items)), MAX_RATINGS)
+        spending.take(24 * raters * samples * coordinates, "ratings of items that were not fitted")
     work = ratings * samples * coordinates**2
     budget.check("work", work, f"{path}: folding in a user with {ratings:,} ratings takes … multiplications")
 

@@ -25,8 +25,14 @@ def movielens_25m(samples: int, dim: int, *, noise: bool = False) -> dict[str, d
         "user_factors": (USERS, samples, dim), "item_factors": (ITEMS, samples, dim), "prior_mean": (samples, dim + 1),
         "prior_precision": (2, samples, dim + 1, dim + 1), "prior_exponent": (2,),
     }  # fmt: skip
+    each |= {
+        "item_prior_mean": (samples, dim + 1),
+        "item_prior_precision": (2, samples, dim + 1, dim + 1),
+        "item_prior_exponent": (2,),
+    }
     if noise:
-        each |= {"precision": (samples,), "item_implicit": (ITEMS, samples, dim + 1)}
+        implicit = {"item_implicit": (ITEMS, samples, dim + 1), "user_implicit": (USERS, samples, dim + 1)}
+        each |= {"precision": (samples,)} | implicit
     ratings = {"item": I4, "rating": F4, "part": U1, "timestamp": I8}
     return {
         "factors": {name: Described(shape, F4) for name, shape in each.items()},

@@ -73,6 +73,7 @@ def test_everything_comes_back(tmp_path: Path, users: list, items: list, optiona
 
 LEVELS = (1.0, 2.5, 4.0, 5.0)
 KNOWN = RowAttributes(np.array([0, 2, 2, 3]), np.array([0, 2, 1], np.int32))  # of three users
+OF_ITEMS = RowAttributes(np.array([0, 1, 3, 3, 4]), np.array([0, 0, 1, 1], np.int32))  # of four items
 
 
 def full() -> Bundle:
@@ -87,10 +88,14 @@ def full() -> Bundle:
         attributes=3,
         drift=True,
         exponents=(0, 1),
+        items=True,
+        item_attributes=2,
     )
     factors = replace(factors, prior_offset=np.array([0, 7], np.float32), unit=np.array([1.25], np.float32))
     names = {"attributes": ["gender=F", "gender=M", "age=25"], "link": "ordinal", "counts": {"items": 2}}
-    return replace(make_bundle(factors, USERS, ITEMS, RATED, **names), user_attributes=KNOWN)
+    names["item_attributes"] = ["genre=Drama", "year=1990s"]
+    bundle = make_bundle(factors, USERS, ITEMS, RATED, **names)
+    return replace(bundle, user_attributes=KNOWN, item_attributes=OF_ITEMS)
 
 
 @pytest.fixture(scope="module")
@@ -111,7 +116,8 @@ def test_noise_levels_and_attributes_come_back(full_saved: Path) -> None:
     for name in Factors.__dataclass_fields__:
         np.testing.assert_array_equal(getattr(after.factors, name), getattr(before.factors, name))
     assert after.user_attributes is not None
-    for was, now in zip(KNOWN, after.user_attributes, strict=True):
+    assert after.item_attributes is not None
+    for was, now in zip((*KNOWN, *OF_ITEMS), (*after.user_attributes, *after.item_attributes), strict=True):
         np.testing.assert_array_equal(was, now)
         assert was.dtype == now.dtype
     assert after.fitted_items == 2
@@ -149,6 +155,22 @@ FEW = np.ones((2, 2), np.float32)
         ("ratings", {"attribute_indptr": np.array([0, 2, 1, 3])}, "attribute_indptr does not cut"),
         ("ratings", {"attribute_indptr": np.array([0, 3])}, r"attribute_indptr has shape \(2,\), expected \(4,\)"),
         ("ratings", {"attribute_indptr": None}, "there is no array 'attribute_indptr'"),
+        ("ratings", {"item_attribute": np.array([0, 0, 1, 2], np.int32)}, "an attribute of an item is not in the mani"),
+        ("ratings", {"item_attribute_indptr": np.array([0, 4])}, r"item_attribute_indptr has shape \(2,\), expected"),
+        ("ratings", {"item_attribute_indptr": np.array([0, 1, 3, 2, 4])}, "cut the 4 item_attributes into items"),
+        ("factors", {"item_prior_mean": None}, "the prior of items lacks item_prior_mean"),
+        (
+            "factors",
+            {"item_prior_offset": np.zeros(2, np.float32)},
+            "item_prior_offset has shape",
+        ),
+        ("factors", {"item_attribute_effects": None}, "item_attribute_effects must be those of the manifest's 2"),
+        ("factors", {"item_prior_precision": -np.ones((3, 2, 4, 4), np.float32)}, "item_prior_precision has negative"),
+        (
+            "factors",
+            {"item_prior_mean": None, "item_prior_precision": None, "item_prior_exponent": None},
+            "item_prior_offset needs item_prior_mean",
+        ),
     ],
 )
 def test_noise_levels_and_attributes_that_cannot_be_are_refused(
