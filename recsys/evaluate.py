@@ -22,10 +22,10 @@ from recsys.progress import printable
 def main(cfg: DictConfig) -> None:
     if not isinstance(cfg.ranking, bool):
         raise ValueError(f"ranking must be true or false, got {cfg.ranking}")
-    if cfg.evaluation != "standard":
+    if cfg.evaluation != "standard" or cfg["items"] != "frozen":
         from recsys.evaluation.prequential import check_evaluation  # here, for a quick start without it
 
-        check_evaluation(cfg.evaluation)
+        check_evaluation(cfg.evaluation, items=cfg["items"])
     folder = Path(cfg.run)
     bundle = Bundle.load(folder / "bundle")
     recorded = _recorded(folder)
@@ -33,7 +33,7 @@ def main(cfg: DictConfig) -> None:
     if cfg.evaluation == "prequential":
         from recsys.evaluation.prequential import prequential
 
-        metrics |= prequential(bundle)
+        metrics |= prequential(bundle, items=cfg["items"])
     if cfg.ranking and NDCG.test_key not in metrics:
         metrics |= evaluate_ranking(bundle)
     title = f"{recorded.get('model', bundle.manifest['model'])} on {bundle.manifest['data']}"

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recsys.bundle import TEST, Bundle
+from recsys.bundle.factors import UserVector
 from recsys.bundle.fold_in import running_fold_ins
 from recsys.bundle.typing import Float32Array, Float64Array, IndexArray
 from recsys.evaluation.baselines import fit_biases, running_user_biases
@@ -21,12 +22,13 @@ from recsys.evaluation.metrics import rating_metrics
 from recsys.progress import track
 
 EVALUATIONS = ("standard", "prequential")
+ITEMS = ("frozen", "fold_in")  # that were not fitted
 TIME_SPLITS = ("user_time", "global_time", "leave_one_out")
 
 log = logging.getLogger(__name__)
 
 
-def prequential(bundle: Bundle, test: TestSet | None = None) -> dict[str, float | None]:
+def prequential(bundle: Bundle, test: TestSet | None = None, items: str = "frozen") -> dict[str, float | None]:
     """Metrics of predicting each test rating from its user's earlier ones, and those of a baseline.
 
     The baseline is the fitted item bias plus a running user bias, the shrunk mean of the user's residuals so far.
@@ -34,22 +36,29 @@ def prequential(bundle: Bundle, test: TestSet | None = None) -> dict[str, float 
     Args:
         bundle: The model.
         test: Its predicted test rows, if they are at hand.
+        items: `frozen`: items that were not fitted stay as they are; `fold_in`: also predict with each folded in from
+            its own earlier ratings (`recsys.evaluation.prequential_items`).
 
     Returns:
         In stars: `prequential/rmse`, `prequential/mae` and `baseline/running_biases` (RMSE); for users without a fitted
         rating `prequential/rmse_unseen` and `baseline/running_biases_unseen`, None if there are none, and
-        `prequential/share_unseen`, their share of the test rows.
+        `prequential/share_unseen`, their share of the test rows. With `items=fold_in`, also for items without a fitted
+        rating `prequential/rmse_unseen_items` and `prequential/share_unseen_items`, and, with these items folded in,
+        `prequential/rmse_unseen_items_fold_in` and `prequential/rmse_items_fold_in` (RMSE of all test rows).
 
     Raises:
         ValueError: The bundle ranks, cannot fold in, has no timestamps, was not split by time, was fitted on its test
-            rows, or has none.
+            rows, or has none; or cannot fold in items, and is to.
     """
     _check(bundle)
+    if items == "fold_in" and not bundle.can_fold_in_items:
+        raise ValueError("items=fold_in needs a bundle with a prior of items; train it again")
     test = test or predict_test_set(bundle)
     rows = np.flatnonzero(bundle.ratings.part == TEST)
     log.info("prequential: predicting each of %s test ratings from its user's earlier ones", f"{len(rows):,}")
     seen = test.user < bundle.n_users
-    model = rating_metrics(predict_prequential(bundle)[rows], test.rating, seen)
+    predicted = predict_prequential(bundle)
+    model = rating_metrics(predicted[rows], test.rating, seen)
     baseline = rating_metrics(_running_biases(bundle, test.fitted)[rows], test.rating, seen)
     return {
         "prequential/rmse": model["rmse"],
@@ -58,13 +67,34 @@ def prequential(bundle: Bundle, test: TestSet | None = None) -> dict[str, float 
         "prequential/share_unseen": model["share_cold"],
         "baseline/running_biases": baseline["rmse"],
         "baseline/running_biases_unseen": baseline["rmse_cold"],
+        **(_with_items(bundle, predicted, test) if items == "fold_in" else {}),
     }
 
 
-def check_evaluation(evaluation: str, split: str | None = None) -> None:
-    """Raise a ValueError unless `evaluation` is valid, and possible with that split (None: not known yet)."""
-    if evaluation not in EVALUATIONS:
-        raise ValueError(f"evaluation must be one of {', '.join(EVALUATIONS)}, got {evaluation!r}")
+def _with_items(bundle: Bundle, predicted: Float32Array, test: TestSet) -> dict[str, float | None]:
+    """Metrics of items that were not fitted, as they are and folded in from their earlier ratings."""
+    from recsys.evaluation.prequential_items import predict_new_items  # which needs what is here
+
+    log.info("prequential: folding in items that were not fitted from their earlier ratings")
+    rows, folded = np.flatnonzero(bundle.ratings.part == TEST), predict_new_items(bundle)
+    seen = test.item < bundle.fitted_items
+    frozen = rating_metrics(predicted[rows], test.rating, seen)
+    after = rating_metrics(np.where(np.isnan(folded), predicted, folded)[rows], test.rating, seen)
+    return {
+        "prequential/rmse_unseen_items": frozen["rmse_cold"],
+        "prequential/rmse_unseen_items_fold_in": after["rmse_cold"],
+        "prequential/rmse_items_fold_in": after["rmse"],
+        "prequential/share_unseen_items": frozen["share_cold"],
+    }
+
+
+def check_evaluation(evaluation: str, split: str | None = None, items: str = "frozen") -> None:
+    """Raise a ValueError unless both are valid, and possible with that split (None: not known yet)."""
+    for name, value, allowed in (("evaluation", evaluation, EVALUATIONS), ("items", items, ITEMS)):
+        if value not in allowed:
+            raise ValueError(f"{name} must be one of {', '.join(allowed)}, got {value!r}")
+    if items == "fold_in" and evaluation != "prequential":
+        raise ValueError(f"items=fold_in needs evaluation=prequential, got {evaluation}")
     if evaluation == "prequential" and split not in (None, *TIME_SPLITS):
         raise ValueError(
             f"evaluation=prequential needs a split in time ({', '.join(TIME_SPLITS)}), got {split}, where a "
@@ -108,22 +138,46 @@ def predict_prequential(bundle: Bundle) -> Float32Array:
 
 def _predict_user(bundle: Bundle, user: int) -> Iterator[tuple[IndexArray, Float32Array]]:
     """Test rows of a user in `bundle.ratings`, which has timestamps, and their predicted stars, piece by piece."""
-    rated, time = bundle.ratings, bundle.ratings.timestamp
+    entries = bundle.ratings.slice_of(user)
+    test = np.arange(entries.start, entries.stop)[bundle.ratings.part[entries] == TEST]
+    for rows, vector in vectors_before(bundle, user, test):
+        item = bundle.ratings.item[rows]
+        if vector.bias.ndim == 1:
+            yield rows, bundle.predictions_for(vector, item).mean
+        else:
+            linear = bundle.factors.predict_rows_for(vector, np.where(item < bundle.n_items, item, -1))
+            yield rows, np.asarray(bundle.apply_link(linear).mean(1), np.float32)
+
+
+def vectors_before(bundle: Bundle, user: int, rows: IndexArray) -> Iterator[tuple[IndexArray, UserVector]]:
+    """A user's vector before each of some of their ratings, from their strictly earlier ones.
+
+    Args:
+        bundle: With timestamps.
+        user: The user's row.
+        rows: Rows of their ratings in `bundle.ratings`.
+
+    Yields:
+        Some of the rows, and a vector: one for all of them, or with a first axis one for each.
+    """
+    rated, time, past = bundle.ratings, bundle.ratings.timestamp, past_of(bundle, user)
     assert time is not None
-    entries = np.arange(rated.slice_of(user).start, rated.slice_of(user).stop)
-    entries = entries[np.argsort(time[entries], kind="stable")]
-    past = entries[rated.item[entries] < bundle.n_items]
-    test = entries[rated.part[entries] == TEST]
-    known = np.searchsorted(time[past], time[test])  # number of `past` ratings that are strictly earlier
+    rows = rows[np.argsort(time[rows], kind="stable")]
+    known = np.searchsorted(time[past], time[rows])  # number of `past` ratings that are strictly earlier
     attributes = bundle.attributes_of(user)
     # Without earlier ratings, and for an ordinal link, whose iteration is not linear in the ratings: plain fold-ins.
-    plain = len(test) if bundle.factors.ordinal is not None else int(np.searchsorted(known, 1))
+    plain = len(rows) if bundle.factors.ordinal is not None else int(np.searchsorted(known, 1))
     for n in np.unique(known[:plain]).tolist():
         folded = bundle.fold_in_rows(rated.item[past[:n]], rated.rating[past[:n]], attributes)
-        rows = test[:plain][known[:plain] == n]
-        yield rows, bundle.predictions_for(folded.vector, rated.item[rows]).mean
-    test, known = test[plain:], known[plain:]
+        yield rows[:plain][known[:plain] == n], folded.vector
+    rows, known = rows[plain:], known[plain:]
     for piece, vectors in running_fold_ins(bundle.factors, rated.item[past], rated.rating[past], known, attributes):
-        item = rated.item[test[piece]]
-        linear = bundle.factors.predict_rows_for(vectors, np.where(item < bundle.n_items, item, -1))
-        yield test[piece], np.asarray(bundle.apply_link(linear).mean(1), np.float32)
+        yield rows[piece], vectors
+
+
+def past_of(bundle: Bundle, user: int) -> IndexArray:
+    """Rows in `bundle.ratings` of a user's ratings of items with factors, ascending in time."""
+    time, entries = bundle.ratings.timestamp, bundle.ratings.slice_of(user)
+    assert time is not None
+    rows = np.arange(entries.start, entries.stop)[bundle.ratings.item[entries] < bundle.n_items]
+    return np.asarray(rows[np.argsort(time[rows], kind="stable")])

@@ -54,7 +54,15 @@ def _print_prequential(metrics: Mapping[str, Any]) -> None:
         (name, [metrics[key + subset] for subset in ("", "_unseen")])
         for name, key in (("running biases", "baseline/running_biases"), ("model", "prequential/rmse"))
     ]
-    _print_table("\nprequential test RMSE", f"RMSE in {RMSE.unit}", ("all", "unseen users"), caption, rows)
+    columns = ["all", "unseen users"]
+    if "prequential/rmse_items_fold_in" in metrics:
+        columns.append("unseen items")
+        caption += f", {metrics['prequential/share_unseen_items'] or 0.0:.1%} of items"
+        frozen = [None, metrics["prequential/rmse_unseen_items"]]
+        rows = [(name, [*values, last]) for (name, values), last in zip(rows, frozen, strict=True)]
+        folded = [metrics["prequential/rmse_items_fold_in"], None, metrics["prequential/rmse_unseen_items_fold_in"]]
+        rows.append(("model, items folded in", folded))
+    _print_table("\nprequential test RMSE", f"RMSE in {RMSE.unit}", columns, caption, rows)
 
 
 def _print_ranking(metrics: Mapping[str, Any], title: str) -> None:

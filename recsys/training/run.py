@@ -79,7 +79,8 @@ def run(cfg: DictConfig, folder: Path, context: RunContext = SINGLE_RUN) -> dict
     quiet_libraries()
     check_settings(cfg)
     evaluation = cfg.get("evaluation", "standard")  # missing in resumed runs of older versions
-    check_evaluation(evaluation, None if cfg.data.split == AUTO else cfg.data.split)
+    items = cfg.get("items", "frozen")
+    check_evaluation(evaluation, None if cfg.data.split == AUTO else cfg.data.split, items)
     compress = cfg.get("compress")  # missing in resumed runs of older versions
     check_training(cfg, folder)
     torch.set_num_threads(choose_threads(cfg.get("threads")))
@@ -118,7 +119,7 @@ def run(cfg: DictConfig, folder: Path, context: RunContext = SINGLE_RUN) -> dict
         metrics = {
             **selection.figures,
             **evaluate(measured, test, ranking=bool(cfg.get("ranking"))),
-            **(prequential(measured, test) if evaluation == "prequential" else {}),
+            **(prequential(measured, test, items) if evaluation == "prequential" else {}),
             **whole,
             "fit_seconds": round(seconds, 3),
             "epochs": selection.epochs,

@@ -16,7 +16,11 @@ from omegaconf import OmegaConf
 from recsys.bundle import TEST, TRAIN, VAL, Bundle
 from recsys.bundle import fold_in as module
 from recsys.bundle.attributes import RowAttributes
+from recsys.bundle.factors import UserVector
+from recsys.bundle.item_fold_in import fold_in_item
+from recsys.bundle.sides import append_items, append_users, stack_vectors
 from recsys.evaluation.prequential import predict_prequential, prequential
+from recsys.evaluation.prequential_items import predict_new_items
 from recsys.evaluation.tables import print_metrics
 from tests.bundles import make_bundle, random_factors
 from tests.commands import Train, call, call_function, copy_run
@@ -128,6 +132,79 @@ def test_ties_are_no_past(times: int) -> None:
         np.testing.assert_allclose(ahead[test], average, atol=1e-5)
 
 
+def vector_before(bundle: Bundle, row: int) -> UserVector:
+    """The user of a rating as the fold-in of their strictly earlier ratings of items with factors."""
+    rated, user = bundle.ratings, int(bundle.ratings.user_index()[row])
+    entries = np.arange(len(rated.part))[rated.slice_of(user)]
+    past = entries[(rated.timestamp[entries] < rated.timestamp[row]) & (rated.item[entries] < bundle.n_items)]
+    past = past[np.argsort(rated.timestamp[past], kind="stable")]
+    known = bundle.user_attributes and bundle.user_attributes.of(user)
+    return bundle.fold_in_rows(rated.item[past], rated.rating[past], known).vector
+
+
+def naive_items(bundle: Bundle) -> np.ndarray:
+    """One fold-in of the item a test rating of those that were not fitted; NaN for the other rows."""
+    rated, user, f = bundle.ratings, bundle.ratings.user_index(), bundle.factors
+    predicted = np.full(len(rated.part), np.nan)
+    for row in np.flatnonzero((rated.part == TEST) & (rated.item >= FITTED_ITEMS)):
+        past = np.flatnonzero((rated.item == rated.item[row]) & (rated.timestamp < rated.timestamp[row]))
+        if not len(past):
+            continue
+        raters = [vector_before(bundle, int(entry)) for entry in past]
+        fitted = user[past] < FITTED_USERS
+        if f.user_precision is not None:
+            ones = np.ones(f.samples, np.float32)
+            own = [f.user_precision[user[entry]] if seen else ones for entry, seen in zip(past, fitted, strict=True)]
+            raters = [vector._replace(precision=noise) for vector, noise in zip(raters, own, strict=True)]
+        extended = append_users(f, stack_vectors(raters))
+        if f.user_implicit is not None:
+            assert extended.user_implicit is not None
+            extended.user_implicit[len(f.user_bias) :][fitted] = f.user_implicit[user[past[fitted]]]
+        known = None if bundle.item_attributes is None else bundle.item_attributes.of(int(rated.item[row]))
+        folded = fold_in_item(extended, len(f.user_bias) + np.arange(len(past)), rated.rating[past], known)
+        one = append_items(f, stack_vectors([folded.vector]))
+        linear = one.predict_rows_for(vector_before(bundle, int(row)), np.array([len(f.item_bias)]))
+        predicted[row] = linear.clip(1, 5).mean()
+    return predicted
+
+
+@pytest.mark.parametrize("name", ["one sample", "samples", "noise", "a posterior"])
+def test_an_item_that_was_not_fitted_is_the_fold_in_of_its_earlier_ratings(name: str) -> None:
+    known = {"item_attributes": 2} if "posterior" in name else {}
+    bundle = drawn(**MODELS[name], items=True, **known)
+    if known:
+        table = RowAttributes(np.append(np.arange(15), 16), np.arange(16, dtype=np.int32) % 2)
+        said = bundle.manifest | {"item_attributes": ["genre=A", "genre=B"]}
+        bundle = replace(bundle, item_attributes=table, manifest=said)
+    expected = naive_items(bundle)
+    assert np.isfinite(expected).sum() > 10
+    np.testing.assert_allclose(predict_new_items(bundle), expected, atol=2e-3)
+    found, test = prequential(bundle, items="fold_in"), bundle.ratings.part == TEST
+    assert {name: found[name] for name in FIGURES} == prequential(bundle)
+    unseen = bundle.ratings.item[test] >= FITTED_ITEMS
+    before = predict_prequential(bundle)[test]
+    error = np.where(np.isnan(expected[test]), before, expected[test]) - bundle.ratings.rating[test]
+    assert found["prequential/rmse_unseen_items_fold_in"] == pytest.approx((error[unseen] ** 2).mean() ** 0.5, abs=1e-3)
+    assert found["prequential/rmse_items_fold_in"] == pytest.approx((error**2).mean() ** 0.5, abs=1e-3)
+    error = (before - bundle.ratings.rating[test])[unseen]
+    assert found["prequential/rmse_unseen_items"] == pytest.approx((error**2).mean() ** 0.5, abs=1e-4)
+    assert found["prequential/share_unseen_items"] == pytest.approx(unseen.mean())
+
+
+def test_items_behind_an_ordinal_link_are_folded_in_too() -> None:
+    bundle = drawn(**MODELS["ordinal"], items=True)
+    stars = predict_new_items(bundle)
+    rows = np.isfinite(stars)
+    np.testing.assert_array_equal(rows, np.isfinite(naive_items(bundle)))
+    assert ((stars[rows] >= 1) & (stars[rows] <= 5)).all()
+    assert np.abs(stars - predict_prequential(bundle))[rows].max() > 0.1
+
+
+def test_items_are_not_folded_in_without_a_prior_of_them() -> None:
+    with pytest.raises(ValueError, match="items=fold_in needs a bundle with a prior of items"):
+        prequential(drawn(), items="fold_in")
+
+
 def test_figures_are_those_of_the_predictions() -> None:
     bundle = drawn()
     found, rated = prequential(bundle), bundle.ratings
@@ -221,6 +298,10 @@ def test_a_run_records_and_prints_what_evaluate_finds_again(
     assert f"{found['prequential/rmse']:.4f}" in printed
     measured = [name for name in found if name.startswith(("test/", "baseline/", "prequential/"))]
     assert f"all {len(measured)} metrics equal" in printed
+    call("evaluate", f"run={folder}", "evaluation=prequential", "items=fold_in")
+    printed = capsys.readouterr().out
+    assert "model, items folded in" in printed
+    assert "not recorded there: prequential/rmse_unseen_items, " in printed
     (folder / "metrics.json").write_text(json.dumps(found | {"prequential/rmse": found["prequential/rmse"] + 0.001}))
     with pytest.raises(ValueError, match=r"metrics.json:\nprequential/rmse:"):
         call_function("evaluate", f"run={folder}", "evaluation=prequential")
@@ -246,6 +327,8 @@ def test_a_run_without_them_gets_them_later(trained: Train, capsys: pytest.Captu
     [
         (["evaluation=online"], "evaluation must be one of standard, prequential, got 'online'"),
         (["evaluation=prequential", "data.split=random"], "needs a split in time (user_time, "),
+        (["items=thawed"], "items must be one of frozen, fold_in, got 'thawed'"),
+        (["items=fold_in"], "items=fold_in needs evaluation=prequential, got standard"),
     ],
 )
 def test_a_run_that_could_not_be_measured_is_not_begun(
