@@ -12,6 +12,7 @@ from recsys.bundle import Bundle
 from recsys.bundle.compression import check_compress, compressed, compressed_bundle
 from recsys.bundle.factors import Factors
 from recsys.bundle.fold_in import fold_in
+from recsys.bundle.item_fold_in import fold_in_item
 from tests.bundles import make_bundle, random_factors
 
 LEVELS = (1.0, 2.0, 3.0, 4.0, 5.0)
@@ -59,6 +60,42 @@ def test_attributes_and_rated_items_say_the_same_of_a_user() -> None:
     assert one.item_implicit is not None
     implied = np.einsum("isd,jsd->ij", f.item_implicit, f.design.transpose(1, 0, 2)) / 4
     np.testing.assert_allclose(one.item_implicit[:, 0] @ one.design[0].T, implied, atol=1e-4)
+
+
+def test_attributes_and_raters_say_the_same_of_an_item() -> None:
+    f = random_factors(n_users=60, n_items=40, samples=4, implicit=True, items=True, item_attributes=3)
+    one, before = (model.mirrored() for model in (compressed(f, 12, noise=0.9), f))
+    known = np.array([0, 2])
+    np.testing.assert_allclose(
+        one.scores(one.user_from_attributes(known)), before.scores(before.user_from_attributes(known)), atol=1e-3
+    )
+    assert before.item_implicit is not None
+    assert one.item_implicit is not None
+    implied = np.einsum("isd,jsd->ij", before.item_implicit, before.design.transpose(1, 0, 2)) / 4
+    np.testing.assert_allclose(one.item_implicit[:, 0] @ one.design[0].T, implied, atol=1e-3)
+    assert not compressed(random_factors(samples=2), 3, noise=0.9).can_fold_in_items
+
+
+def test_a_new_item_is_folded_in_as_well_or_nearly() -> None:
+    f = random_factors(n_users=120, n_items=400, samples=3, exponents=(0.0,), items=True)
+    spread = np.eye(4, dtype=np.float32) / 0.4**2 * 0.25
+    f = replace(
+        f, item_prior_mean=0 * f.prior_mean, item_prior_precision=np.tile(spread, (1, 3, 1, 1)),
+        item_prior_exponent=np.zeros(1, np.float32), item_prior_offset=None,
+    )  # fmt: skip
+    one, rng, errors = compressed(f, 9, noise=0.5), np.random.default_rng(3), []
+    for _ in range(40):
+        new = np.einsum("usd,sd->u", f.user_factors, rng.normal(0, 0.4, (3, 3))) / 3 + f.user_bias.mean(1) + f.mu.mean()
+        new += rng.normal(0, 0.4)
+        user = rng.permutation(120)[:40]
+        rating = (new[user] + rng.normal(0, 0.5, 40)).astype(np.float32)
+        models = [(model.mirrored(), fold_in_item(model, user, rating).vector) for model in (one, f)]
+        found = [mirrored.scores(vector) for mirrored, vector in models]
+        average = f.mirrored().scores(f.mirrored().user(-1))
+        errors.append([np.mean((scores - new) ** 2) for scores in (*found, average)])
+    ours, full, average = np.mean(errors, 0)
+    assert ours < 0.35 * average
+    assert ours < 1.5 * full
 
 
 def test_a_newcomer_is_folded_in_as_well_or_nearly() -> None:
