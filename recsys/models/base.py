@@ -35,15 +35,26 @@ def _upgrade_state(module: torch.nn.Module, state: dict[str, Any], prefix: str, 
             state[prefix + new] = state.pop(prefix + old)
     single = f"{prefix}item_single_rating_weight"
     if hasattr(module, "item_single_rating_weight") and single not in state:
-        state[single] = _single_item_weight(state, prefix)
+        state[single] = _single_item_weight(state, prefix, float(getattr(module, "reg_exponent", 1.0)))
 
 
-def _single_item_weight(state: dict[str, Any], prefix: str) -> Tensor:
-    """The penalty's weight for an item with one rating, as the weights of all items tell it."""
-    weights, penalties = (state.get(f"{prefix}{name}", torch.ones(1)) for name in ("item_weight", "item_penalty"))
-    if f"{prefix}item_weight" in state:
-        return torch.as_tensor(weights.max())  # per rating: the fewer ratings, the larger
-    return torch.as_tensor(penalties[penalties > 0].min() if (penalties > 0).any() else torch.ones(()))
+def _single_item_weight(state: dict[str, Any], prefix: str, exponent: float) -> Tensor:
+    """The penalty's weight for an item with one rating, from what the penalties of all rows were made of.
+
+    A row with n ratings has the weight `single n^(exponent - 1)` per rating (`item_weight`) or `single n^exponent`
+    (`item_penalty`), and both sides have the same number of ratings.
+    """
+    weight, penalty = (state.get(f"{prefix}item_{name}") for name in ("weight", "penalty"))
+    if exponent == 1 or (weight is None and penalty is None):
+        return torch.ones(())
+    if penalty is not None:
+        total = penalty.double().sum()
+        single = penalty.max() if exponent == 0 else ((penalty.double() ** (1 / exponent)).sum() / total) ** exponent
+    else:
+        power, of_user = 1 / (exponent - 1), state[f"{prefix}single_rating_weight"].double()
+        counts = (state[f"{prefix}user_weight"].double() / of_user) ** power
+        single = ((weight.double() ** power).sum() / counts.sum()) ** (1 / power)
+    return torch.as_tensor(single).float()
 
 
 class RatingModel(LightningModule, ABC):

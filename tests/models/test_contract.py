@@ -616,3 +616,18 @@ def test_a_checkpoint_of_a_version_without_bias_shrinkage_has_none(make: Make, t
     for name, expected in (("new", model.bias_shrinkage), ("old", 0.0)):
         again = type(model).load_from_checkpoint(tmp_path / f"{name}.ckpt", weights_only=True)
         assert again.bias_shrinkage == expected
+
+
+@pytest.mark.parametrize("exponent", [0.0, 0.5, 1.0])
+@pytest.mark.parametrize("make", [CLASSES[name] for name in ("mf", "svdpp", "als")])
+def test_a_checkpoint_of_a_version_without_the_items_weight_has_it_all_the_same(
+    make: Make, exponent: float, tmp_path: Path
+) -> None:
+    model = small(make, noise(), reg_exponent=exponent)
+    trainer = fit(model, noise(), epochs=1)
+    trainer.save_checkpoint(tmp_path / "new.ckpt")
+    saved = torch.load(tmp_path / "new.ckpt", weights_only=True)
+    weight = saved["state_dict"].pop("item_single_rating_weight")
+    torch.save(saved, tmp_path / "old.ckpt")
+    again = type(model).load_from_checkpoint(tmp_path / "old.ckpt", weights_only=True)
+    assert float(again.get_buffer("item_single_rating_weight")) == pytest.approx(float(weight), rel=1e-3)
