@@ -45,15 +45,17 @@ def _single_item_weight(state: dict[str, Any], prefix: str, exponent: float) -> 
     (`item_penalty`), and both sides have the same number of ratings.
     """
     weight, penalty = (state.get(f"{prefix}item_{name}") for name in ("weight", "penalty"))
-    if exponent == 1 or (weight is None and penalty is None):
+    if exponent == 1:
         return torch.ones(())
     if penalty is not None:
         total = penalty.double().sum()
         single = penalty.max() if exponent == 0 else ((penalty.double() ** (1 / exponent)).sum() / total) ** exponent
-    else:
+    elif weight is not None:
         power, of_user = 1 / (exponent - 1), state[f"{prefix}single_rating_weight"].double()
         counts = (state[f"{prefix}user_weight"].double() / of_user) ** power
         single = ((weight.double() ** power).sum() / counts.sum()) ** (1 / power)
+    else:
+        single = 1.0
     return torch.as_tensor(single).float()
 
 
