@@ -56,6 +56,12 @@ async def require_user_ratings(request: Request) -> None:
         raise ApiError(403, "scope_missing", "this key lacks the scope histories")
 
 
+def records_events_of(request: Request) -> bool:
+    """Whether events of whoever asks are recorded."""
+    service: Service = request.app.state.service
+    return service.live is not None and service.guard.permits(request.scope, "events")
+
+
 def sees_user_ratings(request: Request) -> bool:
     """Whether users' ratings are exposed to whoever asks."""
     service: Service = request.app.state.service

@@ -32,7 +32,9 @@ class ServiceInfo(BaseModel):
     )
     expose_user_ratings: bool = Field(description="Whether users' ratings are exposed to this key, if keys are used.")
     histories: bool = Field(description="The former name of `expose_user_ratings`.", deprecated=True)
-    records_events: bool = Field(description="Whether the service has a database, and so takes events.")
+    records_events: bool = Field(
+        description="Whether events are recorded: the service has a database, and this key may write to it."
+    )
     example_users: list[str] = Field(
         description="Users with about a hundred ratings; empty if ratings are not exposed."
     )

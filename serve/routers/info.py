@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fastapi import Request
 
-from serve.dependencies import CurrentModel, sees_user_ratings
+from serve.dependencies import CurrentModel, records_events_of, sees_user_ratings
 from serve.info import ModelInfo, model_info
 from serve.routing import resource_router
 
@@ -14,5 +14,4 @@ router = resource_router("operations")
 @router.get("/model", summary="The current model")
 async def get_model_info(model: CurrentModel, request: Request) -> ModelInfo:
     """The bundle's manifest, with information about the service."""
-    has_database = request.app.state.service.live is not None
-    return model_info(model, expose_user_ratings=sees_user_ratings(request), records_events=has_database)
+    return model_info(model, expose_user_ratings=sees_user_ratings(request), records_events=records_events_of(request))

@@ -13,7 +13,8 @@ import pytest
 from recsys.bundle import Bundle
 from recsys.database import Database
 from recsys.events import EventLog, StoredEvent
-from tests.serve.conftest import CheckedClient, client_of
+from serve import keys
+from tests.serve.conftest import CheckedClient, client_of, until
 from tests.serve.test_app import refused
 from tests.serve.test_metrics import value
 
@@ -162,6 +163,15 @@ def test_readiness_the_model_and_metrics_tell_of_the_database(live: CheckedClien
     assert value(text, "recsys_events_total") == 2
     assert value(text, "recsys_commit_seconds_count") == 1
     assert value(text, "recsys_events_waiting") == 0
+
+
+def test_the_model_tells_a_key_whether_it_may_record(bundles: dict[str, Bundle], url: str, tmp_path: Path) -> None:
+    file = tmp_path / "keys.json"
+    with client_of(bundles["int"], database=url, keys=file, poll_seconds=0.02) as client:
+        for name, scopes, expected in (("reads", ("predict",), False), ("writes", ("predict", "events"), True)):
+            headers = {"Authorization": f"Bearer {keys.add(file, name, frozenset(scopes))}"}
+            until(lambda headers=headers: client.get("/model", headers=headers).status_code == 200)
+            assert client.get("/model", headers=headers).json()["service"]["records_events"] is expected
 
 
 def test_a_database_that_does_not_answer_is_a_503(
