@@ -9,10 +9,16 @@ const POLL = 3; // s between looks for the first model, at least
 const running = new Map(); // kind -> AbortController of the latest request
 const failed = new Map(); // kind -> {error, again: whether the page tries again by itself, timer, retry}
 const box = document.querySelector("#errors");
+let ahead = null; // ms that the service's clock is ahead of this one
+let latest = 0;
+
+/** Unix seconds by the service's clock; never less than before. */
+export const now = () => (latest = Math.max(latest, Math.floor((Date.now() + (ahead ?? 0)) / 1000)));
 
 /**
  * Run `work(ask)`; earlier work of the same kind is aborted.
- * A failure is shown after `cleanUp` has removed outdated content. If the service says when to come back, the page does.
+ * A failure is shown after `cleanUp(error)` has removed outdated content. If the service says when to come back, the
+ * page does.
  */
 export async function newest(kind, work, cleanUp = () => {}, attempt = 1) {
   stop(kind);
@@ -24,7 +30,7 @@ export async function newest(kind, work, cleanUp = () => {}, attempt = 1) {
     settle(kind);
   } catch (error) {
     if (controller.signal.aborted) return;
-    cleanUp();
+    cleanUp(error);
     const waiting = error.code === "no_model";
     const again = waiting || (attempt === 1 && error.passing && error.seconds !== null && error.seconds <= LONGEST_WAIT);
     const seconds = waiting ? Math.max(POLL, error.seconds) : error.seconds;
@@ -64,6 +70,7 @@ async function fetchJson(path, body, signal) {
     if (signal.aborted) throw error;
     throw new ServiceError(0, SILENT);
   }
+  if (ahead === null) ahead = Date.parse(answer.headers.get("Date")) - Date.now() || 0;
   const data = await answer.json().catch(() => null);
   signal.throwIfAborted();
   if (answer.ok && data) return data;

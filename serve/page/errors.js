@@ -15,7 +15,7 @@ export class ServiceError extends Error {
   constructor(status, detail, { code = null, seconds = null } = {}) {
     super(SENTENCES.get(code) ?? plain(String(detail)).slice(0, LONGEST));
     Object.assign(this, { status, code, seconds });
-    this.passing = status === 0 || status === 429 || status >= 500; // a retry may succeed
+    this.passing = [0, 408, 429].includes(status) || status >= 500; // a retry may succeed
   }
 }
 

@@ -14,6 +14,9 @@ export function h(tag, properties = {}, ...children) {
   return node;
 }
 
+/** Show a note in place of what is there. */
+export const note = (parent, ...text) => parent.replaceChildren(h("p", { className: "note" }, ...text));
+
 /** Text as it can be shown in one line: control characters and overrides of the writing direction become visible. */
 export const plain = (text) =>
   text.replace(/[\t-\r\u0085\u2028\u2029]+/g, " ").replace(/[\u0000-\u001f\u007f-\u009f\u202a-\u202e\u2066-\u2069]/g, "\ufffd");

@@ -257,6 +257,15 @@ def test_an_item_opens_its_neighbours_and_back_closes_it(page: Any) -> None:
     page.wait_for_url("**/#user=104")
 
 
+def test_stars_in_the_panel_can_be_clicked(page: Any) -> None:
+    page.goto("/#new&item=2")
+    page.get_by_role("dialog").locator(".picker label").nth(4).click()
+    page.keyboard.press("Escape")
+    expect(page.locator("#given li")).to_have_count(1)
+    expect(page.locator("#given :checked")).to_have_value("5")
+    expect(page.locator(".because").first).to_contain_text("Because you gave 5 to Film 2")
+
+
 def test_back_returns_to_the_user_before_and_to_the_other_tab(page: Any) -> None:
     page.goto("/#user=104")
     expect(page.locator("#results-name")).to_have_text("Recommended for user 104")
@@ -296,6 +305,17 @@ def test_an_error_is_said_in_the_service_s_words(page: Any) -> None:
     page.get_by_role("button", name="Show", exact=True).click()
     assert titles(page)
     expect(page.get_by_role("alert")).to_be_empty()
+
+
+def test_an_error_that_is_over_leaves_no_gap(page: Any) -> None:
+    page.goto("/#user=104")
+    assert titles(page)
+    before = page.locator(".tabs").bounding_box()
+    page.goto("/#user=someone")
+    expect(page.get_by_role("alert")).not_to_be_empty()
+    page.goto("/#user=104")
+    expect(page.get_by_role("alert")).to_be_empty()
+    assert page.locator(".tabs").bounding_box() == before
 
 
 def test_an_unknown_item_is_an_error_within_the_panel(page: Any) -> None:
