@@ -104,7 +104,7 @@ def serve(settings: Settings) -> None:
             print(f"{address_of(sockets[1], settings.operations_host)} for health and metrics only", flush=True)
         raise_descriptor_limit()
         if many:
-            if settings.bundle is None and settings.pointer is None:
+            if settings.bundle is None and not models.follows:
                 os.environ["RECSYS_BUNDLE"] = str(models.folder)  # also for workers started later
             Workers(config, sockets, settings.drain_seconds, remove).run()
         else:

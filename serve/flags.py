@@ -16,9 +16,9 @@ from recsys.database.passwords import has_password
 from serve.settings import FORMS, GROUPS, Settings
 
 METAVARS = {
-    "bundle": "FOLDER", "runs": "FOLDER", "database": "URL", "host": "ADDRESS", "operations_host": "ADDRESS",
-    "rate_limit": "N/UNIT", "allowed_hosts": "NAMES", "cors_origins": "ORIGINS", "trusted_proxies": "ADDRESSES",
-    "log_level": "LEVEL",
+    "bundle": "FOLDER", "alias": "NAME", "store": "URL", "runs": "FOLDER", "database": "URL", "host": "ADDRESS",
+    "operations_host": "ADDRESS", "rate_limit": "N/UNIT", "allowed_hosts": "NAMES", "cors_origins": "ORIGINS",
+    "trusted_proxies": "ADDRESSES", "log_level": "LEVEL",
 }  # fmt: skip
 FORMER = ("--histories", "--no-histories")  # still work, and are not shown
 WIDEST = 34  # columns of flags before their meaning
@@ -91,7 +91,7 @@ def _flags() -> CliSettingsSource[Any]:
         formatter_class=functools.partial(argparse.RawDescriptionHelpFormatter, max_help_position=WIDEST),
     )  # fmt: skip
     parser = source.root_parser
-    parser.usage = f"{_program()} [--bundle FOLDER | --pointer FILE] [flags]"
+    parser.usage = f"{_program()} [--bundle FOLDER | --pointer FILE | --alias NAME] [flags]"
     return source
 
 

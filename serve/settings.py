@@ -40,11 +40,17 @@ class Settings(BaseSettings):
         None,
         description="file that names the bundle, written by `make promote`; the service swaps when it changes",
     )
-    runs: Path = Field(Path("outputs"), description="folder whose newest finished run is served if neither is given")
+    alias: str | None = Field(
+        None, description="alias of the database, such as champion; the service swaps when it names another version"
+    )
+    store: str | None = Field(None, description="folder or fsspec URL of the versions (default outputs/versions)")
+    runs: Path = Field(Path("outputs"), description="folder whose newest finished run is served if none is given")
     host: str = Field("127.0.0.1", description="address to listen on")
     port: Annotated[int, Field(ge=0, le=65535)] = Field(8000, description="port to listen on; 0 picks a free one")
     workers: Annotated[int, Field(ge=1, le=256)] = Field(1, description="number of worker processes")
-    poll_seconds: Annotated[float, Field(gt=0, le=3600)] = Field(1.0, description="time between reads of the pointer")
+    poll_seconds: Annotated[float, Field(gt=0, le=3600)] = Field(
+        1.0, description="time between looks at the pointer or the alias"
+    )
     drain_seconds: Annotated[float, Field(ge=0, le=600)] = Field(
         1.0, description="time between SIGTERM, when /health/ready turns 503, and the end of listening"
     )
@@ -135,8 +141,12 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _one_source(self) -> Settings:
-        if self.bundle is not None and self.pointer is not None:
-            raise ValueError("set either bundle or pointer, not both (also RECSYS_BUNDLE and RECSYS_POINTER)")
+        given = [name for name in ("bundle", "pointer", "alias") if getattr(self, name) is not None]
+        if len(given) > 1:
+            variables = " and ".join(f"RECSYS_{name.upper()}" for name in given)
+            raise ValueError(f"set either {' or '.join(given)}, not both (also {variables})")
+        if self.alias is not None and self.database is None:
+            raise ValueError("alias needs database, which holds what it names (also RECSYS_DATABASE)")
         return self
 
     @model_validator(mode="after")
@@ -245,7 +255,7 @@ FORMS = {
     "trusted_proxies": "10.0.0.1 or 10.0.0.0/8",
 }
 GROUPS = {
-    "What to serve": ("bundle", "pointer", "runs", "poll_seconds"),
+    "What to serve": ("bundle", "pointer", "alias", "store", "runs", "poll_seconds"),
     "Events": ("database",),
     "Where": ("host", "port", "operations_port", "operations_host", "workers"),
     "Who may ask": (

@@ -12,10 +12,10 @@ import pytest
 from IPython.core.inputtransformer2 import TransformerManager
 from nbclient import NotebookClient
 
-from recsys.data.cache import cache_folder
 from recsys.data.errors import DataError
 from recsys.data.sources import MovieLens
 from recsys.experiments.configuration import config_dir
+from recsys.files import cache_folder
 from tests.conftest import SHARED
 
 FOLDER = config_dir().parent / "notebooks"

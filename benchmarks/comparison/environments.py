@@ -10,7 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from recsys.data.cache import cache_folder
+from recsys.files import cache_folder
 
 REQUIREMENTS = {
     "lenskit": ("lenskit==2025.8.1", "torch==2.13.0"),

@@ -11,7 +11,7 @@ import tarfile
 import tempfile
 from pathlib import Path
 
-from recsys.data.cache import cache_folder
+from recsys.files import cache_folder
 
 VERSION = "0.9.2"
 PIP_DOWNLOAD = ("-m", "pip", "download", "--no-deps", "--no-binary", ":all:", f"libmf=={VERSION}")

@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from recsys.data.cache import cache_folder
 from recsys.data.columns import ITEM_ID, USER_ID
 from recsys.data.datamodule import RatingDataModule
 from recsys.data.ids import IdMap
 from recsys.data.sources import MovieLens
 from recsys.data.splits import split_ratings
+from recsys.files import cache_folder
 
 BATCHED_ROWS = 60_000
 

@@ -78,7 +78,27 @@ def sign(folder: Path, manifest: bytes, key: Ed25519PrivateKey) -> None:
         WriteError: The folder cannot be written to.
     """
     with atomic_write(folder / SIGNATURE) as partial:
-        partial.write_bytes(base64.b64encode(key.sign(manifest)) + b"\n")
+        partial.write_bytes(signature_of(manifest, key))
+
+
+def signature_of(manifest: bytes, key: Ed25519PrivateKey) -> bytes:
+    """The content of the signature's file."""
+    return base64.b64encode(key.sign(manifest)) + b"\n"
+
+
+def read_signature(folder: Path) -> bytes | None:
+    """The signature in a bundle's folder, not checked; None if there is none.
+
+    Raises:
+        BundleError: It cannot be read.
+    """
+    file = folder / SIGNATURE
+    try:
+        return read_regular(file, LINE_BYTES)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise BundleError(f"{file} cannot be read: {reason(error)}") from error
 
 
 def check_signature(folder: Path, manifest: bytes, verify_key: Path) -> None:
@@ -92,13 +112,9 @@ def check_signature(folder: Path, manifest: bytes, verify_key: Path) -> None:
     Raises:
         BundleError: It is not signed, or not with this key; or the key cannot be used.
     """
-    key, file = read_public_key(verify_key), folder / SIGNATURE
-    try:
-        line = read_regular(file, LINE_BYTES)
-    except FileNotFoundError as error:
-        raise BundleError(f"{folder} is not signed: it has no {SIGNATURE}") from error
-    except OSError as error:
-        raise BundleError(f"{file} cannot be read: {reason(error)}") from error
+    key, line = read_public_key(verify_key), read_signature(folder)
+    if line is None:
+        raise BundleError(f"{folder} is not signed: it has no {SIGNATURE}")
     if not _is_signed(key, line, manifest):
         raise BundleError(f"{folder} is not signed with the private key to {verify_key}")
 

@@ -7,7 +7,7 @@ Reading verifies them before anything is parsed, and reads no more than a budget
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
@@ -15,11 +15,12 @@ from typing import Any, BinaryIO, NamedTuple
 from numpy.typing import NDArray
 
 from recsys.bundle.array_file import Arrays, load_arrays, read_header, write_arrays
-from recsys.bundle.budget import Spending
+from recsys.bundle.budget import Budget, Spending
 from recsys.bundle.costs import take_arrays
 from recsys.bundle.errors import BundleError
-from recsys.bundle.manifest import MANIFEST, read_manifest, sha256_of, write_manifest
+from recsys.bundle.manifest import DIGEST, MANIFEST, manifest_bytes, read_manifest, sha256_of, write_manifest
 from recsys.bundle.reading import reason, size_of
+from recsys.bundle.signature import SIGNATURE, read_signature
 from recsys.bundle.strict_json import parsed_json
 from recsys.files import atomic_folder, open_regular
 
@@ -88,6 +89,34 @@ def read_folder(path: Path, spending: Spending, sha256: str | None = None, verif
             arrays[name] = load_arrays(path / file, _verified(path / file, files[file], manifest), headers[name])
         items = parsed_json(path / ITEMS, _verified(path / ITEMS, files[ITEMS], manifest), spending)
     return Contents(manifest, manifest_sha256, arrays, items)
+
+
+def verified_files(path: Path, budget: Budget, sha256: str | None = None) -> Iterator[tuple[str, bytes]]:
+    """The files of a bundle's folder, each with its content once that is verified, and at the end its digest.
+
+    The manifest comes first, then the signature if there is one.
+
+    Args:
+        path: The folder.
+        budget: What it may cost.
+        sha256: That the manifest must have; None for any.
+
+    Raises:
+        BundleError: It is missing, truncated, altered or beyond the budget.
+    """
+    spending = Spending(path, budget)
+    manifest, found = read_manifest(path, FILES, sha256, spending)
+    content = manifest_bytes(path, budget)
+    if sha256_of(content) != found:
+        raise BundleError(f"{path / MANIFEST} was altered while it was read")
+    budget.check("bytes", sum(entry["size"] for entry in manifest["files"].values()), f"{path} has … bytes")
+    yield MANIFEST, content
+    if (signature := read_signature(path)) is not None:
+        yield SIGNATURE, signature
+    for name in FILES:
+        with _opened(path / name, manifest["files"][name]) as stream:
+            yield name, _verified(path / name, stream, manifest)
+    yield DIGEST, f"{found}  {MANIFEST}\n".encode()
 
 
 def _opened(file: Path, listed: Mapping[str, Any]) -> BinaryIO:

@@ -21,7 +21,7 @@ from pyarrow import parquet
 from recsys.data.inference.finding import Finding
 from recsys.data.rating_data import RatingData
 from recsys.data.readers.format import RowCounts
-from recsys.files import atomic_write, file_sha256, folder_lock, open_regular, read_regular
+from recsys.files import atomic_write, cache_folder, file_sha256, folder_lock, open_regular, read_regular
 
 logger = logging.getLogger(__name__)
 
@@ -30,14 +30,6 @@ MANIFEST = b"recsys"
 FRAMES = ("users", "items", "ratings")
 LIST_BYTES = 4096  # of the digests
 LARGE = 64 << 20  # bytes of a file whose digest is kept in this process
-
-
-def cache_folder() -> Path:
-    """`$RECSYS_CACHE`, else `$XDG_CACHE_HOME/recsys`, else `~/.cache/recsys`."""
-    if own := os.environ.get("RECSYS_CACHE"):
-        return Path(own)
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "recsys"
 
 
 def parse_key(files: Iterable[Path], arguments: Mapping[str, Any]) -> str:

@@ -5,7 +5,7 @@ A change here is a new file in `migrations/versions` too; a test compares the tw
 
 from __future__ import annotations
 
-from sqlalchemy import JSON, BigInteger, Column, Float, Identity, Index, Integer, MetaData, Table, Text
+from sqlalchemy import JSON, BigInteger, Boolean, Column, Float, Identity, Index, Integer, MetaData, Table, Text
 
 SERIAL = BigInteger().with_variant(Integer, "sqlite")  # SQLite counts rows only of an INTEGER
 
@@ -63,12 +63,12 @@ versions = Table(  # immutable but for `withdrawn`
     Column("parent", Text),
     Column("cut", BigInteger, nullable=False),  # made of all events with seq <= cut
     Column("created", BigInteger, nullable=False),
-    Column("made_by", Text, nullable=False),  # "fit", "update", "forget" or "import"
+    Column("made_by", Text, nullable=False),  # "fit", "update" or "forget"
     Column("metrics", JSON, nullable=False),
     Column("configuration", JSON, nullable=False),
     Column("git_commit", Text),
     Column("withdrawn", BigInteger),  # when its files were removed from the store for ever
-    Column("reason", Text),  # why
+    Column("reason", Text),  # why: "forgotten" or "retention"
 )
 
 alias_changes = Table(  # only ever added to: each row holds the hash of the one before
@@ -80,6 +80,7 @@ alias_changes = Table(  # only ever added to: each row holds the hash of the one
     Column("changed", BigInteger, nullable=False),
     Column("changed_by", Text, nullable=False),
     Column("reason", Text, nullable=False),
+    Column("other_data", Boolean, nullable=False),  # a service may swap to it although its users and items are others
     Column("previous_hash", Text, nullable=False),
     Column("hash", Text, nullable=False),
     Index(None, "alias", "number"),

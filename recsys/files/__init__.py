@@ -1,6 +1,7 @@
 """Files that are whole or absent, read within limits, and folders that one process at a time writes."""
 
 from recsys.files.folders import (
+    cache_folder,
     folder_lock,
     foreign_names,
     is_locked,
@@ -24,6 +25,7 @@ from recsys.files.writing import (
     atomic_folder,
     atomic_write,
     remove_abandoned,
+    remove_folder,
     scratch_folder,
     sync,
     write_errors,
@@ -36,6 +38,7 @@ __all__ = [
     "WriteError",
     "atomic_folder",
     "atomic_write",
+    "cache_folder",
     "checked_yaml",
     "file_sha256",
     "folder_lock",
@@ -50,6 +53,7 @@ __all__ = [
     "read_json",
     "read_regular",
     "remove_abandoned",
+    "remove_folder",
     "scratch_folder",
     "sync",
     "write_errors",

@@ -16,6 +16,14 @@ from recsys.files.writing import WriteError, remove_abandoned, write_errors
 log = logging.getLogger(__name__)
 
 
+def cache_folder() -> Path:
+    """The user's cache: `$RECSYS_CACHE`, else `$XDG_CACHE_HOME/recsys`, else `~/.cache/recsys`."""
+    if own := os.environ.get("RECSYS_CACHE"):
+        return Path(own)
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path.home() / ".cache") / "recsys"
+
+
 def new_folder(path: Path) -> Path:
     """Make the folder, or if its name is taken the first free one of `path-2`, `path-3`, ….
 

@@ -116,6 +116,18 @@ def atomic_folder(path: Path) -> Iterator[Path]:
             sync(path.parent)
 
 
+def remove_folder(path: Path) -> None:
+    """Remove a folder, if there is one; it loses its name at once, so that nobody ever finds half of it.
+
+    Raises:
+        WriteError: It cannot be removed.
+    """
+    with _partial(path) as partial, write_errors(path), suppress(FileNotFoundError):
+        path.rename(partial)
+        sync(path.parent)
+        shutil.rmtree(partial)
+
+
 def _owner() -> str:
     """Machine and process, and what makes a name of it free."""
     return f"{MACHINE}-{os.getpid()}-{secrets.token_hex(4)}"

@@ -1,1 +1,1 @@
-"""The bundle in service: which one the pointer names, whether it may follow the last, and what it answers."""
+"""The bundle in service: which one is named for it, whether it may follow the last, and what it answers."""

@@ -12,8 +12,10 @@ from typing import NamedTuple
 
 from recsys.bundle import BundleError
 from recsys.bundle.manifest import manifest_bytes, sha256_of
+from recsys.database.errors import DatabaseError
 from serve.candidate import Candidates
 from serve.metrics import MULTIPROC_DIR
+from serve.models.alias import Alias
 from serve.models.pointer import Pointed, bundle_folder, newest_run, read_pointer
 from serve.models.replacement import check_replacement
 from serve.models.served_model import ServedModel
@@ -28,11 +30,11 @@ LOOK_SECONDS = 5.0  # for reading the pointer, on a file system that may hang
 
 
 class HangsError(BundleError):
-    """The pointer lies on a file system that does not answer."""
+    """The pointer lies on a file system that does not answer, or the alias in a database that does not."""
 
 
 class Seen(NamedTuple):
-    """What the pointer names, and what identifies the bundle there now."""
+    """What the pointer or the alias names, and what identifies the bundle there now."""
 
     pointed: Pointed
     signature: tuple[object, ...]
@@ -44,7 +46,11 @@ class ModelManager:
     Args:
         current: The initial model; None if there is none yet.
         folder: Folder of its bundle.
-        settings: With the pointer, the file that names the folder to serve, if `current` may be replaced.
+        settings: With the pointer, the file that names the folder to serve, or the alias that names a version, if
+            `current` may be replaced.
+
+    Raises:
+        BundleError: The alias cannot be followed.
     """
 
     def __init__(self, current: ServedModel | None, folder: Path | None, settings: Settings | None = None) -> None:
@@ -54,6 +60,7 @@ class ModelManager:
         self.last_error: str | None = None
         shared = Path(os.environ[MULTIPROC_DIR]) if self.settings.workers > 1 and MULTIPROC_DIR in os.environ else None
         self._deadlines, self._candidates = Deadlines(), Candidates(self.settings, shared)
+        self._alias = None if self.settings.alias is None else Alias(self.settings)
         self._serving = None if folder is None else _signature(folder)
         self._rejected: tuple[object, ...] | None = None
         self._next_try, self._wait = 0.0, self.settings.poll_seconds
@@ -61,17 +68,17 @@ class ModelManager:
 
     @classmethod
     def from_settings(cls, settings: Settings, *, load: bool = True) -> ModelManager:
-        """Load the bundle given by the settings. With a pointer there may be none yet: then `current` is None.
+        """Load the bundle given by the settings. With a pointer or an alias there may be none yet.
 
         Args:
             settings: What to serve.
             load: Load it; if not, it is only checked, for workers that load it.
 
         Raises:
-            BundleError: There is no valid bundle, and no pointer that may name one later.
+            BundleError: There is no valid bundle, and no pointer or alias that may name one later.
         """
         manager = cls(None, None, settings)
-        if settings.pointer is not None and load:
+        if manager.follows and load:
             manager.poll()
             return manager
         try:
@@ -79,10 +86,11 @@ class ModelManager:
             if load:
                 manager._take(seen, manager._loaded(seen.pointed))
             else:
+                manager._fetch(seen.pointed)
                 manager._candidates.check(seen.pointed.folder, seen.pointed.sha256)
                 manager.folder = seen.pointed.folder
         except BundleError as error:
-            if settings.pointer is None:
+            if not manager.follows:
                 raise
             manager.last_error = str(error)
         return manager
@@ -99,17 +107,22 @@ class ModelManager:
         return f"{about.get('model')} on {about.get('data')}, version {version}, from {self.folder}"
 
     @property
+    def follows(self) -> bool:
+        """Whether there is a pointer or an alias to follow."""
+        return self.pointer is not None or self._alias is not None
+
+    @property
     def pointer_age(self) -> float | None:
-        """Seconds since the pointer was looked at; None without a pointer."""
-        return None if self.pointer is None else time.monotonic() - self._looked
+        """Seconds since the pointer or the alias was looked at; None without."""
+        return time.monotonic() - self._looked if self.follows else None
 
     def poll(self) -> ServedModel | None:
-        """Read the pointer and swap in a new bundle. Returns the new model, if any.
+        """Read the pointer or the alias, and swap in a new bundle. Returns the new model, if any.
 
         After a rejected bundle the old model stays in service. The bundle is retried with exponential backoff, since it
         may still be being copied. Reads that hang are left behind.
         """
-        if self.pointer is None:
+        if not self.follows:
             return None
         attempt: tuple[object, ...] = ("unreadable",)
         try:
@@ -136,13 +149,19 @@ class ModelManager:
             bundle, runs, pointer = self.settings.bundle, self.settings.runs, self.pointer
             if pointer is not None:
                 return _look(pointer)
+            if self._alias is not None:
+                pointed, change = self._alias.look()
+                self._alias.clean()
+                return Seen(pointed, (pointed.sha256, change))
             folder = newest_run(runs) if bundle is None else bundle_folder(bundle)
             return Seen(Pointed(folder), _signature(folder))
 
         try:
             return self._deadlines.call(LOOK_SECONDS, find)
+        except DatabaseError as error:
+            raise HangsError(f"alias {self.settings.alias} cannot be read: {error}") from error
         except Overdue:
-            where = self.pointer or self.settings.bundle or self.settings.runs
+            where = self.pointer or self.settings.alias or self.settings.bundle or self.settings.runs
             raise HangsError(f"{where} could not be read within {LOOK_SECONDS:g} s") from None
 
     def _loaded(self, pointed: Pointed) -> ServedModel:
@@ -153,6 +172,7 @@ class ModelManager:
         """
 
         def load() -> ServedModel:
+            self._fetch(pointed)
             sha256 = self._candidates.check(pointed.folder, pointed.sha256, fresh_seconds=self._wait)
             sys.setswitchinterval(TURN_SECONDS)  # answers wait for a turn of Python's lock while this thread loads
             try:
@@ -171,6 +191,11 @@ class ModelManager:
             raise BundleError(
                 f"{pointed.folder} could not be checked and loaded within {seconds:g} s, twice candidate_seconds"
             ) from None
+
+    def _fetch(self, pointed: Pointed) -> None:
+        """See to it that what an alias names is on this host."""
+        if self._alias is not None and pointed.sha256 is not None:
+            self._alias.fetch(pointed.sha256)
 
     def _take(self, seen: Seen, model: ServedModel) -> None:
         self._serving, self._rejected, self.last_error = seen.signature, None, None

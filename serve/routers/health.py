@@ -36,11 +36,15 @@ class Ready:
     ]
     last_error: Annotated[
         str | None,
-        Field(description="Why the latest bundle of the pointer was rejected; null if it is being served."),
+        Field(
+            description="Why the latest bundle of the pointer or the alias was rejected; null if it is being served."
+        ),
     ]
     pointer_age_seconds: Annotated[
         float | None,
-        Field(description="Seconds since the pointer was last looked at; null without a pointer.", examples=[0.4]),
+        Field(
+            description="Seconds since the pointer or the alias was last looked at; null without one.", examples=[0.4]
+        ),
     ]
     database: Annotated[
         Literal["answers", "unavailable"] | None,

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from recsys.data import cache as cache_module
-from recsys.data.cache import cache_folder, parse_key
+from recsys.data.cache import parse_key
 from recsys.data.columns import ITEM_ID, RATING, USER_ID
 from recsys.data.inference.finding import Finding
 from recsys.data.readers.format import RowCounts
@@ -26,16 +26,6 @@ def read(folder: Path) -> RatingData:
 def stored(cache: Path, frame: str) -> Path:
     (path,) = cache.glob(f"parsed/*-{frame}.parquet")
     return path
-
-
-def test_where_it_is(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
-    monkeypatch.setenv("RECSYS_CACHE", str(tmp_path / "own"))
-    assert cache_folder() == tmp_path / "own"
-    monkeypatch.delenv("RECSYS_CACHE")
-    assert cache_folder() == tmp_path / "xdg" / "recsys"
-    monkeypatch.delenv("XDG_CACHE_HOME")
-    assert cache_folder() == Path.home() / ".cache" / "recsys"
 
 
 def test_the_key_depends_on_all_that_parsing_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

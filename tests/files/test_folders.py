@@ -11,6 +11,7 @@ import pytest
 import recsys.files.folders
 from recsys.files import (
     WriteError,
+    cache_folder,
     folder_lock,
     foreign_names,
     is_locked,
@@ -87,3 +88,13 @@ def test_names_that_stand_for_what_is_elsewhere(tmp_path: Path) -> None:
         f"{folder}/dangling is a link to /nowhere",
         f"{folder}/deep/up is a link to {outside}",
     ]
+
+
+def test_where_the_cache_is(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
+    monkeypatch.setenv("RECSYS_CACHE", str(tmp_path / "own"))
+    assert cache_folder() == tmp_path / "own"
+    monkeypatch.delenv("RECSYS_CACHE")
+    assert cache_folder() == tmp_path / "xdg" / "recsys"
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    assert cache_folder() == Path.home() / ".cache" / "recsys"

@@ -21,6 +21,7 @@ from recsys.data.readers.archives import ZIP, chosen_members, is_archive, only_m
 from recsys.data.readers.format import SourceFile
 from recsys.data.readers.limits import MOST_FILES, MOST_SEEN
 from recsys.data.readers.streams import BZIP2, CHUNK, GZIP, XZ, ZSTD
+from recsys.files import cache_folder
 
 STANDARD_INPUT = "-"
 SUFFIXES = {b"PAR1": ".parquet", b"ARROW1": ".arrow", GZIP: ".gz", ZSTD: ".zst", BZIP2: ".bz2", XZ: ".xz", ZIP: ".zip"}
@@ -110,8 +111,6 @@ def _matches(pattern: str) -> Iterator[str]:
 
 def _spooled() -> Path:
     """Standard input as a file of the cache, named by its SHA-256."""
-    from recsys.data.cache import cache_folder  # which imports sources
-
     folder = cache_folder() / "stdin"
     folder.mkdir(parents=True, exist_ok=True)
     digest = hashlib.sha256()

@@ -17,6 +17,7 @@ from recsys.data.readers import Field, Format, IntegerId, Stars, Time, read_rows
 from recsys.data.readers.items import items_frame
 from recsys.data.repeats import merge_repeats
 from recsys.data.sources.files import FileSource
+from recsys.files import cache_folder
 from recsys.progress import progress
 
 logger = logging.getLogger(__name__)
@@ -121,7 +122,7 @@ class MovieLens(FileSource):
     @property
     def folder(self) -> Path:
         """Folder of the files, or of the download."""
-        return self.root or cache.cache_folder() / self.name
+        return self.root or cache_folder() / self.name
 
     def prepare(self) -> None:
         """Download the files, unless `root` is given or they are cached.

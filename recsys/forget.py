@@ -1,0 +1,50 @@
+"""Forget a person: `recsys forget USER`. It may be run again, whatever moment it was stopped at.
+
+Deletes their events and attributes, makes and promotes versions without them, and removes those that hold their rows
+from the store. Run folders, files of ratings, exported results and backups are yours to clean.
+"""
+
+from __future__ import annotations
+
+import argparse
+import getpass
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from recsys.database.flag import add_database_flag, open_database
+from recsys.progress import printable
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(
+        prog="recsys forget", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("user", metavar="USER", help="id of the person")
+    add_database_flag(parser)
+    parser.add_argument(
+        "--store",
+        metavar="URL",
+        help="folder or fsspec URL of the versions (default: RECSYS_STORE, or outputs/versions)",
+    )
+    parser.add_argument("--by", default=None, metavar="NAME", help="who does it (default: your account's name)")
+    parser.add_argument(
+        "--sign", type=Path, metavar="KEY.pem", help="sign the new versions with this Ed25519 private key"
+    )
+    arguments = parser.parse_args(argv)
+    try:
+        database = open_database(arguments.database)
+        from recsys.versions import open_versions
+        from recsys.versions.forget import forget
+
+        versions = open_versions(database, arguments.store, sign_with=arguments.sign)
+        found = forget(versions, arguments.user, arguments.by or getpass.getuser())
+    except (ValueError, OSError) as error:
+        sys.exit(f"error: {printable(str(error))}")
+    moved = f"; {', '.join(found.aliases)} moved to a version without them" if found.aliases else ""
+    print(printable(f"{found.events:,} events deleted, {len(found.withdrawn)} versions withdrawn{moved}"))
+    print("run folders, files of ratings, exported results and backups are yours to clean")
+
+
+if __name__ == "__main__":
+    main()

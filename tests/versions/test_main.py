@@ -1,0 +1,160 @@
+"""The command `recsys versions`, and `recsys forget`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from recsys import forget as forget_command
+from recsys.versions import Versions, open_versions
+from recsys.versions.__main__ import main
+from recsys.versions.moments import moment, shown_moment
+from tests.versions.conftest import of_users
+
+Say = Callable[..., str]
+
+
+@pytest.fixture
+def versions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Versions:
+    monkeypatch.setenv("RECSYS_DATABASE", f"sqlite:///{tmp_path}/live.db")
+    monkeypatch.setenv("RECSYS_STORE", str(tmp_path / "store"))
+    monkeypatch.setenv("RECSYS_CACHE", str(tmp_path / "cache"))
+    return open_versions()
+
+
+@pytest.fixture
+def say(versions: Versions, capsys: pytest.CaptureFixture[str]) -> Say:
+    """What the command prints."""
+
+    def run(*argv: str) -> str:
+        main(argv)
+        return capsys.readouterr().out
+
+    return run
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Callable[..., str]:
+    """The folder of a run."""
+
+    def finished(name: str, *users: int, seed: int = 0, **manifest: str) -> str:
+        folder = tmp_path / name
+        of_users(*users, seed=seed, **manifest).save(folder / "bundle")
+        (folder / "metrics.json").write_text(json.dumps({"test/rmse": 0.9 + seed, "model": "mf"}))
+        (folder / "config.yaml").write_text(f"seed: {seed}\ndata:\n  url: postgresql://me:s3cret@db/shop\n")
+        return str(folder)
+
+    return finished
+
+
+def test_a_run_becomes_the_champion(say: Say, run: Callable[..., str], versions: Versions) -> None:
+    text = say("add", run("first", 1, 2), "--alias", "champion", "--by", "ann", "--why", "the first")
+    version, _ = versions.champion()
+    assert f"version {version.short} in" in text
+    assert f"champion names {version.short} since" in text
+    about = json.loads(say("show", "champion"))
+    assert about["version"] == version.version
+    assert about["metrics"]["test/rmse"] == 0.9
+    assert about["configuration"] == {"seed": 0, "data": {"url": "postgresql://me:***@db/shop"}}
+    assert about["aliases"] == ["champion"]
+    last = versions.aliases.last("champion")
+    assert last is not None
+    assert (last.changed_by, last.reason) == ("ann", "the first")
+
+
+def test_promote_and_rollback(say: Say, run: Callable[..., str], versions: Versions) -> None:
+    say("add", run("first", 1, 2), "--alias", "champion")
+    first = versions.champion().version
+    say("add", run("second", 1, 2, seed=1))
+    second = next(one for one in versions.registry.all() if one != first)
+    assert versions.champion().version == first
+    say("promote", second.short, "--why", "better")
+    assert versions.champion().version == second
+    listed = say("list")
+    assert f"{second.short} " in listed
+    assert "champion" in listed
+    say("rollback", "--why", "worse")
+    assert versions.champion().version == first
+    assert [change.reason for change in versions.aliases.history()] == ["add first", "better", "rollback: worse"]
+    with pytest.raises(SystemExit, match="could go back from"):
+        main(["rollback"])
+
+
+def test_other_data_is_refused_unless_told(say: Say, run: Callable[..., str], versions: Versions) -> None:
+    say("add", run("first", 1, 2), "--alias", "champion")
+    with pytest.raises(SystemExit, match="other"):
+        main(["add", run("second", 11, 12, data="other"), "--alias", "champion"])
+    assert len(versions.aliases.history()) == 1
+    say("add", run("third", 11, 12, data="other"), "--alias", "champion", "--other-data")
+    last = versions.aliases.last("champion")
+    assert last is not None
+    assert last.other_data
+
+
+def test_what_an_alias_named_at_a_time(
+    say: Say, run: Callable[..., str], versions: Versions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("time.time", lambda: moment("2026-11-24 08:00"))
+    say("add", run("first", 1, 2), "--alias", "champion", "--by", "ann")
+    version = versions.champion().version.version
+    assert say("at", "2026-11-24 09:00") == f"{version} (since 2026-11-24 08:00:00, by ann: add first)\n"
+    with pytest.raises(SystemExit, match="named nothing at"):
+        main(["at", "2026-11-24 07:59:59"])
+    with pytest.raises(SystemExit, match="a time must be like"):
+        main(["at", "yesterday"])
+
+
+def test_diff(say: Say, run: Callable[..., str], versions: Versions) -> None:
+    say("add", run("first", 1, 2), "--alias", "champion")
+    say("add", run("second", 1, 2, 3, seed=1), "--alias", "challenger")
+    lines = say("diff", "champion", "challenger").splitlines()
+    assert [line.split()[0] for line in lines[1:-1]] == ["users", "ratings", "fitted", "test/rmse", "seed"]
+    assert lines[-1].startswith("RMS difference of 10,000 predictions: ")
+    assert say("diff", "champion", "champion").endswith("predictions: 0.0000 stars\n")
+
+
+def test_gc_and_verify(say: Say, run: Callable[..., str], versions: Versions) -> None:
+    say("add", run("first", 1, 2), "--alias", "champion")
+    assert say("gc", "--dry-run").startswith("0 versions would be removed")
+    said = say("verify", "--files")
+    head = said.splitlines()[0].rpartition(" ")[2]
+    assert said.startswith("1 changes of aliases, head ")
+    assert "1 versions" in said
+    say("verify", "--head", head)
+    with pytest.raises(SystemExit, match="is missing"):
+        main(["verify", "--head", "0" * 64])
+    with pytest.raises(SystemExit, match="days must be >= 0"):
+        main(["gc", "--days", "-1"])
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [(["show", "champion"], "version must be hexadecimal"), (["show", "abc"], "there is no version abc"),
+     (["add", "nowhere"], "is no finished run"), (["promote", "abc"], "there is no version"),
+     (["add", "nowhere", "--alias", "1"], "alias must be")],
+)  # fmt: skip
+def test_mistakes_are_told(versions: Versions, argv: list[str], message: str) -> None:
+    with pytest.raises(SystemExit, match=message):
+        main(argv)
+
+
+def test_forget(say: Say, run: Callable[..., str], versions: Versions, capsys: pytest.CaptureFixture[str]) -> None:
+    say("add", run("first", 1, 2), "--alias", "champion")
+    forget_command.main(["2", "--by", "ann"])
+    said = capsys.readouterr().out
+    assert said.startswith("0 events deleted, 1 versions withdrawn; champion moved to a version without them\n")
+    assert versions.champion().bundle.user_ids.tolist() == [1]
+    assert "(forgotten)" in say("list", "--all")
+    assert "(forgotten)" not in say("list")
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("1970-01-02", 86400), ("1970-01-01 00:01", 60), ("1970-01-01T01:00:30+01:00", 30), ("1970-01-01T00:00:05Z", 5)],
+)
+def test_moments(text: str, seconds: int) -> None:
+    assert moment(text) == seconds
+    assert moment(shown_moment(seconds)) == seconds
