@@ -12,7 +12,7 @@ from recsys.bundle.fold_in import FoldIn, fold_in
 from recsys.bundle.sides import append_users, take_users
 from recsys.bundle.typing import Float32Array, IndexArray
 
-__all__ = ["ItemRatings", "fold_in_item", "fold_in_items", "item_row"]
+__all__ = ["ItemRatings", "fold_in_item", "fold_in_items", "item_row", "raters_moment"]
 
 
 class ItemRatings(NamedTuple):
@@ -73,10 +73,35 @@ def fold_in_items(
     return folded
 
 
-def item_row(folded: FoldIn) -> UserVector:
+def item_row(folded: FoldIn, raters_moment: Float32Array | None = None) -> UserVector:
     """The row of a folded-in item, `(samples,)` and `(samples, dim)`: the solve of each sample.
+
+    A posterior's sample is the mean of the row given its users, without the row's own spread, which is large after few
+    ratings. It counts as noise of the item: with the row's covariance C in units of the noise, and `z = [p, 1]` of
+    a user, its relative precision is `1 / (1 + mean of z' C z over users)`. Draws of the row instead were no better
+    (benchmarks/negative_results.md).
+
+    Args:
+        folded: The fold-in.
+        raters_moment: Mean of `z z'` over users in each sample, `(samples, dim + 1, dim + 1)`; None: without precision.
 
     Raises:
         ArithmeticError: The prior is so far from the ratings, or so weak, that it is no finite number.
     """
-    return folded.vector
+    vector = folded.vector
+    if raters_moment is None:
+        return vector
+    spread = np.linalg.solve(folded.system, raters_moment).trace(axis1=1, axis2=2)
+    return vector._replace(precision=np.asarray(1 / (1 + np.maximum(spread, 0)), np.float32), posterior=None)
+
+
+def raters_moment(factors: Factors) -> Float32Array | None:
+    """Mean of `[p, 1] [p, 1]'` over all users, `(samples, dim + 1, dim + 1)`; None where samples have no noise."""
+    if factors.precision is None:
+        return None
+    moment = np.ones((factors.samples, *[factors.prior_mean.shape[1]] * 2), np.float32)
+    for s in range(factors.samples):
+        users = factors.user_factors[:, s]
+        moment[s, :-1, :-1] = users.T @ users / np.float32(len(users))
+        moment[s, -1, :-1] = moment[s, :-1, -1] = users.mean(0)
+    return moment

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from recsys.bundle.attributes import RowAttributes, item_attribute_rows
 from recsys.bundle.factors import Factors, UserVector
 from recsys.bundle.ids import checked_ids
-from recsys.bundle.item_fold_in import ItemRatings, item_row
+from recsys.bundle.item_fold_in import ItemRatings, item_row, raters_moment
 from recsys.bundle.sides import append_items, stack_vectors, take_items, zero_rows
 from recsys.bundle.typing import Id
 
@@ -100,7 +100,7 @@ def _with_rated_rows(
     rows = np.arange(first, n_items)
     own = own_ratings(bundle, rows[(rows < len(bundle.item_ids)) & ~np.isin(rows, list(rated))])
     others = np.unique([row for entry in own.values() for row in entry.user[entry.user >= bundle.n_users].tolist()])
-    vectors = [] if raters is None else [UserVector(*row) for row in zip(*raters[:2], strict=True)]
+    vectors = [] if raters is None else [_vector(raters, row) for row in range(len(raters.bias))]
     ratings = {row: _renumbered(entry, bundle.n_users, others, len(vectors)) for row, entry in own.items()}
     ratings |= {row: entry for row, entry in rated.items() if row >= first}
     vectors += [bundle.fold_in_user(user).vector for user in others.tolist()]
@@ -112,9 +112,18 @@ def _with_rated_rows(
         None if table is None else [table.of(row) for row in solved],
         stack_vectors(vectors) if vectors else None,
     )
-    found = dict(zip(solved, map(item_row, folded), strict=True))
-    kept = {row: UserVector(factors.item_bias[row], factors.item_factors[row]) for row in range(first, bundle.n_items)}
+    moment = raters_moment(factors)
+    found = {row: item_row(one, moment) for row, one in zip(solved, folded, strict=True)}
+    if moment is not None and factors.item_precision is None:
+        factors = replace(factors, item_precision=np.ones_like(factors.item_bias))
+    before = UserVector(factors.item_bias, factors.item_factors, factors.item_precision)
+    kept = {row: _vector(before, row) for row in range(first, bundle.n_items)}
     return append_items(take_items(factors, slice(first)), stack_vectors([*(kept | found).values()]))
+
+
+def _vector(rows: UserVector, row: int) -> UserVector:
+    """One of many rows."""
+    return UserVector(rows.bias[row], rows.factors[row], None if rows.precision is None else rows.precision[row])
 
 
 def _renumbered(entry: ItemRatings, n_users: int, others: NDArray[np.int64], before: int) -> ItemRatings:

@@ -78,6 +78,29 @@ def test_a_new_item_has_the_row_of_its_attributes_and_then_of_its_ratings() -> N
     assert {reason.item_id for reason in after.explain(folded, 14).reasons} == {99, 10}
 
 
+@pytest.mark.parametrize("noisy", [False, True])
+def test_what_a_posterior_does_not_know_of_a_new_item_counts_as_its_noise(noisy: bool) -> None:
+    """The spread of its row, over the users, as a draw of it in every sample would have it."""
+    before = known(noisy=noisy)
+    if not noisy:
+        before = replace(before, factors=replace(before.factors, precision=np.array([1.5, 2], np.float32)))
+    rated = ItemRatings(np.array([2, 0]), np.array([5, 4], np.float32))
+    after, f = before.with_items([99], ratings={99: rated}), before.factors
+    assert after.factors.item_precision is not None
+    assert f.precision is not None
+    folded = fold_in_item(f, *rated)
+    users = np.append(f.user_factors, np.ones((4, 2, 1), np.float32), 2)
+    for s in range(2):
+        spread = np.mean([z @ np.linalg.inv(folded.system[s]) @ z for z in users[:, s]])
+        assert after.factors.item_precision[-1, s] == pytest.approx(1 / (1 + spread), rel=1e-4)
+    if noisy:
+        assert f.item_precision is not None
+        np.testing.assert_array_equal(after.factors.item_precision[:4], f.item_precision)
+    few, many = (after.predict([1], [item], return_std=True)[1] for item in (99, 10))
+    assert few > many
+    assert known().with_items([99]).factors.item_precision is None
+
+
 def test_ratings_that_are_given_take_the_place_of_the_bundle_s_and_raters_have_rows_of_their_own() -> None:
     before = known()
     raters = UserVector(np.ones((2, 2), np.float32), np.full((2, 2, 3), 0.5, np.float32))
