@@ -37,6 +37,8 @@ class Database:
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
         self._turn = threading.Lock()
+        self._driver_error: type[Exception] = engine.dialect.loaded_dbapi.Error
+        self._lock = f"{engine.url.database}.lock" if self.is_sqlite else None
 
     @classmethod
     def open(cls, url: str | URL | None = None, *, name: str = VARIABLE) -> Database:
@@ -133,7 +135,7 @@ class Database:
                         lock = "select set_config('synchronous_commit', 'on', true), pg_advisory_xact_lock(:lock)"
                         connection.execute(text(lock), {"lock": LOCK})
                     yield connection
-        except SQLAlchemyError as error:
+        except (SQLAlchemyError, self._driver_error) as error:
             raise self.error(error) from None
 
     def check(self) -> None:
@@ -151,10 +153,10 @@ class Database:
     @contextlib.contextmanager
     def _alone(self) -> Iterator[None]:
         """The turn of this writer. SQLite's own waiting sleeps and tries again, which takes milliseconds a time."""
-        if not self.is_sqlite:
+        if self._lock is None:
             yield
             return
-        with self._turn, _file_lock(self.path.with_name(self.path.name + ".lock")):
+        with self._turn, _file_lock(self._lock):
             yield
 
     def _migrate(self) -> None:
@@ -186,7 +188,7 @@ def _begin_sqlite(connection: Connection) -> None:
 
 
 @contextlib.contextmanager
-def _file_lock(path: Path) -> Iterator[None]:
+def _file_lock(path: str) -> Iterator[None]:
     """Wait for the lock of a file; where there are none, SQLite's own has to do."""
     try:
         import fcntl

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
+from itertools import chain
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -70,31 +71,28 @@ class EventLog:
         """As `append`, within a transaction of the only writer."""
         received = int(time.time())
         rows = [(*event, received) for request in requests for event in request]
-        connection.exec_driver_sql("savepoint requests")
-        inserted, last = self._insert(connection, rows)
-        conflicts: list[EventConflictError | None] = [None] * len(requests)
-        if inserted < len(rows):
-            connection.exec_driver_sql("rollback to savepoint requests")
-            conflicts, new = self._sorted_out(connection, requests)
-            self._insert(connection, [(*event, received) for event in new])
-            last = int(connection.execute(select(func.coalesce(func.max(events.c.seq), 0))).scalar_one())
+        driver: Any = connection.connection.driver_connection  # through SQLAlchemy this takes twice as long
+        driver.execute("savepoint requests")
+        inserted, last = self._insert(driver, rows)
+        if inserted == len(rows):
+            return [last] * len(requests)
+        driver.execute("rollback to savepoint requests")
+        conflicts, new = self._sorted_out(connection, requests)
+        self._insert(driver, [(*event, received) for event in new])
+        last = int(connection.execute(select(func.coalesce(func.max(events.c.seq), 0))).scalar_one())
         return [last if why is None else why for why in conflicts]
 
-    def _insert(self, connection: Connection, rows: Sequence[Row]) -> tuple[int, int]:
+    def _insert(self, driver: Any, rows: Sequence[Row]) -> tuple[int, int]:
         """Insert those whose `event_id` is new. Returns how many these are, and the `seq` of the last one."""
         inserted = last = 0
-        if not rows:
-            return 0, 0
-        if not self.database.is_sqlite:
-            columns = tuple(map(list, zip(*rows, strict=True)))
+        if rows and not self.database.is_sqlite:
             statement = f"{COLUMNS} {ARRAYS} on conflict (event_id) do nothing returning seq"
-            found = connection.exec_driver_sql(statement, columns).scalars().all()
+            found = [seq for (seq,) in driver.execute(statement, tuple(map(list, zip(*rows, strict=True))))]
             return len(found), max(found, default=0)
         start = 0
         for size in SIZES:
             while len(rows) - start >= size:
-                values = tuple(value for row in rows[start : start + size] for value in row)
-                cursor = connection.exec_driver_sql(STATEMENTS[size], values)
+                cursor = driver.execute(STATEMENTS[size], tuple(chain.from_iterable(rows[start : start + size])))
                 inserted, last, start = inserted + cursor.rowcount, cursor.lastrowid, start + size
         return inserted, last
 
