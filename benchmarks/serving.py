@@ -162,7 +162,7 @@ def swaps(folder: Path, other: Path, *, count: int = 50, requests: int = 20_000,
     users = list(next(iter(models.values())).users)[:200]
     options = RecommendationOptions(k=10, explain=True)
     expected = {
-        (version, user): json.loads(orjson.dumps(recommend(model, model.user_row(user), options)))
+        (version, user): json.loads(orjson.dumps(recommend(model, model.person(user), options)))
         for version, model in models.items()
         for user in users
     }

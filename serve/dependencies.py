@@ -9,6 +9,7 @@ from fastapi import Depends, Request
 from serve.api_error import ApiError
 from serve.errors import no_model
 from serve.live import Live
+from serve.models.person import Person
 from serve.models.served_model import ServedModel
 from serve.service import Service
 
@@ -40,6 +41,21 @@ async def get_live(request: Request) -> Live:
     if service.live is None:
         raise ApiError(409, "no_database", "this service has no database: start it with --database URL")
     return service.live
+
+
+async def person_of(request: Request, model: ServedModel, user_id: str) -> Person:
+    """Somebody as the model and, where there is one, the database know them.
+
+    Args:
+        request: That asks about them.
+        model: That answers.
+        user_id: As text, see `ServedModel.users`.
+
+    Raises:
+        ApiError: 503, the database does not answer.
+    """
+    live: Live | None = request.app.state.service.live
+    return model.person(user_id) if live is None else await live.people.person(request.scope, model, user_id)
 
 
 CurrentService = Annotated[Service, Depends(get_service)]

@@ -59,10 +59,10 @@ class IdIndex(dict[str, int]):
         """
         return self.get(self.text(given), -1)
 
-    def row_in_path(self, text: str) -> int:
-        """As `row`, for a segment of a path, where browsers resolve `.` and `..`: those may be sent encoded twice."""
-        row = self.row(text)
-        return self.get(ENCODED_DOTS.get(text.upper(), ""), -1) if row < 0 else row
+    def text_in_path(self, given: str) -> str:
+        """As `text`, for a segment of a path, where browsers resolve `.` and `..`: those may be sent encoded twice."""
+        text = self.text(given)
+        return ENCODED_DOTS.get(text.upper(), text) if text not in self else text
 
 
 def id_rule(*, integers: bool, example: str | None) -> str:

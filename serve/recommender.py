@@ -8,10 +8,10 @@ from typing import Annotated
 import numpy as np
 from pydantic import Field
 
-from recsys.bundle.fold_in import FoldIn
 from recsys.bundle.scoring import ItemScores
 from recsys.bundle.typing import Float32Array, IndexArray
 from serve.api_error import ApiError
+from serve.models.person import Person
 from serve.models.served_model import ServedModel
 from serve.rounding import DECIMALS, rounded
 from serve.schemas import ItemSummary, ModelVersion, RecommendationOptions, Std
@@ -86,59 +86,51 @@ class FoldInRecommendations(Recommendations):
     skipped: Annotated[list[int], Field(description="The former name of `unknown_items`.", deprecated=True)]
 
 
-def recommend(model: ServedModel, user: int | FoldIn, options: RecommendationOptions) -> Recommendations:
-    """The best items for a user's row, or for a folded-in user.
+def recommend(model: ServedModel, person: Person, options: RecommendationOptions) -> Recommendations:
+    """The best items for somebody.
 
     Raises:
         ApiError: 400, no item has the genre.
     """
-    bundle = model.bundle
-    vector = user.vector if isinstance(user, FoldIn) else bundle.vector(user)
+    bundle, vector = model.bundle, person.vector
     scores = bundle.item_scores(vector)
     distribution = _histogram(model, scores) if options.distribution else None
-    seen = None
-    if options.exclude_seen:
-        seen = user.items if isinstance(user, FoldIn) else bundle.seen(user)
     try:
         allowed = model.catalogue.allowed(options.genre, options.year_from, options.year_to, options.min_ratings)
     except KeyError:
         raise ApiError(400, "unknown_genre", "genre must be one of those listed by /model") from None
     rows, shown = bundle.top_n(
-        vector, options.k, scores=scores, seen=seen, allowed=None if allowed is None else allowed[: bundle.n_items]
+        vector,
+        options.k,
+        scores=scores,
+        seen=person.seen if options.exclude_seen else None,
+        allowed=None if allowed is None else allowed[: bundle.n_items],
     )
     unset = [None] * len(rows)
-    explanations = _explain(model, user, rows) if options.explain else unset
+    explanations = _explain(model, person, rows) if options.explain else unset
     best = rounded(shown)
     ratings = unset if bundle.is_ranking else best
     spread = model.std(vector, rows)
     std = unset if spread is None else rounded(spread)
     columns = zip(rows.tolist(), ratings, std, best, explanations, strict=True)
-    is_known = len(user.items) > 0 if isinstance(user, FoldIn) else model.is_fitted_user(user)
     return Recommendations(
         [
             Recommendation(*model.summary(row), rating, by, score, explanation, explanation)
             for row, rating, by, score, explanation in columns
         ],
-        not is_known,
+        not person.is_known,
         distribution,
         model.version,
     )
 
 
-def _explain(model: ServedModel, user: int | FoldIn, rows: IndexArray) -> list[list[Reason]]:
+def _explain(model: ServedModel, person: Person, rows: IndexArray) -> list[list[Reason]]:
     """For each recommended item, the ratings that contributed most to its score."""
-    if not isinstance(user, FoldIn):
-        if not (model.is_fitted_user(user) and model.bundle.can_fold_in):
-            return [[] for _ in rows]
-        try:
-            user = model.bundle.fold_in_user(user)
-            _, parts = user.contributions(rows)
-        except (ArithmeticError, np.linalg.LinAlgError):  # their fold-in has no finite answer, but they were fitted
-            return [[] for _ in rows]
-    else:
-        _, parts = user.contributions(rows)
+    folded, parts = person.contributions(rows)
+    if folded is None:
+        return [[] for _ in rows]
     strongest, amounts = _largest(parts, N_REASONS)
-    items, ratings = user.items[strongest].tolist(), rounded(user.rating[strongest])
+    items, ratings = folded.items[strongest].tolist(), rounded(folded.rating[strongest])
     return [
         [
             Reason(*model.summary(item)[:2], rating, round(amount, DECIMALS))

@@ -37,7 +37,7 @@ def _integral(value: Any) -> Any:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
-def _few(values: Any) -> Any:
+def few(values: Any) -> Any:
     """Refuse an object of very many fields before each is looked at: a megabyte of unknown ones took 1.4 s."""
     if isinstance(values, dict) and len(values) > MAX_FIELDS:
         raise PydanticCustomError("too_many_fields", "object should have at most 100 fields")
@@ -79,7 +79,7 @@ Genre = Annotated[str, Field(max_length=100), WithJsonSchema({"type": "string", 
 Attributes = Annotated[
     dict[str, Annotated[str, Field(max_length=100)]],
     Field(max_length=MAX_FIELDS),
-    BeforeValidator(lambda values: _few(values)),
+    BeforeValidator(lambda values: few(values)),
     WithJsonSchema({"type": "object", "format": "attributes"}),
 ]
 Year = Annotated[int, Field(ge=-9999, le=9999), BeforeValidator(_integral)]
@@ -119,7 +119,7 @@ class Input(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _few_fields(cls, values: Any) -> Any:
-        return _few(values)
+        return few(values)
 
 
 class Pair(Input):

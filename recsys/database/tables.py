@@ -5,9 +5,10 @@ A change here is a new file in `migrations/versions` too; a test compares the tw
 
 from __future__ import annotations
 
-from sqlalchemy import JSON, BigInteger, Boolean, Column, Float, Identity, Index, Integer, MetaData, Table, Text
+from sqlalchemy import JSON, BigInteger, Boolean, Column, Float, Identity, Index, Integer, MetaData, Table, Text, text
 
 SERIAL = BigInteger().with_variant(Integer, "sqlite")  # SQLite counts rows only of an INTEGER
+IS_WITHDRAWAL = text("kind = 'withdrawal'")
 
 metadata = MetaData(
     naming_convention={
@@ -30,6 +31,7 @@ events = Table(
     Column("received", BigInteger, nullable=False),  # when it was committed
     Index(None, "user_id", "seq"),
     Index(None, "item_id", "seq"),
+    Index("ix_events_withdrawals", "user_id", sqlite_where=IS_WITHDRAWAL, postgresql_where=IS_WITHDRAWAL),
     sqlite_autoincrement=True,
 )
 

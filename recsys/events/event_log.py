@@ -9,11 +9,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import Connection, delete, func, select
+from sqlalchemy import Connection, delete, func, literal_column, select
 
 from recsys.database import Database
 from recsys.database.tables import events
-from recsys.events.event import Event, EventConflictError, StoredEvent
+from recsys.events.event import WITHDRAWAL, Event, EventConflictError, StoredEvent
 
 AT_ONCE = 500  # ids that are looked up in a query
 CHUNK = 50_000  # events that are read at a time
@@ -40,6 +40,12 @@ class EventColumns(NamedTuple):
     kind: list[str]
     rating: NDArray[np.float64]  # NaN where there is none
     timestamp: NDArray[np.int64]
+
+    def where(self, chosen: NDArray[np.bool_]) -> EventColumns:
+        """Some of the events."""
+        rows = np.flatnonzero(chosen).tolist()
+        user_id, item_id, kind = ([column[row] for row in rows] for column in (self.user_id, self.item_id, self.kind))
+        return EventColumns(self.seq[chosen], user_id, item_id, kind, self.rating[chosen], self.timestamp[chosen])
 
 
 class EventLog:
@@ -169,6 +175,21 @@ class EventLog:
                 np.array(ratings, np.float64), np.array(times, np.int64),
             )  # fmt: skip
             after = int(seq[-1])
+
+    def since(self, cut: int, upto: int | None = None) -> Iterator[EventColumns]:
+        """The events after the cut of a bundle, as `read`, that count beside its ratings.
+
+        What happened before a withdrawal up to the cut is left out: the bundle no longer knows of the withdrawal.
+        """
+        wanted = select(events.c.user_id, events.c.item_id, func.max(events.c.timestamp))
+        wanted = wanted.where(events.c.kind == literal_column(f"'{WITHDRAWAL}'"), events.c.seq <= cut)
+        with self.database.reading() as connection:
+            found = connection.execute(wanted.group_by(events.c.user_id, events.c.item_id)).all()
+        withdrawn = {(user, item): time for user, item, time in found}
+        for some in self.read(cut, upto):
+            pairs = zip(some.user_id, some.item_id, strict=True)
+            before = np.fromiter((withdrawn.get(pair, -1) for pair in pairs), np.int64, len(some.seq))
+            yield some if (kept := some.timestamp >= before).all() else some.where(kept)
 
     def forget(self, user_id: str) -> int:
         """Delete a user's events. Returns how many there were."""

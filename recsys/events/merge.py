@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,13 +17,24 @@ from numpy.typing import NDArray
 from recsys.bundle import TRAIN, Bundle, UserRatings
 from recsys.bundle.ids import MAX_ID_LENGTH
 from recsys.bundle.typing import Float32Array, Id, IndexArray
-from recsys.events.event import RATING, WITHDRAWAL, StoredEvent
+from recsys.events.event import RATING, WITHDRAWAL
 
 if TYPE_CHECKING:
     from recsys.events.event_log import EventColumns
 
 UNKNOWN_TIME = 0  # of ratings in data without times
 LARGEST_INT = 2**63 - 1
+
+
+class Said(Protocol):
+    """What counts of an event of a user and an item."""
+
+    @property
+    def kind(self) -> str: ...
+    @property
+    def rating(self) -> float | None: ...
+    @property
+    def timestamp(self) -> int: ...
 
 
 class PersonRatings(NamedTuple):
@@ -58,14 +69,16 @@ def id_of(text: str, kind: str) -> Id | None:
 
 def stars_of(kind: str, rating: float | None, bundle: Bundle) -> float | None:
     """The stars by which an event counts for this bundle's model; None if it says nothing to it."""
-    low, high = bundle.given_scale
+    return _stars(kind, rating, bundle.given_scale, bundle.is_implicit)
+
+
+def _stars(kind: str, rating: float | None, scale: tuple[float, float], is_implicit: bool) -> float | None:
     if kind == RATING and rating is not None:
-        return rating if low <= rating <= high else None
-    chosen = bundle.is_implicit and kind != WITHDRAWAL
-    return high if chosen else None
+        return rating if scale[0] <= rating <= scale[1] else None
+    return scale[1] if is_implicit and kind != WITHDRAWAL else None
 
 
-def merge_person(bundle: Bundle, user: int, events: Iterable[StoredEvent], item_rows: Sequence[int]) -> PersonRatings:
+def merge_person(bundle: Bundle, user: int, events: Iterable[Said], item_rows: Sequence[int]) -> PersonRatings:
     """A user's ratings, and their events after the bundle's cut.
 
     Args:
@@ -74,21 +87,39 @@ def merge_person(bundle: Bundle, user: int, events: Iterable[StoredEvent], item_
         events: Theirs, in the order of `seq`.
         item_rows: The row of each event's item; -1 for one that is left out.
     """
+    return merge_events(bundle, ratings_of(bundle, user), events, item_rows)
+
+
+def ratings_of(bundle: Bundle, user: int) -> PersonRatings:
+    """The bundle's own ratings of a user's row; none for -1."""
     entries = bundle.ratings.slice_of(user)
     item, rating = bundle.ratings.item[entries].astype(np.int64), bundle.ratings.rating[entries]
     stamps = bundle.ratings.timestamp
-    timestamp = np.full(len(item), UNKNOWN_TIME, np.int64) if stamps is None else stamps[entries]
-    latest: dict[int, tuple[int, float | None]] = {}  # time and stars by item row; None: withdrawn
+    return PersonRatings(
+        item, rating, np.full(len(item), UNKNOWN_TIME, np.int64) if stamps is None else stamps[entries]
+    )
+
+
+def merge_events(
+    bundle: Bundle, before: PersonRatings, events: Iterable[Said], item_rows: Sequence[int]
+) -> PersonRatings:
+    """A user's ratings, and events that were committed after them; otherwise as `merge_person`."""
+    item, rating, timestamp = before
+    scale, is_implicit = bundle.given_scale, bundle.is_implicit
+    latest: dict[int, tuple[int, float]] = {}  # time and stars by item row; NaN: withdrawn
     for event, row in zip(events, item_rows, strict=True):
-        stars = stars_of(event.kind, event.rating, bundle)
-        says_nothing = stars is None and event.kind != WITHDRAWAL
-        if row >= 0 and not says_nothing and (row not in latest or event.timestamp >= latest[row][0]):
+        stars = _stars(event.kind, event.rating, scale, is_implicit)
+        if stars is None:
+            if event.kind != WITHDRAWAL:
+                continue
+            stars = np.nan
+        if row >= 0 and (row not in latest or event.timestamp >= latest[row][0]):
             latest[row] = event.timestamp, stars
     if not latest:
-        return PersonRatings(item, rating, timestamp)
+        return before
     rows = np.fromiter(latest, np.int64, len(latest))
-    times = np.fromiter((time for time, _ in latest.values()), np.int64, len(rows))
-    values = np.fromiter((np.nan if stars is None else stars for _, stars in latest.values()), np.float32, len(rows))
+    pairs = np.array([*latest.values()])  # exact: seconds are less than 2^53
+    times, values = pairs[:, 0].astype(np.int64), pairs[:, 1].astype(np.float32)
     order = np.argsort(rows)
     place = order[np.searchsorted(rows, item, sorter=order).clip(max=len(rows) - 1)]
     replaced = (rows[place] == item) & (times[place] >= timestamp)

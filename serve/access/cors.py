@@ -17,7 +17,7 @@ class Cors(CORSMiddleware):
 
     def __init__(self, app: ASGIApp, origins: list[str]) -> None:
         super().__init__(
-            app, allow_origins=origins, allow_methods=("GET", "POST"), expose_headers=EXPOSED,
+            app, allow_origins=origins, allow_methods=("GET", "POST", "PUT"), expose_headers=EXPOSED,
             allow_headers=("Authorization", "Content-Type", "X-Request-ID"),
         )  # fmt: skip
 

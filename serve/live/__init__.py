@@ -13,6 +13,7 @@ from starlette.types import Scope
 from recsys.database.errors import DatabaseError
 from serve.api_error import ApiError
 from serve.http.beside import Beside
+from serve.live.people import People
 from serve.metrics import Metrics
 from serve.process.deadlines import Deadlines, Overdue
 from serve.settings import Settings
@@ -66,15 +67,20 @@ class Live:
     Attributes:
         log: The events.
         writer: Of this process.
+        descriptions: Users' attributes, and items.
+        people: Who people are by their events.
         answers: Whether the database answered when it was last asked.
     """
 
     def __init__(self, database: Database, beside: Beside, metrics: Metrics) -> None:
         from recsys.events import EventLog, GroupCommit
+        from recsys.events.descriptions import Descriptions
 
         self.database, self.beside = database, beside
         self.log: EventLog = EventLog(database)
         self.writer: GroupCommit = GroupCommit(self.log, observe=metrics.observe_commit)
+        self.descriptions = Descriptions(database)
+        self.people = People(self)
         self.answers = True
         self._is_prepared = False
         self._looks, self._calls = Deadlines(), Deadlines(most=MOST_CALLS)

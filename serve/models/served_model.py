@@ -10,13 +10,13 @@ import numpy as np
 
 from recsys.bundle import Bundle, BundleError
 from recsys.bundle.attributes import attribute_rows, choices
-from recsys.bundle.costs import answer_work
 from recsys.bundle.factors import UserVector
 from recsys.bundle.fold_in import FoldIn
 from recsys.bundle.typing import IndexArray
 from serve.api_error import ApiError
 from serve.ids import GivenId, IdIndex, id_rule
 from serve.models.catalogue import Catalogue
+from serve.models.person import Person
 from serve.settings import Settings
 
 Summary = tuple[str, str, int | None, list[str]]  # the fields of schemas.ItemSummary
@@ -25,12 +25,21 @@ TOLERANCE = 1e-5  # stars by which a float32 prediction may exceed the scale
 
 
 class ServedModel:
-    """Everything needed to answer a request, so that a request uses a single model throughout."""
+    """Everything needed to answer a request, so that a request uses a single model throughout.
 
-    def __init__(self, bundle: Bundle) -> None:
+    Args:
+        bundle: Which may have items that its version was not fitted on.
+        revision: Which items those are; 0 for none. Answers of the same version and revision are the same.
+    """
+
+    def __init__(self, bundle: Bundle, *, revision: int = 0) -> None:
         self.bundle, self.catalogue = bundle, Catalogue(bundle)
         self.low, self.high = bundle.scale
         self.version = (bundle.sha256 or "unsaved")[:12]
+        self.revision = revision
+        cut = bundle.manifest.get("cut")
+        self.cut: int = cut if type(cut) is int else 0  # the bundle was made of all events with seq <= cut
+        self.attribute_rows = {name: row for row, name in enumerate(bundle.attributes)}
         self.has_std = bundle.has_uncertainty and not bundle.is_ranking
         # Fast path for a single sample without noise estimates: NumPy's clip and mean of one element would double the
         # time of a prediction.
@@ -62,15 +71,16 @@ class ServedModel:
         """
         settings = Settings() if settings is None else settings
         bundle = Bundle.load(path, budget=settings.budget, sha256=sha256, verify_key=settings.verify_key)
-        timeless = bundle.ratings._replace(timestamp=None)  # saves eight bytes per rating; no response needs them
-        model = cls(replace(bundle, ratings=timeless))
+        if settings.database is None:  # no answer needs the times: eight bytes for each rating
+            bundle = replace(bundle, ratings=bundle.ratings._replace(timestamp=None))
+        model = cls(bundle)
         try:
             model.probe(path)
         except (ArithmeticError, np.linalg.LinAlgError) as error:
             raise BundleError(f"{path}: a test prediction failed: {error}") from error
         return model
 
-    def probe(self, path: Path) -> None:
+    def probe(self, path: Path | str) -> None:
         """Smoke-test predictions.
 
         Raises:
@@ -92,17 +102,13 @@ class ServedModel:
             if not possible or (outside and not bundle.is_ranking):
                 raise BundleError(f"{path}: a test prediction is not within [{low:g}, {high:g}]")
 
-    def user_row(self, user_id: GivenId) -> int:
-        """The row of a user; -1 if not in the data set.
+    def person(self, user_id: str) -> Person:
+        """Somebody as the bundle knows them; an id that it does not have is the average user.
 
-        Raises:
-            ApiError: 400, the id is malformed.
+        Args:
+            user_id: As text, see `users`.
         """
-        return self.users.row(user_id)
-
-    def user_in_path(self, user_id: str) -> int:
-        """As `user_row`, for a segment of a path."""
-        return self.users.row_in_path(user_id)
+        return Person(self.bundle, self.users.get(user_id, -1), user_id)
 
     def item_row(self, item_id: GivenId) -> int:
         """The row of an item.
@@ -114,17 +120,7 @@ class ServedModel:
 
     def item_in_path(self, item_id: str) -> int:
         """As `item_row`, for a segment of a path."""
-        return _known_item(self.items.row_in_path(item_id))
-
-    def is_fitted_user(self, row: int) -> bool:
-        """Whether the model was fitted on the user of this row; False for -1."""
-        return 0 <= row < self.bundle.n_users
-
-    def work_for(self, user: int, explained: int) -> int:
-        """Multiplications that recommendations for a user's row take, as many of them explained."""
-        indptr = self.bundle.ratings.indptr
-        ratings = int(indptr[user + 1] - indptr[user]) if explained and self.is_fitted_user(user) else 0
-        return answer_work(self.bundle, self.bundle.n_items, ratings, explained)
+        return _known_item(self.items.get(self.items.text_in_path(item_id), -1))
 
     def summary(self, row: int) -> Summary:
         return self._summaries[row]
@@ -157,7 +153,7 @@ class ServedModel:
             ApiError: 400, an id is malformed, a rating is off the scale or an attribute is unknown; 409, an item occurs
                 twice.
         """
-        known = self._attribute_rows(attributes) if attributes else None
+        known = self.check_attributes(attributes) if attributes else None
         low, high = self.bundle.given_scale
         allowed = f"in [{low:g}, {high:g}]" if low < high else f"{high:g}, as all are in implicit feedback"
         rated: dict[int, float] = {}
@@ -178,7 +174,12 @@ class ServedModel:
         items, values = np.array([*rated], np.int64), np.array([*rated.values()], np.float32)
         return self.bundle.fold_in_rows(items, values, known), unknown
 
-    def _attribute_rows(self, attributes: dict[str, str]) -> IndexArray:
+    def check_attributes(self, attributes: dict[str, str]) -> IndexArray:
+        """Positions of a user's attributes among those that the model knows.
+
+        Raises:
+            ApiError: 400, one is unknown.
+        """
         try:
             return attribute_rows(self.bundle.attributes, attributes)
         except ValueError:

@@ -2,4 +2,7 @@
 
 from serve.routers import events, health, info, items, metrics, predictions, recommendations, users
 
-ROUTERS = [module.router for module in (predictions, recommendations, items, users, events, info, health, metrics)]
+ROUTERS = [
+    *(module.router for module in (predictions, recommendations, items, users, events, info, health, metrics)),
+    users.changes,
+]

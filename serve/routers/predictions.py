@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Sequence
+
 from fastapi import Request
 
 from recsys.bundle.costs import answer_work
-from serve.dependencies import CurrentModel
+from serve.api_error import ApiError
+from serve.dependencies import CurrentModel, person_of
+from serve.ids import GivenId
+from serve.live import Live
+from serve.models.person import Person
+from serve.models.served_model import ServedModel
 from serve.openapi import error_responses
 from serve.predictor import Prediction, Predictions, predict, predict_many
 from serve.routing import resource_router
@@ -16,10 +24,18 @@ router = resource_router("predict", prefix="/predict")
 
 
 @router.post("/rating/", responses=error_responses(400, 404, 408, 409, 413), summary="One rating")
-async def predict_rating(pair: Pair, model: CurrentModel) -> Prediction:
-    """Predict a user's rating of an item. An unknown user is treated as average; an unknown item is a 404."""
+async def predict_rating(pair: Pair, model: CurrentModel, request: Request) -> Prediction:
+    """Predict a user's rating of an item. An unknown user is treated as average; an unknown item is a 404.
+
+    Where the service has a database, a user's acknowledged events count.
+    """
     model.check_rating_model()
-    return predict(model, pair.user_id, pair.item_id)
+    text, item = model.users.text(pair.user_id), model.item_row(pair.item_id)
+    person = await person_of(request, model, text)
+    if not person.is_live:
+        return predict(model, person, item)
+    service: Service = request.app.state.service
+    return await service.beside.computed(request.scope, person.work(1), predict, model, person, item)
 
 
 @router.post("/ratings/", responses=error_responses(400, 408, 409, 413), summary="Many ratings")
@@ -31,5 +47,19 @@ async def predict_ratings(body: Pairs, model: CurrentModel, request: Request) ->
     model.check_rating_model()
     pairs = [(pair.user_id, pair.item_id) for pair in body.pairs]
     service: Service = request.app.state.service
-    work = answer_work(model.bundle, len(pairs))
-    return Predictions(await service.beside.computed(request.scope, work, predict_many, model, pairs), model.version)
+    people = {} if service.live is None else await _with_events(request, service.live, model, pairs)
+    work = answer_work(model.bundle, len(pairs)) + sum(person.work(0) for person in people.values())
+    predictions = await service.beside.computed(request.scope, work, predict_many, model, pairs, people)
+    return Predictions(predictions, model.version)
+
+
+async def _with_events(
+    request: Request, live: Live, model: ServedModel, pairs: Sequence[tuple[GivenId, GivenId]]
+) -> dict[str, Person]:
+    """Those of the pairs' users who are not as the bundle knows them, by their ids."""
+    texts = []
+    for user_id, _ in pairs:
+        with contextlib.suppress(ApiError):  # the pair gets an error
+            texts.append(model.users.text(user_id))
+    people = await live.people.people(request.scope, model, texts)
+    return {text: person for text, person in people.items() if person.is_live}

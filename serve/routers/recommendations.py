@@ -5,7 +5,8 @@ from __future__ import annotations
 from fastapi import Request
 
 from recsys.bundle.costs import answer_work
-from serve.dependencies import CurrentModel, get_model, require_user_ratings
+from serve.dependencies import CurrentModel, get_model, person_of, require_user_ratings
+from serve.models.person import Person
 from serve.models.served_model import ServedModel
 from serve.openapi import error_responses
 from serve.query import query_parameters, recommendation_query
@@ -19,19 +20,23 @@ router = resource_router("recommend")
 
 @router.get(
     "/users/{user_id}/recommendations",
-    responses=error_responses(400, 403),
+    responses=error_responses(400, 403, 503),
     openapi_extra=query_parameters(RecommendationQuery),
     summary="Top-N for a user",
 )
 async def recommendations(user_id: Id, request: Request) -> Recommendations:
-    """The best items for a user, best first. An unknown user gets those of the average user, with `cold_start` set."""
+    """The best items for a user, best first. An unknown user gets those of the average user, with `cold_start` set.
+
+    Where the service has a database, a user's acknowledged events count.
+    """
     model = await get_model(request)  # called rather than injected, which takes a tenth of a top-10
-    user, query = model.user_in_path(user_id), recommendation_query(request)
+    text, query = model.users.text_in_path(user_id), recommendation_query(request)
     if query.explain:
         await require_user_ratings(request)
-    service: Service = request.app.state.service
-    work = model.work_for(user, query.k if query.explain else 0)
-    return await service.beside.computed(request.scope, work, recommend, model, user, query)
+    person, service = await person_of(request, model, text), request.app.state.service
+    work = person.work(model.bundle.n_items, query.k if query.explain else 0)
+    answer: Recommendations = await service.beside.computed(request.scope, work, recommend, model, person, query)
+    return answer
 
 
 @router.post("/recommendations/", responses=error_responses(400, 408, 409, 413), summary="Top-N for a new user")
@@ -44,6 +49,6 @@ async def new_user_recommendations(body: FoldInRequest, model: CurrentModel, req
 
 
 def _for_new_user(model: ServedModel, body: FoldInRequest) -> FoldInRecommendations:
-    user, unknown = model.fold_in([(rated.item_id, rated.rating) for rated in body.ratings], body.attributes)
-    answer = recommend(model, user, body)
+    folded, unknown = model.fold_in([(rated.item_id, rated.rating) for rated in body.ratings], body.attributes)
+    answer = recommend(model, Person(model.bundle, -1, given=folded), body)
     return FoldInRecommendations(**vars(answer), unknown_items=unknown, skipped=unknown)

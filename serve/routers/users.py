@@ -6,17 +6,21 @@ from dataclasses import dataclass
 from typing import Annotated
 
 import numpy as np
-from fastapi import Depends
+from fastapi import Depends, Request
 from pydantic import Field
 
+from recsys.events.event import MAX_ID_BYTES, is_storable
 from serve.api_error import ApiError
-from serve.dependencies import CurrentModel, require_user_ratings
+from serve.dependencies import CurrentLive, CurrentModel, person_of, require_user_ratings
+from serve.models.person import NO_EVENTS, Person
+from serve.models.served_model import ServedModel, Summary
 from serve.openapi import error_responses
 from serve.rounding import rounded
 from serve.routing import resource_router
-from serve.schemas import Id, ItemSummary, ModelVersion, QueryK
+from serve.schemas import Attributes, Id, Input, ItemSummary, ModelVersion, QueryK
 
 router = resource_router("users", prefix="/users", needs="histories")
+changes = resource_router("users", prefix="/users", needs="events")
 
 
 @dataclass
@@ -29,7 +33,7 @@ class User:
     user_id: str
     n_ratings: int
     mean_rating: Annotated[float | None, Field(description="In stars.")]
-    cold_start: Annotated[bool, Field(description="Whether the model was not fitted on this user.")]
+    cold_start: Annotated[bool, Field(description="Whether the model has no ratings of this user.")]
     ratings: Annotated[list[RatedItem], Field(description="Best first.")]
     model_version: ModelVersion
 
@@ -40,21 +44,56 @@ class User:
     dependencies=[Depends(require_user_ratings)],
     summary="A user's ratings",
 )
-async def user(user_id: Id, model: CurrentModel, limit: QueryK = 100) -> User:
+async def user(user_id: Id, model: CurrentModel, request: Request, limit: QueryK = 100) -> User:
     """A user's ratings, highest first, then by popularity. 403 if the service does not expose them."""
-    row = model.user_in_path(user_id)
-    if row < 0:
+    text = model.users.text_in_path(user_id)
+    person = await person_of(request, model, text)
+    items, stars = person.rated
+    if person.row < 0 and person.state == NO_EVENTS:
         raise ApiError(404, "unknown_user", "no user has this id")
-    ratings = model.bundle.ratings
-    entries = ratings.slice_of(row)
-    items, stars = ratings.item[entries], ratings.rating[entries]
-    order = np.lexsort((items, -model.catalogue.n_ratings[items], -stars))[:limit]
+    new = items >= len(model.catalogue.n_ratings)  # of items that the bundle does not have
+    popularity = np.where(new, 0, model.catalogue.n_ratings[np.where(new, 0, items)])
+    order = np.lexsort((items, -popularity, -stars))[:limit]
     best = zip(items[order].tolist(), rounded(stars[order]), strict=True)
     return User(
-        user_id=str(model.bundle.user_ids[row]),
+        user_id=text,
         n_ratings=len(items),
         mean_rating=float(stars.mean()) if len(items) else None,
-        cold_start=not model.is_fitted_user(row),
-        ratings=[RatedItem(*model.summary(item), rating) for item, rating in best],
+        cold_start=not person.is_known,
+        ratings=[RatedItem(*_summary(model, person, item), rating) for item, rating in best],
         model_version=model.version,
     )
+
+
+def _summary(model: ServedModel, person: Person, item: int) -> Summary:
+    if item < len(model.items):
+        return model.summary(item)
+    item_id = person.unknown_items[item - len(model.items)]
+    return item_id, item_id, None, []
+
+
+class UserIn(Input):
+    """What is known of a user besides ratings."""
+
+    attributes: Attributes = Field(
+        description="Side information by name, such as a gender; /model lists the names and values."
+    )
+
+
+@dataclass
+class DescribedUser:
+    user_id: str
+    attributes: Annotated[dict[str, str], Field(examples=[{"gender": "F"}])]
+
+
+@changes.put("/{user_id}", responses=error_responses(400, 408, 409, 413), summary="Set a user's attributes")
+async def set_attributes(
+    user_id: Id, body: UserIn, model: CurrentModel, live: CurrentLive, request: Request
+) -> DescribedUser:
+    """Set all attributes of a user, who may be new, in the place of those before. They count in the next answer."""
+    text = model.users.text_in_path(user_id)
+    if not is_storable(text, MAX_ID_BYTES):
+        raise ApiError(400, "invalid_id", f"user_id must be at most {MAX_ID_BYTES} bytes of UTF-8 without NUL")
+    model.check_attributes(body.attributes)
+    await live.call(request.scope, live.descriptions.set_user, text, body.attributes)
+    return DescribedUser(text, body.attributes)

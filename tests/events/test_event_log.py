@@ -68,3 +68,14 @@ def test_the_seq_of_forgotten_events_is_not_used_again(log: EventLog) -> None:
     assert log.forget("7") == 2
     log.append([event(3)])
     assert [one.seq for one in log.of_user("7")] == [3]
+
+
+def test_what_was_withdrawn_before_the_cut_stays_so(log: EventLog) -> None:
+    withdrawal = Event("w", "7", "50", "withdrawal", None, 300)
+    log.append([withdrawal, event(1, time=200), event(2, time=300), event(3, item="51"), event(4, user="8")])
+    (columns,) = log.since(1)
+    assert columns.seq.tolist() == [3, 4, 5]
+    assert columns.item_id == ["50", "51", "50"]
+    assert columns.rating.tolist() == [4.0] * 3
+    (columns,) = log.since(0)
+    assert columns.seq.tolist() == [1, 2, 3, 4, 5]

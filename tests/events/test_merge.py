@@ -9,7 +9,7 @@ import pytest
 
 from recsys.bundle import Bundle
 from recsys.events import EventColumns, StoredEvent
-from recsys.events.merge import MergedRatings, id_of, merge_person, merge_ratings, stars_of
+from recsys.events.merge import MergedRatings, id_of, merge_events, merge_person, merge_ratings, ratings_of, stars_of
 from tests.bundles import make_bundle, random_factors
 
 RATED = [(0, 0, 4.0, 0), (0, 1, 2.0, 1), (1, 0, 5.0, 2)]
@@ -143,3 +143,25 @@ def test_a_choice_counts_for_implicit_feedback(bundle: Bundle) -> None:
     assert stars_of("purchase", None, ranking) == 5.0
     assert stars_of("withdrawal", None, ranking) is None
     assert stars_of("purchase", None, bundle) is None
+
+
+def test_events_may_be_told_one_after_another(bundle: Bundle) -> None:
+    rng = np.random.default_rng(0)
+    for _ in range(200):
+        said = [
+            StoredEvent(seq, f"e{seq}", "1", "", "rating", float(rng.integers(1, 6)), int(rng.integers(90, 210)), 0)
+            for seq in range(6)
+        ]
+        rows = rng.integers(-1, 5, 6).tolist()
+        wanted = merge_person(bundle, 0, said, rows)
+        found = ratings_of(bundle, 0)
+        for start in (0, 2, 3):
+            stop = {0: 2, 2: 3, 3: 6}[start]
+            found = merge_events(bundle, found, said[start:stop], rows[start:stop])
+        for one, other in zip(found, wanted, strict=True):
+            assert sorted(one.tolist()) == sorted(other.tolist())
+        as_pairs = [
+            dict(zip(ratings.item.tolist(), ratings.rating.tolist(), strict=True)) for ratings in (found, wanted)
+        ]
+        assert as_pairs[0] == as_pairs[1]
+        assert (np.diff(found.timestamp) >= 0).all()

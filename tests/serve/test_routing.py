@@ -29,7 +29,7 @@ class History:
 
 async def history(user_id: Id, model: CurrentModel) -> History:
     """A user's number of ratings."""
-    row = model.user_row(user_id)
+    row = model.users.row(user_id)
     entries = model.bundle.ratings.slice_of(row) if row >= 0 else slice(0, 0)
     return History(user_id, entries.stop - entries.start, model.version)
 

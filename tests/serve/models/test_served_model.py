@@ -19,8 +19,9 @@ from serve.models.served_model import ServedModel
 from serve.predictor import predict, predict_many
 from serve.recommender import recommend
 from serve.schemas import RecommendationOptions
+from serve.settings import Settings
 from tests.bundles import rewritten
-from tests.serve.conftest import ITEMS, USERS, rich, save
+from tests.serve.conftest import ITEMS, USERS, client_of, rich, save
 
 
 def test_loading_tells_the_version(saved: Path) -> None:
@@ -30,11 +31,13 @@ def test_loading_tells_the_version(saved: Path) -> None:
     assert model.bundle.sha256.startswith(model.version)
 
 
-def test_a_service_holds_no_times(small: Bundle, tmp_path: Path) -> None:
+def test_a_service_holds_times_only_beside_a_database(small: Bundle, tmp_path: Path) -> None:
     timed = replace(small, ratings=small.ratings._replace(timestamp=np.arange(len(small.ratings.item))))
     timed.save(tmp_path / "bundle")
     assert Bundle.load(tmp_path / "bundle").ratings.timestamp is not None
     assert ServedModel.load(tmp_path / "bundle").bundle.ratings.timestamp is None
+    live = ServedModel.load(tmp_path / "bundle", settings=Settings(database="sqlite:///live.db"))
+    assert live.bundle.ratings.timestamp is not None
 
 
 def test_another_manifest_is_another_version(saved: Path, tmp_path: Path) -> None:
@@ -94,13 +97,14 @@ def test_a_float_stands_for_its_digits_unless_a_text_is_spelled_like_it() -> Non
 
 
 def test_many_pairs_with_errors_only() -> None:
-    answers = predict_many(ServedModel(rich()), [("x", "50"), ("1", "4711")])
+    answers = predict_many(ServedModel(rich()), [("x", "50"), ("1", "4711")], {})
     assert [answer.rating for answer in answers] == [None, None]
 
 
 def test_answers_are_json_also_with_odd_titles() -> None:
     model = ServedModel(rich())
-    answer = json.loads(orjson.dumps(recommend(model, -1, RecommendationOptions(k=1000, distribution=True))))
+    options = RecommendationOptions(k=1000, distribution=True)
+    answer = json.loads(orjson.dumps(recommend(model, model.person("4711"), options)))
     assert {one["item_id"] for one in answer["recommendations"]} == {str(item) for item in ITEMS[:12]}
     assert any("\u2028" in one["title"] for one in answer["recommendations"])
     assert answer["cold_start"] is True
@@ -120,18 +124,16 @@ def test_a_scale_that_float32_cannot_hold_is_kept_to_the_bound() -> None:
     high = replace(bundle.factors, mu=bundle.factors.mu + 100)
     served = ServedModel(replace(bundle, factors=high, manifest=bundle.manifest | {"rating_scale": [0.1, 4.9]}))
     served.probe(Path("bundle"))
-    pairs = [(str(USERS[0]), str(ITEMS[0]))]
-    assert predict(served, *pairs[0]).rating == predict_many(served, pairs)[0].rating == 4.9
+    user, item = str(USERS[0]), str(ITEMS[0])
+    assert predict(served, served.person(user), 0).rating == predict_many(served, [(user, item)], {})[0].rating == 4.9
 
 
 def test_a_malformed_user_counts_before_an_unknown_item() -> None:
-    served = ServedModel(rich())
-    with pytest.raises(ApiError) as error:
-        predict(served, "abc", "424242")
-    assert error.value.status == 400
-    [answer] = predict_many(served, [("abc", "424242")])
-    assert answer.error
-    assert answer.error.code == "invalid_id"
+    pair = {"user_id": "abc", "item_id": "424242"}
+    with client_of(rich()) as client:
+        assert client.post("/predict/rating/", json=pair).json()["code"] == "invalid_id"
+        [answer] = client.post("/predict/ratings/", json={"pairs": [pair]}).json()["predictions"]
+        assert answer["error"]["code"] == "invalid_id"
 
 
 def test_recommended_and_predicted_are_one_rating(bundles: dict[str, Bundle]) -> None:
@@ -141,8 +143,10 @@ def test_recommended_and_predicted_are_one_rating(bundles: dict[str, Bundle]) ->
         served = ServedModel(bundle)
         for user in list(served.users)[:4]:
             options = RecommendationOptions(k=50, exclude_seen=False)
-            for one in recommend(served, served.user_row(user), options).recommendations:
-                assert one.rating == pytest.approx(predict(served, user, one.item_id).rating, abs=1e-5)
+            person = served.person(user)
+            for one in recommend(served, person, options).recommendations:
+                answer = predict(served, person, served.item_row(one.item_id))
+                assert one.rating == pytest.approx(answer.rating, abs=1e-5)
 
 
 @pytest.mark.parametrize("kind", [ArithmeticError, np.linalg.LinAlgError])

@@ -24,6 +24,10 @@ def upgrade() -> None:
     )
     op.create_index("ix_events_user_id_seq", "events", ["user_id", "seq"])
     op.create_index("ix_events_item_id_seq", "events", ["item_id", "seq"])
+    withdrawals = sa.text("kind = 'withdrawal'")
+    op.create_index(
+        "ix_events_withdrawals", "events", ["user_id"], sqlite_where=withdrawals, postgresql_where=withdrawals
+    )
     op.create_table(
         "items",
         sa.Column("item_id", sa.Text, primary_key=True),
