@@ -31,12 +31,12 @@ class RecsysAPI(FastAPI):
     def __init__(self, service: Service, **options: Any) -> None:
         super().__init__(**options)
         self.state.service = service
-        self._documents: dict[str | None, dict[str, Any]] = {}  # at most one, by model version
+        self._documents: dict[tuple[str, int] | None, dict[str, Any]] = {}  # at most one, by version and revision
 
     def openapi(self) -> dict[str, Any]:
         service: Service = self.state.service
         model = service.model
-        version = None if model is None else model.version
+        version = None if model is None else (model.version, model.revision)
         if version not in self._documents:
             keys, rate_limit = service.guard.keys is not None, service.guard.limit is not None
             exposed = service.settings.exposes_user_ratings and not keys  # the document is shown to everybody

@@ -91,7 +91,11 @@ class Service:
     def _load(self) -> ModelManager:
         """The models; the database is opened before them, so that no request comes without."""
         self.live = Live.from_settings(self.settings, self.beside, self.metrics)
-        return self._models or ModelManager.from_settings(self.settings)
+        models = self._models or ModelManager.from_settings(self.settings)
+        if self.live is not None:
+            models.over = self.live.items.over
+            models.refresh()
+        return models
 
     def _follow(self, models: ModelManager) -> None:
         """Poll the pointer and swap in new bundles, as long as the service runs."""
@@ -100,6 +104,8 @@ class Service:
         while not self._ended.wait(self.settings.poll_seconds):
             try:
                 swapped = models.poll()
+                if swapped is None:
+                    models.refresh()
                 self.metrics.set_failed_loads(models.failed_loads)
                 self.metrics.set_dropped_lines(logs.dropped())
                 if swapped is not None:

@@ -13,6 +13,7 @@ from starlette.types import Scope
 from recsys.database.errors import DatabaseError
 from serve.api_error import ApiError
 from serve.http.beside import Beside
+from serve.live.items import LiveItems
 from serve.live.people import People
 from serve.metrics import Metrics
 from serve.process.deadlines import Deadlines, Overdue
@@ -69,6 +70,7 @@ class Live:
         writer: Of this process.
         descriptions: Users' attributes, and items.
         people: Who people are by their events.
+        items: Those that the model was not fitted on.
         answers: Whether the database answered when it was last asked.
     """
 
@@ -80,7 +82,7 @@ class Live:
         self.log: EventLog = EventLog(database)
         self.writer: GroupCommit = GroupCommit(self.log, observe=metrics.observe_commit)
         self.descriptions = Descriptions(database)
-        self.people = People(self)
+        self.people, self.items = People(self), LiveItems(self.log, self.descriptions)
         self.answers = True
         self._is_prepared = False
         self._looks, self._calls = Deadlines(), Deadlines(most=MOST_CALLS)

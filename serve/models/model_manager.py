@@ -7,6 +7,7 @@ import logging
 import os
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -49,6 +50,9 @@ class ModelManager:
         settings: With the pointer, the file that names the folder to serve, or the alias that names a version, if
             `current` may be replaced.
 
+    Attributes:
+        over: Makes of a bundle's model the one that answers, such as one with items of a database.
+
     Raises:
         BundleError: The alias cannot be followed.
     """
@@ -56,6 +60,8 @@ class ModelManager:
     def __init__(self, current: ServedModel | None, folder: Path | None, settings: Settings | None = None) -> None:
         self.settings = Settings() if settings is None else settings
         self.current, self.folder, self.pointer = current, folder, self.settings.pointer
+        self.over: Callable[[ServedModel], ServedModel] | None = None
+        self._base = current  # of the bundle
         self.failed_loads = 0
         self.last_error: str | None = None
         shared = Path(os.environ[MULTIPROC_DIR]) if self.settings.workers > 1 and MULTIPROC_DIR in os.environ else None
@@ -142,6 +148,11 @@ class ModelManager:
             return None
         return self.current
 
+    def refresh(self) -> None:
+        """Let `over` look whether it makes another model of the same bundle by now."""
+        if self.over is not None and self._base is not None:
+            self.current = self.over(self._base)
+
     def _given(self) -> Seen:
         """What the settings name."""
 
@@ -179,9 +190,9 @@ class ModelManager:
                 model = ServedModel.load(pointed.folder, sha256=sha256, settings=self.settings)
             finally:
                 sys.setswitchinterval(TURN_OTHERWISE)
-            if self.current is not None:
+            if self._base is not None:
                 told = model.version == pointed.other_data
-                check_replacement(self.current.bundle, model.bundle, str(pointed.folder), other_data=told)
+                check_replacement(self._base.bundle, model.bundle, str(pointed.folder), other_data=told)
             return model
 
         seconds = 2 * self.settings.candidate_seconds  # once in the child, once here
@@ -199,7 +210,8 @@ class ModelManager:
 
     def _take(self, seen: Seen, model: ServedModel) -> None:
         self._serving, self._rejected, self.last_error = seen.signature, None, None
-        self.folder, self.current = seen.pointed.folder, model
+        self.folder, self._base = seen.pointed.folder, model
+        self.current = model if self.over is None else self.over(model)
 
     def _is_served(self, pointed: Pointed) -> bool:
         return self.current is not None and pointed.sha256 in (None, self.current.bundle.sha256)

@@ -4,5 +4,6 @@ from serve.routers import events, health, info, items, metrics, predictions, rec
 
 ROUTERS = [
     *(module.router for module in (predictions, recommendations, items, users, events, info, health, metrics)),
+    items.changes,
     users.changes,
 ]

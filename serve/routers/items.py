@@ -5,16 +5,22 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated
 
-from fastapi import Query
-from pydantic import Field
+from fastapi import Query, Request
+from pydantic import BeforeValidator, Field
 
-from serve.dependencies import CurrentModel
+from recsys.bundle.costs import SEARCHED
+from recsys.events.event import MAX_ID_BYTES, is_storable
+from serve.api_error import ApiError
+from serve.dependencies import CurrentLive, CurrentModel
 from serve.models.served_model import ServedModel
 from serve.openapi import error_responses
 from serve.routing import resource_router
-from serve.schemas import Id, Item, ItemSummary, ModelVersion, QueryK
+from serve.schemas import MAX_FIELDS, Id, Input, Item, ItemSummary, ModelVersion, QueryK, Year, few
 
 router = resource_router("items", prefix="/items")
+changes = resource_router("items", prefix="/items", needs="events")
+
+Text = Annotated[str, Field(min_length=1, max_length=100, pattern=r"^[^\x00-\x1f\x7f]+$")]  # without control characters
 
 
 @dataclass
@@ -71,3 +77,36 @@ async def similar(item_id: Id, model: CurrentModel, k: QueryK = 10) -> Neighbour
 def _item(model: ServedModel, row: int) -> Item:
     count = int(model.catalogue.n_ratings[row])
     return Item(*model.summary(row), count, float(model.catalogue.mean_rating[row]) if count else None)
+
+
+class ItemIn(Input):
+    """What an item is."""
+
+    title: Annotated[str, Field(min_length=1, max_length=SEARCHED, pattern=r"^[^\x00-\x1f\x7f]+$")]
+    year: Year | None = None
+    genres: list[Text] = Field([], max_length=MAX_FIELDS)
+    attributes: Annotated[dict[Text, Text], BeforeValidator(few)] = Field(
+        {}, max_length=MAX_FIELDS, description="Side information by name; a model reads those it was trained with."
+    )
+
+
+@dataclass
+class DescribedItem(ItemSummary):
+    attributes: Annotated[dict[str, str], Field(examples=[{"country": "NZ"}])]
+
+
+@changes.put("/{item_id}", responses=error_responses(400, 408, 409, 413), summary="Add or change an item")
+async def set_item(
+    item_id: Id, body: ItemIn, model: CurrentModel, live: CurrentLive, request: Request
+) -> DescribedItem:
+    """Set title, year, genres and attributes of an item, which may be new, in the place of those before.
+
+    Every worker serves it within seconds. An item that the model was not fitted on is predicted from its genres
+    and attributes, and from its ratings once it has some.
+    """
+    text = model.items.text_in_path(item_id)
+    if not is_storable(text, MAX_ID_BYTES):
+        raise ApiError(400, "invalid_id", f"item_id must be at most {MAX_ID_BYTES} bytes of UTF-8 without NUL")
+    said = text, body.title, body.year, body.genres, body.attributes
+    await live.call(request.scope, live.descriptions.set_item, *said)
+    return DescribedItem(*said)
