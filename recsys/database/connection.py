@@ -139,6 +139,25 @@ class Database:
         except (SQLAlchemyError, self._driver_error) as error:
             raise self.error(error) from None
 
+    def purge(self) -> None:
+        """Leave nothing of deleted rows in SQLite's file and its log; in PostgreSQL, free their space.
+
+        Raises:
+            DatabaseError: The database does not answer, or somebody goes on reading what it was before.
+        """
+        try:
+            if not self.is_sqlite:
+                with self.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+                    connection.exec_driver_sql("vacuum events, users")
+                return
+            with self._alone(), contextlib.closing(self.engine.raw_connection()) as raw:
+                raw.cursor().execute("vacuum")
+                [(is_busy, *_)] = raw.cursor().execute("pragma wal_checkpoint(truncate)").fetchall()
+        except (SQLAlchemyError, self._driver_error) as error:
+            raise self.error(error) from None
+        if is_busy:
+            raise DatabaseError(f"{self}: a reader keeps its log from being emptied; try again")
+
     def check(self) -> None:
         """Ask it for nothing.
 

@@ -96,3 +96,23 @@ def test_writers_take_turns(database: Database) -> None:
     for thread in threads:
         thread.join()
     assert not inside
+
+
+def test_nothing_is_left_of_deleted_rows(database: Database) -> None:
+    insert = text("insert into users (user_id, revision, attributes, changed) values (:user, :number, '{}', 0)")
+    with database.writing() as connection:
+        connection.execute(insert, [{"user": f"user {number} was here", "number": number} for number in range(2000)])
+    other = Database.open(database.engine.url)  # of a service, which stays connected
+    other.check()
+    with database.writing() as connection:
+        connection.execute(text("delete from users where user_id = 'user 77 was here'"))
+    database.purge()
+    files = [file.read_bytes() for file in database.path.parent.iterdir()]
+    assert [b"user 77 was here" in content for content in files] == [False] * len(files)
+    assert any(b"user 78 was here" in content for content in files)
+    other.close()
+
+
+@pytest.mark.services
+def test_postgres_frees_the_space_of_deleted_rows(postgres: str) -> None:
+    Database.open(postgres).purge()
