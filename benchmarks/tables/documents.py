@@ -8,6 +8,7 @@ from pathlib import Path
 from benchmarks.tables import (
     comparison,
     comparison_full,
+    live,
     picture,
     quality,
     release,
@@ -49,6 +50,7 @@ TABLES: dict[str, Callable[[Results], str]] = {
     "units": robustness.units,
     "defaults": robustness.defaults,
     "chaos": trust.chaos,
+    "events": live.events,
 }
 
 

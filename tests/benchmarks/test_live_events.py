@@ -9,6 +9,8 @@ import pytest
 
 from benchmarks.live import cuts
 from benchmarks.live.events import NewEvents
+from benchmarks.tables import live
+from benchmarks.tables.results import NotMeasuredError, Results
 from recsys.database import Database
 
 
@@ -39,3 +41,28 @@ def test_the_control_of_cuts_misses_some(postgres: str) -> None:
     assert cuts.trials(postgres, 200, locked=False)["missing"] > 0
     with Database.open(postgres).writing() as connection:
         connection.exec_driver_sql("delete from events")
+
+
+def test_the_table_has_what_was_measured(tmp_path: Path) -> None:
+    with pytest.raises(NotMeasuredError, match="live_ingest"):
+        live.events(_stored(tmp_path, other={}))
+    ingest = {
+        "bare SQLite": {"batches": 21_100.4, "singles": 305}, "service, sqlite": {"batches": 15_000, "singles": 2500},
+    }  # fmt: skip
+    durability = {
+        "sqlite": {"kills": 50, "acknowledged": 1234, "lost": 0, "doubled": 0, "syncs_per_commit": 1.005},
+    }
+    text = live.events(_stored(tmp_path, live_ingest=ingest, live_durability=durability))
+    assert "| events a second in batches of 100, two workers | 15,000 | – |" in text
+    assert "| bare SQLite, transactions of 100 events | 21,100 | – |" in text
+    assert "| lost, doubled | 0, 0 | – |" in text
+    assert "| syncs of the disk for each commit | 1.00 | – |" in text
+    assert "cuts" not in text
+    text = live.events(_stored(tmp_path, live_cuts={"sqlite": {"trials": 10_000, "missing": 0}}))
+    assert "| cuts that were read while two processes wrote | 10,000 | – |" in text
+
+
+def _stored(folder: Path, **figures: object) -> Results:
+    for name, found in figures.items():
+        (folder / f"{name}-cpu-2core.json").write_text(json.dumps({"figures": found}))
+    return Results(folder)

@@ -1,0 +1,77 @@
+"""The table of events: how many a second, and that none is lost, doubled or missing from a cut."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from benchmarks.tables.markdown import ABSENT, paragraphs, table
+from benchmarks.tables.results import NotMeasuredError, Results, about
+
+DATABASES = ("sqlite", "postgresql")
+FILES = ("live_ingest", "live_durability", "live_cuts")
+
+
+def events(results: Results) -> str:
+    """The newest figures of each command, by database.
+
+    Raises:
+        NotMeasuredError: None was run.
+    """
+    found: dict[str, dict[str, Any]] = {}
+    for name in FILES:
+        try:
+            found[name] = next(iter(results.of(name).values()))
+        except NotMeasuredError:
+            continue
+    if not found:
+        raise NotMeasuredError("there is no `live_ingest-<device>.json`")
+    figures = {name: entry["figures"] for name, entry in found.items()}
+    rows = [*_speed(figures.get("live_ingest", {})), *_safety(figures)]
+    return paragraphs(table(["what", "SQLite", "PostgreSQL"], rows, "lrr"), about([*found.values()]))
+
+
+def _speed(ingest: Mapping[str, Mapping[str, float]]) -> list[list[str]]:
+    if not ingest:
+        return []
+    services = [ingest.get(f"service, {name}") for name in DATABASES]
+    bare = ingest["bare SQLite"]
+    return [
+        ["events a second in batches of 100, two workers", *(_count(one, "batches") for one in services)],
+        ["single events a second from 32 connections", *(_count(one, "singles") for one in services)],
+        ["bare SQLite, transactions of 100 events", _count(bare, "batches"), ABSENT],
+        ["bare SQLite, transactions of one event", _count(bare, "singles"), ABSENT],
+    ]
+
+
+def _safety(figures: Mapping[str, Mapping[str, Mapping[str, float]]]) -> list[list[str]]:
+    killed = [figures.get("live_durability", {}).get(name) for name in DATABASES]
+    cuts = [figures.get("live_cuts", {}).get(name) for name in DATABASES]
+    rows = []
+    if any(killed):
+        rows = [
+            ["SIGKILLs of service, worker, client and update", *(_count(one, "kills") for one in killed)],
+            ["acknowledged events", *(_count(one, "acknowledged") for one in killed)],
+            ["lost, doubled", *(_both(one, "lost", "doubled") for one in killed)],
+            ["syncs of the disk for each commit", *(_ratio(one, "syncs_per_commit") for one in killed)],
+        ]
+    if any(cuts):
+        rows += [
+            ["cuts that were read while two processes wrote", *(_count(one, "trials") for one in cuts)],
+            ["events missing from them", *(_count(one, "missing") for one in cuts)],
+        ]
+        control = figures["live_cuts"].get("postgresql without the lock (control)")
+        rows += [["control: missing from 200 cuts without the lock", ABSENT, _count(control, "missing")]]
+    return rows
+
+
+def _count(found: Mapping[str, float] | None, name: str) -> str:
+    return ABSENT if found is None else f"{found[name]:,.0f}"
+
+
+def _both(found: Mapping[str, float] | None, one: str, other: str) -> str:
+    return ABSENT if found is None else f"{found[one]:,.0f}, {found[other]:,.0f}"
+
+
+def _ratio(found: Mapping[str, float] | None, name: str) -> str:
+    return ABSENT if found is None else f"{found[name]:.2f}"
