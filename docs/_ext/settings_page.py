@@ -14,7 +14,7 @@ variable, and an empty variable is as none. Generated from `serve.settings`, as 
 """
 NOTES = {
     "What to serve": "See [Replace the model](../how-to/deploy.md#replace-the-model-without-a-restart).",
-    "Events": "See [Record what people do](../how-to/live.md).",
+    "Events": "See [Go live](../how-to/live.md).",
     "Who may ask": "See [Decide who may ask](../how-to/access.md). Lists are separated by commas. Addresses, "
     "`localhost`, `--host` and the machine's own name are allowed as hosts in any case. Which titles a user has rated "
     "can be inferred from what `exclude_seen` leaves out, whether ratings are shown or not.",
