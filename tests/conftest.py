@@ -21,6 +21,7 @@ from recsys.bundle.factors import Factors
 from tests.bundles import ITEMS, RATED, USERS, make_bundle
 from tests.commands import PLOTS, draw_plots, quick_train, small_ratings, train, trained  # noqa: F401  (fixtures)
 from tests.postgres import postgres  # noqa: F401  (a fixture)
+from tests.s3 import s3  # noqa: F401
 
 # Of this process and what tests start: two that want all cores take many times as long.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
