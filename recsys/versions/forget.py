@@ -53,6 +53,7 @@ def forget(versions: Versions, user_id: str, who: str) -> Forgotten:
     with versions.database.writing() as connection:
         deleted = int(connection.execute(delete(events).where(events.c.user_id == user_id)).rowcount)
         connection.execute(delete(users).where(users.c.user_id == user_id))
+    versions.database.purge()
     withdrawn: list[str] = []
     made: list[str] = []
     moved = set[str]()

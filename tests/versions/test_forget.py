@@ -20,7 +20,8 @@ SOMEBODY = 4711  # whose id is nowhere by chance
 def history(versions: Versions, publish: Publish) -> list[str]:
     """Versions from which the champion comes: one without somebody, two with, and events of theirs."""
     log = EventLog(versions.database)
-    log.append([Event(str(n), user, "1", RATING, 4.0, 0) for n, user in enumerate((str(SOMEBODY), "1", "3"))])
+    people = (str(SOMEBODY), "1", "3")
+    log.append([Event(f"of {user}: {n}", user, "1", RATING, 4.0, 0) for n, user in enumerate(people)])
     with versions.database.writing() as connection:
         connection.execute(insert(users).values(user_id=str(SOMEBODY), revision=1, attributes={"a": "b"}, changed=0))
     first = publish(1, 2)
@@ -37,6 +38,8 @@ def traces(versions: Versions, folder: Path) -> list[str]:
     for path in folder.rglob("*"):
         if path.is_file() and path.name == "ids.safetensors":
             found += [str(path)] if SOMEBODY.to_bytes(8, "little") in path.read_bytes() else []
+    for path in versions.database.path.parent.glob(f"{versions.database.path.name}*"):
+        found += [str(path)] if f"of {SOMEBODY}: ".encode() in path.read_bytes() else []
     with versions.database.reading() as connection:
         for table in (events, users, rows_of_versions, alias_changes):
             found += [str(row) for row in connection.execute(select(table)) if str(SOMEBODY) in str(row)]
