@@ -317,3 +317,19 @@ def test_a_choice_is_a_rating_of_a_model_of_choices(url: str, log: EventLog) -> 
         log.append([event(1, "77", "318", None, "purchase")])
         assert history(client, "77") == {"318": 5.0}
         assert client.get("/users/77/recommendations").json()["cold_start"] is False
+
+
+@pytest.mark.services
+def test_people_by_postgresql(bundle: Bundle, postgres: str) -> None:
+    log = EventLog(Database.open(postgres))
+    with client_of(bundle, database=postgres) as client:
+        assert client.get("/users/8077").status_code == 404
+        log.append([event(801, "8077", "50", 5.0), event(802, "8077", "172", 1.0)])
+        assert history(client, "8077") == {"50": 5.0, "172": 1.0}
+        assert predicted(client, "8077", "7")["cold_start"] is False
+        log.append([event(803, "8077", "50", None, "withdrawal", NOW + 1)])
+        assert history(client, "8077") == {"172": 1.0}
+        assert "172" not in [one["item_id"] for one in top(client, "8077")]
+        log.forget("8077")
+        assert client.get("/users/8077").status_code == 404
+    log.database.close()
