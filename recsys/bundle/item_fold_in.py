@@ -12,7 +12,7 @@ from recsys.bundle.fold_in import FoldIn, fold_in
 from recsys.bundle.sides import append_users, take_users
 from recsys.bundle.typing import Float32Array, IndexArray
 
-__all__ = ["ItemRatings", "fold_in_item", "fold_in_items", "item_row", "raters_moment"]
+__all__ = ["ItemRatings", "fold_in_item", "fold_in_items", "raters_moment", "row_precision"]
 
 
 class ItemRatings(NamedTuple):
@@ -73,26 +73,20 @@ def fold_in_items(
     return folded
 
 
-def item_row(folded: FoldIn, raters_moment: Float32Array | None = None) -> UserVector:
-    """The row of a folded-in item, `(samples,)` and `(samples, dim)`: the solve of each sample.
+def row_precision(folded: FoldIn, moment: Float32Array) -> Float32Array:
+    """The relative noise precision of a folded-in item of a posterior, `(samples,)`, by which its row's spread counts.
 
-    A posterior's sample is the mean of the row given its users, without the row's own spread, which is large after few
-    ratings. It counts as noise of the item: with the row's covariance C in units of the noise, and `z = [p, 1]` of
-    a user, its relative precision is `1 / (1 + mean of z' C z over users)`. Draws of the row instead were no better
-    (benchmarks/negative_results.md).
+    A posterior's sample of the row is its mean given the sample's users, without the row's own spread, which is large
+    after few ratings. It counts as noise of the item: with the row's covariance C in units of the noise, and
+    `z = [p, 1]` of a user, the precision is `1 / (1 + mean of z' C z over users)`. Draws of the row instead were no
+    better (benchmarks/negative_results.md).
 
     Args:
-        folded: The fold-in.
-        raters_moment: Mean of `z z'` over users in each sample, `(samples, dim + 1, dim + 1)`; None: without precision.
-
-    Raises:
-        ArithmeticError: The prior is so far from the ratings, or so weak, that it is no finite number.
+        folded: The fold-in; without ratings it has the prior's spread.
+        moment: `raters_moment` of the model.
     """
-    vector = folded.vector
-    if raters_moment is None:
-        return vector
-    spread = np.linalg.solve(folded.system, raters_moment).trace(axis1=1, axis2=2)
-    return vector._replace(precision=np.asarray(1 / (1 + np.maximum(spread, 0)), np.float32), posterior=None)
+    spread = np.linalg.solve(folded.system, moment).trace(axis1=1, axis2=2)
+    return np.asarray(1 / (1 + np.maximum(spread, 0)), np.float32)
 
 
 def raters_moment(factors: Factors) -> Float32Array | None:

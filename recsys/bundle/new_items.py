@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from recsys.bundle.attributes import RowAttributes, item_attribute_rows
 from recsys.bundle.factors import Factors, UserVector
 from recsys.bundle.ids import checked_ids
-from recsys.bundle.item_fold_in import ItemRatings, item_row, raters_moment
+from recsys.bundle.item_fold_in import ItemRatings, raters_moment, row_precision
 from recsys.bundle.sides import append_items, stack_vectors, take_items, zero_rows
 from recsys.bundle.typing import Id
 
@@ -112,10 +112,16 @@ def _with_rated_rows(
         None if table is None else [table.of(row) for row in solved],
         stack_vectors(vectors) if vectors else None,
     )
+    found = {row: one.vector for row, one in zip(solved, folded, strict=True)}
     moment = raters_moment(factors)
-    found = {row: item_row(one, moment) for row, one in zip(solved, folded, strict=True)}
-    if moment is not None and factors.item_precision is None:
-        factors = replace(factors, item_precision=np.ones_like(factors.item_bias))
+    if moment is not None:
+        unrated = None  # their prior is the same but for its mean
+        for row, one in zip(solved, folded, strict=True):
+            precision = row_precision(one, moment) if len(one.items) or unrated is None else unrated
+            unrated = unrated if len(one.items) else precision
+            found[row] = found[row]._replace(precision=precision)
+        if factors.item_precision is None:
+            factors = replace(factors, item_precision=np.ones_like(factors.item_bias))
     before = UserVector(factors.item_bias, factors.item_factors, factors.item_precision)
     kept = {row: _vector(before, row) for row in range(first, bundle.n_items)}
     return append_items(take_items(factors, slice(first)), stack_vectors([*(kept | found).values()]))
