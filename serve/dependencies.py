@@ -6,6 +6,7 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
+from serve.answers import MODEL, depends_on
 from serve.api_error import ApiError
 from serve.errors import no_model
 from serve.live import Live
@@ -28,6 +29,7 @@ async def get_model(request: Request) -> ServedModel:
     service: Service = request.app.state.service
     if (model := service.model) is None:
         raise no_model()
+    request.scope[MODEL] = model
     return model
 
 
@@ -55,7 +57,11 @@ async def person_of(request: Request, model: ServedModel, user_id: str) -> Perso
         ApiError: 503, the database does not answer.
     """
     live: Live | None = request.app.state.service.live
-    return model.person(user_id) if live is None else await live.people.person(request.scope, model, user_id)
+    if live is None:
+        return model.person(user_id)
+    person = await live.people.person(request.scope, model, user_id)
+    depends_on(request.scope, user_id, person.state)
+    return person
 
 
 CurrentService = Annotated[Service, Depends(get_service)]

@@ -10,6 +10,7 @@ from typing import Any
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
+from serve.answers import AnswerCache
 from serve.http.load import Load
 from serve.models.served_model import ServedModel
 
@@ -60,6 +61,14 @@ class Metrics:
             "recsys_events_waiting", "Events that wait to be written.", registry=self.registry,
             multiprocess_mode="livesum",
         )  # fmt: skip
+        self._answers = Counter(
+            "recsys_answers", "Answers of routes whose answers are kept, by where they came from.", ("source",),
+            registry=self.registry,
+        )  # fmt: skip
+        self._answer_bytes = Gauge(
+            "recsys_answer_cache_bytes", "Memory that kept answers take.", registry=self.registry,
+            multiprocess_mode="livesum",
+        )  # fmt: skip
         self._by_labels: dict[tuple[str, str, int], tuple[Histogram, Counter]] = {}
         self._serving: tuple[str, str, str] | None = None
         self._failed_before = self._dropped_before = 0
@@ -81,6 +90,13 @@ class Metrics:
             for reason, count in counts.items():  # few reasons, none of which is the client's
                 counter.labels(reason).inc(count)
             counts.clear()
+
+    def report_answers(self, answers: AnswerCache) -> None:
+        """Count the answers since the last report, and what those that are kept take now."""
+        self._answer_bytes.set(answers.bytes)
+        for source, count in answers.counts.items():
+            self._answers.labels(source).inc(count)
+        answers.counts.clear()
 
     def set_model(self, model: ServedModel, *, swapped: bool) -> None:
         manifest = model.bundle.manifest

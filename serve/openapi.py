@@ -30,6 +30,12 @@ WAIT = (429, 503)  # with Retry-After
 SCHEME = {"type": "http", "scheme": "bearer", "description": "An API key, made by `recsys keys add`."}
 
 
+ETAG_RESPONSES: dict[int | str, dict[str, Any]] = {  # of a GET route whose answers are kept
+    200: {"headers": {"ETag": {"schema": {"type": "string"}, "description": "Of this content, for `If-None-Match`."}}},
+    304: {"description": "The content is that of an ETag in `If-None-Match`."},
+}
+
+
 def error_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """The `responses` of a route that may fail with these statuses; by default, those common to all routes."""
     responses: dict[int | str, dict[str, Any]] = {}

@@ -15,7 +15,9 @@ from fastapi.routing import APIRoute
 from starlette.routing import Match
 from starlette.types import Receive, Scope, Send
 
-from serve.openapi import error_responses
+from serve.answers import OF_PERSON
+from serve.openapi import ETAG_RESPONSES, error_responses
+from serve.service import Service
 
 
 def resource_router(tag: str, *, prefix: str = "", needs: str | None = "predict") -> APIRouter:
@@ -41,11 +43,15 @@ class ResourceRoute(APIRoute):
 
     Attributes:
         scope_of_key: The scope that a key must have; None if none is needed.
+        of_person: Of a route whose answers are kept, whether they depend on people's events; None for others.
     """
 
     scope_of_key: ClassVar[str | None] = "predict"
 
     def __init__(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
+        self.of_person: bool | None = getattr(endpoint, OF_PERSON, None)
+        if self.of_person is not None and "GET" in options["methods"]:
+            options["responses"] = {**ETAG_RESPONSES, **(options["responses"] or {})}
         super().__init__(path, _encoding(endpoint), **options)
 
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
@@ -60,7 +66,13 @@ class ResourceRoute(APIRoute):
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         refusal = scope["guard"].refuse(scope, self.scope_of_key)  # of this very route, however its path was written
-        await (super().handle if refusal is None else refusal)(scope, receive, send)
+        if refusal is not None:
+            await refusal(scope, receive, send)
+        elif self.of_person is None or scope["method"] not in (self.methods or ()):
+            await super().handle(scope, receive, send)
+        else:
+            service: Service = scope["app"].state.service
+            await service.answers.respond(service, scope, receive, send, self.app, of_person=self.of_person)
 
 
 def _escaped(raw_path: bytes) -> str:

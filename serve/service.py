@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator
 from types import FrameType
 
 from serve.access.guard import Guard
+from serve.answers import AnswerCache
 from serve.http.beside import Beside
 from serve.http.load import Load
 from serve.live import Live
@@ -34,6 +35,7 @@ class Service:
         self.deadlines = Deadlines(most=16)
         self.load = Load(settings.max_in_flight, settings.max_wait_seconds)
         self.beside = Beside(self.load)
+        self.answers = AnswerCache(settings.answer_cache_bytes)
         self.metrics = Metrics(self.load)
         self.live: Live | None = None  # opened when the application starts, if the settings name a database
         self._models = models

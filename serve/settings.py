@@ -135,6 +135,9 @@ class Settings(BaseSettings):
         "",
         description="proxies whose X-Forwarded-For is believed, such as 10.0.0.0/8; then keys are needed",
     )
+    answer_cache_bytes: Annotated[int, Field(ge=0)] = Field(
+        64 << 20, description="memory of a worker for answers that are given again as long as they are right; 0: none"
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="least level of what is logged: debug, info, warning or error"
     )
@@ -261,6 +264,7 @@ GROUPS = {
     "Who may ask": (
         "keys", "insecure", "expose_user_ratings", "rate_limit", "allowed_hosts", "cors_origins", "trusted_proxies",
     ),
+    "Answers": ("answer_cache_bytes",),
     "Overload": ("max_in_flight", "max_wait_seconds", "max_connections", "max_connections_per_address"),
     "Slow and large requests": (
         "first_byte_seconds", "header_seconds", "body_seconds", "idle_seconds", "max_header_bytes", "max_body_bytes",

@@ -9,7 +9,7 @@ from starlette.types import ASGIApp
 
 from serve.errors import error
 
-EXPOSED = ("X-Request-ID", "RateLimit", "RateLimit-Policy", "Retry-After", "WWW-Authenticate")
+EXPOSED = ("ETag", "X-Request-ID", "RateLimit", "RateLimit-Policy", "Retry-After", "WWW-Authenticate")
 
 
 class Cors(CORSMiddleware):
@@ -18,7 +18,7 @@ class Cors(CORSMiddleware):
     def __init__(self, app: ASGIApp, origins: list[str]) -> None:
         super().__init__(
             app, allow_origins=origins, allow_methods=("GET", "POST", "PUT"), expose_headers=EXPOSED,
-            allow_headers=("Authorization", "Content-Type", "X-Request-ID"),
+            allow_headers=("Authorization", "Content-Type", "If-None-Match", "X-Request-ID"),
         )  # fmt: skip
 
     def preflight_response(self, request_headers: Headers) -> Response:

@@ -82,6 +82,8 @@ async def _report(service: Service, gates: list[Gate]) -> None:
                 log.exception("connections were not closed")
         since += load.shed.total()
         service.metrics.report_load(sum(len(gate.connections) for gate in gates))
+        service.answers.follow(service.model)
+        service.metrics.report_answers(service.answers)
         if since and clock() >= told + 1:
             log.warning("overloaded: %d requests were sent away", since, extra={"fields": {"shed": since}})
             told, since = clock(), 0

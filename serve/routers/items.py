@@ -10,6 +10,7 @@ from pydantic import BeforeValidator, Field
 
 from recsys.bundle.costs import SEARCHED
 from recsys.events.event import MAX_ID_BYTES, is_storable
+from serve.answers import kept
 from serve.api_error import ApiError
 from serve.dependencies import CurrentLive, CurrentModel
 from serve.models.served_model import ServedModel
@@ -47,6 +48,7 @@ class Neighbours:
 
 
 @router.get("", responses=error_responses(400), summary="Search titles")
+@kept(of_person=False)
 async def items(
     model: CurrentModel,
     query: Annotated[str | None, Query(min_length=1, max_length=200, examples=["matrix the"])] = None,
@@ -61,12 +63,14 @@ async def items(
 
 
 @router.get("/{item_id}", responses=error_responses(400, 404), summary="An item")
+@kept(of_person=False)
 async def item(item_id: Id, model: CurrentModel) -> Item:
     """Title, year, genres, and the number and mean of its ratings."""
     return _item(model, model.item_in_path(item_id))
 
 
 @router.get("/{item_id}/similar", responses=error_responses(400, 404), summary="Similar items")
+@kept(of_person=False)
 async def similar(item_id: Id, model: CurrentModel, k: QueryK = 10) -> Neighbours:
     """The most similar items by cosine of their vectors; empty for an item without a vector."""
     rows, cosines = model.bundle.similar_rows(model.item_in_path(item_id), k)

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from fastapi import Request
 
 from recsys.bundle.costs import answer_work
+from serve.answers import kept
 from serve.api_error import ApiError
 from serve.dependencies import CurrentModel, person_of
 from serve.ids import GivenId
@@ -24,6 +25,7 @@ router = resource_router("predict", prefix="/predict")
 
 
 @router.post("/rating/", responses=error_responses(400, 404, 408, 409, 413), summary="One rating")
+@kept(of_person=True)
 async def predict_rating(pair: Pair, model: CurrentModel, request: Request) -> Prediction:
     """Predict a user's rating of an item. An unknown user is treated as average; an unknown item is a 404.
 

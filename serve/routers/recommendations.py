@@ -5,6 +5,7 @@ from __future__ import annotations
 from fastapi import Request
 
 from recsys.bundle.costs import answer_work
+from serve.answers import kept
 from serve.dependencies import CurrentModel, get_model, person_of, require_user_ratings
 from serve.models.person import Person
 from serve.models.served_model import ServedModel
@@ -24,6 +25,7 @@ router = resource_router("recommend")
     openapi_extra=query_parameters(RecommendationQuery),
     summary="Top-N for a user",
 )
+@kept(of_person=True)
 async def recommendations(user_id: Id, request: Request) -> Recommendations:
     """The best items for a user, best first. An unknown user gets those of the average user, with `cold_start` set.
 
@@ -40,6 +42,7 @@ async def recommendations(user_id: Id, request: Request) -> Recommendations:
 
 
 @router.post("/recommendations/", responses=error_responses(400, 408, 409, 413), summary="Top-N for a new user")
+@kept(of_person=False)
 async def new_user_recommendations(body: FoldInRequest, model: CurrentModel, request: Request) -> FoldInRecommendations:
     """The same for a user who is not in the data set, by folding in the given ratings."""
     model.check_fold_in()

@@ -10,6 +10,7 @@ from fastapi import Depends, Request
 from pydantic import Field
 
 from recsys.events.event import MAX_ID_BYTES, is_storable
+from serve.answers import kept
 from serve.api_error import ApiError
 from serve.dependencies import CurrentLive, CurrentModel, person_of, require_user_ratings
 from serve.models.person import NO_EVENTS, Person
@@ -44,6 +45,7 @@ class User:
     dependencies=[Depends(require_user_ratings)],
     summary="A user's ratings",
 )
+@kept(of_person=True)
 async def user(user_id: Id, model: CurrentModel, request: Request, limit: QueryK = 100) -> User:
     """A user's ratings, highest first, then by popularity. 403 if the service does not expose them."""
     text = model.users.text_in_path(user_id)
