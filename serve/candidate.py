@@ -22,13 +22,13 @@ from pathlib import Path
 from recsys.bundle import BundleError
 from recsys.bundle.manifest import manifest_bytes, sha256_of
 from recsys.files import read_regular, write_json
+from serve.process.child import Child, end_with_parent
 from serve.settings import Settings
 
 LONGEST_ERROR = 2_000  # characters
 PATIENCE_SECONDS = 5.0  # beyond the time of a check, for another process that makes it
 WITH_PARENT, GENTLY = "--with-parent", "--gently"
 NICENESS = 5  # beside a service that answers: a third of its share where they compete
-PACKAGES = Path(__file__).parents[1]
 
 
 class Candidates:
@@ -140,34 +140,23 @@ def in_child(folder: Path, sha256: str, settings: Settings, *, gently: bool = Fa
     Raises:
         BundleError: It is rejected, or the process exceeded a limit or crashed.
     """
-    environment = os.environ | settings.environment() | {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
-    environment.pop("PROMETHEUS_MULTIPROC_DIR", None)  # it has no figures
-    paths = [str(PACKAGES), *filter(None, [environment.get("PYTHONPATH")])]
-    environment["PYTHONPATH"] = os.pathsep.join(paths)
-    command = [sys.executable, "-P", "-m", "serve.candidate", str(folder.absolute()), "--sha256", sha256, WITH_PARENT]
-    command += [GENTLY] if gently else []
-    ours, theirs = os.pipe()  # whose other end is closed with this process, however that ends
+    arguments = [str(folder.absolute()), "--sha256", sha256, WITH_PARENT, *([GENTLY] if gently else [])]
+    child = Child("serve.candidate", *arguments, settings=settings)
     try:
-        child = subprocess.Popen(command, stdin=ours, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment)
-        try:
-            told, errors = child.communicate(timeout=settings.candidate_seconds)
-        except subprocess.TimeoutExpired:
-            raise BundleError(too_slow(folder, settings)) from None
-        finally:
-            with contextlib.suppress(subprocess.TimeoutExpired):  # it waits for a file system that hangs
-                child.kill()
-                child.wait(1)
+        told, errors = child.process.communicate(timeout=settings.candidate_seconds)
+    except subprocess.TimeoutExpired:
+        raise BundleError(too_slow(folder, settings)) from None
     finally:
-        os.close(ours)
-        os.close(theirs)
-    if child.returncode == 0 and told.decode(errors="replace").strip() == sha256:
+        child.kill()
+    status = child.process.returncode
+    if status == 0 and told.decode(errors="replace").strip() == sha256:
         return
     said = errors.decode(errors="replace").strip().rpartition("\n")[2]
-    if child.returncode == 1 and said.startswith("error: "):
+    if status == 1 and said.startswith("error: "):
         raise BundleError(said.removeprefix("error: ")[:LONGEST_ERROR])
-    if -child.returncode == getattr(signal, "SIGXCPU", None):
+    if -status == getattr(signal, "SIGXCPU", None):
         raise BundleError(too_slow(folder, settings))
-    how = f"by signal {-child.returncode}" if child.returncode < 0 else f"with status {child.returncode}"
+    how = f"by signal {-status}" if status < 0 else f"with status {status}"
     raise BundleError(
         f"{folder}: the process that checked it ended {how}, as one without enough memory does; "
         f"max_bundle_memory allows {settings.max_bundle_memory:,} bytes"
@@ -189,7 +178,7 @@ def main() -> None:
     if arguments.gently and sys.platform != "win32":
         os.nice(NICENESS)
     if arguments.with_parent:
-        threading.Thread(target=_end_with_parent, daemon=True).start()
+        threading.Thread(target=end_with_parent, daemon=True).start()
     os.environ["RUST_BACKTRACE"] = "0"  # which safetensors would make for want of memory, and hang for want of more
     import numpy as np
 
@@ -209,13 +198,6 @@ def main() -> None:
         )
     except Exception as error:
         sys.exit(f"error: {arguments.folder}: {type(error).__name__}: {' '.join(str(error).split())[:LONGEST_ERROR]}")
-
-
-def _end_with_parent() -> None:
-    with contextlib.suppress(OSError):
-        while os.read(0, 1):
-            pass
-    os._exit(1)
 
 
 def _limit(settings: Settings) -> None:

@@ -136,7 +136,7 @@ def _fill(node: Any, filled: dict[str, dict[str, Any]], examples: dict[str, str]
             _fill(element, filled, examples, name)
     if not isinstance(node, dict):
         return
-    if node.get("format") in filled:
+    if isinstance(node.get("format"), str) and node["format"] in filled:  # a property may have that name
         kind = node.pop("format")
         node.update(filled[kind])
         if kind in ("id", "body-id", "any-id") and name in examples:

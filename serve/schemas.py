@@ -10,7 +10,7 @@ these kinds carry a marker as their `format`, which `serve.openapi` replaces whe
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     BaseModel,
@@ -30,6 +30,7 @@ from recsys.events.event import LAST_SECOND
 from serve.ids import INT_ID, GivenId
 
 MAX_FIELDS = 100  # of an object
+MAX_JOB_USERS = 10_000  # that a job may name
 
 
 def _integral(value: Any) -> Any:
@@ -141,8 +142,8 @@ class RatingIn(Input):
     rating: Stars
 
 
-class RecommendationOptions(Input):
-    """Number, filters and extra content of recommendations."""
+class RecommendationFilters(Input):
+    """Number and filters of recommendations."""
 
     k: K = Field(10, description="Number of items; fewer if fewer pass the filters.")
     exclude_seen: bool = Field(True, description="Exclude items that the user has rated.")
@@ -150,6 +151,11 @@ class RecommendationOptions(Input):
     year_from: Year | None = Field(None, description="Only items of this year or later.")
     year_to: Year | None = Field(None, description="Only items of this year or earlier.")
     min_ratings: MinRatings = 0
+
+
+class RecommendationOptions(RecommendationFilters):
+    """Number, filters and extra content of recommendations."""
+
     explain: bool = Field(False, description="Add the user's ratings with the largest contribution to each item.")
     distribution: bool = Field(False, description="Add a histogram of the predicted ratings of all items.")
 
@@ -181,6 +187,16 @@ class FoldInRequest(RecommendationOptions):
     attributes: Attributes | None = Field(
         None, description="Side information by name, such as a gender; /model lists the names and values."
     )
+
+
+class JobRequest(RecommendationFilters):
+    """For whom recommendations are computed, and how the file is written."""
+
+    users: Annotated[list[BodyId], FailFast()] = Field(
+        default_factory=list, min_length=1, max_length=MAX_JOB_USERS, description="Who, in the order of the file; "
+        "left out: all.",
+    )  # fmt: skip
+    format: Literal["jsonl", "parquet"] = Field("jsonl", description="JSON lines, or Parquet, which needs pyarrow.")
 
 
 @dataclass

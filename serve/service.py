@@ -81,6 +81,10 @@ class Service:
             threading.Thread(
                 target=follow, args=[self._ended, self.settings.poll_seconds], name="database", daemon=True
             ).start()
+            if self._models is not None:
+                threading.Thread(
+                    target=self._run_jobs, args=[self.live, self._models], name="jobs", daemon=True
+                ).start()
         try:
             yield
         finally:
@@ -115,6 +119,13 @@ class Service:
                     log.info("now serving %s", swapped.version, extra={"fields": {"model_version": swapped.version}})
             except Exception:  # else nothing would be followed any more
                 log.exception("the pointer could not be followed")
+
+    def _run_jobs(self, live: Live, models: ModelManager) -> None:
+        """Compute jobs in child processes, as long as the service runs."""
+        from recsys.database.jobs import Jobs
+        from serve.jobs.runner import JobRunner
+
+        JobRunner(self.settings, Jobs(live.database), models).follow(self._ended, self.settings.poll_seconds)
 
     def _drain_on_signals(self, loop: asyncio.AbstractEventLoop, stopping: asyncio.Event) -> None:
         """On SIGTERM first report not ready, then stop listening `drain_seconds` later; on SIGINT stop at once.

@@ -117,6 +117,10 @@ class Settings(BaseSettings):
         description="SQLAlchemy URL of the database that records what people do; without a password, which belongs "
         "into the variable",
     )
+    jobs: Path = Field(Path("outputs/jobs"), description="folder of the results of jobs, if there is a database")
+    max_jobs: Annotated[int, Field(ge=0, le=64)] = Field(
+        1, description="jobs computed at once, by all services with this database; 0: this service computes none"
+    )
     # Who may ask. Lists are separated by commas.
     keys: Path | None = Field(
         None,
@@ -260,6 +264,7 @@ FORMS = {
 GROUPS = {
     "What to serve": ("bundle", "pointer", "alias", "store", "runs", "poll_seconds"),
     "Events": ("database",),
+    "Jobs": ("jobs", "max_jobs"),
     "Where": ("host", "port", "operations_port", "operations_host", "workers"),
     "Who may ask": (
         "keys", "insecure", "expose_user_ratings", "rate_limit", "allowed_hosts", "cors_origins", "trusted_proxies",

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 from recsys.files import atomic_write, openness, read_regular
 
 KEYS_FILE = Path("outputs/keys.json")  # where they are, unless told otherwise
-SCOPES = ("predict", "histories", "events", "operations")
+SCOPES = ("predict", "histories", "events", "jobs", "operations")
 PREFIX = "recsys_"  # by which scanners for secrets, and people, recognize a key
 KEY = re.compile(rb"recsys_[A-Za-z0-9_-]{43}")
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")

@@ -1,9 +1,9 @@
 """The routes, one module per resource. A new module joins `ROUTERS`; a new route joins its module's `router`."""
 
-from serve.routers import events, health, info, items, metrics, predictions, recommendations, users
+from serve.routers import events, health, info, items, jobs, metrics, predictions, recommendations, users
 
 ROUTERS = [
-    *(module.router for module in (predictions, recommendations, items, users, events, info, health, metrics)),
+    *(module.router for module in (predictions, recommendations, items, users, events, jobs, info, health, metrics)),
     items.changes,
     users.changes,
 ]

@@ -211,7 +211,7 @@ def test_the_child_has_no_socket_and_ends_with_its_parent(large: Path, tmp_path:
             "real = c.subprocess.Popen\n"
             "def start(*a, **k):\n"
             "    child = real([sys.executable, '-c', 'import serve.candidate as c, threading, time; '\n"
-            "        'threading.Thread(target=c._end_with_parent, daemon=True).start(); time.sleep(60)'], **k)\n"
+            "        'threading.Thread(target=c.end_with_parent, daemon=True).start(); time.sleep(60)'], **k)\n"
             "    print(child.pid, flush=True)\n"
             "    return child\n"
             "c.subprocess.Popen = start\n"
