@@ -235,7 +235,8 @@ def memory(folder: Path, bundle: Bundle, *, warm_up: int = 20_000, requests: int
         if status != expected:
             raise SystemExit(f"error: {status} instead of {expected} for request {number}")
 
-    with running("-m", "serve", "--bundle", str(folder)) as service:
+    few = {"RECSYS_ANSWER_CACHE_BYTES": "1000000"}  # which the warm-up fills
+    with running("-m", "serve", "--bundle", str(folder), environment=few) as service:
         client = Client(service.port)
         for number in range(warm_up):
             ask(client, number)

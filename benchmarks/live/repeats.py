@@ -88,8 +88,8 @@ def measured(folder: Path, bundle: Bundle, arguments: argparse.Namespace, *, wit
         if with_database:
             environment["RECSYS_DATABASE"] = f"sqlite:///{place}/live.db"
             record(environment["RECSYS_DATABASE"], bundle, people)
-        kept = stack.enter_context(service(environment))
-        new = stack.enter_context(service(environment | {"RECSYS_ANSWER_CACHE_BYTES": "0"}))
+        kept = stack.enter_context(service(environment | {"RECSYS_ANSWER_CACHE_BYTES": str(64 << 20)}))
+        new = stack.enter_context(service(environment))
         etag = etag_of(kept, tops[0])
         cases = {
             "no-op": (kept, script(Path(place), "POST", ["/noop/rating/"], body=pair)),

@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[2]
+# Of a service whose answers are all computed, where it is not told otherwise.
+ENVIRONMENT = {"OPENBLAS_NUM_THREADS": "1", "RECSYS_DRAIN_SECONDS": "0", "RECSYS_ANSWER_CACHE_BYTES": "0"}
 
 
 class Running:
@@ -63,7 +65,7 @@ def running(
     start = time.perf_counter()
     process = subprocess.Popen(
         [python, *command, "--port", str(port)], cwd=cwd, stdout=subprocess.DEVNULL, stderr=stderr,
-        env=os.environ | {"OPENBLAS_NUM_THREADS": "1", "RECSYS_DRAIN_SECONDS": "0"} | (environment or {}),
+        env=os.environ | ENVIRONMENT | (environment or {}),
     )  # fmt: skip
     if cores:
         os.sched_setaffinity(0, mine)

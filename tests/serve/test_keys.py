@@ -121,7 +121,7 @@ def test_an_unknown_scope(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
     for scope in ("all", "", "predict,", "predict,admin"):
         with pytest.raises(SystemExit):
             run("add", "shop", "--scope", scope)
-        assert "predict,histories,events,operations" in capsys.readouterr().err
+        assert "predict,histories,events,jobs,operations" in capsys.readouterr().err
 
 
 def test_a_folder_that_cannot_be_written(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

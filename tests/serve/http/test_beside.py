@@ -10,13 +10,14 @@ from typing import Any
 
 import pytest
 
+from recsys.bundle import Bundle
 from recsys.bundle.costs import answer_work
 from serve.api_error import ApiError
 from serve.http import beside
 from serve.http.beside import LONG, MOST_WAITING, Beside
 from serve.http.load import Load
 from serve.routers import recommendations
-from tests.serve.conftest import CheckedClient, rich, until
+from tests.serve.conftest import client_of, rich, until
 from tests.serve.running import GET, Running, answer, running
 
 TOP = b"GET /users/1/recommendations HTTP/1.1\r\nHost: localhost\r\n\r\n"
@@ -70,7 +71,7 @@ def test_an_error_comes_back_and_leaves_nothing() -> None:
     assert load.in_flight == 0
 
 
-def test_answers_are_the_same_beside(client: CheckedClient, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_answers_are_the_same_beside(bundles: dict[str, Bundle], monkeypatch: pytest.MonkeyPatch) -> None:
     asks: list[tuple[str, str, Any]] = [
         ("GET", "/users/1/recommendations?k=5&explain=true&distribution=true", None),
         ("GET", "/users/1/recommendations?genre=none", None),
@@ -78,10 +79,11 @@ def test_answers_are_the_same_beside(client: CheckedClient, monkeypatch: pytest.
         ("POST", "/recommendations/", {"ratings": [{"item_id": "50", "rating": 50}]}),
         ("POST", "/predict/ratings/", {"pairs": [{"user_id": "1", "item_id": "50"}, {"user_id": "x", "item_id": "7"}]}),
     ]
-    ask = lambda: [client.request(method, path, json=body) for method, path, body in asks]  # noqa: E731
-    at_once = ask()
-    monkeypatch.setattr(beside, "LONG", 0)
-    assert [(one.status_code, one.content) for one in ask()] == [(one.status_code, one.content) for one in at_once]
+    with client_of(bundles["int"], answer_cache_bytes=0) as client:
+        ask = lambda: [client.request(method, path, json=body) for method, path, body in asks]  # noqa: E731
+        at_once = ask()
+        monkeypatch.setattr(beside, "LONG", 0)
+        assert [(one.status_code, one.content) for one in ask()] == [(one.status_code, one.content) for one in at_once]
 
 
 def test_work_grows_with_what_is_asked_for() -> None:
@@ -109,8 +111,8 @@ def test_others_are_answered_meanwhile(service: Running, monkeypatch: pytest.Mon
     took: list[float] = []
     monkeypatch.setattr(service.load, "took", took.append)
     lines = [service.connect() for _ in range(MOST_WAITING)]
-    for line in lines:
-        line.sendall(TOP)
+    for number, line in enumerate(lines, 1):  # equal ones would be computed once
+        line.sendall(TOP.replace(b" HTTP", b"?k=%d HTTP" % number))
     until(lambda: service.service.beside.waiting == MOST_WAITING)
     assert service.load.in_flight == 0
     for _ in range(20):

@@ -166,7 +166,8 @@ def test_another_version_begins_anew(office: Office, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(scoring, "_line", line)
     office.runner.poll()
     rich(seed=1).save(tmp_path / "other")
-    office.models.folder, office.models.current = tmp_path / "other", ServedModel.load(tmp_path / "other")
+    office.models.folder = tmp_path / "other"
+    office.models.current = office.models._base = ServedModel.load(tmp_path / "other")
     office.runner.poll()
     lines = office.lines(job)
     assert len(lines) == len(USERS)
