@@ -35,7 +35,7 @@ MODEL = "model"  # that the route has used
 OF_PERSON = "answer_is_of_person"  # attribute of an endpoint whose answers are kept
 
 Endpoint = TypeVar("Endpoint", bound=Callable[..., Any])
-Key = tuple[bytes, bytes, bool, tuple[bytes, ...], bytes]
+Key = tuple[bytes, bytes, frozenset[str] | None, tuple[bytes, ...], bytes]
 
 
 class Answer(NamedTuple):
@@ -217,7 +217,7 @@ def _matches(wanted: bytes, etag: bytes) -> bool:
 def _key(scope: Scope, body: bytes) -> Key:
     """All of a request that its answer may depend on: as it was sent, so that equal requests may count as two."""
     types = () if scope["method"] == "GET" else tuple(v for name, v in scope["headers"] if name == b"content-type")
-    return scope["raw_path"], scope["query_string"], scope["guard"].permits(scope, "histories"), types, body
+    return scope["raw_path"], scope["query_string"], scope["guard"].permissions(scope), types, body
 
 
 def _size(key: Key, answer: Answer) -> int:

@@ -94,6 +94,13 @@ class Guard:
         key: Key | None = scope["key"]
         return (key is not None and needs in key.scopes) or is_operations(scope)
 
+    def permissions(self, scope: Scope) -> frozenset[str] | None:
+        """All that a request is permitted, by the scopes of its key; None if it needs none."""
+        if self.keys is None or is_operations(scope):
+            return None
+        key: Key | None = scope["key"]
+        return frozenset() if key is None else key.scopes
+
     def client(self, scope: Scope) -> str:
         """The client's address, behind trusted proxies too."""
         peer = scope["client"][0] if scope.get("client") else ""

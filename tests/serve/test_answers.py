@@ -46,8 +46,8 @@ class World:
             await self.pause_of_state()
         return self.states.get(user_id, (0, 0))
 
-    def permits(self, scope: Scope, needs: str) -> bool:
-        return bool(scope["permitted"])
+    def permissions(self, scope: Scope) -> frozenset[str]:
+        return frozenset(("histories",) if scope["permitted"] else ())
 
     def right(self, path: str, query: str, permitted: bool, body: bytes = b"") -> bytes:
         user = path.split("/")[-1]
@@ -348,15 +348,21 @@ def test_every_route_answers_the_same_again(bundles: dict[str, Bundle], kind: st
 def test_an_answer_to_the_one_key_is_not_given_to_another(bundles: dict[str, Bundle], tmp_path: Path) -> None:
     """A key without histories gets no reasons, although another has just had them; one without any scope nothing."""
     file, keys = tmp_path / "keys.json", {}
-    for name, *scopes in (("all", "predict", "histories"), ("some", "predict"), ("none", "operations")):
-        keys[name] = {"Authorization": f"Bearer {add(file, name, frozenset(scopes))}"}
-    with client_of(bundles["int"], keys=file, expose_user_ratings=True) as client:
+    scopes = {
+        "all": ("predict", "histories"), "some": ("predict",), "writes": ("predict", "events"), "none": ("operations",),
+    }  # fmt: skip
+    for name, of_key in scopes.items():
+        keys[name] = {"Authorization": f"Bearer {add(file, name, frozenset(of_key))}"}
+    settings = {"keys": file, "expose_user_ratings": True, "database": f"sqlite:///{tmp_path}/live.db"}
+    statuses = {TOP: [200, 403, 403, 403], "/users/1": [200, 403, 403, 403], "/items": [200, 200, 200, 403]}
+    with client_of(bundles["int"], **settings) as client:
         for _ in range(2):
-            for path, statuses in ((TOP, [200, 403, 403]), ("/users/1", [200, 403, 403]), ("/items", [200, 200, 403])):
-                assert [client.get(path, headers=key).status_code for key in keys.values()] == statuses
+            for path, expected in statuses.items():
+                assert [client.get(path, headers=key).status_code for key in keys.values()] == expected
                 assert client.get(path).status_code == 401
-            shown = [client.get("/model", headers=keys[name]).json()["service"] for name in ("all", "some")]
-            assert [one["expose_user_ratings"] for one in shown] == [True, False]
+            shown = [client.get("/model", headers=keys[name]).json()["service"] for name in ("all", "some", "writes")]
+            assert [one["expose_user_ratings"] for one in shown] == [True, False, False]
+            assert [one["records_events"] for one in shown] == [False, False, True]
 
 
 def test_a_kept_answer_is_counted_logged_and_limited_as_any(bundles: dict[str, Bundle]) -> None:
