@@ -132,6 +132,12 @@ class EventLog:
         with self.database.reading() as connection:
             return int(connection.execute(select(func.coalesce(func.max(events.c.seq), 0))).scalar_one())
 
+    def cut_at(self, seconds: int) -> int:
+        """The `seq` of the last event received until a time in unix seconds, 0 without any."""
+        wanted = select(func.coalesce(func.max(events.c.seq), 0)).where(events.c.received <= seconds)
+        with self.database.reading() as connection:
+            return int(connection.execute(wanted).scalar_one())
+
     def of_user(self, user_id: str, after: int = 0, upto: int | None = None) -> list[StoredEvent]:
         """A user's events with `after < seq <= upto`, in the order of `seq`."""
         wanted = select(events).where(events.c.user_id == user_id, events.c.seq > after).order_by(events.c.seq)
@@ -153,9 +159,11 @@ class EventLog:
         with self.database.reading() as connection:
             return [StoredEvent(*row) for row in connection.execute(wanted)][::-1]
 
-    def last_of(self, user_id: str) -> int:
-        """The `seq` of a user's last event, 0 without any."""
+    def last_of(self, user_id: str, upto: int | None = None) -> int:
+        """The `seq` of a user's last event, of those with `seq <= upto`; 0 without any."""
         wanted = select(func.coalesce(func.max(events.c.seq), 0)).where(events.c.user_id == user_id)
+        if upto is not None:
+            wanted = wanted.where(events.c.seq <= upto)
         with self.database.reading() as connection:
             return int(connection.execute(wanted).scalar_one())
 

@@ -77,7 +77,13 @@ def _parser() -> argparse.ArgumentParser:
     )
     gc.add_argument("--dry-run", action="store_true", help="only print which")
     at = command("at", _at, "print the version that an alias named at a time", "TIME")
-    _add_alias_flag(at)
+    served = command("served", _served, "print what somebody got at a time, computed again")
+    served.add_argument("--user", required=True, metavar="ID")
+    served.add_argument("--at", required=True, metavar="TIME")
+    served.add_argument("--item", metavar="ID", help="the rating predicted of this item, instead of the best items")
+    served.add_argument("-k", type=int, default=10, help="how many of the best items (default 10)")
+    for one in (at, served):
+        _add_alias_flag(one)
     verify = command("verify", _verify, "check that the history of the aliases was not altered")
     verify.add_argument("--head", metavar="HASH", help="that an earlier check has printed, which must still be there")
     verify.add_argument("--files", action="store_true", help="also every file of every version in the store")
@@ -176,7 +182,7 @@ def _show(versions: Versions, arguments: argparse.Namespace) -> None:
         "withdrawn": None if version.withdrawn is None else shown_moment(version.withdrawn),
         "aliases": sorted(alias for alias, named in versions.aliases.all().items() if named == version.version),
     }
-    print(printable(json.dumps(about, indent=2, ensure_ascii=False, default=str)))
+    print(json.dumps(about, indent=2, default=str))
 
 
 def _diff(versions: Versions, arguments: argparse.Namespace) -> None:
@@ -215,6 +221,19 @@ def _at(versions: Versions, arguments: argparse.Namespace) -> None:
         raise ValueError(f"alias {arguments.alias} named nothing at {arguments.time}")
     since = f"since {shown_moment(change.changed)}, by {change.changed_by}: {change.reason}"
     print(printable(f"{change.version} ({since})"))
+
+
+def _served(versions: Versions, arguments: argparse.Namespace) -> None:
+    try:
+        from serve.served import Past
+    except ModuleNotFoundError as error:
+        raise ValueError(f"served needs {error.name}: pip install 'recsys-lightning[serve]'") from None
+    if arguments.k < 1:
+        raise ValueError(f"k must be >= 1, got {arguments.k}")
+    past = Past(versions, arguments.alias)
+    found = past.served(arguments.user, moment(arguments.at), k=arguments.k, item_id=arguments.item)
+    answer = {name: value for name, value in vars(found).items() if value is not None}
+    print(json.dumps(answer, indent=2))
 
 
 def _verify(versions: Versions, arguments: argparse.Namespace) -> None:

@@ -24,6 +24,7 @@ logger = logging.getLogger("serve")
 
 BUILD_SECONDS = 10.0  # for which a swap waits for the items
 SHARE = 0.05  # of a core's time that is spent on them
+ALL = 2**63  # revisions
 MOST_EVENTS = 1_000_000  # on items that were not fitted, in memory
 
 
@@ -35,9 +36,11 @@ class LiveItems:
     Args:
         log: Of the database.
         descriptions: Of the same.
+        upto: `seq` of the last event, and revision of the last description, that count; None for all.
     """
 
-    def __init__(self, log: EventLog, descriptions: Descriptions) -> None:
+    def __init__(self, log: EventLog, descriptions: Descriptions, upto: tuple[int, int] | None = None) -> None:
+        self.upto = upto
         self.log, self.descriptions, self.reads = log, descriptions, last_events(log.database)
         self._about: dict[str, ItemDescription] = {}  # the last changed at the end
         self._revision = 0  # of the last one
@@ -55,14 +58,19 @@ class LiveItems:
         Called again and again by one thread. Reads that hang are left behind.
         """
         try:
-            return self._threads.call(BUILD_SECONDS, self._over, base)
+            return self._threads.call(BUILD_SECONDS, self.build, base)
         except (DatabaseError, Overdue) as error:
             logger.error("new items could not be read: %s", str(error) or "not in time")
         except Exception:  # else no other bundle would be served either
             logger.exception("new items could not be added")
         return self._model if self._model is not None and self._base is base else base
 
-    def _over(self, base: ServedModel) -> ServedModel:
+    def build(self, base: ServedModel) -> ServedModel:
+        """As `over`, for threads and processes that may wait for the database.
+
+        Raises:
+            DatabaseError: It does not answer.
+        """
         if self._base is not base:
             self._said, self._count, self._last, self._read_to = {}, 0, 0, base.cut
             self._base, self._model, self._next_time = base, None, 0.0
@@ -82,11 +90,14 @@ class LiveItems:
 
     def _read(self, base: ServedModel) -> None:
         """Read what has come since the last time."""
+        seq, latest = (None, ALL) if self.upto is None else self.upto
         for revision, about in self.descriptions.items(self._revision):
+            if revision > latest:
+                break
             self._about.pop(about.item_id, None)
             self._about[about.item_id], self._revision = about, revision
         kind, fitted = str(base.bundle.manifest["id_kind"]), base.bundle.fitted_items
-        for events in self.log.read(self._read_to):
+        for events in self.log.read(self._read_to, seq):
             ratings: list[float] = events.rating.tolist()
             columns = zip(events.item_id, events.user_id, events.kind, ratings, events.timestamp.tolist(), strict=True)
             for place, (text, *said) in enumerate(columns):

@@ -1,0 +1,121 @@
+"""What somebody got at a time: computed again from the version that an alias named, and the events until then."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import Any
+
+from recsys.events import EventLog
+from recsys.events.descriptions import Descriptions
+from recsys.versions import AliasChange, Version, VersionError, Versions
+from recsys.versions.forget import WHY
+from recsys.versions.moments import shown_moment
+from recsys.versions.version import standing_in
+from serve.live.items import LiveItems
+from serve.live.last_events import last_events
+from serve.live.people import read_person
+from serve.models.served_model import ServedModel
+from serve.predictor import predict
+from serve.recommender import recommend
+from serve.schemas import RecommendationOptions
+
+MICROSECONDS = 1_000_000  # in which revisions count, so that they tell when something was set
+MOST_MODELS = 4  # kept
+
+
+@dataclass(frozen=True)
+class Served:
+    """What somebody got."""
+
+    user_id: str
+    at: str  # in UTC
+    version: str  # that the alias named
+    status: str  # "served"; "forgotten": of the person, or whoever was forgotten since, nothing is left
+    seq: int  # of the last event of all that counted
+    notes: list[str]  # what cannot be known any more
+    recommendations: list[dict[str, Any]] | None = None  # the best items, best first, with the rating predicted
+    rating: float | None = None  # predicted of the item that was asked for
+
+
+class Past:
+    """Answers of the past.
+
+    A service follows an alias, and adds items that a model was not fitted on, within a second or two: what it answered
+    in that moment may be what it answered before.
+
+    Args:
+        versions: Of the service.
+        alias: That it followed.
+    """
+
+    def __init__(self, versions: Versions, alias: str = "champion") -> None:
+        self.versions, self.alias = versions, alias
+        self.log, self.descriptions = EventLog(versions.database), Descriptions(versions.database)
+        self.reads = last_events(versions.database)
+        self._models: OrderedDict[str, ServedModel] = OrderedDict()
+
+    def served(self, user_id: str, seconds: int, *, k: int = 10, item_id: str | None = None) -> Served:
+        """What somebody got.
+
+        Args:
+            user_id: As text.
+            seconds: When, in unix seconds; events received within this second count.
+            k: How many of the best items.
+            item_id: The rating predicted of this item is wanted instead.
+
+        Raises:
+            VersionError: The alias named nothing then, or retention has removed what it named.
+            BundleError: The version is not what it should be.
+            DatabaseError: The database does not answer.
+            ValueError: The model does not know the item, or predicts no ratings.
+        """
+        history = self.versions.aliases.history(self.alias)
+        change = self.versions.aliases.at(self.alias, seconds)
+        if change is None:
+            raise VersionError(f"alias {self.alias} named nothing at {shown_moment(seconds)}")
+        base = self._model(change)
+        cut, revision = self.log.cut_at(seconds), (seconds + 1) * MICROSECONDS - 1
+        seq, (_, described) = self.log.last_of(user_id, cut), self.reads.state(user_id)
+        notes = []
+        if described > revision:
+            notes.append("the person's attributes were set after that time; those of before are not kept")
+        if any(latest > revision for latest, _ in self.descriptions.items(revision)):
+            notes.append("items were described after that time; what was said of them before is not kept")
+        forgotten_since = any(one.reason == WHY and one.changed >= seconds for one in history)
+        if forgotten_since:
+            notes.append("somebody was forgotten since: what their ratings said of items that were not fitted is gone")
+        found = Served(user_id, shown_moment(seconds), change.version, "served", cut, notes)
+        if forgotten_since and user_id not in base.users and not seq:
+            return Served(user_id, found.at, change.version, "forgotten", cut, [])
+        model = LiveItems(self.log, self.descriptions, (cut, revision)).build(base)
+        person = read_person(self.reads, model, user_id, (seq, described if described <= revision else 0))
+        if item_id is None:
+            best = recommend(model, person, RecommendationOptions(k=k)).recommendations
+            listed = [
+                {"item_id": one.item_id, "title": one.title, "rating": one.rating, "score": one.score} for one in best
+            ]
+            return Served(**{**vars(found), "recommendations": listed})
+        row = model.items.get(item_id, -1)
+        if row < 0 or model.bundle.is_ranking:
+            raise ValueError(f"version {model.version} predicts no rating of item {item_id!r:.80}")
+        return Served(**{**vars(found), "rating": predict(model, person, row).rating})
+
+    def _model(self, change: AliasChange) -> ServedModel:
+        """The model of what an alias named, or of what stands in for it without somebody who was forgotten."""
+        rows = {one.version: one for one in self.versions.registry.all()}
+        version = standing_in(change.version, rows)
+        if version is None:
+            raise VersionError(f"version {change.version[:12]} was removed: {_why(rows.get(change.version))}")
+        if version not in self._models:
+            self._models[version] = ServedModel(self.versions.load(rows[version]))
+        self._models.move_to_end(version)
+        while len(self._models) > MOST_MODELS:
+            self._models.popitem(last=False)
+        return self._models[version]
+
+
+def _why(row: Version | None) -> str:
+    if row is None or row.withdrawn is None:
+        return "what was made of it without somebody who was forgotten is no longer kept"
+    return f"{row.reason}, {shown_moment(row.withdrawn)}"
