@@ -16,6 +16,7 @@ COMMANDS = {
     "recommend": ("recsys.recommend", "top-N items of all users, or some, to a file"),
     "report": ("recsys.report.__main__", "compare runs: a table and an HTML page"),
     "events": ("recsys.events.__main__", "what people did after the training: import, show, count"),
+    "update": ("recsys.update.__main__", "bring events since the champion into a new version, promoted unless worse"),
     "versions": ("recsys.versions.__main__", "versions of bundles: add, list, promote, rollback, diff, and more"),
     "forget": ("recsys.forget", "forget a person: events, attributes, and versions that hold their rows"),
     "serve": ("serve.__main__", "REST API and web page of a run"),

@@ -58,6 +58,12 @@ class Descriptions:
         with self.database.reading() as connection:
             return [(revision, ItemDescription(*row)) for revision, *row in connection.execute(wanted)]
 
+    def users(self) -> dict[str, dict[str, str]]:
+        """The attributes of all whose attributes were set, by id."""
+        with self.database.reading() as connection:
+            rows = connection.execute(select(users.c.user_id, users.c.attributes)).all()
+        return {row.user_id: row.attributes for row in rows}
+
     def _set(self, table: Table, key: str, row: dict[str, Any]) -> None:
         with self.database.writing() as connection:
             is_one = table.c[key] == row[key]

@@ -58,3 +58,10 @@ def test_items_are_read_by_revision(descriptions: Descriptions) -> None:
     last = descriptions.items()[-1][0]
     descriptions.set_item(*FILM._replace(title="Still Later"))
     assert descriptions.items(last) == [], "what changes nothing is no change"
+
+
+def test_the_attributes_of_all_users(descriptions: Descriptions) -> None:
+    assert descriptions.users() == {}
+    for user in ("7", "8"):
+        descriptions.set_user(user, {"age": user})
+    assert descriptions.users() == {"7": {"age": "7"}, "8": {"age": "8"}}

@@ -1,0 +1,101 @@
+"""Bring what people did since into the served version: `recsys update`, once or `--every 10m`.
+
+What the events since the champion's cut touch is solved again, and the new version promoted unless it predicts worse.
+With `--refit 1d`, or when its predictions are too far from those of a full refit, the model is fitted again as a whole,
+with the configuration of its own run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import re
+import signal
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+from recsys.database.flag import add_database_flag, open_database
+from recsys.progress import tolerate_closed_output
+from recsys.update.refit import RefitError
+from recsys.update.update import Policy, update
+from recsys.versions import VersionConflictError, Versions, open_versions
+
+UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
+DURATION = re.compile(r"(\d{1,9})([smhd])")
+ERRORS = (ValueError, OSError, RefitError)  # of databases, stores and versions, too
+
+log = logging.getLogger("recsys.update")
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    tolerate_closed_output()
+    parser = argparse.ArgumentParser(
+        prog="recsys update", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add_database_flag(parser)
+    parser.add_argument("--store", metavar="URL", help="of the versions (default: RECSYS_STORE, or outputs/versions)")
+    parser.add_argument("--alias", default="champion", help="whose version is updated (default champion)")
+    parser.add_argument("--every", type=duration, metavar="TIME", help="again and again, such as 10m; else once")
+    parser.add_argument(
+        "--refit", type=duration, metavar="TIME", help="fit again if the last fit is as old, such as 1d"
+    )
+    parser.add_argument(
+        "--max-distance", type=float, metavar="STARS", help="estimated distance to a full refit from which on to fit "
+        "again (default: the spread of seeds)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--runs",
+        type=Path,
+        default=Policy.runs,
+        metavar="FOLDER",
+        help=f"of runs that fit again (default {Policy.runs})",
+    )
+    parser.add_argument(
+        "--sign", type=Path, metavar="KEY.pem", help="sign new versions, for the service's --verify-key"
+    )
+    arguments = parser.parse_args(argv)
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    signal.signal(signal.SIGTERM, _stop)
+    policy = Policy(arguments.alias, arguments.refit, arguments.max_distance, arguments.runs)
+    try:
+        versions = open_versions(open_database(arguments.database), arguments.store, sign_with=arguments.sign)
+        if arguments.every is None:
+            update(versions, policy)
+        else:
+            _again_and_again(versions, policy, arguments.every)
+    except ERRORS as error:
+        sys.exit(f"error: {error}")
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+def _again_and_again(versions: Versions, policy: Policy, seconds: float) -> NoReturn:
+    """Update at regular times; what fails once is said, and tried again the next time."""
+    while True:
+        began = time.monotonic()
+        try:
+            update(versions, policy)
+        except VersionConflictError as error:
+            log.info("made again at the next update: %s", error)
+        except ERRORS as error:
+            log.error("error: %s", error)
+        time.sleep(max(0.0, seconds - (time.monotonic() - began)))
+
+
+def duration(text: str) -> float:
+    """Seconds of a text such as 90s, 10m, 6h or 1d."""
+    found = DURATION.fullmatch(text)
+    if found is None:
+        raise argparse.ArgumentTypeError(f"must be a number with s, m, h or d, such as 10m, got {text!r:.80}")
+    return float(int(found[1]) * UNITS[found[2]])
+
+
+def _stop(*_: Any) -> NoReturn:
+    sys.exit(143)
+
+
+if __name__ == "__main__":
+    main()
