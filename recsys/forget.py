@@ -1,7 +1,8 @@
 """Forget a person: `recsys forget USER`. It may be run again, whatever moment it was stopped at.
 
-Deletes their events and attributes, makes and promotes versions without them, and removes those that hold their rows
-from the store. Run folders, files of ratings, exported results and backups are yours to clean.
+Deletes their events, attributes and jobs of bulk scoring, makes and promotes versions without them, and removes those
+that hold their rows from the store; services remove the results of those jobs within a second, or when they start. Run
+folders, files of ratings, downloaded results and backups are yours to clean.
 """
 
 from __future__ import annotations
@@ -42,8 +43,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     except (ValueError, OSError) as error:
         sys.exit(f"error: {printable(str(error))}")
     moved = f"; {', '.join(found.aliases)} moved to a version without them" if found.aliases else ""
-    print(printable(f"{found.events:,} events deleted, {len(found.withdrawn)} versions withdrawn{moved}"))
-    print("run folders, files of ratings, exported results and backups are yours to clean")
+    deleted = f"{found.events:,} events and {found.jobs} jobs deleted"
+    print(printable(f"{deleted}, {len(found.withdrawn)} versions withdrawn{moved}"))
+    print("run folders, files of ratings, downloaded results and backups are yours to clean")
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from sqlalchemy import delete
 
 from recsys.bundle import Bundle, BundleError
 from recsys.bundle.forgetting import without_users
+from recsys.database.jobs import Jobs
 from recsys.database.tables import events, users
 from recsys.events.merge import id_of
 from recsys.files import remove_abandoned
@@ -28,6 +29,7 @@ class Forgotten:
     """What forgetting came to."""
 
     events: int  # deleted
+    jobs: int  # that named the person, or whose results did
     withdrawn: list[str]  # versions that held the person's rows, and are no longer in the store
     made: list[str]  # versions without them
     aliases: list[str]  # that name those now
@@ -36,8 +38,8 @@ class Forgotten:
 def forget(versions: Versions, user_id: str, who: str) -> Forgotten:
     """Forget a person.
 
-    First their events and attributes are deleted, so that no version is made of them any more. Of each version that
-    holds their rows another one is made without them, from which everybody else gets the same answers; aliases are
+    First their events, attributes and jobs are deleted, so that no version is made of them any more. Of each version
+    that holds their rows another one is made without them, from which everybody else gets the same answers; aliases are
     moved to it; then the former is marked as withdrawn, and its files are removed. The rows of versions and of the
     history of aliases stay: they say nothing of people.
 
@@ -53,6 +55,7 @@ def forget(versions: Versions, user_id: str, who: str) -> Forgotten:
     with versions.database.writing() as connection:
         deleted = int(connection.execute(delete(events).where(events.c.user_id == user_id)).rowcount)
         connection.execute(delete(users).where(users.c.user_id == user_id))
+    jobs = Jobs(versions.database).forget(user_id)
     versions.database.purge()
     withdrawn: list[str] = []
     made: list[str] = []
@@ -77,7 +80,7 @@ def forget(versions: Versions, user_id: str, who: str) -> Forgotten:
     for folder in (versions.cache.root, versions.scratch):
         if folder.is_dir():
             remove_abandoned(folder)
-    return Forgotten(deleted, withdrawn, made, sorted(moved))
+    return Forgotten(deleted, jobs, withdrawn, made, sorted(moved))
 
 
 def _moved(versions: Versions, alias: str, before: str, after: str, who: str) -> bool:

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 from sqlalchemy import insert, select
 
-from recsys.database.tables import alias_changes, events, users
+from recsys.database.jobs import Jobs
+from recsys.database.tables import alias_changes, events, jobs, users
 from recsys.database.tables import versions as rows_of_versions
 from recsys.events import RATING, Event, EventLog
 from recsys.versions import Versions
@@ -24,6 +25,8 @@ def history(versions: Versions, publish: Publish) -> list[str]:
     log.append([Event(f"of {user}: {n}", user, "1", RATING, 4.0, 0) for n, user in enumerate(people)])
     with versions.database.writing() as connection:
         connection.execute(insert(users).values(user_id=str(SOMEBODY), revision=1, attributes={"a": "b"}, changed=0))
+    for job_id, named in (("theirs", [str(SOMEBODY)]), ("all", None), ("of others", ["1"])):
+        Jobs(versions.database).add(job_id, {"users": named, "options": {}, "format": "jsonl"})
     first = publish(1, 2)
     second = publish(1, 2, SOMEBODY, parent=first.version, cut=2, made_by=UPDATE, seed=1)
     third = publish(1, 2, SOMEBODY, 3, parent=second.version, cut=3, made_by=UPDATE, seed=2)
@@ -41,7 +44,7 @@ def traces(versions: Versions, folder: Path) -> list[str]:
     for path in versions.database.path.parent.glob(f"{versions.database.path.name}*"):
         found += [str(path)] if f"of {SOMEBODY}: ".encode() in path.read_bytes() else []
     with versions.database.reading() as connection:
-        for table in (events, users, rows_of_versions, alias_changes):
+        for table in (events, users, rows_of_versions, alias_changes, jobs):
             found += [str(row) for row in connection.execute(select(table)) if str(SOMEBODY) in str(row)]
     return found
 
@@ -61,6 +64,8 @@ def test_nothing_of_them_is_left(versions: Versions, history: list[str], tmp_pat
     assert bundle.user_ids.tolist() == [1, 2, 3]
     assert all(same_answers(before, bundle, user) for user in (1, 2, 3))
     assert EventLog(versions.database).of_user("3")
+    assert found.jobs == 2
+    assert [one.job_id for one in Jobs(versions.database).states()] == ["of others"]
     for withdrawn in history[1:]:
         row = versions.registry.get(withdrawn)
         assert row is not None

@@ -145,7 +145,7 @@ def test_forget(say: Say, run: Callable[..., str], versions: Versions, capsys: p
     say("add", run("first", 1, 2), "--alias", "champion")
     forget_command.main(["2", "--by", "ann"])
     said = capsys.readouterr().out
-    assert said.startswith("0 events deleted, 1 versions withdrawn; champion moved to a version without them\n")
+    assert said.startswith("0 events and 0 jobs deleted, 1 versions withdrawn; champion moved to a version without ")
     assert versions.champion().bundle.user_ids.tolist() == [1]
     assert "(forgotten)" in say("list", "--all")
     assert "(forgotten)" not in say("list")
