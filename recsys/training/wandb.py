@@ -21,7 +21,10 @@ from lightning.fabric.loggers.logger import rank_zero_experiment
 from lightning.pytorch.loggers import WandbLogger
 from lightning_utilities.core.rank_zero import rank_zero_only
 
+from recsys.bundle import Budget
+from recsys.bundle.manifest import manifest_bytes, sha256_of
 from recsys.evaluation.registry import summary_directions
+from recsys.files import write_json
 
 if TYPE_CHECKING:
     import wandb  # takes half a second to import, so only tracked runs do
@@ -32,6 +35,8 @@ SILENT_MODES = ("offline", "dryrun", "disabled")  # values of WANDB_MODE that se
 LOSSES = ("val/loss", "train/loss")  # summarised by their minimum
 PLOTS = ("learning_curve", "error_by_activity")
 PARTS = ("model", "data", "split")  # of an artifact's name
+LINK = "wandb.json"  # in the run folder: where W&B has the run
+SHOWN = 12  # digits of a version that people see
 CONNECT_TIMEOUT = 2.0  # seconds until the server must respond
 START_TIMEOUT = 30.0  # seconds
 
@@ -168,7 +173,9 @@ class WandbTracker(WandbLogger):
     def results(
         self, metrics: Mapping[str, Any], analysis: Mapping[str, Any], folder: Path, aliases: Sequence[str]
     ) -> None:
-        """Log the results of a finished run.
+        """Log the results of a finished run, and write where they are, so that versions of it can say so.
+
+        The run's summary, and the artifact, name the version that the bundle becomes in a store.
 
         Args:
             metrics: Content of `metrics.json`, for the summary.
@@ -179,9 +186,15 @@ class WandbTracker(WandbLogger):
         run = self.experiment
         with self._warn_once():
             run.log(_plots(folder) | _tables(analysis))
+            version = sha256_of(manifest_bytes(folder / "bundle", Budget()))
             run.summary.update({name: value for name, value in metrics.items() if value is not None})
+            run.summary["version"] = version
+            link = {"run": run.path, "url": run.url or None}
             if self.upload_bundle:
-                run.log_artifact(_artifact(metrics, folder / "bundle"), aliases=list(aliases))
+                artifact = _artifact({**metrics, "version": version}, folder / "bundle")
+                run.log_artifact(artifact, aliases=[*aliases, version[:SHOWN]])
+                link["artifact"] = f"{run.path.rpartition('/')[0]}/{artifact.name}:{version[:SHOWN]}"
+            write_json(folder / LINK, link)
 
     @rank_zero_only
     def close(self, exit_code: int) -> None:

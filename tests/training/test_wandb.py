@@ -27,9 +27,12 @@ from wandb.wandb_agent import Agent
 
 import recsys.training.wandb
 from recsys.bundle import TEST, TRAIN, Bundle
+from recsys.bundle.manifest import sha256_of
 from recsys.evaluation.error_analysis import analyse
 from recsys.experiments.configuration import config_dir
 from recsys.training.wandb import WandbTracker, columns
+from recsys.versions import open_versions
+from recsys.versions.runs import add_run
 from tests.bundles import make_bundle, random_factors
 from tests.commands import Train, composed
 
@@ -251,11 +254,30 @@ def test_pictures_and_tables(tracked: Tracked) -> None:
     assert tracked.first.table("analysis/calibration_table") == analysis["calibration"]
 
 
+def version_of(run: OfflineRun) -> str:
+    return sha256_of((run.file.parents[2] / "bundle" / "manifest.json").read_bytes())
+
+
+def test_run_artifact_and_version_name_each_other(tracked: Tracked, tmp_path: Path) -> None:
+    first, second = version_of(tracked.first), version_of(tracked.second)
+    assert tracked.first.summary["version"] == first
+    sent = tracked.second.artifacts["model"]
+    assert json.loads(sent.metadata)["version"] == second
+    assert second[:12] in sent.aliases
+    for number, (run, version) in enumerate(((tracked.first, first), (tracked.second, second))):
+        versions = open_versions(f"sqlite:///{tmp_path}/{number}.db", tmp_path / "store")
+        link = add_run(versions, run.file.parents[2]).configuration["wandb"]
+        assert link["run"].endswith(f"recsys/{run.run.run_id}")
+        assert link.get("artifact") == (
+            None if version == first else f"{link['run'].rpartition('/')[0]}/{sent.name}:{version[:12]}"
+        )
+
+
 def test_the_bundle_is_sent_only_when_asked(tracked: Tracked) -> None:
     assert set(tracked.first.artifacts) == {"run_table"}
     sent = tracked.second.artifacts["model"]
     assert sent.name == "mf-my-data-user_time"
-    assert sorted(sent.aliases) == ["best", "latest"]
+    assert sorted(set(sent.aliases) - {version_of(tracked.second)[:12]}) == ["best", "latest"]
     assert json.loads(sent.metadata)["test/rmse"] == 0.9
     folder = tracked.second.file.parents[2] / "bundle"
     assert {Path(content.local_path) for content in sent.manifest.contents} == set(folder.iterdir())
@@ -361,7 +383,8 @@ def test_a_folder_that_goes_on_goes_on_in_its_run_and_trouble_ends_no_training(
         assert resumed.version == interrupted_id(server)
         server.status = 500
         follow(resumed)
-        resumed.results(METRICS, {}, tmp_path, [])
+        finished(tmp_path / "run")
+        resumed.results(METRICS, {}, tmp_path / "run", [])
         resumed.close(0)
     (said,) = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
     assert "Timed out" in said
