@@ -3,7 +3,7 @@
 from serve.routers import events, health, info, items, jobs, metrics, predictions, recommendations, users
 
 ROUTERS = [
-    *(module.router for module in (predictions, recommendations, items, users, events, jobs, info, health, metrics)),
+    *(module.router for module in (predictions, recommendations, events, items, users, jobs, info, health, metrics)),
     items.changes,
     users.changes,
 ]
