@@ -7,10 +7,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from recsys.bundle.ids import MAX_ID_LENGTH
+from recsys.events.event import MAX_ID_BYTES, is_storable
+from recsys.events.merge import id_of
 from serve.api_error import ApiError
 
 INT_ID = re.compile(r"-?[0-9]{1,19}")
 MAX_INTEGER = 10**19 - 1  # of 19 digits
+LONG = 19  # characters of an integer that may not fit into 64 bits
 EXACT_FLOATS = 2**53  # up to here a float is the number that was sent
 ENCODED_DOTS = {"%2E": ".", "%2E%2E": ".."}
 
@@ -50,6 +53,22 @@ class IdIndex(dict[str, int]):
         elif given.is_integer() and abs(given) <= EXACT_FLOATS and str(given) not in self:
             return str(int(given))
         raise ApiError(400, "invalid_id", self.rule)
+
+    def check_recordable(self, text: str, place: str) -> None:
+        """Check that a database holds an id, and that a bundle can.
+
+        Args:
+            text: As `text` returns it.
+            place: What it is, for the message.
+
+        Raises:
+            ApiError: 400, it is too large.
+        """
+        if self.integers:
+            if len(text) >= LONG and id_of(text, "int") is None:
+                raise ApiError(400, "invalid_id", f"{place} must be an integer of 64 bits")
+        elif not is_storable(text, MAX_ID_BYTES):
+            raise ApiError(400, "invalid_id", f"{place} must be at most {MAX_ID_BYTES} bytes of UTF-8 without NUL")
 
     def row(self, given: GivenId) -> int:
         """The row of an id; -1 if it is not in the data set.

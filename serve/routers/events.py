@@ -10,7 +10,7 @@ from typing import Annotated
 from fastapi import Request
 from pydantic import FailFast, Field
 
-from recsys.events.event import MAX_EVENT_ID, MAX_ID_BYTES, MAX_KIND, RATING, Event, is_storable
+from recsys.events.event import MAX_EVENT_ID, MAX_KIND, RATING, Event
 from serve.api_error import ApiError
 from serve.dependencies import get_live, get_model
 from serve.models.served_model import ServedModel
@@ -79,11 +79,8 @@ def _checked(given: Sequence[EventIn], model: ServedModel) -> list[Event]:
     events = []
     for place, one in enumerate(given):
         user_id, item_id, rating = user_text(one.user_id), item_text(one.item_id), one.rating
-        if not model.integer_ids:
-            for name, text in (("user_id", user_id), ("item_id", item_id)):
-                if not is_storable(text, MAX_ID_BYTES):
-                    detail = f"body.events[{place}].{name} must be at most {MAX_ID_BYTES} bytes of UTF-8 without NUL"
-                    raise ApiError(400, "invalid_id", detail)
+        model.users.check_recordable(user_id, f"body.events[{place}].user_id")
+        model.items.check_recordable(item_id, f"body.events[{place}].item_id")
         if one.kind == RATING:
             if rating is None:
                 raise ApiError(400, "rating_missing", f"body.events[{place}].rating must be given for the kind rating")

@@ -9,9 +9,7 @@ from fastapi import Query, Request
 from pydantic import BeforeValidator, Field
 
 from recsys.bundle.costs import SEARCHED
-from recsys.events.event import MAX_ID_BYTES, is_storable
 from serve.answers import kept
-from serve.api_error import ApiError
 from serve.dependencies import CurrentLive, CurrentModel
 from serve.models.served_model import ServedModel
 from serve.openapi import error_responses
@@ -109,8 +107,7 @@ async def set_item(
     and attributes, and from its ratings once it has some.
     """
     text = model.items.text_in_path(item_id)
-    if not is_storable(text, MAX_ID_BYTES):
-        raise ApiError(400, "invalid_id", f"item_id must be at most {MAX_ID_BYTES} bytes of UTF-8 without NUL")
+    model.items.check_recordable(text, "item_id")
     said = text, body.title, body.year, body.genres, body.attributes
     await live.call(request.scope, live.descriptions.set_item, *said)
     return DescribedItem(*said)

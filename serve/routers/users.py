@@ -9,7 +9,6 @@ import numpy as np
 from fastapi import Depends, Request
 from pydantic import Field
 
-from recsys.events.event import MAX_ID_BYTES, is_storable
 from serve.answers import kept
 from serve.api_error import ApiError
 from serve.dependencies import CurrentLive, CurrentModel, person_of, require_user_ratings
@@ -94,8 +93,7 @@ async def set_attributes(
 ) -> DescribedUser:
     """Set all attributes of a user, who may be new, in the place of those before. They count in the next answer."""
     text = model.users.text_in_path(user_id)
-    if not is_storable(text, MAX_ID_BYTES):
-        raise ApiError(400, "invalid_id", f"user_id must be at most {MAX_ID_BYTES} bytes of UTF-8 without NUL")
+    model.users.check_recordable(text, "user_id")
     model.check_attributes(body.attributes)
     await live.call(request.scope, live.descriptions.set_user, text, body.attributes)
     return DescribedUser(text, body.attributes)

@@ -71,6 +71,9 @@ def test_ids_mean_what_they_mean_elsewhere(live: CheckedClient, log: EventLog) -
     assert [one.item_id for one in log.of_user("1")] == ["50"]
     refused(send(live, given(2, user_id="x")), 400, "invalid_id")
     refused(send(live, given(2, item_id=True)), 400, "invalid_id")
+    said = refused(send(live, given(2, user_id=str(2**63))), 400, "invalid_id")  # which no bundle holds
+    assert said == "body.events[0].user_id must be an integer of 64 bits"
+    assert send(live, given(2, user_id=str(2**63 - 1), item_id=str(1 - 2**63))).status_code == 200
 
 
 def test_the_same_event_counts_once_and_another_one_is_a_conflict(live: CheckedClient, log: EventLog) -> None:
