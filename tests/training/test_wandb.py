@@ -269,7 +269,7 @@ def test_run_artifact_and_version_name_each_other(tracked: Tracked, tmp_path: Pa
         link = add_run(versions, run.file.parents[2]).configuration["wandb"]
         assert link["run"].endswith(f"recsys/{run.run.run_id}")
         assert link.get("artifact") == (
-            None if version == first else f"{link['run'].rpartition('/')[0]}/{sent.name}:{version[:12]}"
+            None if run is tracked.first else f"{link['run'].rpartition('/')[0]}/{sent.name}:{version[:12]}"
         )
 
 
