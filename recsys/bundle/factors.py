@@ -32,6 +32,13 @@ class Posterior:
         """`(samples, dim + 1, dim + 1)`."""
         return np.asarray(np.linalg.inv(self.precision), np.float32)
 
+    def variance(self, design: Float32Array) -> Float32Array:
+        """Of the linear parts `(n, samples)` with these coefficients of `[p, b]`, `(n, samples, dim + 1)`."""
+        if len(design) < self.precision.shape[1] and "covariance" not in self.__dict__:  # then solving takes less
+            solved = np.linalg.solve(self.precision, design.transpose(1, 2, 0))
+            return np.asarray(np.einsum("nsd,sdn->ns", design, solved), np.float32)
+        return np.asarray(np.einsum("nsd,sde,nse->ns", design, self.covariance, design, optimize=True), np.float32)
+
 
 class UserVector(NamedTuple):
     """A user's bias and factors; all zeros is the average user."""

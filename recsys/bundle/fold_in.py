@@ -123,11 +123,11 @@ def fold_in(factors: Factors, item: IndexArray, rating: Float32Array, attributes
     """
     n, prior = len(item), factors.prior
     attributes = NO_ATTRIBUTES if attributes is None else attributes
-    mean, design = prior.mean_given(attributes), factors.design[:, item]  # design: (samples, n, dim + 1)
+    mean, design = prior.mean_given(attributes), factors.design.take(item, 1)  # design: (samples, n, dim + 1)
     residual = _residuals(factors, item, rating, design, mean)
     implicit, shares = None, np.zeros(0, np.float32)
     if prior.implicit is not None and n:
-        implicit, shares = prior.implicit[:, item], implicit_weights(item)
+        implicit, shares = prior.implicit.take(item, 1), implicit_weights(item)
     system, weighted = prior.precision_given(n), design
     if factors.item_precision is not None:
         weighted = design * np.ascontiguousarray(factors.item_precision[item].T)[:, :, None]

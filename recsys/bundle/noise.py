@@ -37,7 +37,7 @@ class RatingNoise:
             return total
         design = np.where((item >= 0)[:, None, None], self.factors.design.transpose(1, 0, 2)[item], 0)
         design[:, :, -1] = 1
-        variance = np.einsum("nsd,sde,nse->ns", design, vector.posterior.covariance, design, optimize=True)
+        variance = vector.posterior.variance(design)
         return np.asarray(1 / (1 / total + variance / self.factors.precision), np.float32)
 
     def _total(self, own: Float32Array | None, item: IndexArray, cold_start: NDArray[np.bool_]) -> Float32Array | None:

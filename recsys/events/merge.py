@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 UNKNOWN_TIME = 0  # of ratings in data without times
 LARGEST_INT = 2**63 - 1
+FEW = 3  # events that are merged one by one, which takes less
 
 
 class Said(Protocol):
@@ -115,7 +116,9 @@ def merge_events(
             stars = np.nan
         if row >= 0 and (row not in latest or event.timestamp >= latest[row][0]):
             latest[row] = event.timestamp, stars
-    if not latest:
+    if len(latest) <= FEW:
+        for row, (time, stars) in latest.items():
+            before = _with_one(before, row, time, stars)
         return before
     rows = np.fromiter(latest, np.int64, len(latest))
     pairs = np.array([*latest.values()])  # exact: seconds are less than 2^53
@@ -132,6 +135,24 @@ def merge_events(
         np.concatenate([item[kept], rows[counts]])[ascending],
         np.concatenate([rating[kept], values[counts]])[ascending],
         times[ascending],
+    )
+
+
+def _with_one(before: PersonRatings, row: int, time: int, stars: float) -> PersonRatings:
+    """With what was said last of an item; NaN: withdrawn."""
+    item, rating, timestamp = before
+    same = item == row
+    if same.any():
+        if (timestamp[same] > time).any():
+            return before
+        item, rating, timestamp = item[~same], rating[~same], timestamp[~same]
+    if np.isnan(stars):
+        return PersonRatings(item, rating, timestamp)
+    at = int(timestamp.searchsorted(time, "right"))
+    return PersonRatings(
+        np.concatenate([item[:at], np.array([row]), item[at:]]),
+        np.concatenate([rating[:at], np.array([stars], np.float32), rating[at:]]),
+        np.concatenate([timestamp[:at], np.array([time]), timestamp[at:]]),
     )
 
 
