@@ -1,10 +1,10 @@
-"""What an answer costs that was given before: beside a no-op, without a database and with one.
+"""What an answer costs that was given before, beside a no-op.
 
-    python -m benchmarks.live.repeats --bundle RUN [--rounds 7] [--seconds 4]
+    python -m benchmarks.live.repeats [--bundle RUN] [--short]
 
-Ratios are of requests per second, one worker, with wrk as the client. As in `benchmarks.serving`, requests and the
-no-op take turns in one run, and the figure is the median of the rounds' ratios. `new` are answers that are computed:
-the same requests to a service that keeps none.
+One worker, without a database and with one, in which everybody who asks has events after the bundle's cut. Ratios are
+of requests per second, with wrk as the client: as in `benchmarks.serving`, requests and the no-op take turns in one
+run, and the figure is the median of the rounds' ratios. `computed` is the same by a service that keeps no answers.
 """
 
 from __future__ import annotations
@@ -12,13 +12,11 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import shutil
 import statistics
-import subprocess
 import tempfile
 import urllib.request
-from contextlib import ExitStack
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -26,15 +24,18 @@ os.environ |= dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"), "1")
 
 import numpy as np
 
-from benchmarks.load.service import Client, Running, running
-from benchmarks.serving import RESULTS, wrk
+from benchmarks.comparison.results import DEVICE, RESULTS, provenance, write
+from benchmarks.load.ml_1m import save_bundle
+from benchmarks.load.service import Client, Running, pinned, running
+from benchmarks.serving import wrk
 from recsys.bundle import Bundle
 from recsys.database import Database
 from recsys.events import Event, EventLog
 from serve.models.pointer import bundle_folder
 
 PEOPLE = 1000  # who ask in turn
-WITH_EVENTS = 10  # each of them, in the service with a database
+EVENTS = 10  # of each, where there is a database
+TIME = 1_764_000_000
 SCRIPT = """
 local requests, last = {{}}, 0
 function init()
@@ -50,81 +51,73 @@ end
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--bundle", type=Path, required=True, help="folder of a run or a bundle")
+    parser = argparse.ArgumentParser("python -m benchmarks.live.repeats", description=__doc__.splitlines()[0])
+    parser.add_argument("--bundle", type=Path, help="folder of a run (default: a bundle of the size of ML-1M)")
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--seconds", type=int, default=4, help="of each measurement with wrk")
-    parser.add_argument("--people", type=int, default=PEOPLE)
-    parser.add_argument("--device", default=f"cpu-{os.cpu_count()}core")
+    parser.add_argument("--short", action="store_true", help="seconds instead of minutes; stores nothing")
     arguments = parser.parse_args()
     if shutil.which("wrk") is None:
         raise SystemExit("error: wrk is needed (apt-get install wrk)")
-    folder = bundle_folder(arguments.bundle)
-    bundle = Bundle.load(folder)
-    found: dict[str, Any] = {}
-    for name in ("without a database", "with a database"):
-        found[name] = measured(folder, bundle, arguments, with_database=name == "with a database")
-        print(json.dumps({name: found[name]}, indent=2), flush=True)
-    file = RESULTS / f"live_repeats-{arguments.device}.json"
-    results = json.loads(file.read_text()) if file.exists() else {}
-    commit = subprocess.run(["git", "describe", "--always", "--dirty=+"], capture_output=True, text=True, check=False)
-    results[f"{bundle.manifest['model']} dim {bundle.factors.item_factors.shape[2]} on {bundle.manifest['data']}"] = {
-        **found,
-        "device": arguments.device,
-        "python": platform.python_version(),
-        "load": round(os.getloadavg()[0], 2),
-        "git_commit": commit.stdout.strip(),
-    }
-    file.write_text(json.dumps(results, indent=2) + "\n")
+    of = provenance("benchmarks.live.repeats", [])
+    rounds, seconds = (1, 1) if arguments.short else (arguments.rounds, arguments.seconds)
+    with tempfile.TemporaryDirectory() as place:
+        folder = bundle_folder(arguments.bundle or save_bundle(Path(place) / "bundle", dim=64))
+        figures = {
+            name: measure(folder, Path(place) / f"{number}", rounds, seconds, with_database=bool(number))
+            for number, name in enumerate(("without a database", "with a database"))
+        }
+    print(json.dumps(figures, indent=2))
+    if not arguments.short:
+        write({**of, "figures": figures}, RESULTS / f"live_repeats-{DEVICE}.json")
 
 
-def measured(folder: Path, bundle: Bundle, arguments: argparse.Namespace, *, with_database: bool) -> dict[str, Any]:
+def measure(folder: Path, place: Path, rounds: int, seconds: int, *, with_database: bool) -> dict[str, Any]:
     """Requests per second beside the no-op's."""
-    people = [str(user) for user in bundle.user_ids[: min(arguments.people, bundle.n_users)].tolist()]
+    place.mkdir()
+    bundle = Bundle.load(folder)
+    people = [str(user) for user in bundle.user_ids[: min(PEOPLE, bundle.n_users)].tolist()]
     tops = [f"/users/{user}/recommendations?k=10&explain=true" for user in people]
     pair = json.dumps({"user_id": people[0], "item_id": str(bundle.item_ids[0])})
-    with tempfile.TemporaryDirectory() as place, ExitStack() as stack:
-        environment = {"RECSYS_BUNDLE": str(folder), "RECSYS_LOG_LEVEL": "info"}
-        if with_database:
-            environment["RECSYS_DATABASE"] = f"sqlite:///{place}/live.db"
-            record(environment["RECSYS_DATABASE"], bundle, people)
-        kept = stack.enter_context(service(environment | {"RECSYS_ANSWER_CACHE_BYTES": str(64 << 20)}))
-        new = stack.enter_context(service(environment))
-        etag = etag_of(kept, tops[0])
-        cases = {
-            "no-op": (kept, script(Path(place), "POST", ["/noop/rating/"], body=pair)),
-            "the same rating again": (kept, script(Path(place), "POST", ["/predict/rating/"], body=pair)),
-            "the same top-10 with reasons again": (kept, script(Path(place), "GET", tops[:1])),
-            "the same, as 304": (kept, script(Path(place), "GET", tops[:1], etag=etag)),
-            f"top-10 with reasons of {len(people):,} people in turn": (kept, script(Path(place), "GET", tops)),
-            f"the same of {len(people):,} people, new": (new, script(Path(place), "GET", tops)),
-        }
-        client = Client(kept.port)
+    environment = {"RECSYS_BUNDLE": str(folder)}
+    if with_database:
+        environment["RECSYS_DATABASE"] = f"sqlite:///{place}/live.db"
+        record(environment["RECSYS_DATABASE"], bundle, people)
+    with (
+        pinned() as cores,
+        service(environment | {"RECSYS_ANSWER_CACHE_BYTES": str(64 << 20)}, cores[-1]) as keeps,
+        service(environment, cores[-1]) as computes,
+    ):
+        client = Client(keeps.port)
         for path in tops:  # the first round is not of new answers
             client.get(path)
-        rates: dict[str, list[float]] = {name: [] for name in cases}
-        for _ in range(arguments.rounds):
-            for name, (asked, file) in cases.items():
-                rates[name].append(wrk(asked, file, arguments.seconds))
-        sources = answers_by_source(kept)
-    beside = {
-        name: [rate / noop for rate, noop in zip(found, rates["no-op"], strict=True)] for name, found in rates.items()
-    }
-    figures: dict[str, Any] = {
-        name: {
-            "requests_per_second": round(statistics.median(rates[name])),
-            "ratio_to_noop": round(statistics.median(ratios), 3),
-            "lowest": round(min(ratios), 3),
-            "highest": round(max(ratios), 3),
+        etag = etag_of(keeps, tops[0])
+        cases = {
+            "no-op": (keeps, script(place, "POST", ["/noop/rating/"], body=pair)),
+            "the same rating": (keeps, script(place, "POST", ["/predict/rating/"], body=pair)),
+            "the same top-10 with reasons": (keeps, script(place, "GET", tops[:1])),
+            "the same top-10 with reasons, as 304": (keeps, script(place, "GET", tops[:1], etag=etag)),
+            "top-10 with reasons of 1,000 people": (keeps, script(place, "GET", tops)),
+            "top-10 with reasons of 1,000 people, computed": (computes, script(place, "GET", tops)),
         }
-        for name, ratios in beside.items()
-    }
-    return figures | {"hit_rate": round(1 - sources.get("computed", 0) / sum(sources.values()), 5)}
+        rates: dict[str, list[float]] = {name: [] for name in cases}
+        for _ in range(rounds):
+            for name, (asked, file) in cases.items():
+                rates[name].append(wrk(asked, file, seconds))
+        sources = answers_by_source(keeps)
+    figures: dict[str, Any] = {"hit_rate": round(1 - sources.get("computed", 0) / sum(sources.values()), 5)}
+    for name, found in rates.items():
+        ratios = [rate / noop for rate, noop in zip(found, rates["no-op"], strict=True)]
+        figures[name] = {
+            "requests_per_second": round(statistics.median(found)), "ratio": round(statistics.median(ratios), 3),
+            "lowest": round(min(ratios), 3), "highest": round(max(ratios), 3),
+        }  # fmt: skip
+    return figures
 
 
-def service(environment: dict[str, str]) -> Any:
+def service(environment: dict[str, str], core: int) -> AbstractContextManager[Running]:
     uvicorn = ("-m", "uvicorn", "--factory", "--no-access-log", "--no-server-header", "--log-level", "warning")
-    return running(*uvicorn, "benchmarks.load.noop:with_noop", environment=environment)
+    return running(*uvicorn, "benchmarks.load.noop:with_noop", environment=environment, cores={core})
 
 
 def record(url: str, bundle: Bundle, people: list[str]) -> None:
@@ -132,16 +125,15 @@ def record(url: str, bundle: Bundle, people: list[str]) -> None:
     random = np.random.default_rng(0)
     low, high = bundle.given_scale
     items = [str(item) for item in bundle.item_ids[: bundle.n_items].tolist()]
-    chosen = random.choice(len(items), (len(people), WITH_EVENTS)).tolist()
-    stars = random.integers(int(np.ceil(low)), int(high) + 1, (len(people), WITH_EVENTS)).tolist()
+    chosen = random.choice(len(items), (len(people), EVENTS)).tolist()
+    stars = random.integers(1, 6, (len(people), EVENTS)).clip(low, high).tolist()
+    events = [
+        Event(f"{user} {place}", user, items[item], "rating", float(rating), TIME + place)
+        for user, rated, given in zip(people, chosen, stars, strict=True)
+        for place, (item, rating) in enumerate(zip(rated, given, strict=True))
+    ]
     log = EventLog(Database.open(url))
-    log.append(
-        [
-            Event(f"{user}-{place}", user, items[item], "rating", float(rating), 1_700_000_000 + place)
-            for user, rated, given in zip(people, chosen, stars, strict=True)
-            for place, (item, rating) in enumerate(zip(rated, given, strict=True))
-        ]
-    )
+    log.append(events)
     log.database.close()
 
 
@@ -149,9 +141,8 @@ def script(folder: Path, method: str, paths: list[str], *, body: str | None = No
     """A Lua script for wrk that asks for these paths in turn."""
     file = folder / f"{len([*folder.iterdir()])}.lua"
     header = "" if etag is None else f', ["if-none-match"] = {json.dumps(etag)}'
-    quoted = ",".join(map(json.dumps, paths))
     text = "nil" if body is None else json.dumps(body)
-    file.write_text(SCRIPT.format(method=method, paths=quoted, header=header, body=text))
+    file.write_text(SCRIPT.format(method=method, paths=",".join(map(json.dumps, paths)), header=header, body=text))
     return file
 
 
@@ -161,6 +152,7 @@ def etag_of(asked: Running, path: str) -> str:
 
 
 def answers_by_source(asked: Running) -> dict[str, float]:
+    """Answers of the routes that keep them, since the service started."""
     with urllib.request.urlopen(asked.address + "/metrics") as answer:
         lines = answer.read().decode().splitlines()
     found = (line.rpartition(" ") for line in lines if line.startswith("recsys_answers_total{"))

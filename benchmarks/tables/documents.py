@@ -51,6 +51,7 @@ TABLES: dict[str, Callable[[Results], str]] = {
     "defaults": robustness.defaults,
     "chaos": trust.chaos,
     "events": live.events,
+    "repeats": live.repeats,
 }
 
 

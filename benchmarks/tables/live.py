@@ -1,4 +1,4 @@
-"""The table of events: how many a second, and that none is lost, doubled or missing from a cut."""
+"""The tables of events, which none is lost of, doubled or missing from a cut; and of answers that are given again."""
 
 from __future__ import annotations
 
@@ -29,6 +29,26 @@ def events(results: Results) -> str:
     figures = {name: entry["figures"] for name, entry in found.items()}
     rows = [*_speed(figures.get("live_ingest", {})), *_safety(figures)]
     return paragraphs(table(["what", "SQLite", "PostgreSQL"], rows, "lrr"), about([*found.values()]))
+
+
+def repeats(results: Results) -> str:
+    """What an answer costs that was given before, beside a no-op.
+
+    Raises:
+        NotMeasuredError: It was not run.
+    """
+    entry = next(iter(results.of("live_repeats").values()))
+    figures: dict[str, dict[str, Any]] = entry["figures"]
+    names = [name for name in figures["without a database"] if name != "hit_rate"]
+    rows = [[name, *(_beside_noop(one[name]) for one in figures.values())] for name in names]
+    rows.append(["share of answers that were kept", *(f"{one['hit_rate']:.1%}" for one in figures.values())])
+    header = ["requests/s (ratio to the no-op; lowest to highest)", *figures]
+    return paragraphs(table(header, rows, "lrr"), about([entry]))
+
+
+def _beside_noop(found: Mapping[str, float]) -> str:
+    rate = f"{found['requests_per_second']:,}"
+    return f"{rate} ({found['ratio']:.2f}; {found['lowest']:.2f}–{found['highest']:.2f})"
 
 
 def _speed(ingest: Mapping[str, Mapping[str, float]]) -> list[list[str]]:
