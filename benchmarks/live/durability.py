@@ -1,8 +1,9 @@
 """Acknowledged events after SIGKILLs, and syncs of the disk: `python -m benchmarks.live.durability [--short]`.
 
-Of the service, a worker of it and a client of the database, on SQLite and PostgreSQL, 100 in all. Senders repeat what
-was not acknowledged, so that an event may arrive twice; it must be there once. A kill tells nothing about the disk: how
-often it is synced for each commit of an acknowledged event is counted by strace.
+Of the service, a worker of it, a client of the database and `recsys update`, on SQLite and PostgreSQL, 100 in all.
+Senders repeat what was not acknowledged, so that an event may arrive twice; it must be there once, and count once in
+the versions that updates make. A kill tells nothing about the disk: how often it is synced for each commit of an
+acknowledged event is counted by strace.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import http.client
+import itertools
 import json
 import multiprocessing
 import os
@@ -25,17 +27,23 @@ from collections import Counter
 from collections.abc import Iterator
 from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 from sqlalchemy import make_url, select
 
 from benchmarks.comparison.results import DEVICE, RESULTS, provenance, write
-from benchmarks.live.events import bundle_folder, databases
+from benchmarks.live.events import TIME, bundle_folder, databases
 from benchmarks.load.service import ROOT, Client, free_port
+from recsys.bundle import Bundle, UserRatings
 from recsys.database import Database
 from recsys.database.tables import events
 from recsys.events import Event, EventLog
+from recsys.events.merge import merge_ratings
+from recsys.versions import open_versions
 
-KILLS = {"service": 20, "worker": 10, "client": 20}  # of each database
+KILLS = {"service": 18, "worker": 8, "client": 14, "update": 10}  # of each database
+UPDATED = 300  # events between two updates
 SENDERS = 4
 COMMITS = 200  # whose syncs are counted
 
@@ -56,7 +64,8 @@ def main() -> None:
             print(name, *(f"{key}={value:,.6g}" for key, value in figures[name].items()), flush=True)
     if not short:
         write({**of, "figures": figures}, RESULTS / f"live_durability-{DEVICE}.json")
-    if any(found["lost"] or found["doubled"] or found["syncs_per_commit"] < 1 for found in figures.values()):
+    wrong = sum(found[name] for found in figures.values() for name in ("lost", "doubled", "wrong_ratings"))
+    if wrong or any(found["syncs_per_commit"] < 1 for found in figures.values()):
         sys.exit("error: does not hold")
 
 
@@ -65,9 +74,10 @@ def _database(folder: Path, url: str, kills: dict[str, int]) -> Figures:
     acknowledged = _killed_services(folder, url, kills, moments) | _killed_clients(url, kills["client"], moments)
     found = _there(url)
     lost = acknowledged - found.keys()
+    updates = _killed_updates(folder, url, kills["update"], moments)
     return {
         "kills": sum(kills.values()), "acknowledged": len(acknowledged), "lost": len(lost),
-        "doubled": sum(count > 1 for count in found.values()), **_syncs(folder, url),
+        "doubled": sum(count > 1 for count in found.values()), **updates, **_syncs(folder, url),
     }  # fmt: skip
 
 
@@ -214,6 +224,66 @@ def _append(url: str, number: int, told: Connection) -> None:
         log.append(few)
         told.send(number)
         number += 1
+
+
+# Updates
+
+
+def _killed_updates(folder: Path, url: str, kills: int, moments: random.Random) -> Figures:
+    """Kill updates at random moments. At the end the served version has each event up to its cut once."""
+    versions = open_versions(url, folder / f"store-{make_url(url).get_backend_name()}")
+    first = Bundle.load(folder / "bundle")
+    log, item_side = EventLog(versions.database), first.factors.item_factors[:, 0]  # (i, d)
+    base = versions.publish(first, parent=None, cut=log.cut(), made_by="fit", metrics={}, configuration={})
+    versions.promote("champion", base.version, "benchmark", "the first one")
+    numbers, seconds = itertools.count(), 0.0
+
+    def more() -> None:
+        """Events by new people, each of whom likes what lies in one direction, so that updates find something."""
+        few = []
+        for number in itertools.islice(numbers, UPDATED):
+            person, item = number // 30, moments.randrange(first.n_items)
+            likes = item_side[item] @ item_side[person % first.n_items] > 0
+            ids = str(100_000 + person), str(first.item_ids[item])
+            few.append(Event(f"update-{number}", *ids, "rating", 5.0 if likes else 1.0, TIME + number))
+        log.append(few)
+
+    for number in range(kills + 1):
+        more()
+        start = time.monotonic()
+        process = _update(folder, url, str(versions.store))
+        if number == 0:  # undisturbed, to see how long it takes
+            process.wait()
+            seconds = time.monotonic() - start
+            continue
+        time.sleep(moments.uniform(0, seconds))
+        process.kill()
+        process.wait()
+    if _update(folder, url, str(versions.store)).wait() != 0:
+        raise SystemExit("error: the update after the last kill fails")
+    version, bundle = versions.champion()
+    merged = merge_ratings(first, log.read(base.cut, version.cut))
+    expected = _rows(merged.ratings, merged.user_ids, merged.item_ids)
+    there = _rows(bundle.ratings, bundle.user_ids, bundle.item_ids)
+    wrong = sum(((expected - there) + (there - expected)).values())
+    found: Figures = {"updates": len(versions.aliases.history("champion")) - 1, "wrong_ratings": wrong}
+    versions.database.close()
+    return found
+
+
+def _update(folder: Path, url: str, store: str) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", "recsys.update", "--store", store, "--runs", str(folder / "updates"),
+               "--max-distance", "100"]  # fmt: skip
+    environment = os.environ | {"RECSYS_DATABASE": url, "OPENBLAS_NUM_THREADS": "1"}
+    return subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL)
+
+
+def _rows(ratings: UserRatings, user_ids: Any, item_ids: Any) -> Counter[tuple[str, str, float, int]]:
+    """How often each rating is there, with its time if it has one."""
+    users = np.repeat(np.arange(len(ratings.indptr) - 1), np.diff(ratings.indptr))
+    times = np.zeros(len(users), np.int64) if ratings.timestamp is None else ratings.timestamp
+    columns = user_ids[users], item_ids[ratings.item], ratings.rating, times
+    return Counter(zip(*(column.tolist() for column in columns), strict=True))
 
 
 # Syncs

@@ -49,7 +49,7 @@ def bundle_folder() -> Iterator[Path]:
     """A folder with a bundle of the size of ML-1M, for databases too: on a disk, not in memory."""
     folder = Path(tempfile.mkdtemp(prefix="recsys-live-"))
     try:
-        save_bundle(folder / "bundle")
+        save_bundle(folder / "bundle", items=True)  # with a prior of items, which updates need
         yield folder
     finally:
         shutil.rmtree(folder)

@@ -14,11 +14,11 @@ USERS, ITEMS, DIM = 6040, 3706, 32
 MEAN_RATINGS, MOST_RATINGS = 166, 2000  # of a user
 
 
-def save_bundle(folder: Path, *, dim: int = DIM, samples: int = 1, noisy: bool = False) -> Path:
+def save_bundle(folder: Path, *, dim: int = DIM, samples: int = 1, noisy: bool = False, items: bool = False) -> Path:
     random = np.random.default_rng(0)
     counts = np.minimum(random.geometric(1 / MEAN_RATINGS, USERS), MOST_RATINGS)
     rated = [np.sort(random.choice(ITEMS, count, replace=False)).astype(np.int32) for count in counts]
-    factors = random_factors(n_users=USERS, n_items=ITEMS, dim=dim, samples=samples, noisy=noisy)
+    factors = random_factors(n_users=USERS, n_items=ITEMS, dim=dim, samples=samples, noisy=noisy, items=items)
     sizes = {"users": USERS, "items": ITEMS, "ratings": int(counts.sum())}
     ids = list(range(1, USERS + 1)), list(range(1, ITEMS + 1))
     bundle = make_bundle(factors, *ids, data="the size of ml-1m", counts=sizes)

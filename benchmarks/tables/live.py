@@ -73,6 +73,7 @@ def _safety(figures: Mapping[str, Mapping[str, Mapping[str, float]]]) -> list[li
             ["SIGKILLs of service, worker, client and update", *(_count(one, "kills") for one in killed)],
             ["acknowledged events", *(_count(one, "acknowledged") for one in killed)],
             ["lost, doubled", *(_both(one, "lost", "doubled") for one in killed)],
+            ["ratings that are wrong in what updates made", *(_count(one, "wrong_ratings") for one in killed)],
             ["syncs of the disk for each commit", *(_ratio(one, "syncs_per_commit") for one in killed)],
         ]
     if any(cuts):

@@ -50,7 +50,14 @@ def test_the_table_has_what_was_measured(tmp_path: Path) -> None:
         "bare SQLite": {"batches": 21_100.4, "singles": 305}, "service, sqlite": {"batches": 15_000, "singles": 2500},
     }  # fmt: skip
     durability = {
-        "sqlite": {"kills": 50, "acknowledged": 1234, "lost": 0, "doubled": 0, "syncs_per_commit": 1.005},
+        "sqlite": {
+            "kills": 50,
+            "acknowledged": 1234,
+            "lost": 0,
+            "doubled": 0,
+            "wrong_ratings": 0,
+            "syncs_per_commit": 1.005,
+        },
     }
     text = live.events(_stored(tmp_path, live_ingest=ingest, live_durability=durability))
     assert "| events a second in batches of 100, two workers | 15,000 | – |" in text
