@@ -34,6 +34,7 @@ def test_a_script_asks_for_each_path_in_turn(tmp_path: Path) -> None:
 
 
 def test_the_table_has_each_way(tmp_path: Path) -> None:
+    (tmp_path / "other-cpu-2core.json").write_text("{}")
     with pytest.raises(NotMeasuredError):
         live.repeats(Results(tmp_path))
     one = {"requests_per_second": 6123, "ratio": 1.0, "lowest": 0.9, "highest": 1.1}
