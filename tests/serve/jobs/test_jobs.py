@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import json
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import httpx2
 import orjson
 import pyarrow.parquet as pq
 import pytest
 from fastapi import FastAPI
 
+from benchmarks.load.ml_1m import save_bundle
 from recsys.bundle import Bundle
 from recsys.database.jobs import Jobs
 from recsys.events import Event, EventLog
@@ -27,7 +29,7 @@ from serve.live import Live
 from serve.models.model_manager import ModelManager
 from serve.models.served_model import ServedModel
 from serve.service import Service
-from tests.serve.conftest import USERS, CheckedClient, client_of, rich, until
+from tests.serve.conftest import USERS, CheckedClient, Served, client_of, rich, until
 
 
 class Office:
@@ -277,3 +279,26 @@ def test_a_process_computes_a_job_gently(saved: Path, tmp_path: Path) -> None:
         until(lambda: client.unchecked("GET", f"/jobs/{job}").json()["state"] == "done")
         lines = client.get(f"/jobs/{job}/result").content.splitlines()
         assert [orjson.loads(line)["user_id"] for line in lines] == [*map(str, USERS)]
+
+
+@pytest.mark.slow
+def test_a_job_outlives_its_service(serve: Callable[..., Served], tmp_path: Path) -> None:
+    """The service and the job's process are killed; the next service goes on, and the result is whole."""
+    bundle = save_bundle(tmp_path / "large")
+    settings = ("--bundle", str(bundle), "--database", f"sqlite:///{tmp_path}/live.db", "--poll-seconds", "0.05")
+    first = serve(*settings)
+    with httpx2.Client(base_url=first.url) as client:
+        job = client.post("/jobs/recommendations/", json={"k": 100}).json()["job_id"]
+        done = until(lambda: client.get(f"/jobs/{job}").json()["done"])
+        state = client.get(f"/jobs/{job}").json()["state"]
+    assert (state, done < 6040) == ("running", True)
+    first.process.kill()
+    first.process.wait(10)
+    with httpx2.Client(base_url=serve(*settings).url) as client:
+        until(lambda: client.get(f"/jobs/{job}").json()["state"] == "done", 120)
+        lines = client.get(f"/jobs/{job}/result").content.splitlines()
+        assert [orjson.loads(line)["user_id"] for line in lines] == [str(user) for user in range(1, 6041)]
+        expected = client.get("/users/6040/recommendations?k=100").json()["recommendations"]
+    assert [one["item_id"] for one in orjson.loads(lines[-1])["recommendations"]] == [
+        one["item_id"] for one in expected
+    ]
