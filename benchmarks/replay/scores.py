@@ -15,6 +15,7 @@ from recsys.evaluation.metrics import LIST_LENGTH, ranking_metrics, top_unseen
 from recsys.evaluation.prequential import predict_prequential
 
 NDCG = "ndcg@10"
+PAIRS = 10_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,7 +47,7 @@ def score(stream: Stream, bundle: Bundle, step: int, cut: int, *, folds_in: bool
         for ids, column in ((everything.user_ids, stream.user_id), (everything.item_ids, stream.item_id))
     )
     users, place = np.unique(user[rows], return_inverse=True)
-    vectors = [_folded(everything, one) if folds_in else bundle.factors.user(one) for one in users.tolist()]
+    vectors = [folded(everything, one) if folds_in else bundle.factors.user(one) for one in users.tolist()]
     item_row = np.where(item[rows] < bundle.n_items, item[rows], -1)
     ahead = predicted = np.empty(len(item_row), np.float32)
     for number, vector in enumerate(vectors):
@@ -73,12 +74,22 @@ def score(stream: Stream, bundle: Bundle, step: int, cut: int, *, folds_in: bool
     )
 
 
-def _folded(bundle: Bundle, user: int) -> UserVector:
+def folded(bundle: Bundle, user: int) -> UserVector:
     """A user made of their training ratings."""
     entries = bundle.ratings.slice_of(user)
     item, rating = bundle.ratings.item[entries], bundle.ratings.rating[entries]
     past = (bundle.ratings.part[entries] == TRAIN) & (item < bundle.n_items)
     return bundle.fold_in_rows(item[past].astype(np.int64), rating[past]).vector
+
+
+def predict_pairs(stream: Stream, bundle: Bundle, cut: int, n: int = PAIRS) -> Float32Array:
+    """Stars of pairs of users and items that had come before a cut, the same for all bundles, `(n,)`."""
+    random = np.random.default_rng(cut)
+    user, item = (
+        rows_of(known, random.choice(np.unique(ids[:cut]), n))
+        for known, ids in ((bundle.user_ids, stream.user_id), (bundle.item_ids, stream.item_id))
+    )
+    return bundle.predict_rows(np.where(user < bundle.n_users, user, -1), np.where(item < bundle.n_items, item, -1))
 
 
 def with_stream(bundle: Bundle, stream: Stream, rows: slice) -> Bundle:

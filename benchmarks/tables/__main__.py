@@ -1,4 +1,4 @@
-"""Write the tables of README.md and docs/benchmarks.md, and docs/quality_time.png, from benchmarks/results.
+"""Write the tables of README.md and docs/benchmarks.md, and two pictures in docs, from benchmarks/results.
 
     python -m benchmarks.tables [--check]
 

@@ -12,6 +12,8 @@ from benchmarks.tables import (
     picture,
     quality,
     release,
+    replay,
+    replay_picture,
     robustness,
     runs,
     service,
@@ -52,7 +54,9 @@ TABLES: dict[str, Callable[[Results], str]] = {
     "chaos": trust.chaos,
     "events": live.events,
     "repeats": live.repeats,
+    "replay": replay.replay,
 }
+PICTURES = (picture, replay_picture)
 
 
 def content(name: str, results: Results) -> str:
@@ -89,23 +93,28 @@ def both(file: Path, name: str, results: Results) -> tuple[str, str]:
 
 
 def differing(root: Path) -> list[str]:
-    """`document: block` of all blocks that the results would change, and the picture."""
+    """`document: block` of all blocks that the results would change, and the pictures."""
     stale = [
         f"{name}: {old.name}"
         for name, (before, after) in texts(root).items()
         for old, new in zip(blocks(before), blocks(after), strict=True)
         if before[old.start : old.end] != after[new.start : new.end]
     ]
-    panels = picture.panels(Results(root / RESULTS))
-    fresh = not panels or picture.drawn_from(root / picture.FILE) == picture.digest(panels)
-    return stale if fresh else [*stale, picture.FILE]
+    results = Results(root / RESULTS)
+    for one in PICTURES:
+        panels = one.panels(results)
+        if panels and picture.drawn_from(root / one.FILE) != one.digest(panels):
+            stale.append(one.FILE)
+    return stale
 
 
 def write(root: Path) -> list[str]:
-    """Fill the documents and draw the picture; what was written."""
+    """Fill the documents and draw the pictures; what was written."""
     for name, (_, after) in texts(root).items():
         (root / name).write_bytes(after.encode())
-    panels = picture.panels(Results(root / RESULTS))
-    if panels:
-        picture.draw(panels, root / picture.FILE)
-    return [*DOCUMENTS, *([picture.FILE] if panels else [])]
+    results, drawn = Results(root / RESULTS), []
+    for one in PICTURES:
+        if panels := one.panels(results):
+            one.draw(panels, root / one.FILE)
+            drawn.append(one.FILE)
+    return [*DOCUMENTS, *drawn]

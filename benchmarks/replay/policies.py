@@ -1,0 +1,121 @@
+"""What a service may do with new ratings, and each step of it, kept in a file so that a killed replay goes on.
+
+Every policy begins with the same version, fitted on the ratings before the first step. `folded` makes users of all
+their ratings at the moment of each request, and so do the three that make a new version before each later step.
+"""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.replay.plan import Plan
+from benchmarks.replay.processes import Finished, run_python
+from benchmarks.replay.scores import Scores, predict_pairs, score
+from benchmarks.replay.stream import Stream
+from recsys.bundle import Bundle
+from recsys.bundle.typing import Float32Array
+
+POLICIES = {
+    "frozen": "frozen",
+    "folded": "users folded in",
+    "updated": "users and items by updates",
+    "warm": "warm refit each step",
+    "full": "full refit each step",
+}
+REPLAYED = ("full", "warm", "folded", "frozen")  # by `replay`, the longest first; updates need a service
+FIRST = "first"  # folder of the first version's bundle
+
+
+@dataclass(frozen=True, eq=False)
+class Step:
+    """A step of a policy: the version that it began with, and what that said of the step's ratings."""
+
+    scores: Scores
+    pairs: Float32Array  # stars of pairs that are the same for all policies
+    cpu_seconds: float  # that making the version took
+    wall_seconds: float
+
+
+def fit_first(folder: Path, plan: Plan) -> Finished | None:
+    """Fit the version that all policies begin with; None if it is there."""
+    bundle = folder / FIRST
+    if bundle.exists():
+        return None
+    fitted = Stream.load(folder / "stream.npz").fitted
+    return _fit(folder, fitted, bundle, "--sweeps", str(plan.sweeps))
+
+
+def replay(folder: Path, policy: str, plan: Plan) -> None:
+    """All steps of a policy that needs no service."""
+    stream = Stream.load(folder / "stream.npz")
+    first = Bundle.load(folder / FIRST)
+    before = folder / FIRST
+    for number in range(stream.steps):
+        if policy in ("frozen", "folded") or number == 0:
+            if not is_done(folder, policy, number):
+                keep(folder, policy, number, step_of(stream, first, number, stream.fitted, policy))
+            continue
+        place = folder / f"{policy}-{number}"
+        if not is_done(folder, policy, number):
+            shutil.rmtree(place, ignore_errors=True)
+            cut = stream.rows(number).start
+            noise = ("--noise", str(first.manifest["noise"]))
+            start = ("--sweeps", str(plan.warm_sweeps), "--warm-start", str(before)) if policy == "warm" else (
+                "--sweeps", str(plan.sweeps))  # fmt: skip
+            cost = _fit(folder, cut, place, *noise, *start)
+            keep(folder, policy, number, step_of(stream, Bundle.load(place), number, cut, policy, cost))
+        if before != folder / FIRST:
+            shutil.rmtree(before, ignore_errors=True)
+        before = place
+
+
+def step_of(stream: Stream, bundle: Bundle, number: int, cut: int, policy: str, cost: Finished | None = None) -> Step:
+    """What the version of a policy says of a step.
+
+    Args:
+        stream: The ratings.
+        bundle: The version.
+        number: Of the step.
+        cut: How many ratings of the stream the version was made of.
+        policy: A key of `POLICIES`.
+        cost: Of making the version; None for nothing.
+    """
+    scores = score(stream, bundle, number, cut, folds_in=policy != "frozen")
+    cpu, wall = (cost.cpu_seconds, cost.wall_seconds) if cost else (0.0, 0.0)
+    return Step(scores, predict_pairs(stream, bundle, cut), cpu, wall)
+
+
+def is_done(folder: Path, policy: str, number: int) -> bool:
+    return _file(folder, policy, number).exists()
+
+
+def keep(folder: Path, policy: str, number: int, step: Step) -> None:
+    """Write a step's file, whole or not at all."""
+    file = _file(folder, policy, number)
+    file.parent.mkdir(exist_ok=True)
+    arrays: dict[str, Any] = {part.name: getattr(step.scores, part.name) for part in fields(Scores)}
+    part = file.with_suffix(".part")
+    with part.open("wb") as stream:
+        np.savez(stream, pairs=step.pairs, cost=[step.cpu_seconds, step.wall_seconds], **arrays)
+    part.replace(file)
+
+
+def kept(folder: Path, policy: str, number: int) -> Step:
+    """A step that is done."""
+    with np.load(_file(folder, policy, number)) as arrays:
+        found = {part.name: arrays[part.name] for part in fields(Scores)}
+        found["ndcg"] = float(found["ndcg"])
+        return Step(Scores(**found), arrays["pairs"], *arrays["cost"].tolist())
+
+
+def _file(folder: Path, policy: str, number: int) -> Path:
+    return folder / "steps" / f"{policy}-{number}.npz"
+
+
+def _fit(folder: Path, stop: int, bundle: Path, *options: str) -> Finished:
+    return run_python("-m", "benchmarks.replay.fits", str(folder / "stream.npz"), str(stop), str(bundle), *options)
