@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -11,6 +11,7 @@ from benchmarks.load.service import Client
 from benchmarks.replay.scores import folded, rows_of, with_stream
 from benchmarks.replay.stream import Stream
 from recsys.bundle import Bundle
+from recsys.bundle.factors import UserVector
 
 TOP = 10  # items of a list
 
@@ -57,6 +58,9 @@ def ask(client: Client, stream: Stream, coming: slice, users: int) -> list[Answe
 def compared(stream: Stream, bundle: Bundle, cut: int, stop: int, answers: list[Answer]) -> list[float]:
     """By how many stars each answer differs at most from the library's; infinitely if it lists other items.
 
+    Items that the version was not fitted on get rows of their own in a service, some time after their first event.
+    What these change is left out: whoever has rated one, and such items in lists.
+
     Args:
         stream: The ratings.
         bundle: Of the version that answered.
@@ -65,30 +69,33 @@ def compared(stream: Stream, bundle: Bundle, cut: int, stop: int, answers: list[
         answers: Of the service.
     """
     everything = with_stream(bundle, stream, slice(stop, stop))
-    users = rows_of(everything.user_ids, np.array([answer.user_id for answer in answers]))
-    has_new = np.isin([answer.user_id for answer in answers], stream.user_id[cut:stop])
-    differences = []
-    for user, is_live, answer in zip(users.tolist(), has_new.tolist(), answers, strict=True):
-        vector = folded(everything, user) if is_live else bundle.vector(user)
-        item = bundle.item_row.get(answer.item_id, -1)
-        stars = bundle.predictions_for(vector, np.array([item])).mean
-        difference = abs(float(stars[0]) - answer.stars) if answer.stars is not None and item >= 0 else 0.0
-        rows, scores = everything.top_n(vector, TOP, seen=everything.seen(user))
-        listed = [bundle.item_row.get(int(one), -1) for one in answer.items]
-        is_fitted = [
-            0 <= row < bundle.n_items for row in listed
-        ]  # others are new to the version: it has no row of them
-        own = [row for row, fitted in zip(listed, is_fitted, strict=True) if fitted]
-        same = [score for score, fitted in zip(answer.scores, is_fitted, strict=True) if fitted]
-        if own == rows[: len(own)].tolist():
-            difference = max([difference, *np.abs(scores[: len(own)] - same).tolist()])
-        else:
-            difference = float("inf")
-        differences.append(difference)
-    return differences
+    users = rows_of(everything.user_ids, np.array([answer.user_id for answer in answers], np.int64))
+    is_live = np.isin([answer.user_id for answer in answers], stream.user_id[cut:stop])
+    found = []
+    for user, has_new, answer in zip(users.tolist(), is_live.tolist(), answers, strict=True):
+        if (everything.seen(user) < bundle.n_items).all():
+            vector = folded(everything, user) if has_new else bundle.vector(user)
+            found.append(_difference(everything, vector, user, answer))
+    return found
 
 
-def _answered(status: int, answer: dict) -> dict:
+def _difference(bundle: Bundle, vector: UserVector, user: int, answer: Answer) -> float:
+    difference = 0.0
+    item = bundle.item_row.get(answer.item_id, -1)
+    if 0 <= item < bundle.n_items and answer.stars is not None:
+        difference = abs(float(bundle.predictions_for(vector, np.array([item])).mean[0]) - answer.stars)
+    rows, scores = bundle.top_n(vector, TOP, seen=bundle.seen(user))
+    served = [
+        (bundle.item_row.get(int(one), -1), score) for one, score in zip(answer.items, answer.scores, strict=True)
+    ]
+    fitted = [(row, score) for row, score in served if 0 <= row < bundle.n_items]
+    n = len(fitted)
+    if len(served) < len(rows) or [row for row, _ in fitted] != rows[:n].tolist():
+        return float("inf")
+    return max([difference, *(abs(score - own) for (_, score), own in zip(fitted, scores[:n].tolist(), strict=True))])
+
+
+def _answered(status: int, answer: dict[str, Any]) -> dict[str, Any]:
     if status != 200:
         raise SystemExit(f"error: the service did not answer: {status} {answer}")
     return answer

@@ -1,8 +1,16 @@
-"""Plan: how much is replayed."""
+"""What is compared, and how much is replayed."""
 
 from __future__ import annotations
 
 from typing import NamedTuple
+
+POLICIES = {
+    "frozen": "frozen",
+    "folded": "users folded in",
+    "updated": "users and items by updates",
+    "warm": "warm refit each step",
+    "full": "full refit each step",
+}
 
 
 class Plan(NamedTuple):

@@ -20,13 +20,6 @@ from benchmarks.replay.stream import Stream
 from recsys.bundle import Bundle
 from recsys.bundle.typing import Float32Array
 
-POLICIES = {
-    "frozen": "frozen",
-    "folded": "users folded in",
-    "updated": "users and items by updates",
-    "warm": "warm refit each step",
-    "full": "full refit each step",
-}
 REPLAYED = ("full", "warm", "folded", "frozen")  # by `replay`, the longest first; updates need a service
 FIRST = "first"  # folder of the first version's bundle
 

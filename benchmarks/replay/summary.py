@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.replay.policies import POLICIES, Step, kept
+from benchmarks.replay.plan import POLICIES
+from benchmarks.replay.policies import Step, kept
 from benchmarks.replay.stream import Stream
 from recsys.bundle.typing import Float32Array
 

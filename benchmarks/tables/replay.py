@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from benchmarks.replay.checks import checks
-from benchmarks.replay.policies import POLICIES
+from benchmarks.replay.plan import POLICIES
 from benchmarks.tables.markdown import by_device, paragraphs, seconds, stars, table, times
 from benchmarks.tables.results import Entry, Results, about
 

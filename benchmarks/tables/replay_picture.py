@@ -12,7 +12,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from benchmarks.replay.policies import POLICIES
+from benchmarks.replay.plan import POLICIES
 from benchmarks.tables.markdown import seconds
 from benchmarks.tables.picture import BLUE, GREY, INK, KEY
 from benchmarks.tables.results import NotMeasuredError, Results
