@@ -17,10 +17,9 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from benchmarks.comparison.results import DEVICE, RESULTS, provenance, write
 from benchmarks.replay.checks import checks
 from benchmarks.replay.live import arrive
-
-from benchmarks.comparison.results import DEVICE, RESULTS, provenance, write
 from benchmarks.replay.plan import FULL, SHORT, Plan
 from benchmarks.replay.policies import REPLAYED, fit_first, replay
 from benchmarks.replay.stream import WITHHELD, movielens

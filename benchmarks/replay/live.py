@@ -5,12 +5,12 @@ from __future__ import annotations
 import shutil
 import time
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from benchmarks.load.service import Client, running
 from benchmarks.replay.answers import Answer, ask, compared
 from benchmarks.replay.bookkeeping import bookkeeping
-from benchmarks.replay.place import ALIAS, Place, event_of
+from benchmarks.replay.place import ALIAS, Place, event_of, wait_for
 from benchmarks.replay.plan import Plan
 from benchmarks.replay.policies import FIRST, keep, step_of
 from benchmarks.replay.processes import ONE_THREAD, run_python
@@ -19,7 +19,7 @@ from recsys.bundle import Bundle
 from recsys.files import read_json, write_json
 
 BATCH = 1000  # events of a request
-SWAP_SECONDS = 60.0  # for a service to follow the alias
+UPDATE = ("-m", "recsys", "update", "--max-distance", "4")  # the policy of updates alone: never fitted again as a whole
 
 
 def arrive(folder: Path, plan: Plan, *, with_bookkeeping: bool) -> dict[str, Any]:
@@ -67,14 +67,14 @@ def replay_live(
         rows, cost = stream.rows(number), None
         acknowledged = time.perf_counter()
         if number:
-            cost = run_python("-m", "recsys", "update", environment=place.environment)
+            cost = run_python(*UPDATE, "--runs", str(place.folder / "runs"), environment=place.environment)
         version, bundle = place.champion()
         wait_for(client, version.short)
         if cost is not None:
             updates.append(
                 {
                     "promoted": version.cut == rows.start - stream.fitted,
-                    "distance": distance_of(version),
+                    "distance": version.metrics.get("distance"),
                     "served_after": round(time.perf_counter() - acknowledged, 2),
                 }
             )
@@ -103,12 +103,3 @@ def post(client: Client, stream: Stream, start: int, stop: int) -> float:
         if status != 200:
             raise SystemExit(f"error: the service did not take events: {status} {answer}")
     return time.perf_counter() - begun
-
-
-def wait_for(client: Client, version: str) -> None:
-    """Wait until a version is served."""
-    end = time.monotonic() + SWAP_SECONDS
-    while client.get("/health/ready")[1]["model_version"] != version:
-        if time.monotonic() > end:
-            raise SystemExit(f"error: version {version} was not served within {SWAP_SECONDS:g} s")
-        time.sleep(0.02)

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from benchmarks.replay.stream import Stream
 from recsys.versions import Champion, Versions, open_versions
 
+from benchmarks.load.service import Client
+from benchmarks.replay.stream import Stream
+
 ALIAS = "champion"
+SWAP_SECONDS = 60.0  # for a service to follow the alias
 
 
 class Place:
@@ -36,8 +40,11 @@ class Place:
 
     @contextmanager
     def versions(self) -> Iterator[Versions]:
-        with open_versions(self.database, str(self.store)) as found:
+        found = open_versions(self.database, self.store)
+        try:
             yield found
+        finally:
+            found.database.close()
 
     def champion(self) -> Champion:
         """The version that is served, and its bundle."""
@@ -60,3 +67,12 @@ def event_of(stream: Stream, row: int) -> dict[str, Any]:
         "rating": float(stream.rating[row]),
         "timestamp": int(stream.timestamp[row]),
     }
+
+
+def wait_for(client: Client, version: str) -> None:
+    """Wait until a version is served."""
+    end = time.monotonic() + SWAP_SECONDS
+    while client.get("/health/ready")[1]["model_version"] != version:
+        if time.monotonic() > end:
+            raise SystemExit(f"error: version {version} was not served within {SWAP_SECONDS:g} s")
+        time.sleep(0.02)

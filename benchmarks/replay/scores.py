@@ -58,10 +58,11 @@ def score(stream: Stream, bundle: Bundle, step: int, cut: int, *, folds_in: bool
         whole = np.empty(rows.stop, np.float32)
         whole[in_time] = predict_prequential(everything)
         predicted = whole[rows]
+    is_known = item[:known] < bundle.n_items
     lists = top_unseen(
         lambda block: np.stack([bundle.factors.scores(vectors[n]) for n in np.searchsorted(users, block).tolist()]),
         users,
-        tuple(column[:known][item[:known] < bundle.n_items] for column in (user, item)),
+        (user[:known][is_known], item[:known][is_known]),
         LIST_LENGTH,
     )[0]
     any_popularity = np.ones(bundle.n_items)  # which says nothing of NDCG

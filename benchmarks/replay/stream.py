@@ -75,11 +75,11 @@ def movielens(name: str, root: str | None, steps: int, *, withheld: float = 0.0,
     source.prepare()
     ratings = source.read().ratings
     ratings = ratings.iloc[np.argsort(ratings[TIMESTAMP].to_numpy(), kind="stable")]
-    columns = [ratings[column].to_numpy() for column in (USER_ID, ITEM_ID, RATING, TIMESTAMP)]
-    item, fitted = columns[1], round((1 - ARRIVING) * len(ratings))
+    user, item, stars, time = (ratings[column].to_numpy() for column in (USER_ID, ITEM_ID, RATING, TIMESTAMP))
+    fitted = round((1 - ARRIVING) * len(ratings))
     items = np.unique(item)
     chosen = np.random.default_rng(seed).choice(items, round(withheld * len(items)), replace=False)
     kept = np.ones(len(item), bool)
     kept[:fitted] = ~np.isin(item[:fitted], chosen)
     bounds = np.linspace(int(kept[:fitted].sum()), int(kept.sum()), steps + 1).round().astype(np.int64)
-    return Stream(name, *(column[kept] for column in columns), bounds)
+    return Stream(name, user[kept], item[kept], stars[kept], time[kept], bounds)

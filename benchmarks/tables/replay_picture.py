@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from benchmarks.replay.plan import POLICIES
 from benchmarks.tables.markdown import seconds
@@ -18,7 +19,7 @@ from benchmarks.tables.picture import BLUE, GREY, INK, KEY
 from benchmarks.tables.results import NotMeasuredError, Results
 
 FILE = "docs/replay.png"
-STYLES: dict[str, tuple[str, str, float]] = {  # colour, dashes and width
+STYLES: dict[str, tuple[str, Any, float]] = {  # colour, dashes and width
     "frozen": (GREY, "-", 2.0),
     "folded": ("#d0803c", "-", 2.4),
     "updated": (BLUE, "-", 3.4),
@@ -56,8 +57,7 @@ def digest(found: Panels) -> str:
 
 def draw(found: Panels, file: Path) -> None:
     """Draw three panels side by side."""
-    figure = Figure(figsize=(17, 6.2), layout="constrained")
-    figure.get_layout_engine().set(w_pad=0.12, h_pad=0.1, wspace=0.03)  # type: ignore[union-attr]
+    figure = Figure(figsize=(17, 6.2), layout=ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.1, wspace=0.03))
     every, items, cost = figure.subplots(1, 3, width_ratios=(1.25, 1.25, 1.0))
     lines(every, found["rmse"], found["ratings"])
     title(every, "All ratings", "RMSE so far, each rating predicted at its moment")
