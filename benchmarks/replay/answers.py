@@ -14,6 +14,7 @@ from recsys.bundle import Bundle
 from recsys.bundle.factors import UserVector
 
 TOP = 10  # items of a list
+SETTLE_SECONDS = 2.0  # in which a service gives new items their rows
 
 
 class Answer(NamedTuple):
@@ -32,6 +33,7 @@ def ask(client: Client, stream: Stream, coming: slice, users: int) -> list[Answe
     """Ask for those who come next, in seconds of their own, so that these tell which events were known."""
     _, first = np.unique(stream.user_id[coming], return_index=True)
     rows = (coming.start + np.sort(first)[:users]).tolist()
+    time.sleep(SETTLE_SECONDS)
     _next_second()
     pairs = [{"user_id": str(stream.user_id[row]), "item_id": str(stream.item_id[row])} for row in rows]
     predictions = _answered(*client.post("/predict/ratings/", {"pairs": pairs}))["predictions"]

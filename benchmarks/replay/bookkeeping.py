@@ -8,10 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from recsys.versions import Versions
-from recsys.versions.retention import remove_withdrawn
-from recsys.versions.version import RETENTION
-from serve.served import served
 
 from benchmarks.load.service import Client
 from benchmarks.replay.answers import TOP, Answer
@@ -20,26 +16,29 @@ from benchmarks.replay.place import ALIAS, Place, mark_of, wait_for
 from benchmarks.replay.plan import Plan
 from benchmarks.replay.processes import run_python
 from benchmarks.replay.stream import Stream
+from recsys.versions import Versions
+from recsys.versions.retention import remove_withdrawn
+from recsys.versions.version import RETENTION
+from serve.served import Past
 
 
 def bookkeeping(stream: Stream, place: Place, client: Client, answers: list[Answer], plan: Plan) -> dict[str, Any]:
-    """Ask again for all that was answered, in random order; then forget people, and look for traces of them."""
+    """Ask again for all that was answered; then forget some whom the last version answered, and look for traces."""
     with place.versions() as versions:
-        asked = [answers[number] for number in np.random.default_rng(0).permutation(len(answers)).tolist()]
-        wrong_versions = sum(not is_version(versions, answer) for answer in asked)
-        wrong_answers = sum(not is_answer(versions, answer) for answer in asked)
+        past = Past(versions, ALIAS)
+        wrong_versions = sum(not is_version(versions, answer) for answer in answers)
+        wrong_answers = sum(not is_answer(past, answer) for answer in answers)
         keep_last(versions)
-    people = np.unique([answer.user_id for answer in answers])
-    chosen = np.random.default_rng(1).choice(people, min(plan.forgotten, len(people)), replace=False).tolist()
-    for user in chosen:
-        run_python("-m", "recsys", "forget", str(user), environment=place.environment)
+    last = [answer for answer in answers if answer.version == answers[-1].version][: plan.forgotten]
+    for answer in last:
+        run_python("-m", "recsys", "forget", str(answer.user_id), environment=place.environment)
     wait_for(client, place.champion()[0].short)
     return {
-        "questions": len(asked),
+        "questions": len(answers),
         "wrong_versions": wrong_versions,
         "wrong_answers": wrong_answers,
-        "forgotten": len(chosen),
-        "traces": traces(place, client, chosen),
+        "forgotten": len(last),
+        "traces": traces(place, client, last),
     }
 
 
@@ -49,9 +48,9 @@ def is_version(versions: Versions, answer: Answer) -> bool:
     return change is not None and change.version.startswith(answer.version)
 
 
-def is_answer(versions: Versions, answer: Answer) -> bool:
+def is_answer(past: Past, answer: Answer) -> bool:
     """Whether what is said to have been served to somebody at a time is what they got."""
-    found = served(versions, ALIAS, str(answer.user_id), answer.seconds, k=TOP)["recommendations"]
+    found = past.served(str(answer.user_id), answer.seconds, k=TOP).recommendations or []
     return [one["item_id"] for one in found] == answer.items and bool(
         np.allclose([one["score"] for one in found], answer.scores, rtol=0, atol=ROUNDING)
     )
@@ -64,8 +63,9 @@ def keep_last(versions: Versions) -> None:
     remove_withdrawn(versions)
 
 
-def traces(place: Place, client: Client, users: list[int]) -> int:
-    """In how many places something of these people is left: rows, bytes of files, versions, answers."""
+def traces(place: Place, client: Client, answers: list[Answer]) -> int:
+    """In how many places something of those who got these answers is left: rows, bytes of files, versions, answers."""
+    users = [answer.user_id for answer in answers]
     database = place.folder / "recsys.db"
     found = rows_of_users(database, users)
     marks = [mark_of(user).encode() for user in users]
@@ -76,6 +76,8 @@ def traces(place: Place, client: Client, users: list[int]) -> int:
             if version.withdrawn is None:
                 bundle = versions.load(version)
                 found += sum(user in bundle.user_row for user in users)
+        past = Past(versions, ALIAS)
+        found += sum(past.served(str(one.user_id), one.seconds).status != "forgotten" for one in answers)
         versions.aliases.verify()
     for user in users:
         known, _ = client.get(f"/users/{user}")

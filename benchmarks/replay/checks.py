@@ -41,18 +41,18 @@ def checks(figures: dict[str, Any]) -> list[Check]:
 
 
 def _exact(stream: dict[str, Any]) -> list[Check]:
-    of = f"{stream['withheld']:.0%} of the items withheld"
-    answers = stream["compared"]
-    found = [
-        Check(f"{of}: largest difference of {answers['answers']:,} answers from the library's",
-              f"{answers['largest_difference']:.1e} stars", answers["largest_difference"] <= ROUNDING)
-    ]  # fmt: skip
+    answers, withheld = stream["compared"], " (items withheld)" if stream["withheld"] else ""
+    largest = answers["largest_difference"]
+    what = f"largest difference of {answers['answers']:,} answers of the service from the library's{withheld}"
+    found = [Check(what, f"{largest:.1e} stars", largest <= ROUNDING)]
     if (books := stream.get("bookkeeping")) is not None:
+        questions = f"{books['questions']:,} questions"
         found += [
-            Check(f"{of}: wrong answers of `{name}` to {books['questions']:,} questions", f"{books[key]}", not books[key])
-            for name, key in (("versions at", "wrong_versions"), ("versions served", "wrong_answers"))
-        ]  # fmt: skip
-        found.append(
-            Check(f"{of}: traces of {books['forgotten']} forgotten users", f"{books['traces']}", not books["traces"])
-        )
+            Check(what, f"{books[key]}", not books[key])
+            for what, key in (
+                (f"wrong answers of `versions at` to {questions}", "wrong_versions"),
+                (f"wrong answers of `versions served` to {questions}", "wrong_answers"),
+                (f"traces of {books['forgotten']} people after `recsys forget`", "traces"),
+            )
+        ]
     return found

@@ -8,10 +8,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from recsys.versions import Champion, Versions, open_versions
-
 from benchmarks.load.service import Client
 from benchmarks.replay.stream import Stream
+from recsys.versions import Champion, Versions, open_versions
 
 ALIAS = "champion"
 SWAP_SECONDS = 60.0  # for a service to follow the alias

@@ -26,4 +26,4 @@ class Plan(NamedTuple):
 
 
 FULL = Plan("full", "ml-1m", steps=20, sweeps=20, warm_sweeps=3, asked=50, forgotten=20)
-SHORT = Plan("short", "ml-100k", steps=3, sweeps=5, warm_sweeps=2, asked=10, forgotten=2)
+SHORT = Plan("short", "ml-100k", steps=2, sweeps=5, warm_sweeps=2, asked=10, forgotten=2)

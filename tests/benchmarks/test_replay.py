@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-# C
+from benchmarks.replay import __main__ as command
 from benchmarks.replay.answers import Answer, compared
 from benchmarks.replay.plan import SHORT
 from benchmarks.replay.policies import is_done, keep, kept, step_of
@@ -137,7 +137,7 @@ def test_what_a_process_takes_and_why_it_failed() -> None:
         run_python("-c", "import sys; print('what went wrong'); sys.exit(3)")
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_everything_holds_in_a_short_replay(ml_100k: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "argv", ["replay", "--short", "--ml-100k-root", ml_100k, "--work", str(tmp_path)])
     command.main()
