@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from recsys.events import EventLog
 from recsys.events.descriptions import Descriptions
@@ -22,6 +23,8 @@ from serve.schemas import RecommendationOptions
 
 MICROSECONDS = 1_000_000  # in which revisions count, so that they tell when something was set
 MOST_MODELS = 4  # kept
+
+Key = TypeVar("Key", bound=Hashable)
 
 
 @dataclass(frozen=True)
@@ -41,8 +44,8 @@ class Served:
 class Past:
     """Answers of the past.
 
-    A service follows an alias, and adds items that a model was not fitted on, within a second or two: what it answered
-    in that moment may be what it answered before.
+    A service follows an alias within `poll_seconds`, and adds items that a model was not fitted on once it has made
+    their rows: what it answered in that moment may be what it answered before.
 
     Args:
         versions: Of the service.
@@ -53,7 +56,8 @@ class Past:
         self.versions, self.alias = versions, alias
         self.log, self.descriptions = EventLog(versions.database), Descriptions(versions.database)
         self.reads = last_events(versions.database)
-        self._models: OrderedDict[str, ServedModel] = OrderedDict()
+        self._bases: OrderedDict[str, ServedModel] = OrderedDict()
+        self._models: OrderedDict[tuple[str, int], ServedModel] = OrderedDict()  # with items, by version and revision
 
     def served(self, user_id: str, seconds: int, *, k: int = 10, item_id: str | None = None) -> Served:
         """What somebody got.
@@ -74,7 +78,7 @@ class Past:
         change = self.versions.aliases.at(self.alias, seconds)
         if change is None:
             raise VersionError(f"alias {self.alias} named nothing at {shown_moment(seconds)}")
-        base = self._model(change)
+        base = self._base(change)
         cut, revision = self.log.cut_at(seconds), (seconds + 1) * MICROSECONDS - 1
         seq, (_, described) = self.log.last_of(user_id, cut), self.reads.state(user_id)
         notes = []
@@ -88,7 +92,7 @@ class Past:
         found = Served(user_id, shown_moment(seconds), change.version, "served", cut, notes)
         if forgotten_since and user_id not in base.users and not seq:
             return Served(user_id, found.at, change.version, "forgotten", cut, [])
-        model = LiveItems(self.log, self.descriptions, (cut, revision)).build(base)
+        model = self._with_items(base, (cut, revision))
         person = read_person(self.reads, model, user_id, (seq, described if described <= revision else 0))
         if item_id is None:
             best = recommend(model, person, RecommendationOptions(k=k)).recommendations
@@ -101,18 +105,29 @@ class Past:
             raise ValueError(f"version {model.version} predicts no rating of item {item_id!r:.80}")
         return Served(**{**vars(found), "rating": predict(model, person, row).rating})
 
-    def _model(self, change: AliasChange) -> ServedModel:
+    def _with_items(self, base: ServedModel, upto: tuple[int, int]) -> ServedModel:
+        items = LiveItems(self.log, self.descriptions, upto)
+        key = base.bundle.sha256 or "", items.look(base)
+        return _remembered(self._models, key, lambda: items.build(base))
+
+    def _base(self, change: AliasChange) -> ServedModel:
         """The model of what an alias named, or of what stands in for it without somebody who was forgotten."""
         rows = {one.version: one for one in self.versions.registry.all()}
         version = standing_in(change.version, rows)
         if version is None:
             raise VersionError(f"version {change.version[:12]} was removed: {_why(rows.get(change.version))}")
-        if version not in self._models:
-            self._models[version] = ServedModel(self.versions.load(rows[version]))
-        self._models.move_to_end(version)
-        while len(self._models) > MOST_MODELS:
-            self._models.popitem(last=False)
-        return self._models[version]
+        row = rows[version]
+        return _remembered(self._bases, version, lambda: ServedModel(self.versions.load(row)))
+
+
+def _remembered(kept: OrderedDict[Key, ServedModel], key: Key, make: Callable[[], ServedModel]) -> ServedModel:
+    """One of the few models that are kept, made if it is not among them."""
+    if key not in kept:
+        kept[key] = make()
+    kept.move_to_end(key)
+    while len(kept) > MOST_MODELS:
+        kept.popitem(last=False)
+    return kept[key]
 
 
 def _why(row: Version | None) -> str:

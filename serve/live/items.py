@@ -71,11 +71,7 @@ class LiveItems:
         Raises:
             DatabaseError: It does not answer.
         """
-        if self._base is not base:
-            self._said, self._count, self._last, self._read_to = {}, 0, 0, base.cut
-            self._base, self._model, self._next_time = base, None, 0.0
-        self._read(base)
-        revision = self._revision << 63 | self._last
+        revision = self.look(base)
         if self._model is not None and (revision == self._model.revision or time.monotonic() < self._next_time):
             return self._model
         began, bundle = time.monotonic(), base.bundle
@@ -88,8 +84,19 @@ class LiveItems:
         self._next_time = ended + (ended - began) / SHARE
         return model
 
+    def look(self, base: ServedModel) -> int:
+        """Read what has come since the last time. Returns the revision of the model that `build` makes of it.
+
+        Raises:
+            DatabaseError: The database does not answer.
+        """
+        if self._base is not base:
+            self._said, self._count, self._last, self._read_to = {}, 0, 0, base.cut
+            self._base, self._model, self._next_time = base, None, 0.0
+        self._read(base)
+        return self._revision << 63 | self._last
+
     def _read(self, base: ServedModel) -> None:
-        """Read what has come since the last time."""
         seq, latest = (None, ALL) if self.upto is None else self.upto
         for revision, about in self.descriptions.items(self._revision):
             if revision > latest:
