@@ -4,6 +4,7 @@ import { plain } from "./view.js";
 
 const SENTENCES = new Map([
   ["overloaded", "The service is busy."],
+  ["database_unavailable", "The service's database does not answer."],
   ["rate_limited", "These were too many requests in a short time."],
   ["no_model", "No model yet\nThe service waits for its first bundle, and this page for the service."],
 ]);
