@@ -110,7 +110,7 @@ format: $(STAMP)  ## Format with ruff
 COMPILE = $(AUDIT)/uv pip compile --quiet --constraint constraints.txt
 lock: $(AUDIT_STAMP)  ## Write requirements/*.txt, all with hashes, from pyproject.toml and constraints.txt
 	{ echo pip; sed -n 's/^requires = \["\(.*\)"\]/\1/p' pyproject.toml; } | $(COMPILE) - --output-file requirements/build.txt
-	$(COMPILE) pyproject.toml --extra serve --extra signing --output-file requirements/serve.txt
+	$(COMPILE) pyproject.toml --extra serve --extra signing --extra postgres --output-file requirements/serve.txt
 	$(COMPILE) pyproject.toml --extra train --extra serve --extra signing --output-file requirements/train.txt
 	for use in dev bench audit; do $(COMPILE) pyproject.toml --extra $$use --output-file requirements/$$use.txt || exit 1; done
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import os
@@ -26,13 +27,14 @@ from recsys.bundle.factors import Factors
 from serve import health, keys
 from serve.promote import promote
 from serve.settings import Settings
-from tests.bundles import make_bundle
+from tests.bundles import make_bundle, random_factors
 from tests.serve.conftest import until
 
 ROOT = Path(__file__).parents[2]
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
 BUILD, LAST = re.split(r"^FROM .*\n", DOCKERFILE.replace("\\\n", " "), flags=re.M)[1:]
 COMPOSE = yaml.safe_load((ROOT / "compose.yaml").read_text())["services"]["recsys"]
+LIVE = yaml.safe_load((ROOT / "compose.live.yaml").read_text())["services"]
 HEAVY = {"torch", "lightning", "hydra-core", "pandas", "pyarrow", "matplotlib", "wandb", "scipy", "pip", "setuptools"}
 USER = 12345  # who is nobody anywhere
 MEMORY = 512 << 20  # bytes
@@ -67,6 +69,19 @@ def test_compose_takes_away_what_the_service_does_not_need() -> None:
     assert "./outputs:/outputs:ro" in COMPOSE["volumes"]  # which has the keys, so that they are seen to change
     assert "RECSYS_KEYS=/outputs/keys.json" in LAST
     assert "RECSYS_INSECURE" not in DOCKERFILE + (ROOT / "compose.yaml").read_text()
+
+
+def test_with_a_database_no_more_is_given_than_a_folder() -> None:
+    assert set(LIVE) == {"recsys", "update"}
+    assert set(LIVE["recsys"]) == {"volumes", "environment"}
+    differs = {"entrypoint", "environment", "volumes", "healthcheck", "ports"}
+    assert {key: LIVE["update"][key] for key in COMPOSE if key not in differs} == {
+        key: value for key, value in COMPOSE.items() if key not in differs
+    }
+    for service in LIVE.values():
+        assert service["volumes"] == ["./outputs/live:/live"]
+        names = {name.removeprefix("RECSYS_").lower() for name in service["environment"]}
+        assert names - {"cache"} <= set(Settings.model_fields)
 
 
 @pytest.fixture(scope="module")
@@ -113,9 +128,33 @@ def outputs(tmp_path: Path) -> Path:
     return folder
 
 
+Confined = tuple[str, Callable[[str], list[str]]]
+
+
 @pytest.fixture
-def confined(opt: Path, outputs: Path) -> Iterator[tuple[str, Callable[[str], list[str]]]]:
-    """The service as compose.yaml runs it, as far as bubblewrap and setpriv go, and the command line for others.
+def confined(opt: Path, outputs: Path) -> Iterator[Confined]:
+    """The service as compose.yaml runs it; see `running`."""
+    with running(opt, outputs) as found:
+        yield found
+
+
+@pytest.fixture
+def live(opt: Path, outputs: Path) -> Iterator[Confined]:
+    """The service as compose.yaml and compose.live.yaml run it; see `running`."""
+    folder = outputs / "live"
+    folder.mkdir()
+    os.chown(folder, USER, 0)
+    default = r"\$\{\w+:-(.*)\}"  # of a variable that is not set
+    variables = {name: re.sub(default, r"\1", value) for name, value in LIVE["recsys"]["environment"].items()}
+    with running(opt, outputs, variables, {str(folder): "/live"}) as found:
+        yield found
+
+
+@contextlib.contextmanager
+def running(
+    opt: Path, outputs: Path, changed: dict[str, str] | None = None, writable: dict[str, str] | None = None
+) -> Iterator[Confined]:
+    """The service as compose runs it, as far as bubblewrap and setpriv go, and the command line for others.
 
     Read-only root with a small /tmp, a user who owns nothing, no capability, no new privileges, memory limited.
     """
@@ -132,6 +171,8 @@ def confined(opt: Path, outputs: Path) -> Iterator[tuple[str, Callable[[str], li
     (outputs / "keys.json").chmod(0o640)
     variables = dict(re.findall(r"(\w+)=(\S+)", re.search(r"^ENV (.*)", LAST, re.M)[1]))  # type: ignore[index]
     variables |= {"RECSYS_PORT": str(port), "RECSYS_OPERATIONS_PORT": str(operations), "PATH": "/opt/venv/bin:/usr/bin"}
+    variables |= changed or {}
+    writable = writable or {}
     read_only = {
         "/usr": "/usr",
         str(opt): "/opt",
@@ -140,13 +181,15 @@ def confined(opt: Path, outputs: Path) -> Iterator[tuple[str, Callable[[str], li
     base = str(Path(sys.base_prefix).resolve())
     if not base.startswith("/usr"):
         read_only[base] = base
-    parents = {str(parent) for to in read_only.values() for parent in Path(to).parents} - {"/", "/usr"}
+    mounts = [*read_only.values(), *writable.values()]
+    parents = {str(parent) for to in mounts for parent in Path(to).parents} - {"/", "/usr"}
     command = [
         "bwrap", "--unshare-pid", "--unshare-ipc", "--die-with-parent", "--clearenv",
         *(part for name, value in variables.items() for part in ("--setenv", name, value)),
         *(part for name in ("lib", "lib64", "bin") for part in ("--symlink", f"usr/{name}", f"/{name}")),
         *(part for folder in sorted(parents) for part in ("--perms", "0755", "--dir", folder)),
         *(part for source, to in read_only.items() for part in ("--ro-bind", source, to)),
+        *(part for source, to in writable.items() for part in ("--bind", source, to)),
         "--proc", "/proc", "--dev", "/dev", "--perms", "1777", "--size", str(64 << 20), "--tmpfs", "/tmp",
         "--remount-ro", "/", "--chdir", "/",
         "setpriv", f"--reuid={USER}", "--regid=0", "--clear-groups", "--no-new-privs", "--inh-caps=-all",
@@ -168,7 +211,7 @@ def confined(opt: Path, outputs: Path) -> Iterator[tuple[str, Callable[[str], li
         assert service.wait(20) is not None
 
 
-def _ask(address: str, body: dict[str, str] | None = None, key: str | None = None) -> tuple[int, bytes]:
+def _ask(address: str, body: dict[str, Any] | None = None, key: str | None = None) -> tuple[int, bytes]:
     """Status and body of the answer; 0 if there is none."""
     headers = {"content-type": "application/json"} | ({"authorization": f"Bearer {key}"} if key else {})
     request = urllib.request.Request(address, json.dumps(body).encode() if body else None, headers)
@@ -193,12 +236,12 @@ def _becomes(wanted: int, address: str, seconds: float = 30.0) -> bytes:
 
 @pytest.fixture
 def key(outputs: Path) -> str:
-    return keys.add(outputs / "keys.json", "test", frozenset({"predict", "operations"}))
+    return keys.add(outputs / "keys.json", "test", frozenset({"predict", "events", "operations"}))
 
 
 @pytest.mark.slow
 def test_it_waits_for_a_first_bundle_and_then_answers_who_has_a_key(
-    two_by_three: Factors, outputs: Path, key: str, confined: tuple[str, Callable[[str], list[str]]]
+    two_by_three: Factors, outputs: Path, key: str, confined: Confined
 ) -> None:
     address, inside = confined
     check = re.search(r"^HEALTHCHECK .* CMD (.*)", LAST, re.M)[1]  # type: ignore[index]
@@ -220,7 +263,31 @@ def test_it_waits_for_a_first_bundle_and_then_answers_who_has_a_key(
 
 
 @pytest.mark.slow
-def test_the_sandbox_of_these_tests_confines(key: str, confined: tuple[str, Callable[[str], list[str]]]) -> None:
+def test_events_are_recorded_and_go_into_the_next_version(outputs: Path, key: str, live: Confined) -> None:
+    address, inside = live
+    assert b"waits for its first bundle" in _becomes(503, f"{address}/health/ready")
+    made = make_bundle(random_factors(items=True), [10, 20, 30, 40], list(range(12)), [(0, 0, 4.0, 0)], [1])
+    made.save(outputs / "run" / "bundle")
+
+    def run(*command: str) -> str:
+        done = subprocess.run(inside(json.dumps(command)), capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        return done.stdout + done.stderr
+
+    run("python", "-m", "recsys", "versions", "add", "/outputs/run", "--alias", "champion")
+    _becomes(200, f"{address}/health/ready")
+    served = lambda: json.loads(_ask(f"{address}/health/ready", key=key)[1])["model_version"]  # noqa: E731
+    first = served()
+    event = {"event_id": "e", "user_id": "50", "item_id": "3", "rating": 5, "timestamp": int(time.time())}
+    until(lambda: _ask(f"{address}/events/", {"events": [event]}, key)[0] == 200)
+    update: list[str] = LIVE["update"]["entrypoint"]
+    once = update[: update.index("--every")] + update[update.index("--every") + 2 :]
+    assert "champion is version" in run(*once)
+    until(lambda: served() != first)
+
+
+@pytest.mark.slow
+def test_the_sandbox_of_these_tests_confines(key: str, confined: Confined) -> None:
     _, inside = confined
     tries = f"""
 import os
