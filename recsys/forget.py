@@ -8,7 +8,6 @@ folders, files of ratings, downloaded results and backups are yours to clean.
 from __future__ import annotations
 
 import argparse
-import getpass
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -36,10 +35,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     try:
         database = open_database(arguments.database)
         from recsys.versions import open_versions
+        from recsys.versions.account import account
         from recsys.versions.forget import forget
 
         versions = open_versions(database, arguments.store, sign_with=arguments.sign)
-        found = forget(versions, arguments.user, arguments.by or getpass.getuser())
+        found = forget(versions, arguments.user, arguments.by or account())
     except (ValueError, OSError) as error:
         sys.exit(f"error: {printable(str(error))}")
     moved = f"; {', '.join(found.aliases)} moved to a version without them" if found.aliases else ""

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import getpass
 import json
 import sys
 from collections.abc import Sequence
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from recsys.bundle import BundleError
 from recsys.database.flag import add_database_flag, open_database
 from recsys.progress import printable, tolerate_closed_output
+from recsys.versions.account import account
 from recsys.versions.moments import moment, shown_moment
 from recsys.versions.version import VersionError
 
@@ -151,7 +151,7 @@ def _change(versions: Versions, arguments: argparse.Namespace, version: Version,
     change = versions.promote(
         arguments.alias,
         version.version,
-        arguments.by or getpass.getuser(),
+        arguments.by or account(),
         why,
         expected=current,
         other_data=arguments.other_data,

@@ -130,6 +130,16 @@ def test_gc_and_verify(say: Say, run: Callable[..., str], versions: Versions) ->
         main(["gc", "--days", "-1"])
 
 
+def test_an_account_without_a_name_has_a_number(
+    say: Say, run: Callable[..., str], versions: Versions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("LOGNAME", "USER", "LNAME", "USERNAME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("os.getuid", lambda: 4_000_000)  # as in a container
+    say("add", run("first", 1, 2), "--alias", "champion")
+    assert "by uid 4000000: add first" in say("at", "2100-01-01")
+
+
 @pytest.mark.parametrize(
     ("argv", "message"),
     [(["show", "champion"], "version must be hexadecimal"), (["show", "abc"], "there is no version abc"),
