@@ -215,6 +215,7 @@ class _Rows:
     def __init__(self, known: Any, kind: str) -> None:
         self.known, self.kind = known, kind
         self.new: dict[Id, int] = {}
+        self.found: dict[str, int] = {}
 
     @property
     def count(self) -> int:
@@ -222,6 +223,12 @@ class _Rows:
 
     def row(self, text: str) -> int:
         """The row of an id; -1 if it is none of this kind."""
+        row = self.found.get(text)
+        if row is None:
+            row = self.found[text] = self._row(text)
+        return row
+
+    def _row(self, text: str) -> int:
         one = id_of(text, self.kind)
         if one is None or len(text) > MAX_ID_LENGTH:
             return -1
@@ -238,23 +245,32 @@ def _columns(
     """User and item rows, stars (NaN of a withdrawal) and times of the events that count, and how many do not."""
     user: list[int] = []
     item: list[int] = []
-    values: list[float] = []
-    times: list[int] = []
+    values, times = [np.zeros(0)], [np.zeros(0, np.int64)]
     skipped = 0
     for chunk in events:
-        ratings: list[float] = chunk.rating.tolist()
-        columns = zip(chunk.user_id, chunk.item_id, chunk.kind, ratings, chunk.timestamp.tolist(), strict=True)
-        for user_id, item_id, kind, rating, time in columns:
-            stars = stars_of(kind, None if np.isnan(rating) else rating, bundle)
-            if stars is None and kind != WITHDRAWAL:
-                skipped += 1
-                continue
-            rows = users.row(user_id), items.row(item_id)
+        stars, counts = _stars_of_chunk(bundle, chunk)
+        for entry in np.flatnonzero(counts).tolist():
+            rows = users.row(chunk.user_id[entry]), items.row(chunk.item_id[entry])
             if min(rows) < 0:
-                skipped += 1
+                counts[entry] = False
                 continue
             user.append(rows[0])
             item.append(rows[1])
-            values.append(np.nan if stars is None else stars)
-            times.append(time)
-    return np.array(user, np.int64), np.array(item, np.int64), np.array(values), np.array(times, np.int64), skipped
+        values.append(stars[counts])
+        times.append(chunk.timestamp[counts])
+        skipped += len(counts) - int(counts.sum())
+    return np.array(user, np.int64), np.array(item, np.int64), np.concatenate(values), np.concatenate(times), skipped
+
+
+def _stars_of_chunk(bundle: Bundle, chunk: EventColumns) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """As `stars_of`, NaN for None, of all events; and which of them say something: those, and withdrawals."""
+    stars = np.full(len(chunk.kind), np.nan)
+    low, high = bundle.given_scale
+    kinds = np.array(chunk.kind, object)
+    rated = (kinds == RATING) & ~np.isnan(chunk.rating)
+    inside = rated & (chunk.rating >= low) & (chunk.rating <= high)
+    stars[inside] = chunk.rating[inside]
+    withdrawn = kinds == WITHDRAWAL
+    if bundle.is_implicit:
+        stars[~rated & ~withdrawn] = high
+    return stars, ~np.isnan(stars) | withdrawn
