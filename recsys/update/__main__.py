@@ -9,23 +9,27 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 import re
 import signal
 import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from recsys.database.flag import add_database_flag, open_database
 from recsys.progress import tolerate_closed_output
-from recsys.update.refit import RefitError
-from recsys.update.update import Policy, update
-from recsys.versions import VersionConflictError, Versions, open_versions
+from recsys.versions.version import VersionConflictError
 
+if TYPE_CHECKING:
+    from recsys.update.update import Policy
+    from recsys.versions import Versions
+
+RUNS = Path("outputs/updates")
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 DURATION = re.compile(r"(\d{1,9})([smhd])")
-ERRORS = (ValueError, OSError, RefitError)  # of databases, stores and versions, too
+ERRORS = (ValueError, OSError, ArithmeticError)  # of databases, stores, versions and refits, too
 
 log = logging.getLogger("recsys.update")
 
@@ -47,11 +51,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         "again (default: the spread of seeds)",
     )  # fmt: skip
     parser.add_argument(
-        "--runs",
-        type=Path,
-        default=Policy.runs,
-        metavar="FOLDER",
-        help=f"of runs that fit again (default {Policy.runs})",
+        "--runs", type=Path, default=RUNS, metavar="FOLDER", help=f"of runs that fit again (default {RUNS})"
     )
     parser.add_argument(
         "--sign", type=Path, metavar="KEY.pem", help="sign new versions, for the service's --verify-key"
@@ -59,6 +59,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     arguments = parser.parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     signal.signal(signal.SIGTERM, _stop)
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # before NumPy is imported: an update has threads of its own
+    from recsys.update.update import Policy, update
+    from recsys.versions import open_versions
+
     policy = Policy(arguments.alias, arguments.refit, arguments.max_distance, arguments.runs)
     try:
         versions = open_versions(open_database(arguments.database), arguments.store, sign_with=arguments.sign)
@@ -74,6 +78,8 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def _again_and_again(versions: Versions, policy: Policy, seconds: float) -> NoReturn:
     """Update at regular times; what fails once is said, and tried again the next time."""
+    from recsys.update.update import update
+
     while True:
         began = time.monotonic()
         try:

@@ -12,6 +12,7 @@ from recsys.bundle import Bundle
 from recsys.bundle.fold_in import running_fold_ins
 from recsys.bundle.typing import Float64Array, IndexArray
 from recsys.events.merge import MergedRatings
+from recsys.update.threads import in_threads
 from recsys.update.window import changed_ratings
 
 LEVEL = 0.95  # of the interval
@@ -94,10 +95,14 @@ def _losses(bundle: Bundle, merged: MergedRatings, window: IndexArray) -> Float6
     losses = np.full(len(rated.item), np.nan)
     in_window = np.zeros(len(rated.item), bool)
     in_window[window] = True
-    for user in np.unique(rated.user_index()[window]).tolist():
+
+    def of_user(user: int) -> list[tuple[IndexArray, Float64Array]]:
         entries = np.arange(rated.indptr[user], rated.indptr[user + 1])
         attributes = bundle.attributes_of(bundle.user_row.get(merged.user_ids[user].item(), -1))
-        for rows, loss in _losses_of_user(bundle, merged, entries, in_window[entries], item_row, attributes):
+        return list(_losses_of_user(bundle, merged, entries, in_window[entries], item_row, attributes))
+
+    for pieces in in_threads(of_user, np.unique(rated.user_index()[window]).tolist()):
+        for rows, loss in pieces:
             losses[rows] = loss
     return losses[window]
 

@@ -31,7 +31,7 @@ LAST_LINES = 5  # of what a failed child said, for the message
 log = logging.getLogger(__name__)
 
 
-class RefitError(RuntimeError):
+class RefitError(ValueError):
     """A refit cannot be made, or failed."""
 
 

@@ -89,11 +89,11 @@ def update(versions: Versions, policy: Policy) -> Version | None:
         made = start.solve()
         if made is None:
             return None
-        after = _Start(versions, policy)
-        if made.distance <= after.max_distance or after.was_rejected(DAY):
+        if made.distance <= start.max_distance:
             return made.version
-        log.info("%.4f stars is far from a full refit: more than %.4f", made.distance, after.max_distance)
-        return after.refit() or made.version
+        log.info("%.4f stars is far from a full refit: more than %.4f", made.distance, start.max_distance)
+        after = _Start(versions, policy)
+        return made.version if after.was_rejected(DAY) else after.refit() or made.version
 
 
 def events_since(database: Database, bundle: Bundle) -> Since | None:
