@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from recsys.database import Database
 
 BUSY_SECONDS = 0.05  # SQLite's readers wait for nobody, except after a crash
+CACHE_KIB = 16_384  # of SQLite's pages, for each connection
 LAST = (
     "coalesce((select max(seq) from events where user_id = {0}), 0), "
     "coalesce((select revision from users where user_id = {0}), 0)"
@@ -75,8 +76,11 @@ class SqliteEvents:
         self._of_thread = threading.local()
 
     def state(self, user_id: str) -> State:
-        [(seq, revision)] = self._rows(OF_ONE, user_id)
-        return seq, revision
+        try:  # each request asks: the shortest way first
+            state: State = self._of_thread.cursor.execute(OF_ONE, (user_id,)).fetchall()[0]
+        except (AttributeError, sqlite3.Error):  # there is no connection yet, or it is broken
+            [state] = self._rows(OF_ONE, user_id)
+        return state
 
     def states(self, user_ids: Sequence[str]) -> list[State]:
         return [self.state(user_id) for user_id in user_ids]
@@ -99,6 +103,7 @@ class SqliteEvents:
                 connection = sqlite3.connect(self._uri, uri=True, timeout=BUSY_SECONDS, isolation_level=None)
                 cursor = self._of_thread.cursor = connection.cursor()
                 cursor.execute("pragma query_only = on")
+                cursor.execute(f"pragma cache_size = -{CACHE_KIB}")
             return cursor.execute(statement, values).fetchall()
         except (sqlite3.Error, sqlite3.Warning) as error:
             self._of_thread.cursor = None

@@ -91,12 +91,7 @@ class People:
         Raises:
             ApiError: 503, the database does not answer.
         """
-        if not self.reads.is_quick:
-            return await self._beside(scope, self.reads.state, user_id)
-        try:
-            return self.reads.state(user_id)
-        except DatabaseError as error:
-            raise self.live.failed(error) from None
+        return await self._read(scope, self.reads.state, user_id)
 
     async def person(self, scope: Scope, model: ServedModel, user_id: str, state: State | None = None) -> Person:
         """Somebody as of now.
@@ -111,7 +106,7 @@ class People:
             ApiError: 503, the database does not answer.
         """
         if state is None:
-            state = await self.state(scope, user_id)
+            state = await self._read(scope, self.reads.state, user_id)
         seq, revision = state
         if seq <= model.cut and not revision:
             return Person(model.bundle, model.users.get(user_id, -1), user_id, state)
