@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 RUNS = Path("outputs/updates")
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
-DURATION = re.compile(r"(\d{1,9})([smhd])")
+DURATION = re.compile(r"([0-9]{1,9})([smhd])")
 ERRORS = (ValueError, OSError, ArithmeticError)  # of databases, stores, versions and refits, too
 
 log = logging.getLogger("recsys.update")
