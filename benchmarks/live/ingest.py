@@ -54,7 +54,7 @@ def _service(running: Running, url: str, name: str, seconds: float) -> dict[str,
     """Through the service; afterwards each acknowledged event is there."""
     rates, least = {}, 0.0
     for way, count, connections in (("batches", BATCH, BATCH_CONNECTIONS), ("singles", 1, SINGLE_CONNECTIONS)):
-        line = Kept(running, NewEvents(count, f"{name}-{way}"), connections)
+        line = Kept(running, NewEvents(count, f"{name}-{way}"), connections, pause=0.01)
         line.rate(min(1.0, seconds / 4))  # to warm up
         rates[way] = count * line.rate(seconds)[0]
         line.close()

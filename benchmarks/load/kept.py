@@ -31,11 +31,17 @@ class Kept:
         service: Whom to ask.
         requests: What to ask, over and over.
         connections: How many of them.
+        pause: Seconds between two of them, so that all workers accept some, as they do where clients come in time.
     """
 
-    def __init__(self, service: Running, requests: Sequence[bytes], connections: int = 16) -> None:
+    def __init__(
+        self, service: Running, requests: Sequence[bytes], connections: int = 16, *, pause: float = 0.0
+    ) -> None:
         self.service, self.requests = service, requests
-        self._lines = [socket.create_connection(("127.0.0.1", service.port)) for _ in range(connections)]
+        self._lines = []
+        for _ in range(connections):
+            self._lines.append(socket.create_connection(("127.0.0.1", service.port)))
+            time.sleep(pause)
         self._parts: dict[socket.socket, bytes] = {}
         self._asked = 0
 
