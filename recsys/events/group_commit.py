@@ -58,13 +58,14 @@ class GroupCommit:
         """Events that are not written yet."""
         return self._came - self._gone
 
-    async def append(self, events: Sequence[Event]) -> int:
+    async def append(self, events: Sequence[Event], seconds: float | None = None) -> int:
         """Append the events of a request, all or none; they are on disk when this returns.
 
-        Cancelled before its turn, they are not written; later, they may be.
+        Given up or cancelled before their turn, they are not written; later, they may be.
 
         Args:
             events: Of which `Event.check` has nothing to say.
+            seconds: To wait; None: however long it takes.
 
         Returns:
             A `seq` that is not less than those of the events.
@@ -73,6 +74,7 @@ class GroupCommit:
             EventConflictError: Some `event_id` is taken by an event with other content.
             QueueFullError: Too many events wait.
             DatabaseError: The database does not answer. The events may be written all the same: append them again.
+            TimeoutError: It did not in time. The same goes for this.
         """
         if self._closed or (self.waiting and self.waiting + len(events) > self.max_waiting):
             raise QueueFullError(f"{self.waiting} events wait to be written, of {self.max_waiting} at most")
@@ -81,7 +83,13 @@ class GroupCommit:
         self._came += len(events)
         self._queue.append(Waiting(events, loop, future))
         self._more.set()
-        return await future
+        if seconds is None:
+            return await future
+        giving_up = loop.call_later(seconds, _give_up, future)  # a fifth of what `asyncio.timeout` takes
+        try:
+            return await future
+        finally:
+            giving_up.cancel()
 
     def close(self, seconds: float) -> bool:
         """Write what waits, for so long at most, and end the thread. Returns whether it ended."""
@@ -125,12 +133,17 @@ class GroupCommit:
         room = MAX_GROUP
         while self._queue and (not group or len(self._queue[0].events) <= room):
             one = self._queue.popleft()
-            if one.future.cancelled():  # its client was told that nothing is certain
+            if one.future.done():  # given up: its client was told that nothing is certain
                 self._gone += len(one.events)
                 continue
             group.append(one)
             room -= len(one.events)
         return group
+
+
+def _give_up(future: asyncio.Future[int]) -> None:
+    if not future.done():
+        future.set_exception(TimeoutError())
 
 
 def _deliver(group: Sequence[Waiting], outcomes: Sequence[Outcome]) -> None:
@@ -145,7 +158,7 @@ def _deliver(group: Sequence[Waiting], outcomes: Sequence[Outcome]) -> None:
 
 def _tell(told: Sequence[tuple[asyncio.Future[int], Outcome]]) -> None:
     for future, outcome in told:
-        if future.done():  # cancelled meanwhile
+        if future.done():  # given up meanwhile
             continue
         if isinstance(outcome, int):
             future.set_result(outcome)

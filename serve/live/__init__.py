@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import threading
 from collections.abc import Callable, Sequence
@@ -139,8 +138,7 @@ class Live:
 
         try:
             with self.beside.aside(scope):
-                async with asyncio.timeout(ANSWER_SECONDS):
-                    return await self.writer.append(events)
+                return await self.writer.append(events, ANSWER_SECONDS)
         except EventConflictError as error:
             places = {event.event_id: place for place, event in reversed([*enumerate(events)])}
             place = min(places[one] for one in error.event_ids)

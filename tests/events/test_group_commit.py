@@ -105,12 +105,14 @@ def test_too_many_waiting_events_are_refused_at_once(log: EventLog) -> None:
     assert log.count() == 13
 
 
-def test_what_is_cancelled_before_its_turn_is_not_written(writer: GroupCommit, log: EventLog) -> None:
+def test_what_is_given_up_before_its_turn_is_not_written(writer: GroupCommit, log: EventLog) -> None:
     async def impatient() -> None:
         with log.database.writing():
             with pytest.raises(TimeoutError):
-                async with asyncio.timeout(0.05):
-                    await writer.append([event(1)])
+                await writer.append([event(1)], 0.05)
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(0.05):  # which cancels it
+                    await writer.append([event(3)])
             other = asyncio.ensure_future(writer.append([event(2)]))
             await asyncio.sleep(0.01)
         await other
