@@ -1,8 +1,9 @@
 """Forget a person: `recsys forget USER`. It may be run again, whatever moment it was stopped at.
 
 Deletes their events, attributes and jobs of bulk scoring, makes and promotes versions without them, and removes those
-that hold their rows from the store; services remove the results of those jobs within a second, or when they start. Run
-folders, files of ratings, downloaded results and backups are yours to clean.
+that hold their rows from the store; services remove the results of those jobs within a second, or when they start. What
+interrupted refits of `recsys update` left of those versions goes too. Other run folders, files of ratings, downloaded
+results and backups are yours to clean.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from recsys.database.flag import add_database_flag, open_database
+from recsys.files import folder_lock, is_locked
 from recsys.progress import printable
 
 
@@ -31,15 +33,26 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--sign", type=Path, metavar="KEY.pem", help="sign the new versions with this Ed25519 private key"
     )
+    parser.add_argument(
+        "--runs",
+        type=Path,
+        default=Path("outputs/updates"),
+        metavar="FOLDER",
+        help="of runs of `recsys update` that fit again (default outputs/updates)",
+    )
     arguments = parser.parse_args(argv)
     try:
         database = open_database(arguments.database)
+        from recsys.update.update import remove_stale_refits
         from recsys.versions import open_versions
         from recsys.versions.account import account
         from recsys.versions.forget import forget
 
         versions = open_versions(database, arguments.store, sign_with=arguments.sign)
         found = forget(versions, arguments.user, arguments.by or account())
+        if arguments.runs.is_dir() and not is_locked(arguments.runs):  # otherwise the next update removes them
+            with folder_lock(arguments.runs, "updates"):
+                remove_stale_refits(versions, arguments.runs)
     except (ValueError, OSError) as error:
         sys.exit(f"error: {printable(str(error))}")
     moved = f"; {', '.join(found.aliases)} moved to a version without them" if found.aliases else ""

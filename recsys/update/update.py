@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import shutil
 import time
 from collections.abc import Mapping
@@ -24,7 +25,9 @@ from recsys.update.refit import refit_configuration, refitted
 from recsys.update.solve import Known, updated, why_not
 from recsys.update.window import touched_since
 from recsys.versions import Version, Versions
+from recsys.versions.version import SHOWN
 
+REFIT = re.compile(r"([0-9a-f]{12})(-\d+|\.rejected)")  # names in the folder of refits
 WINDOW = 10  # the newest of so many parts of the events is the window on which versions are compared
 SEED_SPREAD = 0.06  # quarters of the scale, by which ALS fits with different seeds differ on MovieLens 1M (RMS)
 DAY = 86_400.0
@@ -78,6 +81,7 @@ def update(versions: Versions, policy: Policy) -> Version | None:
         VersionError, DatabaseError, BundleError, WriteError: As `Versions` says.
     """
     with folder_lock(policy.runs, "updates"):
+        remove_stale_refits(versions, policy.runs)
         start = _Start(versions, policy)
         if start.reason is not None:
             if policy.refit_seconds is not None and not start.is_due():
@@ -94,6 +98,20 @@ def update(versions: Versions, policy: Policy) -> Version | None:
         log.info("%.4f stars is far from a full refit: more than %.4f", made.distance, start.max_distance)
         after = _Start(versions, policy)
         return made.version if after.was_rejected(DAY) else after.refit() or made.version
+
+
+def remove_stale_refits(versions: Versions, runs: Path) -> None:
+    """Remove what is left of refits of versions that no alias names any more: they hold everybody's ratings.
+
+    Args:
+        versions: Whose aliases count.
+        runs: Folder of the refits, which no other process uses.
+    """
+    named = {version[:SHOWN] for version in versions.aliases.all().values()}
+    for path in runs.glob("*"):
+        found = REFIT.fullmatch(path.name)
+        if found is not None and found[1] not in named:
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
 def events_since(database: Database, bundle: Bundle) -> Since | None:

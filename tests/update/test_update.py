@@ -95,6 +95,21 @@ def test_nothing_counts_twice(versions: Versions, policy: Policy) -> None:
         np.testing.assert_array_equal(column, wanted)
 
 
+def test_refits_of_versions_that_nobody_names_are_removed(versions: Versions, policy: Policy) -> None:
+    """They hold everybody's ratings, of people too who were forgotten since."""
+    named = versions.champion().version.short
+    kept, gone = [f"{named}-3", f"{named}.rejected", "notes", "0123-4"], ["0123456789ab-3", "0123456789ab.rejected"]
+    policy.runs.mkdir()
+    for name in (*kept, *gone):
+        path = policy.runs / name
+        if name.endswith(".rejected"):
+            path.touch()
+        else:
+            (path / "candidate").mkdir(parents=True)
+    assert update(versions, policy) is None
+    assert {path.name for path in policy.runs.iterdir()} - {".lock"} == set(kept)
+
+
 def test_what_was_interrupted_is_made_again(
     versions: Versions, policy: Policy, monkeypatch: pytest.MonkeyPatch
 ) -> None:

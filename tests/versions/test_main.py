@@ -151,9 +151,14 @@ def test_mistakes_are_told(versions: Versions, argv: list[str], message: str) ->
         main(argv)
 
 
-def test_forget(say: Say, run: Callable[..., str], versions: Versions, capsys: pytest.CaptureFixture[str]) -> None:
+def test_forget(
+    say: Say, run: Callable[..., str], versions: Versions, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
     say("add", run("first", 1, 2), "--alias", "champion")
-    forget_command.main(["2", "--by", "ann"])
+    refit = tmp_path / "updates" / f"{versions.champion().version.short}-3"
+    refit.mkdir(parents=True)
+    forget_command.main(["2", "--by", "ann", "--runs", str(refit.parent)])
+    assert not refit.exists()
     said = capsys.readouterr().out
     assert said.startswith("0 events and 0 jobs deleted, 1 versions withdrawn; champion moved to a version without ")
     assert versions.champion().bundle.user_ids.tolist() == [1]
