@@ -73,9 +73,10 @@ def measure(folder: Path, url: str, count: int, workers: int) -> dict[str, Any]:
     write_pointer(pointer, folder / "0")
     database = Database.open(url)
     command = ["-m", "serve", "--pointer", str(pointer), "--poll-seconds", "0.05", "--workers", str(workers)]
+    environment = {"RECSYS_DATABASE": url, "RECSYS_ANSWER_CACHE_BYTES": str(64 << 20)}
     done, swaps = threading.Event(), itertools.count()
     with (
-        running(*command, "--log-level", "error", environment={"RECSYS_DATABASE": url}) as service,
+        running(*command, "--log-level", "error", environment=environment) as service,
         ThreadPoolExecutor(THREADS + 1) as pool,
     ):
         swapping = pool.submit(_swap, base, EventLog(database), folder, pointer, done, swaps)
@@ -151,11 +152,15 @@ class Asker:
         """So many events, each with a question after it."""
         found: Counter[str] = Counter()
         people = list(self.rated)
+        user = people[0]
         for _ in range(count):
-            user = self.random.choice(people)
+            if self.random.random() < 0.5:  # else the same again, whose answers a worker keeps
+                user = self.random.choice(people)
             found["refused"] += not self._tell(user)
             found["interleavings"] += 1
             self._check(user, found)
+            if self.random.random() < 0.3:
+                self._check(user, found)
         return found
 
     def _tell(self, user: str) -> bool:
