@@ -34,7 +34,7 @@ class Place:
         return {
             "RECSYS_DATABASE": self.database,
             "RECSYS_STORE": str(self.store),
-            "XDG_CACHE_HOME": str(self.caches),
+            "RECSYS_CACHE": str(self.caches),
         }
 
     @contextmanager
