@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 from collections.abc import Iterable
 from pathlib import Path
@@ -15,14 +16,13 @@ from benchmarks.replay.checks import ROUNDING
 from benchmarks.replay.place import ALIAS, Place, mark_of, wait_for
 from benchmarks.replay.plan import Plan
 from benchmarks.replay.processes import run_python
-from benchmarks.replay.stream import Stream
 from recsys.versions import Versions
 from recsys.versions.retention import remove_withdrawn
 from recsys.versions.version import RETENTION
 from serve.served import Past
 
 
-def bookkeeping(stream: Stream, place: Place, client: Client, answers: list[Answer], plan: Plan) -> dict[str, Any]:
+def bookkeeping(place: Place, client: Client, answers: list[Answer], plan: Plan) -> dict[str, Any]:
     """Ask again for all that was answered; then forget some whom the last version answered, and look for traces."""
     with place.versions() as versions:
         past = Past(versions, ALIAS)
@@ -90,7 +90,7 @@ def rows_of_users(database: Path, users: Iterable[int]) -> int:
     """How many rows of the database are of these people."""
     ids, found = [str(user) for user in users], 0
     marks = ", ".join("?" * len(ids))
-    with sqlite3.connect(database) as connection:
+    with contextlib.closing(sqlite3.connect(database)) as connection:
         for table in ("events", "users"):
             found += connection.execute(f"select count(*) from {table} where user_id in ({marks})", ids).fetchone()[0]
     return found

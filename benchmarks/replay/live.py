@@ -42,7 +42,7 @@ def arrive(folder: Path, plan: Plan, *, with_bookkeeping: bool) -> dict[str, Any
         client = Client(service.port)
         figures, answers = replay_live(folder, stream, place, client, plan)
         if with_bookkeeping:
-            figures["bookkeeping"] = bookkeeping(stream, place, client, answers, plan)
+            figures["bookkeeping"] = bookkeeping(place, client, answers, plan)
     shutil.rmtree(place.folder)
     write_json(done, figures)
     return figures

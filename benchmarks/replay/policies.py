@@ -34,13 +34,11 @@ class Step:
     wall_seconds: float
 
 
-def fit_first(folder: Path, plan: Plan) -> Finished | None:
-    """Fit the version that all policies begin with; None if it is there."""
+def fit_first(folder: Path, plan: Plan) -> None:
+    """Fit the version that all policies begin with, unless it is there."""
     bundle = folder / FIRST
-    if bundle.exists():
-        return None
-    fitted = Stream.load(folder / "stream.npz").fitted
-    return _fit(folder, fitted, bundle, "--sweeps", str(plan.sweeps))
+    if not bundle.exists():
+        _fit(folder, Stream.load(folder / "stream.npz").fitted, bundle, "--sweeps", str(plan.sweeps))
 
 
 def replay(folder: Path, policy: str, plan: Plan) -> None:
@@ -58,9 +56,8 @@ def replay(folder: Path, policy: str, plan: Plan) -> None:
             shutil.rmtree(place, ignore_errors=True)
             cut = stream.rows(number).start
             noise = ("--noise", str(first.manifest["noise"]))
-            start = ("--sweeps", str(plan.warm_sweeps), "--warm-start", str(before)) if policy == "warm" else (
-                "--sweeps", str(plan.sweeps))  # fmt: skip
-            cost = _fit(folder, cut, place, *noise, *start)
+            warm, new = ("--sweeps", str(plan.warm_sweeps), "--warm-start", str(before)), ("--sweeps", str(plan.sweeps))
+            cost = _fit(folder, cut, place, *noise, *(warm if policy == "warm" else new))
             keep(folder, policy, number, step_of(stream, Bundle.load(place), number, cut, policy, cost))
         if before != folder / FIRST:
             shutil.rmtree(before, ignore_errors=True)
