@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from benchmarks.replay import __main__ as command
 from benchmarks.replay.answers import Answer, compared
-from benchmarks.replay.plan import SHORT
+from benchmarks.replay.checks import checks
+from benchmarks.replay.plan import POLICIES, SHORT
 from benchmarks.replay.policies import is_done, keep, kept, step_of
 from benchmarks.replay.processes import run_python
 from benchmarks.replay.scores import earlier, folded, predict_pairs, score, with_stream
 from benchmarks.replay.stream import Stream, movielens
+from benchmarks.replay.summary import summary
+from benchmarks.tables import replay_picture
+from benchmarks.tables.picture import drawn_from
+from benchmarks.tables.replay import replay as table_of_replay
+from benchmarks.tables.results import Results
 from recsys.bundle import Bundle
 from tests.bundles import make_bundle, random_factors
 
@@ -109,6 +117,59 @@ def test_a_step_is_kept(stream: Stream, bundle: Bundle, tmp_path: Path) -> None:
     again = kept(tmp_path, "folded", 0)
     assert np.array_equal(again.scores.predicted, step.scores.predicted)
     assert (again.scores.ndcg, again.cpu_seconds) == (step.scores.ndcg, 0.0)
+
+
+@pytest.fixture
+def figures(stream: Stream, bundle: Bundle, tmp_path: Path) -> dict[str, Any]:
+    """Of two replays in which all versions are the first one, and the service did all that is promised."""
+    stream.save(tmp_path / "stream.npz")
+    for policy in POLICIES:
+        for number in range(stream.steps):
+            step = step_of(stream, bundle, number, stream.fitted, policy)
+            keep(tmp_path, policy, number, replace(step, cpu_seconds=2.0 if policy in ("updated", "full") else 0.0))
+    update = {"promoted": True, "distance": 0.02, "served_after": 3.0}
+    live = {"updates": [update] * 2, "events_per_second": 9000, "compared": {"answers": 9, "largest_difference": 0.0}}
+    books = {"questions": 9, "wrong_versions": 0, "wrong_answers": 0, "forgotten": 2, "traces": 0}
+    found = summary(tmp_path) | live
+    streams = [{"withheld": 0.0, **found, "bookkeeping": books}, {"withheld": 0.1, **found}]
+    return {"data": "ml-1m", "steps": 3, "streams": streams, "git_commit": "0123", "date": "2026-11-29"}
+
+
+def test_a_summary_is_of_all_that_arrived(figures: dict[str, Any], stream: Stream, bundle: Bundle) -> None:
+    found = figures["streams"][0]
+    scores = [score(stream, bundle, number, stream.fitted, folds_in=True) for number in range(stream.steps)]
+    errors = np.concatenate([one.predicted for one in scores]) - stream.rating[FITTED:]
+    folded_in = found["policies"]["folded"]
+    assert folded_in["rmse"] == pytest.approx(np.sqrt(np.square(errors).mean()), abs=1e-5)
+    unseen = stream.unseen_item()
+    assert folded_in["rmse_unseen_items"] == pytest.approx(np.sqrt(np.square(errors[unseen]).mean()), abs=1e-5)
+    assert folded_in["so_far"]["rmse"][0] == folded_in["by_step"]["rmse"][0]
+    assert folded_in["so_far"]["rmse"][-1] == folded_in["rmse"]
+    assert (found["ratings"], found["policies"]["updated"]["cpu_seconds"]) == (RATINGS - FITTED, 6.0)
+    assert found["worse_than_refits"]["updated"]["all"] == [0.0] * 3
+    assert found["distance_to_refits"] == [0.0] * 3
+
+
+def test_what_does_not_hold_is_told(figures: dict[str, Any]) -> None:
+    told = {check.what: check.holds for check in checks(figures)}
+    assert [what for what, holds in told.items() if not holds] == ["the same: updates below users folded in alone"]
+    figures["streams"][0]["bookkeeping"]["traces"] = 1
+    figures["streams"][1]["compared"] = {"answers": 9, "largest_difference": 0.1}
+    broken = [check.what for check in checks(figures) if not check.holds]
+    assert [what.partition(" ")[0] for what in broken] == ["traces", "largest", "the"]
+
+
+def test_table_and_picture(figures: dict[str, Any], tmp_path: Path) -> None:
+    (tmp_path / "results").mkdir()
+    (tmp_path / "results" / "replay-cpu-2core.json").write_text(json.dumps(figures))
+    results = Results(tmp_path / "results")
+    text = table_of_replay(results)
+    rmse = figures["streams"][0]["policies"]["frozen"]["rmse"]
+    assert f"| frozen | {rmse:.4f} |" in text
+    assert "| processor time of full refits to that of updates | 1.00× |" in text
+    panels = replay_picture.panels(results)
+    replay_picture.draw(panels, tmp_path / "replay.png")
+    assert drawn_from(tmp_path / "replay.png") == replay_picture.digest(panels)
 
 
 def test_answers_are_compared_with_the_library(stream: Stream, bundle: Bundle) -> None:
