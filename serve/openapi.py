@@ -16,9 +16,10 @@ DESCRIPTIONS = {
     400: "The request is malformed, a value is out of range, or the service does not go by the name in Host.",
     401: "A key is needed, or this one is not valid.",
     403: "The service does not expose users' ratings.",
-    404: "No such user or item.",
+    404: "No such user, item or job.",
     408: "Timeout while receiving the body.",
-    409: "The current model does not support this request, an item is rated twice, or an event's id is taken.",
+    409: "The current model does not support this request, an item is rated twice, an event's id is taken, a job is "
+    "not done, or there is no database.",
     413: "The body is too large.",
     429: "Too many requests.",
     431: "The header, with the path and the query, is too large.",
