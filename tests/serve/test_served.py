@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from recsys.events import EventLog
 from recsys.events.descriptions import Descriptions
 from recsys.versions import VersionError, Versions, open_versions
 from recsys.versions.forget import forget
@@ -76,14 +77,15 @@ def follow(client: CheckedClient) -> None:
 
 
 def do_something(draw: random.Random, number: int, client: CheckedClient, versions: Versions) -> None:
-    """Somebody rates, a version is promoted, or an alias goes back."""
+    """Somebody rates or takes a rating back, a version is promoted, or an alias goes back."""
     what = draw.random()
-    if what < 0.85:
+    if what < 0.8:
         event = {"event_id": f"e{number}", "user_id": draw.choice(PEOPLE), "item_id": draw.choice(RATED)}
-        event |= {"rating": draw.choice([1.0, 2.5, 4.0, 5.0]), "timestamp": BEGIN + number}
+        event |= {"timestamp": BEGIN + number}
+        event |= {"kind": "withdrawal"} if what < 0.15 else {"rating": draw.choice([1.0, 2.5, 4.0, 5.0])}
         assert client.post("/events/", json={"events": [event]}).status_code == 200
     elif what < 0.95:
-        promote(versions, draw.randrange(100), 0)
+        promote(versions, draw.randrange(100), draw.choice([0, EventLog(versions.database).cut()]))
     else:
         versions.promote("champion", draw.choice(versions.aliases.history()).version, "ann", "rollback")
 
