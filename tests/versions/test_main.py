@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -105,6 +106,21 @@ def test_what_an_alias_named_at_a_time(
         main(["at", "2026-11-24 07:59:59"])
     with pytest.raises(SystemExit, match="a time must be like"):
         main(["at", "yesterday"])
+
+
+def test_what_somebody_got(say: Say, run: Callable[..., str], versions: Versions) -> None:
+    say("add", run("first", 1, 2), "--alias", "champion")
+    now = shown_moment(int(time.time()))
+    found = json.loads(say("served", "--user", "1", "--at", now, "-k", "2"))
+    assert (found["user_id"], found["at"], found["status"]) == ("1", now, "served")
+    best = versions.champion().bundle.recommend(1, 2)
+    assert [one["item_id"] for one in found["recommendations"]] == [str(one.item_id) for one in best]
+    (predicted,) = versions.champion().bundle.predict([1], [5])
+    found = json.loads(say("served", "--user", "1", "--at", now, "--item", "5"))
+    assert found["rating"] == pytest.approx(float(predicted), abs=1e-6)
+    for argv, message in ((("-k", "0"), "k must be >= 1"), (("--item", "x"), "predicts no rating of item 'x'")):
+        with pytest.raises(SystemExit, match=message):
+            main(["served", "--user", "1", "--at", now, *argv])
 
 
 def test_diff(say: Say, run: Callable[..., str], versions: Versions) -> None:
