@@ -17,9 +17,13 @@ import torch
 from omegaconf import OmegaConf
 
 from recsys.bundle import Bundle
+from recsys.bundle.manifest import sha256_of
 from recsys.experiments.legacy import FIT_PROGRESS
 from recsys.experiments.run_folder import write_config
 from recsys.train import train
+from recsys.versions import open_versions
+from recsys.versions.forget import forget
+from recsys.versions.runs import add_run
 from tests.commands import call, call_function, run_config
 from tests.legacy.make_fixtures import CUT, HERE, MODEL_OF, ROOT, RUNS, answers, checkpoint_answers
 
@@ -164,3 +168,21 @@ def test_an_old_sweep_is_gone_on_with(runs: Path, tmp_path: Path, capsys: pytest
     call("train", f"resume={sweep}")
     assert "(2 done)" in capsys.readouterr().out
     assert (sweep / "1" / "metrics.json").stat().st_mtime_ns == before
+
+
+@pytest.mark.parametrize("store", ["store", "memory://old/versions"])
+@pytest.mark.parametrize("name", RUNS)
+def test_a_run_becomes_a_version_and_people_of_it_are_forgotten(
+    runs: Path, tmp_path: Path, name: str, store: str
+) -> None:
+    url = store if "://" in store else tmp_path / store
+    versions = open_versions(f"sqlite:///{tmp_path}/live.db", url, cache=tmp_path / "cache")
+    version = add_run(versions, runs / name)
+    before = versions.load(version)
+    assert before.sha256 == version.version == sha256_of((runs / name / "bundle" / "manifest.json").read_bytes())
+    versions.promote("champion", version.version, "ann", "the first")
+    somebody, other = before.user_ids[:2].tolist()
+    forget(versions, str(somebody), "ann")
+    after = versions.champion().bundle
+    assert somebody not in after.user_row
+    assert after.recommend(other, 5) == before.recommend(other, 5)
