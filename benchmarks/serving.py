@@ -32,7 +32,7 @@ os.environ |= dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"), "1")  #
 
 import orjson
 
-from benchmarks.load.service import Client, Running, running
+from benchmarks.load.service import KEEPS_ANSWERS, Client, Running, running
 from recsys.bundle import Bundle
 from serve.models.pointer import bundle_folder, write_pointer
 
@@ -191,7 +191,8 @@ def swaps(folder: Path, other: Path, *, count: int = 50, requests: int = 20_000,
         pointer = Path(place) / "serving"
         write_pointer(pointer, folder)
         start = time.perf_counter()
-        with running("-m", "serve", "--pointer", str(pointer), "--poll-seconds", "0.05") as service:
+        command = ("-m", "serve", "--pointer", str(pointer), "--poll-seconds", "0.05")
+        with running(*command, environment=KEEPS_ANSWERS) as service:
             askers = [pool.submit(ask, service, number) for number in range(threads)]
             try:
                 watcher, swapped = Client(service.port), 0

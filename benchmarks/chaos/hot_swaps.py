@@ -12,7 +12,7 @@ from pathlib import Path
 
 from benchmarks.chaos.campaign import Figures, Row
 from benchmarks.load.kept import post
-from benchmarks.load.service import Client, running
+from benchmarks.load.service import KEEPS_ANSWERS, Client, running
 from benchmarks.load.visitors import Answer, Visitors, get
 from serve.models.pointer import write_pointer
 from tests.bundles import make_bundle, random_factors
@@ -35,7 +35,7 @@ def run(*, short: bool) -> Figures:
         asked = _requests()
         write_pointer(pointer, folders[0])
         options = ("--pointer", str(pointer), "--poll-seconds", "0.01", "--log-level", "warning")
-        with running("-m", "serve", *options) as service:
+        with running("-m", "serve", *options, environment=KEEPS_ANSWERS) as service:
             client = Client(service.port)
             expected: dict[bytes, set[bytes]] = {}
             for folder in reversed(folders):  # what each of the two says, undisturbed

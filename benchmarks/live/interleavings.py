@@ -29,7 +29,7 @@ import numpy as np
 
 from benchmarks.comparison.results import DEVICE, RESULTS, provenance, write
 from benchmarks.live.events import databases
-from benchmarks.load.service import Client, Running, running
+from benchmarks.load.service import KEEPS_ANSWERS, Client, Running, running
 from recsys.bundle import Bundle
 from recsys.database import Database
 from recsys.events import EventLog
@@ -73,7 +73,7 @@ def measure(folder: Path, url: str, count: int, workers: int) -> dict[str, Any]:
     write_pointer(pointer, folder / "0")
     database = Database.open(url)
     command = ["-m", "serve", "--pointer", str(pointer), "--poll-seconds", "0.05", "--workers", str(workers)]
-    environment = {"RECSYS_DATABASE": url, "RECSYS_ANSWER_CACHE_BYTES": str(64 << 20)}
+    environment = {"RECSYS_DATABASE": url, **KEEPS_ANSWERS}
     done, swaps = threading.Event(), itertools.count()
     with (
         running(*command, "--log-level", "error", environment=environment) as service,

@@ -26,7 +26,7 @@ import numpy as np
 
 from benchmarks.comparison.results import DEVICE, RESULTS, provenance, write
 from benchmarks.load.ml_1m import save_bundle
-from benchmarks.load.service import Client, Running, pinned, running
+from benchmarks.load.service import KEEPS_ANSWERS, Client, Running, pinned, running
 from benchmarks.serving import wrk
 from recsys.bundle import Bundle
 from recsys.database import Database
@@ -85,7 +85,7 @@ def measure(folder: Path, place: Path, rounds: int, seconds: int, *, with_databa
         record(environment["RECSYS_DATABASE"], bundle, people)
     with (
         pinned() as cores,
-        service(environment | {"RECSYS_ANSWER_CACHE_BYTES": str(64 << 20)}, cores[-1]) as keeps,
+        service(environment | KEEPS_ANSWERS, cores[-1]) as keeps,
         service(environment, cores[-1]) as computes,
     ):
         client = Client(keeps.port)

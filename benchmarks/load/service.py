@@ -17,6 +17,7 @@ from typing import Any
 ROOT = Path(__file__).parents[2]
 # Of a service whose answers are all computed, where it is not told otherwise.
 ENVIRONMENT = {"OPENBLAS_NUM_THREADS": "1", "RECSYS_DRAIN_SECONDS": "0", "RECSYS_ANSWER_CACHE_BYTES": "0"}
+KEEPS_ANSWERS = {"RECSYS_ANSWER_CACHE_BYTES": str(64 << 20)}  # as by default
 
 
 class Running:
