@@ -15,6 +15,7 @@ from starlette.types import Message, Receive, Scope, Send
 from recsys.bundle import Bundle
 from serve import answers as module
 from serve.answers import MAX_BODY, MODEL, OVERHEAD, AnswerCache, depends_on
+from serve.api_error import ApiError
 from serve.http.beside import Beside
 from serve.http.load import Load
 from serve.keys import add
@@ -261,6 +262,23 @@ def test_a_failing_route_fails_as_before_and_leaves_nothing() -> None:
         assert not world.cache._answers
         assert not world.cache._in_flight
         assert (await world.ask("/users/a")).status == 200
+
+    asyncio.run(live())
+
+
+def test_nothing_is_given_of_a_person_whose_events_cannot_be_known() -> None:
+    async def unavailable() -> None:
+        raise ApiError(503, "database_unavailable", "the database does not answer; try again")
+
+    async def live() -> None:
+        world = World()
+        await world.ask("/users/a")
+        world.pause_of_state = unavailable
+        with pytest.raises(ApiError, match="does not answer"):
+            await world.ask("/users/a")
+        world.pause_of_state = None
+        await world.ask("/users/a")
+        assert (world.computed, world.cache.counts) == (1, {"computed": 1, "kept": 1})
 
     asyncio.run(live())
 
