@@ -14,7 +14,7 @@ from recsys.bundle import Bundle
 from recsys.bundle.factors import Factors
 from recsys.bundle.sides import take_items, take_users
 from recsys.bundle.typing import Float64Array, Id
-from recsys.update.solve import Touched, Turns, one_sample
+from recsys.update.solve import Touched, Turns, is_drawn, one_sample
 from recsys.update.threads import in_threads
 
 SAMPLED = 100  # users, and as many items: 10,000 pairs
@@ -47,15 +47,18 @@ def estimated_distance(bundle: Bundle, ratio: float = RATIO, seed: int = 0) -> D
         linear = np.einsum("ud,id->ui", small.user_factors[:, 0], small.item_factors[:, 0], dtype=np.float64)
         return np.asarray(linear + small.user_bias + small.item_bias.T + small.mu)
 
-    def steps(number: int) -> Float64Array:
+    def step(number: int) -> Float64Array:
         factors = one_sample(bundle.factors, number)
-        return np.stack([predicted(factors), predicted(turns.taken(factors, 1))])
+        before, after = (predicted(one).clip(*bundle.scale) for one in (factors, turns.taken(factors, 1)))
+        return np.asarray(ratio * (after - before))
 
-    before, after = np.mean(in_threads(steps, range(bundle.factors.samples)), axis=0).clip(*bundle.scale)
-    square = np.square(ratio * (after - before))
-    rms = float(np.sqrt(square.mean()))
+    steps = np.stack(in_threads(step, range(bundle.factors.samples)))
+    square = np.square(steps.mean(0))
+    if is_drawn(bundle.factors):  # whose noise is no distance
+        square -= steps.var(0, ddof=1) / len(steps)
+    stars = float(np.sqrt(max(square.mean(), 0.0)))
     spread = sum(square.mean(axis).var() / square.shape[1 - axis] for axis in (0, 1))
-    return Distance(rms, float(np.sqrt(spread) / (2 * rms)) if rms else 0.0)
+    return Distance(stars, float(np.sqrt(spread) / (2 * stars)) if stars else 0.0)
 
 
 def random_pairs(bundle: Bundle, n: int = SAMPLED**2, seed: int = 0) -> tuple[list[Id], list[Id]]:

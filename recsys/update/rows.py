@@ -76,7 +76,9 @@ def prior_means(factors: Factors, rated: Rated, attributes: Sequence[IndexArray]
     return means
 
 
-def solved_rows(factors: Factors, rated: Rated, prior_mean: Float32Array) -> Float32Array:
+def solved_rows(
+    factors: Factors, rated: Rated, prior_mean: Float32Array, generator: np.random.Generator | None = None
+) -> Float32Array:
     """The `[p, b]` of users given the items, `(users, dim + 1)`: what `fold_in` gives of each, but for the drift.
 
     A user's own noise counts, where there is one. Behind an ordinal link a star stands for the score that is expected
@@ -86,6 +88,7 @@ def solved_rows(factors: Factors, rated: Rated, prior_mean: Float32Array) -> Flo
         factors: Of one sample. The users' own rows are where the search for such scores begins.
         rated: The users' ratings.
         prior_mean: Of each user, `(users, dim + 1)`.
+        generator: To draw each row from its conditional distribution, as a sampler does; None: its mean.
 
     Raises:
         ArithmeticError: A row is not finite.
@@ -93,7 +96,7 @@ def solved_rows(factors: Factors, rated: Rated, prior_mean: Float32Array) -> Flo
     side = _Side(factors)
     rows = np.empty_like(prior_mean)
     for users in _chunks(rated.indptr):
-        rows[users] = _solved(side, _part(rated, users), prior_mean[users])
+        rows[users] = _solved(side, _part(rated, users), prior_mean[users], generator)
     if not np.isfinite(rows).all():
         raise ArithmeticError("the model has no finite answer to these ratings")
     return rows
@@ -159,7 +162,7 @@ class _Side:
         return np.asarray(factors.ordinal.latent(rated.rating, fit[None], precision[None]).mean[0])
 
 
-def _solved(side: _Side, rated: Rated, prior_mean: Float32Array) -> Float64Array:
+def _solved(side: _Side, rated: Rated, prior_mean: Float32Array, generator: np.random.Generator | None) -> Float64Array:
     factors, bounds = side.factors, [*pairwise(rated.indptr.tolist())]
     own = np.ones(len(rated.user)) if factors.user_precision is None else factors.user_precision[rated.user, 0]
     weighted = side.weighted[rated.item]
@@ -169,6 +172,11 @@ def _solved(side: _Side, rated: Rated, prior_mean: Float32Array) -> Float64Array
         z = weighted[start:stop]
         system[k] += own[k] * (z.T @ z)
 
+    noise = np.zeros(prior.shape)  # of the right side; N(0, A) there is N(0, A^-1) in the solution of A x = b
+    if generator is not None and factors.precision is not None:
+        drawn = generator.standard_normal(prior.shape) / np.sqrt(factors.precision[0])
+        noise = (np.linalg.cholesky(system) @ drawn[:, :, None])[:, :, 0]
+
     def right_side(target: NDArray[np.floating]) -> Float64Array:
         left = target - side.level[rated.item]
         if side.root is not None:
@@ -177,11 +185,11 @@ def _solved(side: _Side, rated: Rated, prior_mean: Float32Array) -> Float64Array
         return np.asarray(prior + sums)[:, :, None]
 
     if factors.ordinal is None:
-        return np.asarray(np.linalg.solve(system, right_side(rated.rating))[:, :, 0])
+        return np.asarray(np.linalg.solve(system, right_side(rated.rating) + noise[:, :, None])[:, :, 0])
     inverse, rows = np.linalg.inv(system), side.rows_of(rated.user).astype(np.float64)
     for _ in range(LATENT_ITERATIONS):
         rows = (inverse @ right_side(side.latent(rated, side.fit(rated, rows))))[:, :, 0]
-    return rows
+    return np.asarray(rows + (inverse @ noise[:, :, None])[:, :, 0])
 
 
 def _chunks(indptr: IndexArray) -> Iterator[slice]:

@@ -54,6 +54,11 @@ def why_not(bundle: Bundle) -> str | None:
     return None
 
 
+def is_drawn(factors: Factors) -> bool:
+    """Whether the rows are samples of a posterior."""
+    return factors.samples > 1 and factors.precision is not None
+
+
 def updated(
     bundle: Bundle,
     merged: MergedRatings,
@@ -65,7 +70,8 @@ def updated(
     """The bundle fitted to more ratings: touched users and items are solved in turn, the others stay as they are.
 
     Each pass solves for the items given all users and then for the users given all items, so that a user's row is the
-    fold-in of their ratings. Penalties that grow with the number of ratings are kept at the same mean over them.
+    fold-in of their ratings. The rows of a posterior's samples are drawn, as its sampler would, and always the same for
+    the same ratings. Penalties that grow with the number of ratings are kept at the same mean over them.
 
     Args:
         bundle: With priors of users and of items, see `why_not`.
@@ -100,7 +106,13 @@ def updated(
         item_attributes=items,
     )
     turns = Turns(whole, touched_rows(bundle, merged, users))
-    samples = in_threads(lambda number: turns.taken(one_sample(factors, number), passes), range(factors.samples))
+    draws = is_drawn(factors)
+
+    def taken(number: int) -> Factors:
+        generator = np.random.default_rng([n_ratings, number]) if draws else None
+        return turns.taken(one_sample(factors, number), passes, generator)
+
+    samples = in_threads(taken, range(factors.samples))
     return replace(whole, factors=concat_samples(samples) if len(samples) > 1 else samples[0])
 
 
@@ -179,15 +191,21 @@ class Turns:
         is_rater[self.items.item] = True
         return by_user(self.ratings, np.flatnonzero(is_rater))
 
-    def taken(self, factors: Factors, passes: int) -> Factors:
-        """The factors of one sample after so many passes; users come first, as new ones have no row yet."""
-        factors = self._with_users(factors)
+    def taken(self, factors: Factors, passes: int, generator: np.random.Generator | None = None) -> Factors:
+        """The factors of one sample after so many passes; users come first, as new ones have no row yet.
+
+        Args:
+            factors: Of one sample.
+            passes: Over both sides.
+            generator: To draw rows; None: to solve for them.
+        """
+        factors = self._with_users(factors, generator)
         for _ in range(passes):
-            factors = self._with_users(self._with_items(factors))
+            factors = self._with_users(self._with_items(factors, generator), generator)
         return factors
 
-    def _with_users(self, factors: Factors) -> Factors:
-        rows = solved_rows(factors, self.users, prior_means(factors, self.users, self.of_users))
+    def _with_users(self, factors: Factors, generator: np.random.Generator | None) -> Factors:
+        rows = solved_rows(factors, self.users, prior_means(factors, self.users, self.of_users), generator)
         user_factors, user_bias = factors.user_factors.copy(), factors.user_bias.copy()
         user_factors[self.users.user, 0], user_bias[self.users.user, 0] = rows[:, :-1], rows[:, -1]
         factors = replace(factors, user_factors=user_factors, user_bias=user_bias)
@@ -196,10 +214,10 @@ class Turns:
         total, weight = late_residuals(factors, self.users)
         return _with_biases(factors, self.users, total / np.maximum(weight + factors.drift_rule.shrinkage, 1e-9))
 
-    def _with_items(self, factors: Factors) -> Factors:
+    def _with_items(self, factors: Factors, generator: np.random.Generator | None) -> Factors:
         """Items are solved given users without their drift, which is of the latest ratings only."""
         mirrored = self._undrifted(factors).mirrored()
-        rows = solved_rows(mirrored, self.items, prior_means(mirrored, self.items, self.of_items))
+        rows = solved_rows(mirrored, self.items, prior_means(mirrored, self.items, self.of_items), generator)
         item_factors, item_bias = factors.item_factors.copy(), factors.item_bias.copy()
         item_factors[self.items.user, 0], item_bias[self.items.user, 0] = rows[:, :-1], rows[:, -1]
         return replace(factors, item_factors=item_factors, item_bias=item_bias)

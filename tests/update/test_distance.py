@@ -39,3 +39,11 @@ def test_the_distance_is_in_proportion_to_the_first_step() -> None:
     bundle = bundle_of(both_sides(), fit_on="train")
     once, thrice = (estimated_distance(bundle, ratio).stars for ratio in (1.0, 3.0))
     assert thrice == pytest.approx(3 * once)
+
+
+def test_the_noise_of_draws_is_no_distance() -> None:
+    factors = both_sides(samples=60, noisy=True)
+    bundle = bundle_of(replace(factors, precision=np.full(60, 0.3, np.float32)))
+    everything = replace(merge_ratings(bundle, []), touched_users=np.arange(12), touched_items=np.arange(9))
+    settled = updated(bundle, everything, passes=40)
+    assert estimated_distance(settled, 1.0).stars < 0.3 * estimated_distance(bundle, 1.0).stars

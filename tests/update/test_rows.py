@@ -68,6 +68,25 @@ def test_a_users_own_noise_counts() -> None:
     assert np.abs(solved_rows(factors, rated, mean) - mean).max() > 0.1
 
 
+@pytest.mark.parametrize("options", [{"noisy": True}, {"levels": STARS}], ids=str)
+def test_draws_are_those_of_a_sampler(options: dict[str, Any]) -> None:
+    """Around the solution, with the covariance that a fold-in's posterior has."""
+    factors = both_sides(**options)
+    assert factors.precision is not None
+    if factors.user_precision is not None:
+        factors = replace(factors, user_precision=np.ones_like(factors.user_precision))
+    bundle = bundle_of(factors)
+    rated = by_user(bundle.ratings, np.full(2000, 5))
+    mean, generator = prior_means(factors, rated, None), np.random.default_rng(3)
+    solved, drawn = solved_rows(factors, rated, mean), solved_rows(factors, rated, mean, generator)
+    entries = bundle.ratings.slice_of(5)
+    posterior = fold_in(factors, bundle.ratings.item[entries], bundle.ratings.rating[entries]).vector.posterior
+    assert posterior is not None
+    covariance = posterior.covariance[0] / factors.precision[0]
+    np.testing.assert_allclose(drawn.mean(0), solved[0], atol=4 * np.sqrt(covariance.diagonal().max() / 2000))
+    np.testing.assert_allclose(np.cov(drawn.T), covariance, atol=0.1 * covariance.diagonal().max())
+
+
 def test_late_residuals_give_the_drift_of_a_fold_in() -> None:
     factors = both_sides(drift=True)
     bundle = bundle_of(factors)

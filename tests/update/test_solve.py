@@ -14,7 +14,7 @@ from recsys.events.merge import merge_ratings
 from recsys.models.als import ALS
 from recsys.training.export import make_bundle
 from recsys.update.distance import measured_distance
-from recsys.update.solve import Known, follow_counts, touched_rows, updated, why_not
+from recsys.update.solve import Known, follow_counts, one_sample, touched_rows, updated, why_not
 from tests.small_data import build, fit, random_ratings, small_data
 from tests.update.small import STARS, both_sides, bundle_of, events
 
@@ -80,6 +80,16 @@ def test_items_are_solved_given_users_without_their_drift() -> None:
     drifted = updated(strong, merged, passes=30)
     again = updated(drifted, merge_ratings(drifted, events((12, 101, 5.0), first=2)), passes=1)
     np.testing.assert_allclose(drifted.factors.item_factors, again.factors.item_factors, atol=1e-3)
+
+
+def test_samples_of_a_posterior_are_drawn_always_the_same() -> None:
+    bundle = bundle_of(both_sides(samples=2, noisy=True))
+    merged = merge_ratings(bundle, events((12, 101, 5.0)))
+    first, again = updated(bundle, merged), updated(bundle, merged)
+    np.testing.assert_array_equal(first.factors.user_factors, again.factors.user_factors)
+    point = replace(bundle, factors=one_sample(bundle.factors, 0))
+    solved = updated(point, merged)
+    assert np.abs(solved.factors.user_factors[2] - first.factors.user_factors[2, :1]).max() > 1e-3
 
 
 def test_a_withdrawal_takes_a_rating_back() -> None:
