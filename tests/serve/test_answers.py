@@ -13,6 +13,7 @@ import pytest
 from starlette.types import Message, Receive, Scope, Send
 
 from recsys.bundle import Bundle
+from recsys.database import Database
 from serve import answers as module
 from serve.answers import MAX_BODY, MODEL, OVERHEAD, AnswerCache, depends_on
 from serve.api_error import ApiError
@@ -22,6 +23,7 @@ from serve.keys import add
 from serve.models.model_manager import ModelManager
 from serve.models.person import State
 from serve.models.served_model import ServedModel
+from tests.postgres import postgres  # noqa: F401  (a fixture)
 from tests.serve.conftest import ITEMS, NAMES, CheckedClient, client_of, rich
 from tests.serve.test_metrics import value
 
@@ -424,17 +426,31 @@ def test_limits_of_bodies_hold_for_kept_routes(bundles: dict[str, Bundle]) -> No
 
 
 @pytest.mark.parametrize(
-    ("kind", "steps"), [("int", 40), pytest.param("posterior", 400, marks=pytest.mark.slow)]
+    ("kind", "steps", "backend"),
+    [
+        ("int", 40, "sqlite"), pytest.param("posterior", 400, "sqlite", marks=pytest.mark.slow),
+        pytest.param("int", 100, "postgres", marks=pytest.mark.services),
+    ],
 )  # fmt: skip
 def test_with_a_database_answers_are_those_of_a_service_that_keeps_none(
-    kind: str, steps: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    kind: str,
+    steps: int,
+    backend: str,
+    request: pytest.FixtureRequest,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Two workers, one of which keeps answers, through a random history of events, attributes, new items and swaps."""
     monkeypatch.setattr("serve.live.items.SHARE", 1e9)  # new items are served at once
     choose = random.Random(kind)
     samples = {"samples": 3} if kind == "posterior" else {}
     bundles = [rich(attributes=NAMES, seed=seed, **samples) for seed in (0, 1)]
-    settings = {"database": f"sqlite:///{tmp_path}/live.db", "poll_seconds": 3600, "max_jobs": 0}
+    url = f"sqlite:///{tmp_path}/live.db"
+    if backend == "postgres":
+        url = request.getfixturevalue("postgres")
+        with Database.open(url).writing() as connection:
+            connection.exec_driver_sql("truncate events, users, items")
+    settings = {"database": url, "poll_seconds": 3600, "max_jobs": 0}
     workers = [ModelManager(ServedModel(bundles[0]), Path()) for _ in range(2)]
     users, items = ["1", "2", "0", "77", "007"], ["50", "172", "4711", "4712", "900"]
     paths = [
