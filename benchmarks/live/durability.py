@@ -44,6 +44,7 @@ from recsys.versions import open_versions
 
 KILLS = {"service": 18, "worker": 8, "client": 14, "update": 10}  # of each database
 UPDATED = 300  # events between two updates
+UPDATES_LOG = "updates.log"
 SENDERS = 4
 COMMITS = 200  # whose syncs are counted
 
@@ -234,7 +235,7 @@ def _killed_updates(folder: Path, url: str, kills: int, moments: random.Random) 
     versions = open_versions(url, folder / f"store-{make_url(url).get_backend_name()}")
     first = Bundle.load(folder / "bundle")
     log, item_side = EventLog(versions.database), first.factors.item_factors[:, 0]  # (i, d)
-    base = versions.publish(first, parent=None, cut=log.cut(), made_by="fit", metrics={}, configuration={})
+    base = versions.publish(first, parent=None, cut=0, made_by="fit", metrics={}, configuration={})
     versions.promote("champion", base.version, "benchmark", "the first one")
     numbers, seconds = itertools.count(), 0.0
 
@@ -260,9 +261,10 @@ def _killed_updates(folder: Path, url: str, kills: int, moments: random.Random) 
         process.kill()
         process.wait()
     if _update(folder, url, str(versions.store)).wait() != 0:
-        raise SystemExit("error: the update after the last kill fails")
+        told = (folder / UPDATES_LOG).read_text().splitlines()
+        raise SystemExit(f"error: the update after the last kill fails: {told[-1] if told else ''}")
     version, bundle = versions.champion()
-    merged = merge_ratings(first, log.read(base.cut, version.cut))
+    merged = merge_ratings(first, log.read(0, version.cut))
     expected = _rows(merged.ratings, merged.user_ids, merged.item_ids)
     there = _rows(bundle.ratings, bundle.user_ids, bundle.item_ids)
     wrong = sum(((expected - there) + (there - expected)).values())
@@ -275,7 +277,8 @@ def _update(folder: Path, url: str, store: str) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-m", "recsys.update", "--store", store, "--runs", str(folder / "updates"),
                "--max-distance", "100"]  # fmt: skip
     environment = os.environ | {"RECSYS_DATABASE": url, "OPENBLAS_NUM_THREADS": "1"}
-    return subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL)
+    with (folder / UPDATES_LOG).open("a") as told:
+        return subprocess.Popen(command, cwd=ROOT, env=environment, stdout=told, stderr=told)
 
 
 def _rows(ratings: UserRatings, user_ids: Any, item_ids: Any) -> Counter[tuple[str, str, float, int]]:
