@@ -13,11 +13,13 @@ import itertools
 import os
 import random
 import shutil
+import signal
 import tempfile
 import threading
 import time
 import uuid
 from collections import Counter
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -76,17 +78,20 @@ def measure(folder: Path, url: str, count: int, workers: int) -> dict[str, Any]:
     environment = {"RECSYS_DATABASE": url, **KEEPS_ANSWERS}
     done, swaps = threading.Event(), itertools.count()
     with (
-        running(*command, "--log-level", "error", environment=environment) as service,
+        running(*command, "--log-level", "error", "--idle-seconds", "3600", environment=environment) as service,
         ThreadPoolExecutor(THREADS + 1) as pool,
     ):
+        clients = _spread(service, workers)
         swapping = pool.submit(_swap, base, EventLog(database), folder, pointer, done, swaps)
         began = time.perf_counter()
-        askers = [pool.submit(Asker(service, base, number).ask, count // THREADS) for number in range(THREADS)]
-        found = sum((asker.result() for asker in askers), Counter())
+        try:
+            askers = [pool.submit(Asker(clients, base, number).ask, count // THREADS) for number in range(THREADS)]
+            found = sum((asker.result() for asker in askers), Counter())
+        finally:
+            done.set()
         seconds = time.perf_counter() - began
-        done.set()
         swapping.result()
-        connections = _connections(service)
+        connections = list(_sockets(service).values())
     database.close()
     kinds = ("stale histories", "recommended though rated", "refused")
     return {
@@ -128,14 +133,14 @@ class Asker:
     """Sends events of people of its own, and asks about them.
 
     Args:
-        service: Whom to ask.
+        clients: Connections to all workers, as many for each asker.
         base: With the ratings before all events.
         number: Of this one among all.
     """
 
-    def __init__(self, service: Running, base: Bundle, number: int) -> None:
+    def __init__(self, clients: Sequence[Client], base: Bundle, number: int) -> None:
         self.random = random.Random(number)
-        self.clients = [Client(service.port) for _ in range(CONNECTIONS)]
+        self.clients = clients[number::THREADS]
         self.items = list(map(str, base.item_ids.tolist()))
         self.rated: dict[str, Rated] = {str(USERS + 1 + n): {} for n in range(number, NEW, THREADS)}
         times = base.ratings.timestamp
@@ -194,12 +199,35 @@ class Asker:
         return self.random.choice(self.clients)
 
 
-def _connections(service: Running) -> list[int]:
-    """Sockets that each worker holds."""
-    children = Path(f"/proc/{service.process.pid}/task/{service.process.pid}/children").read_text().split()
-    links = [[str(one.readlink()) for one in Path(f"/proc/{child}/fd").iterdir()] for child in children]
-    counts = (sum(link.startswith("socket:") for link in of_child) for of_child in links)
-    return [count for count in counts if count]  # one child is not a worker
+def _spread(service: Running, workers: int) -> list[Client]:
+    """Connections to all workers: those to one are made while the others are stopped."""
+    while len(_sockets(service)) < workers:
+        time.sleep(0.1)
+    clients = []
+    for worker in (pids := list(_sockets(service))):
+        others = [other for other in pids if other != worker]
+        for other in others:
+            os.kill(other, signal.SIGSTOP)
+        try:
+            made = [Client(service.port) for _ in range(THREADS * CONNECTIONS // workers)]
+            for client in made:
+                client.get("/health/live")
+        finally:
+            for other in others:
+                os.kill(other, signal.SIGCONT)
+        clients += made
+    random.Random(0).shuffle(clients)
+    return clients
+
+
+def _sockets(service: Running) -> dict[int, int]:
+    """How many each worker has open, by its process."""
+    found = {}
+    for child in Path(f"/proc/{service.process.pid}/task/{service.process.pid}/children").read_text().split():
+        if b"spawn_main" in Path(f"/proc/{child}/cmdline").read_bytes():
+            links = [str(one.readlink()) for one in Path(f"/proc/{child}/fd").iterdir()]
+            found[int(child)] = sum(link.startswith("socket:") for link in links)
+    return found
 
 
 if __name__ == "__main__":
