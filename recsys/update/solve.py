@@ -272,6 +272,8 @@ def _about_items(bundle: Bundle, ids: NDArray[Any], known: Known) -> tuple[list[
         else:
             one = bundle.items[row] if row < len(bundle.items) else {"title": str(item), "year": None, "genres": []}
         about.append(one)
+        if not bundle.item_attribute_names:
+            continue
         if told is not None or before is None or row >= len(before.indptr) - 1:
             more = None if told is None else told["attributes"]
             rows.append(item_attribute_rows(bundle.item_attribute_names, one, more))

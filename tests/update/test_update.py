@@ -21,6 +21,7 @@ from recsys.update.gate import Verdict
 from recsys.update.refit import RefitError
 from recsys.update.update import Policy, cut_of, events_since, update
 from recsys.versions import Version, VersionConflictError, Versions, open_versions
+from tests.postgres import postgres  # noqa: F401  (a fixture)
 from tests.update.small import both_sides, bundle_of
 
 CONFIGURATION = {"model": {"_target_": "recsys.models.als.ALS", "warm_start": None}, "data": {}, "run_dir": "before"}
@@ -32,6 +33,23 @@ def versions(tmp_path: Path) -> Versions:
     opened = open_versions(Database.open(f"sqlite:///{tmp_path / 'recsys.db'}"), tmp_path / "versions")
     publish(opened, bundle_of(both_sides(samples=2)))
     return opened
+
+
+@pytest.mark.services
+def test_postgresql(
+    postgres: str,  # noqa: F811  (the fixture)
+    tmp_path: Path,
+    policy: Policy,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    versions = open_versions(Database.open(postgres), tmp_path / "versions")
+    publish(versions, bundle_of(both_sides(samples=2)))
+    rate(versions, 30)
+    new = update(versions, policy)
+    assert new is not None
+    assert cut_of(champion(versions)) == new.cut == EventLog(versions.database).cut()
+    assert update(versions, policy) is None
+    versions.database.close()
 
 
 @pytest.fixture
