@@ -30,7 +30,7 @@ from benchmarks.load.service import ROOT, running
 from benchmarks.serving import GET, POST, script, wrk
 from recsys.bundle import Bundle
 
-COMMANDS = {"__init__", "__main__", "train", "evaluate", "inspect", "recommend"}
+COMMANDS = {"__init__", "__main__", "train", "evaluate", "forget", "inspect", "recommend"}
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 MODELS = ("mf", "svdpp", "als", "bayesian_mf")
 TASKS = ("data set", "metric", "model", "route")

@@ -6,16 +6,17 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from recsys.versions.aliases import AliasChange, Aliases
+    from recsys.versions.bundle_store import BundleStore
     from recsys.versions.host_cache import HostCache
     from recsys.versions.registry import Registry
-    from recsys.versions.store import BundleStore
+    from recsys.versions.store import open_store
     from recsys.versions.version import Version, VersionConflictError, VersionError
     from recsys.versions.versions import Champion, Versions, open_versions
 
 MODULES = {
     "AliasChange": "aliases",
     "Aliases": "aliases",
-    "BundleStore": "store",
+    "BundleStore": "bundle_store",
     "Champion": "versions",
     "HostCache": "host_cache",
     "Registry": "registry",
@@ -23,6 +24,7 @@ MODULES = {
     "VersionConflictError": "version",
     "VersionError": "version",
     "Versions": "versions",
+    "open_store": "store",
     "open_versions": "versions",
 }
 __all__ = [
@@ -36,6 +38,7 @@ __all__ = [
     "VersionConflictError",
     "VersionError",
     "Versions",
+    "open_store",
     "open_versions",
 ]
 

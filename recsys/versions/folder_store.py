@@ -10,7 +10,7 @@ from recsys.bundle.manifest import DIGEST, read_manifest
 from recsys.bundle.signature import SIGNATURE
 from recsys.bundle.storage import FILES, verified_files
 from recsys.files import atomic_folder, atomic_write, folder_lock, remove_folder, write_errors
-from recsys.versions.store import BundleStore, Stored, check_version
+from recsys.versions.bundle_store import BundleStore, Stored, check_version
 from recsys.versions.version import SHA256, VersionError
 
 

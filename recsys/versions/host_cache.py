@@ -8,7 +8,7 @@ from pathlib import Path
 from recsys.bundle.manifest import DIGEST
 from recsys.bundle.signature import SIGNATURE
 from recsys.files import cache_folder, folder_lock, remove_folder
-from recsys.versions.store import BundleStore, check_version
+from recsys.versions.bundle_store import BundleStore, check_version
 from recsys.versions.version import SHA256
 
 

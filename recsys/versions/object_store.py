@@ -14,7 +14,7 @@ from recsys.bundle.manifest import DIGEST, read_manifest
 from recsys.bundle.signature import SIGNATURE, read_signature
 from recsys.bundle.storage import FILES, verified_files
 from recsys.database.passwords import redacted
-from recsys.versions.store import BundleStore, Stored, check_version
+from recsys.versions.bundle_store import BundleStore, Stored, check_version
 from recsys.versions.version import SHA256, VersionError
 
 

@@ -15,9 +15,10 @@ from recsys.bundle.typing import Id
 from recsys.database import Database
 from recsys.files import scratch_folder
 from recsys.versions.aliases import ANY, CHAMPION, AliasChange, Aliases
+from recsys.versions.bundle_store import BundleStore
 from recsys.versions.host_cache import HostCache
 from recsys.versions.registry import Registry
-from recsys.versions.store import BundleStore
+from recsys.versions.store import open_store
 from recsys.versions.version import FIT, FORGET, Version, VersionConflictError, VersionError
 
 TRIES = 5  # to store a version that retention removes meanwhile
@@ -206,5 +207,5 @@ def open_versions(
         VersionError: There is no such store.
     """
     found = database if isinstance(database, Database) else Database.open(database)
-    kept = store if isinstance(store, BundleStore) else BundleStore.open(store)
+    kept = store if isinstance(store, BundleStore) else open_store(store)
     return Versions(found, kept, cache=cache, sign_with=sign_with)

@@ -93,11 +93,11 @@ class Alias:
 def _opened(settings: Settings) -> Versions:
     try:
         from recsys.database import Database
-        from recsys.versions import BundleStore, VersionError, Versions
+        from recsys.versions import VersionError, Versions, open_store
     except ModuleNotFoundError as error:
         raise BundleError(f"alias needs {error.name}: pip install 'recsys-lightning[live]'") from None
     try:
         database = Database.at(settings.database, name="database")
-        return Versions(database, BundleStore.open(settings.store, budget=settings.budget))
+        return Versions(database, open_store(settings.store, budget=settings.budget))
     except (VersionError, DatabaseError) as error:
         raise BundleError(str(error)) from error

@@ -106,7 +106,7 @@ def test_one_after_the_other(versions: Versions, history: list[str], tmp_path: P
 STEPS = [
     "recsys.versions.forget.delete",
     "recsys.versions.forget.without_users",
-    "recsys.versions.versions.BundleStore.is_whole",
+    "recsys.versions.bundle_store.BundleStore.is_whole",
     "recsys.versions.folder_store.atomic_folder",
     "recsys.versions.registry.Registry.add",
     "recsys.versions.versions.Versions.promote",

@@ -8,7 +8,7 @@ import boto3
 import pytest
 
 from recsys.bundle import BundleError
-from recsys.versions import BundleStore, VersionError, Versions, open_versions
+from recsys.versions import VersionError, Versions, open_store, open_versions
 from recsys.versions.forget import forget
 from recsys.versions.version import FORGOTTEN
 from serve.models.model_manager import ModelManager
@@ -107,4 +107,4 @@ def test_half_of_an_upload_is_no_version_and_is_finished_by_the_next(versions: V
 def test_a_bucket_that_is_not_there(s3: str, tmp_path: Path) -> None:
     of_users(1, 2).save(tmp_path / "bundle")
     with pytest.raises(VersionError, match="store s3://absent/versions: The specified bucket does not exist"):
-        BundleStore.open("s3://absent/versions").put(tmp_path / "bundle")
+        open_store("s3://absent/versions").put(tmp_path / "bundle")

@@ -13,7 +13,7 @@ import pytest
 from recsys.bundle import Budget, Bundle, BundleError
 from recsys.bundle.manifest import DIGEST, MANIFEST
 from recsys.bundle.signature import SIGNATURE
-from recsys.versions import BundleStore, HostCache, VersionError
+from recsys.versions import BundleStore, HostCache, VersionError, open_store
 from recsys.versions.store import DEFAULT_URL
 from tests.bundles import rewritten
 from tests.versions.conftest import of_users
@@ -22,9 +22,9 @@ from tests.versions.conftest import of_users
 @pytest.fixture(params=["folder", "objects"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[BundleStore]:
     if request.param == "folder":
-        yield BundleStore.open(tmp_path / "store")
+        yield open_store(tmp_path / "store")
         return
-    yield BundleStore.open("memory://shop/versions")
+    yield open_store("memory://shop/versions")
     fsspec.filesystem("memory").store.clear()
 
 
@@ -125,7 +125,7 @@ def test_a_signature_that_comes_later_reaches_the_cache(store: BundleStore, bund
 
 
 def test_a_version_is_fetched_once(bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    store = BundleStore.open("memory://shop/versions")
+    store = open_store("memory://shop/versions")
     version = store.put(bundle)
     cache, fetch, fetched = HostCache(store, tmp_path / "cache"), store.fetch, []
     monkeypatch.setattr(store, "fetch", lambda *of: (fetched.append(of), fetch(*of)))
@@ -154,8 +154,8 @@ def test_no_bundle_is_not_put(store: BundleStore, tmp_path: Path) -> None:
 def test_other_files_in_the_folder_are_let_be(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").touch()
     (tmp_path / "folder").mkdir()
-    assert BundleStore.open(tmp_path).all() == []
-    assert BundleStore.open(tmp_path / "absent").all() == []
+    assert open_store(tmp_path).all() == []
+    assert open_store(tmp_path / "absent").all() == []
 
 
 @pytest.mark.parametrize(
@@ -163,16 +163,16 @@ def test_other_files_in_the_folder_are_let_be(tmp_path: Path) -> None:
 )
 def test_urls(url: str, message: str | None) -> None:
     if message is None:
-        BundleStore.open(url)
+        open_store(url)
         return
     with pytest.raises(VersionError, match=message):
-        BundleStore.open(url)
+        open_store(url)
 
 
 def test_where_the_store_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("RECSYS_STORE", raising=False)
-    assert str(BundleStore.open()) == DEFAULT_URL
+    assert str(open_store()) == DEFAULT_URL
     monkeypatch.setenv("RECSYS_STORE", f"file://{tmp_path}/a%20b")
-    assert str(BundleStore.open()) == f"{tmp_path}/a b"
-    assert str(BundleStore.open(tmp_path)) == str(tmp_path)
-    assert "s3cret" not in str(BundleStore.open("memory://me:s3cret@host/x"))
+    assert str(open_store()) == f"{tmp_path}/a b"
+    assert str(open_store(tmp_path)) == str(tmp_path)
+    assert "s3cret" not in str(open_store("memory://me:s3cret@host/x"))

@@ -156,7 +156,7 @@ STEPS = [
     "recsys.versions.folder_store.verified_files",
     "recsys.versions.folder_store.atomic_folder",
     "recsys.versions.registry.Registry.add",
-    "recsys.versions.versions.BundleStore.is_whole",
+    "recsys.versions.bundle_store.BundleStore.is_whole",
     "recsys.versions.aliases._append",
 ]
 
