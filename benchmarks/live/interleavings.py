@@ -9,6 +9,7 @@ that the person has rated.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import itertools
 import os
 import random
@@ -201,23 +202,29 @@ class Asker:
 
 def _spread(service: Running, workers: int) -> list[Client]:
     """Connections to all workers: those to one are made while the others are stopped."""
-    while len(_sockets(service)) < workers:
-        time.sleep(0.1)
-    clients = []
-    for worker in (pids := list(_sockets(service))):
-        others = [other for other in pids if other != worker]
-        for other in others:
-            os.kill(other, signal.SIGSTOP)
-        try:
-            made = [Client(service.port) for _ in range(THREADS * CONNECTIONS // workers)]
-            for client in made:
-                client.get("/health/live")
-        finally:
-            for other in others:
-                os.kill(other, signal.SIGCONT)
-        clients += made
-    random.Random(0).shuffle(clients)
-    return clients
+    while True:
+        pids = list(_sockets(service))
+        clients = []
+        for worker in pids if len(pids) == workers else []:
+            others = [other for other in pids if other != worker]
+            _tell(others, signal.SIGSTOP)
+            try:
+                made = [Client(service.port) for _ in range(THREADS * CONNECTIONS // workers)]
+                for client in made:
+                    client.get("/health/live")
+            finally:
+                _tell(others, signal.SIGCONT)
+            clients += made
+        if clients and list(_sockets(service)) == pids:  # none was replaced since it did not answer
+            random.Random(0).shuffle(clients)
+            return clients
+        time.sleep(1)
+
+
+def _tell(pids: Sequence[int], number: signal.Signals) -> None:
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, number)
 
 
 def _sockets(service: Running) -> dict[int, int]:

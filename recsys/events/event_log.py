@@ -197,7 +197,9 @@ class EventLog:
         for some in self.read(cut, upto):
             pairs = zip(some.user_id, some.item_id, strict=True)
             before = np.fromiter((withdrawn.get(pair, -1) for pair in pairs), np.int64, len(some.seq))
-            yield some if (kept := some.timestamp >= before).all() else some.where(kept)
+            kept = some.timestamp >= before
+            if kept.any():
+                yield some if kept.all() else some.where(kept)
 
     def forget(self, user_id: str) -> int:
         """Delete a user's events. Returns how many there were."""

@@ -116,7 +116,7 @@ def remove_stale_refits(versions: Versions, runs: Path) -> None:
 
 def events_since(database: Database, bundle: Bundle) -> Since | None:
     """The events after a bundle's cut, merged with its ratings; None if none of them counts."""
-    events = list(EventLog(database).read(cut_of(bundle)))
+    events = list(EventLog(database).since(cut_of(bundle)))
     if not events:
         return None
     seq = np.concatenate([chunk.seq for chunk in events])

@@ -79,3 +79,4 @@ def test_what_was_withdrawn_before_the_cut_stays_so(log: EventLog) -> None:
     assert columns.rating.tolist() == [4.0] * 3
     (columns,) = log.since(0)
     assert columns.seq.tolist() == [1, 2, 3, 4, 5]
+    assert [*log.since(1, 2)] == [], "nothing is left of these"

@@ -77,7 +77,7 @@ class LiveRatings(RatingsSource):
         try:
             database = Database.open()
             try:
-                merged = merge_ratings(bundle, EventLog(database).read(int(bundle.manifest.get("cut", 0)), self.cut))
+                merged = merge_ratings(bundle, EventLog(database).since(int(bundle.manifest.get("cut", 0)), self.cut))
                 told = Descriptions(database)
                 users = {id_of(user, kind): attributes for user, attributes in told.users().items()}
                 items = {id_of(item.item_id, kind): item._asdict() for _, item in told.items()}
