@@ -22,7 +22,7 @@ from recsys.versions.version import RETENTION
 from serve.served import Past
 
 
-def bookkeeping(place: Place, client: Client, answers: list[Answer], plan: Plan) -> dict[str, Any]:
+def bookkeeping(place: Place, port: int, answers: list[Answer], plan: Plan) -> dict[str, Any]:
     """Ask again for all that was answered; then forget some whom the last version answered, and look for traces."""
     with place.versions() as versions:
         past = Past(versions, ALIAS)
@@ -32,6 +32,7 @@ def bookkeeping(place: Place, client: Client, answers: list[Answer], plan: Plan)
     last = [answer for answer in answers if answer.version == answers[-1].version][: plan.forgotten]
     for answer in last:
         run_python("-m", "recsys", "forget", str(answer.user_id), environment=place.environment)
+    client = Client(port)
     wait_for(client, place.champion()[0].short)
     return {
         "questions": len(answers),

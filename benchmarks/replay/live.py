@@ -39,10 +39,9 @@ def arrive(folder: Path, plan: Plan, *, with_bookkeeping: bool) -> dict[str, Any
     publish_first(place, Bundle.load(folder / FIRST))
     options = ("-m", "serve", "--alias", ALIAS, "--workers", "2", "--poll-seconds", "0.1", "--log-level", "warning")
     with running(*options, environment=place.environment | ONE_THREAD) as service:
-        client = Client(service.port)
-        figures, answers = replay_live(folder, stream, place, client, plan)
+        figures, answers = replay_live(folder, stream, place, service.port, plan)
         if with_bookkeeping:
-            figures["bookkeeping"] = bookkeeping(place, client, answers, plan)
+            figures["bookkeeping"] = bookkeeping(place, service.port, answers, plan)
     shutil.rmtree(place.folder)
     write_json(done, figures)
     return figures
@@ -56,7 +55,7 @@ def publish_first(place: Place, bundle: Bundle) -> None:
 
 
 def replay_live(
-    folder: Path, stream: Stream, place: Place, client: Client, plan: Plan
+    folder: Path, stream: Stream, place: Place, port: int, plan: Plan
 ) -> tuple[dict[str, Any], list[Answer]]:
     """All steps: update, predict what comes next, send it. Returns figures, and what the service answered."""
     answers: list[Answer] = []
@@ -69,7 +68,7 @@ def replay_live(
         if number:
             cost = run_python(*UPDATE, "--runs", str(place.folder / "runs"), environment=place.environment)
         version, bundle = place.champion()
-        wait_for(client, version.short)
+        wait_for(Client(port), version.short)
         if cost is not None:
             updates.append(
                 {
@@ -79,6 +78,7 @@ def replay_live(
                 }
             )
         keep(folder, "updated", number, step_of(stream, bundle, number, stream.fitted + version.cut, "updated", cost))
+        client = Client(port)  # a new one, as the service closes connections that nobody uses for long
         middle = (rows.start + rows.stop) // 2
         seconds += post(client, stream, rows.start, middle)
         found = ask(client, stream, slice(middle, rows.stop), plan.asked)
