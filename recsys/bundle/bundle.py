@@ -209,7 +209,7 @@ class Bundle(Scoring):
             ValueError: An id repeats, or there are not as many entries as ids.
             TypeError: An id is not of the data set's kind.
         """
-        return bundle_with_items(self, ids, about, attributes, ratings, raters)
+        return bundle_with_items(self, self.item_row, ids, about, attributes, ratings, raters)
 
     def explain(self, user_id: Id | FoldIn, item_id: Id) -> Explanation:
         """What each item that the user rated contributed to the score of another one.

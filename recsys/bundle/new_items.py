@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,35 +13,36 @@ from recsys.bundle.attributes import RowAttributes, item_attribute_rows
 from recsys.bundle.factors import Factors, UserVector
 from recsys.bundle.ids import checked_ids
 from recsys.bundle.item_fold_in import ItemRatings, raters_moment, row_precision
+from recsys.bundle.scoring import Scoring
 from recsys.bundle.sides import append_items, stack_vectors, take_items, zero_rows
 from recsys.bundle.typing import Id
-
-if TYPE_CHECKING:
-    from recsys.bundle.bundle import Bundle
 
 __all__ = ["bundle_with_items", "own_ratings"]
 
 NO_RATINGS = ItemRatings(np.zeros(0, np.int64), np.zeros(0, np.float32))
 
+Whole = TypeVar("Whole", bound=Scoring)
+
 
 def bundle_with_items(
-    bundle: Bundle,
+    bundle: Whole,
+    item_row: Mapping[Id, int],
     ids: Sequence[Id],
     about: Sequence[Mapping[str, Any] | None] | None,
     attributes: Sequence[Mapping[str, object] | None] | None,
     ratings: Mapping[Id, ItemRatings] | None,
     raters: UserVector | None,
-) -> Bundle:
-    """See `Bundle.with_items`."""
+) -> Whole:
+    """See `Bundle.with_items`; `item_row` is the bundle's."""
     ids = checked_ids(bundle.manifest["id_kind"], "ids", ids)
     if len(set(ids)) != len(ids):
         raise ValueError("ids must not repeat")
     for name, column in (("about", about), ("attributes", attributes)):
         if column is not None and len(column) != len(ids):
             raise ValueError(f"{name} must have one entry for each of the {len(ids)} ids, got {len(column)}")
-    unknown = [item for item in ids if item not in bundle.item_row]
+    unknown = [item for item in ids if item not in item_row]
     all_ids = np.concatenate([bundle.item_ids, np.array(unknown, bundle.item_ids.dtype)])
-    row_of = {**bundle.item_row, **{item: len(bundle.item_ids) + k for k, item in enumerate(unknown)}}
+    row_of = {**item_row, **{item: len(bundle.item_ids) + k for k, item in enumerate(unknown)}}
     items = [*bundle.items, *({"title": str(item), "year": None, "genres": []} for item in unknown)]
     known: dict[int, NDArray[Any]] = {}  # attributes of changed items, by row
     for number, item in enumerate(ids):
@@ -62,7 +63,7 @@ def bundle_with_items(
     )  # fmt: skip
 
 
-def own_ratings(bundle: Bundle, items: NDArray[np.int64]) -> dict[int, ItemRatings]:
+def own_ratings(bundle: Scoring, items: NDArray[np.int64]) -> dict[int, ItemRatings]:
     """The bundle's ratings of some of its items, whatever part of the split they are in, by item row.
 
     Args:
@@ -86,7 +87,7 @@ def own_ratings(bundle: Bundle, items: NDArray[np.int64]) -> dict[int, ItemRatin
 
 
 def _with_rated_rows(
-    bundle: Bundle,
+    bundle: Scoring,
     table: RowAttributes | None,
     rated: Mapping[int, ItemRatings],
     changed: set[int],

@@ -13,12 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recsys.bundle import TEST, Bundle
-from recsys.bundle.factors import UserVector
-from recsys.bundle.fold_in import running_fold_ins
 from recsys.bundle.typing import Float32Array, Float64Array, IndexArray
 from recsys.evaluation.baselines import fit_biases, running_user_biases
 from recsys.evaluation.holdout import TestSet, predict_test_set
 from recsys.evaluation.metrics import rating_metrics
+from recsys.evaluation.past_vectors import vectors_before
+from recsys.evaluation.prequential_items import predict_new_items
 from recsys.progress import track
 
 EVALUATIONS = ("standard", "prequential")
@@ -73,8 +73,6 @@ def prequential(bundle: Bundle, test: TestSet | None = None, items: str = "froze
 
 def _with_items(bundle: Bundle, predicted: Float32Array, test: TestSet) -> dict[str, float | None]:
     """Metrics of items that were not fitted, as they are and folded in from their earlier ratings."""
-    from recsys.evaluation.prequential_items import predict_new_items  # which needs what is here
-
     log.info("prequential: folding in items that were not fitted from their earlier ratings")
     rows, folded = np.flatnonzero(bundle.ratings.part == TEST), predict_new_items(bundle)
     seen = test.item < bundle.fitted_items
@@ -147,37 +145,3 @@ def _predict_user(bundle: Bundle, user: int) -> Iterator[tuple[IndexArray, Float
         else:
             linear = bundle.factors.predict_rows_for(vector, np.where(item < bundle.n_items, item, -1))
             yield rows, np.asarray(bundle.apply_link(linear).mean(1), np.float32)
-
-
-def vectors_before(bundle: Bundle, user: int, rows: IndexArray) -> Iterator[tuple[IndexArray, UserVector]]:
-    """A user's vector before each of some of their ratings, from their strictly earlier ones.
-
-    Args:
-        bundle: With timestamps.
-        user: The user's row.
-        rows: Rows of their ratings in `bundle.ratings`.
-
-    Yields:
-        Some of the rows, and a vector: one for all of them, or with a first axis one for each.
-    """
-    rated, time, past = bundle.ratings, bundle.ratings.timestamp, past_of(bundle, user)
-    assert time is not None
-    rows = rows[np.argsort(time[rows], kind="stable")]
-    known = np.searchsorted(time[past], time[rows])  # number of `past` ratings that are strictly earlier
-    attributes = bundle.attributes_of(user)
-    # Without earlier ratings, and for an ordinal link, whose iteration is not linear in the ratings: plain fold-ins.
-    plain = len(rows) if bundle.factors.ordinal is not None else int(np.searchsorted(known, 1))
-    for n in np.unique(known[:plain]).tolist():
-        folded = bundle.fold_in_rows(rated.item[past[:n]], rated.rating[past[:n]], attributes)
-        yield rows[:plain][known[:plain] == n], folded.vector
-    rows, known = rows[plain:], known[plain:]
-    for piece, vectors in running_fold_ins(bundle.factors, rated.item[past], rated.rating[past], known, attributes):
-        yield rows[piece], vectors
-
-
-def past_of(bundle: Bundle, user: int) -> IndexArray:
-    """Rows in `bundle.ratings` of a user's ratings of items with factors, ascending in time."""
-    time, entries = bundle.ratings.timestamp, bundle.ratings.slice_of(user)
-    assert time is not None
-    rows = np.arange(entries.start, entries.stop)[bundle.ratings.item[entries] < bundle.n_items]
-    return np.asarray(rows[np.argsort(time[rows], kind="stable")])

@@ -17,7 +17,7 @@ from recsys.bundle.fold_in import FoldIn, fold_in, running_fold_ins
 from recsys.bundle.noise import RatingNoise
 from recsys.bundle.sides import append_items, stack_vectors, take_items, take_users
 from recsys.bundle.typing import Float32Array, IndexArray
-from recsys.evaluation.prequential import past_of, vectors_before
+from recsys.evaluation.past_vectors import past_of, vectors_before
 from recsys.progress import track
 
 __all__ = ["predict_new_items"]
