@@ -124,8 +124,8 @@ def main() -> None:
     new.add_argument(
         "--scope", type=_scopes, default=frozenset(("predict",)), metavar="SCOPES",
         help="separated by commas: predict (predictions, recommendations, items, the model), histories (users' "
-        "ratings), events (record what people do), jobs (score many users), operations (metrics, details of "
-        "readiness); default predict",
+        "ratings), events (record events, describe users and items), jobs (score many users), operations (metrics, "
+        "details of readiness); default predict",
     )  # fmt: skip
     commands.add_parser("list", help="names, scopes and dates")
     for command, what in (("rotate", "replace a key and print the new one"), ("revoke", "make a key invalid")):
