@@ -16,7 +16,7 @@ import asyncio
 import hashlib
 from collections import Counter, OrderedDict
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -24,7 +24,8 @@ from serve.models.person import State
 from serve.models.served_model import ServedModel
 
 if TYPE_CHECKING:
-    from serve.service import Service
+    from serve.http.beside import Beside
+    from serve.live import Live
 
 MAX_BODY = 16_384  # bytes of a request's body; the answer to a longer one is not kept
 LARGEST_SHARE = 16  # an answer that takes more than this part of the memory is not kept
@@ -36,6 +37,16 @@ OF_PERSON = "answer_is_of_person"  # attribute of an endpoint whose answers are 
 
 Endpoint = TypeVar("Endpoint", bound=Callable[..., Any])
 Key = tuple[bytes, bytes, frozenset[str] | None, tuple[bytes, ...], bytes]
+
+
+class Asked(Protocol):
+    """What is asked for answers: the service."""
+
+    live: Live | None
+    beside: Beside
+
+    @property
+    def model(self) -> ServedModel | None: ...
 
 
 class Answer(NamedTuple):
@@ -90,7 +101,7 @@ class AnswerCache:
             self.bytes = 0
 
     async def respond(
-        self, service: Service, scope: Scope, receive: Receive, send: Send, compute: ASGIApp, *, of_person: bool
+        self, service: Asked, scope: Scope, receive: Receive, send: Send, compute: ASGIApp, *, of_person: bool
     ) -> None:
         """Send the answer to a request: a kept one, that of an equal request in flight, or a computed one.
 
@@ -135,7 +146,7 @@ class AnswerCache:
         await self._lead(service, model, key, compute, scope, receive, send, of_person)
 
     async def _lead(
-        self, service: Service, model: ServedModel, key: Key, compute: ASGIApp, scope: Scope, receive: Receive,
+        self, service: Asked, model: ServedModel, key: Key, compute: ASGIApp, scope: Scope, receive: Receive,
         send: Send, of_person: bool,
     ) -> None:  # fmt: skip
         """Compute an answer, for equal requests that come meanwhile too."""
@@ -224,7 +235,7 @@ def _size(key: Key, answer: Answer) -> int:
     return OVERHEAD + len(key[0]) + len(key[1]) + sum(map(len, key[3])) + len(key[4]) + len(answer.body)
 
 
-async def _is_current(service: Service, scope: Scope, answer: Answer) -> bool:
+async def _is_current(service: Asked, scope: Scope, answer: Answer) -> bool:
     """Whether the people whom an answer is about are still as they were."""
     if service.live is not None:
         for user_id, state in answer.people:
@@ -233,7 +244,7 @@ async def _is_current(service: Service, scope: Scope, answer: Answer) -> bool:
     return True
 
 
-async def _joined(service: Service, scope: Scope, flight: asyncio.Future[Answer | None]) -> Answer | None:
+async def _joined(service: Asked, scope: Scope, flight: asyncio.Future[Answer | None]) -> Answer | None:
     """The answer of an equal request, once it is there; None if it cannot be given to another."""
     with service.beside.aside(scope):
         await asyncio.wait([flight])  # which does not cancel it

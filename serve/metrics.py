@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections.abc import MutableMapping
 from pathlib import Path
 from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
-from serve.answers import AnswerCache
 from serve.http.load import Load
 from serve.models.served_model import ServedModel
 
@@ -91,12 +91,12 @@ class Metrics:
                 counter.labels(reason).inc(count)
             counts.clear()
 
-    def report_answers(self, answers: AnswerCache) -> None:
-        """Count the answers since the last report, and what those that are kept take now."""
-        self._answer_bytes.set(answers.bytes)
-        for source, count in answers.counts.items():
+    def report_answers(self, counts: MutableMapping[str, int], kept_bytes: int) -> None:
+        """Count the answers since the last report, by where they came from, and what those that are kept take now."""
+        self._answer_bytes.set(kept_bytes)
+        for source, count in counts.items():
             self._answers.labels(source).inc(count)
-        answers.counts.clear()
+        counts.clear()
 
     def set_model(self, model: ServedModel, *, swapped: bool) -> None:
         manifest = model.bundle.manifest

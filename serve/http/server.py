@@ -83,7 +83,7 @@ async def _report(service: Service, gates: list[Gate]) -> None:
         since += load.shed.total()
         service.metrics.report_load(sum(len(gate.connections) for gate in gates))
         service.answers.follow(service.model)
-        service.metrics.report_answers(service.answers)
+        service.metrics.report_answers(service.answers.counts, service.answers.bytes)
         if since and clock() >= told + 1:
             log.warning("overloaded: %d requests were sent away", since, extra={"fields": {"shed": since}})
             told, since = clock(), 0

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, NamedTuple, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, ParamSpec, Protocol, TypeVar
 from weakref import WeakKeyDictionary
 
 from starlette.types import Scope
@@ -21,7 +21,8 @@ from serve.models.person import Person, State
 from serve.models.served_model import ServedModel
 
 if TYPE_CHECKING:
-    from serve.live import Live
+    from recsys.database import Database
+    from serve.api_error import ApiError
 
 __all__ = ["People", "Person", "State", "read_person"]
 
@@ -34,6 +35,15 @@ REMEMBERED_BYTES = 64_000_000  # of people with events, in each worker
 
 P = ParamSpec("P")
 T = TypeVar("T")
+
+
+class Reads(Protocol):
+    """How a database is read beside the event loop, and what is answered if it does not answer: `serve.live.Live`."""
+
+    database: Database
+
+    async def call(self, scope: Scope, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T: ...
+    def failed(self, error: Exception) -> ApiError: ...
 
 
 class Remembered(NamedTuple):
@@ -76,7 +86,7 @@ class People:
         live: With the database, and what is answered if it does not answer.
     """
 
-    def __init__(self, live: Live) -> None:
+    def __init__(self, live: Reads) -> None:
         self.live, self.reads = live, last_events(live.database)
         self._of_model: WeakKeyDictionary[ServedModel, Memory] = WeakKeyDictionary()
         self._turns = asyncio.Semaphore(AT_ONCE)

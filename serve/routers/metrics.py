@@ -19,7 +19,7 @@ SECONDS = 3.0  # for reading what the workers wrote
 @router.get("/metrics", response_class=PlainTextResponse, summary="Metrics for Prometheus")
 async def metrics(service: CurrentService) -> Response:
     metrics = service.metrics
-    metrics.report_answers(service.answers)
+    metrics.report_answers(service.answers.counts, service.answers.bytes)
     try:
         text = await service.deadlines.awaited(SECONDS, metrics.text) if metrics.is_shared else metrics.text()
     except Overdue:
