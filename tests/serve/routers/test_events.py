@@ -200,3 +200,25 @@ def test_too_many_events_that_wait_are_an_overload(live: CheckedClient, log: Eve
     refused(send(live, given(1)), 503, "overloaded")
     service.live.writer._came -= 20_000
     assert service.load.shed["events"] == 1
+
+
+@pytest.mark.services
+def test_postgres_records_them_too_also_after_it_has_dropped_its_connections(
+    bundles: dict[str, Bundle], postgres: str
+) -> None:
+    database = Database.open(postgres)
+    log, before = EventLog(database), EventLog(database).cut()
+    with client_of(bundles["str"], database=postgres) as client:
+        people = {"user_id": "service", "item_id": "🎬"}
+        first = send(client, *(given(n, **people) for n in range(100))).json()
+        assert first["accepted"] == 100
+        assert send(client, given(0, **people)).json()["seq"] >= first["seq"]
+        with database.writing() as connection:
+            others = "pid <> pg_backend_pid() and usename = user"
+            connection.exec_driver_sql(f"select pg_terminate_backend(pid) from pg_stat_activity where {others}")
+        assert send(client, given(100, **people)).status_code == 200
+        refused(send(client, given(7, rating=1.0, **people)), 409, "event_conflict")
+        refused(send(client, given(8, **people | {"user_id": "a\0b"})), 400, "invalid_id")
+    found = log.of_user("service", after=before)
+    assert [one.event_id for one in found] == [f"e{n}" for n in range(101)]
+    log.forget("service")
