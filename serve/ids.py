@@ -62,13 +62,14 @@ class IdIndex(dict[str, int]):
             place: What it is, for the message.
 
         Raises:
-            ApiError: 400, it is too large.
+            ApiError: 409, it is too large, or has a NUL.
         """
         if self.integers:
             if len(text) >= LONG and id_of(text, "int") is None:
-                raise ApiError(400, "invalid_id", f"{place} must be an integer of 64 bits")
+                raise ApiError(409, "unrecordable_id", f"{place} must be an integer of 64 bits")
         elif not is_storable(text, MAX_ID_BYTES):
-            raise ApiError(400, "invalid_id", f"{place} must be at most {MAX_ID_BYTES} bytes of UTF-8 without NUL")
+            detail = f"{place} must be at most {MAX_ID_BYTES} bytes of UTF-8 without NUL"
+            raise ApiError(409, "unrecordable_id", detail)
 
     def row(self, given: GivenId) -> int:
         """The row of an id; -1 if it is not in the data set.

@@ -12,6 +12,7 @@ from urllib.parse import unquote_to_bytes
 import orjson
 from fastapi import APIRouter, Response
 from fastapi.routing import APIRoute
+from starlette.exceptions import HTTPException
 from starlette.routing import Match
 from starlette.types import Receive, Scope, Send
 
@@ -68,11 +69,18 @@ class ResourceRoute(APIRoute):
         refusal = scope["guard"].refuse(scope, self.scope_of_key)  # of this very route, however its path was written
         if refusal is not None:
             await refusal(scope, receive, send)
-        elif self.of_person is None or scope["method"] not in (self.methods or ()):
+        elif scope["method"] not in (self.methods or ()):
+            raise HTTPException(405, headers={"Allow": ", ".join(self._allowed(scope))})
+        elif self.of_person is None:
             await super().handle(scope, receive, send)
         else:
             service: Service = scope["app"].state.service
             await service.answers.respond(service, scope, receive, send, self.app, of_person=self.of_person)
+
+    def _allowed(self, scope: Scope) -> list[str]:
+        """The methods of this path, for which other routes need other scopes."""
+        routes = [route for route in scope["app"].routes if getattr(route, "path", None) == self.path]
+        return sorted({method for route in routes for method in route.methods})
 
 
 def _escaped(raw_path: bytes) -> str:

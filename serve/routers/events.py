@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from fastapi import Request
-from pydantic import FailFast, Field
+from pydantic import ConfigDict, FailFast, Field
 
 from recsys.events.event import MAX_EVENT_ID, MAX_KIND, RATING, Event
 from serve.api_error import ApiError
@@ -16,17 +16,28 @@ from serve.dependencies import get_live, get_model
 from serve.models.served_model import ServedModel
 from serve.openapi import error_responses
 from serve.routing import resource_router
-from serve.schemas import BodyId, Input, Seconds, Stars
+from serve.schemas import DAY, BodyId, Input, Seconds, Stars
 
 router = resource_router("events", prefix="/events", needs="events")
 
 MAX_EVENTS = 1000  # of a request
-DAY = 86_400
 TEXT = r"^[^\x00-\x1f\x7f]+$"  # without control characters
 
 
 class EventIn(Input):
     """What a person did with an item. The latest of a user and an item counts, by `timestamp`, then by arrival."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "anyOf": [
+                {"properties": {"kind": {"const": RATING}, "rating": {"type": "number"}}, "required": ["rating"]},
+                {
+                    "properties": {"kind": {"not": {"const": RATING}}, "rating": {"type": "null"}},
+                    "required": ["kind"],
+                },
+            ]
+        }
+    )
 
     event_id: str = Field(
         min_length=1, max_length=MAX_EVENT_ID, pattern=TEXT, description="Unique, such as a UUID: what is sent again "
@@ -75,7 +86,7 @@ def _checked(given: Sequence[EventIn], model: ServedModel) -> list[Event]:
     """
     low, high = model.bundle.given_scale
     user_text, item_text = model.users.text, model.items.text
-    latest = int(time.time()) + DAY  # clocks differ
+    latest = int(time.time()) + DAY
     events = []
     for place, one in enumerate(given):
         user_id, item_id, rating = user_text(one.user_id), item_text(one.item_id), one.rating

@@ -126,3 +126,9 @@ def test_former_field_names_are_still_answered(bundles: dict[str, Bundle]) -> No
     for schema, field in (("Recommendation", "because"), ("FoldInRecommendations", "skipped"),
                           ("ServiceInfo", "histories")):  # fmt: skip
         assert schemas[schema]["properties"][field]["deprecated"] is True
+
+
+def test_a_405_names_all_methods_of_the_path(client: CheckedClient) -> None:
+    answer = client.options("/users/1")
+    assert (answer.status_code, answer.headers["allow"]) == (405, "GET, PUT")
+    assert client.put("/items").headers["allow"] == "GET"

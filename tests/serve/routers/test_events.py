@@ -71,7 +71,7 @@ def test_ids_mean_what_they_mean_elsewhere(live: CheckedClient, log: EventLog) -
     assert [one.item_id for one in log.of_user("1")] == ["50"]
     refused(send(live, given(2, user_id="x")), 400, "invalid_id")
     refused(send(live, given(2, item_id=True)), 400, "invalid_id")
-    said = refused(send(live, given(2, user_id=str(2**63))), 400, "invalid_id")  # which no bundle holds
+    said = refused(send(live, given(2, user_id=str(2**63))), 409, "unrecordable_id")  # which no bundle holds
     assert said == "body.events[0].user_id must be an integer of 64 bits"
     assert send(live, given(2, user_id=str(2**63 - 1), item_id=str(1 - 2**63))).status_code == 200
 
@@ -142,8 +142,8 @@ def test_text_ids_hold_whatever_databases_do(bundles: dict[str, Bundle], url: st
     with client_of(bundles["str"], database=url) as client:
         assert send(client, given(1, user_id="Zoë", item_id="🎬")).status_code == 200
         assert [one.item_id for one in log.of_user("Zoë")] == ["🎬"]
-        refused(send(client, given(2, user_id="a\0b")), 400, "invalid_id")
-        refused(send(client, given(2, item_id="李" * 900)), 400, "invalid_id")
+        refused(send(client, given(2, user_id="a\0b")), 409, "unrecordable_id")
+        refused(send(client, given(2, item_id="李" * 900)), 409, "unrecordable_id")
 
 
 def test_a_ranking_model_records_choices(bundles: dict[str, Bundle], url: str, log: EventLog) -> None:
@@ -218,7 +218,7 @@ def test_postgres_records_them_too_also_after_it_has_dropped_its_connections(
             connection.exec_driver_sql(f"select pg_terminate_backend(pid) from pg_stat_activity where {others}")
         assert send(client, given(100, **people)).status_code == 200
         refused(send(client, given(7, rating=1.0, **people)), 409, "event_conflict")
-        refused(send(client, given(8, **people | {"user_id": "a\0b"})), 400, "invalid_id")
+        refused(send(client, given(8, **people | {"user_id": "a\0b"})), 409, "unrecordable_id")
     found = log.of_user("service", after=before)
     assert [one.event_id for one in found] == [f"e{n}" for n in range(101)]
     log.forget("service")
