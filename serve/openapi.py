@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 from fastapi import FastAPI
@@ -11,7 +10,7 @@ from recsys.bundle.attributes import choices
 from serve.ids import body_id_schema, id_schema
 from serve.info import sample_ids
 from serve.models.served_model import ServedModel
-from serve.schemas import DAY, Error
+from serve.schemas import Error
 
 DESCRIPTIONS = {
     400: "The request is malformed, a value is out of range, or the service does not go by the name in Host.",
@@ -73,7 +72,7 @@ def openapi_document(
     for unused in ("HTTPValidationError", "ValidationError"):
         schemas.pop(unused, None)
     if model is None:
-        _fill(schema, {kind: {} for kind in ("id", "body-id", "any-id", "stars", "seconds", "attributes", "genre")}, {})
+        _fill(schema, {kind: {} for kind in ("id", "body-id", "any-id", "stars", "attributes", "genre")}, {})
         return schema
     low, high = model.bundle.given_scale
     known = choices(model.bundle.attributes)
@@ -82,7 +81,6 @@ def openapi_document(
         "body-id": body_id_schema(integers=model.integer_ids),
         "any-id": {},
         "stars": {"minimum": low, "maximum": high},
-        "seconds": {"maximum": int(time.time()) + DAY},
         "attributes": {
             "properties": {name: {"type": "string", "enum": values} for name, values in known.items()},
             "additionalProperties": False,

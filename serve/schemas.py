@@ -29,7 +29,6 @@ from recsys.bundle.ids import MAX_ID_LENGTH
 from recsys.events.event import LAST_SECOND
 from serve.ids import INT_ID, GivenId
 
-DAY = 86_400  # seconds by which clocks may differ
 MAX_FIELDS = 100  # of an object
 MAX_JOB_USERS = 10_000  # that a job may name
 
@@ -87,9 +86,13 @@ Attributes = Annotated[
 Year = Annotated[int, Field(ge=-9999, le=9999), BeforeValidator(_integral)]
 Seconds = Annotated[
     int,
-    Field(ge=0, le=LAST_SECOND, description="When it happened: unix seconds, UTC; at most a day ahead."),
+    Field(
+        ge=0,
+        le=LAST_SECOND,
+        description="When it happened: unix seconds, UTC; at most a day ahead of the service.",
+        examples=[1_764_460_800],
+    ),
     BeforeValidator(_integral),
-    WithJsonSchema({"type": "integer", "minimum": 0, "format": "seconds", "examples": [1_764_460_800]}),
 ]
 K = Annotated[int, Field(ge=1, le=MAX_K), BeforeValidator(_integral)]
 QueryK = Annotated[K, BeforeValidator(_plain_digits)]

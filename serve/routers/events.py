@@ -16,11 +16,12 @@ from serve.dependencies import get_live, get_model
 from serve.models.served_model import ServedModel
 from serve.openapi import error_responses
 from serve.routing import resource_router
-from serve.schemas import DAY, BodyId, Input, Seconds, Stars
+from serve.schemas import BodyId, Input, Seconds, Stars
 
 router = resource_router("events", prefix="/events", needs="events")
 
 MAX_EVENTS = 1000  # of a request
+DAY = 86_400  # seconds by which clocks may differ
 TEXT = r"^[^\x00-\x1f\x7f]+$"  # without control characters
 
 
@@ -82,7 +83,7 @@ def _checked(given: Sequence[EventIn], model: ServedModel) -> list[Event]:
     """The events with ids as texts.
 
     Raises:
-        ApiError: 400, one is none.
+        ApiError: 400, one is none; 409, it is of the future, or its ids cannot be recorded.
     """
     low, high = model.bundle.given_scale
     user_text, item_text = model.users.text, model.items.text
@@ -103,6 +104,6 @@ def _checked(given: Sequence[EventIn], model: ServedModel) -> list[Event]:
             raise ApiError(400, "rating_unexpected", detail)
         if one.timestamp > latest:
             detail = f"body.events[{place}].timestamp must be unix seconds, at most a day ahead of the service's clock"
-            raise ApiError(400, "timestamp_in_future", detail)
+            raise ApiError(409, "timestamp_in_future", detail)
         events.append(Event(one.event_id, user_id, item_id, one.kind, rating, one.timestamp))
     return events

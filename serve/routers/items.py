@@ -88,7 +88,10 @@ class ItemIn(Input):
     year: Year | None = None
     genres: list[Text] = Field([], max_length=MAX_FIELDS)
     attributes: Annotated[dict[Text, Text], BeforeValidator(few)] = Field(
-        {}, max_length=MAX_FIELDS, description="Side information by name; a model reads those it was trained with."
+        {},
+        max_length=MAX_FIELDS,
+        description="Side information by name; a model reads those it was trained with.",
+        json_schema_extra={"additionalProperties": False},  # names that are no `Text`
     )
 
 
