@@ -24,7 +24,7 @@ from recsys.data.sources.base import RatingsSource
 from recsys.models.als import ALS
 from recsys.training.export import make_bundle
 
-SETTINGS = {  # of conf/experiment/ml_1m_als, but for the dimension
+SETTINGS = {  # of conf/experiment/ml_1m_als, as is the number of sweeps, but for the dimension
     "embedding_dim": 64,
     "reg_lambda": 0.08,
     "reg_exponent": 0.5,

@@ -25,5 +25,5 @@ class Plan(NamedTuple):
     forgotten: int  # users in the end
 
 
-FULL = Plan("full", "ml-1m", steps=20, sweeps=20, warm_sweeps=3, asked=50, forgotten=20)
+FULL = Plan("full", "ml-1m", steps=20, sweeps=40, warm_sweeps=3, asked=50, forgotten=20)
 SHORT = Plan("short", "ml-100k", steps=2, sweeps=5, warm_sweeps=2, asked=10, forgotten=2)
