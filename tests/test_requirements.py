@@ -29,7 +29,7 @@ EXTRAS = PROJECT["optional-dependencies"]
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
 INPUTS = {
     "build": ["pip", *PYPROJECT["build-system"]["requires"]],
-    "serve": ["recsys-lightning[serve,signing]"],
+    "serve": ["recsys-lightning[serve,signing,postgres]"],
     "train": ["recsys-lightning[train,serve,signing]"],
     **{use: [f"recsys-lightning[{use}]"] for use in ("dev", "bench", "audit")},
 }
