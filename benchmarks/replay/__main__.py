@@ -3,7 +3,7 @@
 The ratings arrive in time, in 20 steps, through the API of a service that follows an alias; before each step but the
 first, a policy may make a new version of what has arrived. All is done twice, the second time with a tenth of the items
 withheld from the first fit. What is done is kept in `--work` until all is: a replay that was killed goes on.
-Exit status 1 if something does not hold. A short replay, of ML-100K in few steps, takes a minute and stores nothing.
+Exit status 1 if something does not hold. A short replay, of ML-100K in two steps, takes two minutes and stores nothing.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ WORK = Path("outputs/replay")
 
 def main() -> None:
     parser = argparse.ArgumentParser("python -m benchmarks.replay", description=__doc__.splitlines()[0])
-    parser.add_argument("--short", action="store_true", help="a minute instead of 25; stores nothing")
+    parser.add_argument("--short", action="store_true", help="two minutes instead of 30; stores nothing")
     parser.add_argument("--ml-1m-root", metavar="FOLDER", help="of the extracted files; downloaded by default")
     parser.add_argument("--ml-100k-root", metavar="FOLDER", help="the same, of --short")
     parser.add_argument("--work", type=Path, default=WORK, metavar="FOLDER", help=f"for what is done so far ({WORK})")
