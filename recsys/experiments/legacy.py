@@ -88,7 +88,7 @@ def upgrade_config(cfg: DictConfig) -> DictConfig:
     model = settings.get("model") or {}
     for name, (former, _) in FORMER_DEFAULTS.get(str(model.get("_target_")), {}).items():
         model.setdefault(name, former)
-    if model:  # of a run, which could not be asked to fold in items
+    if "evaluation" in settings:  # of a run, which could not be asked to fold in items
         settings.setdefault("items", "frozen")
     upgraded = OmegaConf.create(settings)
     assert isinstance(upgraded, DictConfig)

@@ -107,7 +107,7 @@ def test_the_configuration_is_read_from_its_files() -> None:
     assert keys["data.user_column"] == ["data=sql", "data=tabular"]
     assert {"model=mf", "model=als"} <= set(keys["model.embedding_dim"])
     assert "model._target_" not in keys
-    assert set(known_keys("evaluate")) == {"run", "evaluation", "ranking"} | {
+    assert set(known_keys("evaluate")) == {"run", "evaluation", "items", "ranking"} | {
         key for key in known_keys("evaluate") if key.startswith("hydra.")
     }
     classes = named_classes()
