@@ -20,7 +20,7 @@ from recsys.bundle import Bundle
 from recsys.bundle.factors import Factors
 from tests.bundles import ITEMS, RATED, USERS, make_bundle
 from tests.commands import PLOTS, draw_plots, quick_train, small_ratings, train, trained  # noqa: F401  (fixtures)
-from tests.postgres import postgres  # noqa: F401  (a fixture)
+from tests.postgres import postgres, postgres_server  # noqa: F401  (fixtures)
 from tests.s3 import s3  # noqa: F401
 
 # Of this process and what tests start: two that want all cores take many times as long.

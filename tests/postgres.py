@@ -5,19 +5,22 @@ from __future__ import annotations
 import contextlib
 import os
 import pwd
+import secrets
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
+from sqlalchemy import NullPool, create_engine, make_url
 
 PASSWORD = "s3cret-word"  # which no message may show
 
 
 @pytest.fixture(scope="session")
-def postgres() -> Iterator[str]:
-    """SQLAlchemy URL of an empty database, with a password; a skip that says why if there is no server."""
+def postgres_server() -> Iterator[str]:
+    """SQLAlchemy URL of a server, with a password; a skip that says why if there is none."""
     if url := os.environ.get("RECSYS_TEST_POSTGRES"):
         yield url
         return
@@ -28,11 +31,24 @@ def postgres() -> Iterator[str]:
         yield url
 
 
+@pytest.fixture
+def postgres(postgres_server: str) -> Iterator[str]:
+    """SQLAlchemy URL of an empty database of the test's own."""
+    url, name = make_url(postgres_server), f"recsys_{secrets.token_hex(6)}"
+    engine = create_engine(url, isolation_level="AUTOCOMMIT", poolclass=NullPool)  # a test may end all connections
+    with engine.connect() as connection:
+        connection.exec_driver_sql(f"create database {name}")
+    try:
+        yield url.set(database=name).render_as_string(hide_password=False)
+    finally:
+        with engine.connect() as connection:
+            connection.exec_driver_sql(f"drop database {name} with (force)")
+
+
 @contextlib.contextmanager
 def server(binaries: Path, settings: str = "") -> Iterator[str]:
     """Start a server in a temporary folder, with options of `postgres`. Yields the URL of an empty database."""
-    folder = Path("/tmp") / f"recsys-postgres-{os.getpid()}"  # short: a socket's path has at most 107 characters
-    folder.mkdir()
+    folder = Path(tempfile.mkdtemp(prefix="recsys-postgres-", dir="/tmp"))  # short: a socket's path has 107 characters
     if os.geteuid() == 0:
         account = pwd.getpwnam("postgres")  # the server refuses to run as root
         os.chown(folder, account.pw_uid, account.pw_gid)

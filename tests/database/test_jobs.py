@@ -12,7 +12,6 @@ import pytest
 from recsys.database import Database
 from recsys.database import jobs as module
 from recsys.database.jobs import DONE, FAILED, MOST_TRIES, RUNNING, STALE_SECONDS, WAITING, Jobs
-from tests.postgres import postgres  # noqa: F401  (a fixture)
 
 REQUEST: dict[str, Any] = {"users": ["1", "2"], "options": {"k": 3}, "format": "jsonl"}
 

@@ -23,7 +23,6 @@ from serve.keys import add
 from serve.models.model_manager import ModelManager
 from serve.models.person import State
 from serve.models.served_model import ServedModel
-from tests.postgres import postgres  # noqa: F401  (a fixture)
 from tests.serve.conftest import ITEMS, NAMES, CheckedClient, client_of, rich
 from tests.serve.test_metrics import value
 

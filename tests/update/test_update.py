@@ -21,7 +21,6 @@ from recsys.update.gate import Verdict
 from recsys.update.refit import RefitError
 from recsys.update.update import Policy, cut_of, events_since, update
 from recsys.versions import Version, VersionConflictError, Versions, open_versions
-from tests.postgres import postgres  # noqa: F401  (a fixture)
 from tests.update.small import both_sides, bundle_of
 
 CONFIGURATION = {"model": {"_target_": "recsys.models.als.ALS", "warm_start": None}, "data": {}, "run_dir": "before"}
@@ -37,7 +36,7 @@ def versions(tmp_path: Path) -> Versions:
 
 @pytest.mark.services
 def test_postgresql(
-    postgres: str,  # noqa: F811  (the fixture)
+    postgres: str,
     tmp_path: Path,
     policy: Policy,
     monkeypatch: pytest.MonkeyPatch,
