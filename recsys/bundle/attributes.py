@@ -17,6 +17,12 @@ class RowAttributes(NamedTuple):
     indptr: IndexArray  # (all rows + 1,)
     attribute: IndexArray  # positions among the names of the manifest's `attributes`, or `item_attributes`
 
+    @classmethod
+    def of_rows(cls, rows: Sequence[IndexArray]) -> RowAttributes:
+        """A table of the attributes of each row, of which there is at least one."""
+        indptr = np.append(0, np.cumsum([len(row) for row in rows]))
+        return cls(indptr.astype(np.int64), np.concatenate(rows).astype(np.int32))
+
     def of(self, row: int) -> IndexArray:
         """The attributes of a row; none for a row outside the data set."""
         if not 0 <= row < len(self.indptr) - 1:

@@ -145,6 +145,4 @@ def _with_rows(known: RowAttributes | None, changed: Mapping[int, NDArray[Any]],
     before = RowAttributes(np.zeros(1, np.int64), np.zeros(0, np.int32)) if known is None else known
     if not changed and n == len(before.indptr) - 1:
         return before
-    pieces = [changed[row] if row in changed else before.of(row) for row in range(n)]
-    indptr = np.append(0, np.cumsum([len(piece) for piece in pieces]))
-    return RowAttributes(indptr.astype(np.int64), np.concatenate(pieces).astype(np.int32))
+    return RowAttributes.of_rows([changed[row] if row in changed else before.of(row) for row in range(n)])

@@ -257,7 +257,7 @@ def _table_of_users(bundle: Bundle, ids: NDArray[Any], known: Known) -> RowAttri
         else:
             texts = (f"{name}={value}" for name, value in told.items())
             rows.append(np.array(sorted(place[text] for text in texts if text in place), np.int64))
-    return _table(rows)
+    return RowAttributes.of_rows(rows)
 
 
 def _about_items(bundle: Bundle, ids: NDArray[Any], known: Known) -> tuple[list[dict[str, Any]], RowAttributes | None]:
@@ -279,9 +279,4 @@ def _about_items(bundle: Bundle, ids: NDArray[Any], known: Known) -> tuple[list[
             rows.append(item_attribute_rows(bundle.item_attribute_names, one, more))
         else:
             rows.append(before.of(row))
-    return about, _table(rows) if bundle.item_attribute_names else before
-
-
-def _table(rows: list[IndexArray]) -> RowAttributes:
-    indptr = np.append(0, np.cumsum([len(row) for row in rows]))
-    return RowAttributes(indptr.astype(np.int64), np.concatenate(rows).astype(np.int32))
+    return about, RowAttributes.of_rows(rows) if bundle.item_attribute_names else before
