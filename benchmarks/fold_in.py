@@ -30,13 +30,13 @@ os.environ |= dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM
 
 import numpy as np
 
-from recsys.bundle import TEST, TRAIN, VAL, Bundle
+from recsys.bundle import Bundle
+from recsys.bundle.ratings import LAST_PART
 from recsys.evaluation.baselines import fit_biases, fit_item_means
 from serve.models.pointer import bundle_folder
 
 RESULTS = Path(__file__).parent / "results"
 DEVICE = f"cpu-{os.cpu_count()}core"
-LAST_PART = {"train": TRAIN, "train_val": VAL, "all": TEST}  # of the rows that a bundle was fitted on
 USER_PRIOR = 15.0  # ratings' worth of pull on a user's bias, as in recsys.evaluation.baselines
 FOLDED = (1, 5, 20, 1000)  # ratings folded in of an unseen user, at most
 

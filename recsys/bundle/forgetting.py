@@ -15,10 +15,8 @@ from numpy.typing import NDArray
 from recsys.bundle.attributes import RowAttributes
 from recsys.bundle.bundle import Bundle
 from recsys.bundle.errors import BundleError
-from recsys.bundle.ratings import TEST, TRAIN, VAL, UserRatings
+from recsys.bundle.ratings import LAST_PART, TEST, UserRatings
 from recsys.bundle.sides import take_users
-
-FITTED_ON = {"train": TRAIN, "train_val": VAL, "all": TEST}  # the last part of the split
 
 
 def without_users(bundle: Bundle, rows: Iterable[int]) -> Bundle:
@@ -69,7 +67,7 @@ def _counts(bundle: Bundle, users: int, ratings: UserRatings) -> dict[str, Any]:
     counts = bundle.manifest.get("counts")
     if not isinstance(counts, dict):
         return {}
-    last = FITTED_ON.get(str(bundle.manifest.get("fit_on")))
+    last = LAST_PART.get(str(bundle.manifest.get("fit_on")))
     new = {
         "users": users,
         "ratings": len(ratings.item),

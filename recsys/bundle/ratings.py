@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from recsys.bundle.typing import Float32Array, IndexArray
 
 TRAIN, VAL, TEST = 0, 1, 2  # the part of the split that a rating belongs to
+LAST_PART = {"train": TRAIN, "train_val": VAL, "all": TEST}  # of the ratings of a fit, by the manifest's `fit_on`
 
 
 class UserRatings(NamedTuple):

@@ -10,9 +10,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from recsys.bundle import TEST, TRAIN, VAL, Bundle, UserRatings
+from recsys.bundle import Bundle, UserRatings
 from recsys.bundle.attributes import RowAttributes, item_attribute_rows
 from recsys.bundle.factors import Factors, concat_samples
+from recsys.bundle.ratings import LAST_PART
 from recsys.bundle.schema import FACTOR_SPECS
 from recsys.bundle.sides import append_items, append_users, zero_rows
 from recsys.bundle.typing import Id, IndexArray
@@ -21,7 +22,6 @@ from recsys.update.rows import Rated, by_item, by_user, late_residuals, prior_me
 from recsys.update.threads import in_threads
 
 PASSES = 1  # a second one changes the RMSE of what comes next by less than .0001 stars on MovieLens 1M
-FITTED_PARTS = {"train": (TRAIN,), "train_val": (TRAIN, VAL), "all": (TRAIN, VAL, TEST)}
 OF_A_FIT = ("data_sha256", "git_commit", "metrics", "split")  # keys of a manifest that say nothing of an update
 
 
@@ -119,7 +119,7 @@ def updated(
 def touched_rows(bundle: Bundle, merged: MergedRatings, attributes: RowAttributes | None = None) -> Touched:
     """The users and items of events, and of ratings that the fit left out; those without a row; changed users."""
     rated = bundle.ratings
-    left_out = ~np.isin(rated.part, FITTED_PARTS[bundle.manifest.get("fit_on", "all")])
+    left_out = rated.part > LAST_PART[bundle.manifest.get("fit_on", "all")]
     users, items = np.zeros(len(merged.user_ids), bool), np.zeros(len(merged.item_ids), bool)
     users[bundle.n_users :] = items[bundle.fitted_items :] = True
     users[merged.touched_users] = items[merged.touched_items] = True
