@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from recsys.bundle.typing import IndexArray
+from recsys.bundle.typing import Id, IndexArray
 
 
 class RowAttributes(NamedTuple):
@@ -56,6 +56,11 @@ def attribute_rows(names: Sequence[str], given: Mapping[str, object]) -> NDArray
         if str(value) not in known[name]:
             raise ValueError(f"attributes: {name} must be one of {', '.join(known[name])}, got {value!r:.80}")
     return np.array([names.index(f"{name}={value}") for name, value in given.items()], np.int64)
+
+
+def undescribed(item: Id) -> dict[str, Any]:
+    """Title, year and genres of an item of which only the id is known."""
+    return {"title": str(item), "year": None, "genres": []}
 
 
 def item_attribute_rows(

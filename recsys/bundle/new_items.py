@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from recsys.bundle.attributes import RowAttributes, item_attribute_rows
+from recsys.bundle.attributes import RowAttributes, item_attribute_rows, undescribed
 from recsys.bundle.factors import Factors, UserVector
 from recsys.bundle.ids import checked_ids
 from recsys.bundle.item_fold_in import ItemRatings, raters_moment, row_precision
@@ -43,7 +43,7 @@ def bundle_with_items(
     unknown = [item for item in ids if item not in item_row]
     all_ids = np.concatenate([bundle.item_ids, np.array(unknown, bundle.item_ids.dtype)])
     row_of = {**item_row, **{item: len(bundle.item_ids) + k for k, item in enumerate(unknown)}}
-    items = [*bundle.items, *({"title": str(item), "year": None, "genres": []} for item in unknown)]
+    items = [*bundle.items, *map(undescribed, unknown)]
     known: dict[int, NDArray[Any]] = {}  # attributes of changed items, by row
     for number, item in enumerate(ids):
         row, told = row_of[item], None if about is None else about[number]

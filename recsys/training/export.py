@@ -12,7 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from recsys.bundle import TEST, TRAIN, VAL, Bundle, UserRatings
-from recsys.bundle.attributes import RowAttributes
+from recsys.bundle.attributes import RowAttributes, undescribed
 from recsys.bundle.factors import Factors
 from recsys.data.columns import GENRES, ITEM_ID, RATING, TIMESTAMP, TITLE, USER_ID, YEAR
 from recsys.data.datamodule import RatingDataModule
@@ -128,7 +128,7 @@ def _items(items: pd.DataFrame | None, item_ids: NDArray[Any]) -> list[dict[str,
                 "year": None if pd.isna(year) else int(year),
                 "genres": genres.split("|") if genres else [],
             }
-    return [known.get(i, {"title": str(i), "year": None, "genres": []}) for i in item_ids.tolist()]
+    return [known.get(i) or undescribed(i) for i in item_ids.tolist()]
 
 
 def _git_commit() -> str | None:

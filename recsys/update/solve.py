@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recsys.bundle import Bundle, UserRatings
-from recsys.bundle.attributes import RowAttributes, item_attribute_rows
+from recsys.bundle.attributes import RowAttributes, item_attribute_rows, undescribed
 from recsys.bundle.factors import Factors, concat_samples
 from recsys.bundle.ratings import LAST_PART
 from recsys.bundle.schema import FACTOR_SPECS
@@ -270,7 +270,7 @@ def _about_items(bundle: Bundle, ids: NDArray[Any], known: Known) -> tuple[list[
         if told is not None:
             one = {name: told[name] for name in ("title", "year", "genres")}
         else:
-            one = bundle.items[row] if row < len(bundle.items) else {"title": str(item), "year": None, "genres": []}
+            one = bundle.items[row] if row < len(bundle.items) else undescribed(item)
         about.append(one)
         if not bundle.item_attribute_names:
             continue

@@ -11,7 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from recsys.bundle import Bundle
-from recsys.bundle.attributes import RowAttributes
+from recsys.bundle.attributes import RowAttributes, undescribed
 from recsys.bundle.typing import Id
 from recsys.data.columns import ITEM_ID, RATING, TIMESTAMP, USER_ID
 from recsys.data.errors import DataError
@@ -123,7 +123,7 @@ def _items(bundle: Bundle, ids: NDArray[Any], changed: Mapping[Id | None, Mappin
     told = _told(bundle.item_attribute_names, bundle.item_attributes, len(ids), OF_COLUMNS)
     about = []
     for row, item in enumerate(ids.tolist()):
-        known = bundle.items[row] if row < len(bundle.items) else {"title": str(item), "year": None, "genres": []}
+        known = bundle.items[row] if row < len(bundle.items) else undescribed(item)
         about.append(changed.get(item, known))
         told[row] |= changed.get(item, {}).get("attributes", {})
     columns = ([one[name] for one in about] for name in ("title", "genres", "year"))
