@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -16,26 +15,14 @@ from recsys.bundle.factors import Factors, concat_samples
 from recsys.bundle.ratings import LAST_PART
 from recsys.bundle.schema import FACTOR_SPECS
 from recsys.bundle.sides import append_items, append_users, zero_rows
-from recsys.bundle.typing import Id, IndexArray
+from recsys.bundle.typing import IndexArray
 from recsys.events.merge import MergedRatings
+from recsys.update.known import Known
 from recsys.update.rows import Rated, by_item, by_user, late_residuals, prior_means, solved_rows
 from recsys.update.threads import in_threads
 
 PASSES = 1  # a second one changes the RMSE of what comes next by less than .0001 stars on MovieLens 1M
 OF_A_FIT = ("data_sha256", "git_commit", "metrics", "split")  # keys of a manifest that say nothing of an update
-
-
-@dataclass(frozen=True)
-class Known:
-    """What is known of users and items beside their ratings, where it was set after the fit.
-
-    Attributes:
-        items: `title`, `year`, `genres` and `attributes` (values by name) of items.
-        users: Attributes of users, values by name.
-    """
-
-    items: Mapping[Id, Mapping[str, Any]] = field(default_factory=dict)
-    users: Mapping[Id, Mapping[str, Any]] = field(default_factory=dict)
 
 
 class Touched(NamedTuple):

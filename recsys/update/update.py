@@ -16,13 +16,13 @@ import numpy as np
 from recsys.bundle import Bundle
 from recsys.database import Database
 from recsys.events import EventColumns, EventLog
-from recsys.events.descriptions import Descriptions
-from recsys.events.merge import MergedRatings, id_of, merge_ratings
+from recsys.events.merge import MergedRatings, merge_ratings
 from recsys.files import folder_lock
 from recsys.update.distance import RATIO, estimated_distance, measured_distance, random_pairs
 from recsys.update.gate import NOTHING, Verdict, compare
+from recsys.update.known import known_beside
 from recsys.update.refit import refit_configuration, refitted
-from recsys.update.solve import Known, updated, why_not
+from recsys.update.solve import updated, why_not
 from recsys.update.window import touched_since
 from recsys.versions import Version, Versions
 from recsys.versions.version import SHOWN
@@ -126,17 +126,6 @@ def events_since(database: Database, bundle: Bundle) -> Since | None:
         return None
     known = merge_ratings(bundle, upto(events, window_cut))
     return Since(int(seq[-1]), window_cut, events, known, merged)
-
-
-def known_beside(database: Database, bundle: Bundle) -> Known:
-    """Items and users' attributes that were set while a service ran, by ids of the bundle's kind."""
-    kind, told = str(bundle.manifest["id_kind"]), Descriptions(database)
-    items = {id_of(item.item_id, kind): item._asdict() for _, item in told.items()}
-    users = {id_of(user, kind): attributes for user, attributes in told.users().items()}
-    return Known(
-        {item: about for item, about in items.items() if item is not None},
-        {user: about for user, about in users.items() if user is not None},
-    )
 
 
 class _Made(NamedTuple):

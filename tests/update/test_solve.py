@@ -14,7 +14,8 @@ from recsys.events.merge import merge_ratings
 from recsys.models.als import ALS
 from recsys.training.export import make_bundle
 from recsys.update.distance import measured_distance
-from recsys.update.solve import Known, follow_counts, one_sample, touched_rows, updated, why_not
+from recsys.update.known import Known
+from recsys.update.solve import follow_counts, one_sample, touched_rows, updated, why_not
 from tests.small_data import build, fit, random_ratings, small_data
 from tests.update.small import STARS, both_sides, bundle_of, events
 

@@ -18,6 +18,7 @@ from recsys.data.errors import DataError
 from recsys.data.rating_data import RatingData
 from recsys.data.readers.items import items_frame
 from recsys.data.sources.base import RatingsSource, logged
+from recsys.update.known import known_beside
 
 OF_COLUMNS = ("genre", "year")  # attributes of items that columns of their own hold
 
@@ -69,18 +70,14 @@ class LiveRatings(RatingsSource):
         """
         from recsys.database import Database, DatabaseError  # SQLAlchemy is an extra
         from recsys.events import EventLog
-        from recsys.events.descriptions import Descriptions
-        from recsys.events.merge import id_of, merge_ratings
+        from recsys.events.merge import merge_ratings
 
         bundle = Bundle.load(self.bundle)
-        kind = str(bundle.manifest["id_kind"])
         try:
             database = Database.open()
             try:
                 merged = merge_ratings(bundle, EventLog(database).since(int(bundle.manifest.get("cut", 0)), self.cut))
-                told = Descriptions(database)
-                users = {id_of(user, kind): attributes for user, attributes in told.users().items()}
-                items = {id_of(item.item_id, kind): item._asdict() for _, item in told.items()}
+                known = known_beside(database, bundle)
             finally:
                 database.close()
         except DatabaseError as error:
@@ -94,7 +91,7 @@ class LiveRatings(RatingsSource):
         if rated.timestamp is not None and (bundle.ratings.timestamp is not None or rated.timestamp.any()):
             columns[TIMESTAMP] = rated.timestamp
         frame = pd.DataFrame(columns)
-        if kind == "str":
+        if bundle.manifest["id_kind"] == "str":
             frame = frame.astype({USER_ID: "str", ITEM_ID: "str"})
         low, high = (1.0, 1.0) if bundle.is_implicit else bundle.scale
         return logged(
@@ -103,14 +100,14 @@ class LiveRatings(RatingsSource):
                 frame,
                 low,
                 high,
-                users=_users(bundle, merged.user_ids, users),
-                items=_items(bundle, merged.item_ids, items),
+                users=_users(bundle, merged.user_ids, known.users),
+                items=_items(bundle, merged.item_ids, known.items),
                 implicit=bundle.is_implicit,
             )
         )
 
 
-def _users(bundle: Bundle, ids: NDArray[Any], changed: Mapping[Id | None, Mapping[str, Any]]) -> pd.DataFrame | None:
+def _users(bundle: Bundle, ids: NDArray[Any], changed: Mapping[Id, Mapping[str, Any]]) -> pd.DataFrame | None:
     """The users with the attributes that the bundle has of them, and those that were set since; None without any."""
     told = _told(bundle.attributes, bundle.user_attributes, len(ids))
     for row, user in enumerate(ids.tolist()):
@@ -118,7 +115,7 @@ def _users(bundle: Bundle, ids: NDArray[Any], changed: Mapping[Id | None, Mappin
     return _table(USER_ID, ids, told) if any(told) else None
 
 
-def _items(bundle: Bundle, ids: NDArray[Any], changed: Mapping[Id | None, Mapping[str, Any]]) -> pd.DataFrame:
+def _items(bundle: Bundle, ids: NDArray[Any], changed: Mapping[Id, Mapping[str, Any]]) -> pd.DataFrame:
     """The items with title, year, genres and other attributes, and what was set of them since."""
     told = _told(bundle.item_attribute_names, bundle.item_attributes, len(ids), OF_COLUMNS)
     about = []
