@@ -12,6 +12,7 @@ from sqlalchemy import func, select
 
 from recsys.database.jobs import Job, Jobs
 from recsys.database.tables import events
+from recsys.events import EventLog
 from recsys.events.merge import id_of
 from recsys.files.writing import sync
 from serve.api_error import ApiError
@@ -45,7 +46,7 @@ def compute(job: Job, jobs: Jobs, files: JobFiles, model: ServedModel, recommend
         OSError: A file cannot be written.
     """
     version = model.bundle.sha256 or model.version
-    cut = job.request["cut"] if "cut" in job.request and job.version == version else _last_event(jobs)
+    cut = job.request["cut"] if "cut" in job.request and job.version == version else EventLog(jobs.database).cut()
     users = users_of(job, jobs, model, cut)
     options = RecommendationOptions(**job.request["options"])
     token = str(job.worker).rpartition(":")[2]
@@ -105,11 +106,6 @@ def _line(user_id: str, options: RecommendationOptions, recommend: Recommend) ->
         {name: value for name, value in vars(one).items() if name not in WITHOUT} for one in answer.recommendations
     ]
     return orjson.dumps({"user_id": user_id, "cold_start": answer.cold_start, "recommendations": found}) + b"\n"
-
-
-def _last_event(jobs: Jobs) -> int:
-    with jobs.database.reading() as connection:
-        return int(connection.execute(select(func.coalesce(func.max(events.c.seq), 0))).scalar_one())
 
 
 def _given_up(job: Job, jobs: Jobs, files: JobFiles) -> bool:
