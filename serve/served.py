@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from recsys.events import EventLog
@@ -91,7 +91,7 @@ class Past:
             notes.append("somebody was forgotten since: what their ratings said of items that were not fitted is gone")
         found = Served(user_id, shown_moment(seconds), change.version, "served", cut, notes)
         if forgotten_since and user_id not in base.users and not seq:
-            return Served(user_id, found.at, change.version, "forgotten", cut, [])
+            return replace(found, status="forgotten", notes=[])
         model = self._with_items(base, (cut, revision))
         person = read_person(self.reads, model, user_id, (seq, described if described <= revision else 0))
         if item_id is None:
@@ -99,11 +99,11 @@ class Past:
             listed = [
                 {"item_id": one.item_id, "title": one.title, "rating": one.rating, "score": one.score} for one in best
             ]
-            return Served(**{**vars(found), "recommendations": listed})
+            return replace(found, recommendations=listed)
         row = model.items.get(item_id, -1)
         if row < 0 or model.bundle.is_ranking:
             raise ValueError(f"version {model.version} predicts no rating of item {item_id!r:.80}")
-        return Served(**{**vars(found), "rating": predict(model, person, row).rating})
+        return replace(found, rating=predict(model, person, row).rating)
 
     def _with_items(self, base: ServedModel, upto: tuple[int, int]) -> ServedModel:
         items = LiveItems(self.log, self.descriptions, upto)
