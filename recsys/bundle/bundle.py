@@ -175,8 +175,7 @@ class Bundle(Scoring):
             if not isinstance(rating, Real) or isinstance(rating, bool):
                 raise TypeError(f"rating of item {item!r} must be a number, got {rating!r:.80}")
             if not low <= rating <= high:
-                allowed = f"in [{low:g}, {high:g}]" if low < high else f"{high:g}, as all are in implicit feedback"
-                raise ValueError(f"rating of item {item!r} must be {allowed}, got {rating}")
+                raise ValueError(f"rating of item {item!r} must be {self.allowed_stars}, got {rating}")
         known = [(row, stars) for row, stars in zip(rows, ratings.values(), strict=True) if 0 <= row < self.n_items]
         row, stars = zip(*known, strict=True) if known else ((), ())
         known_of = None if attributes is None else attribute_rows(self.attributes, attributes)

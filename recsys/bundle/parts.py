@@ -76,6 +76,12 @@ class BundleParts:
         return (high, high) if self.is_implicit else (low, high)
 
     @property
+    def allowed_stars(self) -> str:
+        """What `given_scale` allows, for messages that say what a rating must be."""
+        low, high = self.given_scale
+        return f"in [{low:g}, {high:g}]" if low < high else f"{high:g}, as all are in implicit feedback"
+
+    @property
     def can_fold_in(self) -> bool:
         """Whether new users can be folded in."""
         return bool(self.manifest.get("fold_in", "ridge") == "ridge")

@@ -155,7 +155,6 @@ class ServedModel:
         """
         known = self.check_attributes(attributes) if attributes else None
         low, high = self.bundle.given_scale
-        allowed = f"in [{low:g}, {high:g}]" if low < high else f"{high:g}, as all are in implicit feedback"
         rated: dict[int, float] = {}
         seen: set[str] = set()
         unknown = []
@@ -163,7 +162,8 @@ class ServedModel:
             item_id = self.items.text(given)
             row = self.items.get(item_id, -1)
             if not low <= stars <= high:
-                raise ApiError(400, "rating_off_scale", f"body.ratings[{place}].rating must be {allowed}")
+                detail = f"body.ratings[{place}].rating must be {self.bundle.allowed_stars}"
+                raise ApiError(400, "rating_off_scale", detail)
             if item_id in seen:
                 raise ApiError(409, "duplicate_item", f"body.ratings[{place}].item_id occurs twice")
             seen.add(item_id)

@@ -97,8 +97,8 @@ def _checked(given: Sequence[EventIn], model: ServedModel) -> list[Event]:
             if rating is None:
                 raise ApiError(400, "rating_missing", f"body.events[{place}].rating must be given for the kind rating")
             if not low <= rating <= high:
-                allowed = f"in [{low:g}, {high:g}]" if low < high else f"{high:g}, as all are in implicit feedback"
-                raise ApiError(400, "rating_off_scale", f"body.events[{place}].rating must be {allowed}")
+                detail = f"body.events[{place}].rating must be {model.bundle.allowed_stars}"
+                raise ApiError(400, "rating_off_scale", detail)
         elif rating is not None:
             detail = f"body.events[{place}].rating must be left out: only the kind rating has one"
             raise ApiError(400, "rating_unexpected", detail)
