@@ -22,10 +22,9 @@ from pathlib import Path
 from recsys.bundle import BundleError
 from recsys.bundle.manifest import manifest_bytes, sha256_of
 from recsys.files import read_regular, write_json
-from serve.process.child import Child, end_with_parent
+from serve.process.child import LONGEST_ERROR, Child, end_with_parent, last_line
 from serve.settings import Settings
 
-LONGEST_ERROR = 2_000  # characters
 PATIENCE_SECONDS = 5.0  # beyond the time of a check, for another process that makes it
 WITH_PARENT, GENTLY = "--with-parent", "--gently"
 NICENESS = 5  # beside a service that answers: a third of its share where they compete
@@ -151,7 +150,7 @@ def in_child(folder: Path, sha256: str, settings: Settings, *, gently: bool = Fa
     status = child.process.returncode
     if status == 0 and told.decode(errors="replace").strip() == sha256:
         return
-    said = errors.decode(errors="replace").strip().rpartition("\n")[2]
+    said = last_line(errors)
     if status == 1 and said.startswith("error: "):
         raise BundleError(said.removeprefix("error: ")[:LONGEST_ERROR])
     if -status == getattr(signal, "SIGXCPU", None):

@@ -15,13 +15,12 @@ from recsys.database import DatabaseError
 from recsys.database.jobs import Job, Jobs
 from serve.jobs.files import JobFiles
 from serve.models.model_manager import ModelManager
-from serve.process.child import Child
+from serve.process.child import LONGEST_ERROR, Child, last_line
 from serve.settings import Settings
 
 log = logging.getLogger("serve")
 
 TIDY_SECONDS = 600.0  # between looks for results that are too old
-LONGEST_ERROR = 2_000  # characters
 
 
 class JobRunner:
@@ -90,6 +89,6 @@ class JobRunner:
             if status == 0:
                 log.info("job %s has ended", job.job_id, extra={"fields": fields})
                 continue
-            said = errors.decode(errors="replace").strip().rpartition("\n")[2][:LONGEST_ERROR]
+            said = last_line(errors)[:LONGEST_ERROR]
             log.error("the process of job %s ended early: %s", job.job_id, said, extra={"fields": fields})
             self.jobs.release(job)

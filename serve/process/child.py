@@ -11,6 +11,7 @@ from pathlib import Path
 from serve.settings import Settings
 
 PACKAGES = Path(__file__).parents[2]
+LONGEST_ERROR = 2_000  # characters of what a child says
 
 
 class Child:
@@ -55,3 +56,8 @@ def end_with_parent() -> None:
         while os.read(0, 1):
             pass
     os._exit(1)
+
+
+def last_line(errors: bytes) -> str:
+    """The last line of what a child wrote to its standard error."""
+    return errors.decode(errors="replace").strip().rpartition("\n")[2]
