@@ -25,6 +25,8 @@ from fastapi.testclient import TestClient
 
 from recsys.bundle import Bundle
 from recsys.bundle.attributes import RowAttributes
+from recsys.database import Database
+from recsys.events import EventLog
 from serve.app import create_app
 from serve.models.model_manager import ModelManager
 from serve.models.served_model import ServedModel
@@ -176,6 +178,18 @@ def clients(bundles: dict[str, Bundle]) -> Iterator[dict[str, CheckedClient]]:
 def client(clients: dict[str, CheckedClient]) -> CheckedClient:
     """Of the bundle with integer ids."""
     return clients["int"]
+
+
+@pytest.fixture
+def url(tmp_path: Path) -> str:
+    """Of a database that is made by whoever opens it first."""
+    return f"sqlite:///{tmp_path}/live.db"
+
+
+@pytest.fixture
+def log(url: str) -> EventLog:
+    """Of another process: what it writes is seen, and it sees what is written."""
+    return EventLog(Database.open(url))
 
 
 class Served:

@@ -6,7 +6,6 @@ import asyncio
 import sys
 import threading
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -26,11 +25,6 @@ from tests.serve.routers.test_events import given, send
 from tests.serve.test_app import refused
 
 NOBODY = "postgresql+psycopg://shop@127.0.0.1:1/shop"  # where nothing listens
-
-
-@pytest.fixture
-def url(tmp_path: Path) -> str:
-    return f"sqlite:///{tmp_path}/live.db"
 
 
 @pytest.fixture

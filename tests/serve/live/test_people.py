@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -33,17 +32,6 @@ def timed(bundle: Bundle) -> Bundle:
 @pytest.fixture
 def bundle() -> Bundle:
     return timed(rich(noise=0.9))
-
-
-@pytest.fixture
-def url(tmp_path: Path) -> str:
-    return f"sqlite:///{tmp_path}/live.db"
-
-
-@pytest.fixture
-def log(url: str) -> EventLog:
-    """Of another process: what it writes is seen."""
-    return EventLog(Database.open(url))
 
 
 @pytest.fixture

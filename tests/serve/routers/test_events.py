@@ -27,17 +27,6 @@ def given(number: int = 0, **changes: Any) -> dict[str, Any]:
 
 
 @pytest.fixture
-def url(tmp_path: Path) -> str:
-    return f"sqlite:///{tmp_path}/live.db"
-
-
-@pytest.fixture
-def log(url: str) -> EventLog:
-    """What another process sees."""
-    return EventLog(Database.open(url))
-
-
-@pytest.fixture
 def live(bundles: dict[str, Bundle], url: str, log: EventLog) -> Iterator[CheckedClient]:
     with client_of(bundles["int"], database=url) as client:
         yield client
