@@ -32,6 +32,7 @@ LARGEST_SHARE = 16  # an answer that takes more than this part of the memory is 
 OVERHEAD = 1000  # bytes of the objects that hold an answer, measured
 # In a scope:
 PEOPLE = "people"  # whose state the answer depends on
+STATES = "states"  # of people, by id, as they were read for the request before the route ran
 MODEL = "model"  # that the route has used
 OF_PERSON = "answer_is_of_person"  # attribute of an endpoint whose answers are kept
 
@@ -236,10 +237,12 @@ def _size(key: Key, answer: Answer) -> int:
 
 
 async def _is_current(service: Asked, scope: Scope, answer: Answer) -> bool:
-    """Whether the people whom an answer is about are still as they were."""
+    """Whether the people whom an answer is about are still as they were; if not, the route need not look again."""
     if service.live is not None:
         for user_id, state in answer.people:
-            if await service.live.people.state(scope, user_id) != state:
+            now = await service.live.people.state(scope, user_id)
+            if now != state:
+                scope.setdefault(STATES, {})[user_id] = now
                 return False
     return True
 

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
-from serve.answers import MODEL, depends_on
+from serve.answers import MODEL, STATES, depends_on
 from serve.api_error import ApiError
 from serve.errors import no_model
 from serve.live import Live
@@ -59,7 +59,8 @@ async def person_of(request: Request, model: ServedModel, user_id: str) -> Perso
     live: Live | None = request.app.state.service.live
     if live is None:
         return model.person(user_id)
-    person = await live.people.person(request.scope, model, user_id)
+    state = request.scope.get(STATES, {}).get(user_id)
+    person = await live.people.person(request.scope, model, user_id, state)
     depends_on(request.scope, user_id, person.state)
     return person
 

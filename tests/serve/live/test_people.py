@@ -197,6 +197,20 @@ def test_only_new_events_are_read_of_people_who_are_remembered(
     assert firsts == [1, 5]
 
 
+def test_a_request_reads_the_state_of_a_person_once_computed_kept_or_outdated(
+    live: CheckedClient, log: EventLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reads = live.app.state.service.live.people.reads  # type: ignore[attr-defined]
+    asked = []
+    read = reads.state
+    monkeypatch.setattr(reads, "state", lambda user: asked.append(user) or read(user))
+    before = history(live, "1")
+    assert history(live, "1") == before
+    log.append([event(1, "1", "50", 0.5)])
+    assert history(live, "1") == before | {"50": 0.5}
+    assert asked == ["1", "1", "1"]
+
+
 def test_a_long_history_is_read_beside_the_event_loop(
     live: CheckedClient, log: EventLog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
