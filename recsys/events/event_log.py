@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import Connection, delete, func, literal_column, select
+from sqlalchemy import ColumnElement, Connection, delete, func, literal_column, select
 
 from recsys.database import Database
 from recsys.database.tables import events
@@ -85,7 +85,7 @@ class EventLog:
         driver.execute("rollback to savepoint requests")
         conflicts, new = self._sorted_out(connection, requests)
         self._insert(driver, [(*event, received) for event in new])
-        last = int(connection.execute(select(func.coalesce(func.max(events.c.seq), 0))).scalar_one())
+        last = _last(connection)
         return [last if why is None else why for why in conflicts]
 
     def _insert(self, driver: Any, rows: Sequence[Row]) -> tuple[int, int]:
@@ -130,13 +130,12 @@ class EventLog:
     def cut(self) -> int:
         """The `seq` of the last event, 0 without any: no event with this or a lower one will be added."""
         with self.database.reading() as connection:
-            return int(connection.execute(select(func.coalesce(func.max(events.c.seq), 0))).scalar_one())
+            return _last(connection)
 
     def cut_at(self, seconds: int) -> int:
         """The `seq` of the last event received until a time in unix seconds, 0 without any."""
-        wanted = select(func.coalesce(func.max(events.c.seq), 0)).where(events.c.received <= seconds)
         with self.database.reading() as connection:
-            return int(connection.execute(wanted).scalar_one())
+            return _last(connection, events.c.received <= seconds)
 
     def of_user(self, user_id: str, after: int = 0, upto: int | None = None) -> list[StoredEvent]:
         """A user's events with `after < seq <= upto`, in the order of `seq`."""
@@ -161,11 +160,9 @@ class EventLog:
 
     def last_of(self, user_id: str, upto: int | None = None) -> int:
         """The `seq` of a user's last event, of those with `seq <= upto`; 0 without any."""
-        wanted = select(func.coalesce(func.max(events.c.seq), 0)).where(events.c.user_id == user_id)
-        if upto is not None:
-            wanted = wanted.where(events.c.seq <= upto)
+        until = () if upto is None else (events.c.seq <= upto,)
         with self.database.reading() as connection:
-            return int(connection.execute(wanted).scalar_one())
+            return _last(connection, events.c.user_id == user_id, *until)
 
     def read(self, after: int = 0, upto: int | None = None) -> Iterator[EventColumns]:
         """The events with `after < seq <= upto` in chunks, in the order of `seq`."""
@@ -205,3 +202,8 @@ class EventLog:
         """Delete a user's events. Returns how many there were."""
         with self.database.writing() as connection:
             return int(connection.execute(delete(events).where(events.c.user_id == user_id)).rowcount)
+
+
+def _last(connection: Connection, *where: ColumnElement[bool]) -> int:
+    """The `seq` of the last event of which all this is true, as a transaction sees it; 0 without any."""
+    return int(connection.execute(select(func.coalesce(func.max(events.c.seq), 0)).where(*where)).scalar_one())
