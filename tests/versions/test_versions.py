@@ -4,14 +4,13 @@ import shutil
 from pathlib import Path
 
 import pytest
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
 from recsys.bundle import Bundle, BundleError
 from recsys.bundle.signature import SIGNATURE
 from recsys.events import RATING, Event, EventLog
 from recsys.versions import Version, VersionConflictError, VersionError, Versions, open_versions
 from recsys.versions.version import FIT, UPDATE
+from tests.bundle.test_signature import write_keys
 from tests.versions.conftest import Publish, killed_at, of_users, reopened
 
 
@@ -23,11 +22,7 @@ def rate(versions: Versions, *users: int) -> None:
 @pytest.fixture
 def key(tmp_path: Path) -> tuple[Path, Path]:
     """Files of a private key and its public one."""
-    private, public, made = tmp_path / "key.pem", tmp_path / "key.pub", Ed25519PrivateKey.generate()
-    private.write_bytes(made.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
-    private.chmod(0o600)
-    public.write_bytes(made.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
-    return private, public
+    return write_keys(tmp_path)
 
 
 def test_what_is_published_is_found(versions: Versions, publish: Publish) -> None:
