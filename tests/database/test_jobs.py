@@ -36,8 +36,6 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 def jobs(request: pytest.FixtureRequest, tmp_path: Path, clock: Clock) -> Iterator[Jobs]:
     url = f"sqlite:///{tmp_path}/live.db" if request.param == "sqlite" else request.getfixturevalue("postgres")
     database = Database.open(url)
-    with database.writing() as connection:
-        connection.execute(module.delete(module.jobs))
     yield Jobs(database)
     database.close()
 

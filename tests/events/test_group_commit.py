@@ -173,4 +173,3 @@ def test_the_same_in_postgres(postgres: str) -> None:
     assert [one.event for one in found] == numbers
     assert sorted({one.seq for one in found}) == [one.seq for one in found]
     writer.close(5)
-    log.forget("group commit")

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from sqlalchemy import text
 
 from recsys.database import Database
 from recsys.events import RATING, Event, EventLog
@@ -23,8 +22,6 @@ pytestmark = pytest.mark.services
 def versions(postgres: str, tmp_path: Path) -> Iterator[Versions]:
     database = Database.open(postgres)
     yield open_versions(database, tmp_path / "store")
-    with database.writing() as connection:
-        connection.execute(text("truncate events, users, versions, alias_changes, jobs"))
     database.close()
 
 

@@ -210,4 +210,3 @@ def test_postgres_records_them_too_also_after_it_has_dropped_its_connections(
         refused(send(client, given(8, **people | {"user_id": "a\0b"})), 409, "unrecordable_id")
     found = log.of_user("service", after=before)
     assert [one.event_id for one in found] == [f"e{n}" for n in range(101)]
-    log.forget("service")
