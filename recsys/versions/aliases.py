@@ -186,8 +186,11 @@ def named(connection: Connection) -> dict[str, str]:
     return {row.alias: row.version for row in connection.execute(wanted)}
 
 
-def _last(connection: Connection, alias: str, upto: int | None = None) -> AliasChange | None:
-    wanted = select(alias_changes).where(alias_changes.c.alias == alias)
+def _last(connection: Connection, alias: str | None = None, upto: int | None = None) -> AliasChange | None:
+    """The last change, of an alias or of any, until a time in unix seconds."""
+    wanted = select(alias_changes)
+    if alias is not None:
+        wanted = wanted.where(alias_changes.c.alias == alias)
     if upto is not None:
         wanted = wanted.where(alias_changes.c.changed <= upto)
     row = connection.execute(wanted.order_by(alias_changes.c.number.desc()).limit(1)).first()
@@ -195,8 +198,7 @@ def _last(connection: Connection, alias: str, upto: int | None = None) -> AliasC
 
 
 def _append(connection: Connection, alias: str, version: str, who: str, why: str, other_data: bool) -> AliasChange:
-    row = connection.execute(select(alias_changes).order_by(alias_changes.c.number.desc()).limit(1)).first()
-    before = None if row is None else _change(row)
+    before = _last(connection)
     number, latest, previous = (1, 0, NO_HASH) if before is None else (before.number + 1, before.changed, before.hash)
     changed = max(int(time.time()), latest)  # a clock may be set back
     new = AliasChange(number, alias, version, changed, who, why, other_data, previous, "")

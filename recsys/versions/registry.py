@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 from sqlalchemy import Connection, insert, select, update
@@ -57,7 +58,7 @@ class Registry:
                 return version
             where = versions.c.version == version.version
             connection.execute(update(versions).where(where).values(withdrawn=None, reason=None))
-            return Version(**{**vars(found), "withdrawn": None, "reason": None})
+            return replace(found, withdrawn=None, reason=None)
 
     def get(self, version: str) -> Version | None:
         """A version by all its digits; None if there is none."""
