@@ -16,6 +16,7 @@ from pathlib import Path
 from recsys.database.flag import add_database_flag, open_database
 from recsys.files import folder_lock, is_locked
 from recsys.progress import printable
+from recsys.versions.flags import add_by_flag, add_store_flag
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -24,12 +25,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("user", metavar="USER", help="id of the person")
     add_database_flag(parser)
-    parser.add_argument(
-        "--store",
-        metavar="URL",
-        help="folder or fsspec URL of the versions (default: RECSYS_STORE, or outputs/versions)",
-    )
-    parser.add_argument("--by", default=None, metavar="NAME", help="who does it (default: your account's name)")
+    add_store_flag(parser)
+    add_by_flag(parser)
     parser.add_argument(
         "--sign", type=Path, metavar="KEY.pem", help="sign the new versions with this Ed25519 private key"
     )

@@ -17,6 +17,7 @@ from recsys.bundle import BundleError
 from recsys.database.flag import add_database_flag, open_database
 from recsys.progress import printable, tolerate_closed_output
 from recsys.versions.account import account
+from recsys.versions.flags import add_by_flag, add_store_flag
 from recsys.versions.moments import moment, shown_moment
 from recsys.versions.version import VersionError
 
@@ -51,11 +52,7 @@ def _parser() -> argparse.ArgumentParser:
         for metavar in positional:
             one.add_argument(metavar.lower(), metavar=metavar)
         add_database_flag(one)
-        one.add_argument(
-            "--store",
-            metavar="URL",
-            help="folder or fsspec URL of the versions (default: RECSYS_STORE, or outputs/versions)",
-        )
+        add_store_flag(one)
         one.set_defaults(run_command=run)
         return one
 
@@ -96,7 +93,7 @@ def _add_alias_flag(parser: argparse.ArgumentParser) -> None:
 
 def _add_change_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--why", default="", metavar="TEXT", help="the reason, which stays in the history for ever")
-    parser.add_argument("--by", default=None, metavar="NAME", help="who does it (default: your account's name)")
+    add_by_flag(parser)
     parser.add_argument(
         "--other-data", action="store_true", help="also if it has less than half of the users or items in service"
     )
