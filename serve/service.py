@@ -8,8 +8,9 @@ import gc
 import logging
 import signal
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from types import FrameType
+from typing import ParamSpec
 
 from serve.access.guard import Guard
 from serve.answers import AnswerCache
@@ -25,6 +26,8 @@ from serve.process.shutdown import WORKER_SECONDS, Ending
 from serve.settings import Settings
 
 log = logging.getLogger("serve")
+
+P = ParamSpec("P")
 
 
 class Service:
@@ -63,8 +66,8 @@ class Service:
         """
         loop, stop = asyncio.get_running_loop(), asyncio.Event()
         self._drain_on_signals(loop, stop)
-        keys = self.guard.follow_keys
-        threading.Thread(target=keys, args=[self._ended, self.settings.poll_seconds], name="keys", daemon=True).start()
+        seconds = self.settings.poll_seconds
+        _start("keys", self.guard.follow_keys, self._ended, seconds)
         if self._models is None or self.settings.database is not None:
             loading = asyncio.ensure_future(self.deadlines.awaited(None, self._load))
             stopped = asyncio.ensure_future(stop.wait())
@@ -75,16 +78,11 @@ class Service:
             gc.collect()
             gc.freeze()  # what lives as long as the service: no later collection halts answers to look through it
         if self._models is not None:
-            threading.Thread(target=self._follow, args=[self._models], name="follow", daemon=True).start()
+            _start("follow", self._follow, self._models)
         if self.live is not None:
-            follow = self.live.follow
-            threading.Thread(
-                target=follow, args=[self._ended, self.settings.poll_seconds], name="database", daemon=True
-            ).start()
+            _start("database", self.live.follow, self._ended, seconds)
             if self._models is not None:
-                threading.Thread(
-                    target=self._run_jobs, args=[self.live, self._models], name="jobs", daemon=True
-                ).start()
+                _start("jobs", self._run_jobs, self.live, self._models)
         try:
             yield
         finally:
@@ -154,3 +152,8 @@ class Service:
         for number, handler in stop.items():
             if callable(handler):
                 signal.signal(number, drain)
+
+
+def _start(name: str, function: Callable[P, None], *args: P.args, **kwargs: P.kwargs) -> None:
+    """Let a function run in a thread of its own, which does not hold the end of the process."""
+    threading.Thread(target=function, args=args, kwargs=kwargs, name=name, daemon=True).start()
