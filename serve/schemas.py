@@ -31,6 +31,7 @@ from serve.ids import INT_ID, GivenId
 
 MAX_FIELDS = 100  # of an object
 MAX_JOB_USERS = 10_000  # that a job may name
+TEXT = r"^[^\x00-\x1f\x7f]+$"  # without control characters
 
 
 def _integral(value: Any) -> Any:

@@ -16,13 +16,12 @@ from serve.dependencies import get_live, get_model
 from serve.models.served_model import ServedModel
 from serve.openapi import error_responses
 from serve.routing import resource_router
-from serve.schemas import BodyId, Input, Seconds, Stars
+from serve.schemas import TEXT, BodyId, Input, Seconds, Stars
 
 router = resource_router("events", prefix="/events", needs="events")
 
 MAX_EVENTS = 1000  # of a request
 DAY = 86_400  # seconds by which clocks may differ
-TEXT = r"^[^\x00-\x1f\x7f]+$"  # without control characters
 
 
 class EventIn(Input):

@@ -14,12 +14,12 @@ from serve.dependencies import CurrentLive, CurrentModel
 from serve.models.served_model import ServedModel
 from serve.openapi import error_responses
 from serve.routing import resource_router
-from serve.schemas import MAX_FIELDS, Id, Input, Item, ItemSummary, ModelVersion, QueryK, Year, few
+from serve.schemas import MAX_FIELDS, TEXT, Id, Input, Item, ItemSummary, ModelVersion, QueryK, Year, few
 
 router = resource_router("items", prefix="/items")
 changes = resource_router("items", prefix="/items", needs="events")
 
-Text = Annotated[str, Field(min_length=1, max_length=100, pattern=r"^[^\x00-\x1f\x7f]+$")]  # without control characters
+Text = Annotated[str, Field(min_length=1, max_length=100, pattern=TEXT)]
 
 
 @dataclass
@@ -84,7 +84,7 @@ def _item(model: ServedModel, row: int) -> Item:
 class ItemIn(Input):
     """What an item is."""
 
-    title: Annotated[str, Field(min_length=1, max_length=SEARCHED, pattern=r"^[^\x00-\x1f\x7f]+$")]
+    title: Annotated[str, Field(min_length=1, max_length=SEARCHED, pattern=TEXT)]
     year: Year | None = None
     genres: list[Text] = Field([], max_length=MAX_FIELDS)
     attributes: Annotated[dict[Text, Text], BeforeValidator(few)] = Field(
