@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recsys.bundle.factors import UserVector
-from recsys.bundle.fold_in import FoldIn, fold_in
+from recsys.bundle.fold_in import FoldIn, fold_in, running_fold_ins
 from recsys.bundle.item_fold_in import ItemRatings, fold_in_items
 from recsys.bundle.noise import RatingNoise
 from recsys.bundle.parts import BundleParts
@@ -135,6 +135,38 @@ class Scoring(BundleParts):
             return fold_in(self.factors, item, rating, attributes)
         folded = fold_in(self.factors, item, np.full(len(item), target, np.float32), attributes)
         return replace(folded, rating=rating)  # explanations name the stars
+
+    def running_vectors(
+        self, item: IndexArray, rating: Float32Array, known: NDArray[np.int64], attributes: IndexArray | None = None
+    ) -> Iterator[tuple[slice, UserVector]]:
+        """The fold-ins of a user's first n ratings, for many n.
+
+        Args:
+            item: Item rows with factors, in order of time, `(ratings,)`.
+            rating: Stars, `(ratings,)`.
+            known: Numbers n of ratings, ascending, in [0, ratings].
+            attributes: Positions among `attributes`.
+
+        Yields:
+            A slice of `known`, and a vector: one for all of it, as always of a ranking model, or with a first axis one
+            for each number in it.
+        """
+        # Plain fold-ins also without ratings, and for an ordinal link, whose iteration is not linear in the ratings.
+        target = self.manifest.get("fold_in_target")
+        is_plain = self.is_ranking or target is not None or self.factors.ordinal is not None
+        plain = len(known) if is_plain else int(np.searchsorted(known, 1))
+        for n in np.unique(known[:plain]).tolist():
+            start, stop = np.searchsorted(known, [n, n + 1]).tolist()
+            yield slice(start, stop), self.fold_in_rows(item[:n], rating[:n], attributes).vector
+        for piece, vectors in running_fold_ins(self.factors, item, rating, known[plain:], attributes):
+            yield slice(plain + piece.start, plain + piece.stop), vectors
+
+    def stars_for(self, vectors: UserVector, item: IndexArray) -> Float32Array:
+        """Predicted stars `(rows,)` of item rows, for one vector or, as `running_vectors` gives them, one for each."""
+        if vectors.bias.ndim == 1:
+            return self.predictions_for(vectors, item).mean
+        linear = self.factors.predict_rows_for(vectors, np.where(item < self.n_items, item, -1))
+        return np.asarray(self.apply_link(linear).mean(1), np.float32)
 
     def fold_in_item_rows(
         self,

@@ -8,7 +8,6 @@ import numpy as np
 
 from recsys.bundle import Bundle
 from recsys.bundle.factors import UserVector
-from recsys.bundle.fold_in import running_fold_ins
 from recsys.bundle.typing import IndexArray
 
 
@@ -27,14 +26,9 @@ def vectors_before(bundle: Bundle, user: int, rows: IndexArray) -> Iterator[tupl
     assert time is not None
     rows = rows[np.argsort(time[rows], kind="stable")]
     known = np.searchsorted(time[past], time[rows])  # number of `past` ratings that are strictly earlier
-    attributes = bundle.attributes_of(user)
-    # Without earlier ratings, and for an ordinal link, whose iteration is not linear in the ratings: plain fold-ins.
-    plain = len(rows) if bundle.factors.ordinal is not None else int(np.searchsorted(known, 1))
-    for n in np.unique(known[:plain]).tolist():
-        folded = bundle.fold_in_rows(rated.item[past[:n]], rated.rating[past[:n]], attributes)
-        yield rows[:plain][known[:plain] == n], folded.vector
-    rows, known = rows[plain:], known[plain:]
-    for piece, vectors in running_fold_ins(bundle.factors, rated.item[past], rated.rating[past], known, attributes):
+    for piece, vectors in bundle.running_vectors(
+        rated.item[past], rated.rating[past], known, bundle.attributes_of(user)
+    ):
         yield rows[piece], vectors
 
 

@@ -138,10 +138,5 @@ def _predict_user(bundle: Bundle, user: int) -> Iterator[tuple[IndexArray, Float
     """Test rows of a user in `bundle.ratings`, which has timestamps, and their predicted stars, piece by piece."""
     entries = bundle.ratings.slice_of(user)
     test = np.arange(entries.start, entries.stop)[bundle.ratings.part[entries] == TEST]
-    for rows, vector in vectors_before(bundle, user, test):
-        item = bundle.ratings.item[rows]
-        if vector.bias.ndim == 1:
-            yield rows, bundle.predictions_for(vector, item).mean
-        else:
-            linear = bundle.factors.predict_rows_for(vector, np.where(item < bundle.n_items, item, -1))
-            yield rows, np.asarray(bundle.apply_link(linear).mean(1), np.float32)
+    for rows, vectors in vectors_before(bundle, user, test):
+        yield rows, bundle.stars_for(vectors, bundle.ratings.item[rows])

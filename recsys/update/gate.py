@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recsys.bundle import Bundle
-from recsys.bundle.fold_in import running_fold_ins
 from recsys.bundle.typing import Float64Array, IndexArray
 from recsys.events.merge import MergedRatings
 from recsys.update.threads import in_threads
@@ -121,23 +120,15 @@ def _losses_of_user(
     time, item, rating = rated.timestamp[entries], item_row[rated.item[entries]], rated.rating[entries]
     past, test = np.flatnonzero(item >= 0), np.flatnonzero(wanted)
     known = np.searchsorted(time[past], time[test])  # of these were strictly earlier
-    running = not bundle.is_ranking and bundle.factors.ordinal is None and bundle.manifest.get("fold_in_target") is None
-    plain = int(np.searchsorted(known, 1)) if running else len(test)
-    for n in np.unique(known[:plain]).tolist():
-        folded = bundle.fold_in_rows(item[past[:n]], rating[past[:n]], attributes)
-        rows = test[:plain][known[:plain] == n]
+    for piece, vectors in bundle.running_vectors(item[past], rating[past], known, attributes):
+        rows = test[piece]
         if bundle.is_ranking:
-            scores = bundle.factors.scores(folded.vector)
-            scores[item[past[:n]]] = -np.inf
+            scores = bundle.factors.scores(vectors)
+            scores[item[past[: known[piece.start]]]] = -np.inf
             yield entries[rows], _shares_above(scores, item[rows])
         else:
-            stars = bundle.predictions_for(folded.vector, item[rows]).mean
+            stars = bundle.stars_for(vectors, item[rows])
             yield entries[rows], np.square(stars.astype(np.float64) - rating[rows])
-    test, known = test[plain:], known[plain:]
-    for piece, vectors in running_fold_ins(bundle.factors, item[past], rating[past], known, attributes):
-        rows = test[piece]
-        stars = bundle.apply_link(bundle.factors.predict_rows_for(vectors, item[rows])).mean(1)
-        yield entries[rows], np.square(stars.astype(np.float64) - rating[rows])
 
 
 def _shares_above(scores: NDArray[np.float32], item: IndexArray) -> Float64Array:
