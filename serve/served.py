@@ -12,7 +12,7 @@ from recsys.events.descriptions import Descriptions
 from recsys.versions import AliasChange, Version, VersionError, Versions
 from recsys.versions.forget import WHY
 from recsys.versions.moments import shown_moment
-from recsys.versions.version import standing_in
+from recsys.versions.version import CHAMPION, SHOWN, standing_in
 from serve.live.items import LiveItems
 from serve.live.last_events import last_events
 from serve.live.people import read_person
@@ -52,7 +52,7 @@ class Past:
         alias: That it followed.
     """
 
-    def __init__(self, versions: Versions, alias: str = "champion") -> None:
+    def __init__(self, versions: Versions, alias: str = CHAMPION) -> None:
         self.versions, self.alias = versions, alias
         self.log, self.descriptions = EventLog(versions.database), Descriptions(versions.database)
         self.reads = last_events(versions.database)
@@ -115,7 +115,7 @@ class Past:
         rows = {one.version: one for one in self.versions.registry.all()}
         version = standing_in(change.version, rows)
         if version is None:
-            raise VersionError(f"version {change.version[:12]} was removed: {_why(rows.get(change.version))}")
+            raise VersionError(f"version {change.version[:SHOWN]} was removed: {_why(rows.get(change.version))}")
         row = rows[version]
         return _remembered(self._bases, version, lambda: ServedModel(self.versions.load(row)))
 

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from recsys.database.flag import add_database_flag, open_database
 from recsys.progress import tolerate_closed_output
-from recsys.versions.version import VersionConflictError
+from recsys.versions.version import CHAMPION, VersionConflictError
 
 if TYPE_CHECKING:
     from recsys.update.update import Policy
@@ -41,7 +41,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     add_database_flag(parser)
     parser.add_argument("--store", metavar="URL", help="of the versions (default: RECSYS_STORE, or outputs/versions)")
-    parser.add_argument("--alias", default="champion", help="whose version is updated (default champion)")
+    parser.add_argument("--alias", default=CHAMPION, help=f"whose version is updated (default {CHAMPION})")
     parser.add_argument("--every", type=duration, metavar="TIME", help="again and again, such as 10m; else once")
     parser.add_argument(
         "--refit", type=duration, metavar="TIME", help="fit again if the last fit is as old, such as 1d"

@@ -25,7 +25,7 @@ from recsys.update.refit import refit_configuration, refitted
 from recsys.update.solve import updated, why_not
 from recsys.update.window import touched_since
 from recsys.versions import Version, Versions
-from recsys.versions.version import SHOWN
+from recsys.versions.version import CHAMPION, SHOWN
 
 REFIT = re.compile(r"([0-9a-f]{12})(-\d+|\.rejected)")  # names in the folder of refits
 WINDOW = 10  # the newest of so many parts of the events is the window on which versions are compared
@@ -49,7 +49,7 @@ class Policy:
         who: Named in the history of the alias.
     """
 
-    alias: str = "champion"
+    alias: str = CHAMPION
     refit_seconds: float | None = None
     max_distance: float | None = None
     runs: Path = Path("outputs/updates")

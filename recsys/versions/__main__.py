@@ -19,12 +19,10 @@ from recsys.progress import printable, tolerate_closed_output
 from recsys.versions.account import account
 from recsys.versions.flags import add_by_flag, add_store_flag
 from recsys.versions.moments import moment, shown_moment
-from recsys.versions.version import VersionError
+from recsys.versions.version import CHAMPION, SHOWN, VersionError
 
 if TYPE_CHECKING:
     from recsys.versions import Version, Versions
-
-CHAMPION = "champion"
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -167,7 +165,7 @@ def _list(versions: Versions, arguments: argparse.Namespace) -> None:
         rmse = one.metrics.get("test/rmse")
         shown = f"{rmse:9.4f}" if isinstance(rmse, int | float) else f"{'':9}"
         aliases = " ".join(sorted(names.get(one.version, []))) or (f"({one.reason})" if one.withdrawn else "")
-        parent = (one.parent or "")[:12]
+        parent = (one.parent or "")[:SHOWN]
         made = f"{shown_moment(one.created)}  {one.made_by:7}  {parent:12}"
         print(f"{one.short:12}  {made}  {one.cut:9}  {shown}  {aliases}".rstrip())
 
@@ -208,7 +206,7 @@ def _gc(versions: Versions, arguments: argparse.Namespace) -> None:
         raise ValueError(f"days must be >= 0, got {arguments.days:g}")
     removed = collect(versions, arguments.days, dry_run=arguments.dry_run)
     for version in removed:
-        print(version[:12])
+        print(version[:SHOWN])
     print(f"{len(removed)} versions {'would be ' if arguments.dry_run else ''}removed from {versions.store}")
 
 

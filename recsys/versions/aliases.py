@@ -15,7 +15,6 @@ from recsys.database import Database
 from recsys.database.tables import alias_changes, versions
 from recsys.versions.version import SHOWN, VersionConflictError, VersionError
 
-CHAMPION = "champion"
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9._-]{0,63}")
 NO_HASH = "0" * 64  # before the first row
 LONGEST = 1000  # characters of who and why

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from recsys.bundle import Bundle
-from recsys.versions.version import Version
+from recsys.versions.version import SHOWN, Version
 
 PAIRS = 10_000  # of a user and an item whose predictions are compared
 
@@ -40,7 +40,7 @@ def difference(one: tuple[Version, Bundle], other: tuple[Version, Bundle], seed:
 
 def _facts(version: Version, bundle: Bundle) -> dict[str, Any]:
     facts = {
-        "made_by": version.made_by, "parent": (version.parent or "")[:12] or None, "cut": version.cut,
+        "made_by": version.made_by, "parent": (version.parent or "")[:SHOWN] or None, "cut": version.cut,
         "model": bundle.manifest.get("model"), "data": bundle.manifest["data"], "git_commit": version.git_commit,
         "users": len(bundle.user_ids), "items": len(bundle.item_ids), "ratings": len(bundle.ratings.item),
         "fitted users": bundle.n_users, "fitted items": bundle.fitted_items, "samples": bundle.factors.samples,

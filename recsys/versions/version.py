@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+CHAMPION = "champion"  # the alias that commands mean unless told otherwise
 FIT, UPDATE, FORGET = "fit", "update", "forget"  # what made a version
 FORGOTTEN, RETENTION = "forgotten", "retention"  # why a version was withdrawn
 SHA256 = re.compile(r"[0-9a-f]{64}")

@@ -14,12 +14,12 @@ from recsys.bundle.signature import SigningError, read_private_key, signature_of
 from recsys.bundle.typing import Id
 from recsys.database import Database
 from recsys.files import scratch_folder
-from recsys.versions.aliases import ANY, CHAMPION, AliasChange, Aliases
+from recsys.versions.aliases import ANY, AliasChange, Aliases
 from recsys.versions.bundle_store import BundleStore
 from recsys.versions.host_cache import HostCache
 from recsys.versions.registry import Registry
 from recsys.versions.store import open_store
-from recsys.versions.version import FIT, FORGET, Version, VersionConflictError, VersionError
+from recsys.versions.version import CHAMPION, FIT, FORGET, Version, VersionConflictError, VersionError
 
 TRIES = 5  # to store a version that retention removes meanwhile
 
