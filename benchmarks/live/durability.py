@@ -34,7 +34,7 @@ from sqlalchemy import make_url, select
 
 from benchmarks.comparison.results import DEVICE, RESULTS, provenance, write
 from benchmarks.live.events import TIME, bundle_folder, databases
-from benchmarks.load.service import ROOT, Client, free_port
+from benchmarks.load.service import ROOT, Client, free_port, worker_processes
 from recsys.bundle import Bundle, UserRatings
 from recsys.database import Database
 from recsys.database.tables import events
@@ -110,7 +110,7 @@ def _killed_services(folder: Path, url: str, kills: dict[str, int], moments: ran
                 time.sleep(0.005)
             time.sleep(moments.uniform(0, 0.5))
             if victim == "worker":
-                os.kill(moments.choice(_workers(process.pid)), signal.SIGKILL)
+                os.kill(moments.choice(worker_processes(process.pid)), signal.SIGKILL)
                 continue
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
@@ -145,17 +145,6 @@ def _until_ready(port: int) -> None:
                 return
         time.sleep(0.02)
     raise SystemExit("error: the service did not get ready")
-
-
-def _workers(parent: int) -> list[int]:
-    """The processes of a service that answer: children of its first process that run Python's `spawn`."""
-    found = []
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        with contextlib.suppress(OSError):
-            if int(stat.read_text().rpartition(")")[2].split()[1]) == parent:
-                line = (stat.parent / "cmdline").read_bytes()
-                found += [int(stat.parent.name)] if b"spawn_main" in line else []
-    return found
 
 
 class _Sender(threading.Thread):

@@ -32,7 +32,7 @@ import numpy as np
 
 from benchmarks.comparison.results import DEVICE, RESULTS, provenance, write
 from benchmarks.live.events import databases
-from benchmarks.load.service import KEEPS_ANSWERS, Client, Running, running
+from benchmarks.load.service import KEEPS_ANSWERS, Client, Running, running, worker_processes
 from recsys.bundle import Bundle
 from recsys.database import Database
 from recsys.events import EventLog
@@ -230,10 +230,9 @@ def _tell(pids: Sequence[int], number: signal.Signals) -> None:
 def _sockets(service: Running) -> dict[int, int]:
     """How many each worker has open, by its process."""
     found = {}
-    for child in Path(f"/proc/{service.process.pid}/task/{service.process.pid}/children").read_text().split():
-        if b"spawn_main" in Path(f"/proc/{child}/cmdline").read_bytes():
-            links = [str(one.readlink()) for one in Path(f"/proc/{child}/fd").iterdir()]
-            found[int(child)] = sum(link.startswith("socket:") for link in links)
+    for worker in worker_processes(service.process.pid):
+        links = [str(one.readlink()) for one in Path(f"/proc/{worker}/fd").iterdir()]
+        found[worker] = sum(link.startswith("socket:") for link in links)
     return found
 
 

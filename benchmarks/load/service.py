@@ -92,6 +92,16 @@ def pinned() -> Iterator[list[int]]:
         os.sched_setaffinity(0, before)
 
 
+def worker_processes(process: int) -> list[int]:
+    """The processes of a service that answer: children of its first process that run Python's `spawn`."""
+    found = []
+    for child in Path(f"/proc/{process}/task/{process}/children").read_text().split():
+        with contextlib.suppress(OSError):
+            if b"spawn_main" in Path(f"/proc/{child}/cmdline").read_bytes():
+                found.append(int(child))
+    return found
+
+
 def free_port() -> int:
     with socket.socket() as found:
         found.bind(("127.0.0.1", 0))
