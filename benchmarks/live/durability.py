@@ -272,9 +272,8 @@ def _update(folder: Path, url: str, store: str) -> subprocess.Popen[bytes]:
 
 def _rows(ratings: UserRatings, user_ids: Any, item_ids: Any) -> Counter[tuple[str, str, float, int]]:
     """How often each rating is there, with its time if it has one."""
-    users = np.repeat(np.arange(len(ratings.indptr) - 1), np.diff(ratings.indptr))
-    times = np.zeros(len(users), np.int64) if ratings.timestamp is None else ratings.timestamp
-    columns = user_ids[users], item_ids[ratings.item], ratings.rating, times
+    times = np.zeros(len(ratings.item), np.int64) if ratings.timestamp is None else ratings.timestamp
+    columns = user_ids[ratings.user_index()], item_ids[ratings.item], ratings.rating, times
     return Counter(zip(*(column.tolist() for column in columns), strict=True))
 
 

@@ -36,7 +36,7 @@ from benchmarks.load.service import KEEPS_ANSWERS, Client, Running, running, wor
 from recsys.bundle import Bundle
 from recsys.database import Database
 from recsys.events import EventLog
-from recsys.events.merge import merge_ratings
+from recsys.events.merge import merge_ratings, ratings_of
 from serve.models.pointer import write_pointer
 from tests.bundles import make_bundle, random_factors
 
@@ -144,14 +144,10 @@ class Asker:
         self.clients = clients[number::THREADS]
         self.items = list(map(str, base.item_ids.tolist()))
         self.rated: dict[str, Rated] = {str(USERS + 1 + n): {} for n in range(number, NEW, THREADS)}
-        times = base.ratings.timestamp
-        assert times is not None
         for user in range(number, USERS, THREADS):
-            entries = base.ratings.slice_of(user)
-            columns = (base.ratings.item, times, base.ratings.rating)
             self.rated[str(base.user_ids[user])] = {
                 str(base.item_ids[item]): (at, stars)
-                for item, at, stars in zip(*(column[entries].tolist() for column in columns), strict=True)
+                for item, stars, at in zip(*(column.tolist() for column in ratings_of(base, user)), strict=True)
             }
 
     def ask(self, count: int) -> Counter[str]:
