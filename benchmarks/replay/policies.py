@@ -19,6 +19,7 @@ from benchmarks.replay.scores import Scores, predict_pairs, score
 from benchmarks.replay.stream import Stream
 from recsys.bundle import Bundle
 from recsys.bundle.typing import Float32Array
+from recsys.files import atomic_write
 
 REPLAYED = ("full", "warm", "folded", "frozen")  # by `replay`, the longest first; updates need a service
 FIRST = "first"  # folder of the first version's bundle
@@ -86,13 +87,9 @@ def is_done(folder: Path, policy: str, number: int) -> bool:
 
 def keep(folder: Path, policy: str, number: int, step: Step) -> None:
     """Write a step's file, whole or not at all."""
-    file = _file(folder, policy, number)
-    file.parent.mkdir(exist_ok=True)
     arrays: dict[str, Any] = {part.name: getattr(step.scores, part.name) for part in fields(Scores)}
-    part = file.with_suffix(".part")
-    with part.open("wb") as stream:
+    with atomic_write(_file(folder, policy, number)) as part, part.open("wb") as stream:
         np.savez(stream, pairs=step.pairs, cost=[step.cpu_seconds, step.wall_seconds], **arrays)
-    part.replace(file)
 
 
 def kept(folder: Path, policy: str, number: int) -> Step:

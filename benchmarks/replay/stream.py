@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from recsys.bundle.typing import Float32Array
 from recsys.data.columns import ITEM_ID, RATING, TIMESTAMP, USER_ID
 from recsys.data.sources import MovieLens
+from recsys.files import atomic_write
 
 ARRIVING = 0.2  # of all ratings, the last ones
 WITHHELD = 0.1  # of the items, where some are
@@ -50,9 +51,10 @@ class Stream:
         return ~np.isin(self.item_id[self.fitted :], self.item_id[: self.fitted])
 
     def save(self, file: Path) -> None:
+        """Write it, whole or not at all."""
         arrays: dict[str, Any] = {name: getattr(self, name) for name in ("user_id", "item_id", "timestamp", "bounds")}
-        with file.open("wb") as part:
-            np.savez(part, name=np.array(self.name), rating=self.rating, **arrays)
+        with atomic_write(file) as part, part.open("wb") as stream:
+            np.savez(stream, name=np.array(self.name), rating=self.rating, **arrays)
 
     @classmethod
     def load(cls, file: Path) -> Stream:
