@@ -8,19 +8,14 @@ all ratings that it stands for; of a point estimate (ALS) and of 32 samples (Bay
 from __future__ import annotations
 
 import argparse
-import os
-import resource
-import subprocess
-import sys
+import statistics
 import tempfile
-import time
 from pathlib import Path
-from typing import NamedTuple
 
-import numpy as np
 import pandas as pd
 
 from benchmarks.comparison.results import DEVICE, RESULTS, provenance, write
+from benchmarks.replay.processes import Finished, run_python
 from recsys.bundle import Bundle
 from recsys.data.columns import ITEM_ID, RATING, TIMESTAMP, USER_ID
 from recsys.data.sources import MovieLens
@@ -37,11 +32,6 @@ MODELS = {
     "als, point estimate": ["model=als", "model.embedding_dim=64"],
     "bayesian_mf, 32 samples": ["model=bayesian_mf", "model.embedding_dim=64", "trainer.max_epochs=180"],
 }
-
-
-class Cost(NamedTuple):
-    seconds: float
-    cpu_seconds: float
 
 
 def main() -> None:
@@ -70,25 +60,25 @@ def measure(ratings: pd.DataFrame, events: int, name: str, repeats: int) -> dict
         updates = [
             _update(ratings[-events:], folder / "before" / "bundle", folder / f"turn{k}") for k in range(repeats)
         ]
-        seconds, cpu = (float(np.median(column)) for column in zip(*updates, strict=True))
+        cpu = statistics.median(one.cpu_seconds for one in updates)
         return {
-            "seconds": seconds,
+            "seconds": statistics.median(one.wall_seconds for one in updates),
             "cpu_seconds": cpu,
-            "refit_seconds": full.seconds,
+            "refit_seconds": full.wall_seconds,
             "refit_cpu_seconds": full.cpu_seconds,
             "share": cpu / full.cpu_seconds,
         }
 
 
-def _fit(ratings: pd.DataFrame, folder: Path, model: list[str]) -> Cost:
+def _fit(ratings: pd.DataFrame, folder: Path, model: list[str]) -> Finished:
     file = folder.with_suffix(".parquet")
     ratings[[USER_ID, ITEM_ID, RATING, TIMESTAMP]].to_parquet(file)
     source = ["data=tabular", f"data.ratings_file={file}", "data.name=ml", "data.split=user_time"]
     where = [f"hydra.run.dir={folder}", "callbacks.progress=null"]
-    return _run(["recsys.train", *source, *model, "refit=all", *where], folder.parent)
+    return run_python("-m", "recsys.train", *source, *model, "refit=all", *where)
 
 
-def _update(late: pd.DataFrame, bundle: Path, folder: Path) -> Cost:
+def _update(late: pd.DataFrame, bundle: Path, folder: Path) -> Finished:
     folder.mkdir()
     database = Database.open(f"sqlite:///{folder / 'recsys.db'}")
     versions = open_versions(database, folder / "versions")
@@ -103,26 +93,12 @@ def _update(late: pd.DataFrame, bundle: Path, folder: Path) -> Cost:
     for start in range(0, len(rows), AT_ONCE):
         log.append(rows[start : start + AT_ONCE])
     where = ["--database", f"sqlite:///{folder / 'recsys.db'}", "--store", str(folder / "versions")]
-    cost = _run(["recsys.update", *where, "--runs", str(folder / "runs"), "--max-distance", "9"], folder)
+    cost = run_python("-m", "recsys.update", *where, "--runs", str(folder / "runs"), "--max-distance", "9")
     made: Bundle = versions.champion().bundle
     if made.manifest["cut"] != log.cut():
         raise SystemExit("error: the update was not promoted")
     database.close()
     return cost
-
-
-def _run(command: list[str], folder: Path) -> Cost:
-    """Run a module of this project, on one thread for each library."""
-    before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path.cwd())}
-    done = subprocess.run(
-        [sys.executable, "-m", *command], env=environment, cwd=folder, capture_output=True, text=True
-    )  # fmt: skip
-    if done.returncode:
-        raise SystemExit(f"error: {' '.join(command)}: {done.stderr[-2000:]}")
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    return Cost(time.perf_counter() - began, cpu)
 
 
 if __name__ == "__main__":
