@@ -24,6 +24,7 @@ import tempfile
 import threading
 import time
 from collections import Counter
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,7 @@ from serve.models.pointer import bundle_folder, write_pointer
 
 RESULTS = Path(__file__).parent / "results"
 CONNECTIONS = 32
+UVICORN = ("-m", "uvicorn", "--factory", "--no-access-log", "--no-server-header", "--log-level", "warning")
 SCRIPT = """
 math.randomseed({seed})
 users = {{{users}}}
@@ -99,21 +101,19 @@ def starts(folder: Path, rounds: int) -> dict[str, float]:
 
 def ratios(folder: Path, bundle: Bundle, rounds: int, seconds: int) -> dict[str, Any]:
     """Requests per second beside the no-op's."""
-    if shutil.which("wrk") is None:
-        raise SystemExit("error: wrk is needed (apt-get install wrk)")
+    need_wrk()
     requests = {
         "no-op": POST.format(path="/noop/rating/"),
         "one rating": POST.format(path="/predict/rating/"),
         "top-10": GET.format(query=""),
         "top-10 with reasons": GET.format(query="&explain=true"),
     }
-    uvicorn = ("-m", "uvicorn", "--factory", "--no-access-log", "--no-server-header", "--log-level", "warning")
     environment = {"RECSYS_BUNDLE": str(folder)}
     measured: dict[str, list[float]] = {name: [] for name in ("bare", *requests)}
     with (
         tempfile.TemporaryDirectory() as scripts,
-        running(*uvicorn, "benchmarks.load.noop:with_noop", environment=environment) as service,
-        running(*uvicorn, "benchmarks.load.noop:bare", environment=environment) as bare,
+        running(*UVICORN, "benchmarks.load.noop:with_noop", environment=environment) as service,
+        running(*UVICORN, "benchmarks.load.noop:bare", environment=environment) as bare,
     ):
         files = {}
         for name, request in requests.items():
@@ -128,11 +128,15 @@ def ratios(folder: Path, bundle: Bundle, rounds: int, seconds: int) -> dict[str,
         beside = [rate / noop for rate, noop in zip(rates, measured["no-op"], strict=True)]
         figures[name] = {
             "requests_per_second": round(statistics.median(rates)),
-            "ratio_to_noop": round(statistics.median(beside), 3),
-            "lowest": round(min(beside), 3),
-            "highest": round(max(beside), 3),
+            **of_rounds(beside, "ratio_to_noop"),
         }
     return figures
+
+
+def of_rounds(ratios: Sequence[float], name: str = "ratio") -> dict[str, float]:
+    """The median of the rounds' ratios, under this name, and the lowest and highest."""
+    found = {name: statistics.median(ratios), "lowest": min(ratios), "highest": max(ratios)}
+    return {key: round(value, 3) for key, value in found.items()}
 
 
 def script(bundle: Bundle, request: str) -> str:
@@ -140,6 +144,12 @@ def script(bundle: Bundle, request: str) -> str:
     quoted = lambda ids: ",".join(json.dumps(str(one)) for one in ids)  # noqa: E731
     users, items = bundle.user_ids[: bundle.n_users].tolist(), bundle.item_ids[: bundle.n_items].tolist()
     return SCRIPT.format(seed=7, users=quoted(users), items=quoted(items), request=request)
+
+
+def need_wrk() -> None:
+    """End the program where wrk is not installed."""
+    if shutil.which("wrk") is None:
+        raise SystemExit("error: wrk is needed (apt-get install wrk)")
 
 
 def wrk(service: Running, file: Path, seconds: int) -> float:

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import statistics
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -26,7 +25,7 @@ from benchmarks.comparison.results import DEVICE, RESULTS, provenance, write
 from benchmarks.load.kept import Kept
 from benchmarks.load.ml_1m import save_bundle
 from benchmarks.load.service import Running, pinned, running
-from benchmarks.serving import GET, POST, script, wrk
+from benchmarks.serving import GET, POST, need_wrk, of_rounds, script, wrk
 from recsys.bundle import Bundle
 from recsys.database import Database
 from recsys.events import Event, EventLog
@@ -47,6 +46,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=int, default=4, help="of each measurement with wrk")
     parser.add_argument("--short", action="store_true", help="seconds instead of minutes; stores nothing")
     arguments = parser.parse_args()
+    need_wrk()
     of = provenance("benchmarks.live.reads", [])
     rounds, seconds, group = (2, 1, 60) if arguments.short else (arguments.rounds, arguments.seconds, GROUP)
     figures: dict[str, Any] = {}
@@ -95,10 +95,7 @@ def measure(folder: Path, bundle: Bundle, file: Path, rounds: int, seconds: int,
                 found.setdefault("top-10, first after an event", []).append(alone / first)
                 found.setdefault("top-10, first after an event, read anew", []).append(alone / anew)
     log.database.close()
-    return {
-        name: {"ratio": round(statistics.median(one), 3), "lowest": round(min(one), 3), "highest": round(max(one), 3)}
-        for name, one in found.items()
-    }
+    return {name: of_rounds(ratios) for name, ratios in found.items()}
 
 
 def top(service: Running, people: Sequence[str]) -> float:

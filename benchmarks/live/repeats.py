@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import shutil
 import statistics
 import tempfile
 import urllib.request
@@ -27,7 +26,7 @@ import numpy as np
 from benchmarks.comparison.results import DEVICE, RESULTS, provenance, write
 from benchmarks.load.ml_1m import save_bundle
 from benchmarks.load.service import KEEPS_ANSWERS, Client, Running, pinned, running
-from benchmarks.serving import wrk
+from benchmarks.serving import UVICORN, need_wrk, of_rounds, wrk
 from recsys.bundle import Bundle
 from recsys.database import Database
 from recsys.events import Event, EventLog
@@ -57,8 +56,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=int, default=4, help="of each measurement with wrk")
     parser.add_argument("--short", action="store_true", help="seconds instead of minutes; stores nothing")
     arguments = parser.parse_args()
-    if shutil.which("wrk") is None:
-        raise SystemExit("error: wrk is needed (apt-get install wrk)")
+    need_wrk()
     of = provenance("benchmarks.live.repeats", [])
     rounds, seconds = (1, 1) if arguments.short else (arguments.rounds, arguments.seconds)
     with tempfile.TemporaryDirectory() as place:
@@ -109,15 +107,14 @@ def measure(folder: Path, place: Path, rounds: int, seconds: int, *, with_databa
     for name, found in rates.items():
         ratios = [rate / noop for rate, noop in zip(found, rates["no-op"], strict=True)]
         figures[name] = {
-            "requests_per_second": round(statistics.median(found)), "ratio": round(statistics.median(ratios), 3),
-            "lowest": round(min(ratios), 3), "highest": round(max(ratios), 3),
-        }  # fmt: skip
+            "requests_per_second": round(statistics.median(found)),
+            **of_rounds(ratios),
+        }
     return figures
 
 
 def service(environment: dict[str, str], core: int) -> AbstractContextManager[Running]:
-    uvicorn = ("-m", "uvicorn", "--factory", "--no-access-log", "--no-server-header", "--log-level", "warning")
-    return running(*uvicorn, "benchmarks.load.noop:with_noop", environment=environment, cores={core})
+    return running(*UVICORN, "benchmarks.load.noop:with_noop", environment=environment, cores={core})
 
 
 def record(url: str, bundle: Bundle, people: list[str]) -> None:
