@@ -11,7 +11,6 @@ from benchmarks.live import cuts
 from benchmarks.live.events import NewEvents
 from benchmarks.tables import live
 from benchmarks.tables.results import NotMeasuredError, Results
-from recsys.database import Database
 
 
 def test_each_request_has_events_of_its_own() -> None:
@@ -39,8 +38,6 @@ def test_the_control_of_cuts_misses_some(postgres: str) -> None:
     """Else the trials would tell nothing: numbers of a sequence are not in the order of commits."""
     assert cuts.trials(postgres, 50)["missing"] == 0
     assert cuts.trials(postgres, 200, locked=False)["missing"] > 0
-    with Database.open(postgres).writing() as connection:
-        connection.exec_driver_sql("delete from events")
 
 
 def test_the_table_has_what_was_measured(tmp_path: Path) -> None:
