@@ -31,7 +31,7 @@ os.environ |= dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"), "1")
 import numpy as np
 
 from benchmarks.comparison.results import DEVICE, RESULTS, provenance, write
-from benchmarks.live.events import databases
+from benchmarks.live.events import TIME, databases
 from benchmarks.load.service import KEEPS_ANSWERS, Client, Running, running, worker_processes
 from recsys.bundle import Bundle
 from recsys.database import Database
@@ -43,7 +43,6 @@ from tests.bundles import make_bundle, random_factors
 INTERLEAVINGS, THREADS, CONNECTIONS = 20_000, 4, 12  # connections of each thread
 USERS, NEW, ITEMS = 200, 200, 150
 SWAP_SECONDS = 1.0
-TIME = 1_764_000_000
 
 Rated = dict[str, tuple[int, float | None]]  # time and stars by item; None: withdrawn
 

@@ -22,6 +22,7 @@ os.environ |= dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"), "1")
 import numpy as np
 
 from benchmarks.comparison.results import DEVICE, RESULTS, provenance, write
+from benchmarks.live.events import TIME
 from benchmarks.load.kept import Kept
 from benchmarks.load.ml_1m import save_bundle
 from benchmarks.load.service import Running, pinned, running
@@ -35,7 +36,6 @@ OTHERS = 100_000  # events of people who are not asked about
 EVENTS = 100  # of somebody, after the cut
 GROUP = 600  # people who are asked about in a turn
 AT_ONCE = 10_000  # events in a commit
-TIME = 1_764_000_000
 REQUESTS = {"rating": POST.format(path="/predict/rating/"), "top-10": GET.format(query="")}
 
 

@@ -24,6 +24,7 @@ os.environ |= dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"), "1")
 import numpy as np
 
 from benchmarks.comparison.results import DEVICE, RESULTS, provenance, write
+from benchmarks.live.events import TIME
 from benchmarks.load.ml_1m import save_bundle
 from benchmarks.load.service import KEEPS_ANSWERS, Client, Running, pinned, running
 from benchmarks.serving import UVICORN, need_wrk, of_rounds, wrk
@@ -34,7 +35,6 @@ from serve.models.pointer import bundle_folder
 
 PEOPLE = 1000  # who ask in turn
 EVENTS = 10  # of each, where there is a database
-TIME = 1_764_000_000
 SCRIPT = """
 local requests, last = {{}}, 0
 function init()
