@@ -258,16 +258,9 @@ def cut_of(bundle: Bundle) -> int:
 
 def upto(events: list[EventColumns], cut: int) -> list[EventColumns]:
     """The events with `seq <= cut`."""
-    return [_taken(chunk, slice(int(np.searchsorted(chunk.seq, cut, side="right")))) for chunk in events]
+    return [chunk.where(chunk.seq <= cut) for chunk in events]
 
 
 def after(events: list[EventColumns], cut: int) -> list[EventColumns]:
     """The events with `seq > cut`."""
-    return [_taken(chunk, slice(int(np.searchsorted(chunk.seq, cut, side="right")), None)) for chunk in events]
-
-
-def _taken(chunk: EventColumns, entries: slice) -> EventColumns:
-    return EventColumns(
-        chunk.seq[entries], chunk.user_id[entries], chunk.item_id[entries], chunk.kind[entries], chunk.rating[entries],
-        chunk.timestamp[entries],
-    )  # fmt: skip
+    return [chunk.where(chunk.seq > cut) for chunk in events]
