@@ -127,6 +127,6 @@ def _ordinal_prediction(bundle: Bundle, user: int, row: int, item: FoldIn) -> fl
     assert posterior is not None
     assert factors.precision is not None
     design = np.append(vector.factors, np.ones((factors.samples, 1), np.float32), 1)
-    variance = np.einsum("sd,sde,se->s", design, posterior.covariance, design) / factors.precision
+    variance = posterior.variance(design[None])[0] / factors.precision
     linear = factors.predict_rows_for(vector, np.zeros(1, np.int64))
     return float(ordinal.probabilities(linear, 1 / (1 / precision + variance))[0] @ ordinal.levels)
