@@ -25,6 +25,7 @@ from recsys.bundle import Budget
 from recsys.bundle.manifest import manifest_bytes, sha256_of
 from recsys.evaluation.registry import summary_directions
 from recsys.files import write_json
+from recsys.versions.version import SHOWN
 
 if TYPE_CHECKING:
     import wandb  # takes half a second to import, so only tracked runs do
@@ -36,7 +37,6 @@ LOSSES = ("val/loss", "train/loss")  # summarised by their minimum
 PLOTS = ("learning_curve", "error_by_activity")
 PARTS = ("model", "data", "split")  # of an artifact's name
 LINK = "wandb.json"  # in the run folder: where W&B has the run
-SHOWN = 12  # digits of a version that people see
 CONNECT_TIMEOUT = 2.0  # seconds until the server must respond
 START_TIMEOUT = 30.0  # seconds
 
