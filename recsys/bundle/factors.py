@@ -253,11 +253,9 @@ class Factors:
     @cached_property
     def prior(self) -> UserPrior:
         """The prior of a user's `[p, b]`."""
+        # The design is not made for this: of the mirrored model its rows are users, who may be many.
         squares = np.einsum("isd,isd->d", self.item_factors, self.item_factors, dtype=np.float64)
-        rows, units = (
-            max(1, self.item_bias.size),
-            self.precision_units,
-        )  # the design is not made for this: users may be many
+        rows, units = max(1, self.item_bias.size), self.precision_units
         power = float(np.append(squares / rows, 1.0) @ (1 / units)) / len(units)
         return UserPrior(self.prior_mean, self.prior_precision, self.prior_exponent, self.prior_offset,
                          self.attribute_effects, self.item_implicit, power, self.precision_units)  # fmt: skip

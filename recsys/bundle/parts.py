@@ -178,7 +178,7 @@ class BundleParts:
                 raise ValueError(f"{prefix}attribute_effects must be those of the manifest's {listed} {key}")
             if known is None:
                 continue
-            _check_indptr(f"{prefix}attribute_indptr", known.indptr, len(known.attribute), f"{key}", f"{row}s")
+            _check_indptr(f"{prefix}attribute_indptr", known.indptr, len(known.attribute), key, f"{row}s")
             if len(known.attribute) and not 0 <= int(known.attribute.min()) <= int(known.attribute.max()) < listed:
                 raise ValueError(
                     f"an attribute of {'a user' if row == 'user' else 'an item'} is not in the manifest's {key}"
