@@ -25,6 +25,18 @@ def linear(f: Factors) -> np.ndarray:
     return f.predict(user - 1, item - 1).mean(1).reshape(users + 1, items + 1)
 
 
+def assert_same_prior(one: Factors, before: Factors, atol: float) -> None:
+    """Attributes, and what a user rated, say the same of them."""
+    known = np.array([0, 2])
+    np.testing.assert_allclose(
+        one.scores(one.user_from_attributes(known)), before.scores(before.user_from_attributes(known)), atol=atol
+    )
+    assert before.item_implicit is not None
+    assert one.item_implicit is not None
+    implied = np.einsum("isd,jsd->ij", before.item_implicit, before.design.transpose(1, 0, 2)) / before.samples
+    np.testing.assert_allclose(one.item_implicit[:, 0] @ one.design[0].T, implied, atol=atol)
+
+
 @pytest.mark.parametrize("samples", [1, 5])
 @pytest.mark.parametrize("shape", [(60, 40), (40, 60), (9, 60), (60, 9)], ids=str)
 def test_all_coordinates_reproduce_the_mean_linear_part(samples: int, shape: tuple[int, int]) -> None:
@@ -51,28 +63,12 @@ def test_fewer_are_the_best_of_that_rank(dim: int) -> None:
 
 def test_attributes_and_rated_items_say_the_same_of_a_user() -> None:
     f = random_factors(n_users=60, n_items=40, samples=4, implicit=True, attributes=3)
-    one = compressed(f, 12, noise=0.9)
-    known = np.array([0, 2])
-    np.testing.assert_allclose(
-        one.scores(one.user_from_attributes(known)), f.scores(f.user_from_attributes(known)), atol=1e-4
-    )
-    assert f.item_implicit is not None
-    assert one.item_implicit is not None
-    implied = np.einsum("isd,jsd->ij", f.item_implicit, f.design.transpose(1, 0, 2)) / 4
-    np.testing.assert_allclose(one.item_implicit[:, 0] @ one.design[0].T, implied, atol=1e-4)
+    assert_same_prior(compressed(f, 12, noise=0.9), f, atol=1e-4)
 
 
 def test_attributes_and_raters_say_the_same_of_an_item() -> None:
     f = random_factors(n_users=60, n_items=40, samples=4, implicit=True, items=True, item_attributes=3)
-    one, before = (model.mirrored() for model in (compressed(f, 12, noise=0.9), f))
-    known = np.array([0, 2])
-    np.testing.assert_allclose(
-        one.scores(one.user_from_attributes(known)), before.scores(before.user_from_attributes(known)), atol=1e-3
-    )
-    assert before.item_implicit is not None
-    assert one.item_implicit is not None
-    implied = np.einsum("isd,jsd->ij", before.item_implicit, before.design.transpose(1, 0, 2)) / 4
-    np.testing.assert_allclose(one.item_implicit[:, 0] @ one.design[0].T, implied, atol=1e-3)
+    assert_same_prior(compressed(f, 12, noise=0.9).mirrored(), f.mirrored(), atol=1e-3)
     assert not compressed(random_factors(samples=2), 3, noise=0.9).can_fold_in_items
 
 

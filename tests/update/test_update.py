@@ -160,17 +160,22 @@ def test_a_worse_candidate_is_not_promoted(
     assert len(versions.registry.all()) == 1
 
 
+def meanwhile(monkeypatch: pytest.MonkeyPatch, happens: Callable[[], object]) -> None:
+    """Something happens before each comparison of a candidate with the champion."""
+    compared = module.compare
+
+    def after_it(*arguments: Any) -> Verdict:
+        happens()
+        return compared(*arguments)
+
+    monkeypatch.setattr(module, "compare", after_it)
+
+
 def test_the_alias_must_not_have_changed_meanwhile(
     versions: Versions, policy: Policy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rate(versions, 30)
-    compared = module.compare
-
-    def promoted_meanwhile(*arguments: Any) -> Verdict:
-        publish(versions, bundle_of(both_sides(samples=2), data="other"))
-        return compared(*arguments)
-
-    monkeypatch.setattr(module, "compare", promoted_meanwhile)
+    meanwhile(monkeypatch, lambda: publish(versions, bundle_of(both_sides(samples=2), data="other")))
     with pytest.raises(VersionConflictError, match="it was changed meanwhile"):
         update(versions, policy)
     assert champion(versions).manifest["data"] == "other"
@@ -180,13 +185,7 @@ def test_someone_forgotten_meanwhile_is_in_no_version(
     versions: Versions, policy: Policy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rate(versions, 30)
-    compared = module.compare
-
-    def forgotten_meanwhile(*arguments: Any) -> Verdict:
-        EventLog(versions.database).forget("24")
-        return compared(*arguments)
-
-    monkeypatch.setattr(module, "compare", forgotten_meanwhile)
+    meanwhile(monkeypatch, lambda: EventLog(versions.database).forget("24"))
     with pytest.raises(VersionConflictError):
         update(versions, policy)
     monkeypatch.undo()
