@@ -72,6 +72,13 @@ def page(window: Window) -> Iterator[Any]:
     assert [text for text in wrong if not text.startswith("Failed to load resource")] == []
 
 
+def begin(page: Any, user: str) -> None:
+    """Be somebody whom neither the model nor the database knows, about to search for titles to rate."""
+    page.goto(f"/#user={user}&rate=1")
+    expect(page.locator("#n-ratings")).to_have_text("No ratings yet.")
+    page.locator("#search").focus()
+
+
 def save_as(page: Any, name: str) -> None:
     page.get_by_label("Save them under a name").fill(name)
     page.get_by_role("button", name="Save", exact=True).click()
@@ -195,10 +202,8 @@ def test_another_user_is_not_changed_by_accident(page: Any) -> None:
 
 
 def test_what_the_service_does_not_take_is_unsaved_until_it_does(page: Any, live: Live) -> None:
-    page.goto("/#user=unlucky&rate=1")
-    expect(page.locator("#n-ratings")).to_have_text("No ratings yet.")
+    begin(page, "unlucky")
     page.route("**/events/", fulfil(503, "database_unavailable", "the database does not answer; try again"))
-    page.locator("#search").focus()
     give(page, "film 2", "5")
     expect(page.get_by_role("alert")).to_have_text(re.compile(r"The service.s database does not answer\.\s*Try again$"))
     expect(row(page, "Film 2").locator(".state")).to_have_text("Not saved yet")
@@ -213,15 +218,13 @@ def test_what_the_service_does_not_take_is_unsaved_until_it_does(page: Any, live
 
 
 def test_an_answer_that_got_lost_doubles_nothing(page: Any, live: Live) -> None:
-    page.goto("/#user=twice&rate=1")
-    expect(page.locator("#n-ratings")).to_have_text("No ratings yet.")
+    begin(page, "twice")
 
     def lose(route: Any) -> None:
         route.fetch()
         route.abort()
 
     page.route("**/events/", lose, times=1)
-    page.locator("#search").focus()
     give(page, "film 2", "5")
     expect(page.get_by_role("alert")).to_contain_text("The service is not responding")
     assert live.ratings("twice") == [("2", 5.0)]
@@ -231,10 +234,8 @@ def test_an_answer_that_got_lost_doubles_nothing(page: Any, live: Live) -> None:
 
 
 def test_what_is_unsaved_is_sent_when_the_page_is_opened_again(page: Any, live: Live) -> None:
-    page.goto("/#user=later&rate=1")
-    expect(page.locator("#n-ratings")).to_have_text("No ratings yet.")
+    begin(page, "later")
     page.route("**/events/", lambda route: route.abort())
-    page.locator("#search").focus()
     give(page, "film 2", "5")
     expect(page.locator("#profile .waiting")).to_have_count(1)
     asked = []
@@ -247,10 +248,8 @@ def test_what_is_unsaved_is_sent_when_the_page_is_opened_again(page: Any, live: 
 
 
 def test_what_is_refused_is_said_and_not_sent_again(page: Any, live: Live) -> None:
-    page.goto("/#user=refused&rate=1")
-    expect(page.locator("#n-ratings")).to_have_text("No ratings yet.")
+    begin(page, "refused")
     page.route("**/events/", fulfil(400, "rating_off_scale", "rating must be in [2, 4]"))
-    page.locator("#search").focus()
     give(page, "film 2", "5")
     expect(page.get_by_role("alert")).to_have_text("rating must be in [2, 4]")
     expect(row(page, "Film 2").locator(".state")).to_have_text("Not saved")
@@ -262,9 +261,7 @@ def test_what_is_refused_is_said_and_not_sent_again(page: Any, live: Live) -> No
 
 def test_ratings_follow_the_service_s_clock(page: Any, live: Live) -> None:
     page.add_init_script("const real = Date.now; Date.now = () => real() - 1e9")  # eleven days slow
-    page.goto("/#user=slow&rate=1")
-    expect(page.locator("#n-ratings")).to_have_text("No ratings yet.")
-    page.locator("#search").focus()
+    begin(page, "slow")
     give(page, "film 2", "5")
     expect(page.locator("#profile .saved")).to_have_count(1)
     [event] = live.events("slow")
@@ -272,9 +269,7 @@ def test_ratings_follow_the_service_s_clock(page: Any, live: Live) -> None:
 
 
 def test_what_others_changed_meanwhile_is_shown(page: Any) -> None:
-    page.goto("/#user=shared&rate=1")
-    expect(page.locator("#n-ratings")).to_have_text("No ratings yet.")
-    page.locator("#search").focus()
+    begin(page, "shared")
     give(page, "film 2", "5")
     give(page, "film 4", "5")
     expect(page.locator("#profile .saved")).to_have_count(2)
