@@ -5,7 +5,7 @@ import { recommend } from "./recommendations.js";
 import { listSaved, newEvent } from "./recording.js";
 import { $, go, model, scale, state } from "./state.js";
 import { suggest } from "./suggestions.js";
-import { count, h, itemLink, name, plainId, segment, starPicker } from "./view.js";
+import { count, h, listed, name, plainId, segment, starPicker } from "./view.js";
 
 const LARGEST_NAME = 10 ** 9; // suggested where users are numbers
 
@@ -41,8 +41,7 @@ export function showMine(focusOn = null) {
   const rows = mine.map((item) => {
     const picker = scale.implicit ? null : starPicker(scale, item, item.rating, { pick: (rating) => rate(item, rating), done: () => $("search").focus() });
     const remove = h("button", { className: "plain", "aria-label": `Remove ${name(item)}`, onclick: () => removeMine(item) }, "Remove");
-    const about = h("span", {}, itemLink(item), " ", h("small", {}, item.year ?? ""));
-    const row = h("li", {}, about, picker ? h("span", { className: "give" }, picker, remove) : remove);
+    const row = h("li", {}, listed(item), picker ? h("span", { className: "give" }, picker, remove) : remove);
     if (picker && item.item_id === focusOn) queueMicrotask(() => (picker.querySelector(":checked") ?? picker.querySelector("input")).focus());
     return row;
   });

@@ -1,6 +1,6 @@
 // The ratings of a user: a list to read, or one to change.
 
-import { h, itemLink, name, starPicker } from "./view.js";
+import { h, listed, name, starPicker } from "./view.js";
 
 const SHOWN = 5; // ratings before "Show more"
 const STATES = { saving: "Saving…", waiting: "Not saved yet", saved: "Saved", refused: "Not saved" };
@@ -46,7 +46,7 @@ export function ratingControls(scale, change, { rate, done, remove }) {
 
 /** A row of the list to change; a withdrawn rating can be given again. */
 export function changeRow(scale, change, actions) {
-  const about = h("span", {}, itemLink(change), " ", h("small", {}, change.year ?? ""));
+  const about = listed(change);
   const { picker, end, state } = ratingControls(scale, change, actions);
   if (change.rating !== null || change.before === null || change.before === undefined) {
     return h("li", {}, about, state, h("span", { className: "give" }, picker, end));

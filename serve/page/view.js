@@ -40,7 +40,10 @@ export function name({ item_id, title, year }) {
 }
 
 /** A link that opens an item; on a click page.js keeps the rest of the URL. */
-export const itemLink = (item) => h("a", { href: `#item=${encodeURIComponent(item.item_id)}`, "data-item": item.item_id }, name(item));
+const itemLink = (item) => h("a", { href: `#item=${encodeURIComponent(item.item_id)}`, "data-item": item.item_id }, name(item));
+
+/** An item in a list: its link, and beside it the year, or what else is said of it. */
+export const listed = (item, more = item.year ?? "") => h("span", {}, itemLink(item), " ", h("small", {}, more));
 
 export const facts = ({ year, genres }) => [year, genres.join(", ")].filter(Boolean).join(" · ");
 
@@ -137,14 +140,14 @@ export function recommendation(scale, item, who) {
 
 /** A row of a list of rated items. */
 export const ratedRow = (scale, item) =>
-  h("li", {}, h("span", {}, itemLink(item), " ", h("small", {}, item.year ?? "")),
+  h("li", {}, listed(item),
     scale.implicit ? null : h("span", { className: "value" }, stars(scale, item.rating), h("b", {}, given(item.rating))));
 
 /** A similar item with its cosine similarity as a bar. */
 export function neighbour(item) {
   const bar = h("span", { className: "cosine", "aria-hidden": "true" });
   bar.style.setProperty("--share", `${100 * Math.max(0, item.similarity)}%`);
-  return h("li", {}, h("span", {}, itemLink(item), " ", h("small", {}, facts(item))),
+  return h("li", {}, listed(item, facts(item)),
     h("span", { className: "value" }, bar, h("b", {}, h("span", { className: "unseen" }, "similarity "), item.similarity.toFixed(2))));
 }
 
