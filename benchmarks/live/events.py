@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import json
-import shutil
-import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from benchmarks.load.kept import post
 from benchmarks.load.ml_1m import ITEMS, USERS, save_bundle
@@ -47,12 +46,9 @@ class NewEvents(Sequence[bytes]):
 @contextlib.contextmanager
 def bundle_folder() -> Iterator[Path]:
     """A folder with a bundle of the size of ML-1M, for databases too: on a disk, not in memory."""
-    folder = Path(tempfile.mkdtemp(prefix="recsys-live-"))
-    try:
-        save_bundle(folder / "bundle", items=True)  # with a prior of items, which updates need
-        yield folder
-    finally:
-        shutil.rmtree(folder)
+    with TemporaryDirectory(prefix="recsys-live-") as folder:
+        save_bundle(Path(folder) / "bundle", items=True)  # with a prior of items, which updates need
+        yield Path(folder)
 
 
 @contextlib.contextmanager

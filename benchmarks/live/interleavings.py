@@ -13,9 +13,7 @@ import contextlib
 import itertools
 import os
 import random
-import shutil
 import signal
-import tempfile
 import threading
 import time
 import uuid
@@ -24,6 +22,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 os.environ |= dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"), "1")
@@ -54,15 +53,12 @@ def main() -> None:
     arguments = parser.parse_args()
     count = 500 if arguments.short else INTERLEAVINGS
     of = provenance("benchmarks.live.interleavings", [])
-    folder = Path(tempfile.mkdtemp(prefix="recsys-interleavings-"))
     figures = {}
-    try:
-        for name, database in databases(folder):
+    with TemporaryDirectory(prefix="recsys-interleavings-") as folder:
+        for name, database in databases(Path(folder)):
             with database as url:
-                figures[name] = measure(folder / name, url, count, arguments.workers)
+                figures[name] = measure(Path(folder) / name, url, count, arguments.workers)
             print(name, figures[name], flush=True)
-    finally:
-        shutil.rmtree(folder)
     if not arguments.short:
         write({**of, "figures": figures}, RESULTS / f"live_interleavings-{DEVICE}.json")
 
