@@ -79,18 +79,6 @@ def _stars(kind: str, rating: float | None, scale: tuple[float, float], is_impli
     return scale[1] if is_implicit and kind != WITHDRAWAL else None
 
 
-def merge_person(bundle: Bundle, user: int, events: Iterable[Said], item_rows: Sequence[int]) -> PersonRatings:
-    """A user's ratings, and their events after the bundle's cut.
-
-    Args:
-        bundle: With the ratings of the user's row.
-        user: The row; -1 for someone new.
-        events: Theirs, in the order of `seq`.
-        item_rows: The row of each event's item; -1 for one that is left out.
-    """
-    return merge_events(bundle, ratings_of(bundle, user), events, item_rows)
-
-
 def ratings_of(bundle: Bundle, user: int) -> PersonRatings:
     """The bundle's own ratings of a user's row; none for -1."""
     entries = bundle.ratings.slice_of(user)
@@ -104,7 +92,14 @@ def ratings_of(bundle: Bundle, user: int) -> PersonRatings:
 def merge_events(
     bundle: Bundle, before: PersonRatings, events: Iterable[Said], item_rows: Sequence[int]
 ) -> PersonRatings:
-    """A user's ratings, and events that were committed after them; otherwise as `merge_person`."""
+    """A user's ratings, and events that were committed after them.
+
+    Args:
+        bundle: Whose model reads them.
+        before: The ratings, such as `ratings_of` the bundle.
+        events: Theirs, in the order of `seq`.
+        item_rows: The row of each event's item; -1 for one that is left out.
+    """
     item, rating, timestamp = before
     scale, is_implicit = bundle.given_scale, bundle.is_implicit
     latest: dict[int, tuple[int, float]] = {}  # time and stars by item row; NaN: withdrawn

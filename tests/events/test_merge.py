@@ -9,7 +9,7 @@ import pytest
 
 from recsys.bundle import Bundle
 from recsys.events import EventColumns, StoredEvent
-from recsys.events.merge import MergedRatings, id_of, merge_events, merge_person, merge_ratings, ratings_of, stars_of
+from recsys.events.merge import MergedRatings, id_of, merge_events, merge_ratings, ratings_of, stars_of
 from tests.bundles import make_bundle, random_factors
 
 RATED = [(0, 0, 4.0, 0), (0, 1, 2.0, 1), (1, 0, 5.0, 2)]
@@ -90,7 +90,9 @@ def test_the_latest_of_a_pair_counts(
 ) -> None:
     merged = merge_ratings(bundle, [columns(stored(*events))])
     assert {item: stars for user, item, stars, _ in rows_of(merged) if user == 1} == expected
-    person = merge_person(bundle, 0, stored(*events), [bundle.item_row[int(one[1])] for one in events])
+    person = merge_events(
+        bundle, ratings_of(bundle, 0), stored(*events), [bundle.item_row[int(one[1])] for one in events]
+    )
     found = dict(zip(bundle.item_ids[person.item].tolist(), person.rating.tolist(), strict=True))
     assert found == expected
     assert (np.diff(person.timestamp) >= 0).all()
@@ -116,7 +118,9 @@ def test_a_person_and_the_training_set_agree_on_random_events(bundle: Bundle) ->
         merged = merge_ratings(bundle, [columns(events[:5]), columns(events[5:])])
         for user, row in ((1, 0), (2, 1), (3, -1)):
             of = [one for one in events if one.user_id == str(user)]
-            person = merge_person(bundle, row, of, [bundle.item_row[int(one.item_id)] for one in of])
+            person = merge_events(
+                bundle, ratings_of(bundle, row), of, [bundle.item_row[int(one.item_id)] for one in of]
+            )
             found = zip(bundle.item_ids[person.item].tolist(), person.rating.tolist(), person.timestamp, strict=True)
             assert sorted(found) == sorted(one[1:] for one in rows_of(merged) if one[0] == user)
 
@@ -153,7 +157,7 @@ def test_events_may_be_told_one_after_another(bundle: Bundle) -> None:
             for seq in range(6)
         ]
         rows = rng.integers(-1, 8, 6).tolist()
-        wanted = merge_person(bundle, 0, said, rows)
+        wanted = merge_events(bundle, ratings_of(bundle, 0), said, rows)
         found = ratings_of(bundle, 0)
         for start, stop in ((0, 1), (1, 2), (2, 6)):
             found = merge_events(bundle, found, said[start:stop], rows[start:stop])
