@@ -41,7 +41,14 @@ class RecsysAPI(FastAPI):
             keys, rate_limit = service.guard.keys is not None, service.guard.limit is not None
             exposed = service.settings.exposes_user_ratings and not keys  # the document is shown to everybody
             self._documents = {
-                version: openapi_document(self, model, expose_user_ratings=exposed, keys=keys, rate_limit=rate_limit)
+                version: openapi_document(
+                    self,
+                    model,
+                    expose_user_ratings=exposed,
+                    keys=keys,
+                    rate_limit=rate_limit,
+                    live=service.live is not None,
+                )
             }
         return self._documents[version]
 

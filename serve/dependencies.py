@@ -65,6 +65,17 @@ async def person_of(request: Request, model: ServedModel, user_id: str) -> Perso
     return person
 
 
+def check_genre(request: Request, model: ServedModel, genre: str | None) -> None:
+    """Reject a genre that no item has, unless there is a database: items of it, and their genres, come and go.
+
+    Raises:
+        ApiError: 400, the model has no such genre, and gets no other.
+    """
+    service: Service = request.app.state.service
+    if genre is not None and service.live is None and not model.catalogue.has_genre(genre):
+        raise ApiError(400, "unknown_genre", "genre must be one of those listed by /model")
+
+
 CurrentService = Annotated[Service, Depends(get_service)]
 CurrentModel = Annotated[ServedModel, Depends(get_model)]
 CurrentLive = Annotated[Live, Depends(get_live)]

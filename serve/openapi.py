@@ -28,6 +28,7 @@ DESCRIPTIONS = {
 }
 ANY_ROUTE = (400, 431, 500, 503)  # statuses that every route may return
 WAIT = (429, 503)  # with Retry-After
+EXAMPLES = 3  # genres
 SCHEME = {"type": "http", "scheme": "bearer", "description": "An API key, made by `recsys keys add`."}
 
 
@@ -48,7 +49,7 @@ def error_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
 
 
 def openapi_document(
-    app: FastAPI, model: ServedModel | None, *, expose_user_ratings: bool, keys: bool, rate_limit: bool
+    app: FastAPI, model: ServedModel | None, *, expose_user_ratings: bool, keys: bool, rate_limit: bool, live: bool
 ) -> dict[str, Any]:
     """The document for the current model; a generic one if no model is loaded yet.
 
@@ -58,6 +59,7 @@ def openapi_document(
         expose_user_ratings: Whether to everybody.
         keys: Whether keys are used.
         rate_limit: Whether requests are limited.
+        live: Whether there is a database, by which genres come and go: then any text may be one.
     """
     app.openapi_schema = None
     schema = FastAPI.openapi(app)
@@ -75,7 +77,7 @@ def openapi_document(
         _fill(schema, {kind: {} for kind in ("id", "body-id", "any-id", "stars", "attributes", "genre")}, {})
         return schema
     low, high = model.bundle.given_scale
-    known = choices(model.bundle.attributes)
+    known, genres = choices(model.bundle.attributes), model.catalogue.genres
     filled: dict[str, dict[str, Any]] = {
         "id": id_schema(integers=model.integer_ids),
         "body-id": body_id_schema(integers=model.integer_ids),
@@ -85,7 +87,7 @@ def openapi_document(
             "properties": {name: {"type": "string", "enum": values} for name, values in known.items()},
             "additionalProperties": False,
         },
-        "genre": {"enum": model.catalogue.genres} if model.catalogue.genres else {},
+        "genre": ({"examples": genres[:EXAMPLES]} if live else {"enum": genres}) if genres else {},
     }
     _fill(schema, filled, sample_ids(model, expose_user_ratings=expose_user_ratings))
     return schema

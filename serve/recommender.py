@@ -10,7 +10,6 @@ from pydantic import Field
 
 from recsys.bundle.scoring import ItemScores
 from recsys.bundle.typing import Float32Array, IndexArray
-from serve.api_error import ApiError
 from serve.models.person import Person
 from serve.models.served_model import ServedModel
 from serve.rounding import DECIMALS, rounded
@@ -87,18 +86,11 @@ class FoldInRecommendations(Recommendations):
 
 
 def recommend(model: ServedModel, person: Person, options: RecommendationOptions) -> Recommendations:
-    """The best items for somebody.
-
-    Raises:
-        ApiError: 400, no item has the genre.
-    """
+    """The best items for somebody; none if no item has the genre."""
     bundle, vector = model.bundle, person.vector
     scores = bundle.item_scores(vector)
     distribution = _histogram(model, scores) if options.distribution else None
-    try:
-        allowed = model.catalogue.allowed(options.genre, options.year_from, options.year_to, options.min_ratings)
-    except KeyError:
-        raise ApiError(400, "unknown_genre", "genre must be one of those listed by /model") from None
+    allowed = model.catalogue.allowed(options.genre, options.year_from, options.year_to, options.min_ratings)
     rows, shown = bundle.top_n(
         vector,
         options.k,

@@ -77,7 +77,7 @@ Stars = Annotated[
     Field(allow_inf_nan=False, description="Stars, within the scale; 1 for implicit feedback."),
     WithJsonSchema({"type": "number", "format": "stars"}),
 ]
-Genre = Annotated[str, Field(max_length=100), WithJsonSchema({"type": "string", "format": "genre"})]
+Genre = Annotated[str, Field(max_length=100), WithJsonSchema({"type": "string", "maxLength": 100, "format": "genre"})]
 Attributes = Annotated[
     dict[str, Annotated[str, Field(max_length=100)]],
     Field(max_length=MAX_FIELDS),

@@ -94,6 +94,10 @@ class Catalogue:
     def genres(self) -> list[str]:
         return list(self._genres.texts)
 
+    def has_genre(self, genre: str) -> bool:
+        """Whether some item has it."""
+        return genre in self._genres
+
     @property
     def years(self) -> tuple[int, int] | None:
         """The first and last year; None if no item has a year."""
@@ -120,12 +124,7 @@ class Catalogue:
         """Mask of the items that pass the filters, `(all items,)`; None without a filter.
 
         Items without a year do not match any range of years.
-
-        Raises:
-            KeyError: No item has that genre.
         """
-        if genre is not None and genre not in self._genres:
-            raise KeyError(genre)
         if genre is None and year_from is None and year_to is None and not min_ratings:
             return None
         allowed: NDArray[np.bool_] = self.n_ratings >= min_ratings

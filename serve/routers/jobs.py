@@ -71,8 +71,6 @@ async def score(
     if body.format == "parquet" and importlib.util.find_spec("pyarrow") is None:
         raise ApiError(409, "no_parquet", "this service has no pyarrow, which writes Parquet; format may be jsonl")
     users = [*dict.fromkeys(map(model.users.text, body.users))] or None
-    if body.genre is not None and body.genre not in model.catalogue.genres:
-        raise ApiError(400, "unknown_genre", "genre must be one of those listed by /model")
     options = body.model_dump(exclude={"users", "format"})
     asked = {"users": users, "format": body.format, "options": options}
     job = await live.call(request.scope, _jobs(live).add, secrets.token_hex(16), asked)

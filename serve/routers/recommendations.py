@@ -6,7 +6,7 @@ from fastapi import Request
 
 from recsys.bundle.costs import answer_work
 from serve.answers import kept
-from serve.dependencies import CurrentModel, get_model, person_of, require_user_ratings
+from serve.dependencies import CurrentModel, check_genre, get_model, person_of, require_user_ratings
 from serve.models.person import Person
 from serve.models.served_model import ServedModel
 from serve.openapi import error_responses
@@ -35,6 +35,7 @@ async def recommendations(user_id: Id, request: Request) -> Recommendations:
     text, query = model.users.text_in_path(user_id), recommendation_query(request)
     if query.explain:
         await require_user_ratings(request)
+    check_genre(request, model, query.genre)
     person, service = await person_of(request, model, text), request.app.state.service
     work = person.work(model.bundle.n_items, query.k if query.explain else 0)
     answer: Recommendations = await service.beside.computed(request.scope, work, recommend, model, person, query)
@@ -46,6 +47,7 @@ async def recommendations(user_id: Id, request: Request) -> Recommendations:
 async def new_user_recommendations(body: FoldInRequest, model: CurrentModel, request: Request) -> FoldInRecommendations:
     """The same for a user who is not in the data set, by folding in the given ratings."""
     model.check_fold_in()
+    check_genre(request, model, body.genre)
     service: Service = request.app.state.service
     work = answer_work(model.bundle, model.bundle.n_items, len(body.ratings), body.k if body.explain else 0)
     return await service.beside.computed(request.scope, work, _for_new_user, model, body)

@@ -123,6 +123,32 @@ def test_what_is_said_anew_of_a_fitted_item_leaves_its_row(live: CheckedClient) 
     assert live.post("/predict/rating/", json=pair).json() == before
 
 
+def test_a_genre_that_has_gone_leaves_no_items(live: CheckedClient) -> None:
+    """Whoever has read the document, or /model, may ask for it still."""
+    schema = lambda: next(  # noqa: E731
+        one["schema"]
+        for one in live.get("/openapi.json").json()["paths"]["/users/{user_id}/recommendations"]["get"]["parameters"]
+        if one["name"] == "genre"
+    )
+    live.put("/items/4711", json=NEW)
+    refresh(live)
+    assert "Heist" in live.get("/model").json()["service"]["genres"]
+    told = schema()
+    assert told["examples"]
+    query, body = (
+        {"genre": "Heist", "exclude_seen": False},
+        {"genre": "Heist", "ratings": [{"item_id": "50", "rating": 5}]},
+    )
+    (found,) = live.get("/users/1/recommendations", params=query).json()["recommendations"]
+    assert found["item_id"] == "4711"
+    live.put("/items/4711", json=NEW | {"genres": ["Drama"]})
+    refresh(live)
+    assert "Heist" not in live.get("/model").json()["service"]["genres"]
+    assert schema() == told, "what is allowed is the same whatever items there are"
+    for answer in (live.get("/users/1/recommendations", params=query), live.post("/recommendations/", json=body)):
+        assert (answer.status_code, answer.json().get("recommendations")) == (200, [])
+
+
 def test_an_item_that_is_rated_has_the_row_of_its_ratings(
     bundle: Bundle, items: LiveItems, log: EventLog, described: Descriptions
 ) -> None:
