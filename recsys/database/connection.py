@@ -148,7 +148,7 @@ class Database:
         try:
             if not self.is_sqlite:
                 with self.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-                    connection.exec_driver_sql("vacuum events, users")
+                    connection.exec_driver_sql("vacuum events, users, jobs")
                 return
             with self._alone(), contextlib.closing(self.engine.raw_connection()) as raw:
                 raw.cursor().execute("vacuum")

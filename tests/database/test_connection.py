@@ -13,8 +13,11 @@ from sqlalchemy import text
 
 from recsys.database import Database, DatabaseError
 from recsys.database.connection import REVISION
+from recsys.database.jobs import Jobs
 from recsys.database.migration import FOLDER
 from recsys.database.tables import metadata
+from recsys.events import RATING, Event, EventLog
+from recsys.events.descriptions import Descriptions
 
 
 @pytest.fixture
@@ -115,4 +118,20 @@ def test_nothing_is_left_of_deleted_rows(database: Database) -> None:
 
 @pytest.mark.services
 def test_postgres_frees_the_space_of_deleted_rows(postgres: str) -> None:
-    Database.open(postgres).purge()
+    """Of each table with people's ids: of events and attributes, and of jobs, whose requests name them."""
+    database = Database.open(postgres)
+    event = Event("e", "ann", "1", RATING, 4.0, 0)
+    EventLog(database).append([event])
+    Descriptions(database).set_user("ann", {"gender": "F"})
+    Jobs(database).add("job", {"users": ["ann"]})
+    tables = ("events", "users", "jobs")
+    sizes = text("select " + ", ".join(f"pg_relation_size('{table}')" for table in tables))
+    with database.reading() as connection:
+        assert all(connection.execute(sizes).one())
+    with database.writing() as connection:
+        for table in tables:
+            connection.execute(text(f"delete from {table}"))
+    database.purge()
+    with database.reading() as connection:
+        assert dict(zip(tables, connection.execute(sizes).one(), strict=True)) == dict.fromkeys(tables, 0)
+    database.close()
