@@ -42,6 +42,13 @@ def test_the_contract_is_kept_at_a_glance(serve: Start, tmp_path: Path, with_key
 
 
 @pytest.mark.slow
+def test_the_contract_is_kept_while_items_and_events_come(serve: Start, tmp_path: Path) -> None:
+    database = ("--database", f"sqlite:///{tmp_path}/live.db")
+    served = serve("--bundle", str(save(KINDS["int"](), tmp_path / "bundle")), *database, *NO_LIMITS)
+    kept(fuzz(served, tmp_path, "--phases", "examples,fuzzing", "--max-examples", "11", "--seed", "1"), 100)
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "examples"), [("int", 200), ("str", 200), ("ordinal", 60), ("ranking", 60), ("no fold-in", 60)]
 )
