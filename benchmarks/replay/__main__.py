@@ -21,7 +21,7 @@ from benchmarks.comparison.results import DEVICE, RESULTS, provenance, write
 from benchmarks.replay.checks import checks
 from benchmarks.replay.live import arrive
 from benchmarks.replay.plan import FULL, SHORT, Plan
-from benchmarks.replay.policies import REPLAYED, fit_first, replay
+from benchmarks.replay.policies import REPLAYED, fit_first, refit_updated, replay
 from benchmarks.replay.stream import WITHHELD, movielens
 from benchmarks.replay.summary import summary
 
@@ -62,6 +62,11 @@ def replayed(plan: Plan, root: str | None, work: Path) -> dict[str, Any]:
         live[withheld] = arrive(folder, plan, with_bookkeeping=not withheld)
     with ProcessPoolExecutor(os.cpu_count(), multiprocessing.get_context("spawn")) as pool:
         jobs = [pool.submit(replay, folder, policy, plan) for policy in REPLAYED for folder in folders.values()]
+        jobs += [
+            pool.submit(refit_updated, folder, number, plan)
+            for number in range(1, plan.steps)
+            for folder in folders.values()
+        ]
         for job in jobs:
             job.result()
     streams = [{"withheld": withheld, **summary(folder), **live[withheld]} for withheld, folder in folders.items()]

@@ -24,12 +24,14 @@ from recsys.data.sources.base import RatingsSource
 from recsys.models.als import ALS
 from recsys.training.export import make_bundle
 
-SETTINGS = {  # of conf/experiment/ml_1m_als, as is the number of sweeps, but for the dimension
-    "embedding_dim": 64,
+# Of conf/experiment/ml_1m_als, but for two: of dimensions 16 to 64, 24 has the lowest RMSE on the last 7% of the
+# ratings before the first step, and a pseudo-count of biases makes the prior of a new row that of the fit.
+SETTINGS = {
+    "embedding_dim": 24,
     "reg_lambda": 0.08,
     "reg_exponent": 0.5,
     "bias_reg_lambda": 0.01,
-    "bias_shrinkage": 0.0,
+    "bias_shrinkage": 5.0,
 }
 HELD_OUT = 0.05  # of the ratings, at random, of which the noise is measured
 

@@ -12,7 +12,7 @@ from benchmarks.replay.answers import Answer, ask, compared
 from benchmarks.replay.bookkeeping import bookkeeping
 from benchmarks.replay.place import ALIAS, Place, event_of, wait_for
 from benchmarks.replay.plan import Plan
-from benchmarks.replay.policies import FIRST, keep, step_of
+from benchmarks.replay.policies import FIRST, keep, step_of, updated_bundle
 from benchmarks.replay.processes import ONE_THREAD, run_python
 from benchmarks.replay.stream import Stream
 from recsys.bundle import Bundle
@@ -36,6 +36,8 @@ def arrive(folder: Path, plan: Plan, *, with_bookkeeping: bool) -> dict[str, Any
     stream, place = Stream.load(folder / "stream.npz"), Place(folder / "live")
     shutil.rmtree(place.folder, ignore_errors=True)
     place.folder.mkdir()
+    for number in range(stream.steps):
+        shutil.rmtree(updated_bundle(folder, number), ignore_errors=True)
     publish_first(place, Bundle.load(folder / FIRST))
     options = ("-m", "serve", "--alias", ALIAS, "--workers", "2", "--poll-seconds", "0.1", "--log-level", "warning")
     with running(*options, environment=place.environment | ONE_THREAD) as service:
@@ -70,6 +72,7 @@ def replay_live(
         version, bundle = place.champion()
         wait_for(Client(port), version.short)
         if cost is not None:
+            bundle.save(updated_bundle(folder, number))
             updates.append(
                 {
                     "promoted": version.cut == rows.start - stream.fitted,

@@ -15,11 +15,11 @@ import numpy as np
 
 from benchmarks.replay.plan import Plan
 from benchmarks.replay.processes import Finished, run_python
-from benchmarks.replay.scores import Scores, predict_pairs, score
+from benchmarks.replay.scores import Scores, predict_pairs, rms_difference, score
 from benchmarks.replay.stream import Stream
 from recsys.bundle import Bundle
 from recsys.bundle.typing import Float32Array
-from recsys.files import atomic_write
+from recsys.files import atomic_write, read_json, write_json
 
 REPLAYED = ("full", "warm", "folded", "frozen")  # by `replay`, the longest first; updates need a service
 FIRST = "first"  # folder of the first version's bundle
@@ -65,6 +65,32 @@ def replay(folder: Path, policy: str, plan: Plan) -> None:
         before = place
 
 
+def refit_updated(folder: Path, number: int, plan: Plan) -> None:
+    """Fit again what an update made, going on from it, and keep by how many stars predictions then differ (RMS)."""
+    before = updated_bundle(folder, number)
+    if moved_by_refit(folder, number) is None:
+        stream, place = Stream.load(folder / "stream.npz"), folder / f"refit-{number}"
+        shutil.rmtree(place, ignore_errors=True)
+        noise = str(Bundle.load(folder / FIRST).manifest["noise"])
+        cut = stream.rows(number).start
+        _fit(folder, cut, place, "--noise", noise, "--sweeps", str(plan.sweeps), "--warm-start", str(before))
+        moved = rms_difference(predict_pairs(stream, Bundle.load(place), cut), kept(folder, "updated", number).pairs)
+        write_json(_distance_file(folder, number), {"stars": moved})
+        shutil.rmtree(place)
+    shutil.rmtree(before, ignore_errors=True)
+
+
+def moved_by_refit(folder: Path, number: int) -> float | None:
+    """By how many stars a refit moved what an update made; None if it was not fitted again."""
+    found = read_json(_distance_file(folder, number))
+    return None if found is None else float(found["stars"])
+
+
+def updated_bundle(folder: Path, number: int) -> Path:
+    """Where the bundle that an update made is kept until it was fitted again."""
+    return folder / f"updated-{number}"
+
+
 def step_of(stream: Stream, bundle: Bundle, number: int, cut: int, policy: str, cost: Finished | None = None) -> Step:
     """What the version of a policy says of a step.
 
@@ -98,6 +124,10 @@ def kept(folder: Path, policy: str, number: int) -> Step:
         found = {part.name: arrays[part.name] for part in fields(Scores)}
         found["ndcg"] = float(found["ndcg"])
         return Step(Scores(**found), arrays["pairs"], *arrays["cost"].tolist())
+
+
+def _distance_file(folder: Path, number: int) -> Path:
+    return folder / "steps" / f"distance-{number}.json"
 
 
 def _file(folder: Path, policy: str, number: int) -> Path:

@@ -93,6 +93,11 @@ def predict_pairs(stream: Stream, bundle: Bundle, cut: int, n: int = PAIRS) -> F
     return bundle.predict_rows(np.where(user < bundle.n_users, user, -1), np.where(item < bundle.n_items, item, -1))
 
 
+def rms_difference(one: Float32Array, other: Float32Array) -> float:
+    """In stars."""
+    return round(float(np.sqrt(np.square(one - other, dtype=np.float64).mean())), 5)
+
+
 def with_stream(bundle: Bundle, stream: Stream, rows: slice) -> Bundle:
     """The bundle with the ratings of the stream up to a step, those of the step as test rows."""
     user_ids = _extended(bundle.user_ids, stream.user_id[: rows.stop])

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.replay.plan import POLICIES
-from benchmarks.replay.policies import Step, kept
+from benchmarks.replay.policies import Step, kept, moved_by_refit
+from benchmarks.replay.scores import rms_difference
 from benchmarks.replay.stream import Stream
 from recsys.bundle.typing import Float32Array
 
@@ -31,9 +32,10 @@ def summary(folder: Path) -> dict[str, Any]:
         "policies": policies,
         "worse_than_refits": {policy: _worse(policies[policy], policies["full"]) for policy in ("updated", "warm")},
         "distance_to_refits": [
-            round(float(np.sqrt(np.square(updated.pairs - full.pairs, dtype=np.float64).mean())), 5)
+            rms_difference(updated.pairs, full.pairs)
             for updated, full in zip(steps["updated"], steps["full"], strict=True)
         ],
+        "moved_by_refits": [moved_by_refit(folder, number) for number in range(1, stream.steps)],
     }
 
 

@@ -49,27 +49,22 @@ def _cells(policy: Entry) -> list[str]:
 def _steps(stream: Entry) -> str:
     """Updates beside full refits, step by step: what they predict, how far they are apart, and what they cost."""
     updated, full = (stream["policies"][name] for name in ("updated", "full"))
-    header = [
-        "step",
-        "RMSE of updates",
-        "of full refits",
-        "apart, stars",
-        "as estimated",
-        "CPU seconds",
-        "of full refits",
-    ]
+    header = ["step", "RMSE of updates", "of full refits", "apart, stars", "moved by a refit", "estimated", "error",
+              "CPU seconds", "of full refits"]  # fmt: skip
     rows = []
-    for number, update in enumerate(stream["updates"], 1):
-        apart, cost = (
-            stream["distance_to_refits"][number],
-            [one["by_step"]["cpu_seconds"][number] for one in (updated, full)],
-        )
+    for number, (update, moved) in enumerate(zip(stream["updates"], stream["moved_by_refits"], strict=True), 1):
+        cost = [one["by_step"]["cpu_seconds"][number] for one in (updated, full)]
         rows.append([
-            f"{number + 1}", *(stars(one["by_step"]["rmse"][number]) for one in (updated, full)), f"{apart:.4f}",
-            stars(update["distance"]), *map(seconds, cost),
+            f"{number + 1}", *(stars(one["by_step"]["rmse"][number]) for one in (updated, full)),
+            stars(stream["distance_to_refits"][number]), stars(moved), stars(update["distance"]),
+            f"{update['distance'] - moved:+.4f}", *map(seconds, cost),
         ])  # fmt: skip
-    return paragraphs("Each step's ratings, predicted after the update and after the full refit before it:",
-                      table(header, rows, "rrrrrrr"))  # fmt: skip
+    return paragraphs(
+        "Each step's ratings, predicted after the update and after the full refit before it; by how many stars (RMS of "
+        "10,000 pairs) the two versions are apart; by how many a refit that goes on from the update moves its "
+        "predictions, what the update estimated of that, and its error:",
+        table(header, rows, "r" * len(header)),
+    )
 
 
 def _checks(found: Entry) -> str:

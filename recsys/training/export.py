@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import subprocess
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,6 +15,7 @@ from recsys.bundle.factors import Factors
 from recsys.data.columns import GENRES, ITEM_ID, RATING, TIMESTAMP, TITLE, USER_ID, YEAR
 from recsys.data.datamodule import RatingDataModule
 from recsys.data.ids import IdMap
+from recsys.git import git_commit
 from recsys.models.base import RatingModel
 
 LEAST_SPREAD = 1e-6  # variance of the users' biases, in units squared
@@ -72,7 +71,7 @@ def make_bundle(model: RatingModel, data: RatingDataModule, noise: float | None 
         },
         "attributes": known.names if known else [],
         "item_attributes": known_items.names if known_items else [],
-        "git_commit": _git_commit(),
+        "git_commit": git_commit(),
     }  # fmt: skip
     tables = (None if table is None else RowAttributes(table.indptr, table.index) for table in (known, known_items))
     items = _items(data.dataset.items, item_ids)
@@ -129,15 +128,3 @@ def _items(items: pd.DataFrame | None, item_ids: NDArray[Any]) -> list[dict[str,
                 "genres": genres.split("|") if genres else [],
             }
     return [known.get(i) or undescribed(i) for i in item_ids.tolist()]
-
-
-def _git_commit() -> str | None:
-    """The commit of the running code, with `+` if files were modified; None outside a git checkout."""
-    try:
-        result = subprocess.run(
-            ["git", "describe", "--always", "--abbrev=12", "--dirty=+", "--exclude=*"],
-            cwd=Path(__file__).parent, capture_output=True, text=True, timeout=5, check=True,
-        )  # fmt: skip
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return result.stdout.strip()

@@ -1,6 +1,7 @@
 """Bring what people did since into the served version: `recsys update`, once or `--every 10m`.
 
-What the events since the champion's cut touch is solved again, and the new version promoted unless it predicts worse.
+Users and items are solved again given the events since the champion's cut, and the new version is promoted unless it
+predicts worse.
 With `--refit 1d`, or when its predictions are too far from those of a full refit, the model is fitted again as a whole,
 with the configuration of its own run.
 """
@@ -9,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import math
 import os
 import re
 import signal
@@ -20,6 +22,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from recsys.database.flag import add_database_flag, open_database
 from recsys.progress import tolerate_closed_output
+from recsys.update import SWEEPS
 from recsys.versions.version import CHAMPION, VersionConflictError
 
 if TYPE_CHECKING:
@@ -28,6 +31,7 @@ if TYPE_CHECKING:
 
 RUNS = Path("outputs/updates")
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
+MOST_SWEEPS = 1000
 DURATION = re.compile(r"([0-9]{1,9})([smhd])")
 ERRORS = (ValueError, OSError, ArithmeticError)  # of databases, stores, versions and refits, too
 
@@ -42,13 +46,17 @@ def main(argv: Sequence[str] | None = None) -> None:
     add_database_flag(parser)
     parser.add_argument("--store", metavar="URL", help="of the versions (default: RECSYS_STORE, or outputs/versions)")
     parser.add_argument("--alias", default=CHAMPION, help=f"whose version is updated (default {CHAMPION})")
-    parser.add_argument("--every", type=duration, metavar="TIME", help="again and again, such as 10m; else once")
+    parser.add_argument("--every", type=interval, metavar="TIME", help="again and again, such as 10m; else once")
     parser.add_argument(
         "--refit", type=duration, metavar="TIME", help="fit again if the last fit is as old, such as 1d"
     )
     parser.add_argument(
-        "--max-distance", type=float, metavar="STARS", help="estimated distance to a full refit from which on to fit "
+        "--max-distance", type=stars, metavar="STARS", help="estimated distance to a full refit from which on to fit "
         "again (default: the spread of seeds)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--sweeps", type=sweeps, default=SWEEPS, metavar="N", help=f"over all users and items (default {SWEEPS}); 0: "
+        "one over those of new ratings alone, which costs less where these are few",
     )  # fmt: skip
     parser.add_argument(
         "--runs", type=Path, default=RUNS, metavar="FOLDER", help=f"of runs that fit again (default {RUNS})"
@@ -63,7 +71,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     from recsys.update.update import Policy, update
     from recsys.versions import open_versions
 
-    policy = Policy(arguments.alias, arguments.refit, arguments.max_distance, arguments.runs)
+    policy = Policy(arguments.alias, arguments.refit, arguments.max_distance, arguments.sweeps, arguments.runs)
     try:
         versions = open_versions(open_database(arguments.database), arguments.store, sign_with=arguments.sign)
         if arguments.every is None:
@@ -97,6 +105,31 @@ def duration(text: str) -> float:
     if found is None:
         raise argparse.ArgumentTypeError(f"must be a number with s, m, h or d, such as 10m, got {text!r:.80}")
     return float(int(found[1]) * UNITS[found[2]])
+
+
+def interval(text: str) -> float:
+    """A duration that is not 0."""
+    if not (seconds := duration(text)):
+        raise argparse.ArgumentTypeError(f"must be 1s or more, got {text!r:.80}")
+    return seconds
+
+
+def stars(text: str) -> float:
+    """A distance in stars."""
+    try:
+        found = float(text)
+    except ValueError:
+        found = math.nan
+    if not found >= 0:  # NaN, too
+        raise argparse.ArgumentTypeError(f"must be a number of stars >= 0, got {text!r:.80}")
+    return found
+
+
+def sweeps(text: str) -> int:
+    """A number of sweeps."""
+    if not text.isdecimal() or int(text) > MOST_SWEEPS:
+        raise argparse.ArgumentTypeError(f"must be a whole number from 0 to {MOST_SWEEPS}, got {text!r:.80}")
+    return int(text)
 
 
 def _stop(*_: Any) -> NoReturn:

@@ -92,12 +92,12 @@ def _losses(bundle: Bundle, merged: MergedRatings, window: IndexArray) -> Float6
     item_row = np.array([bundle.item_row.get(item, -1) for item in merged.item_ids.tolist()], np.int64)
     item_row[item_row >= bundle.n_items] = -1
     losses = np.full(len(rated.item), np.nan)
-    in_window = np.zeros(len(rated.item), bool)
+    user_ids, in_window = merged.user_ids.tolist(), np.zeros(len(rated.item), bool)
     in_window[window] = True
 
     def of_user(user: int) -> list[tuple[IndexArray, Float64Array]]:
         entries = np.arange(rated.indptr[user], rated.indptr[user + 1])
-        attributes = bundle.attributes_of(bundle.user_row.get(merged.user_ids[user].item(), -1))
+        attributes = bundle.attributes_of(bundle.user_row.get(user_ids[user], -1))
         return list(_losses_of_user(bundle, merged, entries, in_window[entries], item_row, attributes))
 
     for pieces in in_threads(of_user, np.unique(rated.user_index()[window]).tolist()):

@@ -16,6 +16,7 @@ from recsys.bundle import UserRatings
 from recsys.bundle.factors import Factors
 from recsys.bundle.fold_in import NO_ATTRIBUTES
 from recsys.bundle.typing import Float32Array, Float64Array, IndexArray
+from recsys.update.threads import in_threads
 
 SYSTEMS, RATINGS = 256, 8192  # solved together: at most so many users and ratings, or one user
 LATENT_ITERATIONS = 4  # for the scores behind stars, from those that the row before gives: each leaves a third
@@ -95,8 +96,16 @@ def solved_rows(
     """
     side = _Side(factors)
     rows = np.empty_like(prior_mean)
-    for users in _chunks(rated.indptr):
+
+    def solve(users: slice) -> None:
         rows[users] = _solved(side, _part(rated, users), prior_mean[users], generator)
+
+    chunks = _chunks(rated.indptr)
+    if generator is None:
+        in_threads(solve, chunks)
+    else:  # whose numbers come in order
+        for users in chunks:
+            solve(users)
     if not np.isfinite(rows).all():
         raise ArithmeticError("the model has no finite answer to these ratings")
     return rows

@@ -8,6 +8,7 @@ import shutil
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,20 +18,23 @@ from recsys.bundle import Bundle
 from recsys.database import Database
 from recsys.events import EventColumns, EventLog
 from recsys.events.merge import MergedRatings, merge_ratings
-from recsys.files import folder_lock
-from recsys.update.distance import RATIO, estimated_distance, measured_distance, random_pairs
-from recsys.update.gate import NOTHING, Verdict, compare
+from recsys.files import folder_lock, read_json
+from recsys.git import git_commit
+from recsys.update import SWEEPS
+from recsys.update.distance import RATIOS, estimated_distance, measured_distance, random_pairs
+from recsys.update.gate import Verdict, compare
 from recsys.update.known import known_beside
 from recsys.update.refit import refit_configuration, refitted
 from recsys.update.solve import updated, why_not
 from recsys.update.window import touched_since
-from recsys.versions import Version, Versions
-from recsys.versions.version import CHAMPION, SHOWN
+from recsys.versions import Champion, Version, Versions
+from recsys.versions.version import CHAMPION, FIT, SHOWN, UPDATE
 
 REFIT = re.compile(r"([0-9a-f]{12})(-\d+|\.rejected)")  # names in the folder of refits
 WINDOW = 10  # the newest of so many parts of the events is the window on which versions are compared
 SEED_SPREAD = 0.06  # quarters of the scale, by which ALS fits with different seeds differ on MovieLens 1M (RMS)
 DAY = 86_400.0
+METRICS = "metrics.json"  # of a run
 RATIO_NAME = "distance_ratio"  # among the metrics of a version
 
 log = logging.getLogger(__name__)
@@ -45,6 +49,7 @@ class Policy:
         refit_seconds: Fit again when the last fit is this old; None: only when the distance says so.
         max_distance: And when the estimated distance to a full refit is above this, in stars; None: above the spread
             of seeds.
+        sweeps: Over all users and items in an update; 0: only over those of new ratings.
         runs: Folder of the runs that fit again.
         who: Named in the history of the alias.
     """
@@ -52,6 +57,7 @@ class Policy:
     alias: str = CHAMPION
     refit_seconds: float | None = None
     max_distance: float | None = None
+    sweeps: int = SWEEPS
     runs: Path = Path("outputs/updates")
     who: str = "recsys update"
 
@@ -61,7 +67,6 @@ class Since(NamedTuple):
 
     cut: int  # the last event
     window_cut: int  # the last event before the window, the newest tenth
-    events: list[EventColumns]
     known: MergedRatings  # up to `window_cut`
     after: MergedRatings  # up to `cut`
 
@@ -119,13 +124,17 @@ def events_since(database: Database, bundle: Bundle) -> Since | None:
     events = list(EventLog(database).since(cut_of(bundle)))
     if not events:
         return None
-    seq = np.concatenate([chunk.seq for chunk in events])
-    window_cut = int(seq[len(seq) - len(seq) // WINDOW - 1])
+    cut, window_cut = _cuts(events)
     merged = merge_ratings(bundle, events)
     if not len(merged.touched_users):
         return None
-    known = merge_ratings(bundle, upto(events, window_cut))
-    return Since(int(seq[-1]), window_cut, events, known, merged)
+    return Since(cut, window_cut, merge_ratings(bundle, between(events, 0, window_cut)), merged)
+
+
+def _cuts(events: list[EventColumns]) -> tuple[int, int]:
+    """The last event, and the last one before the newest tenth."""
+    seq = np.concatenate([chunk.seq for chunk in events])
+    return int(seq[-1]), int(seq[len(seq) - len(seq) // WINDOW - 1])
 
 
 class _Made(NamedTuple):
@@ -154,10 +163,18 @@ class _Start:
         """Whether the last fit is old enough to fit again."""
         if self.policy.refit_seconds is None or self.was_rejected(self.policy.refit_seconds):
             return False
-        fit: Version | None = self.version
-        while fit is not None and fit.made_by != "fit" and fit.parent is not None:
-            fit = self.versions.registry.get(fit.parent)
-        return fit is None or time.time() - fit.created >= self.policy.refit_seconds
+        return time.time() - self.last_fit.created >= self.policy.refit_seconds
+
+    @cached_property
+    def last_fit(self) -> Version:
+        """The version that this one goes back to by updates; the first one if there was no fit."""
+        version = self.version
+        while version.made_by != FIT and version.parent is not None:
+            before = self.versions.registry.get(version.parent)
+            if before is None:
+                break
+            version = before
+        return version
 
     def was_rejected(self, seconds: float) -> bool:
         """Whether a refit of it was worse, in the last so many seconds."""
@@ -169,69 +186,92 @@ class _Start:
         if since is None:
             log.info("no event after %d counts", cut_of(self.bundle))
             return None
-        candidate = updated(self.bundle, since.known, self.known)
+        candidate = updated(self.bundle, since.known, self.known, sweeps=self.policy.sweeps)
         verdict = compare(self.bundle, candidate, since.known, since.after)
         if not _passes(verdict):
             return None
         whole = candidate
         if since.window_cut != since.cut:
-            whole = updated(candidate, touched_since(since.known, since.after), self.known)
-        ratio = self.version.metrics.get(RATIO_NAME, RATIO)
+            merged = touched_since(since.known, since.after)
+            whole = updated(candidate, merged, self.known, sweeps=self.policy.sweeps)
+        ratio = self.version.metrics.get(RATIO_NAME, RATIOS[min(self.policy.sweeps, 1)])
         distance = estimated_distance(whole, float(ratio), seed=since.cut)
         log.info("distance to a full refit: %.4f stars, standard error %.4f", *distance)
         metrics = verdict.metrics() | {"distance": distance.stars, "distance_error": distance.error, RATIO_NAME: ratio}
-        version = self._publish(whole, since.cut, "update", metrics, self.version.configuration, verdict)
+        version = self._publish(whole, since.cut, UPDATE, metrics, self.version.configuration, verdict)
         return _Made(version, distance.stars)
 
     def refit(self) -> Version | None:
-        """Fit again as a whole, or go on with a refit that was interrupted; None if the result is worse."""
-        since = events_since(self.versions.database, self.bundle)
-        own = cut_of(self.bundle)
-        cut, window_cut = (own, own) if since is None else (since.cut, since.window_cut)
+        """Fit again as a whole, or go on with a refit that was interrupted; None if nothing came or it is worse.
+
+        The window is the newest tenth of the events since the last fit. What it is compared with is the last version
+        before the window, brought up to it by an update.
+        """
+        events = list(EventLog(self.versions.database).since(self.last_fit.cut))
+        if not events:
+            log.info("no event since the last fit, after %d", self.last_fit.cut)
+            return None
+        cut, window_cut = _cuts(events)
         folder = next(self.policy.runs.glob(f"{self.version.short}-*"), None)
-        if folder is None:
-            folder = self.policy.runs / f"{self.version.short}-{window_cut}"
-        window_cut = int(folder.name.rpartition("-")[2])
-        candidate = self._fitted(folder / "candidate", window_cut)
-        verdict, metrics = NOTHING, {}
-        if since is not None:
-            known = merge_ratings(self.bundle, upto(since.events, window_cut))
-            verdict = compare(self.bundle, candidate, known, since.after)
-            if not _passes(verdict):
-                shutil.rmtree(folder)
-                self.rejected.touch()
-                return None
-            if self.reason is None:
-                metrics = _distance_ratio(updated(self.bundle, known, self.known), candidate)
+        folder = folder or self.policy.runs / f"{self.version.short}-{window_cut}"
+        before = self._version_before(int(folder.name.rpartition("-")[2]))
+        window_cut = max(int(folder.name.rpartition("-")[2]), before.version.cut)
+        known = merge_ratings(before.bundle, between(events, before.version.cut, window_cut))
+        merged = merge_ratings(before.bundle, between(events, before.version.cut, cut))
+        candidate = self._fitted(folder / "candidate", before, window_cut)
+        rival = before.bundle
+        if self.reason is None and window_cut > before.version.cut:
+            rival = updated(rival, known, known_beside(self.versions.database, rival), sweeps=self.policy.sweeps)
+        verdict = compare(rival, candidate, known, merged)
+        if not _passes(verdict):
+            shutil.rmtree(folder)
+            self.rejected.touch()
+            return None
+        metrics = (read_json(folder / "candidate" / METRICS) or {}) | verdict.metrics()
+        if self.reason is None:
+            metrics |= _distance_ratio(rival, candidate)
         whole = candidate
         if window_cut != cut and why_not(candidate) is None:
-            assert since is not None
-            merged = merge_ratings(candidate, after(since.events, window_cut))
-            whole = updated(candidate, merged, known_beside(self.versions.database, candidate))
+            later = merge_ratings(candidate, between(events, window_cut, cut))
+            whole = updated(
+                candidate, later, known_beside(self.versions.database, candidate), sweeps=self.policy.sweeps
+            )
         elif window_cut != cut:
-            whole = self._fitted(folder / "whole", cut)
-        version = self._publish(
-            whole, cut, "fit", verdict.metrics() | metrics, self._configuration(folder, cut), verdict
-        )
+            whole = self._fitted(folder / "whole", before, cut)
+        configuration = self._configuration(folder, before, cut)
+        version = self._publish(whole, cut, FIT, metrics, configuration, verdict)
         shutil.rmtree(folder)
         return version
 
-    def _fitted(self, folder: Path, cut: int) -> Bundle:
-        made = refitted(self._configuration(folder, cut), folder, self.versions.database)
+    def _version_before(self, cut: int) -> Champion:
+        """The newest version of this line without events after a cut that the store still has; else the newest."""
+        version: Version | None = self.version
+        while version is not None and (version.cut > cut or version.withdrawn is not None):
+            version = None if version.parent is None else self.versions.registry.get(version.parent)
+        if version is None or version == self.version:
+            return Champion(self.version, self.bundle)
+        return Champion(version, self.versions.load(version))
+
+    def _fitted(self, folder: Path, before: Champion, cut: int) -> Bundle:
+        made = refitted(self._configuration(folder, before, cut), folder, self.versions.database)
         return replace(made, manifest=made.manifest | {"cut": cut})
 
-    def _configuration(self, folder: Path, cut: int) -> dict[str, Any]:
-        start = self.versions.cache.folder(self.version.version)
+    def _configuration(self, folder: Path, before: Champion, cut: int) -> dict[str, Any]:
+        start = self.versions.cache.folder(before.version.version)
         return refit_configuration(self.version.configuration, folder.absolute(), start, cut)
 
     def _publish(
         self, bundle: Bundle, cut: int, made_by: str, metrics: Mapping[str, Any], configuration: Mapping[str, Any],
         verdict: Verdict,
     ) -> Version:  # fmt: skip
+        bundle = replace(bundle, manifest=bundle.manifest | {"git_commit": git_commit()})
         new = self.versions.publish(
             bundle, parent=self.version.version, cut=cut, made_by=made_by, metrics=metrics, configuration=configuration
         )
-        why = f"{made_by} on events up to {cut}. Without the newest tenth: {verdict}. Made once more with all events."
+        gate = (
+            f"Without the newest tenth: {verdict}. Made once more with all events." if verdict.ratings else str(verdict)
+        )
+        why = f"{made_by} on events up to {cut}. {gate}"
         self.versions.promote(self.policy.alias, new.version, self.policy.who, why, expected=self.version.version)
         log.info("%s is version %s: %s", self.policy.alias, new.short, why)
         return new
@@ -256,11 +296,6 @@ def cut_of(bundle: Bundle) -> int:
     return int(bundle.manifest.get("cut", 0))
 
 
-def upto(events: list[EventColumns], cut: int) -> list[EventColumns]:
-    """The events with `seq <= cut`."""
-    return [chunk.where(chunk.seq <= cut) for chunk in events]
-
-
-def after(events: list[EventColumns], cut: int) -> list[EventColumns]:
-    """The events with `seq > cut`."""
-    return [chunk.where(chunk.seq > cut) for chunk in events]
+def between(events: list[EventColumns], after: int, cut: int) -> list[EventColumns]:
+    """The events with `after < seq <= cut`."""
+    return [chunk.where((chunk.seq > after) & (chunk.seq <= cut)) for chunk in events]

@@ -26,6 +26,7 @@ from benchmarks.tables.picture import drawn_from
 from benchmarks.tables.replay import replay as table_of_replay
 from benchmarks.tables.results import Results
 from recsys.bundle import Bundle
+from recsys.files import write_json
 from tests.bundles import make_bundle, random_factors
 
 USERS, ITEMS, RATINGS, FITTED = 12, 40, 80, 50
@@ -127,6 +128,8 @@ def figures(stream: Stream, bundle: Bundle, tmp_path: Path) -> dict[str, Any]:
         for number in range(stream.steps):
             step = step_of(stream, bundle, number, stream.fitted, policy)
             keep(tmp_path, policy, number, replace(step, cpu_seconds=2.0 if policy in ("updated", "full") else 0.0))
+    for number in range(1, stream.steps):
+        write_json(tmp_path / "steps" / f"distance-{number}.json", {"stars": 0.03})
     update = {"promoted": True, "distance": 0.02, "served_after": 3.0}
     live = {"updates": [update] * 2, "events_per_second": 9000, "compared": {"answers": 9, "largest_difference": 0.0}}
     books = {"questions": 9, "wrong_versions": 0, "wrong_answers": 0, "forgotten": 2, "traces": 0}
@@ -148,6 +151,7 @@ def test_a_summary_is_of_all_that_arrived(figures: dict[str, Any], stream: Strea
     assert (found["ratings"], found["policies"]["updated"]["cpu_seconds"]) == (RATINGS - FITTED, 6.0)
     assert found["worse_than_refits"]["updated"]["all"] == [0.0] * 3
     assert found["distance_to_refits"] == [0.0] * 3
+    assert found["moved_by_refits"] == [0.03] * 2
 
 
 def test_what_does_not_hold_is_told(figures: dict[str, Any]) -> None:
@@ -166,6 +170,7 @@ def test_table_and_picture(figures: dict[str, Any], tmp_path: Path) -> None:
     text = table_of_replay(results)
     rmse = figures["streams"][0]["policies"]["frozen"]["rmse"]
     assert f"| frozen | {rmse:.4f} |" in text
+    assert "| 0.0000 | 0.0300 | 0.0200 | -0.0100 |" in text
     assert "| processor time of full refits to that of updates | 1.00× |" in text
     panels = replay_picture.panels(results)
     replay_picture.draw(panels, tmp_path / "replay.png")

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from recsys.events.merge import merge_ratings
+from recsys.update import distance
 from recsys.update.distance import estimated_distance, measured_distance, random_pairs
 from recsys.update.solve import updated
 from tests.update.small import both_sides, bundle_of
@@ -30,9 +31,9 @@ def test_the_measured_distance_is_the_rms_difference_of_predictions() -> None:
 def test_what_a_refit_would_not_move_is_at_no_distance() -> None:
     bundle = bundle_of(both_sides(samples=2))
     everything = replace(merge_ratings(bundle, []), touched_users=np.arange(12), touched_items=np.arange(9))
-    moved, settled = (updated(bundle, everything, passes=passes) for passes in (1, 200))
-    assert estimated_distance(settled).stars < 0.02 * estimated_distance(moved).stars
-    assert estimated_distance(moved).error > 0
+    moved, settled = (updated(bundle, everything, sweeps=sweeps) for sweeps in (1, 200))
+    assert estimated_distance(settled, 1.0).stars < 0.02 * estimated_distance(moved, 1.0).stars
+    assert estimated_distance(moved, 1.0).error > 0
 
 
 def test_the_distance_is_in_proportion_to_the_first_step() -> None:
@@ -45,5 +46,15 @@ def test_the_noise_of_draws_is_no_distance() -> None:
     factors = both_sides(samples=30, noisy=True)
     bundle = bundle_of(replace(factors, precision=np.full(30, 0.3, np.float32)))
     everything = replace(merge_ratings(bundle, []), touched_users=np.arange(12), touched_items=np.arange(9))
-    settled = updated(bundle, everything, passes=15)
+    settled = updated(bundle, everything, sweeps=15)
     assert estimated_distance(settled, 1.0).stars < 0.3 * estimated_distance(bundle, 1.0).stars
+
+
+def test_what_is_lost_in_noise_is_not_certain(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A mean square below that of noise is no proof of a distance of 0."""
+    bundle = bundle_of(both_sides(samples=2, noisy=True))
+    noise = np.random.default_rng(0).standard_normal((12, 9))
+    monkeypatch.setattr(distance, "in_threads", lambda *_: [noise, -noise])
+    found = estimated_distance(bundle, 1.0)
+    assert found.stars == 0
+    assert found.error > 0.1

@@ -13,7 +13,7 @@ from recsys.database import Database, DatabaseError
 from recsys.events import Event, EventLog
 from recsys.update import __main__ as command
 from recsys.update import update as module
-from recsys.update.__main__ import duration, main
+from recsys.update.__main__ import duration, interval, main, stars, sweeps
 from recsys.versions import open_versions
 from tests.update.small import both_sides, bundle_of
 
@@ -45,6 +45,36 @@ def test_durations(text: str, seconds: float) -> None:
 def test_what_is_no_duration(text: str) -> None:
     with pytest.raises(argparse.ArgumentTypeError, match="must be a number with s, m, h or d, such as 10m"):
         duration(text)
+
+
+def test_an_interval_is_not_0() -> None:
+    assert interval("10m") == 600
+    with pytest.raises(argparse.ArgumentTypeError, match="must be 1s or more, got '0s'"):
+        interval("0s")
+
+
+@pytest.mark.parametrize("text", ["", "-1", "nan", "far"])
+def test_what_is_no_distance(text: str) -> None:
+    assert stars("0.1") == 0.1
+    with pytest.raises(argparse.ArgumentTypeError, match=f"must be a number of stars >= 0, got '{text}'"):
+        stars(text)
+
+
+@pytest.mark.parametrize("text", ["", "-1", "1.5", "1001", "many"])
+def test_what_is_no_number_of_sweeps(text: str) -> None:
+    assert [sweeps(number) for number in ("0", "1000")] == [0, 1000]
+    with pytest.raises(argparse.ArgumentTypeError, match=f"must be a whole number from 0 to 1000, got '{text}'"):
+        sweeps(text)
+
+
+def test_sweeps_are_over_everybody_unless_there_are_none(where: list[str]) -> None:
+    versions = open_versions(where[1], where[3])
+    before = versions.champion().bundle.factors.item_factors
+    main([*where, "--max-distance", "9", "--sweeps", "0"])
+    assert (versions.champion().bundle.factors.item_factors[:9] == before).all()  # only the new item was rated
+    EventLog(versions.database).append([Event("f", "10", "700", "rating", 5.0, 9001)])
+    main([*where, "--max-distance", "9"])
+    assert (versions.champion().bundle.factors.item_factors[:9] != before).any((1, 2)).all()
 
 
 def test_once(where: list[str]) -> None:

@@ -30,7 +30,7 @@ def fitted(sweeps: int, n: int = 400, **options: Any) -> Bundle:
 
 def test_without_events_a_bundle_is_as_it_was() -> None:
     bundle = bundle_of(both_sides())
-    new = updated(bundle, merge_ratings(bundle, []), cut=7)
+    new = updated(bundle, merge_ratings(bundle, []), sweeps=0, cut=7)
     for name, array in bundle.factor_arrays().items():
         np.testing.assert_array_equal(array, new.factor_arrays()[name], err_msg=name)
     assert new.manifest["cut"] == 7
@@ -40,7 +40,7 @@ def test_without_events_a_bundle_is_as_it_was() -> None:
 def test_an_update_comes_near_a_fit_on_everything() -> None:
     before, full = fitted(20), fitted(40, 500)
     late = [(row.user_id, row.item_id, row.rating) for row in random_ratings(500, 30, 24).iloc[400:].itertuples()]
-    new = updated(before, merge_ratings(before, events(*late)), passes=10)
+    new = updated(before, merge_ratings(before, events(*late)), sweeps=10)
     pairs = full.user_ids.repeat(24).tolist(), np.tile(full.item_ids, 30).tolist()
     apart, apart_before = (measured_distance(bundle, full, pairs) for bundle in (new, before))
     assert apart < 0.25 * apart_before
@@ -60,7 +60,7 @@ def test_new_users_and_items_get_rows() -> None:
 
 def test_users_equal_their_fold_in_and_others_stay() -> None:
     bundle = bundle_of(both_sides(samples=3, drift=True, implicit=True))
-    new = updated(bundle, merge_ratings(bundle, events((12, 101, 5.0), (12, 102, 1.0))))
+    new = updated(bundle, merge_ratings(bundle, events((12, 101, 5.0), (12, 102, 1.0))), sweeps=0)
     vector, row = new.fold_in_user(2).vector, new.factors.user(2)
     np.testing.assert_allclose(vector.factors, row.factors, atol=1e-5)
     np.testing.assert_allclose(vector.bias, row.bias, atol=1e-5)
@@ -68,6 +68,15 @@ def test_users_equal_their_fold_in_and_others_stay() -> None:
     np.testing.assert_array_equal(new.factors.user_factors[others], bundle.factors.user_factors[others])
     changed = np.flatnonzero((new.factors.item_factors != bundle.factors.item_factors).any((1, 2)))
     assert changed.tolist() == [1, 2]
+
+
+def test_a_sweep_is_over_all_users_and_items() -> None:
+    bundle = bundle_of(both_sides(drift=True, implicit=True))
+    new = updated(bundle, merge_ratings(bundle, events((12, 101, 5.0))), sweeps=1)
+    for row in range(new.n_users):
+        np.testing.assert_allclose(new.fold_in_user(row).vector.factors, new.factors.user(row).factors, atol=1e-5)
+    changed = (new.factors.item_factors != bundle.factors.item_factors).any((1, 2))
+    assert changed.all()
 
 
 def test_items_are_solved_given_users_without_their_drift() -> None:
@@ -78,8 +87,8 @@ def test_items_are_solved_given_users_without_their_drift() -> None:
     with_drift, without = updated(bundle, merged), updated(plain, merged)
     np.testing.assert_allclose(with_drift.factors.item_factors, without.factors.item_factors, atol=1e-3)
     strong = replace(bundle, factors=replace(bundle.factors, drift=np.array([3, 2], np.float32)))
-    drifted = updated(strong, merged, passes=30)
-    again = updated(drifted, merge_ratings(drifted, events((12, 101, 5.0), first=2)), passes=1)
+    drifted = updated(strong, merged, sweeps=300)
+    again = updated(drifted, merge_ratings(drifted, events((12, 101, 5.0), first=2)), sweeps=1)
     np.testing.assert_allclose(drifted.factors.item_factors, again.factors.item_factors, atol=1e-3)
 
 
@@ -123,7 +132,7 @@ def test_attributes_and_descriptions_count_as_they_were_set_last() -> None:
     bundle = replace(bundle_of(factors, attributes=["gender=F", "gender=M"]), user_attributes=known)
     heat = {"title": "Heat", "year": 1995, "genres": ["Crime"], "attributes": {}}
     told = Known({700: heat}, {10: {"gender": "M", "shoe": "44"}, 11: {}})
-    new = updated(bundle, merge_ratings(bundle, events((20, 700, 5.0))), told)
+    new = updated(bundle, merge_ratings(bundle, events((20, 700, 5.0))), told, sweeps=0)
     new.check()
     assert new.items[-1] == {"title": "Heat", "year": 1995, "genres": ["Crime"]}
     assert new.user_attributes is not None

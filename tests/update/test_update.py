@@ -15,6 +15,7 @@ from recsys.bundle import Bundle
 from recsys.database import Database
 from recsys.events import Event, EventLog
 from recsys.events.merge import merge_ratings
+from recsys.files import write_json
 from recsys.update import update as module
 from recsys.update.distance import Distance
 from recsys.update.gate import Verdict
@@ -93,6 +94,26 @@ def test_events_become_part_of_the_champion(versions: Versions, policy: Policy) 
     why = versions.aliases.history()[-1].reason
     assert "update on events up to 30. Without the newest tenth: mean loss" in why
     assert "Made once more with all events." in why
+
+
+def test_ids_may_be_texts(versions: Versions, policy: Policy) -> None:
+    bundle = bundle_of(both_sides(samples=2), id_kind="str")
+    names = [np.array([str(one) for one in ids.tolist()], object) for ids in (bundle.user_ids, bundle.item_ids)]
+    publish(versions, replace(bundle, user_ids=names[0], item_ids=names[1]))
+    rate(versions, 30)
+    new = update(versions, policy)
+    assert new is not None
+    assert new.metrics["gate/ratings"] == 3
+
+
+def test_an_update_names_the_commit_that_made_it(
+    versions: Versions, policy: Policy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "git_commit", lambda: "0123456789ab")
+    rate(versions, 30)
+    new = update(versions, policy)
+    assert new is not None
+    assert new.git_commit == "0123456789ab"
 
 
 def test_nothing_counts_twice(versions: Versions, policy: Policy) -> None:
@@ -224,7 +245,7 @@ def refits(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
             return replace(
                 bundle, user_ids=merged.user_ids, item_ids=merged.item_ids, ratings=merged.ratings, items=items
             )
-        fitted = module.updated(bundle, merged, passes=4)
+        fitted = module.updated(bundle, merged, sweeps=4)
         keys = {key: value for key, value in fitted.manifest.items() if key not in ("cut", "parent", "made_by")}
         return replace(fitted, manifest=keys, sha256=None)
 
@@ -239,7 +260,8 @@ def test_a_large_distance_asks_for_a_refit(
     monkeypatch.setattr(module, "estimated_distance", lambda *_, **__: Distance(0.2, 0.01))
     new = update(versions, policy)
     assert new is not None
-    assert (new.made_by, new.cut, refits) == ("fit", 30, [("candidate", 30)])
+    assert (new.made_by, new.cut, refits) == ("fit", 30, [("candidate", 27)])
+    assert new.metrics["gate/ratings"] == 3  # which the update before has, but not what the refit is compared with
     assert [change.reason.split()[0] for change in versions.aliases.history()] == ["first", "update", "fit"]
     assert list(policy.runs.glob("*-*")) == []
 
@@ -251,13 +273,41 @@ def test_a_refit_is_due_after_some_time(versions: Versions, policy: Policy, refi
     rate(versions, 30, first=30)
     new = update(versions, replace(policy, refit_seconds=0.0))
     assert new is not None
-    assert (new.made_by, new.cut, refits) == ("fit", 60, [("candidate", 57)])
-    assert new.metrics["gate/ratings"] == 3
+    assert (new.made_by, new.cut, refits) == ("fit", 60, [("candidate", 54)])
+    assert new.metrics["gate/ratings"] == 6
     assert new.metrics["distance_ratio"] == pytest.approx(100 * new.metrics["distance_measured"])
     assert champion(versions).n_users == 15
     assert len(champion(versions).ratings.item) == len(
         merge_ratings(bundle_of(both_sides()), EventLog(versions.database).read()).ratings.item
     )
+
+
+def test_without_events_since_the_last_fit_there_is_no_refit(
+    versions: Versions, policy: Policy, refits: list[tuple[str, int]]
+) -> None:
+    due = replace(policy, refit_seconds=0.0)
+    assert update(versions, due) is None
+    rate(versions, 30)
+    assert update(versions, due) is not None
+    assert update(versions, due) is None
+    assert len(refits) == 1
+
+
+def test_a_refit_has_the_metrics_of_its_run(
+    versions: Versions, policy: Policy, refits: list[tuple[str, int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fitted: Callable[..., Bundle] = module.refitted  # type: ignore[attr-defined]
+
+    def measured(configuration: Mapping[str, Any], folder: Path, database: Database) -> Bundle:
+        bundle = fitted(configuration, folder, database)
+        write_json(folder / "metrics.json", {"test/rmse": 0.9})
+        return bundle
+
+    monkeypatch.setattr(module, "refitted", measured)
+    rate(versions, 30)
+    new = update(versions, replace(policy, refit_seconds=0.0))
+    assert new is not None
+    assert new.metrics["test/rmse"] == 0.9
 
 
 def test_an_interrupted_refit_goes_on_where_it_was(
@@ -308,5 +358,6 @@ def test_a_version_without_a_configuration_cannot_be_fitted_again(versions: Vers
     bundle = bundle_of(both_sides(), task="ranking")
     version = versions.publish(bundle, parent=None, cut=0, made_by="fit", metrics={}, configuration={})
     versions.promote("champion", version.version, "test", "without")
+    rate(versions, 30)
     with pytest.raises(RefitError, match="no configuration of a run"):
         update(versions, policy)
