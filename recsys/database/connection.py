@@ -42,17 +42,21 @@ class Database:
         self._lock = f"{engine.url.database}.lock" if self.is_sqlite else None
 
     @classmethod
-    def open(cls, url: str | URL | None = None, *, name: str = VARIABLE) -> Database:
+    def open(cls, url: str | URL | None = None, *, name: str = VARIABLE, create: bool = True) -> Database:
         """Connect, and make or migrate the tables.
 
         Args:
             url: SQLAlchemy URL; None: that of the variable `RECSYS_DATABASE`, or else SQLite in `outputs/`.
             name: Of what `url` was given by, for messages.
+            create: Whether SQLite's file is made where there is none.
 
         Raises:
             DatabaseError: It cannot be reached or written, or a newer version of recsys has made its tables.
         """
         database = cls.at(url, name=name)
+        if not create and database.is_sqlite and not database.path.exists():
+            makers = "`recsys events import` and `recsys versions add` make one, and so does the service"
+            raise DatabaseError(f"there is no database at {database}: {makers}")
         database.prepare()
         return database
 
@@ -86,6 +90,7 @@ class Database:
         try:
             if self.is_sqlite:
                 self.path.parent.mkdir(parents=True, exist_ok=True)
+                _make_private(self.path)
             self._migrate()
         except SQLAlchemyError as error:
             raise self.error(error) from None
@@ -208,6 +213,12 @@ def _begin_sqlite(connection: Connection) -> None:
     connection.exec_driver_sql("begin immediate" if writes else "begin")
 
 
+def _make_private(path: Path) -> None:
+    """Make SQLite's file, if there is none, for its owner only: it says what people did. Its log gets the same mode."""
+    with contextlib.suppress(FileExistsError):
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+
+
 @contextlib.contextmanager
 def _file_lock(path: str) -> Iterator[None]:
     """Wait for the lock of a file; where there are none, SQLite's own has to do."""
@@ -217,7 +228,8 @@ def _file_lock(path: str) -> Iterator[None]:
         yield
         return
     try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        mode = Path(path.removesuffix(".lock")).stat().st_mode & 0o666  # who writes the database takes its lock
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, mode)
     except OSError as error:
         raise DatabaseError(f"{path}: {error.strerror}") from None
     try:

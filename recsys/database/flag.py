@@ -20,8 +20,12 @@ def add_database_flag(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
 
 
-def open_database(url: str | None) -> Database:
+def open_database(url: str | None, *, create: bool = True) -> Database:
     """The database that the flag names, or else the variable `RECSYS_DATABASE`, or else SQLite in `outputs/`.
+
+    Args:
+        url: What the flag names, or None.
+        create: Whether SQLite's file is made where there is none.
 
     Raises:
         DatabaseError: It cannot be used, or packages that it needs are not installed.
@@ -30,7 +34,7 @@ def open_database(url: str | None) -> Database:
         from recsys.database.connection import VARIABLE, Database
     except ModuleNotFoundError as error:
         raise DatabaseError(f"a database needs {error.name}: pip install 'recsys-lightning[live]'") from None
-    return Database.open(url, name=VARIABLE if url is None else "--database")
+    return Database.open(url, name=VARIABLE if url is None else "--database", create=create)
 
 
 def _without_password(url: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 from alembic import command
@@ -32,4 +33,5 @@ def upgrade(connection: Connection, database: str) -> None:
     current = MigrationContext.configure(connection).get_current_revision()
     if current is not None and current not in known:
         raise DatabaseError(f"{database} was made by a newer version of recsys (revision {current}): install that one")
+    logging.getLogger("alembic").setLevel(logging.WARNING)  # what it does is no news to whoever runs a command
     command.upgrade(config, "head")

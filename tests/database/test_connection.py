@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from pathlib import Path
 
@@ -38,6 +39,27 @@ def test_migrations_make_the_tables_of_postgres(postgres: str) -> None:
 
 def test_the_newest_revision_is_known_without_alembic() -> None:
     assert ScriptDirectory(str(FOLDER)).get_current_head() == REVISION
+
+
+def test_sqlite_files_are_for_their_owner(database: Database) -> None:
+    with database.writing(), database.reading():
+        files = list(database.path.parent.glob(f"{database.path.name}*"))
+        assert {file.name.removeprefix(database.path.name) for file in files} == {"", "-wal", "-shm", ".lock"}
+        assert {file.stat().st_mode & 0o777 for file in files} == {0o600}
+
+
+def test_a_file_that_is_there_keeps_its_mode(tmp_path: Path) -> None:
+    file = tmp_path / "shared.db"
+    file.touch()
+    file.chmod(0o640)
+    Database.open(f"sqlite:///{file}")
+    assert file.stat().st_mode & 0o777 == 0o640
+
+
+def test_migrating_says_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    Database.open(f"sqlite:///{tmp_path}/live.db")
+    assert not caplog.records
 
 
 def test_opening_again_changes_nothing(database: Database) -> None:
