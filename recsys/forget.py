@@ -39,7 +39,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     arguments = parser.parse_args(argv)
     try:
-        database = open_database(arguments.database)
+        database = open_database(arguments.database, create=False)
         from recsys.update.update import remove_stale_refits
         from recsys.versions import open_versions
         from recsys.versions.account import account

@@ -37,7 +37,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     new.add_argument("--kind", default=CHOICE, help=f"of rows without a rating (default {CHOICE})")
     show = commands.add_parser("show", help="print the latest events as CSV, the last one last")
     show.add_argument("--user", metavar="ID", help="only this user's")
-    show.add_argument("--last", type=int, default=20, metavar="N", help="how many (default 20)")
+    show.add_argument("--last", type=_at_least_one, default=20, metavar="N", help="how many (default 20)")
     count = commands.add_parser("count", help="print how many events there are, and the seq of the last one")
     for one in (new, show, count):
         add_database_flag(one)
@@ -48,8 +48,14 @@ def main(argv: Sequence[str] | None = None) -> None:
         sys.exit(f"error: {printable(str(error))}")
 
 
+def _at_least_one(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and 0 < int(text) < 1 << 63):
+        raise argparse.ArgumentTypeError(f"must be a whole number >= 1, got {text!r:.80}")
+    return int(text)
+
+
 def _run(arguments: argparse.Namespace) -> None:
-    database = open_database(arguments.database)
+    database = open_database(arguments.database, create=arguments.command == "import")
     from recsys.events import EventLog
 
     log = EventLog(database)

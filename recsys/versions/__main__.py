@@ -18,7 +18,7 @@ from recsys.database.flag import add_database_flag, open_database
 from recsys.progress import printable, tolerate_closed_output
 from recsys.versions.account import account
 from recsys.versions.flags import add_by_flag, add_store_flag
-from recsys.versions.moments import moment, shown_moment
+from recsys.versions.moments import past_moment, shown_moment
 from recsys.versions.version import CHAMPION, SHOWN, VersionError
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = _parser()
     arguments = parser.parse_args(argv)
     try:
-        database = open_database(arguments.database)
+        database = open_database(arguments.database, create=arguments.command == "add")
         from recsys.versions import open_versions
 
         sign_with = getattr(arguments, "sign", None)
@@ -211,7 +211,7 @@ def _gc(versions: Versions, arguments: argparse.Namespace) -> None:
 
 
 def _at(versions: Versions, arguments: argparse.Namespace) -> None:
-    change = versions.aliases.at(arguments.alias, moment(arguments.time))
+    change = versions.aliases.at(arguments.alias, past_moment(arguments.time))
     if change is None:
         raise ValueError(f"alias {arguments.alias} named nothing at {arguments.time}")
     since = f"since {shown_moment(change.changed)}, by {change.changed_by}: {change.reason}"
@@ -226,7 +226,7 @@ def _served(versions: Versions, arguments: argparse.Namespace) -> None:
     if arguments.k < 1:
         raise ValueError(f"k must be >= 1, got {arguments.k}")
     past = Past(versions, arguments.alias)
-    found = past.served(arguments.user, moment(arguments.at), k=arguments.k, item_id=arguments.item)
+    found = past.served(arguments.user, past_moment(arguments.at), k=arguments.k, item_id=arguments.item)
     answer = {name: value for name, value in vars(found).items() if value is not None}
     print(json.dumps(answer, indent=2))
 

@@ -72,7 +72,7 @@ class Registry:
             VersionError: There is none, or more than one.
         """
         if not digits or set(digits) - set("0123456789abcdef"):
-            raise VersionError(f"version must be hexadecimal digits, got {digits!r:.80}")
+            raise VersionError(f"version must be a version's first digits or an alias, got {digits!r:.80}")
         wanted = select(versions).where(versions.c.version.startswith(digits, autoescape=True)).limit(2)
         with self.database.reading() as connection:
             found = [_version(row) for row in connection.execute(wanted)]

@@ -59,7 +59,9 @@ class Versions:
         """
         current = self.aliases.current(alias)
         if current is None:
-            raise VersionError(f"alias {alias} names no version: `recsys versions add RUN --alias {alias}` sets it")
+            raise VersionError(
+                f"alias {alias} names no version in {self.database}: `recsys versions add RUN --alias {alias}` sets it"
+            )
         version = self.registry.find(current)
         return Champion(version, self.load(version))
 

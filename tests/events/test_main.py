@@ -90,6 +90,20 @@ def test_a_mistake_is_one_sentence(run: Run, arguments: list[str], said: str) ->
     assert "\n" not in str(ended.value.code)
 
 
+@pytest.mark.parametrize("last", ["-1", "0", "x", "1.5"])
+def test_last_is_a_number_of_events(run: Run, capsys: pytest.CaptureFixture[str], last: str) -> None:
+    with pytest.raises(SystemExit):
+        run("show", f"--last={last}")
+    assert f"argument --last: must be a whole number >= 1, got '{last}'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["show", "count"])
+def test_only_import_makes_a_database(run: Run, tmp_path: Path, command: str) -> None:
+    with pytest.raises(SystemExit, match=r"there is no database at sqlite:///"):
+        run(command, "--database", f"sqlite:///{tmp_path}/mistyped/x.db")
+    assert not (tmp_path / "mistyped").exists()
+
+
 def test_a_password_is_refused_on_the_command_line(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         run("count", "--database", "postgresql://u:s3cret@db/shop")

@@ -101,11 +101,15 @@ def test_what_an_alias_named_at_a_time(
     monkeypatch.setattr("time.time", lambda: moment("2026-11-24 08:00"))
     say("add", run("first", 1, 2), "--alias", "champion", "--by", "ann")
     version = versions.champion().version.version
+    monkeypatch.setattr("time.time", lambda: moment("2026-11-24 10:00"))
     assert say("at", "2026-11-24 09:00") == f"{version} (since 2026-11-24 08:00:00, by ann: add first)\n"
     with pytest.raises(SystemExit, match="named nothing at"):
         main(["at", "2026-11-24 07:59:59"])
     with pytest.raises(SystemExit, match="a time must be like"):
         main(["at", "yesterday"])
+    for argv in (["at", "2026-11-24 10:01"], ["served", "--user", "1", "--at", "2026-11-24 10:01"]):
+        with pytest.raises(SystemExit, match=r"must be in the past, now is 2026-11-24 10:00:00 in UTC, got"):
+            main(argv)
 
 
 def test_what_somebody_got(say: Say, run: Callable[..., str], versions: Versions) -> None:
@@ -153,18 +157,38 @@ def test_an_account_without_a_name_has_a_number(
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr("os.getuid", lambda: 4_000_000)  # as in a container
     say("add", run("first", 1, 2), "--alias", "champion")
-    assert "by uid 4000000: add first" in say("at", "2100-01-01")
+    assert "by uid 4000000: add first" in say("at", shown_moment(int(time.time())))
 
 
 @pytest.mark.parametrize(
     ("argv", "message"),
-    [(["show", "champion"], "version must be hexadecimal"), (["show", "abc"], "there is no version abc"),
+    [(["show", "champion"], "version's first digits or an alias, got 'champion'"),
+     (["show", "abc"], "there is no version abc"),
      (["add", "nowhere"], "is no finished run"), (["promote", "abc"], "there is no version"),
      (["add", "nowhere", "--alias", "1"], "alias must be")],
 )  # fmt: skip
 def test_mistakes_are_told(versions: Versions, argv: list[str], message: str) -> None:
     with pytest.raises(SystemExit, match=message):
         main(argv)
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [["list"], ["show", "champion"], ["at", "2020-01-01"], ["served", "--user", "1", "--at", "2020-01-01"],
+     ["diff", "a", "b"], ["verify"], ["gc"], ["promote", "a"], ["rollback"]],
+)  # fmt: skip
+def test_only_add_makes_a_database(tmp_path: Path, argv: list[str]) -> None:
+    file = tmp_path / "mistyped" / "x.db"
+    with pytest.raises(SystemExit, match=r"there is no database at sqlite:///.*x\.db: `recsys events import`"):
+        main([*argv, "--database", f"sqlite:///{file}"])
+    with pytest.raises(SystemExit, match=r"there is no database at"):
+        forget_command.main(["1", "--database", f"sqlite:///{file}"])
+    assert not file.parent.exists()
+
+
+def test_an_alias_that_names_nothing_is_told_with_its_database(versions: Versions) -> None:
+    with pytest.raises(ValueError, match=r"alias champion names no version in sqlite:///.*live\.db: "):
+        versions.champion()
 
 
 def test_forget(
