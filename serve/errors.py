@@ -44,11 +44,14 @@ async def _invalid(request: Request, exc: Exception) -> JSONResponse:
     assert isinstance(exc, RequestValidationError)
     first = exc.errors()[0]
     *place, last = first["loc"] or ("request",)
-    if first["type"] == "extra_forbidden":  # its name is the client's
-        return error(400, "invalid_request", f"{_place(place)} has an unknown field")
-    if last in ("user_id", "item_id") and first["type"] != "missing":
+    if first["type"] == "unknown_field":
+        return error(400, "invalid_request", f"{_place([*place, last])} {first['msg']}")
+    if (last in ("user_id", "item_id") or place == ["body", "users"]) and first["type"] != "missing":
         model = request.app.state.service.model
-        return await _api_error(request, no_model()) if model is None else error(400, "invalid_id", model.id_rule)
+        if model is None:
+            return await _api_error(request, no_model())
+        where = _place([*place, last]) if place[:1] == ["body"] else ""
+        return error(400, "invalid_id", model.users.fault(first.get("input"), where))
     if first["type"] == "json_invalid":
         return error(400, "invalid_json", "body is not valid JSON")
     if first["type"] == "model_attributes_type":  # also a body whose content type is not JSON

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 from fastapi import FastAPI
@@ -18,8 +19,8 @@ DESCRIPTIONS = {
     403: "The service does not expose users' ratings.",
     404: "No such user, item or job.",
     408: "Timeout while receiving the body.",
-    409: "The current model does not support this request, an item is rated twice, an event's id is taken, a job is "
-    "not done, or there is no database.",
+    409: "The current model does not support this request, an item is rated twice, an event's id is taken, an id is "
+    "too large to be recorded, a job is not done, or there is no database.",
     413: "The body is too large.",
     429: "Too many requests.",
     431: "The header, with the path and the query, is too large.",
@@ -29,6 +30,9 @@ DESCRIPTIONS = {
 ANY_ROUTE = (400, 431, 500, 503)  # statuses that every route may return
 WAIT = (429, 503)  # with Retry-After
 EXAMPLES = 3  # genres
+IDS = ("id", "body-id", "any-id", "recorded-id", "recorded-body-id")
+MARKERS = (*IDS, "stars", "attributes", "genre", "seconds")
+DAY = 86_400  # seconds
 SCHEME = {"type": "http", "scheme": "bearer", "description": "An API key, made by `recsys keys add`."}
 
 
@@ -74,7 +78,7 @@ def openapi_document(
     for unused in ("HTTPValidationError", "ValidationError"):
         schemas.pop(unused, None)
     if model is None:
-        _fill(schema, {kind: {} for kind in ("id", "body-id", "any-id", "stars", "attributes", "genre")}, {})
+        _fill(schema, {kind: {} for kind in MARKERS}, {})
         return schema
     low, high = model.bundle.given_scale
     known, genres = choices(model.bundle.attributes), model.catalogue.genres
@@ -82,12 +86,15 @@ def openapi_document(
         "id": id_schema(integers=model.integer_ids),
         "body-id": body_id_schema(integers=model.integer_ids),
         "any-id": {},
+        "recorded-id": id_schema(integers=model.integer_ids, recorded=True),
+        "recorded-body-id": body_id_schema(integers=model.integer_ids, recorded=True),
         "stars": {"minimum": low, "maximum": high},
         "attributes": {
             "properties": {name: {"type": "string", "enum": values} for name, values in known.items()},
             "additionalProperties": False,
         },
         "genre": ({"examples": genres[:EXAMPLES]} if live else {"enum": genres}) if genres else {},
+        "seconds": {"maximum": (int(time.time()) // DAY + 1) * DAY},  # goes on being allowed
     }
     _fill(schema, filled, sample_ids(model, expose_user_ratings=expose_user_ratings))
     return schema
@@ -142,7 +149,7 @@ def _fill(node: Any, filled: dict[str, dict[str, Any]], examples: dict[str, str]
     if isinstance(node.get("format"), str) and node["format"] in filled:  # a property may have that name
         kind = node.pop("format")
         node.update(filled[kind])
-        if kind in ("id", "body-id", "any-id") and name in examples:
+        if kind in IDS and name in examples:
             node["examples"] = [examples[name]]
     for key, value in node.items():
         _fill(value, filled, examples, node.get("name", name) if key == "schema" else key)

@@ -3,8 +3,9 @@
 An answer is a dataclass: its annotations are the OpenAPI schema, its instances are what orjson encodes. Those of one
 resource are defined beside its routes, in `serve.routers`.
 
-Three things depend on the bundle that is served: what an id looks like, the rating scale and the genres. Fields of
-these kinds carry a marker as their `format`, which `serve.openapi` replaces when `/openapi.json` is requested.
+Three things depend on the bundle that is served: what an id looks like, the rating scale and the genres; and times on
+the day. Fields of these kinds carry a marker as their `format`, which `serve.openapi` replaces when `/openapi.json` is
+requested.
 """
 
 from __future__ import annotations
@@ -26,7 +27,6 @@ from pydantic_core import PydanticCustomError
 
 from recsys.bundle.costs import MAX_K, MAX_RATINGS
 from recsys.bundle.ids import MAX_ID_LENGTH
-from recsys.events.event import LAST_SECOND
 from serve.ids import INT_ID, GivenId
 
 MAX_FIELDS = 100  # of an object
@@ -66,6 +66,10 @@ def _text_or_number(value: Any) -> GivenId:
 
 Id = Annotated[str, Field(max_length=MAX_ID_LENGTH), WithJsonSchema({"type": "string", "format": "id"})]
 BodyId = Annotated[GivenId, PlainValidator(_text_or_number), WithJsonSchema({"format": "body-id"})]
+RecordedId = Annotated[
+    str, Field(max_length=MAX_ID_LENGTH), WithJsonSchema({"type": "string", "format": "recorded-id"})
+]
+RecordedBodyId = Annotated[GivenId, PlainValidator(_text_or_number), WithJsonSchema({"format": "recorded-body-id"})]
 # Batches accept any text or number, since a malformed id gets an error in its place.
 UnvalidatedId = Annotated[
     GivenId,
@@ -88,12 +92,11 @@ Year = Annotated[int, Field(ge=-9999, le=9999), BeforeValidator(_integral)]
 Seconds = Annotated[
     int,
     Field(
-        ge=0,
-        le=LAST_SECOND,
         description="When it happened: unix seconds, UTC; at most a day ahead of the service.",
         examples=[1_764_460_800],
     ),
     BeforeValidator(_integral),
+    WithJsonSchema({"type": "integer", "format": "seconds", "minimum": 0}),
 ]
 K = Annotated[int, Field(ge=1, le=MAX_K), BeforeValidator(_integral)]
 QueryK = Annotated[K, BeforeValidator(_plain_digits)]
@@ -125,8 +128,15 @@ class Input(BaseModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _few_fields(cls, values: Any) -> Any:
-        return few(values)
+    def _known_fields(cls, values: Any) -> Any:
+        if (
+            isinstance(few(values), dict) and not values.keys() <= cls.model_fields.keys()
+        ):  # their names are the client's
+            allowed = ", ".join(cls.model_fields)
+            raise PydanticCustomError(
+                "unknown_field", "has an unknown field; allowed are {allowed}", {"allowed": allowed}
+            )
+        return values
 
 
 class Pair(Input):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 from starlette.types import Scope
@@ -140,10 +140,7 @@ class Live:
             with self.beside.aside(scope):
                 return await self.writer.append(events, ANSWER_SECONDS)
         except EventConflictError as error:
-            places = {event.event_id: place for place, event in reversed([*enumerate(events)])}
-            place = min(places[one] for one in error.event_ids)
-            detail = f"body.events[{place}].event_id is taken by an event with other content"
-            raise ApiError(409, "event_conflict", detail) from None
+            raise ApiError(409, "event_conflict", _conflict(events, set(error.event_ids))) from None
         except QueueFullError:
             self.beside.load.shed["events"] += 1
             raise ApiError(503, "overloaded", "too many events wait to be written; try again") from None
@@ -185,3 +182,14 @@ class Live:
             self.database.prepare()
             self._is_prepared = True
         self.database.check()
+
+
+def _conflict(events: Sequence[Event], taken: Set[str]) -> str:
+    """Which event of a request has an id that is taken by another of it, or else by one that was there before."""
+    first: dict[str, int] = {}
+    for place, event in enumerate(events):
+        before = first.setdefault(event.event_id, place)
+        if events[before] != event:
+            return f"body.events[{place}].event_id is that of body.events[{before}], which has other content"
+    place = min(first[event_id] for event_id in taken)
+    return f"body.events[{place}].event_id is taken by an event with other content"

@@ -110,13 +110,13 @@ class ServedModel:
         """
         return Person(self.bundle, self.users.get(user_id, -1), user_id)
 
-    def item_row(self, item_id: GivenId) -> int:
-        """The row of an item.
+    def item_row(self, item_id: GivenId, place: str = "") -> int:
+        """The row of an item, for a place in a body.
 
         Raises:
             ApiError: 400, the id is malformed; 404, the item is not in the data set.
         """
-        return _known_item(self.items.row(item_id))
+        return _known_item(self.items.row(item_id, place))
 
     def item_in_path(self, item_id: str) -> int:
         """As `item_row`, for a segment of a path."""
@@ -159,7 +159,7 @@ class ServedModel:
         seen: set[str] = set()
         unknown = []
         for place, (given, stars) in enumerate(ratings):
-            item_id = self.items.text(given)
+            item_id = self.items.text(given, f"body.ratings[{place}].item_id")
             row = self.items.get(item_id, -1)
             if not low <= stars <= high:
                 detail = f"body.ratings[{place}].rating must be {self.bundle.allowed_stars}"

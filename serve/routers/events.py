@@ -16,7 +16,7 @@ from serve.dependencies import get_live, get_model
 from serve.models.served_model import ServedModel
 from serve.openapi import error_responses
 from serve.routing import resource_router
-from serve.schemas import TEXT, BodyId, Input, Seconds, Stars
+from serve.schemas import TEXT, Input, RecordedBodyId, Seconds, Stars
 
 router = resource_router("events", prefix="/events", needs="events")
 
@@ -43,8 +43,8 @@ class EventIn(Input):
         min_length=1, max_length=MAX_EVENT_ID, pattern=TEXT, description="Unique, such as a UUID: what is sent again "
         "counts once.", examples=["0b8f6f0e-6d5e-4f0c-9c37-7f2b3c9d1a55"],
     )  # fmt: skip
-    user_id: BodyId
-    item_id: BodyId
+    user_id: RecordedBodyId
+    item_id: RecordedBodyId
     kind: str = Field(
         RATING, min_length=1, max_length=MAX_KIND, pattern=TEXT, description="`rating`; `withdrawal`, which takes back "
         "what the user said of the item before; or what you call it, such as `purchase`.",
@@ -82,16 +82,17 @@ def _checked(given: Sequence[EventIn], model: ServedModel) -> list[Event]:
     """The events with ids as texts.
 
     Raises:
-        ApiError: 400, one is none; 409, it is of the future, or its ids cannot be recorded.
+        ApiError: 400, one is none; 409, its ids cannot be recorded.
     """
     low, high = model.bundle.given_scale
     user_text, item_text = model.users.text, model.items.text
     latest = int(time.time()) + DAY
     events = []
     for place, one in enumerate(given):
-        user_id, item_id, rating = user_text(one.user_id), item_text(one.item_id), one.rating
-        model.users.check_recordable(user_id, f"body.events[{place}].user_id")
-        model.items.check_recordable(item_id, f"body.events[{place}].item_id")
+        of_user, of_item = f"body.events[{place}].user_id", f"body.events[{place}].item_id"
+        user_id, item_id, rating = user_text(one.user_id, of_user), item_text(one.item_id, of_item), one.rating
+        model.users.check_recordable(user_id, of_user)
+        model.items.check_recordable(item_id, of_item)
         if one.kind == RATING:
             if rating is None:
                 raise ApiError(400, "rating_missing", f"body.events[{place}].rating must be given for the kind rating")
@@ -101,8 +102,8 @@ def _checked(given: Sequence[EventIn], model: ServedModel) -> list[Event]:
         elif rating is not None:
             detail = f"body.events[{place}].rating must be left out: only the kind rating has one"
             raise ApiError(400, "rating_unexpected", detail)
-        if one.timestamp > latest:
-            detail = f"body.events[{place}].timestamp must be unix seconds, at most a day ahead of the service's clock"
-            raise ApiError(409, "timestamp_in_future", detail)
+        if not 0 <= one.timestamp <= latest:
+            allowed = f"unix seconds from 0 to {latest}, a day ahead of the service's clock"
+            raise ApiError(400, "invalid_timestamp", f"body.events[{place}].timestamp must be {allowed}")
         events.append(Event(one.event_id, user_id, item_id, one.kind, rating, one.timestamp))
     return events

@@ -14,7 +14,7 @@ from serve.dependencies import CurrentLive, CurrentModel
 from serve.models.served_model import ServedModel
 from serve.openapi import error_responses
 from serve.routing import resource_router
-from serve.schemas import MAX_FIELDS, TEXT, Id, Input, Item, ItemSummary, ModelVersion, QueryK, Year, few
+from serve.schemas import MAX_FIELDS, TEXT, Id, Input, Item, ItemSummary, ModelVersion, QueryK, RecordedId, Year, few
 
 router = resource_router("items", prefix="/items")
 changes = resource_router("items", prefix="/items", needs="events")
@@ -102,7 +102,7 @@ class DescribedItem(ItemSummary):
 
 @changes.put("/{item_id}", responses=error_responses(400, 408, 409, 413), summary="Add or change an item")
 async def set_item(
-    item_id: Id, body: ItemIn, model: CurrentModel, live: CurrentLive, request: Request
+    item_id: RecordedId, body: ItemIn, model: CurrentModel, live: CurrentLive, request: Request
 ) -> DescribedItem:
     """Set title, year, genres and attributes of an item, which may be new, in the place of those before.
 

@@ -70,7 +70,8 @@ async def score(
         raise ApiError(403, "histories_off", "this service does not expose its users")
     if body.format == "parquet" and importlib.util.find_spec("pyarrow") is None:
         raise ApiError(409, "no_parquet", "this service has no pyarrow, which writes Parquet; format may be jsonl")
-    users = [*dict.fromkeys(map(model.users.text, body.users))] or None
+    texts = (model.users.text(user_id, f"body.users[{place}]") for place, user_id in enumerate(body.users))
+    users = [*dict.fromkeys(texts)] or None
     options = body.model_dump(exclude={"users", "format"})
     asked = {"users": users, "format": body.format, "options": options}
     job = await live.call(request.scope, _jobs(live).add, secrets.token_hex(16), asked)

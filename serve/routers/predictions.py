@@ -32,7 +32,7 @@ async def predict_rating(pair: Pair, model: CurrentModel, request: Request) -> P
     Where the service has a database, a user's acknowledged events count.
     """
     model.check_rating_model()
-    text, item = model.users.text(pair.user_id), model.item_row(pair.item_id)
+    text, item = model.users.text(pair.user_id, "body.user_id"), model.item_row(pair.item_id, "body.item_id")
     person = await person_of(request, model, text)
     if not person.is_live:
         return predict(model, person, item)

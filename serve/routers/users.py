@@ -17,7 +17,7 @@ from serve.models.served_model import ServedModel, Summary
 from serve.openapi import error_responses
 from serve.rounding import rounded
 from serve.routing import resource_router
-from serve.schemas import Attributes, Id, Input, ItemSummary, ModelVersion, QueryK
+from serve.schemas import Attributes, Id, Input, ItemSummary, ModelVersion, QueryK, RecordedId
 
 router = resource_router("users", prefix="/users", needs="histories")
 changes = resource_router("users", prefix="/users", needs="events")
@@ -89,7 +89,7 @@ class DescribedUser:
 
 @changes.put("/{user_id}", responses=error_responses(400, 408, 409, 413), summary="Set a user's attributes")
 async def set_attributes(
-    user_id: Id, body: UserIn, model: CurrentModel, live: CurrentLive, request: Request
+    user_id: RecordedId, body: UserIn, model: CurrentModel, live: CurrentLive, request: Request
 ) -> DescribedUser:
     """Set all attributes of a user, who may be new, in the place of those before. They count in the next answer."""
     text = model.users.text_in_path(user_id)

@@ -41,6 +41,13 @@ def rule_of(client: CheckedClient) -> str:
     return said
 
 
+def bad_id(response: Any, rule: str, place: str) -> None:
+    """Check that an error names the place of a malformed id, and what is allowed there."""
+    where, _, said = refused(response, 400, "invalid_id").partition(": ")
+    assert where == place
+    assert said in (rule, f"integers must be from {1 - 10**19} to {10**19 - 1}")
+
+
 def refused(response: Any, status: int, code: str) -> str:
     assert (response.status_code, response.json()["code"]) == (status, code), response.text
     return str(response.json()["detail"])
@@ -106,15 +113,16 @@ def test_unknown_items_are_404_and_unknown_users_are_cold(client: CheckedClient)
 @pytest.mark.parametrize("bad", NO_INTEGERS, ids=lambda bad: ascii(bad[:9]))
 def test_integer_ids_are_ascii_digits_only(client: CheckedClient, bad: str) -> None:
     said = rule_of(client)
-    for pair in ({"user_id": bad, "item_id": "50"}, {"user_id": "1", "item_id": bad}):
-        body = json.dumps(pair)
+    for field in ("user_id", "item_id"):
+        body = json.dumps({"user_id": "1", "item_id": "50"} | {field: bad})
         headers = {"Content-Type": "application/json"}
-        assert refused(client.post("/predict/rating/", content=body, headers=headers), 400, "invalid_id") == said
-    body = json.dumps({"ratings": [{"item_id": bad, "rating": 3}]})
-    assert refused(client.post("/recommendations/", content=body, headers=headers), 400, "invalid_id") == said
+        bad_id(client.post("/predict/rating/", content=body, headers=headers), said, f"body.{field}")
+    body = json.dumps({"ratings": [{"item_id": "50", "rating": 3}, {"item_id": bad, "rating": 3}]})
+    bad_id(client.post("/recommendations/", content=body, headers=headers), said, "body.ratings[1].item_id")
     if 0 < len(bad) < 1000:
         for path in ("/users/{}", "/items/{}", "/users/{}/recommendations", "/items/{}/similar"):
-            assert refused(client.get(path.format(part(bad))), 400, "invalid_id") == said
+            where = refused(client.get(path.format(part(bad))), 400, "invalid_id")
+            assert where == said or (bad.isdigit() and where.startswith("integers must be from"))
 
 
 NO_IDS = [
@@ -126,13 +134,13 @@ NO_IDS = [
 @pytest.mark.parametrize("bad", NO_IDS, ids=lambda bad: bad[:9])
 def test_what_is_neither_a_text_nor_an_integer_is_no_id(clients: Clients, bad: str) -> None:
     for kind in ("int", "str"):
-        for path, body in (
-            ("/predict/rating/", f'{{"user_id": {bad}, "item_id": "7"}}'),
-            ("/predict/rating/", f'{{"user_id": "1", "item_id": {bad}}}'),
-            ("/recommendations/", f'{{"ratings": [{{"item_id": {bad}, "rating": 3}}]}}'),
+        for path, place, body in (
+            ("/predict/rating/", "user_id", f'{{"user_id": {bad}, "item_id": "7"}}'),
+            ("/predict/rating/", "item_id", f'{{"user_id": "1", "item_id": {bad}}}'),
+            ("/recommendations/", "ratings[0].item_id", f'{{"ratings": [{{"item_id": {bad}, "rating": 3}}]}}'),
         ):
             answer = clients[kind].post(path, content=body, headers={"Content-Type": "application/json"})
-            assert refused(answer, 400, "invalid_id") == rule_of(clients[kind])
+            bad_id(answer, rule_of(clients[kind]), f"body.{place}")
         body = f'{{"pairs": [{{"user_id": {bad}, "item_id": "7"}}, {{"user_id": "1", "item_id": "7"}}]}}'
         answer = clients[kind].post("/predict/ratings/", content=body, headers={"Content-Type": "application/json"})
         if answer.status_code == 200:  # a number has the error in its place
@@ -141,7 +149,7 @@ def test_what_is_neither_a_text_nor_an_integer_is_no_id(clients: Clients, bad: s
                 None,
             ]
         else:
-            assert refused(answer, 400, "invalid_id") == rule_of(clients[kind])
+            bad_id(answer, rule_of(clients[kind]), "body.pairs[0].user_id")
 
 
 def test_an_integer_may_be_a_json_number(clients: Clients) -> None:

@@ -217,7 +217,7 @@ def test_a_full_disk_is_told(office: Office, monkeypatch: pytest.MonkeyPatch) ->
 @pytest.mark.parametrize(
     ("body", "code"),
     [
-        ({"users": []}, "invalid_request"), ({"users": ["x"]}, "invalid_id"), ({"users": [True]}, "invalid_request"),
+        ({"users": []}, "invalid_request"), ({"users": ["x"]}, "invalid_id"), ({"users": [True]}, "invalid_id"),
         ({"k": 0}, "invalid_request"), ({"k": 1001}, "invalid_request"), ({"format": "pickle"}, "invalid_request"),
         ({"genre": "x" * 101}, "invalid_request"), ({"explain": True}, "invalid_request"),
         ({"users": [*range(10_001)]}, "invalid_request"),
