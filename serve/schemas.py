@@ -233,7 +233,7 @@ class ItemSummary:
 
 @dataclass
 class Item(ItemSummary):
-    n_ratings: Annotated[int, Field(description="Number of ratings in the data set.", examples=[583])]
+    n_ratings: Annotated[int, Field(description="Number of ratings that the model counts.", examples=[583])]
     mean_rating: Annotated[
         float | None, Field(description="Mean rating in stars; null without ratings.", examples=[4.36])
     ]

@@ -117,9 +117,9 @@ class Scoring(BundleParts):
     def similar_rows(self, item: int, k: int) -> tuple[IndexArray, Float32Array]:
         """The k most similar items of an item row: rows and similarities in [-1, 1], best first, ties by row.
 
-        An item without factors has none.
+        An item without factors has none, nor has one whose vector is zero.
         """
-        fitted = item < self.n_items
+        fitted = item < self.n_items and bool(self.factors.item_factors[item].any())
         similarity = self.factors.similar(item) if fitted else np.full(self.n_items, -np.inf, np.float32)
         if fitted:
             similarity[item] = -np.inf

@@ -28,6 +28,13 @@ FEWEST_MOST = 1_000  # items that may be added, also to a model of few
 Stars = dict[str, tuple[int, float]]  # time and stars by user; NaN: withdrawn
 
 
+class Added(NamedTuple):
+    """What a database adds to a bundle."""
+
+    bundle: Bundle
+    stars: dict[int, list[float]]  # of the ratings that the row of an item was made of, by item row
+
+
 class OfItem(NamedTuple):
     """An event on an item that was not fitted."""
 
@@ -43,7 +50,7 @@ def added(
     said: Mapping[Id, Sequence[OfItem]],
     reads: LastEvents,
     last: int,
-) -> Bundle:
+) -> Added:
     """The bundle with described items and rated ones.
 
     At most as many new ones as it has are added: described ones first, the last of all first, then those with the most
@@ -67,13 +74,14 @@ def added(
     kept = set(new) | bundle.item_row.keys()
     ratings = {item: raters.ratings(by_user) for item, by_user in rated.items() if item in kept}
     found: list[dict[str, Any] | None] = [about[item]._asdict() if item in about else None for item in ids]
-    return bundle.with_items(
+    changed = bundle.with_items(
         ids,
         found,
         attributes=[None if one is None else one["attributes"] for one in found],
         ratings=ratings,
         raters=stack_vectors(raters.vectors) if raters.vectors else None,
     )
+    return Added(changed, {changed.item_row[item]: [*rated[item].values()] for item in ratings})
 
 
 def _ratings(bundle: Bundle, said: Mapping[Id, Sequence[OfItem]]) -> dict[Id, dict[str, float]]:

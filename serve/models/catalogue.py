@@ -6,7 +6,8 @@ import re
 import unicodedata
 from array import array
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from serve.rounding import rounded
 
 WORDS = re.compile(r"\w+")
 MAX_RATING_LEVELS = 100  # distinct ratings; with more the scale counts as continuous
+EMPTY: Mapping[int, Sequence[float]] = MappingProxyType({})
 APOSTROPHES = str.maketrans("", "", "'’`")  # "schindlers" finds "Schindler's"
 
 
@@ -72,9 +74,14 @@ class RowsByText:
 
 
 class Catalogue:
-    """Titles, genres, years and counts of a bundle's items, by item row."""
+    """Titles, genres, years and counts of a bundle's items, by item row.
 
-    def __init__(self, bundle: Bundle) -> None:
+    Args:
+        bundle: With the items.
+        stars: Of all ratings of some items, by row, in the place of the bundle's own.
+    """
+
+    def __init__(self, bundle: Bundle, stars: Mapping[int, Sequence[float]] = EMPTY) -> None:
         items, rated = len(bundle.items), bundle.ratings
         self.n_ratings = np.bincount(rated.item, minlength=items)
         values = np.unique(rated.rating)
@@ -82,8 +89,10 @@ class Catalogue:
         even = 0 < len(steps) < MAX_RATING_LEVELS and np.allclose(steps / steps.min(), np.round(steps / steps.min()))
         self.rating_step: float | None = rounded(steps.min()) if even else None
         self.lowest_rating: float | None = rounded(values[0]) if len(values) else None
-        stars = np.bincount(rated.item, weights=rated.rating, minlength=items)
-        self.mean_rating = np.divide(stars, self.n_ratings, out=np.full(items, np.nan), where=self.n_ratings > 0)
+        total = np.bincount(rated.item, weights=rated.rating, minlength=items)
+        for row, of_row in stars.items():
+            self.n_ratings[row], total[row] = len(of_row), sum(of_row)
+        self.mean_rating = np.divide(total, self.n_ratings, out=np.full(items, np.nan), where=self.n_ratings > 0)
         self._popular: list[int] = np.argsort(-self.n_ratings, kind="stable").tolist()
         self._place: list[int] = np.argsort(self._popular).tolist()  # popularity rank of each item
         self._words = RowsByText(set(words(bundle.title(row))) for row in range(items))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from recsys.bundle.fold_in import FoldIn
 from recsys.bundle.typing import IndexArray
 from serve.api_error import ApiError
 from serve.ids import GivenId, IdIndex, id_rule
-from serve.models.catalogue import Catalogue
+from serve.models.catalogue import EMPTY, Catalogue
 from serve.models.person import Person
 from serve.settings import Settings
 
@@ -30,10 +30,11 @@ class ServedModel:
     Args:
         bundle: Which may have items that its version was not fitted on.
         revision: Which items those are; 0 for none. Answers of the same version and revision are the same.
+        stars: Of all ratings of some items, by row, in the place of the bundle's own.
     """
 
-    def __init__(self, bundle: Bundle, *, revision: int = 0) -> None:
-        self.bundle, self.catalogue = bundle, Catalogue(bundle)
+    def __init__(self, bundle: Bundle, *, revision: int = 0, stars: Mapping[int, Sequence[float]] = EMPTY) -> None:
+        self.bundle, self.catalogue = bundle, Catalogue(bundle, stars)
         self.low, self.high = bundle.scale
         self.version = (bundle.sha256 or "unsaved")[:12]
         self.revision = revision

@@ -169,6 +169,32 @@ def test_an_item_that_is_rated_has_the_row_of_its_ratings(
     assert other.bundle.predict([1, 30], [4711, 4711]) == pytest.approx(wanted.predict([1, 30], [4711, 4711]), abs=1e-6)
 
 
+def test_an_item_that_was_not_fitted_has_the_ratings_that_its_row_was_made_of(live: CheckedClient) -> None:
+    """Its page said that nobody had rated it, and `min_ratings` left it out, until the next update."""
+    stars = {"1": 5.0, "2": 4.0, "77": 3.0}
+    events = [event(n, user, "4711", rating)._asdict() for n, (user, rating) in enumerate(stars.items(), 1)]
+    events += [event(8, "1", "4711", 4.5)._asdict(), event(9, "2", "4711", None, "withdrawal")._asdict()]
+    events += [event(10, "78", "4711", None, "purchase")._asdict()]
+    fitted = live.get("/items/50").json()
+    assert live.post("/events/", json={"events": [*events, event(11, "77", "50")._asdict()]}).status_code == 200
+    refresh(live)
+    about = live.get("/items/4711").json()
+    assert (about["n_ratings"], about["mean_rating"]) == (2, 3.75)
+    assert live.get("/items/50").json() == fitted, "whose row is that of the training"
+    for least, is_there in ((2, True), (3, False)):
+        body = {"ratings": [{"item_id": "50", "rating": 5}], "k": 100, "min_ratings": least}
+        found = live.post("/recommendations/", json=body).json()["recommendations"]
+        assert ("4711" in [one["item_id"] for one in found]) == is_there
+
+
+def test_an_item_without_a_row_of_its_own_is_similar_to_none(database: Database, described: Descriptions) -> None:
+    described.set_item("4711", **NEW)
+    with client_of(rich(), database=f"sqlite:///{database.path}", poll_seconds=3600) as client:
+        refresh(client)
+        assert client.get("/items/4711/similar").json()["items"] == []
+        assert client.get("/items/50/similar").json()["items"]
+
+
 def test_a_rated_item_needs_no_description(bundle: Bundle, items: LiveItems, log: EventLog) -> None:
     log.append([event(1, "1", "4711", 5.0), event(2, "1", "4712", 1.0), event(3, "1", "4712", None, "withdrawal")])
     model = items.over(ServedModel(bundle))
