@@ -46,6 +46,27 @@ class JobFiles:
             return []
 
 
+class OpenResult:
+    """A result that is read, and closed once nobody does: a thread may still read when its client has gone.
+
+    Attributes:
+        size: In bytes.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._descriptor: int | None = None
+        self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        self.size = os.fstat(self._descriptor).st_size
+
+    def __del__(self) -> None:
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+
+    def read(self, most: int) -> bytes:
+        """The next bytes; none at the end."""
+        return os.read(self._descriptor, most) if self._descriptor is not None else b""
+
+
 class PartialResult:
     """JSON lines of the users scored so far, which only this process writes, and only its owner may read.
 

@@ -49,9 +49,10 @@ class Deadlines:
     async def awaited(self, seconds: float | None, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """As `call`, for a coroutine; with None for seconds, however long it takes."""
         future = asyncio.wrap_future(self._start(function, args, kwargs))
+        # Of one that is overdue, or whose caller was cancelled, an error would be logged.
+        future.add_done_callback(lambda late: late.cancelled() or late.exception())
         done, _ = await asyncio.wait([future], timeout=seconds)
         if not done:
-            future.add_done_callback(lambda late: late.cancelled() or late.exception())  # else it would be logged
             raise Overdue
         return future.result()
 

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import importlib.util
-import os
 import secrets
 from collections.abc import AsyncIterator, Awaitable
 from dataclasses import dataclass
-from io import FileIO
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import orjson
@@ -18,7 +15,7 @@ from pydantic import Field, WithJsonSchema
 
 from serve.api_error import ApiError
 from serve.dependencies import CurrentLive, CurrentModel, CurrentService, get_live
-from serve.jobs.files import MEDIA_TYPES, JobFiles
+from serve.jobs.files import MEDIA_TYPES, JobFiles, OpenResult
 from serve.live import Live
 from serve.openapi import error_responses
 from serve.process.deadlines import Overdue
@@ -103,22 +100,17 @@ async def result(job_id: str, live: CurrentLive, service: CurrentService, reques
     form = job.request["format"]
     file = JobFiles(service.settings.jobs, str(live.database)).result(job.job_id, form)
     try:
-        stream, size = await _read(service.deadlines.awaited(READ_SECONDS, _opened, file))
+        opened = await _read(service.deadlines.awaited(READ_SECONDS, OpenResult, file))
     except FileNotFoundError:
         raise _unknown() from None
-    headers = {"Content-Length": str(size), "Content-Disposition": f'attachment; filename="{file.name}"'}
-    return StreamingResponse(_pieces(service, request, stream), headers=headers, media_type=MEDIA_TYPES[form])
+    headers = {"Content-Length": str(opened.size), "Content-Disposition": f'attachment; filename="{file.name}"'}
+    return StreamingResponse(_pieces(service, request, opened), headers=headers, media_type=MEDIA_TYPES[form])
 
 
-def _opened(file: Path) -> tuple[FileIO, int]:
-    stream = FileIO(file)
-    return stream, os.fstat(stream.fileno()).st_size
-
-
-async def _pieces(service: Service, request: Request, stream: FileIO) -> AsyncIterator[bytes]:
+async def _pieces(service: Service, request: Request, opened: OpenResult) -> AsyncIterator[bytes]:
     """The content of a file, read beside the event loop."""
-    with stream, service.beside.aside(request.scope):
-        while piece := await _read(service.deadlines.awaited(READ_SECONDS, stream.read, PIECE)):
+    with service.beside.aside(request.scope):
+        while piece := await _read(service.deadlines.awaited(READ_SECONDS, opened.read, PIECE)):
             yield piece
 
 

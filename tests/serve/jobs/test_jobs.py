@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import stat
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -22,7 +23,7 @@ from recsys.database.jobs import Jobs
 from recsys.events import Event, EventLog
 from serve.jobs import scoring
 from serve.jobs.__main__ import run
-from serve.jobs.files import JobFiles
+from serve.jobs.files import JobFiles, OpenResult
 from serve.jobs.runner import JobRunner
 from serve.keys import add
 from serve.live import Live
@@ -262,6 +263,24 @@ def test_who_may_ask(bundles: dict[str, Bundle], tmp_path: Path) -> None:
         assert client.get("/jobs/x", headers=keys["predict"]).status_code == 403
         assert client.get("/jobs/x").status_code == 401
         assert client.get("/jobs/x", headers=keys["jobs"]).status_code == 404
+
+
+def test_a_result_is_closed_once_nobody_reads_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its thread may still read when the client has gone: the number of a closed file may be another one's by then."""
+    file = tmp_path / "result"
+    file.write_bytes(b"whole")
+    opened = OpenResult(file)
+    file.unlink()
+    reads, descriptor, closed = opened.read, opened._descriptor, list[int]()
+    monkeypatch.setattr("serve.jobs.files.os.close", lambda one, close=os.close: close(one) or closed.append(one))
+    assert (opened.size, opened.read(2)) == (5, b"wh")
+    del opened
+    assert [reads(9), reads(9)] == [b"ole", b""]
+    assert descriptor not in closed
+    del reads
+    assert descriptor in closed
+    with pytest.raises(FileNotFoundError):
+        OpenResult(file)
 
 
 def test_databases_do_not_share_results(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import threading
 import time
 
@@ -45,6 +46,30 @@ def test_what_hangs_is_left_and_bounded_in_number() -> None:
     while threading.active_count() > threads - 2:
         time.sleep(0.001)
     assert deadlines.call(10, divmod, 7, 2) == (3, 1)
+
+
+def test_an_error_after_the_caller_has_gone_is_nobodys() -> None:
+    """A client that ended a download early left `Future exception was never retrieved` in the log."""
+    deadlines, go_on, logged = Deadlines(), threading.Event(), list[str]()
+
+    def fail() -> None:
+        go_on.wait(10)
+        raise OSError(9, "Bad file descriptor")
+
+    async def gone() -> None:
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(lambda _, context: logged.append(context["message"]))
+        waiting = asyncio.ensure_future(deadlines.awaited(10, fail))
+        await asyncio.sleep(0.01)
+        waiting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+        go_on.set()
+        await asyncio.sleep(0.05)
+        gc.collect()
+
+    asyncio.run(gone())
+    assert logged == []
 
 
 def test_a_thread_that_cannot_start_takes_no_place(monkeypatch: pytest.MonkeyPatch) -> None:
