@@ -56,7 +56,10 @@ class Metrics:
             "recsys_commit_seconds", "Time to write events of waiting requests, until they are on disk.",
             buckets=BUCKETS, registry=self.registry,
         )  # fmt: skip
-        self._events = Counter("recsys_events", "Events accepted and on disk.", registry=self.registry)
+        self._events = Counter("recsys_events", "New events, on disk.", registry=self.registry)
+        self._repeated = Counter(
+            "recsys_events_repeated", "Events sent again, which were on disk already.", registry=self.registry
+        )
         self._events_waiting = Gauge(
             "recsys_events_waiting", "Events that wait to be written.", registry=self.registry,
             multiprocess_mode="livesum",
@@ -110,9 +113,10 @@ class Metrics:
         if swapped:
             self._swaps.inc()
 
-    def observe_commit(self, events: int, seconds: float, waiting: int) -> None:
+    def observe_commit(self, new: int, repeated: int, seconds: float, waiting: int) -> None:
         self._commits.observe(seconds)
-        self._events.inc(events)
+        self._events.inc(new)
+        self._repeated.inc(repeated)
         self._events_waiting.set(waiting)
 
     def set_failed_loads(self, count: int) -> None:

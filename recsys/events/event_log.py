@@ -48,6 +48,13 @@ class EventColumns(NamedTuple):
         return EventColumns(self.seq[chosen], user_id, item_id, kind, self.rating[chosen], self.timestamp[chosen])
 
 
+class Inserted(NamedTuple):
+    """What became of requests in a transaction."""
+
+    outcomes: list[int | EventConflictError]  # as of `EventLog.append`
+    new: int  # events; others were there already
+
+
 class EventLog:
     """The events of a database.
 
@@ -71,9 +78,9 @@ class EventLog:
             DatabaseError: The database cannot be written; nothing was.
         """
         with self.database.writing() as connection:
-            return self.insert(connection, requests)
+            return self.insert(connection, requests).outcomes
 
-    def insert(self, connection: Connection, requests: Sequence[Sequence[Event]]) -> list[int | EventConflictError]:
+    def insert(self, connection: Connection, requests: Sequence[Sequence[Event]]) -> Inserted:
         """As `append`, within a transaction of the only writer."""
         received = int(time.time())
         rows = [(*event, received) for request in requests for event in request]
@@ -81,12 +88,12 @@ class EventLog:
         driver.execute("savepoint requests")
         inserted, last = self._insert(driver, rows)
         if inserted == len(rows):
-            return [last] * len(requests)
+            return Inserted([last] * len(requests), inserted)
         driver.execute("rollback to savepoint requests")
         conflicts, new = self._sorted_out(connection, requests)
         self._insert(driver, [(*event, received) for event in new])
         last = _last(connection)
-        return [last if why is None else why for why in conflicts]
+        return Inserted([last if why is None else why for why in conflicts], len(new))
 
     def _insert(self, driver: Any, rows: Sequence[Row]) -> tuple[int, int]:
         """Insert those whose `event_id` is new. Returns how many these are, and the `seq` of the last one."""

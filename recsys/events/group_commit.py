@@ -17,7 +17,7 @@ MAX_WAITING = 20_000  # events, of a process
 MAX_GROUP = 4000  # events of a transaction, but for a single request with more
 
 Outcome = int | Exception
-Observe = Callable[[int, float, int], None]
+Observe = Callable[[int, int, float, int], None]
 
 
 class QueueFullError(RuntimeError):
@@ -40,8 +40,8 @@ class GroupCommit:
     Args:
         log: Where to.
         max_waiting: Events that wait at most.
-        observe: Called in the thread after each commit, with the number of its events, its seconds, and the number of
-            events that wait by then.
+        observe: Called in the thread after each commit, with the numbers of its new events and of those that were
+            there already, its seconds, and the number of events that wait by then.
     """
 
     def __init__(self, log: EventLog, *, max_waiting: int = MAX_WAITING, observe: Observe | None = None) -> None:
@@ -110,10 +110,11 @@ class GroupCommit:
         start = perf_counter()
         group: list[Waiting] = []
         outcomes: Sequence[Outcome]
+        new = 0
         try:
             with self.log.database.writing() as connection:
                 group = self._take()  # no sooner: while other processes write, more requests come
-                outcomes = self.log.insert(connection, [one.events for one in group])
+                outcomes, new = self.log.insert(connection, [one.events for one in group])
         except Exception as error:  # of the database, or a fault: the thread must go on
             group = group or self._take()
             outcomes = [error] * len(group)
@@ -124,7 +125,7 @@ class GroupCommit:
                 len(one.events) for one, outcome in zip(group, outcomes, strict=True) if isinstance(outcome, int)
             )
             if accepted:
-                self._observe(accepted, perf_counter() - start, self.waiting)
+                self._observe(new, accepted - new, perf_counter() - start, self.waiting)
         _deliver(group, outcomes)
 
     def _take(self) -> list[Waiting]:

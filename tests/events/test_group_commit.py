@@ -34,8 +34,8 @@ async def appended(writer: GroupCommit, *requests: list[Event]) -> list[Any]:
 
 
 def test_requests_that_wait_share_a_commit(log: EventLog) -> None:
-    commits: list[tuple[int, int]] = []
-    writer = GroupCommit(log, observe=lambda events, seconds, waiting: commits.append((events, waiting)))
+    commits: list[tuple[int, int, int]] = []
+    writer = GroupCommit(log, observe=lambda new, known, seconds, waiting: commits.append((new, known, waiting)))
 
     async def crowd() -> list[Any]:
         with log.database.writing():  # another process writes
@@ -45,8 +45,12 @@ def test_requests_that_wait_share_a_commit(log: EventLog) -> None:
         return await asyncio.gather(*waiting)
 
     assert all(seq >= 100 for seq in asyncio.run(crowd()))
-    assert commits == [(100, 0)]
+    assert commits == [(100, 0, 0)]
     assert log.count() == 100
+    conflict = [event(200), event(1, rating=1.0)]
+    asyncio.run(appended(writer, [event(7), event(101)]))
+    asyncio.run(appended(writer, conflict))
+    assert commits == [(100, 0, 0), (1, 1, 0)]
     writer.close(5)
 
 

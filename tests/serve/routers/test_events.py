@@ -161,12 +161,14 @@ def test_a_service_without_a_database_says_so(bundles: dict[str, Bundle]) -> Non
 
 
 def test_readiness_the_model_and_metrics_tell_of_the_database(live: CheckedClient) -> None:
-    send(live, given(1), given(2))
+    send(live, given(1))
+    send(live, given(1), given(2), given(2))  # sent again, of which only one is new
     assert live.get("/health/ready").json()["database"] == "answers"
     assert live.get("/model").json()["service"]["records_events"] is True
     text = live.get("/metrics").text
     assert value(text, "recsys_events_total") == 2
-    assert value(text, "recsys_commit_seconds_count") == 1
+    assert value(text, "recsys_events_repeated_total") == 2
+    assert value(text, "recsys_commit_seconds_count") == 2
     assert value(text, "recsys_events_waiting") == 0
 
 
