@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 from recsys.events import EventLog
 from recsys.events.descriptions import Descriptions
+from recsys.events.given_ids import given_id
 from recsys.versions import AliasChange, Version, VersionError, Versions
 from recsys.versions.forget import WHY
 from recsys.versions.moments import shown_moment
@@ -22,6 +23,10 @@ from serve.recommender import recommend
 from serve.schemas import RecommendationOptions
 
 MICROSECONDS = 1_000_000  # in which revisions count, so that they tell when something was set
+UNKNOWN = (
+    "nothing is known of this person, and somebody was forgotten since: as it is not kept who, it was they, or there "
+    "never was anything of them"
+)
 MOST_MODELS = 4  # kept
 
 Key = TypeVar("Key", bound=Hashable)
@@ -34,7 +39,7 @@ class Served:
     user_id: str
     at: str  # in UTC
     version: str  # that the alias named
-    status: str  # "served"; "forgotten": of the person, or whoever was forgotten since, nothing is left
+    status: str  # "served"; "forgotten": nothing is known of the person, and somebody was forgotten since
     seq: int  # of the last event of all that counted
     notes: list[str]  # what cannot be known any more
     recommendations: list[dict[str, Any]] | None = None  # the best items, best first, with the rating predicted
@@ -63,7 +68,7 @@ class Past:
         """What somebody got.
 
         Args:
-            user_id: As text.
+            user_id: As text; where ids are integers, `07` means `7`. So with `item_id`.
             seconds: When, in unix seconds; events received within this second count.
             k: How many of the best items.
             item_id: The rating predicted of this item is wanted instead.
@@ -72,13 +77,15 @@ class Past:
             VersionError: The alias named nothing then, or retention has removed what it named.
             BundleError: The version is not what it should be.
             DatabaseError: The database does not answer.
-            ValueError: The model does not know the item, or predicts no ratings.
+            ValueError: The model does not know the item, or predicts no ratings; or an id must be an integer.
         """
         history = self.versions.aliases.history(self.alias)
         change = self.versions.aliases.at(self.alias, seconds)
         if change is None:
             raise VersionError(f"alias {self.alias} named nothing at {shown_moment(seconds)}")
         base = self._base(change)
+        id_kind = str(base.bundle.manifest["id_kind"])
+        user_id, item_id = given_id(user_id, id_kind), None if item_id is None else given_id(item_id, id_kind)
         cut, revision = self.log.cut_at(seconds), (seconds + 1) * MICROSECONDS - 1
         seq, (_, described) = self.log.last_of(user_id, cut), self.reads.state(user_id)
         notes = []
@@ -91,7 +98,7 @@ class Past:
             notes.append("somebody was forgotten since: what their ratings said of items that were not fitted is gone")
         found = Served(user_id, shown_moment(seconds), change.version, "served", cut, notes)
         if forgotten_since and user_id not in base.users and not seq:
-            return replace(found, status="forgotten", notes=[])
+            return replace(found, status="forgotten", notes=[UNKNOWN])
         model = self._with_items(base, (cut, revision))
         person = read_person(self.reads, model, user_id, (seq, described if described <= revision else 0))
         if item_id is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, delete, func, select, update
@@ -141,22 +142,31 @@ class Jobs:
             with self.database.writing() as connection:
                 connection.execute(delete(jobs).where(jobs.c.job_id.in_(old)))
 
-    def forget(self, user_id: str) -> int:
-        """Remove all jobs that name a user, or whose result does. Returns how many.
-
-        Whoever computes one of them stops, and services remove the results of jobs that are no longer in the table.
-        """
-        with self.database.writing() as connection:
-            requests = connection.execute(select(jobs.c.job_id, jobs.c.request))
-            named = [job_id for job_id, request in requests if request["users"] is None or user_id in request["users"]]
-            connection.execute(delete(jobs).where(jobs.c.job_id.in_(named)))
-        return len(named)
-
     def _report(self, job: Job, **changes: Any) -> bool:
         changes = {"seen": int(time.time())} | changes
         mine = (jobs.c.job_id == job.job_id) & (jobs.c.worker == job.worker) & (jobs.c.state == RUNNING)
         with self.database.writing() as connection:
             return connection.execute(update(jobs).where(mine).values(changes)).rowcount == 1
+
+
+def forget_jobs(connection: Connection, user_id: str, *, everyone: bool) -> int:
+    """Remove the jobs that name a user, in a transaction of the only writer. Returns how many.
+
+    Whoever computes one of them stops, and services remove the results of jobs that are no longer in the table.
+
+    Args:
+        connection: Of the transaction.
+        user_id: As text.
+        everyone: Remove those of all users, too: their results name the user if anything knows them.
+    """
+    requests = connection.execute(select(jobs.c.job_id, jobs.c.request)).all()
+    named = [one for one, request in requests if _names(request, user_id, everyone=everyone)]
+    connection.execute(delete(jobs).where(jobs.c.job_id.in_(named)))
+    return len(named)
+
+
+def _names(request: Mapping[str, Any], user_id: str, *, everyone: bool) -> bool:
+    return everyone if request["users"] is None else user_id in request["users"]
 
 
 def _find(connection: Connection, job_id: str) -> Job | None:

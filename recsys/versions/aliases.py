@@ -6,6 +6,7 @@ import hashlib
 import json
 import re
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -102,19 +103,6 @@ class Aliases:
                 raise VersionError(f"version {version[:SHOWN]} is withdrawn: its files are no longer in the store")
             return _append(connection, alias, version, who, why, other_data)
 
-    def confirm(self, alias: str, who: str, why: str) -> AliasChange:
-        """Add a row by which an alias names what it names, so that services load it anew.
-
-        Raises:
-            VersionError: The alias names nothing.
-            DatabaseError: The database cannot be written.
-        """
-        with self.database.writing() as connection:
-            before = _last(connection, alias)
-            if before is None:
-                raise VersionError(f"alias {alias} names no version")
-            return _append(connection, alias, before.version, who, why, before.other_data)
-
     def last(self, alias: str) -> AliasChange | None:
         """The change by which an alias names what it names; None if there is no such alias."""
         with self.database.reading() as connection:
@@ -177,6 +165,21 @@ def check_alias(alias: str) -> None:
             "alias must be 1 to 64 letters, digits, '.', '_' or '-', a letter first, and no hexadecimal number, "
             f"got {alias!r:.80}"
         )
+
+
+def confirm(connection: Connection, aliases: Iterable[str], who: str, why: str) -> None:
+    """Add rows by which aliases name what they name, so that services load it anew.
+
+    Args:
+        connection: Of a transaction of the only writer.
+        aliases: That name something.
+        who: Does it.
+        why: The reason.
+    """
+    for alias in aliases:
+        before = _last(connection, alias)
+        assert before is not None
+        _append(connection, alias, before.version, who, why, before.other_data)
 
 
 def named(connection: Connection) -> dict[str, str]:

@@ -92,9 +92,9 @@ class BundleStore(ABC):
         """
         sizes = self._sizes_of(version)
         with atomic_folder(folder) as working:
-            manifest = self._copy_manifest(version, working, sizes)
+            files = self._copy_manifest(version, working, sizes)["files"]
             for name in FILES:
-                self._copy_verified(version, name, manifest, working)
+                self._copy_verified(version, name, files, working)
             self.copy_signature(version, working, sizes)
 
     def copy_signature(self, version: str, folder: Path, sizes: dict[str, int] | None = None) -> None:
@@ -124,13 +124,23 @@ class BundleStore(ABC):
         """
         with TemporaryDirectory() as scratch:
             working = Path(scratch)
-            manifest = self._copy_manifest(version, working, self._sizes_of(version))
-            self._copy_verified(version, IDS, manifest, working)
+            files = self._copy_manifest(version, working, self._sizes_of(version))["files"]
+            self._copy_verified(version, IDS, files, working)
             with open_regular(working / IDS) as stream:
                 header = read_header(working / IDS, stream, Spending(working, self.budget))
                 content = header.content + stream.read()
         ids: list[Id] = unpacked_ids("user", load_arrays(Path(IDS), content, header)).tolist()
         return ids
+
+    def manifest(self, version: str) -> dict[str, Any]:
+        """The manifest of a version.
+
+        Raises:
+            VersionError: There is no such version in the store, or the store cannot be read.
+            BundleError: It is not what its name says.
+        """
+        with TemporaryDirectory() as scratch:
+            return self._copy_manifest(version, Path(scratch), self._sizes_of(version))
 
     def _sizes_of(self, version: str) -> dict[str, int]:
         check_version(version)
@@ -153,7 +163,7 @@ class BundleStore(ABC):
             if (found := sizes.get(name)) != entry["size"]:
                 what = "is missing" if found is None else f"has {found} bytes, the manifest says {entry['size']}"
                 raise BundleError(f"{self}/{version}/{name} {what}")
-        return files
+        return manifest
 
     def _copy_verified(self, version: str, name: str, files: dict[str, Any], working: Path) -> None:
         self.copy(version, name, working / name)

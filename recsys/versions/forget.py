@@ -12,10 +12,11 @@ from sqlalchemy import delete
 
 from recsys.bundle import Bundle, BundleError
 from recsys.bundle.forgetting import without_users
-from recsys.database.jobs import Jobs
+from recsys.database.jobs import forget_jobs
 from recsys.database.tables import events, users
 from recsys.events.merge import id_of
 from recsys.files import remove_abandoned
+from recsys.versions.aliases import confirm, named
 from recsys.versions.retention import remove_withdrawn
 from recsys.versions.version import FORGET, FORGOTTEN, Version, VersionConflictError, VersionError
 from recsys.versions.versions import Versions
@@ -28,6 +29,7 @@ WHY = "a person was forgotten"  # in the history of aliases, which never says wh
 class Forgotten:
     """What forgetting came to."""
 
+    is_known: bool  # whether there was anything of them
     events: int  # deleted
     jobs: int  # that named the person, or whose results did
     withdrawn: list[str]  # versions that held the person's rows, and are no longer in the store
@@ -41,7 +43,8 @@ def forget(versions: Versions, user_id: str, who: str) -> Forgotten:
     First their events, attributes and jobs are deleted, so that no version is made of them any more. Of each version
     that holds their rows another one is made without them, from which everybody else gets the same answers; aliases are
     moved to it; then the former is marked as withdrawn, and its files are removed. The rows of versions and of the
-    history of aliases stay: they say nothing of people.
+    history of aliases stay: they say nothing of people. Each alias gets a row that somebody was forgotten, unless
+    nothing is known of them.
 
     Args:
         versions: Where from.
@@ -52,17 +55,23 @@ def forget(versions: Versions, user_id: str, who: str) -> Forgotten:
         DatabaseError, VersionError, WriteError: The database, the store or the cache cannot be written; run it again.
         BundleError: A version holds nobody else, or is damaged.
     """
+    held = {one.version for one in _holders(versions, user_id)}
     with versions.database.writing() as connection:
         deleted = int(connection.execute(delete(events).where(events.c.user_id == user_id)).rowcount)
-        connection.execute(delete(users).where(users.c.user_id == user_id))
-    jobs = Jobs(versions.database).forget(user_id)
+        is_known = bool(deleted + connection.execute(delete(users).where(users.c.user_id == user_id)).rowcount)
+        jobs = forget_jobs(connection, user_id, everyone=is_known or bool(held))
+        confirmed = set[str]()  # so that services empty their caches, and that it is known if this ends here
+        if is_known or jobs:
+            confirmed = {alias for alias, version in named(connection).items() if version not in held}
+            confirm(connection, sorted(confirmed), who, WHY)
+    is_known = is_known or bool(jobs or held)
     versions.database.purge()
     withdrawn: list[str] = []
     made: list[str] = []
     moved = set[str]()
     for _ in range(ROUNDS):
-        _remove_unregistered(versions, user_id)
-        holders = [one for one in versions.registry.all() if one.withdrawn is None and _holds(versions, one, user_id)]
+        is_known |= _remove_unregistered(versions, user_id)
+        holders = _holders(versions, user_id)
         if not holders:
             break
         others = {holder.version: _without(versions, holder, user_id) for holder in holders}
@@ -70,17 +79,19 @@ def forget(versions: Versions, user_id: str, who: str) -> Forgotten:
         for alias, version in versions.aliases.all().items():
             if (other := others.get(version)) is not None and _moved(versions, alias, version, other.version, who):
                 moved.add(alias)
+        with versions.database.writing() as connection:
+            others_named = set(named(connection)) - moved - confirmed
+            confirm(connection, sorted(others_named), who, WHY)
+            confirmed |= others_named
         withdrawn += versions.registry.withdraw(others, FORGOTTEN)  # but what an alias names again meanwhile
         remove_withdrawn(versions)
     else:
         raise VersionError("versions with rows of this person are made again and again; stop what makes them")
-    for alias in set(versions.aliases.all()) - moved:  # so that services empty their caches, too
-        versions.aliases.confirm(alias, who, WHY)
     remove_withdrawn(versions)
     for folder in (versions.cache.root, versions.scratch):
         if folder.is_dir():
             remove_abandoned(folder)
-    return Forgotten(deleted, jobs, withdrawn, made, sorted(moved))
+    return Forgotten(is_known, deleted, jobs, withdrawn, made, sorted(moved))
 
 
 def _moved(versions: Versions, alias: str, before: str, after: str, who: str) -> bool:
@@ -91,6 +102,10 @@ def _moved(versions: Versions, alias: str, before: str, after: str, who: str) ->
     except VersionConflictError:  # the next round sees what it names now
         return False
     return True
+
+
+def _holders(versions: Versions, user_id: str) -> list[Version]:
+    return [one for one in versions.registry.all() if one.withdrawn is None and _holds(versions, one, user_id)]
 
 
 def _holds(versions: Versions, version: Version, user_id: str) -> bool:
@@ -134,18 +149,23 @@ def _row(bundle: Bundle, user_id: str) -> int:
     return bundle.user_row[found]
 
 
-def _remove_unregistered(versions: Versions, user_id: str) -> None:
+def _remove_unregistered(versions: Versions, user_id: str) -> bool:
     """Remove from the store what has no row in the database and may hold the person: what killed processes left.
+
+    Returns whether some of it did.
 
     Whoever is storing it at this moment finds that it is not whole, and stores it again.
     """
-    known = {one.version for one in versions.registry.all()}
+    known, found = {one.version for one in versions.registry.all()}, False
     for stored in versions.store.all():
         if stored.version in known:
             continue
         try:
-            holds = not stored.is_whole or _is_among(user_id, versions.store.user_ids(stored.version))
+            holds = not stored.is_whole
+            if not holds and _is_among(user_id, versions.store.user_ids(stored.version)):
+                holds = found = True
         except (VersionError, BundleError):
             holds = True
         if holds:
             versions.store.remove(stored.version)
+    return found

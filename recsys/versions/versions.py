@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from recsys.bundle import Bundle
+from recsys.bundle import Bundle, BundleError
 from recsys.bundle.manifest import manifest_bytes, sha256_of
 from recsys.bundle.signature import SigningError, read_private_key, signature_of
 from recsys.bundle.typing import Id
@@ -75,6 +75,29 @@ class Versions:
         if version.withdrawn is not None:
             raise VersionError(f"version {version.short} is withdrawn: {version.reason}")
         return Bundle.load(self.cache.folder(version.version), sha256=version.version, budget=self.store.budget)
+
+    def manifest(self, alias: str = CHAMPION) -> dict[str, Any] | None:
+        """The manifest of what an alias names; None if it names nothing.
+
+        Raises:
+            VersionError: Its files are not in the store.
+            BundleError: They are not what they should be.
+            DatabaseError: The database does not answer.
+        """
+        current = self.aliases.current(alias)
+        return None if current is None else self.store.manifest(current)
+
+    def id_kind(self) -> str | None:
+        """`int` or `str`, of the ids of the champion; None if there is none that can be read.
+
+        Raises:
+            DatabaseError: The database does not answer.
+        """
+        try:
+            manifest = self.manifest()
+        except (BundleError, VersionError):
+            return None
+        return None if manifest is None else str(manifest["id_kind"])
 
     def find(self, name: str) -> Version:
         """The version that an alias names, or that begins with these digits.

@@ -11,7 +11,7 @@ import pytest
 
 from recsys.database import Database
 from recsys.database import jobs as module
-from recsys.database.jobs import DONE, FAILED, MOST_TRIES, RUNNING, STALE_SECONDS, WAITING, Jobs
+from recsys.database.jobs import DONE, FAILED, MOST_TRIES, RUNNING, STALE_SECONDS, WAITING, Jobs, forget_jobs
 
 REQUEST: dict[str, Any] = {"users": ["1", "2"], "options": {"k": 3}, "format": "jsonl"}
 
@@ -141,6 +141,8 @@ def test_a_forgotten_user_is_in_no_job(jobs: Jobs) -> None:
     jobs.add("others", REQUEST | {"users": ["10", "22"]})
     job = jobs.claim("a", 1)
     assert job is not None
-    assert jobs.forget("2") == 2
+    with jobs.database.writing() as connection:
+        assert forget_jobs(connection, "5", everyone=False) == 0
+        assert forget_jobs(connection, "2", everyone=True) == 2
     assert [one.job_id for one in jobs.states()] == ["others"]
     assert not jobs.report(job, 1)  # whoever computes it stops

@@ -127,8 +127,8 @@ def test_what_was_predicted(versions: Versions, client: CheckedClient, clock: Cl
     past = Past(versions)
     assert past.served("70", BEGIN, item_id=RATED[1]).rating == before != after
     assert past.served("70", BEGIN + 1, item_id=RATED[1]).rating == after
-    with pytest.raises(ValueError, match="predicts no rating of item 'x'"):
-        past.served("70", BEGIN, item_id="x")
+    with pytest.raises(ValueError, match="predicts no rating of item '4712'"):
+        past.served("70", BEGIN, item_id="4712")
 
 
 def test_before_the_first_version(versions: Versions) -> None:
@@ -152,9 +152,10 @@ def test_somebody_who_was_forgotten(versions: Versions, client: CheckedClient, c
         clock.tick()
         forget(versions, user, "ann")
     past = Past(versions)
-    for user in (KNOWN[0], "70", "unknown"):  # nothing says whether somebody was unknown, or is forgotten
+    for user in (KNOWN[0], "70", "4242"):  # nothing says whether somebody was unknown, or is forgotten
         found = past.served(user, at)
         assert (found.status, found.recommendations, found.rating) == ("forgotten", None, None)
+        assert found.notes[0].startswith("nothing is known of this person, and somebody was forgotten since")
     assert told(past, KNOWN[2], at) == others[KNOWN[2]]
     assert past.served(KNOWN[2], at).notes[0].startswith("somebody was forgotten since")
     clock.tick()

@@ -5,7 +5,7 @@ from sqlalchemy import delete, update
 
 from recsys.database.tables import alias_changes
 from recsys.versions import VersionConflictError, VersionError, Versions
-from recsys.versions.aliases import ChainError
+from recsys.versions.aliases import ChainError, confirm
 from tests.versions.conftest import Publish
 
 
@@ -41,7 +41,11 @@ def test_naming_the_same_again_changes_nothing(versions: Versions, named: list[s
     before = versions.aliases.history()
     assert versions.promote("champion", named[2], "ann", "again") == before[-1]
     assert versions.aliases.history() == before
-    assert versions.aliases.confirm("champion", "ann", "load it anew").version == named[2]
+    with versions.database.writing() as connection:
+        confirm(connection, ["champion"], "ann", "load it anew")
+    last = versions.aliases.last("champion")
+    assert last is not None
+    assert (last.version, last.reason) == (named[2], "load it anew")
     assert len(versions.aliases.history()) == len(before) + 1
 
 

@@ -10,7 +10,7 @@ from recsys.database.tables import alias_changes, events, jobs, users
 from recsys.database.tables import versions as rows_of_versions
 from recsys.events import RATING, Event, EventLog
 from recsys.versions import Versions
-from recsys.versions.forget import forget
+from recsys.versions.forget import WHY, forget
 from recsys.versions.version import FORGET, FORGOTTEN, UPDATE
 from tests.versions.conftest import Publish, killed_at, of_users, reopened, same_answers
 
@@ -83,6 +83,36 @@ def test_doing_it_again_changes_nothing(versions: Versions, history: list[str]) 
     assert versions.registry.all() == before
 
 
+def test_of_nobody_nothing_is_written(versions: Versions, history: list[str]) -> None:
+    before = versions.aliases.history()
+    found = forget(versions, "424242", "ann")
+    assert (found.is_known, found.events, found.jobs, found.withdrawn) == (False, 0, 0, [])
+    assert versions.aliases.history() == before
+    assert len(Jobs(versions.database).states()) == 3  # nobody is in the results of jobs of all users, either
+
+
+def test_whom_a_job_names_is_known(versions: Versions, history: list[str]) -> None:
+    Jobs(versions.database).add("named", {"users": ["424242"], "options": {}, "format": "jsonl"})
+    found = forget(versions, "424242", "ann")
+    assert (found.is_known, found.jobs) == (True, 1)
+    assert {one.reason for one in versions.aliases.history()[-2:]} == {WHY}
+
+
+def test_it_is_known_as_soon_as_the_events_are_gone(
+    versions: Versions, publish: Publish, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise the next start, after it was killed, would know of nobody."""
+    versions.promote("champion", publish(1, 2).version, "ann", "first")
+    EventLog(versions.database).append([Event("1", "new", "1", RATING, 4.0, 0)])
+    monkeypatch.setattr(versions.database, "purge", lambda: pytest.fail("killed"))
+    with pytest.raises(pytest.fail.Exception, match="killed"):
+        forget(versions, "new", "ann")
+    monkeypatch.undo()
+    assert [one.reason for one in versions.aliases.history()] == ["first", WHY]
+    assert not forget(versions, "new", "ann").is_known
+    assert len(versions.aliases.history()) == 2
+
+
 def test_somebody_whom_no_version_knows(versions: Versions, publish: Publish) -> None:
     version = publish(1, 2)
     versions.promote("champion", version.version, "ann", "first")
@@ -113,7 +143,7 @@ STEPS = [
     "recsys.versions.registry.Registry.withdrawn",
     "recsys.versions.folder_store.FolderStore.remove",
     "recsys.versions.folder_store.remove_folder",
-    "recsys.versions.aliases.Aliases.all",
+    "recsys.versions.forget.confirm",
 ]
 
 

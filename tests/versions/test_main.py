@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from recsys import forget as forget_command
+from recsys.events import RATING, Event, EventLog
 from recsys.versions import Versions, open_versions
 from recsys.versions.__main__ import main
 from recsys.versions.moments import moment, shown_moment
@@ -122,7 +123,7 @@ def test_what_somebody_got(say: Say, run: Callable[..., str], versions: Versions
     (predicted,) = versions.champion().bundle.predict([1], [5])
     found = json.loads(say("served", "--user", "1", "--at", now, "--item", "5"))
     assert found["rating"] == pytest.approx(float(predicted), abs=1e-6)
-    for argv, message in ((("-k", "0"), "k must be >= 1"), (("--item", "x"), "predicts no rating of item 'x'")):
+    for argv, message in ((("-k", "0"), "k must be >= 1"), (("--item", "99"), "predicts no rating of item '99'")):
         with pytest.raises(SystemExit, match=message):
             main(["served", "--user", "1", "--at", now, *argv])
 
@@ -148,6 +149,18 @@ def test_gc_and_verify(say: Say, run: Callable[..., str], versions: Versions) ->
         main(["verify", "--head", "0" * 64])
     with pytest.raises(SystemExit, match="days must be >= 0"):
         main(["gc", "--days", "-1"])
+
+
+@pytest.mark.parametrize("argv", [["--user", "01"], ["--user", "1", "--item", "05"]])
+def test_numbers_are_ids_as_the_service_takes_them(
+    say: Say, run: Callable[..., str], versions: Versions, argv: list[str]
+) -> None:
+    say("add", run("first", 1, 2), "--alias", "champion")
+    now = shown_moment(int(time.time()))
+    plain = [one.removeprefix("0") for one in argv]
+    assert say("served", *argv, "--at", now) == say("served", *plain, "--at", now)
+    with pytest.raises(SystemExit, match="ids of this data are integers, such as 50, got 'ann'"):
+        main(["served", *argv[:-1], "ann", "--at", now])
 
 
 def test_an_account_without_a_name_has_a_number(
@@ -204,6 +217,25 @@ def test_forget(
     assert versions.champion().bundle.user_ids.tolist() == [1]
     assert "(forgotten)" in say("list", "--all")
     assert "(forgotten)" not in say("list")
+
+
+def test_forgetting_somebody_unknown_says_so(
+    say: Say, run: Callable[..., str], versions: Versions, capsys: pytest.CaptureFixture[str]
+) -> None:
+    say("add", run("first", 1, 2), "--alias", "champion")
+    EventLog(versions.database).append([Event("1", "ann", "1", RATING, 4.0, 0)])  # of data before
+    for user, said in (
+        ("424242", "no such person: nothing is known of 424242"),
+        ("bob", "error: ids of this data are integers, such as 50, got 'bob'"),
+    ):
+        with pytest.raises(SystemExit) as ended:
+            forget_command.main([user])
+        assert ended.value.code == said
+    assert [one.reason for one in versions.aliases.history()] == ["add first"]
+    forget_command.main(["ann"])
+    assert capsys.readouterr().out.startswith("1 events and 0 jobs deleted")
+    forget_command.main(["02"])
+    assert versions.champion().bundle.user_ids.tolist() == [1]
 
 
 @pytest.mark.parametrize(

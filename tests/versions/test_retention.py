@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from recsys.versions import VersionError, Versions
+from recsys.versions.aliases import confirm
 from recsys.versions.forget import forget
 from recsys.versions.retention import DAY, collect
 from recsys.versions.rollback import before_current
@@ -103,6 +104,7 @@ def test_rollback_goes_back_step_by_step(versions: Versions, chain: list[str]) -
 def test_an_alias_of_one_version_cannot_go_back(versions: Versions, publish: Publish) -> None:
     version = publish(1)
     versions.promote("champion", version.version, "ann", "first")
-    versions.aliases.confirm("champion", "ann", "again")
+    with versions.database.writing() as connection:
+        confirm(connection, ["champion"], "ann", "again")
     assert before_current(versions.aliases.history(), {version.version: version}) is None
     assert before_current([], {}) is None

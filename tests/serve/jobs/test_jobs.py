@@ -19,7 +19,7 @@ from fastapi import FastAPI
 
 from benchmarks.load.ml_1m import save_bundle
 from recsys.bundle import Bundle
-from recsys.database.jobs import Jobs
+from recsys.database.jobs import Jobs, forget_jobs
 from recsys.events import Event, EventLog
 from serve.jobs import scoring
 from serve.jobs.__main__ import run
@@ -190,7 +190,8 @@ def test_nothing_stays_of_a_job_that_was_forgotten(office: Office, monkeypatch: 
 
     def line(user_id: str, *others: Any) -> bytes:
         if user_id == "30":
-            assert office.jobs.forget("1") == 2
+            with office.jobs.database.writing() as connection:
+                assert forget_jobs(connection, "1", everyone=True) == 2
         return real(user_id, *others)
 
     monkeypatch.setattr(scoring, "_line", line)
