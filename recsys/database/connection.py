@@ -40,6 +40,8 @@ class Database:
         self._turn = threading.Lock()
         self._driver_error: type[Exception] = engine.dialect.loaded_dbapi.Error
         self._lock = f"{engine.url.database}.lock" if self.is_sqlite else None
+        self._place = self.path.absolute()  # of SQLite's file, wherever the process goes
+        self._file: tuple[int, int] | None = None  # SQLite's, as `_file_at` returns it
 
     @classmethod
     def open(cls, url: str | URL | None = None, *, name: str = VARIABLE, create: bool = True) -> Database:
@@ -92,6 +94,8 @@ class Database:
                 self.path.parent.mkdir(parents=True, exist_ok=True)
                 _make_private(self.path)
             self._migrate()
+            if self.is_sqlite:
+                self._file = _file_at(self._place)
         except SQLAlchemyError as error:
             raise self.error(error) from None
         except OSError as error:
@@ -131,9 +135,11 @@ class Database:
         """A transaction of the only writer, of all processes and machines; committed at the end, synced to disk.
 
         Raises:
-            DatabaseError: The database does not answer, or other writers do not end.
+            DatabaseError: The database does not answer, or other writers do not end; or SQLite's file is not where it
+                was, so that nobody would find what is written.
         """
         try:
+            self._check_file()
             with self._alone(), self.engine.connect() as connection:
                 connection = connection.execution_options(recsys_writes=True)
                 with connection.begin():
@@ -167,13 +173,23 @@ class Database:
         """Ask it for nothing.
 
         Raises:
-            DatabaseError: It does not answer.
+            DatabaseError: It does not answer, or SQLite's file is not where it was.
         """
+        self._check_file()
         with self.reading() as connection:
             connection.execute(text("select 1"))
 
     def close(self) -> None:
         self.engine.dispose()
+
+    def _check_file(self) -> None:
+        """Check that the file with SQLite's name is the one that is open: a deleted one could be written all the same.
+
+        Raises:
+            DatabaseError: It is not.
+        """
+        if self._file is not None and _file_at(self._place) != self._file:
+            raise DatabaseError(f"{self}: the file was moved, deleted or replaced; put it back, or start again")
 
     @contextlib.contextmanager
     def _alone(self) -> Iterator[None]:
@@ -198,6 +214,15 @@ class Database:
             if not inspect(connection).has_table("alembic_version"):
                 return None
             return connection.execute(text("select version_num from alembic_version")).scalar()
+
+
+def _file_at(path: Path) -> tuple[int, int] | None:
+    """Device and inode of the file at a path; None if there is none."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def _prepare_sqlite(connection: Any, record: Any) -> None:

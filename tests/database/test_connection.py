@@ -56,6 +56,24 @@ def test_a_file_that_is_there_keeps_its_mode(tmp_path: Path) -> None:
     assert file.stat().st_mode & 0o777 == 0o640
 
 
+def test_nothing_is_written_to_a_file_that_nobody_finds(database: Database, tmp_path: Path) -> None:
+    """Events were acknowledged that went into a deleted file."""
+    log = EventLog(database)
+    log.append([Event("a", "1", "50", RATING, 4.0, 1)])
+    away = database.path.rename(tmp_path / "away.db")
+    for _ in range(2):
+        with pytest.raises(DatabaseError, match="moved, deleted or replaced"):
+            log.append([Event("b", "1", "50", RATING, 4.0, 1)])
+        with pytest.raises(DatabaseError, match="moved, deleted or replaced"):
+            database.check()
+        assert not database.path.exists() or database.path.stat().st_size == 0
+        database.path.touch()  # another one
+    away.replace(database.path)
+    database.check()
+    log.append([Event("b", "1", "50", RATING, 4.0, 1)])
+    assert log.count() == 2
+
+
 def test_migrating_says_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     Database.open(f"sqlite:///{tmp_path}/live.db")

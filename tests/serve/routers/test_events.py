@@ -198,6 +198,19 @@ def test_a_database_that_does_not_answer_is_a_503(
     assert send(live, given(1)).status_code == 200
 
 
+def test_a_database_whose_file_was_moved_is_a_503(live: CheckedClient, log: EventLog, tmp_path: Path) -> None:
+    look = live.app.state.service.live.look  # type: ignore[attr-defined]
+    assert send(live, given(1)).status_code == 200
+    away = log.database.path.rename(tmp_path / "away.db")
+    refused(send(live, given(2)), 503, "database_unavailable")
+    assert not look()
+    assert live.get("/health/ready").json()["database"] == "unavailable"
+    away.rename(log.database.path)
+    assert look()
+    assert send(live, given(2)).status_code == 200
+    assert log.count() == 2
+
+
 def test_too_many_events_that_wait_are_an_overload(live: CheckedClient, log: EventLog) -> None:
     service = live.app.state.service  # type: ignore[attr-defined]
     service.live.writer._came += 20_000
