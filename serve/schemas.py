@@ -88,6 +88,14 @@ Attributes = Annotated[
     BeforeValidator(lambda values: few(values)),
     WithJsonSchema({"type": "object", "format": "attributes"}),
 ]
+Text = Annotated[str, Field(min_length=1, max_length=100, pattern=TEXT)]
+# Those that are recorded may be ones that only the next fit knows.
+RecordedAttributes = Annotated[
+    dict[Text, Text],
+    Field(max_length=MAX_FIELDS, json_schema_extra={"additionalProperties": False}),  # names that are no `Text`
+    BeforeValidator(few),
+]
+Unused = Annotated[list[str], Field(description="Names of attributes that this model does not read; the next fit may.")]
 Year = Annotated[int, Field(ge=-9999, le=9999), BeforeValidator(_integral)]
 Seconds = Annotated[
     int,

@@ -16,7 +16,7 @@ from recsys.events.event import WITHDRAWAL
 from recsys.events.merge import UNKNOWN_TIME, id_of, stars_of
 from serve.live.last_events import LastEvents
 from serve.live.people import read_person
-from serve.models.served_model import ServedModel
+from serve.models.served_model import ServedModel, Told
 
 if TYPE_CHECKING:
     from recsys.events.descriptions import ItemDescription
@@ -26,13 +26,6 @@ __all__ = ["OfItem", "added"]
 FEWEST_MOST = 1_000  # items that may be added, also to a model of few
 
 Stars = dict[str, tuple[int, float]]  # time and stars by user; NaN: withdrawn
-
-
-class Added(NamedTuple):
-    """What a database adds to a bundle."""
-
-    bundle: Bundle
-    stars: dict[int, list[float]]  # of the ratings that the row of an item was made of, by item row
 
 
 class OfItem(NamedTuple):
@@ -50,7 +43,7 @@ def added(
     said: Mapping[Id, Sequence[OfItem]],
     reads: LastEvents,
     last: int,
-) -> Added:
+) -> tuple[Bundle, Told]:
     """The bundle with described items and rated ones.
 
     At most as many new ones as it has are added: described ones first, the last of all first, then those with the most
@@ -81,7 +74,9 @@ def added(
         ratings=ratings,
         raters=stack_vectors(raters.vectors) if raters.vectors else None,
     )
-    return Added(changed, {changed.item_row[item]: [*rated[item].values()] for item in ratings})
+    row = changed.item_row
+    stars = {row[item]: [*rated[item].values()] for item in ratings}
+    return changed, Told(stars, {row[item]: about[item].attributes for item in ids if item in about})
 
 
 def _ratings(bundle: Bundle, said: Mapping[Id, Sequence[OfItem]]) -> dict[Id, dict[str, float]]:

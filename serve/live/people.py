@@ -135,6 +135,14 @@ class People:
         memory.keep(user_id, Remembered(found.lasting(), history))
         return found
 
+    async def attributes(self, scope: Scope, user_id: str) -> dict[str, str]:
+        """The attributes that were set for somebody, by name.
+
+        Raises:
+            ApiError: 503, the database does not answer.
+        """
+        return await self._read(scope, self.reads.attributes, user_id)
+
     async def people(self, scope: Scope, model: ServedModel, user_ids: Sequence[str]) -> dict[str, Person]:
         """As `person`, of many, by their ids."""
         distinct = list(dict.fromkeys(user_ids))

@@ -19,7 +19,7 @@ from serve.rounding import rounded
 
 WORDS = re.compile(r"\w+")
 MAX_RATING_LEVELS = 100  # distinct ratings; with more the scale counts as continuous
-EMPTY: Mapping[int, Sequence[float]] = MappingProxyType({})
+NO_STARS: Mapping[int, Sequence[float]] = MappingProxyType({})
 APOSTROPHES = str.maketrans("", "", "'’`")  # "schindlers" finds "Schindler's"
 
 
@@ -81,7 +81,7 @@ class Catalogue:
         stars: Of all ratings of some items, by row, in the place of the bundle's own.
     """
 
-    def __init__(self, bundle: Bundle, stars: Mapping[int, Sequence[float]] = EMPTY) -> None:
+    def __init__(self, bundle: Bundle, stars: Mapping[int, Sequence[float]] = NO_STARS) -> None:
         items, rated = len(bundle.items), bundle.ratings
         self.n_ratings = np.bincount(rated.item, minlength=items)
         values = np.unique(rated.rating)

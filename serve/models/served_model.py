@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -15,7 +16,7 @@ from recsys.bundle.fold_in import FoldIn
 from recsys.bundle.typing import IndexArray
 from serve.api_error import ApiError
 from serve.ids import GivenId, IdIndex, id_rule
-from serve.models.catalogue import EMPTY, Catalogue
+from serve.models.catalogue import Catalogue
 from serve.models.person import Person
 from serve.settings import Settings
 
@@ -24,20 +25,30 @@ Summary = tuple[str, str, int | None, list[str]]  # the fields of schemas.ItemSu
 TOLERANCE = 1e-5  # stars by which a float32 prediction may exceed the scale
 
 
+class Told(NamedTuple):
+    """What a database says of items, by item row."""
+
+    stars: Mapping[int, Sequence[float]]  # of all ratings that the row was made of, where it was not fitted
+    attributes: Mapping[int, Mapping[str, str]]  # that were set
+
+
+NOTHING_TOLD = Told({}, {})
+
+
 class ServedModel:
     """Everything needed to answer a request, so that a request uses a single model throughout.
 
     Args:
         bundle: Which may have items that its version was not fitted on.
         revision: Which items those are; 0 for none. Answers of the same version and revision are the same.
-        stars: Of all ratings of some items, by row, in the place of the bundle's own.
+        told: What a database says of items, besides the bundle.
     """
 
-    def __init__(self, bundle: Bundle, *, revision: int = 0, stars: Mapping[int, Sequence[float]] = EMPTY) -> None:
-        self.bundle, self.catalogue = bundle, Catalogue(bundle, stars)
+    def __init__(self, bundle: Bundle, *, revision: int = 0, told: Told = NOTHING_TOLD) -> None:
+        self.bundle, self.catalogue = bundle, Catalogue(bundle, told.stars)
         self.low, self.high = bundle.scale
         self.version = (bundle.sha256 or "unsaved")[:12]
-        self.revision = revision
+        self.revision, self.told = revision, told
         cut = bundle.manifest.get("cut")
         self.cut: int = cut if type(cut) is int else 0  # the bundle was made of all events with seq <= cut
         self.attribute_rows = {name: row for row, name in enumerate(bundle.attributes)}
@@ -186,12 +197,17 @@ class ServedModel:
         except ValueError:
             known = choices(self.bundle.attributes)
             name = next((name for name in known if attributes.get(name, known[name][0]) not in known[name]), None)
-            detail = "this model has no user attributes"
+            detail = "body.attributes must be left out: this model has no user attributes"
             if known:
                 detail = f"body.attributes must be among {', '.join(known)}, with values listed by /model"
             if name is not None:
                 detail = f"body.attributes.{name} must be one of {', '.join(known[name])}"
             raise ApiError(400, "unknown_attribute", detail) from None
+
+
+def unused(given: Mapping[str, str], known: Container[str]) -> list[str]:
+    """Names of attributes that are not among those a model knows, such as `gender=F`."""
+    return [name for name, value in given.items() if f"{name}={value}" not in known]
 
 
 def _known_item(row: int) -> int:

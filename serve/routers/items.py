@@ -6,26 +6,43 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from fastapi import Query, Request
-from pydantic import BeforeValidator, Field
+from pydantic import Field
 
 from recsys.bundle.costs import SEARCHED
 from serve.answers import kept
 from serve.dependencies import CurrentLive, CurrentModel
-from serve.models.served_model import ServedModel
+from serve.models.served_model import ServedModel, unused
 from serve.openapi import error_responses
 from serve.routing import resource_router
-from serve.schemas import MAX_FIELDS, TEXT, Id, Input, Item, ItemSummary, ModelVersion, QueryK, RecordedId, Year, few
+from serve.schemas import (
+    MAX_FIELDS,
+    TEXT,
+    Id,
+    Input,
+    Item,
+    ItemSummary,
+    ModelVersion,
+    QueryK,
+    RecordedAttributes,
+    RecordedId,
+    Text,
+    Unused,
+    Year,
+)
 
 router = resource_router("items", prefix="/items")
 changes = resource_router("items", prefix="/items", needs="events")
-
-Text = Annotated[str, Field(min_length=1, max_length=100, pattern=TEXT)]
 
 
 @dataclass
 class Items:
     items: list[Item]
     model_version: ModelVersion
+
+
+@dataclass
+class ItemDetails(Item):
+    attributes: Annotated[dict[str, str], Field(description="As they were set last.", examples=[{"country": "NZ"}])]
 
 
 @dataclass
@@ -62,9 +79,10 @@ async def items(
 
 @router.get("/{item_id}", responses=error_responses(400, 404), summary="An item")
 @kept(of_person=False)
-async def item(item_id: Id, model: CurrentModel) -> Item:
-    """Title, year, genres, and the number and mean of its ratings."""
-    return _item(model, model.item_in_path(item_id))
+async def item(item_id: Id, model: CurrentModel) -> ItemDetails:
+    """Title, year, genres, the attributes that were set, and the number and mean of its ratings."""
+    row = model.item_in_path(item_id)
+    return ItemDetails(**vars(_item(model, row)), attributes=dict(model.told.attributes.get(row, {})))
 
 
 @router.get("/{item_id}/similar", responses=error_responses(400, 404), summary="Similar items")
@@ -87,17 +105,15 @@ class ItemIn(Input):
     title: Annotated[str, Field(min_length=1, max_length=SEARCHED, pattern=TEXT)]
     year: Year | None = None
     genres: list[Text] = Field([], max_length=MAX_FIELDS)
-    attributes: Annotated[dict[Text, Text], BeforeValidator(few)] = Field(
-        {},
-        max_length=MAX_FIELDS,
-        description="Side information by name; a model reads those it was trained with.",
-        json_schema_extra={"additionalProperties": False},  # names that are no `Text`
+    attributes: RecordedAttributes = Field(
+        {}, description="Side information by name; a model reads those it was trained with."
     )
 
 
 @dataclass
 class DescribedItem(ItemSummary):
     attributes: Annotated[dict[str, str], Field(examples=[{"country": "NZ"}])]
+    unused: Unused
 
 
 @changes.put("/{item_id}", responses=error_responses(400, 408, 409, 413), summary="Add or change an item")
@@ -113,4 +129,4 @@ async def set_item(
     model.items.check_recordable(text, "item_id")
     said = text, body.title, body.year, body.genres, body.attributes
     await live.call(request.scope, live.descriptions.set_item, *said)
-    return DescribedItem(*said)
+    return DescribedItem(*said, unused=unused(body.attributes, model.bundle.item_attribute_names))

@@ -11,13 +11,14 @@ from pydantic import Field
 
 from serve.answers import kept
 from serve.api_error import ApiError
-from serve.dependencies import CurrentLive, CurrentModel, person_of, require_user_ratings
+from serve.dependencies import CurrentLive, CurrentModel, person_of, records_events_of, require_user_ratings
 from serve.models.person import NO_EVENTS, Person
-from serve.models.served_model import ServedModel, Summary
+from serve.models.served_model import ServedModel, Summary, unused
 from serve.openapi import error_responses
 from serve.rounding import rounded
 from serve.routing import resource_router
-from serve.schemas import Attributes, Id, Input, ItemSummary, ModelVersion, QueryK, RecordedId
+from serve.schemas import Id, Input, ItemSummary, ModelVersion, QueryK, RecordedAttributes, RecordedId, Unused
+from serve.service import Service
 
 router = resource_router("users", prefix="/users", needs="histories")
 changes = resource_router("users", prefix="/users", needs="events")
@@ -36,6 +37,13 @@ class User:
     cold_start: Annotated[bool, Field(description="Whether the model has no ratings of this user.")]
     ratings: Annotated[list[RatedItem], Field(description="Best first.")]
     model_version: ModelVersion
+    attributes: Annotated[
+        dict[str, str] | None,
+        Field(
+            description="As they were set last; null for a key without the scope `events`.",
+            examples=[{"gender": "F"}],
+        ),
+    ]
 
 
 @router.get(
@@ -63,7 +71,19 @@ async def user(user_id: Id, model: CurrentModel, request: Request, limit: QueryK
         cold_start=not person.is_known,
         ratings=[RatedItem(*_summary(model, person, item), rating) for item, rating in best],
         model_version=model.version,
+        attributes=await _attributes(request, person),
     )
+
+
+async def _attributes(request: Request, person: Person) -> dict[str, str] | None:
+    """Those that were set, for whoever may set them."""
+    service: Service = request.app.state.service
+    live = service.live
+    if live is None:
+        return {}
+    if not records_events_of(request):
+        return None
+    return await live.people.attributes(request.scope, person.user_id) if person.state[1] else {}
 
 
 def _summary(model: ServedModel, person: Person, item: int) -> Summary:
@@ -76,8 +96,8 @@ def _summary(model: ServedModel, person: Person, item: int) -> Summary:
 class UserIn(Input):
     """What is known of a user besides ratings."""
 
-    attributes: Attributes = Field(
-        description="Side information by name, such as a gender; /model lists the names and values."
+    attributes: RecordedAttributes = Field(
+        description="Side information by name, such as a gender; a model reads those that /model lists."
     )
 
 
@@ -85,6 +105,7 @@ class UserIn(Input):
 class DescribedUser:
     user_id: str
     attributes: Annotated[dict[str, str], Field(examples=[{"gender": "F"}])]
+    unused: Unused
 
 
 @changes.put("/{user_id}", responses=error_responses(400, 408, 409, 413), summary="Set a user's attributes")
@@ -94,6 +115,5 @@ async def set_attributes(
     """Set all attributes of a user, who may be new, in the place of those before. They count in the next answer."""
     text = model.users.text_in_path(user_id)
     model.users.check_recordable(text, "user_id")
-    model.check_attributes(body.attributes)
     await live.call(request.scope, live.descriptions.set_user, text, body.attributes)
-    return DescribedUser(text, body.attributes)
+    return DescribedUser(text, body.attributes, unused(body.attributes, model.attribute_rows))

@@ -98,10 +98,15 @@ def row_of(model: ServedModel, item: str) -> np.ndarray:
 def test_an_item_that_is_described_is_served(live: CheckedClient, bundle: Bundle) -> None:
     assert live.get("/items/4711").status_code == 404
     answer = live.put("/items/4711", json=NEW)
-    assert (answer.status_code, answer.json()) == (200, NEW | {"item_id": "4711"})
+    assert (answer.status_code, answer.json()) == (200, NEW | {"item_id": "4711", "unused": []})
     refresh(live)
     about = live.get("/items/4711").json()
     assert (about["title"], about["genres"], about["n_ratings"]) == (NEW["title"], NEW["genres"], 0)
+    assert about["attributes"] == NEW["attributes"]
+    assert live.get("/items/50").json()["attributes"] == {}
+    odd = {"country": "FR", "colour": "red"}
+    answer = live.put("/items/4712", json=NEW | {"attributes": odd}).json()
+    assert (answer["attributes"], answer["unused"]) == (odd, ["country", "colour"])
     assert [one["item_id"] for one in live.get("/items?query=brand").json()["items"]] == ["4711"]
     answer = live.post("/predict/rating/", json={"user_id": "1", "item_id": "4711"}).json()
     wanted = bundle.with_items([4711], [NEW], attributes=[NEW["attributes"]])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from recsys.bundle import Bundle
 from recsys.bundle.attributes import RowAttributes
 from recsys.database import Database
 from recsys.events import Event, EventLog
+from serve import keys
 from serve.live import people as people_module
 from serve.live.last_events import last_events
 from serve.live.people import read_person
@@ -259,7 +261,7 @@ def attributed(url: str) -> Iterator[CheckedClient]:
 def test_attributes_move_the_prior_mean_at_the_next_request(attributed: CheckedClient, log: EventLog) -> None:
     bundle = timed(rich(**ATTRIBUTED))
     answer = attributed.put("/users/77", json={"attributes": {"gender": "M"}})
-    assert (answer.status_code, answer.json()) == (200, {"user_id": "77", "attributes": {"gender": "M"}})
+    assert (answer.status_code, answer.json()) == (200, {"user_id": "77", "attributes": {"gender": "M"}, "unused": []})
     found = attributed.get("/users/77/recommendations?k=1000").json()
     wanted = bundle.recommend(bundle.fold_in({}, {"gender": "M"}), 1000)
     assert [one["item_id"] for one in found["recommendations"]] == [str(one.item_id) for one in wanted]
@@ -293,14 +295,48 @@ def test_attributes_of_a_fitted_user_take_the_place_of_the_bundles(attributed: C
 
 
 def test_what_attributes_may_be(attributed: CheckedClient, live: CheckedClient, client: CheckedClient) -> None:
-    for attributes in ({"gender": "X"}, {"height": "2"}, {"gender": 1}, [], None):
+    for attributes in (
+        {"gender": 1},
+        {"": "x"},
+        {"x": ""},
+        {"x": "a\0b"},
+        {f"a{n}": "x" for n in range(101)},
+        [],
+        None,
+    ):
         answer = attributed.put("/users/77", json={"attributes": attributes})
         assert answer.status_code == 400
     assert attributed.put("/users/77", json={}).status_code == 400
     assert attributed.put("/users/seven", json={"attributes": {}}).json()["code"] == "invalid_id"
-    assert live.put("/users/77", json={"attributes": {"gender": "F"}}).json()["code"] == "unknown_attribute"
     answer = client.put("/users/77", json={"attributes": {}})
     assert (answer.status_code, answer.json()["code"]) == (409, "no_database")
+
+
+def test_attributes_that_only_the_next_fit_may_know_are_kept_as_those_of_items(
+    attributed: CheckedClient, live: CheckedClient
+) -> None:
+    odd = {"gender": "X", "height": "2"}
+    before = top(attributed, "77")
+    answer = attributed.put("/users/77", json={"attributes": odd})
+    assert (answer.status_code, answer.json()["unused"]) == (200, ["gender", "height"])
+    assert attributed.get("/users/77").json()["attributes"] == odd
+    assert top(attributed, "77") == before
+    answer = live.put("/users/78", json={"attributes": {"gender": "F"}})
+    assert (answer.status_code, answer.json()["unused"]) == (200, ["gender"])
+
+
+def test_attributes_are_read_by_those_who_may_set_them(url: str, tmp_path: Path) -> None:
+    file = tmp_path / "keys.json"
+    read, write = (
+        {"Authorization": f"Bearer {keys.add(file, name, frozenset(scopes))}"}
+        for name, scopes in (("reads", ("histories",)), ("writes", ("histories", "events")))
+    )
+    with client_of(timed(rich(**ATTRIBUTED)), database=url, keys=file) as client:
+        assert client.put("/users/1", json={"attributes": {"gender": "F"}}, headers=write).status_code == 200
+        for _ in range(2):  # the second one is a kept answer
+            assert client.get("/users/1", headers=read).json()["attributes"] is None
+            assert client.get("/users/1", headers=write).json()["attributes"] == {"gender": "F"}
+        assert client.get("/users/2", headers=write).json()["attributes"] == {}
 
 
 def test_a_model_that_cannot_fold_in_still_excludes_what_was_seen(url: str, log: EventLog) -> None:
