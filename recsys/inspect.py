@@ -19,15 +19,17 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 from omegaconf import OmegaConf
 
-from recsys.data.columns import TIMESTAMP
+from recsys.data.columns import RATING, TIMESTAMP
 from recsys.data.errors import DataError
 from recsys.data.inference import infer_format
+from recsys.data.inference.columns import SURE
+from recsys.data.inference.vocabulary import likeness
 from recsys.data.inspection.attempts import Attempt, read_somehow
 from recsys.data.inspection.command import training_command
 from recsys.data.inspection.folder import Entry, ratings_of, released, side_files, survey
 from recsys.data.inspection.page import print_data, print_entries, screen
 from recsys.data.rating_data import RatingData
-from recsys.data.readers import expand
+from recsys.data.readers import expand, sample_rows
 from recsys.data.readers.files import STANDARD_INPUT
 from recsys.data.readers.format import Format
 from recsys.data.sources.movielens import MovieLens
@@ -100,6 +102,39 @@ def read_ratings(path: str, words: Sequence[str] = ()) -> RatingData:
     if file is None:
         raise DataError(f"{path}: cannot tell which file holds the ratings; name one")
     return TabularRatings(str(folder), file, **typed).read()
+
+
+def check_unread_columns(path: str, words: Sequence[str], data: RatingData) -> None:
+    """Check that ratings or times are not left out because values of their column are none.
+
+    Args:
+        path: As of `read_ratings`.
+        words: So, too.
+        data: What it has returned.
+
+    Raises:
+        DataError: The first value that is none, of a column with the name of ratings or times; names file and line.
+    """
+    typed = dict(map(_option, words))
+    root = typed.pop("root", None)
+    unread = [(RATING, data.implicit), (TIMESTAMP, TIMESTAMP not in data.ratings)]
+    asked = [role for role, is_unread in unread if is_unread and f"{role}_column" not in typed]
+    if not asked or (Path(root or ".").expanduser() / Path(path).expanduser()).is_dir():
+        return
+    source = TabularRatings(root, path, **typed)
+    files = expand(source.root, path, typed.get("max_bytes"))
+    columns = sample_rows(files[0], infer_format(files, source.format.given())[0], 1).columns
+    used = {str(one.value) for one in data.findings} | {str(value) for value in {**data.settled, **typed}.values()}
+    for role in asked:
+        for column in columns:
+            if column in used or likeness(column, role) < SURE:
+                continue
+            try:
+                TabularRatings(root, path, **typed | {f"{role}_column": column}).read()
+            except DataError as error:
+                option = f"data.{role}_column=null"
+                hint = "" if option in str(error) else f"; {option} leaves the column out"
+                raise DataError(f"{error}{hint}") from error
 
 
 def _inspect_folder(folder: Path, path: str, typed: dict[str, Any]) -> None:

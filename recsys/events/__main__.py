@@ -8,19 +8,29 @@ from __future__ import annotations
 
 import argparse
 import csv
+import math
 import sys
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
-from itertools import islice
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from itertools import islice, repeat
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from recsys.database.flag import add_database_flag, open_database
 from recsys.events.event import RATING, Event
+from recsys.events.event_rules import EventRules
+from recsys.events.given_ids import given_id
 from recsys.progress import printable, progress, tolerate_closed_output
+from recsys.versions.flags import add_store_flag
+from recsys.versions.version import CHAMPION
 
 if TYPE_CHECKING:
+    from recsys.database import Database
     from recsys.events import EventLog
+    from recsys.versions import Versions
 
+DAY = 86_400  # seconds by which clocks may differ
 AT_ONCE = 1000  # events of a transaction, so that a service that writes too waits for a moment only
 CHOICE = "choice"  # kind of implicit feedback
 
@@ -39,6 +49,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     show.add_argument("--user", metavar="ID", help="only this user's")
     show.add_argument("--last", type=_at_least_one, default=20, metavar="N", help="how many (default 20)")
     count = commands.add_parser("count", help="print how many events there are, and the seq of the last one")
+    for one in (new, show):
+        add_store_flag(one)
     for one in (new, show, count):
         add_database_flag(one)
     arguments = parser.parse_args(argv)
@@ -60,60 +72,148 @@ def _run(arguments: argparse.Namespace) -> None:
 
     log = EventLog(database)
     if arguments.command == "import":
-        read = import_events(log, arguments.file, arguments.options, arguments.kind)
-        print(f"{read:,} events of {arguments.file}; {log.count():,} in {database}")
+        rules = _rules(_versions(database, arguments.store))
+        found = import_events(log, arguments.file, arguments.options, arguments.kind, rules)
+        if found.rows is not None:
+            print(printable(found.rows))
+        print(f"{found.new:,} new of {found.events:,} events of {arguments.file}; {log.count():,} in {database}")
     elif arguments.command == "show":
-        _show(log, arguments.user, arguments.last)
+        user = arguments.user
+        if user is not None:
+            user = given_id(user, _versions(database, arguments.store).id_kind())
+        _show(log, user, arguments.last)
     else:
         print(f"{log.count():,} events in {database}, the last one has seq {log.cut()}")
 
 
-def import_events(log: EventLog, path: str, options: Sequence[str] = (), kind: str = CHOICE) -> int:
+def _versions(database: Database, store: str | None) -> Versions:
+    from recsys.versions import open_versions
+
+    return open_versions(database, store)
+
+
+def _rules(versions: Versions) -> EventRules:
+    """Those of the champion; without one, hardly any."""
+    return EventRules() if versions.aliases.current(CHAMPION) is None else EventRules.of(versions.champion().bundle)
+
+
+class Imported(NamedTuple):
+    """What importing a file came to."""
+
+    rows: str | None  # what became of its rows, as a sentence; None if they were not counted
+    events: int  # in the file
+    new: int  # of these
+
+
+def import_events(
+    log: EventLog, path: str, options: Sequence[str] = (), kind: str = CHOICE, rules: EventRules | None = None
+) -> Imported:
     """Append the ratings of a file, of which those that are there already count once.
+
+    The whole file is checked before anything is appended.
 
     Args:
         log: Where to.
         path: What `recsys inspect` takes.
         options: Such as `data.separator=semicolon`.
         kind: Of rows without a rating.
-
-    Returns:
-        How many there are in the file.
+        rules: What ids and ratings must be.
 
     Raises:
         DataError: It cannot be read.
-        EventConflictError: An id is taken by an event with other content.
+        ValueError: An id, a rating or a time is none; names the file, the row, the value and what is allowed.
         DatabaseError: The database does not answer. What was appended before stays.
     """
     try:
-        from recsys.inspect import read_ratings
+        from recsys.inspect import check_unread_columns, read_ratings
     except ModuleNotFoundError as error:
         raise ValueError(f"reading files needs {error.name}: pip install 'recsys-lightning[train]'") from None
-    data = read_ratings(path, options)
-    rows, done = _events(data.ratings, None if not data.implicit else kind), 0
+    rules = EventRules() if rules is None else rules
+    data = read_ratings(path, [*_of_scale(options, rules), *options])
+    check_unread_columns(path, options, data)
+    if data.implicit and kind == RATING:
+        raise ValueError(f"{path} has no ratings: --kind must be of rows without one, such as {CHOICE}, got {kind}")
+    now = int(time.time())
+    texts = _checked(path, data.ratings, None if not data.implicit else kind, rules, now)
+    rows, new = _events(data.ratings, texts, None if not data.implicit else kind, now), 0
     with progress("importing", len(data.ratings)) as advance:
         while chunk := list(islice(rows, AT_ONCE)):
-            (outcome,) = log.append(chunk)
-            if isinstance(outcome, Exception):
-                raise outcome
-            done += len(chunk)
+            new += log.append_new(chunk)
             advance(len(chunk))
-    return done
+    return Imported(None if data.counts is None else data.counts.sentence(path), len(data.ratings), new)
 
 
-def _events(ratings: Any, kind: str | None) -> Iterator[Event]:
+def _of_scale(options: Sequence[str], rules: EventRules) -> list[str]:
+    """Options of the scale, by which the reader names the line of a rating that is off it."""
+    low, high = rules.scale
+    if not low < high < math.inf or any(option.removeprefix("data.").startswith("rating_m") for option in options):
+        return []
+    return [f"data.rating_min={low:g}", f"data.rating_max={high:g}"]
+
+
+class _Texts(NamedTuple):
+    """What stands for the distinct values of a frame of ratings."""
+
+    users: dict[Any, str]
+    items: dict[Any, str]
+    stars: dict[Any, float]
+
+
+def _checked(path: str, ratings: Any, kind: str | None, rules: EventRules, now: int) -> _Texts:
+    """Check each distinct value.
+
+    Raises:
+        ValueError: One is not allowed; names the row by its user and item.
+    """
+    sample = Event.of_content("1", "1", kind or RATING, 1.0 if kind is None else None, now)
+    sample.check()
+    texts = _Texts({}, {}, {})
+
+    def check(column: str, found: dict[Any, Any], meant: Callable[[Any], Any]) -> None:
+        for value in ratings[column].unique():
+            try:
+                found[value] = meant(value)
+            except ValueError as error:
+                row = int((ratings[column] == value).to_numpy().argmax())
+                raise ValueError(f"{_row(path, ratings, row)}: {error}") from None
+
+    def id_text(name: str, value: Any) -> str:
+        text = rules.id(str(value), name)
+        (sample._replace(user_id=text) if name == "user_id" else sample._replace(item_id=text)).check()
+        return text
+
+    def stars(value: Any) -> float:
+        found = float(str(value))  # 4.1, not float32's 4.0999999
+        rules.check_rating(found)
+        return found
+
+    check("user_id", texts.users, partial(id_text, "user_id"))
+    check("item_id", texts.items, partial(id_text, "item_id"))
+    if kind is None:
+        check("rating", texts.stars, stars)
+    if "timestamp" in ratings and ratings["timestamp"].max() > now + DAY:
+        row = int(ratings["timestamp"].to_numpy().argmax())
+        got = int(ratings["timestamp"].iloc[row])
+        shown = f"{got} ({_moment(got)})"
+        raise ValueError(
+            f"{_row(path, ratings, row)}: timestamp must be unix seconds, at most a day ahead of now, got {shown}"
+        )
+    return texts
+
+
+def _row(path: str, ratings: Any, row: int) -> str:
+    user, item = (str(ratings[name].iloc[row]) for name in ("user_id", "item_id"))
+    return f"{path}, the row of user {user!r:.80} and item {item!r:.80}"
+
+
+def _events(ratings: Any, texts: _Texts, kind: str | None, now: int) -> Iterator[Event]:
     """The events of a frame of ratings, in its order; a kind if they have none of their own."""
-    shown = {value: float(str(value)) for value in ratings["rating"].unique()}  # 4.1, not float32's 4.0999999
-    times = ratings["timestamp"] if "timestamp" in ratings else [0] * len(ratings)
+    times = ratings["timestamp"] if "timestamp" in ratings else repeat(None, len(ratings))
     columns = zip(ratings["user_id"], ratings["item_id"], ratings["rating"], times, strict=True)
-    for row, (user, item, rating, time) in enumerate(columns):
-        stars = shown[rating] if kind is None else None
-        event = Event.of_content(str(user), str(item), kind or RATING, stars, int(time))
-        try:
-            event.check()
-        except ValueError as error:
-            raise ValueError(f"row {row}: {error}") from None
-        yield event
+    for user, item, rating, moment in columns:
+        stars = texts.stars[rating] if kind is None else None
+        seconds = None if moment is None else int(moment)
+        yield Event.of_content(texts.users[user], texts.items[item], kind or RATING, stars, seconds, now)
 
 
 def _show(log: EventLog, user: str | None, last: int) -> None:

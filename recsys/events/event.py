@@ -42,11 +42,22 @@ class Event(NamedTuple):
     timestamp: int  # unix seconds in UTC, when it happened
 
     @classmethod
-    def of_content(cls, user_id: str, item_id: str, kind: str, rating: float | None, timestamp: int) -> Event:
-        """An event whose id is made of its content, so that what is imported again counts once."""
+    def of_content(
+        cls, user_id: str, item_id: str, kind: str, rating: float | None, timestamp: int | None, otherwise: int = 0
+    ) -> Event:
+        """An event whose id is made of its content, so that what is imported again counts once.
+
+        Args:
+            user_id: Who.
+            item_id: With what.
+            kind: What they did.
+            rating: Stars of a rating.
+            timestamp: When, in unix seconds; None if it is not known.
+            otherwise: Stands for a time that is not known, and is no part of the id.
+        """
         content = json.dumps([user_id, item_id, kind, rating, timestamp]).encode()
         event_id = f"import-{hashlib.sha256(content).hexdigest()[:40]}"
-        return cls(event_id, user_id, item_id, kind, rating, timestamp)
+        return cls(event_id, user_id, item_id, kind, rating, otherwise if timestamp is None else timestamp)
 
     def check(self) -> None:
         """Check that every database holds it as it is.

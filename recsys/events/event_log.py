@@ -95,6 +95,17 @@ class EventLog:
         last = _last(connection)
         return Inserted([last if why is None else why for why in conflicts], len(new))
 
+    def append_new(self, batch: Sequence[Event]) -> int:
+        """Append the events whose `event_id` is not there, whatever the content of those that are. Returns how many.
+
+        Raises:
+            DatabaseError: The database cannot be written; nothing was.
+        """
+        received = int(time.time())
+        with self.database.writing() as connection:
+            driver: Any = connection.connection.driver_connection
+            return self._insert(driver, [(*event, received) for event in batch])[0]
+
     def _insert(self, driver: Any, rows: Sequence[Row]) -> tuple[int, int]:
         """Insert those whose `event_id` is new. Returns how many these are, and the `seq` of the last one."""
         inserted = last = 0

@@ -11,6 +11,9 @@ import pytest
 from recsys.database import Database
 from recsys.events import EventLog
 from recsys.events.__main__ import main
+from recsys.events.merge import merge_events, ratings_of
+from recsys.versions import open_versions
+from tests.versions.conftest import of_users
 
 CSV = "user_id,item_id,rating,timestamp\n1,50,4.1,100\n1,172,3,200\n2,50,5,150\n"
 
@@ -36,22 +39,25 @@ def run(tmp_path: Path, log: EventLog, capsys: pytest.CaptureFixture[str], monke
 
 def test_importing_twice_counts_once(run: Run, log: EventLog) -> None:
     Path("r.csv").write_text(CSV)
-    assert run("import", "r.csv").startswith("3 events of r.csv; 3 in sqlite:///")
-    assert run("import", "r.csv").startswith("3 events of r.csv; 3 in sqlite:///")
+    accounted = "3 rows of r.csv: 3 ratings, 0 refused, 0 dropped\n"
+    assert run("import", "r.csv").startswith(f"{accounted}3 new of 3 events of r.csv; 3 in sqlite:///")
+    assert run("import", "r.csv").startswith(f"{accounted}0 new of 3 events of r.csv; 3 in sqlite:///")
     Path("r.csv").write_text(CSV + "3,50,2,300\n")
-    assert run("import", "r.csv").startswith("4 events of r.csv; 4 in ")
+    assert "1 new of 4 events of r.csv; 4 in " in run("import", "r.csv")
     assert [(one.item_id, one.kind, one.rating, one.timestamp) for one in log.of_user("1")] == [
         ("50", "rating", 4.1, 100), ("172", "rating", 3.0, 200),
     ]  # fmt: skip
     assert run("count").startswith("4 events in sqlite:///")
 
 
-def test_rows_without_ratings_are_choices(run: Run, log: EventLog) -> None:
+def test_rows_without_ratings_are_choices(run: Run, log: EventLog, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("time.time", lambda: 1000.5)
     Path("c.csv").write_text("user_id,item_id\na,x\na,y\n")
     run("import", "c.csv")
     run("import", "c.csv", "--kind", "purchase")
     assert [(one.item_id, one.kind, one.rating, one.timestamp) for one in log.of_user("a")] == [
-        ("x", "choice", None, 0), ("y", "choice", None, 0), ("x", "purchase", None, 0), ("y", "purchase", None, 0),
+        ("x", "choice", None, 1000), ("y", "choice", None, 1000),
+        ("x", "purchase", None, 1000), ("y", "purchase", None, 1000),
     ]  # fmt: skip
 
 
@@ -60,6 +66,101 @@ def test_options_and_other_formats_are_those_of_training(run: Run, log: EventLog
     Path("r.jsonl").write_text("\n".join(map(json.dumps, rows)))
     run("import", "r.jsonl", "data.user_column=who", "data.item_column=what", "data.rating_column=stars")
     assert [one.rating for one in log.of_user("7")] == [2, 4]
+
+
+def test_without_times_events_are_of_the_import_and_count_once(
+    run: Run, log: EventLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Path("r.csv").write_text("user_id,item_id,rating\n1,50,4\n")
+    monkeypatch.setattr("time.time", lambda: 1000)
+    run("import", "r.csv")
+    monkeypatch.setattr("time.time", lambda: 2000)
+    assert "0 new of 1 events" in run("import", "r.csv")
+    assert [one.timestamp for one in log.of_user("1")] == [1000]
+
+
+def test_a_withdrawal_without_a_time_takes_back_what_was_said_before(run: Run, log: EventLog) -> None:
+    Path("r.csv").write_text("user_id,item_id,rating,timestamp\n1,0,4,1700000000\n1,0,4,1700000000\n")
+    Path("w.csv").write_text("user_id,item_id\n1,0\n")
+    bundle = of_users(1, 2)
+    run("import", "r.csv")
+    run("import", "w.csv", "--kind", "withdrawal")
+    assert merge_events(bundle, ratings_of(bundle, 0), log.of_user("1"), [0, 0]).item.tolist() == [1]
+
+
+def test_rows_that_the_reader_drops_are_told(run: Run, log: EventLog) -> None:
+    Path("r.csv").write_text(CSV + "3,,2,300\n1,50,5,400\n")
+    assert run("import", "r.csv").startswith(
+        "5 rows of r.csv: 3 ratings, 0 refused, 2 dropped (1 no item id, 1 repeats of a user and item)\n"
+        "3 new of 3 events of r.csv; 3 in "
+    )
+
+
+@pytest.fixture
+def champion(tmp_path: Path, log: EventLog, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A model of integer ids, and stars from 1 to 5."""
+    monkeypatch.setenv("RECSYS_STORE", str(tmp_path / "store"))
+    versions = open_versions(log.database)
+    made = versions.publish(of_users(1, 2), parent=None, cut=0, made_by="fit", metrics={}, configuration={})
+    versions.promote("champion", made.version, "ann", "first")
+
+
+@pytest.mark.usefixtures("champion")
+@pytest.mark.parametrize(
+    ("row", "options", "said"),
+    [
+        ("2,50,9,300", [], "x.csv, line 5: rating must be in [1, 5], got 9"),
+        ("2,50,0.5,300", [], "x.csv, line 5: rating must be in [1, 5], got 0.5"),
+        ("2,50,9,300", ["data.rating_max=10", "data.missing=[]"],
+         "x.csv, the row of user '2' and item '50': rating must be in [1, 5], got 9"),
+        ("ann,50,3,300", [],
+         "x.csv, the row of user 'ann' and item '50': user_id: ids of this data are integers, such as 50, got 'ann'"),
+        ("2,tt1,3,300", [],
+         "x.csv, the row of user '2' and item 'tt1': item_id: ids of this data are integers, such as 50, got 'tt1'"),
+        ("2,50,3,-5", [], "x.csv, line 5: timestamp must be unix seconds in [0, 100000000000), got -5; data.time"),
+        ("2,50,3,99999999999", [], "x.csv, the row of user '2' and item '50': timestamp must be unix seconds, at most "
+         "a day ahead of now, got 99999999999 (5138-11-16T09:46:39Z)"),
+        ("2,50,bad,300", [], "x.csv: column 'rating' has ratings such as"),
+    ],
+)  # fmt: skip
+def test_a_file_with_a_bad_row_is_refused_as_a_whole(
+    run: Run, log: EventLog, row: str, options: list[str], said: str
+) -> None:
+    times = "1,3,4.5,880000000\n1,4,3,880000001\n2,3,5,880000002\n"
+    Path("x.csv").write_text(f"user_id,item_id,rating,timestamp\n{times}{row}\n")
+    with pytest.raises(SystemExit) as ended:
+        run("import", "x.csv", *options)
+    assert str(ended.value.code).startswith(f"error: {said}")
+    assert "\n" not in str(ended.value.code)
+    assert log.count() == 0
+
+
+@pytest.mark.usefixtures("champion")
+def test_ids_are_those_of_the_champion(run: Run, log: EventLog) -> None:
+    Path("r.csv").write_text('user_id,item_id,rating\n"01",3,4\nx1,3,4\n')
+    with pytest.raises(SystemExit, match="ids of this data are integers, such as 50, got 'x1'"):
+        run("import", "r.csv")
+    Path("r.csv").write_text('user_id,item_id,rating\n"01",3,4\n')
+    run("import", "r.csv")
+    assert [one.item_id for one in log.of_user("1")] == ["3"]
+    assert run("show", "--user", "01") == run("show", "--user", "1") != run("show", "--user", "2")
+    with pytest.raises(SystemExit, match="ids of this data are integers, such as 50, got 'ann'"):
+        run("show", "--user", "ann")
+
+
+@pytest.mark.usefixtures("champion")
+def test_rows_without_ratings_are_of_any_scale(run: Run, log: EventLog) -> None:
+    Path("c.csv").write_text("user_id,item_id\n1,3\n1,4\n")
+    assert "2 new of 2 events" in run("import", "c.csv")
+    with pytest.raises(SystemExit, match=r"c\.csv has no ratings: --kind must be of rows without one, such as choice"):
+        run("import", "c.csv", "--kind", "rating")
+
+
+def test_a_column_that_is_no_time_may_be_left_out(run: Run, log: EventLog) -> None:
+    Path("x.csv").write_text("user_id,item_id,rating,timestamp\n1,3,4,-1\n1,4,3,-1\n")
+    with pytest.raises(SystemExit, match=r"such as '-1' in no known form; set .* or data\.timestamp_column=null$"):
+        run("import", "x.csv")
+    assert "2 new of 2" in run("import", "x.csv", "data.timestamp_column=null")
 
 
 def test_show_prints_the_latest_as_csv(run: Run) -> None:
@@ -78,7 +179,7 @@ def test_show_prints_the_latest_as_csv(run: Run) -> None:
         (["import", "absent.csv"], "absent.csv"),
         (["import", "r.csv", "data.colour=red"], "no option 'data.colour'"),
         (["count", "--database", "nonsense"], "--database must be an SQLAlchemy URL"),
-        (["import", "long.csv"], "row 0: item_id must be UTF-8 of 1 to 2048 characters"),
+        (["import", "long.csv"], "item_id must be UTF-8 of 1 to 2048 characters"),
     ],
 )
 def test_a_mistake_is_one_sentence(run: Run, arguments: list[str], said: str) -> None:
