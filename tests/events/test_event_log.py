@@ -57,6 +57,22 @@ def test_a_request_with_a_taken_id_is_left_out_as_a_whole(log: EventLog) -> None
     assert [one.event_id for one in log.of_user("7")] == ["e1", "e3"]
 
 
+def appends_only_what_is_new(log: EventLog) -> None:
+    log.append([event(1)])
+    assert log.append_new([event(1, rating=1.0), event(2), event(2), event(3)]) == 2
+    assert [(one.event_id, one.rating) for one in log.of_user("7")] == [("e1", 4.0), ("e2", 4.0), ("e3", 4.0)]
+    assert log.append_new([event(1), event(3)]) == 0 == log.append_new([])
+
+
+def test_of_an_id_that_is_there_the_first_stays(log: EventLog) -> None:
+    appends_only_what_is_new(log)
+
+
+@pytest.mark.services
+def test_of_an_id_that_is_there_the_first_stays_in_postgres(postgres: str) -> None:
+    appends_only_what_is_new(EventLog(Database.open(postgres)))
+
+
 def test_a_request_that_contradicts_itself_is_left_out(log: EventLog) -> None:
     (conflict,) = log.append([event(1), event(1, rating=1.0)])
     assert isinstance(conflict, EventConflictError)
