@@ -121,6 +121,8 @@ def check_unread_columns(path: str, words: Sequence[str], data: RatingData) -> N
     asked = [role for role, is_unread in unread if is_unread and f"{role}_column" not in typed]
     if not asked or (Path(root or ".").expanduser() / Path(path).expanduser()).is_dir():
         return
+    if path == STANDARD_INPUT:  # which can be read once
+        path = next(str(one.value) for one in data.findings if one.option == "ratings_file")
     source = TabularRatings(root, path, **typed)
     files = expand(source.root, path, typed.get("max_bytes"))
     columns = sample_rows(files[0], infer_format(files, source.format.given())[0], 1).columns

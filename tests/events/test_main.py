@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -154,6 +155,12 @@ def test_rows_without_ratings_are_of_any_scale(run: Run, log: EventLog) -> None:
     assert "2 new of 2 events" in run("import", "c.csv")
     with pytest.raises(SystemExit, match=r"c\.csv has no ratings: --kind must be of rows without one, such as choice"):
         run("import", "c.csv", "--kind", "rating")
+
+
+def test_standard_input_is_read_once(run: Run, log: EventLog, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("RECSYS_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"user_id,item_id,rating\n1,3,4\n")))
+    assert "1 new of 1 events of -; 1 in " in run("import", "-")
 
 
 def test_a_column_that_is_no_time_may_be_left_out(run: Run, log: EventLog) -> None:
