@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, get_args
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from numpy.linalg import LinAlgError
+from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
 from serve.api_error import ApiError
+from serve.schemas import RecommendationQuery
 
 
 def no_model() -> ApiError:
@@ -44,8 +46,9 @@ async def _invalid(request: Request, exc: Exception) -> JSONResponse:
     assert isinstance(exc, RequestValidationError)
     first = exc.errors()[0]
     *place, last = first["loc"] or ("request",)
-    if first["type"] == "unknown_field":
-        return error(400, "invalid_request", f"{_place([*place, last])} {first['msg']}")
+    if first["type"] == "extra_forbidden":  # its name is the client's
+        allowed = ", ".join(_fields(request, place))
+        return error(400, "invalid_request", f"{_place(place)} has an unknown field; allowed are {allowed}")
     if (last in ("user_id", "item_id") or place == ["body", "users"]) and first["type"] != "missing":
         model = request.app.state.service.model
         if model is None:
@@ -59,6 +62,24 @@ async def _invalid(request: Request, exc: Exception) -> JSONResponse:
             400, "invalid_request", f"{_place([*place, last])} must be a JSON object, sent as application/json"
         )
     return error(400, "invalid_request", f"{_place([*place, last])}: {_lower(first['msg'])}")
+
+
+def _fields(request: Request, place: list[Any]) -> list[str]:
+    """The fields that an object of a request may have."""
+    model: type[BaseModel] = RecommendationQuery  # of query strings, only this one has fields
+    if place[0] == "body":
+        model = _model_in(request.scope["route"].body_field.field_info.annotation)
+    for part in place[1:]:
+        if isinstance(part, str):
+            model = _model_in(model.model_fields[part].annotation)
+    return list(model.model_fields)
+
+
+def _model_in(annotation: Any) -> type[BaseModel]:
+    """The model in an annotation, such as `list[Model] | None`, of which there is one."""
+    while not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
+        annotation = next(one for one in get_args(annotation) if one is not type(None))
+    return annotation
 
 
 def _place(loc: list[Any]) -> str:

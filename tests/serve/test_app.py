@@ -313,6 +313,17 @@ def test_a_body_must_be_sent_as_json(client: CheckedClient, media: str | None) -
 
 def test_an_unknown_field_is_not_taken_for_a_bad_id(client: CheckedClient) -> None:
     body = {"ratings": [{"item_id": "50", "rating": 3}], "user_id": "1"}
+    said = "body.ratings[0] has an unknown field; allowed are item_id, rating"
+    for path, parts in (
+        ("/recommendations/", {"ratings": [{"item_id": "50", "rating": 3, "x": 1}]}),
+        ("/predict/ratings/", {"pairs": [{"item_id": "50", "user_id": "1", "x": 1}]}),
+        ("/predict/rating/", {"item_id": "50", "user_id": "1", "x": 1}),
+    ):
+        told = refused(client.post(path, json=parts), 400, "invalid_request")
+        assert "has an unknown field; allowed are " in told
+        assert path != "/recommendations/" or told == said
+    told = refused(client.get("/users/1/recommendations?x=1"), 400, "invalid_request")
+    assert told.startswith("query has an unknown field; allowed are k, exclude_seen, genre")
     assert "unknown field" in refused(client.post("/recommendations/", json=body), 400, "invalid_request")
 
 
