@@ -73,7 +73,9 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     policy = Policy(arguments.alias, arguments.refit, arguments.max_distance, arguments.sweeps, arguments.runs)
     try:
-        versions = open_versions(open_database(arguments.database), arguments.store, sign_with=arguments.sign)
+        versions = open_versions(
+            open_database(arguments.database, create=False), arguments.store, sign_with=arguments.sign
+        )
         if arguments.every is None:
             update(versions, policy)
         else:

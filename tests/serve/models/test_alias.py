@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from recsys.bundle import BundleError
 from recsys.database import DatabaseError
+from recsys.events import Event, EventLog
 from recsys.versions import Aliases, Versions, open_versions
 from recsys.versions.forget import forget
 from serve.models import alias as module
@@ -123,7 +124,8 @@ def test_forgetting_somebody_of_no_version_makes_a_new_model(versions: Versions,
     name(versions)
     models = ModelManager.from_settings(settings)
     before = models.current
-    forget(versions, "nobody", "ann")
+    EventLog(versions.database).append([Event("e", "7000", "50", "rating", 4.0, 9000)])
+    forget(versions, "7000", "ann")
     assert models.poll() is models.current is not before
 
 
