@@ -28,7 +28,7 @@ from recsys.update.refit import refit_configuration, refitted
 from recsys.update.solve import updated, why_not
 from recsys.update.window import touched_since
 from recsys.versions import Champion, Version, Versions
-from recsys.versions.version import CHAMPION, FIT, SHOWN, UPDATE
+from recsys.versions.version import CHAMPION, FIT, SHOWN, UPDATE, standing_in
 
 REFIT = re.compile(r"([0-9a-f]{12})(-\d+|\.rejected)")  # names in the folder of refits
 WINDOW = 10  # the newest of so many parts of the events is the window on which versions are compared
@@ -245,12 +245,14 @@ class _Start:
 
     def _version_before(self, cut: int) -> Champion:
         """The newest version of this line without events after a cut that the store still has; else the newest."""
+        rows = {one.version: one for one in self.versions.registry.all()}
         version: Version | None = self.version
-        while version is not None and (version.cut > cut or version.withdrawn is not None):
-            version = None if version.parent is None else self.versions.registry.get(version.parent)
-        if version is None or version == self.version:
-            return Champion(self.version, self.bundle)
-        return Champion(version, self.versions.load(version))
+        while version is not None:
+            there = standing_in(version.version, rows)
+            if there is not None and there != self.version.version and rows[there].cut <= cut:
+                return Champion(rows[there], self.versions.load(rows[there]))
+            version = None if version.parent is None else rows.get(version.parent)
+        return Champion(self.version, self.bundle)
 
     def _fitted(self, folder: Path, before: Champion, cut: int) -> Bundle:
         made = refitted(self._configuration(folder, before, cut), folder, self.versions.database)

@@ -22,6 +22,7 @@ from recsys.update.gate import Verdict
 from recsys.update.refit import RefitError
 from recsys.update.update import Policy, cut_of, events_since, update
 from recsys.versions import Version, VersionConflictError, Versions, open_versions
+from recsys.versions.forget import forget
 from tests.update.small import both_sides, bundle_of
 
 CONFIGURATION = {"model": {"_target_": "recsys.models.als.ALS", "warm_start": None}, "data": {}, "run_dir": "before"}
@@ -280,6 +281,20 @@ def test_a_refit_is_due_after_some_time(versions: Versions, policy: Policy, refi
     assert len(champion(versions).ratings.item) == len(
         merge_ratings(bundle_of(both_sides()), EventLog(versions.database).read()).ratings.item
     )
+
+
+def test_a_refit_is_compared_with_what_stands_in_for_a_version_before(
+    versions: Versions, policy: Policy, refits: list[tuple[str, int]]
+) -> None:
+    """Each version with somebody who was forgotten has a successor without them."""
+    rate(versions, 30)
+    assert update(versions, policy) is not None
+    forget(versions, "10", "test")
+    new = update(versions, replace(policy, refit_seconds=0.0))
+    assert new is not None
+    assert refits == [("candidate", 28)]  # two of the events were theirs
+    assert new.metrics["gate/ratings"] > 0
+    assert 10 not in champion(versions).user_ids.tolist()
 
 
 def test_without_events_since_the_last_fit_there_is_no_refit(
