@@ -53,7 +53,9 @@ TABLES: dict[str, Callable[[Results], str]] = {
     "defaults": robustness.defaults,
     "chaos": trust.chaos,
     "events": live.events,
+    "reads": live.reads,
     "repeats": live.repeats,
+    "updates": live.updates,
     "replay": replay.replay,
 }
 PICTURES = (picture, replay_picture)

@@ -1,4 +1,4 @@
-"""The tables of events, which none is lost of, doubled or missing from a cut; and of answers that are given again."""
+"""The tables of what people do while a service runs: events, reads after them, answers given again, and updates."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from benchmarks.tables.markdown import ABSENT, paragraphs, table
 from benchmarks.tables.results import NotMeasuredError, Results, about
 
 DATABASES = ("sqlite", "postgresql")
-FILES = ("live_ingest", "live_durability", "live_cuts")
+FILES = ("live_ingest", "live_durability", "live_cuts", "live_interleavings")
 
 
 def events(results: Results) -> str:
@@ -46,9 +46,44 @@ def repeats(results: Results) -> str:
     return paragraphs(table(header, rows, "lrr"), about([entry]))
 
 
+def reads(results: Results) -> str:
+    """What a database costs those who ask, by model.
+
+    Raises:
+        NotMeasuredError: It was not run.
+    """
+    entry = next(iter(results.of("live_reads").values()))
+    figures: dict[str, dict[str, Any]] = entry["figures"]
+    names = list(next(iter(figures.values())))
+    rows = [[name, *(_spread(one[name]) for one in figures.values())] for name in names]
+    return paragraphs(table(["ratio (lowest to highest)", *figures], rows, "lrr"), about([entry]))
+
+
+def updates(results: Results) -> str:
+    """Seconds of an update and of the refit that it stands for, by model.
+
+    Raises:
+        NotMeasuredError: It was not run.
+    """
+    entry = next(iter(results.of("live_updates").values()))
+    figures: dict[str, dict[str, float]] = entry["figures"]
+    rows = [
+        ["`recsys update`, its start included: seconds", *(f"{one['seconds']:.1f}" for one in figures.values())],
+        ["CPU seconds", *(f"{one['cpu_seconds']:.1f}" for one in figures.values())],
+        ["`recsys.train` on the same ratings: seconds", *(f"{one['refit_seconds']:,.0f}" for one in figures.values())],
+        ["CPU seconds", *(f"{one['refit_cpu_seconds']:,.0f}" for one in figures.values())],
+        ["share of its CPU seconds", *(f"1/{1 / one['share']:.0f}" for one in figures.values())],
+    ]
+    header = [f"after {entry['events']:,} events", *figures]
+    return paragraphs(table(header, rows, "l" + "r" * len(figures)), about([entry]))
+
+
+def _spread(found: Mapping[str, float]) -> str:
+    return f"{found['ratio']:.2f} ({found['lowest']:.2f}–{found['highest']:.2f})"
+
+
 def _beside_noop(found: Mapping[str, float]) -> str:
-    rate = f"{found['requests_per_second']:,}"
-    return f"{rate} ({found['ratio']:.2f}; {found['lowest']:.2f}–{found['highest']:.2f})"
+    return f"{found['requests_per_second']:,} ({found['ratio']:.2f}; {found['lowest']:.2f}–{found['highest']:.2f})"
 
 
 def _speed(ingest: Mapping[str, Mapping[str, float]]) -> list[list[str]]:
@@ -83,6 +118,15 @@ def _safety(figures: Mapping[str, Mapping[str, Mapping[str, float]]]) -> list[li
         ]
         control = figures["live_cuts"].get("postgresql without the lock (control)")
         rows += [["control: missing from 200 cuts without the lock", ABSENT, _count(control, "missing")]]
+    seen = [figures.get("live_interleavings", {}).get(name) for name in DATABASES]
+    if any(seen):
+        rows += [
+            [
+                "events, each with a question to any worker after it",
+                *(_count(one, "interleavings") for one in seen),
+            ],
+            ["answers without what was acknowledged before", *(_count(one, "violations") for one in seen)],
+        ]
     return rows
 
 

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from recsys.database.flag import add_database_flag, open_database
 from recsys.progress import tolerate_closed_output
-from recsys.update import SWEEPS
+from recsys.update import SWEEPS, SWEEPS_OF_SAMPLES
 from recsys.versions.version import CHAMPION, VersionConflictError
 
 if TYPE_CHECKING:
@@ -55,8 +55,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         "again (default: the spread of seeds)",
     )  # fmt: skip
     parser.add_argument(
-        "--sweeps", type=sweeps, default=SWEEPS, metavar="N", help=f"over all users and items (default {SWEEPS}); 0: "
-        "one over those of new ratings alone, which costs less where these are few",
+        "--sweeps", type=sweeps, metavar="N", help=f"over all users and items (default {SWEEPS}, of a posterior's "
+        f"samples {SWEEPS_OF_SAMPLES}); 0: one over those of new ratings alone, which costs less",
     )  # fmt: skip
     parser.add_argument(
         "--runs", type=Path, default=RUNS, metavar="FOLDER", help=f"of runs that fit again (default {RUNS})"

@@ -17,7 +17,7 @@ from recsys.bundle.schema import FACTOR_SPECS
 from recsys.bundle.sides import append_items, append_users, zero_rows
 from recsys.bundle.typing import IndexArray
 from recsys.events.merge import MergedRatings
-from recsys.update import SWEEPS
+from recsys.update import SWEEPS, SWEEPS_OF_SAMPLES
 from recsys.update.known import Known
 from recsys.update.rows import Rated, by_item, by_user, late_residuals, prior_means, solved_rows
 from recsys.update.threads import in_threads
@@ -41,6 +41,11 @@ def why_not(bundle: Bundle) -> str | None:
     return None
 
 
+def default_sweeps(bundle: Bundle) -> int:
+    """Over all users and items in an update, unless told otherwise."""
+    return SWEEPS_OF_SAMPLES if is_drawn(bundle.factors) else SWEEPS
+
+
 def is_drawn(factors: Factors) -> bool:
     """Whether the rows are samples of a posterior."""
     return factors.samples > 1 and factors.precision is not None
@@ -51,7 +56,7 @@ def updated(
     merged: MergedRatings,
     known: Known | None = None,
     *,
-    sweeps: int = SWEEPS,
+    sweeps: int | None = None,
     **manifest: Any,
 ) -> Bundle:
     """The bundle fitted to more ratings.
@@ -65,7 +70,8 @@ def updated(
         bundle: With priors of users and of items, see `why_not`.
         merged: Its ratings and later events.
         known: Descriptions of items and attributes of users.
-        sweeps: Over all users and items; 0: one over those of new ratings, while the others stay as they are.
+        sweeps: Over all users and items; 0: one over those of new ratings, while the others stay as they are; None: as
+            `default_sweeps` says.
         manifest: Further keys of the manifest.
 
     Raises:
@@ -75,6 +81,7 @@ def updated(
     if (reason := why_not(bundle)) is not None:
         raise ValueError(f"model {bundle.manifest.get('model')} cannot be updated, only fitted again: {reason}")
     known = known or Known()
+    sweeps = default_sweeps(bundle) if sweeps is None else sweeps
     n_users, n_items, n_ratings = len(merged.user_ids), len(merged.item_ids), len(merged.ratings.item)
     users = _table_of_users(bundle, merged.user_ids, known)
     about, items = _about_items(bundle, merged.item_ids, known)

@@ -20,12 +20,11 @@ from recsys.events import EventColumns, EventLog
 from recsys.events.merge import MergedRatings, merge_ratings
 from recsys.files import folder_lock, read_json
 from recsys.git import git_commit
-from recsys.update import SWEEPS
 from recsys.update.distance import RATIOS, estimated_distance, measured_distance, random_pairs
 from recsys.update.gate import Verdict, compare
 from recsys.update.known import known_beside
 from recsys.update.refit import refit_configuration, refitted
-from recsys.update.solve import updated, why_not
+from recsys.update.solve import default_sweeps, updated, why_not
 from recsys.update.window import touched_since
 from recsys.versions import Champion, Version, Versions
 from recsys.versions.version import CHAMPION, FIT, SHOWN, UPDATE, standing_in
@@ -49,7 +48,7 @@ class Policy:
         refit_seconds: Fit again when the last fit is this old; None: only when the distance says so.
         max_distance: And when the estimated distance to a full refit is above this, in stars; None: above the spread
             of seeds.
-        sweeps: Over all users and items in an update; 0: only over those of new ratings.
+        sweeps: Over all users and items in an update; 0: only over those of new ratings; None: 1, and 0 of samples.
         runs: Folder of the runs that fit again.
         who: Named in the history of the alias.
     """
@@ -57,7 +56,7 @@ class Policy:
     alias: str = CHAMPION
     refit_seconds: float | None = None
     max_distance: float | None = None
-    sweeps: int = SWEEPS
+    sweeps: int | None = None
     runs: Path = Path("outputs/updates")
     who: str = "recsys update"
 
@@ -150,6 +149,7 @@ class _Start:
         self.version, self.bundle = versions.champion(policy.alias)
         self.reason = why_not(self.bundle)
         self.known = known_beside(versions.database, self.bundle)
+        self.sweeps = default_sweeps(self.bundle) if policy.sweeps is None else policy.sweeps
         self.rejected = policy.runs / f"{self.version.short}.rejected"  # a refit of it
 
     @property
@@ -186,15 +186,15 @@ class _Start:
         if since is None:
             log.info("no event after %d counts", cut_of(self.bundle))
             return None
-        candidate = updated(self.bundle, since.known, self.known, sweeps=self.policy.sweeps)
+        candidate = updated(self.bundle, since.known, self.known, sweeps=self.sweeps)
         verdict = compare(self.bundle, candidate, since.known, since.after)
         if not _passes(verdict):
             return None
         whole = candidate
         if since.window_cut != since.cut:
             merged = touched_since(since.known, since.after)
-            whole = updated(candidate, merged, self.known, sweeps=self.policy.sweeps)
-        ratio = self.version.metrics.get(RATIO_NAME, RATIOS[min(self.policy.sweeps, 1)])
+            whole = updated(candidate, merged, self.known, sweeps=self.sweeps)
+        ratio = self.version.metrics.get(RATIO_NAME, RATIOS[self.sweeps > 0])
         distance = estimated_distance(whole, float(ratio), seed=since.cut)
         log.info("distance to a full refit: %.4f stars, standard error %.4f", *distance)
         metrics = verdict.metrics() | {"distance": distance.stars, "distance_error": distance.error, RATIO_NAME: ratio}
@@ -221,7 +221,7 @@ class _Start:
         candidate = self._fitted(folder / "candidate", before, window_cut)
         rival = before.bundle
         if self.reason is None and window_cut > before.version.cut:
-            rival = updated(rival, known, known_beside(self.versions.database, rival), sweeps=self.policy.sweeps)
+            rival = updated(rival, known, known_beside(self.versions.database, rival), sweeps=self.sweeps)
         verdict = compare(rival, candidate, known, merged)
         if not _passes(verdict):
             shutil.rmtree(folder)
@@ -233,9 +233,7 @@ class _Start:
         whole = candidate
         if window_cut != cut and why_not(candidate) is None:
             later = merge_ratings(candidate, between(events, window_cut, cut))
-            whole = updated(
-                candidate, later, known_beside(self.versions.database, candidate), sweeps=self.policy.sweeps
-            )
+            whole = updated(candidate, later, known_beside(self.versions.database, candidate), sweeps=self.sweeps)
         elif window_cut != cut:
             whole = self._fitted(folder / "whole", before, cut)
         configuration = self._configuration(folder, before, cut)

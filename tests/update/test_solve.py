@@ -15,7 +15,7 @@ from recsys.models.als import ALS
 from recsys.training.export import make_bundle
 from recsys.update.distance import measured_distance
 from recsys.update.known import Known
-from recsys.update.solve import follow_counts, one_sample, touched_rows, updated, why_not
+from recsys.update.solve import default_sweeps, follow_counts, one_sample, touched_rows, updated, why_not
 from tests.small_data import build, fit, random_ratings, small_data
 from tests.update.small import STARS, both_sides, bundle_of, events
 
@@ -77,6 +77,11 @@ def test_a_sweep_is_over_all_users_and_items() -> None:
         np.testing.assert_allclose(new.fold_in_user(row).vector.factors, new.factors.user(row).factors, atol=1e-5)
     changed = (new.factors.item_factors != bundle.factors.item_factors).any((1, 2))
     assert changed.all()
+
+
+def test_a_posterior_is_updated_without_a_sweep_unless_asked() -> None:
+    samples, point = (bundle_of(both_sides(samples=n, noisy=True)) for n in (3, 1))
+    assert [default_sweeps(bundle) for bundle in (samples, point)] == [0, 1]
 
 
 def test_items_are_solved_given_users_without_their_drift() -> None:
