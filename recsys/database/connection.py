@@ -93,9 +93,8 @@ class Database:
             if self.is_sqlite:
                 self.path.parent.mkdir(parents=True, exist_ok=True)
                 _make_private(self.path)
-            self._migrate()
-            if self.is_sqlite:
                 self._file = _file_at(self._place)
+            self._migrate()
         except SQLAlchemyError as error:
             raise self.error(error) from None
         except OSError as error:
@@ -139,7 +138,6 @@ class Database:
                 was, so that nobody would find what is written.
         """
         try:
-            self._check_file()
             with self._alone(), self.engine.connect() as connection:
                 connection = connection.execution_options(recsys_writes=True)
                 with connection.begin():
@@ -147,6 +145,7 @@ class Database:
                         lock = "select set_config('synchronous_commit', 'on', true), pg_advisory_xact_lock(:lock)"
                         connection.execute(text(lock), {"lock": LOCK})
                     yield connection
+                    self._check_file()
         except (SQLAlchemyError, self._driver_error) as error:
             raise self.error(error) from None
 
@@ -154,7 +153,8 @@ class Database:
         """Leave nothing of deleted rows in SQLite's file and its log; in PostgreSQL, free their space.
 
         Raises:
-            DatabaseError: The database does not answer, or somebody goes on reading what it was before.
+            DatabaseError: The database does not answer, or somebody goes on reading what it was before; or SQLite's
+                file is not where it was.
         """
         try:
             if not self.is_sqlite:
@@ -164,6 +164,7 @@ class Database:
             with self._alone(), contextlib.closing(self.engine.raw_connection()) as raw:
                 raw.cursor().execute("vacuum")
                 [(is_busy, *_)] = raw.cursor().execute("pragma wal_checkpoint(truncate)").fetchall()
+                self._check_file()
         except (SQLAlchemyError, self._driver_error) as error:
             raise self.error(error) from None
         if is_busy:
@@ -193,11 +194,17 @@ class Database:
 
     @contextlib.contextmanager
     def _alone(self) -> Iterator[None]:
-        """The turn of this writer. SQLite's own waiting sleeps and tries again, which takes milliseconds a time."""
+        """The turn of this writer. SQLite's own waiting sleeps and tries again, which takes milliseconds a time.
+
+        Raises:
+            DatabaseError: SQLite's file is not where it was, once the writers before have ended.
+        """
         if self._lock is None:
             yield
             return
+        self._check_file()  # before a lock is made where the file no longer is
         with self._turn, _file_lock(self._lock):
+            self._check_file()
             yield
 
     def _migrate(self) -> None:
@@ -253,8 +260,7 @@ def _file_lock(path: str) -> Iterator[None]:
         yield
         return
     try:
-        mode = Path(path.removesuffix(".lock")).stat().st_mode & 0o666  # who writes the database takes its lock
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, mode)
+        descriptor = _open_lock(path)
     except OSError as error:
         raise DatabaseError(f"{path}: {error.strerror}") from None
     try:
@@ -262,3 +268,13 @@ def _file_lock(path: str) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
+
+
+def _open_lock(path: str) -> int:
+    """The descriptor of a lock's file, which is made with the mode of the database: who writes it takes its lock."""
+    mode = Path(path.removesuffix(".lock")).stat().st_mode & 0o666
+    with contextlib.suppress(FileExistsError):
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
+        os.fchmod(descriptor, mode)  # whatever the umask
+        return descriptor
+    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, mode)

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import logging
+import os
 import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -56,6 +60,19 @@ def test_a_file_that_is_there_keeps_its_mode(tmp_path: Path) -> None:
     assert file.stat().st_mode & 0o777 == 0o640
 
 
+def test_who_writes_the_database_takes_its_lock(tmp_path: Path) -> None:
+    """Whatever the umask, which took the group's right to write from the lock."""
+    file = tmp_path / "shared.db"
+    file.touch()
+    file.chmod(0o660)
+    before = os.umask(0o027)
+    try:
+        Database.open(f"sqlite:///{file}")
+    finally:
+        os.umask(before)
+    assert Path(f"{file}.lock").stat().st_mode & 0o777 == 0o660
+
+
 def test_nothing_is_written_to_a_file_that_nobody_finds(database: Database, tmp_path: Path) -> None:
     """Events were acknowledged that went into a deleted file."""
     log = EventLog(database)
@@ -72,6 +89,33 @@ def test_nothing_is_written_to_a_file_that_nobody_finds(database: Database, tmp_
     database.check()
     log.append([Event("b", "1", "50", RATING, 4.0, 1)])
     assert log.count() == 2
+
+
+@pytest.mark.parametrize("work", ["append", "purge"])
+def test_nor_by_a_writer_that_waited_meanwhile(database: Database, tmp_path: Path, work: str) -> None:
+    other, event = Database.open(database.engine.url), Event("a", "1", "50", RATING, 4.0, 1)
+    tasks: dict[str, Callable[[], object]] = {
+        "append": lambda: EventLog(database).append([event]),
+        "purge": database.purge,
+    }
+
+    def delete_while_it_waits() -> None:
+        with other.writing() as connection:
+            connection.execute(text("delete from users"))
+            waiting.append(pool.submit(tasks[work]))
+            while not database._turn.locked():
+                time.sleep(0.01)
+            time.sleep(0.05)  # now it waits for the lock of the file
+            for file in tmp_path.glob("live.db*"):
+                file.unlink()
+
+    waiting: list[Future[object]] = []
+    with ThreadPoolExecutor(1) as pool:
+        with pytest.raises(DatabaseError, match="moved, deleted or replaced"):
+            delete_while_it_waits()  # which has written into it
+        with pytest.raises(DatabaseError, match="moved, deleted or replaced"):
+            waiting[0].result()
+    assert not list(tmp_path.glob("live.db"))
 
 
 def test_migrating_says_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
