@@ -12,7 +12,7 @@ from benchmarks.replay.answers import Answer, ask, compared
 from benchmarks.replay.bookkeeping import bookkeeping
 from benchmarks.replay.place import ALIAS, Place, event_of, wait_for
 from benchmarks.replay.plan import Plan
-from benchmarks.replay.policies import FIRST, keep, step_of, updated_bundle
+from benchmarks.replay.policies import FIRST, keep, remove_update, step_of, updated_bundle
 from benchmarks.replay.processes import ONE_THREAD, run_python
 from benchmarks.replay.stream import Stream
 from recsys.bundle import Bundle
@@ -37,7 +37,7 @@ def arrive(folder: Path, plan: Plan, *, with_bookkeeping: bool) -> dict[str, Any
     shutil.rmtree(place.folder, ignore_errors=True)
     place.folder.mkdir()
     for number in range(stream.steps):
-        shutil.rmtree(updated_bundle(folder, number), ignore_errors=True)
+        remove_update(folder, number)
     publish_first(place, Bundle.load(folder / FIRST))
     options = ("-m", "serve", "--alias", ALIAS, "--workers", "2", "--poll-seconds", "0.1", "--log-level", "warning")
     with running(*options, environment=place.environment | ONE_THREAD) as service:

@@ -86,6 +86,12 @@ def moved_by_refit(folder: Path, number: int) -> float | None:
     return None if found is None else float(found["stars"])
 
 
+def remove_update(folder: Path, number: int) -> None:
+    """Remove what an update made, and what was measured of it."""
+    shutil.rmtree(updated_bundle(folder, number), ignore_errors=True)
+    _distance_file(folder, number).unlink(missing_ok=True)
+
+
 def updated_bundle(folder: Path, number: int) -> Path:
     """Where the bundle that an update made is kept until it was fitted again."""
     return folder / f"updated-{number}"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -78,14 +79,19 @@ def _moved(node: Any, before: str, now: str) -> Any:
 
 
 def refitted(configuration: Mapping[str, Any], folder: Path, database: Database) -> Bundle:
-    """Fit with a configuration in its folder, or go on there.
+    """Fit with a configuration in its folder, or go on there with the same one.
+
+    What was begun with another configuration, such as one of fewer events, is begun anew.
 
     Raises:
         RefitError: The child failed; the message has its last lines.
     """
-    if not (folder / CONFIG).exists():
-        folder.mkdir(parents=True, exist_ok=True)
+    wanted = folder.with_name(f"{folder.name}.json")  # config.yaml may get what training infers
+    if read_json(wanted) != configuration:
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
         write_json(folder / CONFIG, configuration)
+        write_json(wanted, configuration)
     if (read_json(folder / "status.json") or {}).get("state") != "finished":
         command = [sys.executable, "-m", "recsys.train", f"resume={folder}"]
         environment = {**os.environ, VARIABLE: database.engine.url.render_as_string(hide_password=False)}

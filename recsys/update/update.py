@@ -20,7 +20,7 @@ from recsys.events import EventColumns, EventLog
 from recsys.events.merge import MergedRatings, merge_ratings
 from recsys.files import folder_lock, read_json
 from recsys.git import git_commit
-from recsys.update.distance import RATIOS, estimated_distance, measured_distance, random_pairs
+from recsys.update.distance import RATIO, RATIO_WITHOUT_SWEEPS, estimated_distance, measured_distance, random_pairs
 from recsys.update.gate import Verdict, compare
 from recsys.update.known import known_beside
 from recsys.update.refit import refit_configuration, refitted
@@ -29,12 +29,12 @@ from recsys.update.window import touched_since
 from recsys.versions import Champion, Version, Versions
 from recsys.versions.version import CHAMPION, FIT, SHOWN, UPDATE, standing_in
 
-REFIT = re.compile(r"([0-9a-f]{12})(-\d+|\.rejected)")  # names in the folder of refits
+REFIT = re.compile(r"([0-9a-f]{12})-\d+")  # the folder of a refit
 WINDOW = 10  # the newest of so many parts of the events is the window on which versions are compared
 SEED_SPREAD = 0.06  # quarters of the scale, by which ALS fits with different seeds differ on MovieLens 1M (RMS)
 DAY = 86_400.0
 METRICS = "metrics.json"  # of a run
-RATIO_NAME = "distance_ratio"  # among the metrics of a version
+DISTANCE_RATIO, SWEPT = "distance_ratio", "sweeps"  # among the metrics of a version; the ratio is of so many sweeps
 
 log = logging.getLogger(__name__)
 
@@ -71,7 +71,7 @@ class Since(NamedTuple):
 
 
 def update(versions: Versions, policy: Policy) -> Version | None:
-    """Make a version of the champion and the events since its cut, and promote it unless it is worse.
+    """Make a version of the champion and the events since its cut, or fit again, and promote it unless it is worse.
 
     Nothing is changed before the version is whole. What was interrupted is made again of the same champion, so that no
     event counts twice.
@@ -86,9 +86,9 @@ def update(versions: Versions, policy: Policy) -> Version | None:
     """
     with folder_lock(policy.runs, "updates"):
         remove_stale_refits(versions, policy.runs)
-        start = _Start(versions, policy)
+        start = _Updater(versions, policy)
         if start.reason is not None:
-            if policy.refit_seconds is not None and not start.is_due():
+            if not start.is_due() if policy.refit_seconds is not None else start.was_rejected(DAY):
                 return None
             log.info("this model can only be fitted again: %s", start.reason)
             return start.refit()
@@ -100,8 +100,7 @@ def update(versions: Versions, policy: Policy) -> Version | None:
         if made.distance <= start.max_distance:
             return made.version
         log.info("%.4f stars is far from a full refit: more than %.4f", made.distance, start.max_distance)
-        after = _Start(versions, policy)
-        return made.version if after.was_rejected(DAY) else after.refit() or made.version
+        return made.version if start.was_rejected(DAY) else _Updater(versions, policy).refit() or made.version
 
 
 def remove_stale_refits(versions: Versions, runs: Path) -> None:
@@ -115,7 +114,7 @@ def remove_stale_refits(versions: Versions, runs: Path) -> None:
     for path in runs.glob("*"):
         found = REFIT.fullmatch(path.name)
         if found is not None and found[1] not in named:
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
+            shutil.rmtree(path)
 
 
 def events_since(database: Database, bundle: Bundle) -> Since | None:
@@ -141,7 +140,7 @@ class _Made(NamedTuple):
     distance: float  # estimated, to a full refit, in stars
 
 
-class _Start:
+class _Updater:
     """The version that an alias names, and what can be made of it."""
 
     def __init__(self, versions: Versions, policy: Policy) -> None:
@@ -150,7 +149,7 @@ class _Start:
         self.reason = why_not(self.bundle)
         self.known = known_beside(versions.database, self.bundle)
         self.sweeps = default_sweeps(self.bundle) if policy.sweeps is None else policy.sweeps
-        self.rejected = policy.runs / f"{self.version.short}.rejected"  # a refit of it
+        self.rejected = policy.runs / f"{self.last_fit.short}.rejected"  # a refit after that one was worse
 
     @property
     def max_distance(self) -> float:
@@ -177,7 +176,7 @@ class _Start:
         return version
 
     def was_rejected(self, seconds: float) -> bool:
-        """Whether a refit of it was worse, in the last so many seconds."""
+        """Whether a refit was worse, in the last so many seconds."""
         return self.rejected.exists() and time.time() - self.rejected.stat().st_mtime < seconds
 
     def solve(self) -> _Made | None:
@@ -194,10 +193,12 @@ class _Start:
         if since.window_cut != since.cut:
             merged = touched_since(since.known, since.after)
             whole = updated(candidate, merged, self.known, sweeps=self.sweeps)
-        ratio = self.version.metrics.get(RATIO_NAME, RATIOS[self.sweeps > 0])
+        measured = self.version.metrics.get(DISTANCE_RATIO) if self.version.metrics.get(SWEPT) == self.sweeps else None
+        ratio = measured or (RATIO if self.sweeps else RATIO_WITHOUT_SWEEPS)
         distance = estimated_distance(whole, float(ratio), seed=since.cut)
         log.info("distance to a full refit: %.4f stars, standard error %.4f", *distance)
-        metrics = verdict.metrics() | {"distance": distance.stars, "distance_error": distance.error, RATIO_NAME: ratio}
+        metrics = verdict.metrics() | {"distance": distance.stars, "distance_error": distance.error, SWEPT: self.sweeps}
+        metrics |= {} if measured is None else {DISTANCE_RATIO: measured}
         version = self._publish(whole, since.cut, UPDATE, metrics, self.version.configuration, verdict)
         return _Made(version, distance.stars)
 
@@ -220,16 +221,16 @@ class _Start:
         merged = merge_ratings(before.bundle, between(events, before.version.cut, cut))
         candidate = self._fitted(folder / "candidate", before, window_cut)
         rival = before.bundle
-        if self.reason is None and window_cut > before.version.cut:
+        if window_cut > before.version.cut and why_not(rival) is None:
             rival = updated(rival, known, known_beside(self.versions.database, rival), sweeps=self.sweeps)
         verdict = compare(rival, candidate, known, merged)
         if not _passes(verdict):
-            shutil.rmtree(folder)
             self.rejected.touch()
+            shutil.rmtree(folder)
             return None
         metrics = (read_json(folder / "candidate" / METRICS) or {}) | verdict.metrics()
         if self.reason is None:
-            metrics |= _distance_ratio(rival, candidate)
+            metrics |= _distance_ratio(rival, candidate) | {SWEPT: self.sweeps}
         whole = candidate
         if window_cut != cut and why_not(candidate) is None:
             later = merge_ratings(candidate, between(events, window_cut, cut))
@@ -238,18 +239,20 @@ class _Start:
             whole = self._fitted(folder / "whole", before, cut)
         configuration = self._configuration(folder, before, cut)
         version = self._publish(whole, cut, FIT, metrics, configuration, verdict)
+        self.rejected.unlink(missing_ok=True)
         shutil.rmtree(folder)
         return version
 
     def _version_before(self, cut: int) -> Champion:
-        """The newest version of this line without events after a cut that the store still has; else the newest."""
+        """The newest version since the last fit without events after a cut that the store has; else the champion."""
         rows = {one.version: one for one in self.versions.registry.all()}
         version: Version | None = self.version
         while version is not None:
             there = standing_in(version.version, rows)
             if there is not None and there != self.version.version and rows[there].cut <= cut:
                 return Champion(rows[there], self.versions.load(rows[there]))
-            version = None if version.parent is None else rows.get(version.parent)
+            is_last = version.parent is None or version.version == self.last_fit.version
+            version = None if is_last else rows.get(str(version.parent))
         return Champion(self.version, self.bundle)
 
     def _fitted(self, folder: Path, before: Champion, cut: int) -> Bundle:
@@ -288,7 +291,7 @@ def _distance_ratio(update: Bundle, refit: Bundle) -> dict[str, float]:
     """What the estimate of the distance must be multiplied by, measured where both versions are there."""
     measured = measured_distance(update, refit, random_pairs(update))
     first = estimated_distance(update, ratio=1.0).stars
-    return {"distance_measured": measured} | ({RATIO_NAME: measured / first} if first else {})
+    return {"distance_measured": measured} | ({DISTANCE_RATIO: measured / first} if first else {})
 
 
 def cut_of(bundle: Bundle) -> int:

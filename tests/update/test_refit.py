@@ -12,12 +12,14 @@ import pytest
 from recsys.database import Database
 from recsys.events import Event, EventLog
 from recsys.experiments.run_folder import saved_config
+from recsys.files import write_json
 from recsys.update import refit
 from recsys.update.refit import RefitError, refit_configuration, refitted
 from recsys.update.update import Policy, cut_of, update
 from recsys.versions import open_versions
 from tests.commands import call
 from tests.small_data import random_ratings
+from tests.update.small import both_sides, bundle_of
 
 RUN: dict[str, Any] = {
     "model": {"_target_": "recsys.models.als.ALS", "embedding_dim": 2, "warm_start": None},
@@ -62,6 +64,23 @@ def test_a_failed_run_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(refit.subprocess, "run", lambda *_, **__: failed)
     with pytest.raises(RefitError, match=r"status 1: loading \| error: postgresql://me:\*\*\*@db has no ratings"):
         refitted(RUN, tmp_path / "run", database)
+
+
+def test_what_was_begun_with_other_events_is_begun_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    database, folder = Database.open(f"sqlite:///{tmp_path / 'recsys.db'}"), tmp_path / "whole"
+    fits: list[int] = []
+
+    def fit(*_: Any, **__: Any) -> subprocess.CompletedProcess[str]:
+        assert not (folder / "bundle").exists()
+        bundle_of(both_sides()).save(folder / "bundle")
+        write_json(folder / "status.json", {"state": "finished"})
+        fits.append(json.loads((folder / "config.yaml").read_text())["data"]["cut"])
+        return subprocess.CompletedProcess([], 0, "", "")
+
+    monkeypatch.setattr(refit.subprocess, "run", fit)
+    for cut in (30, 30, 60):
+        refitted(refit_configuration(RUN, folder, Path("/versions/ab"), cut), folder, database)
+    assert fits == [30, 60]
 
 
 @pytest.mark.long

@@ -137,14 +137,10 @@ def test_nothing_counts_twice(versions: Versions, policy: Policy) -> None:
 def test_refits_of_versions_that_nobody_names_are_removed(versions: Versions, policy: Policy) -> None:
     """They hold everybody's ratings, of people too who were forgotten since."""
     named = versions.champion().version.short
-    kept, gone = [f"{named}-3", f"{named}.rejected", "notes", "0123-4"], ["0123456789ab-3", "0123456789ab.rejected"]
+    kept, gone = [f"{named}-3", "notes", "0123-4"], ["0123456789ab-3"]
     policy.runs.mkdir()
     for name in (*kept, *gone):
-        path = policy.runs / name
-        if name.endswith(".rejected"):
-            path.touch()
-        else:
-            (path / "candidate").mkdir(parents=True)
+        (policy.runs / name / "candidate").mkdir(parents=True)
     assert update(versions, policy) is None
     assert {path.name for path in policy.runs.iterdir()} - {".lock"} == set(kept)
 
@@ -358,6 +354,51 @@ def test_a_worse_refit_is_not_tried_again_at_once(
     assert update(versions, replace(due, refit_seconds=3600.0)) is None
     assert len(refits) == 2
     assert list(policy.runs.glob("*-*")) == []
+
+
+def test_a_worse_refit_is_not_tried_again_after_each_update(
+    versions: Versions, policy: Policy, refits: list[tuple[str, int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compared = module.compare
+    monkeypatch.setattr(module, "estimated_distance", lambda *_, **__: Distance(0.2, 0.01))
+    monkeypatch.setattr(module, "compare", lambda *given: WORSE if refits else compared(*given))
+    rate(versions, 30)
+    first = update(versions, policy)
+    assert first is not None
+    assert first.made_by == "update"
+    monkeypatch.setattr(module, "compare", compared)
+    rate(versions, 30, first=30)
+    second = update(versions, policy)
+    assert second is not None
+    assert (second.made_by, second.parent, len(refits)) == ("update", first.version, 1)
+
+
+def test_a_worse_refit_of_another_model_is_not_tried_again_at_once(
+    versions: Versions, policy: Policy, refits: list[tuple[str, int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish(versions, bundle_of(both_sides(), task="ranking"))
+    rate(versions, 30)
+    monkeypatch.setattr(module, "compare", lambda *_: WORSE)
+    assert [update(versions, policy) for _ in range(2)] == [None, None]
+    assert len(refits) == 1
+
+
+def test_a_measured_ratio_counts_for_updates_alike(
+    versions: Versions, policy: Policy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    used: list[float] = []
+    monkeypatch.setattr(
+        module, "estimated_distance", lambda _, ratio, **__: (used.append(ratio), Distance(0.0, 0.0))[1]
+    )
+    version = versions.publish(
+        bundle_of(both_sides()), parent=None, cut=0, made_by="fit", metrics={"distance_ratio": 5.0, "sweeps": 1},
+        configuration=CONFIGURATION,
+    )  # fmt: skip
+    versions.promote("champion", version.version, "test", "measured")
+    for number, sweeps in enumerate((1, 0, 1)):
+        rate(versions, 30, first=30 * number)
+        assert update(versions, replace(policy, sweeps=sweeps)) is not None
+    assert used == [5.0, 3.3, 14.0]
 
 
 def test_other_models_are_fitted_again(versions: Versions, policy: Policy, refits: list[tuple[str, int]]) -> None:
