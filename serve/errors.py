@@ -12,7 +12,9 @@ from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
 from serve.api_error import ApiError
-from serve.schemas import RecommendationQuery
+from serve.schemas import MAX_TEXT, RecommendationQuery
+
+ATTRIBUTES = f"names and values must be texts of 1 to {MAX_TEXT} characters, without control characters"
 
 
 def no_model() -> ApiError:
@@ -49,6 +51,8 @@ async def _invalid(request: Request, exc: Exception) -> JSONResponse:
     if first["type"] == "extra_forbidden":  # its name is the client's
         allowed = ", ".join(_fields(request, place))
         return error(400, "invalid_request", f"{_place(place)} has an unknown field; allowed are {allowed}")
+    if place[:2] == ["body", "attributes"]:  # what follows are names, which are the client's
+        return error(400, "invalid_request", f"body.attributes: {ATTRIBUTES}")
     if (last in ("user_id", "item_id") or place == ["body", "users"]) and first["type"] != "missing":
         model = request.app.state.service.model
         if model is None:

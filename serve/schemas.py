@@ -30,6 +30,7 @@ from recsys.bundle.ids import MAX_ID_LENGTH
 from serve.ids import INT_ID, GivenId
 
 MAX_FIELDS = 100  # of an object
+MAX_TEXT = 100  # characters of an attribute's name, and of its value
 MAX_JOB_USERS = 10_000  # that a job may name
 TEXT = r"^[^\x00-\x1f\x7f]+$"  # without control characters
 
@@ -83,13 +84,13 @@ Stars = Annotated[
 ]
 Genre = Annotated[str, Field(max_length=100), WithJsonSchema({"type": "string", "maxLength": 100, "format": "genre"})]
 Attributes = Annotated[
-    dict[str, Annotated[str, Field(max_length=100)]],
+    dict[str, Annotated[str, Field(max_length=MAX_TEXT)]],
     Field(max_length=MAX_FIELDS),
     BeforeValidator(lambda values: few(values)),
     WithJsonSchema({"type": "object", "format": "attributes"}),
 ]
-Text = Annotated[str, Field(min_length=1, max_length=100, pattern=TEXT)]
-# Those that are recorded may be ones that only the next fit knows.
+Text = Annotated[str, Field(min_length=1, max_length=MAX_TEXT, pattern=TEXT)]
+# Those that are recorded may have values that only the next fit knows.
 RecordedAttributes = Annotated[
     dict[Text, Text],
     Field(max_length=MAX_FIELDS, json_schema_extra={"additionalProperties": False}),  # names that are no `Text`
