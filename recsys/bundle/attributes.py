@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -9,6 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recsys.bundle.typing import Id, IndexArray
+
+NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?(e[+-]?[0-9]+)?")
 
 
 class RowAttributes(NamedTuple):
@@ -56,6 +60,26 @@ def attribute_rows(names: Sequence[str], given: Mapping[str, object]) -> NDArray
         if str(value) not in known[name]:
             raise ValueError(f"attributes: {name} must be one of {', '.join(known[name])}, got {value!r:.80}")
     return np.array([names.index(f"{name}={value}") for name, value in given.items()], np.int64)
+
+
+def settable(known: Mapping[str, Sequence[str]], name: str, value: str) -> bool:
+    """Whether a user may have this value of an attribute in data that a model is fitted on again.
+
+    The name must be one that the model knows; where it knows only numbers of it, or ranges of numbers such as `5..12`,
+    so must the value. It may be new: which values a model knows is for its next fit to say.
+
+    Args:
+        known: Values by name, as in `choices`.
+        name: Of the attribute.
+        value: Of the attribute.
+    """
+    values = known.get(name, ())
+    is_numeric = all(_is_number(part) for one in values for part in one.split(".."))
+    return name in known and (not is_numeric or _is_number(value) or value in values)
+
+
+def _is_number(text: str) -> bool:
+    return NUMBER.fullmatch(text) is not None and math.isfinite(float(text))
 
 
 def undescribed(item: Id) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from recsys.bundle import Bundle, BundleError
-from recsys.bundle.attributes import attribute_rows, choices
+from recsys.bundle.attributes import attribute_rows, choices, settable
 from recsys.bundle.factors import UserVector
 from recsys.bundle.fold_in import FoldIn
 from recsys.bundle.typing import IndexArray
@@ -203,6 +203,24 @@ class ServedModel:
             if name is not None:
                 detail = f"body.attributes.{name} must be one of {', '.join(known[name])}"
             raise ApiError(400, "unknown_attribute", detail) from None
+
+    def check_settable_attributes(self, attributes: Mapping[str, str]) -> None:
+        """Check that the next fit may read these attributes of a user: values may be new, names may not.
+
+        Raises:
+            ApiError: 400, a name is unknown, or a value is a text where the model knows numbers.
+        """
+        known = choices(self.bundle.attributes)
+        for name, value in attributes.items():
+            if settable(known, name, value):
+                continue
+            if name in known:
+                detail = f"body.attributes.{name} must be a number"
+            elif known:
+                detail = f"body.attributes must be among {', '.join(known)}"
+            else:
+                detail = "body.attributes must be empty: this model has no user attributes"
+            raise ApiError(400, "unknown_attribute", detail)
 
 
 def unused(given: Mapping[str, str], known: Container[str]) -> list[str]:

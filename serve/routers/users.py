@@ -97,7 +97,7 @@ class UserIn(Input):
     """What is known of a user besides ratings."""
 
     attributes: RecordedAttributes = Field(
-        description="Side information by name, such as a gender; a model reads those that /model lists."
+        description="Side information by name, such as a gender: names that /model lists, with values that may be new."
     )
 
 
@@ -112,8 +112,12 @@ class DescribedUser:
 async def set_attributes(
     user_id: RecordedId, body: UserIn, model: CurrentModel, live: CurrentLive, request: Request
 ) -> DescribedUser:
-    """Set all attributes of a user, who may be new, in the place of those before. They count in the next answer."""
+    """Set all attributes of a user, who may be new, in the place of those before. They count in the next answer.
+
+    Values that the model does not know are kept for its next fit, which reads those that enough users have.
+    """
     text = model.users.text_in_path(user_id)
     model.users.check_recordable(text, "user_id")
+    model.check_settable_attributes(body.attributes)
     await live.call(request.scope, live.descriptions.set_user, text, body.attributes)
     return DescribedUser(text, body.attributes, unused(body.attributes, model.attribute_rows))

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from recsys.bundle.attributes import RowAttributes, attribute_rows, choices
+from recsys.bundle.attributes import RowAttributes, attribute_rows, choices, settable
 
 NAMES = ["gender=F", "age=25", "gender=M", "note=a=b"]
 
@@ -22,6 +22,20 @@ def test_what_is_not_known_is_named() -> None:
         attribute_rows([], {"gender": "F"})
     with pytest.raises(TypeError, match="attributes must map names to values"):
         attribute_rows(NAMES, ["gender=F"])  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "wanted"),
+    [
+        ("gender", "X", True), ("sex", "F", False), ("", "F", False), ("note", "1", True), ("age", "31", True),
+        ("age", "-0.5", True), ("age", "1e3", True), ("age", "abc", False), ("age", "1e999", False),
+        ("age", "nan", False), ("age", "1_0", False), ("age", "٣", False), ("age", " 3", False), ("price", "7", True),
+        ("price", "5..12", True), ("price", "5..13", False), ("price", "low", False),
+    ],
+)  # fmt: skip
+def test_values_may_be_new_but_no_texts_for_numbers(name: str, value: str, wanted: bool) -> None:
+    known = choices([*NAMES, "price=-1..5", "price=5..12", "price=13"])
+    assert settable(known, name, value) == wanted
 
 
 def test_rows_outside_the_data_set_have_none() -> None:
