@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from recsys.bundle import Bundle
-from recsys.bundle.attributes import RowAttributes, undescribed
+from recsys.bundle.attributes import RowAttributes, choices, settable, undescribed
 from recsys.bundle.typing import Id
 from recsys.data.columns import ITEM_ID, RATING, TIMESTAMP, USER_ID
 from recsys.data.errors import DataError
@@ -20,6 +21,8 @@ from recsys.data.readers.items import items_frame
 from recsys.data.sources.base import RatingsSource, logged
 from recsys.update.known import known_beside
 
+FEWEST = 5  # users with a value that the bundle does not know: of fewer it may tell who they are
+BRACKETED = ("age",)  # attributes whose new numbers fall into brackets, see `recsys.data.features`
 OF_COLUMNS = ("genre", "year")  # attributes of items that columns of their own hold
 
 
@@ -108,10 +111,26 @@ class LiveRatings(RatingsSource):
 
 
 def _users(bundle: Bundle, ids: NDArray[Any], changed: Mapping[Id, Mapping[str, Any]]) -> pd.DataFrame | None:
-    """The users with the attributes that the bundle has of them, and those that were set since; None without any."""
+    """The users with the attributes that were set last, or else those that the bundle has of them; None without any.
+
+    Everybody may read which attributes a model knows. So what was set counts as far as the bundle has its name, and a
+    new value once enough users have it: what one person is said to be, such as an address, must not get there.
+    """
+    known = choices(bundle.attributes)
     told = _told(bundle.attributes, bundle.user_attributes, len(ids))
     for row, user in enumerate(ids.tolist()):
-        told[row] |= changed.get(user, {})
+        if user in changed:
+            texts = {name: str(value).strip() for name, value in changed[user].items()}
+            told[row] = {name: text for name, text in texts.items() if settable(known, name, text)}
+    held = Counter(pair for one in told for pair in one.items())
+    told = [
+        {
+            name: text
+            for name, text in one.items()
+            if text in known[name] or name in BRACKETED or held[name, text] >= FEWEST
+        }
+        for one in told
+    ]
     return _table(USER_ID, ids, told) if any(told) else None
 
 
@@ -122,7 +141,8 @@ def _items(bundle: Bundle, ids: NDArray[Any], changed: Mapping[Id, Mapping[str, 
     for row, item in enumerate(ids.tolist()):
         known = bundle.items[row] if row < len(bundle.items) else undescribed(item)
         about.append(changed.get(item, known))
-        told[row] |= changed.get(item, {}).get("attributes", {})
+        if item in changed:
+            told[row] = dict(changed[item]["attributes"])
     columns = ([one[name] for one in about] for name in ("title", "genres", "year"))
     frame = items_frame(ids.tolist(), *columns)
     others = _table(ITEM_ID, ids, told).drop(columns=[ITEM_ID, *frame.columns], errors="ignore")

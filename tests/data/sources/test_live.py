@@ -97,6 +97,54 @@ def test_attributes_are_those_of_the_bundle_and_what_was_set_since(database: Dat
     assert [items.names[k] for k in items.of(1)] == ["year=1995", "genre=Crime", "studio=A"]
 
 
+def attributed() -> Bundle:
+    """Of two users and two items, with attributes of both."""
+    factors = random_factors(n_users=2, n_items=2, dim=2, attributes=3, items=True, item_attributes=1)
+    bundle = make_bundle(
+        factors, [7, 8], [1, 2], RATED, [10, 20, 30], attributes=["age=25", "gender=F", "gender=M"],
+        item_attributes=["studio=A"],
+    )  # fmt: skip
+    users = RowAttributes(np.array([0, 2, 3]), np.array([0, 1, 2], np.int32))
+    return replace(bundle, user_attributes=users, item_attributes=RowAttributes(np.array([0, 1, 1]), np.array([0])))
+
+
+def known_of_users(folder: str, users: list[int]) -> tuple[list[str], list[list[str]]]:
+    found = user_attributes(LiveRatings(folder).read(), users)
+    return found.names, [[found.names[k] for k in found.of(row)] for row in range(len(users))]
+
+
+def test_what_was_set_takes_the_place_of_what_the_bundle_has(database: Database, tmp_path: Path) -> None:
+    """A refit brought back attributes that were removed; an update did not."""
+    told = Descriptions(database)
+    told.set_user("7", {"gender": "M"})
+    told.set_user("8", {})
+    told.set_item("1", "Heat", 1995, ["Crime"], {})
+    folder = saved(attributed(), tmp_path)
+    assert known_of_users(folder, [7, 8]) == (["gender=M"], [["gender=M"], []])
+    items = item_attributes(LiveRatings(folder).read(), [1])
+    assert {items.names[k] for k in items.of(0)} == {"year=1995", "genre=Crime"}
+    assert "studio=A" not in items.names
+
+
+def test_what_one_person_is_said_to_be_is_no_attribute_of_a_model(database: Database, tmp_path: Path) -> None:
+    """Names of attributes are in the manifest, which the service shows to everybody."""
+    told = Descriptions(database)
+    told.set_user("9", {"email": "ann@example.org", "gender": "ann@example.org", "age": "abc"})
+    told.set_user("10", {"gender": "F", "age": "31"})
+    rate(database, ("9", "2", 1.0), ("10", "2", 1.0))
+    folder = saved(attributed(), tmp_path)
+    names, of_user = known_of_users(folder, [7, 9, 10])
+    assert names == ["age=25", "gender=F", "gender=M"]
+    assert of_user == [["age=25", "gender=F"], [], ["age=25", "gender=F"]]
+    new = [str(user) for user in range(20, 25)]
+    for user in new[:4]:
+        told.set_user(user, {"gender": "X"})
+    rate(database, *((user, "2", 1.0) for user in new))
+    assert known_of_users(folder, [20])[0] == names
+    told.set_user(new[4], {"gender": "X"})
+    assert known_of_users(folder, [20])[1] == [["gender=X"]]
+
+
 def test_what_is_missing_is_said(database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ValueError, match=r"cut must be >= 0, got -1"):
         LiveRatings("bundle", cut=-1)
