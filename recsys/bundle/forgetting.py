@@ -22,7 +22,8 @@ from recsys.bundle.sides import take_users
 def without_users(bundle: Bundle, rows: Iterable[int]) -> Bundle:
     """A bundle without these users' rows.
 
-    Items keep what they have learned from all; a later fit learns without these users.
+    Items keep what they have learned from all; a later fit learns without these users. Attributes that no user has any
+    more are gone from the manifest too, as their names tell of those who had them.
 
     Args:
         bundle: Of which the result shares arrays that do not change.
@@ -47,14 +48,38 @@ def without_users(bundle: Bundle, rows: Iterable[int]) -> Bundle:
     if known is not None:
         of_kept = np.repeat(keep, np.diff(known.indptr))
         known = RowAttributes(_indptr(known.indptr, keep), known.attribute[of_kept])
+    return _with_attributes_of_somebody(
+        replace(
+            bundle,
+            manifest=bundle.manifest | _counts(bundle, int(fitted.sum()), ratings),
+            factors=take_users(bundle.factors, np.flatnonzero(fitted)),
+            user_ids=bundle.user_ids[keep],
+            ratings=ratings,
+            user_attributes=known,
+            sha256=None,
+        )
+    )
+
+
+def _with_attributes_of_somebody(bundle: Bundle) -> Bundle:
+    """A bundle without the attributes that none of its users has; their effects enter nobody's predictions."""
+    known, names = bundle.user_attributes, bundle.attributes
+    if known is None:
+        return bundle
+    held = np.unique(known.attribute)
+    if len(held) == len(names):
+        return bundle
+    factors = bundle.factors
+    effects: dict[str, Any] = {
+        name: array[held] if len(held) else None
+        for name in ("attribute_effects", "cold_start_effects")
+        if (array := getattr(factors, name)) is not None
+    }
     return replace(
         bundle,
-        manifest=bundle.manifest | _counts(bundle, int(fitted.sum()), ratings),
-        factors=take_users(bundle.factors, np.flatnonzero(fitted)),
-        user_ids=bundle.user_ids[keep],
-        ratings=ratings,
-        user_attributes=known,
-        sha256=None,
+        manifest=bundle.manifest | {"attributes": [names[place] for place in held]},
+        factors=replace(factors, **effects),
+        user_attributes=RowAttributes(known.indptr, np.searchsorted(held, known.attribute).astype(np.int32)),
     )
 
 

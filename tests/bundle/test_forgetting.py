@@ -59,6 +59,36 @@ def test_nothing_of_them_is_left() -> None:
     assert after.sha256 is None
 
 
+def test_attributes_that_only_they_had_are_gone() -> None:
+    bundle = replace(
+        whole(),
+        factors=random_factors(n_users=4, samples=3, noisy=True, attributes=3),
+        manifest=whole().manifest | {"attributes": ["a=b", "email=ann@example.org", "a=c"]},
+        user_attributes=RowAttributes(np.array([0, 2, 2, 3, 4, 5, 6]), np.array([0, 1, 2, 0, 2, 0], np.int32)),
+    )
+    bundle.check()
+    after = without_users(bundle, [0])
+    after.check()
+    assert after.attributes == ["a=b", "a=c"]
+    for user in USERS[1:]:
+        assert after.recommend(user, 12) == bundle.recommend(user, 12)
+    for known in ({"a": "b"}, {"a": "c"}):
+        for rated in ({}, {3: 4.0}):
+            vectors = [one.fold_in(rated, known).vector.factors for one in (bundle, after)]
+            assert np.array_equal(*vectors)
+    assert without_users(bundle, [2]).attributes == bundle.attributes
+
+
+def test_the_last_attribute_may_be_gone() -> None:
+    known = RowAttributes(np.array([0, 2, 2, 2, 2, 2, 2]), np.array([0, 1], np.int32))
+    bundle = replace(whole(), user_attributes=known)
+    after = without_users(bundle, [0])
+    after.check()
+    assert after.attributes == []
+    assert after.recommend(USERS[1], 12) == bundle.recommend(USERS[1], 12)
+    assert np.array_equal(after.fold_in({3: 4.0}).vector.factors, bundle.fold_in({3: 4.0}).vector.factors)
+
+
 def test_somebody_must_be_left() -> None:
     with pytest.raises(BundleError, match="none other would be left"):
         without_users(whole(), [0, 1, 2, 3])
