@@ -27,15 +27,18 @@ from recsys.data.inference.vocabulary import likeness
 from recsys.data.inspection.attempts import Attempt, read_somehow
 from recsys.data.inspection.command import training_command
 from recsys.data.inspection.folder import Entry, ratings_of, released, side_files, survey
-from recsys.data.inspection.page import print_data, print_entries, screen
+from recsys.data.inspection.page import doubts_of_times, print_data, print_entries, screen
 from recsys.data.rating_data import RatingData
 from recsys.data.readers import expand, sample_rows
 from recsys.data.readers.files import STANDARD_INPUT
 from recsys.data.readers.format import Format
+from recsys.data.sources.base import RatingsSource
 from recsys.data.sources.movielens import MovieLens
 from recsys.data.sources.tabular import TabularRatings
 from recsys.experiments.overrides import quote_override
 from recsys.progress import tolerate_closed_output
+
+logger = logging.getLogger(__name__)
 
 OPTIONS = tuple(inspect.signature(TabularRatings).parameters)
 
@@ -47,15 +50,15 @@ def main(argv: Sequence[str] | None = None) -> None:
     if not words or words[0] in ("-h", "--help"):
         print(__doc__)
         sys.exit(0 if words else 2)
-    logger = logging.getLogger("recsys")
-    level = logger.level
-    logger.setLevel(logging.ERROR)  # what is logged is printed
+    package = logging.getLogger("recsys")
+    level = package.level
+    package.setLevel(logging.ERROR)  # what is logged is printed
     try:
         _inspect(words[0], dict(map(_option, words[1:])))
     except (ValueError, OSError) as error:
         sys.exit(f"error: {error}")
     finally:
-        logger.setLevel(level)
+        package.setLevel(level)
 
 
 def _inspect(path: str, typed: dict[str, Any]) -> None:
@@ -80,7 +83,7 @@ def _inspect(path: str, typed: dict[str, Any]) -> None:
 
 
 def read_ratings(path: str, words: Sequence[str] = ()) -> RatingData:
-    """The ratings of what may be inspected: a file, a glob, a folder, or - for standard input.
+    """The ratings of what may be inspected: a file, a glob, a folder, or - for standard input; warnings are logged.
 
     Args:
         path: Of it.
@@ -90,18 +93,24 @@ def read_ratings(path: str, words: Sequence[str] = ()) -> RatingData:
         DataError: It cannot be read, or not without an option; the message names it.
         ValueError: A word is no option.
     """
-    typed = dict(map(_option, words))
+    data = _source(path, dict(map(_option, words))).read()
+    for text in doubts_of_times(data):
+        logger.warning("%s: %s", path, text)
+    return data
+
+
+def _source(path: str, typed: dict[str, Any]) -> RatingsSource:
     root = typed.pop("root", None)
     folder = Path(root or ".").expanduser() / Path(path).expanduser()
     if not folder.is_dir():
-        return TabularRatings(root, path, **typed).read()
+        return TabularRatings(root, path, **typed)
     file = typed.pop("ratings_file", None)
     if file is None and (name := released(folder)) is not None:
-        return MovieLens(name, str(folder)).read()
+        return MovieLens(name, str(folder))
     file = ratings_of(survey(folder)) if file is None else file
     if file is None:
         raise DataError(f"{path}: cannot tell which file holds the ratings; name one")
-    return TabularRatings(str(folder), file, **typed).read()
+    return TabularRatings(str(folder), file, **typed)
 
 
 def check_unread_columns(path: str, words: Sequence[str], data: RatingData) -> None:

@@ -18,6 +18,11 @@ from recsys.bundle.typing import IndexArray
 REQUIRED = ("task", "rating_scale", "id_kind", "data")
 
 
+def stars_within(low: float, high: float) -> str:
+    """What a scale allows, in words."""
+    return f"in [{low:g}, {high:g}]" if low < high else f"{high:g}, as all are in implicit feedback"
+
+
 @dataclass(frozen=True, eq=False)
 class BundleParts:
     """What a bundle holds, and what its manifest says of the model.
@@ -78,8 +83,7 @@ class BundleParts:
     @property
     def allowed_stars(self) -> str:
         """What `given_scale` allows, for messages that say what a rating must be."""
-        low, high = self.given_scale
-        return f"in [{low:g}, {high:g}]" if low < high else f"{high:g}, as all are in implicit feedback"
+        return stars_within(*self.given_scale)
 
     @property
     def can_fold_in(self) -> bool:

@@ -18,19 +18,18 @@ from itertools import islice, repeat
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from recsys.database.flag import add_database_flag, open_database
-from recsys.events.event import RATING, Event
+from recsys.events.event import CLOCK_TOLERANCE, RATING, WITHDRAWAL, Event
 from recsys.events.event_rules import EventRules
 from recsys.events.given_ids import given_id
 from recsys.progress import printable, progress, tolerate_closed_output
 from recsys.versions.flags import add_store_flag
-from recsys.versions.version import CHAMPION
+from recsys.versions.version import CHAMPION, VersionError
 
 if TYPE_CHECKING:
     from recsys.database import Database
     from recsys.events import EventLog
     from recsys.versions import Versions
 
-DAY = 86_400  # seconds by which clocks may differ
 AT_ONCE = 1000  # events of a transaction, so that a service that writes too waits for a moment only
 CHOICE = "choice"  # kind of implicit feedback
 
@@ -44,7 +43,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     new = commands.add_parser("import", help="record the ratings of a file; importing it again changes nothing")
     new.add_argument("file", metavar="FILE")
     new.add_argument("options", nargs="*", metavar="data.option=value", help="those of data=tabular")
-    new.add_argument("--kind", default=CHOICE, help=f"of rows without a rating (default {CHOICE})")
+    kinds = f"of rows without a rating (default {CHOICE}); {WITHDRAWAL}: take back what was said of each row's pair"
+    new.add_argument("--kind", help=kinds)
     show = commands.add_parser("show", help="print the latest events as CSV, the last one last")
     show.add_argument("--user", metavar="ID", help="only this user's")
     show.add_argument("--last", type=_at_least_one, default=20, metavar="N", help="how many (default 20)")
@@ -93,8 +93,20 @@ def _versions(database: Database, store: str | None) -> Versions:
 
 
 def _rules(versions: Versions) -> EventRules:
-    """Those of the champion; without one, hardly any."""
-    return EventRules() if versions.aliases.current(CHAMPION) is None else EventRules.of(versions.champion().bundle)
+    """Those of the champion; without one, hardly any.
+
+    Raises:
+        VersionError: Its files are not in the store.
+    """
+    try:
+        manifest = versions.manifest()
+        if manifest is None:
+            return EventRules()
+        is_ranking = manifest["task"] == "ranking"  # whose ratings say whether they are implicit feedback
+        return EventRules.of(manifest, versions.champion().bundle.given_scale if is_ranking else None)
+    except VersionError as error:
+        hint = f"--store, or RECSYS_STORE, must name the store with the {CHAMPION}, against which events are checked"
+        raise VersionError(f"{error}: {hint}") from error
 
 
 class Imported(NamedTuple):
@@ -106,9 +118,9 @@ class Imported(NamedTuple):
 
 
 def import_events(
-    log: EventLog, path: str, options: Sequence[str] = (), kind: str = CHOICE, rules: EventRules | None = None
+    log: EventLog, path: str, options: Sequence[str] = (), kind: str | None = None, rules: EventRules | None = None
 ) -> Imported:
-    """Append the ratings of a file, of which those that are there already count once.
+    """Append the rows of a file as events, of which those that are there already count once.
 
     The whole file is checked before anything is appended.
 
@@ -116,7 +128,7 @@ def import_events(
         log: Where to.
         path: What `recsys inspect` takes.
         options: Such as `data.separator=semicolon`.
-        kind: Of rows without a rating.
+        kind: Of rows without a rating, None for `CHOICE`; `WITHDRAWAL` takes back what was said of rated rows, too.
         rules: What ids and ratings must be.
 
     Raises:
@@ -129,13 +141,13 @@ def import_events(
     except ModuleNotFoundError as error:
         raise ValueError(f"reading files needs {error.name}: pip install 'recsys-lightning[train]'") from None
     rules = EventRules() if rules is None else rules
-    data = read_ratings(path, [*_of_scale(options, rules), *options])
+    scale = [] if kind == WITHDRAWAL else _of_scale(options, rules)
+    data = read_ratings(path, [*scale, *options])
     check_unread_columns(path, options, data)
-    if data.implicit and kind == RATING:
-        raise ValueError(f"{path} has no ratings: --kind must be of rows without one, such as {CHOICE}, got {kind}")
+    kind = _kind(path, kind, is_rated=not data.implicit)
     now = int(time.time())
-    texts = _checked(path, data.ratings, None if not data.implicit else kind, rules, now)
-    rows, new = _events(data.ratings, texts, None if not data.implicit else kind, now), 0
+    texts = _checked(path, data.ratings, kind, rules, now)
+    rows, new = _events(data.ratings, texts, kind, now), 0
     with progress("importing", len(data.ratings)) as advance:
         while chunk := list(islice(rows, AT_ONCE)):
             new += log.append_new(chunk)
@@ -143,12 +155,34 @@ def import_events(
     return Imported(None if data.counts is None else data.counts.sentence(path), len(data.ratings), new)
 
 
+def _kind(path: str, given: str | None, *, is_rated: bool) -> str | None:
+    """The kind of a file's events; None if they are its ratings.
+
+    Raises:
+        ValueError: The file has none of this kind.
+    """
+    if not is_rated:
+        if given == RATING:
+            raise ValueError(
+                f"{path} has no ratings: --kind must be of rows without one, such as {CHOICE}, got {given}"
+            )
+        return given or CHOICE
+    if given in (None, RATING):
+        return None
+    if given == WITHDRAWAL:
+        return given
+    raise ValueError(
+        f"{path} has ratings: --kind must be {RATING} or {WITHDRAWAL}, got {given!r:.80}; data.rating_column=null "
+        "leaves them out"
+    )
+
+
 def _of_scale(options: Sequence[str], rules: EventRules) -> list[str]:
     """Options of the scale, by which the reader names the line of a rating that is off it."""
     low, high = rules.scale
     if not low < high < math.inf or any(option.removeprefix("data.").startswith("rating_m") for option in options):
         return []
-    return [f"data.rating_min={low:g}", f"data.rating_max={high:g}"]
+    return [f"data.rating_min={low!r}", f"data.rating_max={high!r}"]
 
 
 class _Texts(NamedTuple):
@@ -191,7 +225,7 @@ def _checked(path: str, ratings: Any, kind: str | None, rules: EventRules, now: 
     check("item_id", texts.items, partial(id_text, "item_id"))
     if kind is None:
         check("rating", texts.stars, stars)
-    if "timestamp" in ratings and ratings["timestamp"].max() > now + DAY:
+    if "timestamp" in ratings and ratings["timestamp"].max() > now + CLOCK_TOLERANCE:
         row = int(ratings["timestamp"].to_numpy().argmax())
         got = int(ratings["timestamp"].iloc[row])
         shown = f"{got} ({_moment(got)})"

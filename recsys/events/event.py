@@ -15,6 +15,7 @@ RATING, WITHDRAWAL = "rating", "withdrawal"  # kinds; any other is what the shop
 MAX_ID_BYTES = 2500  # of a user's or an item's id in UTF-8: PostgreSQL's indices hold no more
 MAX_EVENT_ID, MAX_KIND = 200, 64  # characters
 KIND = re.compile(rf"[^\x00-\x1f\x7f\ud800-\udfff]{{1,{MAX_KIND}}}")
+CLOCK_TOLERANCE = 86_400  # seconds that an event may be ahead of the clock of who records it
 LAST_SECOND = 253_402_300_799  # of the year 9999
 
 

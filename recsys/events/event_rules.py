@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Any
 
+from recsys.bundle.parts import stars_within
 from recsys.events.given_ids import given_id
-
-if TYPE_CHECKING:
-    from recsys.bundle import Bundle
 
 
 @dataclass(frozen=True)
@@ -18,18 +17,22 @@ class EventRules:
 
     Attributes:
         id_kind: Of the data, `int` or `str`.
-        scale: Lowest and highest rating.
-        allowed_stars: The scale in words.
+        scale: Lowest and highest rating that someone may give.
     """
 
     id_kind: str | None = None
     scale: tuple[float, float] = (-math.inf, math.inf)
-    allowed_stars: str = "a finite number"
 
     @classmethod
-    def of(cls, bundle: Bundle) -> EventRules:
-        """Those of a bundle's model."""
-        return cls(str(bundle.manifest["id_kind"]), bundle.given_scale, bundle.allowed_stars)
+    def of(cls, manifest: Mapping[str, Any], scale: tuple[float, float] | None = None) -> EventRules:
+        """Those of a bundle's model.
+
+        Args:
+            manifest: The bundle's.
+            scale: Its `given_scale`; None for that of the manifest, which is the same unless it is a ranking model.
+        """
+        low, high = manifest["rating_scale"] if scale is None else scale
+        return cls(str(manifest["id_kind"]), (float(low), float(high)))
 
     def id(self, text: str, name: str) -> str:
         """The id that is meant, as text.
@@ -50,4 +53,5 @@ class EventRules:
         """
         low, high = self.scale
         if not (math.isfinite(stars) and low <= stars <= high):
-            raise ValueError(f"rating must be {self.allowed_stars}, got {stars:g}")
+            allowed = stars_within(low, high) if high < math.inf else "a finite number"
+            raise ValueError(f"rating must be {allowed}, got {stars:g}")

@@ -7,7 +7,7 @@ from tests.versions.conftest import of_users
 
 
 def test_those_of_a_model() -> None:
-    rules = EventRules.of(of_users(1, 2))
+    rules = EventRules.of(of_users(1, 2).manifest)
     assert rules.id("07", "user_id") == "7"
     rules.check_rating(1.0)
     with pytest.raises(ValueError, match=r"^item_id: ids of this data are integers, such as 50, got 'x'$"):

@@ -9,11 +9,13 @@ from pathlib import Path
 
 import pytest
 
+from recsys.bundle import Bundle
 from recsys.database import Database
 from recsys.events import EventLog
 from recsys.events.__main__ import main
 from recsys.events.merge import merge_events, ratings_of
-from recsys.versions import open_versions
+from recsys.versions import Versions, open_versions
+from tests.bundles import make_bundle, random_factors
 from tests.versions.conftest import of_users
 
 CSV = "user_id,item_id,rating,timestamp\n1,50,4.1,100\n1,172,3,200\n2,50,5,150\n"
@@ -89,6 +91,45 @@ def test_a_withdrawal_without_a_time_takes_back_what_was_said_before(run: Run, l
     assert merge_events(bundle, ratings_of(bundle, 0), log.of_user("1"), [0, 0]).item.tolist() == [1]
 
 
+def test_a_withdrawal_takes_back_ratings_of_a_file(run: Run, log: EventLog) -> None:
+    """It was ignored, so that the ratings were given once more."""
+    Path("r.csv").write_text(CSV)
+    Path("w.csv").write_text("user_id,item_id,rating,timestamp\n1,50,4.1,100\n1,172,9,200\n")
+    bundle = of_users(1, 2)
+    run("import", "r.csv")
+    assert "2 new of 2" in run("import", "w.csv", "--kind", "withdrawal")
+    assert [(one.kind, one.rating) for one in log.of_user("1")[2:]] == [("withdrawal", None)] * 2
+    given = merge_events(bundle, ratings_of(bundle, 0), log.of_user("1")[:2], [2, 3])
+    assert given.item.tolist() == [0, 1, 2, 3]
+    after = merge_events(bundle, ratings_of(bundle, 0), log.of_user("1"), [2, 3, 2, 3])
+    assert after.item.tolist() == [0, 1]
+
+
+@pytest.mark.usefixtures("champion")
+def test_a_withdrawal_needs_no_rating_on_the_scale(run: Run, log: EventLog) -> None:
+    Path("w.csv").write_text("user_id,item_id,rating,timestamp\n1,5,9,880000000\n2,5,8,880000000\n")
+    assert "2 new of 2" in run("import", "w.csv", "--kind", "withdrawal")
+
+
+def test_ratings_are_of_no_other_kind(run: Run, log: EventLog) -> None:
+    Path("r.csv").write_text(CSV)
+    with pytest.raises(
+        SystemExit, match=r"^error: r\.csv has ratings: --kind must be rating or withdrawal, got 'play'; "
+    ):
+        run("import", "r.csv", "--kind", "play")
+    assert "3 new of 3" in run("import", "r.csv", "--kind", "rating")
+    assert "3 new of 3" in run("import", "r.csv", "data.rating_column=null", "--kind", "play")
+
+
+def test_numbers_that_may_be_no_times_are_told(run: Run, log: EventLog, caplog: pytest.LogCaptureFixture) -> None:
+    Path("d.csv").write_text("user_id,item_id,rating,day\n1,50,4,1\n1,172,3,2\n")
+    run("import", "d.csv")
+    assert "d.csv: all times are in the first years after 1970; " in caplog.text
+    caplog.clear()
+    run("import", "d.csv", "data.timestamp_column=null")
+    assert not caplog.records
+
+
 def test_rows_that_the_reader_drops_are_told(run: Run, log: EventLog) -> None:
     Path("r.csv").write_text(CSV + "3,,2,300\n1,50,5,400\n")
     assert run("import", "r.csv").startswith(
@@ -97,13 +138,17 @@ def test_rows_that_the_reader_drops_are_told(run: Run, log: EventLog) -> None:
     )
 
 
-@pytest.fixture
-def champion(tmp_path: Path, log: EventLog, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A model of integer ids, and stars from 1 to 5."""
-    monkeypatch.setenv("RECSYS_STORE", str(tmp_path / "store"))
+def publish_champion(log: EventLog, monkeypatch: pytest.MonkeyPatch, bundle: Bundle) -> None:
+    monkeypatch.setenv("RECSYS_STORE", str(log.database.path.parent / "store"))
     versions = open_versions(log.database)
-    made = versions.publish(of_users(1, 2), parent=None, cut=0, made_by="fit", metrics={}, configuration={})
+    made = versions.publish(bundle, parent=None, cut=0, made_by="fit", metrics={}, configuration={})
     versions.promote("champion", made.version, "ann", "first")
+
+
+@pytest.fixture
+def champion(log: EventLog, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A model of integer ids, and stars from 1 to 5."""
+    publish_champion(log, monkeypatch, of_users(1, 2))
 
 
 @pytest.mark.usefixtures("champion")
@@ -147,6 +192,47 @@ def test_ids_are_those_of_the_champion(run: Run, log: EventLog) -> None:
     assert run("show", "--user", "01") == run("show", "--user", "1") != run("show", "--user", "2")
     with pytest.raises(SystemExit, match="ids of this data are integers, such as 50, got 'ann'"):
         run("show", "--user", "ann")
+
+
+@pytest.mark.usefixtures("champion")
+def test_only_the_manifest_of_the_champion_is_needed(run: Run, log: EventLog, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its whole bundle was loaded."""
+    monkeypatch.setattr(Versions, "load", lambda *_: pytest.fail("loaded"))
+    Path("r.csv").write_text("user_id,item_id,rating\n1,3,4\n")
+    assert "1 new of 1" in run("import", "r.csv")
+
+
+@pytest.mark.usefixtures("champion")
+def test_without_the_store_of_the_champion_nothing_is_imported(
+    run: Run, log: EventLog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("RECSYS_STORE")
+    Path("r.csv").write_text("user_id,item_id,rating\n1,3,4\n")
+    with pytest.raises(
+        SystemExit,
+        match=r"^error: outputs/versions has no version [0-9a-f]{12}: --store, or RECSYS_STORE, must name the store",
+    ):
+        run("import", "r.csv")
+    assert log.count() == 0
+    assert "1 new of 1" in run("import", "r.csv", "--store", str(tmp_path / "store"))
+
+
+def test_a_rating_of_implicit_feedback_is_the_highest(run: Run, log: EventLog, monkeypatch: pytest.MonkeyPatch) -> None:
+    chosen = [(row, item, 1.0, 0) for row in (0, 1) for item in (0, 1)]
+    about = {"task": "ranking", "rating_scale": [0.0, 1.0], "fold_in_target": 1.0}
+    publish_champion(
+        log, monkeypatch, make_bundle(random_factors(n_users=2, n_items=3), [1, 2], [1, 2, 3], chosen, **about)
+    )
+    Path("r.csv").write_text("user_id,item_id,rating\n1,3,1\n2,3,0.5\n")
+    with pytest.raises(SystemExit, match=r"must be .*1, as all are in implicit feedback, got 0\.5"):
+        run("import", "r.csv")
+
+
+def test_the_ends_of_the_scale_are_on_it(run: Run, log: EventLog, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Six digits of them were kept."""
+    publish_champion(log, monkeypatch, of_users(1, 2, rating_scale=[0.1234567, 7654321.0]))
+    Path("r.csv").write_text("user_id,item_id,rating\n1,3,0.1234567\n1,4,7654321\n")
+    assert "2 new of 2" in run("import", "r.csv")
 
 
 @pytest.mark.usefixtures("champion")

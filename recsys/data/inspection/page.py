@@ -12,12 +12,13 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from recsys.data.columns import WEIGHT
+from recsys.data.columns import TIMESTAMP, WEIGHT
 from recsys.data.inspection.attempts import Attempt
 from recsys.data.inspection.command import SEPARATOR_NAMES
 from recsys.data.inspection.folder import Entry
 from recsys.data.inspection.picture import bars, over_time
 from recsys.data.inspection.statistics import FEW, Side, Statistics, describe
+from recsys.data.rating_data import RatingData
 from recsys.data.readers.format import Format
 
 UNBOUNDED = 1000  # columns, if not on a terminal: lines are not wrapped
@@ -190,11 +191,20 @@ def _cautions(found: Attempt, figures: Statistics) -> list[str]:
             f"{unrated / counts.total:.0%} of the rows have no rating; with data.missing_as=implicit model=ials all "
             "rows are implicit feedback, for a model that ranks"
         )
-    if figures.times is not None and figures.times[1] < EARLY:
-        result.append("all times are in the first years after 1970; data.timestamp_format may not be theirs")
+    result += doubts_of_times(data)
     if data.implicit:
         result.append("there are no ratings, so the command trains a model that ranks (model=ials)")
     return result
+
+
+def doubts_of_times(data: RatingData) -> list[str]:
+    """What says that a column of times may hold something else."""
+    if TIMESTAMP not in data.ratings or not data.ratings[TIMESTAMP].max() < EARLY:
+        return []
+    return [
+        "all times are in the first years after 1970; data.timestamp_format may not be theirs, or they are none "
+        "(data.timestamp_column=null)"
+    ]
 
 
 def _size(size: float) -> str:
