@@ -8,10 +8,10 @@ from typing import Any
 
 from recsys.bundle.ids import MAX_ID_LENGTH
 from recsys.events.event import MAX_ID_BYTES, is_storable
-from recsys.events.merge import id_of
+from recsys.events.given_ids import INTEGER
+from recsys.events.merge import LARGEST_INT, id_of
 from serve.api_error import ApiError
 
-INT_ID = re.compile(r"-?[0-9]{1,19}")
 DIGITS = re.compile(r"-?[0-9]{20,}")
 MAX_INTEGER = 10**19 - 1  # of 19 digits
 LONG = 19  # characters of an integer that may not fit into 64 bits
@@ -50,7 +50,7 @@ class IdIndex(dict[str, int]):
         if isinstance(given, str):
             if given in self or (not self.integers and 0 < len(given) <= MAX_ID_LENGTH):
                 return given
-            if self.integers and INT_ID.fullmatch(given):
+            if self.integers and INTEGER.fullmatch(given):
                 return str(int(given))
         elif isinstance(given, int):
             if abs(given) <= MAX_INTEGER:
@@ -80,7 +80,7 @@ class IdIndex(dict[str, int]):
         """
         if self.integers:
             if len(text) >= LONG and id_of(text, "int") is None:
-                raise ApiError(409, "unrecordable_id", f"{place} must be from {-(2**63)} to {2**63 - 1}")
+                raise ApiError(409, "unrecordable_id", f"{place} must be from {-LARGEST_INT} to {LARGEST_INT}")
         elif not is_storable(text, MAX_ID_BYTES):
             if "\0" in text:
                 raise ApiError(400, "invalid_id", f"{place} must have no NUL")
@@ -111,7 +111,7 @@ def id_rule(*, integers: bool, example: str | None) -> str:
 def id_schema(*, integers: bool, recorded: bool = False) -> dict[str, Any]:
     """The format of a valid id in a path as a JSON schema; one that is recorded has no NUL."""
     if integers:
-        return {"type": "string", "pattern": f"^{INT_ID.pattern}$"}
+        return {"type": "string", "pattern": f"^{INTEGER.pattern}$"}
     text = {"type": "string", "minLength": 1, "maxLength": MAX_ID_LENGTH}
     return text | {"pattern": r"^[^\x00]+$"} if recorded else text
 

@@ -8,6 +8,7 @@ from typing import Any
 from fastapi import FastAPI
 
 from recsys.bundle.attributes import choices
+from recsys.events.event import CLOCK_TOLERANCE
 from serve.ids import body_id_schema, id_schema
 from serve.info import sample_ids
 from serve.models.served_model import ServedModel
@@ -32,7 +33,6 @@ WAIT = (429, 503)  # with Retry-After
 EXAMPLES = 3  # genres
 IDS = ("id", "body-id", "any-id", "recorded-id", "recorded-body-id")
 MARKERS = (*IDS, "stars", "attributes", "genre", "seconds")
-DAY = 86_400  # seconds
 SCHEME = {"type": "http", "scheme": "bearer", "description": "An API key, made by `recsys keys add`."}
 
 
@@ -94,7 +94,7 @@ def openapi_document(
             "additionalProperties": False,
         },
         "genre": ({"examples": genres[:EXAMPLES]} if live else {"enum": genres}) if genres else {},
-        "seconds": {"maximum": (int(time.time()) // DAY + 1) * DAY},  # goes on being allowed
+        "seconds": {"maximum": (int(time.time()) // CLOCK_TOLERANCE + 1) * CLOCK_TOLERANCE},  # goes on being allowed
     }
     _fill(schema, filled, sample_ids(model, expose_user_ratings=expose_user_ratings))
     return schema

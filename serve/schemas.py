@@ -27,7 +27,8 @@ from pydantic_core import PydanticCustomError
 
 from recsys.bundle.costs import MAX_K, MAX_RATINGS
 from recsys.bundle.ids import MAX_ID_LENGTH
-from serve.ids import INT_ID, GivenId
+from recsys.events.given_ids import INTEGER
+from serve.ids import GivenId
 
 MAX_FIELDS = 100  # of an object
 MAX_TEXT = 100  # characters of an attribute's name, and of its value
@@ -193,7 +194,7 @@ def _parse_literal(text: Any) -> Any:
     """The value of `true`, `false` or plain digits; any other text remains one."""
     if text in ("true", "false"):
         return text == "true"
-    return int(text) if isinstance(text, str) and INT_ID.fullmatch(text) else text
+    return int(text) if isinstance(text, str) and INTEGER.fullmatch(text) else text
 
 
 class FoldInRequest(RecommendationOptions):

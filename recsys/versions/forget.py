@@ -55,7 +55,8 @@ def forget(versions: Versions, user_id: str, who: str) -> Forgotten:
         DatabaseError, VersionError, WriteError: The database, the store or the cache cannot be written; run it again.
         BundleError: A version holds nobody else, or is damaged.
     """
-    held = {one.version for one in _holders(versions, user_id)}
+    read: dict[str, bool] = {}
+    held = {one.version for one in _holders(versions, user_id, read)}
     with versions.database.writing() as connection:
         deleted = int(connection.execute(delete(events).where(events.c.user_id == user_id)).rowcount)
         is_known = bool(deleted + connection.execute(delete(users).where(users.c.user_id == user_id)).rowcount)
@@ -71,7 +72,7 @@ def forget(versions: Versions, user_id: str, who: str) -> Forgotten:
     moved = set[str]()
     for _ in range(ROUNDS):
         is_known |= _remove_unregistered(versions, user_id)
-        holders = _holders(versions, user_id)
+        holders = _holders(versions, user_id, read)
         if not holders:
             break
         others = {holder.version: _without(versions, holder, user_id) for holder in holders}
@@ -104,14 +105,23 @@ def _moved(versions: Versions, alias: str, before: str, after: str, who: str) ->
     return True
 
 
-def _holders(versions: Versions, user_id: str) -> list[Version]:
-    return [one for one in versions.registry.all() if one.withdrawn is None and _holds(versions, one, user_id)]
+def _holders(versions: Versions, user_id: str, read: dict[str, bool]) -> list[Version]:
+    return [one for one in versions.registry.all() if one.withdrawn is None and _holds(versions, one, user_id, read)]
 
 
-def _holds(versions: Versions, version: Version, user_id: str) -> bool:
-    """Whether a version holds a person's rows, or is damaged so that it may."""
+def _holds(versions: Versions, version: Version, user_id: str, read: dict[str, bool]) -> bool:
+    """Whether a version holds a person's rows, or is damaged so that it may.
+
+    Args:
+        versions: Of which it is one.
+        version: It.
+        user_id: The person.
+        read: What was found of versions whose ids were read, which never change; this one is added.
+    """
     try:
-        return _is_among(user_id, versions.store.user_ids(version.version))
+        if version.version not in read:
+            read[version.version] = _is_among(user_id, versions.store.user_ids(version.version))
+        return read[version.version]
     except BundleError:
         return True
     except VersionError:

@@ -12,8 +12,8 @@ from recsys.versions.version import RETENTION, Version, standing_in
 from recsys.versions.versions import Versions
 
 DAYS = 30.0  # for which a version that an alias named is kept
-GRACE_SECONDS = 86_400  # for which any version is kept: it may be about to be promoted
-DAY = 86_400
+DAY = 86_400  # seconds
+GRACE_SECONDS = DAY  # for which any version is kept: it may be about to be promoted
 
 
 def needed(rows: Mapping[str, Version], history: list[AliasChange], since: int) -> set[str]:

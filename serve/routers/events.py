@@ -10,7 +10,7 @@ from typing import Annotated
 from fastapi import Request
 from pydantic import ConfigDict, FailFast, Field
 
-from recsys.events.event import MAX_EVENT_ID, MAX_KIND, RATING, Event
+from recsys.events.event import CLOCK_TOLERANCE, MAX_EVENT_ID, MAX_KIND, RATING, Event
 from serve.api_error import ApiError
 from serve.dependencies import get_live, get_model
 from serve.models.served_model import ServedModel
@@ -21,7 +21,6 @@ from serve.schemas import TEXT, Input, RecordedBodyId, Seconds, Stars
 router = resource_router("events", prefix="/events", needs="events")
 
 MAX_EVENTS = 1000  # of a request
-DAY = 86_400  # seconds by which clocks may differ
 
 
 class EventIn(Input):
@@ -86,7 +85,7 @@ def _checked(given: Sequence[EventIn], model: ServedModel) -> list[Event]:
     """
     low, high = model.bundle.given_scale
     user_text, item_text = model.users.text, model.items.text
-    latest = int(time.time()) + DAY
+    latest = int(time.time()) + CLOCK_TOLERANCE
     events = []
     for place, one in enumerate(given):
         of_user, of_item = f"body.events[{place}].user_id", f"body.events[{place}].item_id"

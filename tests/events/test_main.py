@@ -6,6 +6,7 @@ import io
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -219,7 +220,7 @@ def test_without_the_store_of_the_champion_nothing_is_imported(
 
 def test_a_rating_of_implicit_feedback_is_the_highest(run: Run, log: EventLog, monkeypatch: pytest.MonkeyPatch) -> None:
     chosen = [(row, item, 1.0, 0) for row in (0, 1) for item in (0, 1)]
-    about = {"task": "ranking", "rating_scale": [0.0, 1.0], "fold_in_target": 1.0}
+    about: dict[str, Any] = {"task": "ranking", "rating_scale": [0.0, 1.0], "fold_in_target": 1.0}
     publish_champion(
         log, monkeypatch, make_bundle(random_factors(n_users=2, n_items=3), [1, 2], [1, 2, 3], chosen, **about)
     )

@@ -75,6 +75,20 @@ def test_nothing_of_them_is_left(versions: Versions, history: list[str], tmp_pat
     versions.aliases.verify()
 
 
+def test_the_ids_of_a_version_are_read_once(
+    versions: Versions, history: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read, original = list[str](), versions.store.user_ids
+
+    def counted(version: str) -> list[int | str]:
+        read.append(version)
+        return original(version)
+
+    monkeypatch.setattr(versions.store, "user_ids", counted)
+    forget(versions, "424242", "ann")
+    assert sorted(read) == sorted(history)
+
+
 def test_doing_it_again_changes_nothing(versions: Versions, history: list[str]) -> None:
     forget(versions, str(SOMEBODY), "ann")
     before = versions.registry.all()

@@ -25,9 +25,9 @@ from recsys.data.readers.conversion import (
 )
 from recsys.data.readers.fields import Field
 from recsys.data.readers.format import Values
+from recsys.events.event import LAST_SECOND
 
 LATEST = 100_000_000_000  # unix seconds (year 5138); larger values must be milliseconds
-LAST_SECOND = 253_402_300_799  # of the year 9999
 UNITS = {"seconds": 1, "milliseconds": 1_000, "microseconds": 1_000_000, "nanoseconds": 1_000_000_000}  # in a second
 
 
