@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recsys.bundle.factors import Factors, Posterior, UserVector
-from recsys.bundle.prior import implicit_weights, running_implicit_shifts
+from recsys.bundle.prior import implicit_weights, is_first
 from recsys.bundle.typing import Float32Array, Float64Array, IndexArray
 
 __all__ = ["FoldIn", "fold_in", "running_fold_ins"]
@@ -202,28 +202,30 @@ def running_fold_ins(
     """
     prior = factors.prior
     mean = prior.mean_given(NO_ATTRIBUTES if attributes is None else attributes)
-    by_sample = factors.design[:, item]
-    residual = _residuals(factors, item, rating, by_sample, mean).T  # (ratings, samples)
-    design = by_sample.transpose(1, 0, 2)  # (ratings, samples, dim + 1)
+    design = factors.design.take(item, 1)  # (samples, ratings, dim + 1)
+    residual = _residuals(factors, item, rating, design, mean)  # (samples, ratings)
     paired = np.concatenate([design, residual[:, :, None]], 2)
     late = None
     if factors.drift_rule is not None and len(known):
-        late = factors.drift_rule.discounted_sums(paired, int(known[-1]))
-    shifts = None if factors.item_implicit is None else running_implicit_shifts(item, factors.item_implicit[item])
+        late = factors.drift_rule.discounted_sums(paired.transpose(1, 0, 2), int(known[-1]))
     if factors.item_precision is not None:
-        paired = paired * factors.item_precision[item][:, :, None]
-    total, summed = np.zeros((*design.shape[1:], paired.shape[2])), 0  # design' [design, residual]
+        paired = paired * factors.item_precision[item].T[:, :, None]
+    total, implicit_sum, summed = np.zeros((*mean.shape, paired.shape[2])), np.zeros(mean.shape), 0
+    is_new = is_first(item) if prior.implicit is not None else None  # an item counts once in the implicit part
     for piece in _pieces(known, max(1, RUNNING_SUMS // total.size)):
-        start, stop = known[piece][[0, -1]]
-        total += design[summed:start].transpose(1, 2, 0) @ paired[summed:start].transpose(1, 0, 2)
-        products = design[start:stop, :, :, None].astype(float) * paired[start:stop, :, None, :]
-        running = np.cumsum(np.concatenate([total[None], products]), 0)  # (1 + stop - start, samples, e, e + 1)
-        total, summed = running[-1], stop
         counts = np.unique(known[piece], return_inverse=True)
         n, place = np.asarray(counts[0], np.int64), counts[1]
-        sums = running[n - start]
+        sums, shift = (
+            np.empty((len(n), *total.shape)),
+            np.zeros((len(n), *mean.shape)),
+        )  # sums: design' [design, residual]
+        for number, stop in enumerate(n.tolist()):
+            total += design[:, summed:stop].transpose(0, 2, 1) @ paired[:, summed:stop]
+            if is_new is not None and prior.implicit is not None:
+                implicit_sum += prior.implicit[:, item[summed:stop][is_new[summed:stop]]].sum(1)
+                shift[number] = implicit_sum / np.sqrt(is_new[:stop].sum())
+            sums[number], summed = total, stop
         gram, rhs = sums[..., :-1], sums[..., -1:]
-        shift = np.zeros(gram.shape[:-1]) if shifts is None else shifts[n]
         deviation = shift + _solve(prior.precision_given(n) + gram, rhs - gram @ shift[..., None])
         solution = mean + deviation
         if late is not None and factors.drift_rule is not None:

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+from numpy.typing import NDArray
 
 from recsys.bundle.typing import Float32Array, Float64Array, IndexArray
 
-__all__ = ["UserPrior", "implicit_weights", "running_implicit_shifts"]
+__all__ = ["UserPrior", "implicit_weights", "is_first"]
 
 RELATIVE_RIDGE = 1e-5  # added to the diagonal of the prior precision
 
@@ -41,10 +42,25 @@ class UserPrior:
         powers = (np.asarray(n)[..., None] + offsets) ** exponents
         return (powers @ terms).reshape(*powers.shape[:-1], *self.precision.shape[1:])
 
+    def drawn(self, n: IndexArray, generator: np.random.Generator) -> Float64Array:
+        """Draws from `N(0, P)` with the prior precision P of users with n ratings each, `(users, samples, dim + 1)`."""
+        exponents, offsets, _ = self._terms
+        terms, samples, width, _ = self._roots.shape
+        normal = generator.standard_normal((terms, samples, len(n), width)) @ self._roots.swapaxes(-1, -2)
+        scale = np.sqrt((n[:, None] + offsets) ** exponents)  # (users, terms)
+        return np.asarray(np.einsum("ut,tsue->use", scale, normal))
+
     @cached_property
     def implicit(self) -> Float32Array | None:
         """`item_implicit` as `(samples, n_items, dim + 1)`."""
         return None if self.item_implicit is None else np.ascontiguousarray(self.item_implicit.transpose(1, 0, 2))
+
+    @cached_property
+    def _roots(self) -> Float64Array:
+        """A matrix R with `R R'` as each term's precision, which may be singular, `(terms, samples, e, e)`."""
+        terms = self._terms[2]
+        values, vectors = np.linalg.eigh(terms.reshape(len(terms), *self.precision.shape[1:]))
+        return np.asarray(vectors * np.sqrt(values.clip(min=0))[..., None, :])
 
     @cached_property
     def _terms(self) -> tuple[Float64Array, Float64Array, Float64Array]:
@@ -72,15 +88,8 @@ def implicit_weights(item: IndexArray) -> Float32Array:
     return np.asarray(1 / (count[position] * np.sqrt(len(count))), np.float32)
 
 
-def running_implicit_shifts(item: IndexArray, implicit: Float32Array) -> Float64Array:
-    """`implicit_weights @ implicit` of the first 0, 1, ..., n items: `(n + 1, samples, dim + 1)`.
-
-    Args:
-        item: Item rows, `(n,)`.
-        implicit: Their rows of `item_implicit`, `(n, samples, dim + 1)`.
-    """
-    is_first = np.zeros(len(item))
-    is_first[np.unique(item, return_index=True)[1]] = 1
-    shifts = np.zeros((len(item) + 1, *implicit.shape[1:]))
-    shifts[1:] = np.cumsum(is_first[:, None, None] * implicit, 0) / np.sqrt(np.cumsum(is_first))[:, None, None]
-    return shifts
+def is_first(item: IndexArray) -> NDArray[np.bool_]:
+    """Whether each of n rated items was not rated before, `(n,)`."""
+    found = np.zeros(len(item), bool)
+    found[np.unique(item, return_index=True)[1]] = True
+    return found

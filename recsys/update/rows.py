@@ -73,7 +73,8 @@ def prior_means(factors: Factors, rated: Rated, attributes: Sequence[IndexArray]
     if (implicit := factors.prior.implicit) is not None:
         for k, (start, stop) in enumerate(pairwise(rated.indptr.tolist())):
             if stop > start:
-                means[k] += implicit[0, rated.item[start:stop]].sum(0) * np.float32((stop - start) ** -0.5)
+                weight = np.full(stop - start, (stop - start) ** -0.5, np.float32)
+                means[k] += weight @ implicit[0].take(rated.item[start:stop], 0)
     return means
 
 
@@ -174,31 +175,35 @@ class _Side:
 def _solved(side: _Side, rated: Rated, prior_mean: Float32Array, generator: np.random.Generator | None) -> Float64Array:
     factors, bounds = side.factors, [*pairwise(rated.indptr.tolist())]
     own = np.ones(len(rated.user)) if factors.user_precision is None else factors.user_precision[rated.user, 0]
-    weighted = side.weighted[rated.item]
+    weighted = side.weighted.take(rated.item, 0)
     system = factors.prior.precision_given(np.diff(rated.indptr))[:, 0]
     prior = (system @ prior_mean[:, :, None])[:, :, 0]
     for k, (start, stop) in enumerate(bounds):
         z = weighted[start:stop]
         system[k] += own[k] * (z.T @ z)
 
-    noise = np.zeros(prior.shape)  # of the right side; N(0, A) there is N(0, A^-1) in the solution of A x = b
+    def summed(left: NDArray[np.floating]) -> Float64Array:
+        return np.array([own[k] * (left[start:stop] @ weighted[start:stop]) for k, (start, stop) in enumerate(bounds)])
+
+    def residual(target: NDArray[np.floating]) -> NDArray[np.floating]:
+        left: NDArray[np.floating] = target - side.level[rated.item]
+        return left if side.root is None else left * side.root[rated.item]
+
+    prior_noise, noise = 0.0, np.zeros(len(rated.item))
     if generator is not None and factors.precision is not None:
-        drawn = generator.standard_normal(prior.shape) / np.sqrt(factors.precision[0])
-        noise = (np.linalg.cholesky(system) @ drawn[:, :, None])[:, :, 0]
-
-    def right_side(target: NDArray[np.floating]) -> Float64Array:
-        left = target - side.level[rated.item]
-        if side.root is not None:
-            left = left * side.root[rated.item]
-        sums = [own[k] * (left[start:stop] @ weighted[start:stop]) for k, (start, stop) in enumerate(bounds)]
-        return np.asarray(prior + sums)[:, :, None]
-
+        # The right side gets N(0, A), so that the solution of A x = b gets N(0, A^-1). A = P + Z'Z is the covariance of
+        # P^1/2 u + Z'v with standard normal u and v (Papandreou & Yuille 2010).
+        count, scale = np.diff(rated.indptr), float(factors.precision[0]) ** -0.5
+        prior_noise = scale * factors.prior.drawn(count, generator)[:, 0]
+        noise = scale * generator.standard_normal(len(rated.item)) / np.repeat(own**0.5, count)
     if factors.ordinal is None:
-        return np.asarray(np.linalg.solve(system, right_side(rated.rating) + noise[:, :, None])[:, :, 0])
+        right = prior + prior_noise + summed(residual(rated.rating) + noise)
+        return np.asarray(np.linalg.solve(system, right[:, :, None])[:, :, 0])
     inverse, rows = np.linalg.inv(system), side.rows_of(rated.user).astype(np.float64)
     for _ in range(LATENT_ITERATIONS):
-        rows = (inverse @ right_side(side.latent(rated, side.fit(rated, rows))))[:, :, 0]
-    return np.asarray(rows + (inverse @ noise[:, :, None])[:, :, 0])
+        right = prior + summed(residual(side.latent(rated, side.fit(rated, rows))))
+        rows = (inverse @ right[:, :, None])[:, :, 0]
+    return np.asarray(rows + (inverse @ (prior_noise + summed(noise))[:, :, None])[:, :, 0])
 
 
 def _chunks(indptr: IndexArray) -> Iterator[slice]:

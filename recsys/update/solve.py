@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -160,8 +161,13 @@ def _level(count: NDArray[np.int64], exponent: float) -> float:
 
 def one_sample(factors: Factors, number: int) -> Factors:
     """The factors of one of the samples."""
+    return some_samples(factors, [number])
+
+
+def some_samples(factors: Factors, numbers: Sequence[int]) -> Factors:
+    """The factors of these samples."""
     arrays = {
-        name: np.ascontiguousarray(np.take(array, [number], spec.sample_axis))
+        name: np.ascontiguousarray(np.take(array, numbers, spec.sample_axis))
         for name, spec in FACTOR_SPECS.items()
         if spec.sample_axis is not None and (array := getattr(factors, name)) is not None
     }

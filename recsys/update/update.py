@@ -24,7 +24,7 @@ from recsys.update.distance import RATIO, RATIO_WITHOUT_SWEEPS, estimated_distan
 from recsys.update.gate import Verdict, compare
 from recsys.update.known import known_beside
 from recsys.update.refit import refit_configuration, refitted
-from recsys.update.solve import default_sweeps, updated, why_not
+from recsys.update.solve import default_sweeps, is_drawn, some_samples, updated, why_not
 from recsys.update.window import touched_since
 from recsys.versions import Champion, Version, Versions
 from recsys.versions.version import CHAMPION, FIT, SHOWN, UPDATE, standing_in
@@ -32,6 +32,7 @@ from recsys.versions.version import CHAMPION, FIT, SHOWN, UPDATE, standing_in
 REFIT = re.compile(r"([0-9a-f]{12})-\d+")  # the folder of a refit
 WINDOW = 10  # the newest of so many parts of the events is the window on which versions are compared
 SEED_SPREAD = 0.06  # quarters of the scale, by which ALS fits with different seeds differ on MovieLens 1M (RMS)
+SAMPLES_COMPARED = 8  # of a posterior, of either version
 DAY = 86_400.0
 METRICS = "metrics.json"  # of a run
 DISTANCE_RATIO, SWEPT = "distance_ratio", "sweeps"  # among the metrics of a version; the ratio is of so many sweeps
@@ -185,12 +186,17 @@ class _Updater:
         if since is None:
             log.info("no event after %d counts", cut_of(self.bundle))
             return None
-        candidate = updated(self.bundle, since.known, self.known, sweeps=self.sweeps)
-        verdict = compare(self.bundle, candidate, since.known, since.after)
+        champion = self.bundle
+        if is_drawn(champion.factors) and champion.factors.samples > SAMPLES_COMPARED:
+            champion = replace(champion, factors=some_samples(champion.factors, range(SAMPLES_COMPARED)))
+        candidate = updated(champion, since.known, self.known, sweeps=self.sweeps)
+        verdict = compare(champion, candidate, since.known, since.after)
         if not _passes(verdict):
             return None
         whole = candidate
-        if since.window_cut != since.cut:
+        if champion is not self.bundle:
+            whole = updated(self.bundle, since.after, self.known, sweeps=self.sweeps)
+        elif since.window_cut != since.cut:
             merged = touched_since(since.known, since.after)
             whole = updated(candidate, merged, self.known, sweeps=self.sweeps)
         measured = self.version.metrics.get(DISTANCE_RATIO) if self.version.metrics.get(SWEPT) == self.sweeps else None

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import logging
+import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -100,7 +102,7 @@ def test_again_and_again_also_after_errors(
             raise KeyboardInterrupt
 
     monkeypatch.setattr(module, "update", sometimes)
-    monkeypatch.setattr(command.time, "sleep", sleep)
+    monkeypatch.setattr(command, "time", SimpleNamespace(sleep=sleep, monotonic=time.monotonic))  # not of other modules
     with caplog.at_level(logging.INFO, "recsys.update"), pytest.raises(SystemExit) as ended:
         main([*where, "--every", "10m", "--max-distance", "9"])
     assert ended.value.code == 130

@@ -219,6 +219,27 @@ def test_only_what_counts_makes_a_version(versions: Versions, policy: Policy) ->
     assert EventLog(versions.database).cut() == 2
 
 
+def test_of_a_posterior_some_samples_are_compared(
+    versions: Versions, policy: Policy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compared, sizes = module.compare, []
+
+    def noted(*given: Any) -> Verdict:
+        sizes.extend(bundle.factors.samples for bundle in given[:2])
+        return compared(*given)
+
+    monkeypatch.setattr(module, "compare", noted)
+    bundle = bundle_of(both_sides(samples=10, noisy=True))
+    publish(versions, bundle)
+    rate(versions, 30)
+    assert update(versions, policy) is not None
+    assert sizes == [8, 8]
+    new = champion(versions)
+    assert new.factors.samples == 10
+    merged = merge_ratings(bundle, EventLog(versions.database).read())
+    np.testing.assert_array_equal(new.factors.item_factors, module.updated(bundle, merged).factors.item_factors)
+
+
 def test_few_events_are_an_update_without_a_window(versions: Versions, policy: Policy) -> None:
     rate(versions, 3)
     new = update(versions, policy)
