@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 
 from recsys.bundle import TEST, TRAIN, VAL, Bundle, UserRatings
 from recsys.bundle.attributes import RowAttributes, undescribed
+from recsys.bundle.commit import git_commit
 from recsys.bundle.factors import Factors
 from recsys.data.columns import GENRES, ITEM_ID, RATING, TIMESTAMP, TITLE, USER_ID, YEAR
 from recsys.data.datamodule import RatingDataModule
 from recsys.data.ids import IdMap
-from recsys.git import git_commit
 from recsys.models.base import RatingModel
 
 LEAST_SPREAD = 1e-6  # variance of the users' biases, in units squared

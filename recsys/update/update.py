@@ -15,11 +15,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from recsys.bundle import Bundle
+from recsys.bundle.commit import git_commit
 from recsys.database import Database
 from recsys.events import EventColumns, EventLog
 from recsys.events.merge import MergedRatings, merge_ratings
 from recsys.files import folder_lock, read_json
-from recsys.git import git_commit
 from recsys.update.distance import RATIO, RATIO_WITHOUT_SWEEPS, estimated_distance, measured_distance, random_pairs
 from recsys.update.gate import Verdict, compare
 from recsys.update.known import known_beside
