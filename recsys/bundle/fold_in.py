@@ -17,7 +17,7 @@ __all__ = ["FoldIn", "fold_in", "running_fold_ins"]
 
 LATENT_ITERATIONS = 10  # for the latent scores of an ordinal model: each leaves about a third of the error
 CONTRIBUTIONS = 1 << 24  # of ratings to scores, in all samples, at a time: 64 MB, three times with intermediates
-RUNNING_SUMS = 2**20  # numbers in the running sums of one piece: 8 MB, about six times as much with intermediates
+RUNNING_SUMS = 2**20  # numbers in the running sums of one piece: 8 MB, and a few times as much with intermediates
 
 NO_ATTRIBUTES = np.zeros(0, np.int64)
 
@@ -210,20 +210,23 @@ def running_fold_ins(
         late = factors.drift_rule.discounted_sums(paired.transpose(1, 0, 2), int(known[-1]))
     if factors.item_precision is not None:
         paired = paired * factors.item_precision[item].T[:, :, None]
-    total, implicit_sum, summed = np.zeros((*mean.shape, paired.shape[2])), np.zeros(mean.shape), 0
+    total, summed = np.zeros((*mean.shape, paired.shape[2])), 0
+    implicit_sum, distinct = np.zeros(mean.shape), 0  # of the items rated so far, and how many
     is_new = is_first(item) if prior.implicit is not None else None  # an item counts once in the implicit part
-    for piece in _pieces(known, max(1, RUNNING_SUMS // total.size)):
+    at_once = max(1, RUNNING_SUMS // total.size)
+    for first in range(0, len(known), at_once):
+        piece = slice(first, min(first + at_once, len(known)))
         counts = np.unique(known[piece], return_inverse=True)
         n, place = np.asarray(counts[0], np.int64), counts[1]
-        sums, shift = (
-            np.empty((len(n), *total.shape)),
-            np.zeros((len(n), *mean.shape)),
-        )  # sums: design' [design, residual]
+        sums = np.empty((len(n), *total.shape))  # design' [design, residual]
+        shift = np.zeros((len(n), *mean.shape))
         for number, stop in enumerate(n.tolist()):
             total += design[:, summed:stop].transpose(0, 2, 1) @ paired[:, summed:stop]
             if is_new is not None and prior.implicit is not None:
-                implicit_sum += prior.implicit[:, item[summed:stop][is_new[summed:stop]]].sum(1)
-                shift[number] = implicit_sum / np.sqrt(is_new[:stop].sum())
+                new = item[summed:stop][is_new[summed:stop]]
+                implicit_sum += prior.implicit[:, new].sum(1)
+                distinct += len(new)
+                shift[number] = implicit_sum / np.sqrt(distinct)
             sums[number], summed = total, stop
         gram, rhs = sums[..., :-1], sums[..., -1:]
         deviation = shift + _solve(prior.precision_given(n) + gram, rhs - gram @ shift[..., None])
@@ -233,12 +236,3 @@ def running_fold_ins(
             solution[..., -1] += left / factors.drift_rule.total_weight(n)[:, None]
         single = solution.astype(np.float32)[place]
         yield piece, UserVector(single[..., -1], single[..., :-1])
-
-
-def _pieces(known: NDArray[np.int64], size: int) -> Iterator[slice]:
-    """Cut ascending numbers into slices of at most `size` numbers that span at most `size`."""
-    start = 0
-    while start < len(known):
-        stop = min(start + size, int(np.searchsorted(known, known[start] + size, side="right")))
-        yield slice(start, stop)
-        start = stop

@@ -221,8 +221,9 @@ class _Updater:
         cut, window_cut = _cuts(events)
         folder = next(self.policy.runs.glob(f"{self.version.short}-*"), None)
         folder = folder or self.policy.runs / f"{self.version.short}-{window_cut}"
-        before = self._version_before(int(folder.name.rpartition("-")[2]))
-        window_cut = max(int(folder.name.rpartition("-")[2]), before.version.cut)
+        window_cut = int(folder.name.rpartition("-")[2])  # of the start, where it was interrupted
+        before = self._version_before(window_cut)
+        window_cut = max(window_cut, before.version.cut)
         known = merge_ratings(before.bundle, between(events, before.version.cut, window_cut))
         merged = merge_ratings(before.bundle, between(events, before.version.cut, cut))
         candidate = self._fitted(folder / "candidate", before, window_cut)
