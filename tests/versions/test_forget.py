@@ -14,7 +14,7 @@ from recsys.versions.forget import WHY, forget
 from recsys.versions.version import FORGET, FORGOTTEN, UPDATE
 from tests.versions.conftest import Publish, killed_at, of_users, reopened, same_answers
 
-SOMEBODY = 4711  # whose id is nowhere by chance
+SOMEBODY = 314_159_265_358_979  # too long to be in a hash or a time by chance
 
 
 @pytest.fixture
