@@ -16,19 +16,22 @@ from serve.rounding import DECIMALS, rounded
 from serve.schemas import ItemSummary, ModelVersion, RecommendationOptions, Std
 
 N_REASONS = 3  # of an explanation
+LEAST_CONTRIBUTION = 0.025  # of a rating model's reason, as a share of the scale: a tenth of a star from 1 to 5
 N_BINS = 16  # of the histogram of predicted ratings
 
 
 @dataclass
 class Reason:
     item_id: Annotated[str, Field(examples=["172"])]
-    title: Annotated[str, Field(examples=["Empire Strikes Back, The (1980)"])]
-    rating: Annotated[float, Field(description="The user's rating in stars.", examples=[5.0])]
+    title: Annotated[str, Field(examples=["The Empire Strikes Back (1980)"])]
+    rating: Annotated[
+        float | None, Field(description="The user's rating in stars; null for implicit feedback.", examples=[5.0])
+    ]
     contribution: Annotated[
         float,
         Field(
             description="Contribution of this rating to the score, in the fold-in of all of the user's ratings; in "
-            "stars for a rating model.",
+            "stars for a rating model, and negative if it speaks against the item.",
             examples=[0.21],
         ),
     ]
@@ -40,6 +43,14 @@ class Recommendation(ItemSummary):
         float | None, Field(description="Predicted stars, within the scale; null for a ranking model.", examples=[4.62])
     ]
     rating_std: Std
+    base: Annotated[
+        float | None,
+        Field(
+            description="What the average user would give, in stars; `rating - base` is what is known of this user "
+            "adds. Null for a ranking model.",
+            examples=[4.12],
+        ),
+    ]
     score: Annotated[
         float,
         Field(
@@ -50,7 +61,11 @@ class Recommendation(ItemSummary):
     ]
     explanation: Annotated[
         list[Reason] | None,
-        Field(description="Up to three of the user's ratings with the largest contribution; null without `explain`."),
+        Field(
+            description="Up to three of the user's ratings, the largest contribution first; null without `explain`. "
+            "A rating model's contribute at least a tenth of a star (a fortieth of the scale), for the item or against "
+            "it; a ranking model's speak for it."
+        ),
     ]
     because: Annotated[list[Reason] | None, Field(description="The former name of `explanation`.", deprecated=True)]
 
@@ -104,11 +119,12 @@ def recommend(model: ServedModel, person: Person, options: RecommendationOptions
     ratings = unset if bundle.is_ranking else best
     spread = model.std(vector, rows)
     std = unset if spread is None else rounded(spread)
-    columns = zip(rows.tolist(), ratings, std, best, explanations, strict=True)
+    bases = unset if bundle.is_ranking else rounded(model.average_ratings[rows])
+    columns = zip(rows.tolist(), ratings, std, bases, best, explanations, strict=True)
     return Recommendations(
         [
-            Recommendation(*model.summary(row), rating, by, score, explanation, explanation)
-            for row, rating, by, score, explanation in columns
+            Recommendation(*model.summary(row), rating, by, base, score, explanation, explanation)
+            for row, rating, by, base, score, explanation in columns
         ],
         not person.is_known,
         distribution,
@@ -117,29 +133,34 @@ def recommend(model: ServedModel, person: Person, options: RecommendationOptions
 
 
 def _explain(model: ServedModel, person: Person, rows: IndexArray) -> list[list[Reason]]:
-    """For each recommended item, the ratings that contributed most to its score."""
+    """For each recommended item, the ratings that contributed most to its score; see `Recommendation.explanation`."""
     folded, parts = person.contributions(rows)
     if folded is None:
         return [[] for _ in rows]
-    strongest, amounts = _largest(parts, N_REASONS)
-    items, ratings = folded.items[strongest].tolist(), rounded(folded.rating[strongest])
+    is_ranking = model.bundle.is_ranking
+    least = 0.0 if is_ranking else LEAST_CONTRIBUTION * (model.high - model.low)
+    strongest = _largest(parts if is_ranking else np.abs(parts), N_REASONS)
+    amounts = np.take_along_axis(parts, strongest, 1)
+    counts = (amounts > 0 if is_ranking else np.abs(amounts) >= least).tolist()
+    stars = [[None] * N_REASONS] * len(rows) if model.bundle.is_implicit else rounded(folded.rating[strongest])
+    items = folded.items[strongest].tolist()
     return [
         [
-            Reason(*model.summary(item)[:2], rating, round(amount, DECIMALS))
-            for item, rating, amount in zip(*reasons, strict=True)
-            if amount > 0
+            Reason(*model.summary(item)[:2], given, round(amount, DECIMALS))
+            for item, given, amount, is_reason in zip(*reasons, strict=False)
+            if is_reason
         ]
-        for reasons in zip(items, ratings, amounts.tolist(), strict=True)
+        for reasons in zip(items, stars, amounts.tolist(), counts, strict=True)
     ]
 
 
-def _largest(values: Float32Array, k: int) -> tuple[IndexArray, Float32Array]:
-    """Positions and values of the k largest of each row, largest first."""
+def _largest(values: Float32Array, k: int) -> IndexArray:
+    """Positions of the k largest of each row, largest first."""
     n = values.shape[1]
     line = np.arange(len(values))[:, None]
     places = values.argpartition(n - k, axis=1)[:, n - k :] if n > k else np.arange(n)[None].repeat(len(values), 0)
-    places = places[line, (-values[line, places]).argsort(axis=1, kind="stable")]
-    return places, values[line, places]
+    order: IndexArray = places[line, (-values[line, places]).argsort(axis=1, kind="stable")]
+    return order
 
 
 def _histogram(model: ServedModel, scores: ItemScores) -> Distribution | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,7 +14,7 @@ from recsys.bundle import Bundle, BundleError
 from recsys.bundle.attributes import attribute_rows, choices, settable
 from recsys.bundle.factors import UserVector
 from recsys.bundle.fold_in import FoldIn
-from recsys.bundle.typing import IndexArray
+from recsys.bundle.typing import Float32Array, IndexArray
 from serve.api_error import ApiError
 from serve.ids import GivenId, IdIndex, id_rule
 from serve.models.catalogue import Catalogue
@@ -133,6 +134,12 @@ class ServedModel:
     def item_in_path(self, item_id: str) -> int:
         """As `item_row`, for a segment of a path."""
         return _known_item(self.items.get(self.items.text_in_path(item_id), -1))
+
+    @cached_property
+    def average_ratings(self) -> Float32Array:
+        """What the average user would give each item with factors, `(n_items,)` stars; of a rating model."""
+        shown, linear = self.bundle.item_scores(self.bundle.vector(-1))
+        return self.bundle.apply_link(linear) if shown is None else shown
 
     def summary(self, row: int) -> Summary:
         return self._summaries[row]

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from recsys.bundle import Bundle
+from recsys.bundle.results import Explanation, Reason
 from tests.serve.conftest import ABOUT, HALVES, ITEM_NAMES, ITEMS, USER_NAMES, USERS, CheckedClient, client_of, rich
 
 Clients = dict[str, CheckedClient]
@@ -464,6 +465,15 @@ def test_an_item_without_a_title_has_its_id_for_one(bundles: Bundles) -> None:
         assert found["item_id"] == "similar to"
 
 
+def strongest(bundle: Bundle, explanation: Explanation) -> list[Reason]:
+    """Up to three reasons: a rating model's by magnitude, none below a fortieth of the scale; a ranking model's for."""
+    if bundle.is_ranking:
+        return [reason for reason in explanation.reasons[:3] if reason.contribution > 0]
+    least = (bundle.scale[1] - bundle.scale[0]) / 40
+    by_size = sorted(explanation.reasons, key=lambda reason: -abs(reason.contribution))
+    return [reason for reason in by_size[:3] if abs(reason.contribution) >= least]
+
+
 @pytest.mark.parametrize("kind", ["int", "str", "posterior"])
 def test_reasons_are_the_bundles_explanation(clients: Clients, bundles: Bundles, kind: str) -> None:
     client, bundle = clients[kind], bundles[kind]
@@ -474,8 +484,7 @@ def test_reasons_are_the_bundles_explanation(clients: Clients, bundles: Bundles,
             continue
         answer = client.get(f"/users/{part(str(user))}/recommendations?k=100&explain=true").json()
         for one in answer["recommendations"]:
-            reasons = bundle.explain(user, raw[one["item_id"]]).reasons
-            wanted = [reason for reason in reasons[:3] if reason.contribution > 0]
+            wanted = strongest(bundle, bundle.explain(user, raw[one["item_id"]]))
             assert [reason["item_id"] for reason in one["explanation"]] == [str(reason.item_id) for reason in wanted]
             assert [reason["rating"] for reason in one["explanation"]] == [reason.rating for reason in wanted]
             assert [reason["title"] for reason in one["explanation"]] == [reason.title for reason in wanted]
@@ -486,6 +495,25 @@ def test_reasons_are_the_bundles_explanation(clients: Clients, bundles: Bundles,
             )  # fmt: skip
             some += len(wanted)
     assert some > 20
+
+
+def test_reasons_also_speak_against_an_item_and_never_of_less_than_a_tenth_of_a_star(clients: Clients) -> None:
+    answer = clients["int"].get("/users/1/recommendations?k=100&explain=true&exclude_seen=false").json()
+    amounts = [reason["contribution"] for one in answer["recommendations"] for reason in one["explanation"]]
+    assert min(amounts) < 0 < max(amounts)
+    assert min(map(abs, amounts)) >= 0.1
+
+
+@pytest.mark.parametrize("kind", ["int", "posterior", "ordinal"])
+def test_the_base_is_what_the_average_user_would_give(clients: Clients, bundles: Bundles, kind: str) -> None:
+    client, bundle = clients[kind], bundles[kind]
+    for url in ("/users/1/recommendations?k=100", "/users/4711/recommendations?k=100"):
+        for one in client.get(url).json()["recommendations"]:
+            assert one["base"] == pytest.approx(float(bundle.predict([4711], [int(one["item_id"])])[0]), abs=1e-6)
+    assert all(
+        one["base"] is one["rating"] is None
+        for one in clients["ranking"].get("/users/1/recommendations").json()["recommendations"]
+    )
 
 
 def test_without_reasons_to_give_the_list_is_empty(clients: Clients) -> None:
@@ -522,7 +550,7 @@ def test_a_fold_in_is_the_bundles(clients: Clients, bundles: Bundles, kind: str)
     assert (answer["unknown_items"], answer["cold_start"]) == ([], False)
     assert (answer["distribution"] is None) == (kind == "ranking")
     for one, expected in zip(got, wanted, strict=True):
-        reasons = [r for r in bundle.explain(folded, expected.item_id).reasons[:3] if r.contribution > 0]
+        reasons = strongest(bundle, bundle.explain(folded, expected.item_id))
         assert [(r["item_id"], r["rating"]) for r in one["explanation"]] == [
             (str(r.item_id), r.rating) for r in reasons
         ]
