@@ -229,7 +229,13 @@ class Error:
 @dataclass
 class ItemSummary:
     item_id: Annotated[str, Field(examples=["50"])]
-    title: Annotated[str, Field(description="The id, for an item without a title.", examples=["Star Wars (1977)"])]
+    title: Annotated[
+        str,
+        Field(
+            description="As people read it, its article in front; the id, for an item without a title.",
+            examples=["Star Wars (1977)"],
+        ),
+    ]
     year: Annotated[int | None, Field(examples=[1977])]
     genres: Annotated[list[str], Field(examples=[["Action", "Sci-Fi"]])]
 

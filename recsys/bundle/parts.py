@@ -13,6 +13,7 @@ from recsys.bundle.attributes import RowAttributes
 from recsys.bundle.factors import Factors
 from recsys.bundle.ratings import UserRatings
 from recsys.bundle.schema import FACTOR_SPECS, LARGEST, ROW_SPECS, check_arrays
+from recsys.bundle.titles import natural_title
 from recsys.bundle.typing import IndexArray
 
 REQUIRED = ("task", "rating_scale", "id_kind", "data")
@@ -36,7 +37,7 @@ class BundleParts:
     user_ids: NDArray[Any]  # (all users,) int64 or str
     item_ids: NDArray[Any]  # (all items,)
     ratings: UserRatings
-    items: list[dict[str, Any]]  # title, year, genres by item row; `title` is how a title is shown
+    items: list[dict[str, Any]]  # title, year, genres by item row; the method `title` is how a title is shown
     sha256: str | None = None  # of the manifest it was loaded with
     user_attributes: RowAttributes | None = None  # of all users
     item_attributes: RowAttributes | None = None  # of all items
@@ -112,10 +113,10 @@ class BundleParts:
         return self.can_fold_in and self.factors.can_fold_in_items
 
     def title(self, item: int) -> str:
-        """The title of an item's row; its id where there is no title, or none with anything to see."""
+        """The title of an item's row, as people read it; its id if there is no title, or none with anything to see."""
         title: str = self.items[item]["title"]
         visible = any(char.isprintable() and not char.isspace() for char in title)
-        return title if visible else str(self.item_ids[item])
+        return natural_title(title) if visible else str(self.item_ids[item])
 
     def seen(self, user: int) -> IndexArray:
         """The item rows that a user's row has rated, whatever part of the split they are in."""
