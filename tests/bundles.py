@@ -141,6 +141,40 @@ def random_factors(
     )
 
 
+def history_factors(
+    *, n_users: int = 3, n_items: int = 12, half_life: float | None = 2.0, seed: int = 0, weights: Any = None
+) -> Factors:
+    """Factors of a model of item weights, drawn at random unless given."""
+    rng = np.random.default_rng(seed)
+    if weights is None:
+        weights = rng.normal(0, 0.3, (n_items, n_items)) * (1 - np.eye(n_items))
+    zeros = lambda *shape: np.zeros(shape, np.float32)  # noqa: E731
+    return Factors(
+        mu=zeros(1),
+        user_bias=zeros(n_users, 1),
+        item_bias=rng.normal(0, 0.1, (n_items, 1)).astype(np.float32),
+        user_factors=zeros(n_users, 1, 1),
+        item_factors=zeros(n_items, 1, 1),
+        prior_mean=zeros(1, 2),
+        prior_precision=np.ones((1, 1, 2, 2), np.float32) * np.eye(2, dtype=np.float32),
+        prior_exponent=zeros(1),
+        item_weights=np.asarray(weights, np.float32),
+        history_half_life=None if half_life is None else np.array([half_life], np.float32),
+    )
+
+
+def history_bundle(factors: Factors | None = None, **manifest: Any) -> Bundle:
+    """A ranking bundle of item weights for users 10, 20 and 30 and twelve items, 100 to 111.
+
+    10 has rated 103, 101 and 105, the last of them a test row; 20 has rated 101; user 40 was not fitted.
+    """
+    rated = [(0, 3, 5.0, TRAIN), (0, 1, 5.0, VAL), (0, 5, 5.0, TEST), (1, 1, 4.0, TRAIN), (3, 2, 5.0, TEST)]
+    given = {"task": "ranking", "fold_in": "items", "fit_on": "train_val", "model": "ease"} | manifest
+    return make_bundle(
+        factors or history_factors(), [10, 20, 30, 40], list(range(100, 112)), rated, [1, 2, 3, 1, 4], **given
+    )
+
+
 def seal(folder: Path) -> None:
     """Let the digest agree with a manifest that was altered."""
     (folder / DIGEST).write_text(f"{sha256_of((folder / MANIFEST).read_bytes())}  {MANIFEST}\n")

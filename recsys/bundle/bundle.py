@@ -2,6 +2,8 @@
 
     r(u, i) = mean over samples s of link(mu_s + b_us + b_is + p_us . q_is)
 
+or, for a model of item weights, mu + b_i + the sum of the weights of the user's history (`recsys.bundle.history`).
+
 A bundle is a folder: `manifest.json`, `manifest.sha256`, `factors.safetensors`, `ids.safetensors`,
 `ratings.safetensors` and `items.json`. The manifest names every other file with its size and SHA-256; its own SHA-256
 is written last.
@@ -143,7 +145,7 @@ class Bundle(Scoring):
     def similar_items(self, item_id: Id, k: int = 10) -> list[Recommendation]:
         """The k items whose vectors point the same way, best first, by a similarity in [-1, 1].
 
-        An item without factors has none.
+        With item weights, those that having the item speaks for most. An item without factors has none.
 
         Raises:
             ValueError: `k` is below 1, or the item is not in the data set.
@@ -156,7 +158,8 @@ class Bundle(Scoring):
         """Someone new, from their ratings in stars: a vector and a bias per sample, by ridge regression.
 
         Items without factors say nothing and are left out. Where the manifest has a `fold_in_target`,
-        it replaces the stars: what counts is that an item was rated.
+        it replaces the stars: what counts is that an item was rated. A model with item weights or drift takes the order
+        given for the order of time, the latest last.
 
         Args:
             ratings: Stars by item id; with implicit feedback 1 for each item that was chosen.

@@ -29,7 +29,13 @@ def compressed_bundle(bundle: Bundle, dim: int, noise: float | None = None) -> B
         bundle: Of one sample or many.
         dim: Coordinates at most.
         noise: What a point estimate has, its RMSE on validation rows, in stars; None: the manifest's.
+
+    Raises:
+        ValueError: As `compressed`; or the bundle has item weights.
     """
+    if bundle.has_histories:
+        model = bundle.manifest.get("model")
+        raise ValueError(f"compress must be null for {model}, whose item weights are no samples' coordinates")
     samples, before = bundle.factors.item_factors.shape[1:]
     noise = bundle.manifest.get("noise") if noise is None else noise
     factors = compressed(bundle.factors, dim, noise)

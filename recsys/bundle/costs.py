@@ -28,6 +28,7 @@ MAX_RATINGS = 1000  # that someone new may give it, of an item each
 SCORED = 16  # multiplications in whose time a coordinate of an item is read to be scored
 EXPLAINED = 8  # and one of a rating is, for each explanation
 LEVEL = 1000  # multiplications in whose time a normal distribution's function is found
+GATHERED = 4  # multiplications in whose time a weight of an item of a history is read and added
 
 
 def take_arrays(files: Mapping[str, Mapping[str, Described]], version: int, spending: Spending) -> None:
@@ -60,7 +61,8 @@ def take_arrays(files: Mapping[str, Mapping[str, Described]], version: int, spen
     implicit = known["item_implicit"].nbytes if "item_implicit" in known else 0
     spending.take(2 * design + 12 * s * i + 8 * (t + 3) * s * e * e + noise + implicit, "factors as answers need them")
     spending.take(8 * (v + 3) * s * e * e if v else 0, "factors as new items need them")
-    spending.take(20 * r + 3 * max((math.prod(array.shape) for array in known.values()), default=0), "ratings")
+    checked = [math.prod(array.shape) for name, array in known.items() if name != "item_weights"]  # not copied for it
+    spending.take(20 * r + 3 * max(checked, default=0), "ratings")
     for side, each in (("user", USER), ("item", ITEM)):
         count, text = _ids(side, ids)
         spending.take(each * count + ID_TEXT * text, f"{side}s")
@@ -106,7 +108,7 @@ def take_parts(bundle: BundleParts, spending: Spending) -> None:
     if bundle.can_fold_in_items:  # all that were not fitted, together
         raters = max(int(np.count_nonzero(bundle.ratings.item >= bundle.fitted_items)), MAX_RATINGS)
         spending.take(24 * raters * samples * coordinates, "ratings of items that were not fitted")
-    work = ratings * samples * coordinates**2
+    work = ratings * (samples * coordinates**2 + GATHERED * _weighted(bundle))
     budget.check("work", work, f"{path}: folding in a user with {ratings:,} ratings takes … multiplications")
 
 
@@ -116,14 +118,20 @@ def answer_work(bundle: BundleParts, scored: int, ratings: int = 0, explained: i
     Args:
         bundle: The model.
         scored: Items that are scored for a user.
-        ratings: That are folded in; 0 for a fitted user.
+        ratings: That are folded in, or in a history; 0 for a fitted user's row.
         explained: Items that are explained by these.
     """
     samples, e = bundle.factors.prior_mean.shape
     ordinal = 0 if bundle.factors.levels is None else LEVEL * len(bundle.factors.levels)
     scores = scored * samples * (SCORED * e + ordinal)
     solved = ratings * samples * (e * e + LATENT_ITERATIONS * bool(ordinal) * (2 * e + 2 * LEVEL)) + samples * e**3
+    solved += ratings * GATHERED * _weighted(bundle)
     return int(scores + bool(ratings) * solved + explained * samples * (e * e + EXPLAINED * ratings * e))
+
+
+def _weighted(bundle: BundleParts) -> int:
+    """Items with weights."""
+    return 0 if bundle.factors.item_weights is None else len(bundle.factors.item_weights)
 
 
 def _check_text(text: Any, what: str, spending: Spending) -> None:

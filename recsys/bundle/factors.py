@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from recsys.bundle.drift import Drift
+from recsys.bundle.history import History, weights_at, weights_of_all
 from recsys.bundle.ordinal import Ordinal
 from recsys.bundle.prior import UserPrior
 from recsys.bundle.schema import FACTOR_SPECS
@@ -48,6 +49,7 @@ class UserVector(NamedTuple):
     precision: Float32Array | None = None  # (samples,) of the user's noise, relative to the global one; None: 1
     cold_start: bool = False  # whether the user has no ratings
     posterior: Posterior | None = None  # of a folded-in user
+    history: History | None = None  # of a user of a model with `item_weights`
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,6 +73,9 @@ class Factors:
 
     The `item_prior_*` arrays, `item_attribute_effects` and `user_implicit` say the same of an item's `[q, b]`, which is
     a user's of the `mirrored` model: so an item that was not fitted is folded in from the ratings of users.
+
+    With `item_weights`, a linear part also has the sum of the weights of the user's history (`recsys.bundle.history`),
+    and a user is that history alone. Items from the last row of the weights on have none.
 
     A `b` is in stars, a `p` or `q` in the root of a star. What is added to a matrix so that it can be inverted is in
     units of `unit`, so that it means the same on every scale.
@@ -104,6 +109,8 @@ class Factors:
     item_attribute_effects: Float32Array | None = None  # (item attributes, samples, dim + 1) shift of the prior mean
     item_cold_start_mean: Float32Array | None = None  # (samples, dim + 1): [q, b] without ratings and attributes
     user_implicit: Float32Array | None = None  # (n_users, samples, dim + 1) shift of the prior mean by a rater
+    item_weights: Float32Array | None = None  # (fitted items, fitted items), by item of the history and item scored
+    history_half_life: Float32Array | None = None  # (1,) later items that halve the weight of one; absent: no decay
 
     @property
     def samples(self) -> int:
@@ -114,6 +121,11 @@ class Factors:
     def can_fold_in_items(self) -> bool:
         """Whether there is a prior of an item's `[q, b]`."""
         return self.item_prior_mean is not None
+
+    @property
+    def half_life(self) -> float | None:
+        """The number of later items in a history by which an item's weight halves; None: it stays."""
+        return None if self.history_half_life is None else float(self.history_half_life[0])
 
     def mirrored(self) -> Factors:
         """The same model with its sides swapped, so that a fold-in of it is one of an item by its raters.
@@ -197,6 +209,8 @@ class Factors:
         dot = np.einsum("sd,sd->s", vector.factors, self.item_factors[item])
         if vector.cold_start and self.cold_start_items is not None:
             dot = dot + self.cold_start_items[item]
+        if vector.history is not None and self.item_weights is not None:
+            dot = dot + weights_at(self.item_weights, vector.history, np.array([item]))
         # Summed in the order of predict, so that one prediction equals that of a batch to the last bit.
         return np.asarray(self.mu + (vector.bias + self.item_bias[item]) + dot, np.float32)
 
@@ -208,6 +222,8 @@ class Factors:
         biases = vector.bias + np.where(known, self.item_bias[item], 0)
         if vector.cold_start and self.cold_start_items is not None:
             biases = biases + np.where(known, self.cold_start_items[item], 0)
+        if vector.history is not None and self.item_weights is not None:
+            dot = dot + weights_at(self.item_weights, vector.history, item)[:, None]
         return np.asarray(self.mu + biases + np.where(known, dot, 0), np.float32)
 
     def linear_parts(self, vector: UserVector) -> Float32Array:
@@ -217,6 +233,8 @@ class Factors:
         linear += self.mu + vector.bias
         if vector.cold_start and self.cold_start_items is not None:
             linear += self.cold_start_items
+        if vector.history is not None and self.item_weights is not None:
+            linear[: len(self.item_weights)] += weights_of_all(self.item_weights, vector.history)[:, None]
         return linear
 
     def scores(self, vector: UserVector) -> Float32Array:
@@ -227,10 +245,15 @@ class Factors:
         scores += vector.bias.mean()
         if vector.cold_start and self.cold_start_items is not None:
             scores += self.cold_start_items.mean(1)
+        if vector.history is not None and self.item_weights is not None:
+            scores[: len(self.item_weights)] += weights_of_all(self.item_weights, vector.history)
         return scores
 
     def scores_of(self, user: IndexArray) -> Float32Array:
-        """As `scores`, `(users, n_items)`, for the rows of many users; a row that was not fitted is the average."""
+        """As `scores`, `(users, n_items)`, for the rows of many users; a row that was not fitted is the average.
+
+        A history is not among the rows: see `Scoring.scores_of`.
+        """
         known = (user >= 0) & (user < len(self.user_bias))
         row = np.where(known, user, 0)
         weights = self.user_factors[row].reshape(len(user), -1) * (known[:, None] / np.float32(self.samples))
@@ -249,6 +272,17 @@ class Factors:
         """
         cosines: Float32Array = self._item_directions @ self._item_directions[item]
         return cosines.clip(-1, 1)  # rounding may leave the range
+
+    def weights_from(self, item: int) -> Float32Array:
+        """What having an item adds to the score of every other, `(n_items,)` in [-1, 1]; -inf where that is nothing.
+
+        The weights themselves, divided by the largest magnitude of all where that is above 1.
+        """
+        weights = np.full(len(self.item_bias), -np.inf, np.float32)
+        if self.item_weights is not None and item < len(self.item_weights):
+            row = self.item_weights[item]
+            weights[: len(row)][row != 0] = row[row != 0] / self._largest_weight
+        return weights
 
     @cached_property
     def prior(self) -> UserPrior:
@@ -294,6 +328,12 @@ class Factors:
     @cached_property
     def _item_level(self) -> Float32Array:
         return np.asarray(self.item_bias.mean(1) + self.mu.mean(), np.float32)
+
+    @cached_property
+    def _largest_weight(self) -> np.float32:
+        matrix = self.item_weights
+        assert matrix is not None
+        return np.float32(max(1, matrix.max(initial=0), -matrix.min(initial=0)))
 
     @cached_property
     def _item_directions(self) -> Float32Array:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -13,7 +14,7 @@ from recsys.bundle.factors import Factors, Posterior, UserVector
 from recsys.bundle.prior import implicit_weights, is_first
 from recsys.bundle.typing import Float32Array, Float64Array, IndexArray
 
-__all__ = ["FoldIn", "fold_in", "running_fold_ins"]
+__all__ = ["FoldIn", "RidgeFoldIn", "fold_in", "running_fold_ins"]
 
 LATENT_ITERATIONS = 10  # for the latent scores of an ordinal model: each leaves about a third of the error
 CONTRIBUTIONS = 1 << 24  # of ratings to scores, in all samples, at a time: 64 MB, three times with intermediates
@@ -23,16 +24,40 @@ NO_ATTRIBUTES = np.zeros(0, np.int64)
 
 
 @dataclass(frozen=True, eq=False)
-class FoldIn:
-    """A user folded in from ratings, and the linear algebra behind the contribution of each rating to a score.
+class FoldIn(ABC):
+    """A user made of ratings, and what each of them contributes to a score.
 
-    Ratings are in order of time, the latest last, which matters to a model with drift.
-    Without ratings it is the cold-start vector of the attributes, and without these the average user.
+    Ratings are in order of time, the latest last, which matters to a model with drift or with a history.
     """
 
     model: Factors
     items: IndexArray  # (n,) item rows
     rating: Float32Array  # (n,) stars
+
+    @property
+    @abstractmethod
+    def vector(self) -> UserVector:
+        """What the user is to the model; without ratings, the average user."""
+
+    @abstractmethod
+    def contributions(self, targets: IndexArray) -> tuple[Float32Array, Float32Array]:
+        """Decompose the scores of some items: `score = base + sum of contributions`.
+
+        Args:
+            targets: Item rows, `(t,)`.
+
+        Returns:
+            `base (t,)`, the score of each item without ratings, and the `contributions (t, n)` of each rating.
+        """
+
+
+@dataclass(frozen=True, eq=False)
+class RidgeFoldIn(FoldIn):
+    """A user folded in by ridge regression, and the linear algebra behind the contributions.
+
+    Without ratings it is the cold-start vector of the attributes, and without these the average user.
+    """
+
     attributes: IndexArray  # (attributes of this user,)
     mean: Float32Array  # (samples, dim + 1) prior mean given the attributes
     design: Float32Array  # (samples, n, dim + 1)
@@ -109,7 +134,9 @@ class FoldIn:
         return base.mean(0), parts.mean(0)
 
 
-def fold_in(factors: Factors, item: IndexArray, rating: Float32Array, attributes: IndexArray | None = None) -> FoldIn:
+def fold_in(
+    factors: Factors, item: IndexArray, rating: Float32Array, attributes: IndexArray | None = None
+) -> RidgeFoldIn:
     """Fold in a user from their ratings: one ridge solve per sample, iterated for ordinal models.
 
     Args:
@@ -133,7 +160,7 @@ def fold_in(factors: Factors, item: IndexArray, rating: Float32Array, attributes
         weighted = design * np.ascontiguousarray(factors.item_precision[item].T)[:, :, None]
     # The product in float32, which is twice as fast and costs millionths of a star; the solve in float64.
     system += design.transpose(0, 2, 1) @ weighted
-    folded = FoldIn(factors, item, rating, attributes, mean, design, weighted, residual, system, implicit, shares)
+    folded = RidgeFoldIn(factors, item, rating, attributes, mean, design, weighted, residual, system, implicit, shares)
     return folded if factors.ordinal is None or not n else _with_latent_scores(folded)
 
 
@@ -158,7 +185,7 @@ def _solve(system: Float64Array, rhs: NDArray[np.floating]) -> Float64Array:
     return np.asarray(np.linalg.solve(system, rhs)[..., 0])
 
 
-def _with_latent_scores(folded: FoldIn) -> FoldIn:
+def _with_latent_scores(folded: RidgeFoldIn) -> RidgeFoldIn:
     """The fold-in of an ordinal model, whose ratings stand for latent scores.
 
     Each star is replaced by the expectation of its latent score given the fit so far (Albert & Chib 1993); the

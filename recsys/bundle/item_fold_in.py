@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from recsys.bundle.factors import Factors, UserVector
-from recsys.bundle.fold_in import FoldIn, fold_in
+from recsys.bundle.fold_in import RidgeFoldIn, fold_in
 from recsys.bundle.sides import append_users, take_users
 from recsys.bundle.typing import Float32Array, IndexArray
 
@@ -28,7 +28,7 @@ def fold_in_item(
     rating: Float32Array,
     attributes: IndexArray | None = None,
     raters: UserVector | None = None,
-) -> FoldIn:
+) -> RidgeFoldIn:
     """Fold in an item from its ratings: one ridge solve per sample, as `fold_in` of the mirrored model.
 
     The row of the item is the `vector` of the result, whose `model` is the mirrored one of the raters alone.
@@ -52,7 +52,7 @@ def fold_in_items(
     items: Sequence[ItemRatings],
     attributes: Sequence[IndexArray] | None = None,
     raters: UserVector | None = None,
-) -> list[FoldIn]:
+) -> list[RidgeFoldIn]:
     """As `fold_in_item`, of many items; what they have in common is computed once.
 
     Args:
@@ -73,7 +73,7 @@ def fold_in_items(
     return folded
 
 
-def row_precision(folded: FoldIn, moment: Float32Array) -> Float32Array:
+def row_precision(folded: RidgeFoldIn, moment: Float32Array) -> Float32Array:
     """The relative noise precision of a folded-in item of a posterior, `(samples,)`, by which its row's spread counts.
 
     A posterior's sample of the row is its mean given the sample's users, without the row's own spread, which is large

@@ -16,7 +16,8 @@ from recsys.bundle.reading import read_within, reason
 from recsys.bundle.signature import check_signature
 from recsys.bundle.strict_json import parsed_json
 
-SCHEMA_VERSION = 3  # 1 had one term of the prior, with exponent 1; 2 had no digest of the manifest
+SCHEMA_VERSION = 4  # 1 had one term of the prior, with exponent 1; 2 had no digest of the manifest
+WITHOUT_ITEM_WEIGHTS = 3  # of a bundle that versions before them read, too
 MANIFEST, DIGEST = "manifest.json", "manifest.sha256"
 DIGEST_LINE = re.compile(rb"([0-9a-f]{64}) [ *]manifest\.json\n")  # as `sha256sum` writes it
 LEGACY_KEYS = {"taken": "fold_in_target"}  # of manifests of version 0.1
@@ -32,7 +33,7 @@ LEGACY_MODELS = {
 def write_manifest(folder: Path, manifest: Mapping[str, Any]) -> None:
     """Write the manifest, which lists the files that the folder has, and, last of all, its digest."""
     files = {file.name: listed(file.read_bytes()) for file in sorted(folder.iterdir())}
-    version = {"schema_version": SCHEMA_VERSION}
+    version = {"schema_version": SCHEMA_VERSION if manifest.get("fold_in") == "items" else WITHOUT_ITEM_WEIGHTS}
     whole = version | dict(manifest) | version | {"files": files}
     content = (json.dumps(whole, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode()
     (folder / MANIFEST).write_bytes(content)

@@ -89,7 +89,12 @@ class BundleParts:
     @property
     def can_fold_in(self) -> bool:
         """Whether new users can be folded in."""
-        return bool(self.manifest.get("fold_in", "ridge") == "ridge")
+        return bool(self.manifest.get("fold_in", "ridge") != "none")
+
+    @property
+    def has_histories(self) -> bool:
+        """Whether a user is the history of their items, by a matrix of item weights, and has no row of their own."""
+        return self.factors.item_weights is not None
 
     @property
     def has_uncertainty(self) -> bool:
@@ -159,6 +164,7 @@ class BundleParts:
             if terms is not None and (np.einsum("tsee->tse", terms) < 0).any():
                 raise ValueError(f"{name} has negative numbers on its diagonal")
         _check_item_prior(factors)
+        self._check_item_weights()
         if (reach := _reach(factors)) > LARGEST:
             raise ValueError(f"the factors may predict {reach:.1g}, beyond [{-LARGEST:g}, {LARGEST:g}]")
         if (drift := factors.drift) is not None and not drift[0] > 0:
@@ -171,6 +177,27 @@ class BundleParts:
             raise ValueError("levels and thresholds belong to link ordinal and to no other")
         if levels is not None and not (len(levels) > 1 and low <= levels[0] and levels[-1] <= high):
             raise ValueError(f"levels must be two or more in [{low:g}, {high:g}]")
+
+    def _check_item_weights(self) -> None:
+        factors = self.factors
+        if (factors.item_weights is None) != (self.manifest.get("fold_in") != "items"):
+            raise ValueError("item_weights belong to fold_in items and to no other")
+        if factors.item_weights is None:
+            if factors.history_half_life is not None:
+                raise ValueError("history_half_life needs item_weights, which are missing")
+            return
+        if (weighted := len(factors.item_weights)) > self.n_items:
+            raise ValueError(f"item_weights must be of {self.n_items} items at most, got {weighted}")
+        if not self.is_ranking:
+            raise ValueError(f"item_weights need task ranking, got {self.manifest['task']}")
+        if factors.samples > 1:
+            raise ValueError(f"item_weights need one sample, got {factors.samples}")
+        for name in ("precision", "levels", "drift", "attribute_effects", "cold_start_items", "item_prior_mean"):
+            if getattr(factors, name) is not None:
+                raise ValueError(f"{name} must be absent where there are item_weights")
+        for name in ("user_bias", "user_factors"):
+            if getattr(factors, name).any():
+                raise ValueError(f"{name} must be 0 where there are item_weights, as a user is their history alone")
 
     def _check_attributes(self) -> None:
         factors = self.factors
@@ -206,11 +233,12 @@ class BundleParts:
 
 def _reach(factors: Factors) -> float:
     """A bound on the magnitude of all predictions but those of folded-in users."""
+    histories = 0 if factors.item_weights is None else len(factors.item_weights) * _most(factors.item_weights)
     attributes = 0 if factors.cold_start_effects is None else len(factors.cold_start_effects)
     cold = _most(factors.cold_start_mean) + attributes * _most(factors.cold_start_effects)
     level = sum(map(_most, (factors.mu, factors.user_bias, factors.item_bias, factors.cold_start_items))) + cold
     dim: int = factors.item_factors.shape[2]
-    return level + dim * max(_most(factors.user_factors), cold) * _most(factors.item_factors)
+    return level + histories + dim * max(_most(factors.user_factors), cold) * _most(factors.item_factors)
 
 
 def _most(array: NDArray[Any] | None) -> float:
@@ -248,7 +276,7 @@ def _check_manifest(manifest: dict[str, Any]) -> None:
         "rating_scale": isinstance(scale, list | tuple) and len(scale) == 2 and all(map(_is_number, scale))
                         and scale[0] < scale[1],
         "link": manifest.get("link", "identity") in ("identity", "ordinal"),
-        "fold_in": manifest.get("fold_in", "ridge") in ("ridge", "none"),
+        "fold_in": manifest.get("fold_in", "ridge") in ("ridge", "items", "none"),
         "noise": noise is None or (_is_number(noise) and noise >= 0),
         "fold_in_target": target is None or (_is_number(target) and target > 0),
         "attributes": _are_attributes(names),

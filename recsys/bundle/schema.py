@@ -17,8 +17,8 @@ LARGEST = 1e15  # magnitude of any number: what is made of several still is a fl
 RELATIVE = (1e-9, 1e9)  # a user's or item's precision, to that of all
 # One letter per axis; a letter is one number throughout the bundle: s samples, u and i fitted users and items, d dim,
 # e dim + 1, t and v terms of users' and items' priors, l levels, k levels - 1, a and y attributes of users and items,
-# r ratings, U and I all users + 1 and all items + 1, x and z attributes of all users and of all items together. A digit
-# is itself.
+# w items with weights, r ratings, U and I all users + 1 and all items + 1, x and z attributes of all users and of all
+# items together. A digit is itself.
 DEPENDENT = {"e": "d", "l": "k"}  # the second is one less than the first
 
 
@@ -112,6 +112,8 @@ FACTOR_SPECS = {  # of the fields of `Factors`, in the order in which they are c
     "item_attribute_effects": ArraySpec("yse"),
     "item_cold_start_mean": ArraySpec("se"),
     "user_implicit": ArraySpec("use"),
+    "item_weights": ArraySpec("ww"),
+    "history_half_life": ArraySpec("1", positive=True, minimum=1 / LARGEST, maximum=LARGEST),
 }
 LEGACY_ARRAYS = {f"newcomer_{name}": f"cold_start_{name}" for name in ("effects", "mean", "items")}  # of version 0.1
 ROW_SPECS = {  # of the ratings and of users' and items' attributes

@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recsys.bundle.factors import UserVector
-from recsys.bundle.fold_in import FoldIn, fold_in, running_fold_ins
+from recsys.bundle.fold_in import FoldIn, RidgeFoldIn, fold_in, running_fold_ins
+from recsys.bundle.history_fold_in import HistoryFoldIn
 from recsys.bundle.item_fold_in import ItemRatings, fold_in_items
 from recsys.bundle.noise import RatingNoise
 from recsys.bundle.parts import BundleParts
@@ -33,7 +34,12 @@ class Scoring(BundleParts):
     """Rows in, rows out: rows are positions in `user_ids` and `item_ids`; -1 and rows past the last are unseen."""
 
     def vector(self, user: int) -> UserVector:
-        """A user's vector: fitted, or else from their attributes, or else the average user's."""
+        """A user's vector: fitted, or else from their attributes, or else the average user's.
+
+        With item weights, a fitted user's is the history of all their ratings here, whatever part of the split.
+        """
+        if self.has_histories and 0 <= user < self.n_users:
+            return self.fold_in_user(user).vector
         if user >= self.n_users and self.user_attributes is not None:
             return self.factors.user_from_attributes(self.user_attributes.of(user))
         return self.factors.user(user)
@@ -107,6 +113,22 @@ class Scoring(BundleParts):
         rows = argtopk(ranked, k, None if shown is None else linear)
         return rows, self.apply_link(linear[rows]) if shown is None else shown[rows]
 
+    def scores_of(self, users: IndexArray, counts: NDArray[np.bool_]) -> Float32Array:
+        """Scores of every item with factors for user rows, as evaluation needs them, `(users, n_items)`.
+
+        Args:
+            users: User rows; one that was not fitted is the average user.
+            counts: Which of `ratings` a history is made of, `(ratings,)`, such as those that the model was fitted on.
+        """
+        if not self.has_histories:
+            return self.factors.scores_of(users)
+        scores = np.empty((len(users), self.n_items), np.float32)
+        for place, user in enumerate(users.tolist()):
+            entries = self.ratings.slice_of(user) if user < self.n_users else slice(0)
+            item, rating = self.ratings.item[entries][counts[entries]], self.ratings.rating[entries][counts[entries]]
+            scores[place] = self.factors.scores(self.fold_in_rows(item, rating).vector)
+        return scores
+
     def top_items(
         self, users: IndexArray, k: int, *, exclude_seen: bool = True
     ) -> Iterator[tuple[IndexArray, Float32Array]]:
@@ -117,8 +139,13 @@ class Scoring(BundleParts):
     def similar_rows(self, item: int, k: int) -> tuple[IndexArray, Float32Array]:
         """The k most similar items of an item row: rows and similarities in [-1, 1], best first, ties by row.
 
-        An item without factors has none, nor has one whose vector is zero.
+        With item weights they are what goes with the item: `Factors.weights_from`. An item without factors or weights
+        has none, nor has one whose vector is zero.
         """
+        if self.has_histories:
+            weights = self.factors.weights_from(item)
+            rows = argtopk(weights, k)
+            return rows, weights[rows]
         fitted = item < self.n_items and bool(self.factors.item_factors[item].any())
         similarity = self.factors.similar(item) if fitted else np.full(self.n_items, -np.inf, np.float32)
         if fitted:
@@ -127,9 +154,14 @@ class Scoring(BundleParts):
         return rows, similarity[rows]
 
     def fold_in_rows(self, item: IndexArray, rating: Float32Array, attributes: IndexArray | None = None) -> FoldIn:
-        """Fold in a user from item rows with factors, their stars, and positions among `attributes`."""
+        """Fold in a user from item rows with factors, their stars, and positions among `attributes`.
+
+        In order of time, the latest last, which counts for a model with drift or item weights.
+        """
         if not self.can_fold_in:
             raise ValueError(f"model {self.manifest.get('model')} cannot fold in new users (fold_in: none)")
+        if self.has_histories:
+            return HistoryFoldIn(self.factors, item, rating)
         target = self.manifest.get("fold_in_target")
         if target is None:
             return fold_in(self.factors, item, rating, attributes)
@@ -173,7 +205,7 @@ class Scoring(BundleParts):
         items: Sequence[ItemRatings],
         attributes: Sequence[IndexArray] | None = None,
         raters: UserVector | None = None,
-    ) -> list[FoldIn]:
+    ) -> list[RidgeFoldIn]:
         """Fold in items from their ratings; see `fold_in_items`. A `fold_in_target` replaces the stars."""
         if not self.can_fold_in_items:
             raise ValueError(
@@ -216,6 +248,11 @@ class Scoring(BundleParts):
             for cold in np.unique(user[unseen]).tolist():
                 rows = unseen[user[unseen] == cold]
                 linear[rows] = self.factors.predict_rows_for(self.vector(cold), known[rows])
+        if self.has_histories:
+            order = np.argsort(fitted, kind="stable")
+            one, start = np.unique(fitted[order], return_index=True)
+            for user_row, rows in zip(one.tolist(), np.split(order, start[1:]), strict=True):
+                linear[rows] = self.factors.predict_rows_for(self.vector(user_row), known[rows])
         return linear, self._noise.precision(fitted, known)
 
     def _linear_for(

@@ -21,7 +21,13 @@ def take_users(factors: Factors, user: IndexArray) -> Factors:
 
 
 def take_items(factors: Factors, item: IndexArray | slice) -> Factors:
-    """The model with the rows of some of its items, in this order; arrays of users are shared."""
+    """The model with the rows of some of its items, in this order; arrays of users are shared.
+
+    Raises:
+        ValueError: It has item weights, which belong to all items together.
+    """
+    if factors.item_weights is not None:
+        raise ValueError("items cannot be taken from a model with item_weights, which belong to all of them together")
     return replace(factors, **{name: array[item] for name, array in _of_side(factors, "i").items()})
 
 
@@ -36,7 +42,7 @@ def append_users(factors: Factors, rows: UserVector) -> Factors:
 
 
 def append_items(factors: Factors, rows: UserVector) -> Factors:
-    """The model with more items.
+    """The model with more items; to item weights they add nothing.
 
     Args:
         factors: The model.

@@ -64,7 +64,7 @@ def evaluate_ranking(bundle: Bundle) -> Metrics:
     user, item = bundle.ratings.user_index(), bundle.ratings.item.astype(np.int64)
     known, held_out = ((user[rows], item[rows]) for rows in (fitted, test))
     counts = np.bincount(known[1], minlength=bundle.n_items).astype(np.float32)
-    model = catalogue_metrics(bundle.factors.scores_of, known, held_out)
+    model = catalogue_metrics(lambda users: bundle.scores_of(users, fitted), known, held_out)
     popularity = catalogue_metrics(lambda users: np.broadcast_to(counts, (len(users), len(counts))), known, held_out)
     return _prefixed(TEST_PREFIX["ranking"], model) | _prefixed("baseline/popularity_", popularity)
 

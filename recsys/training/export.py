@@ -57,7 +57,7 @@ def make_bundle(model: RatingModel, data: RatingDataModule, noise: float | None 
         "link": "identity" if factors.levels is None else "ordinal",
         "samples": len(factors.mu),
         "noise": noise,
-        "fold_in": "ridge",
+        "fold_in": "ridge" if factors.item_weights is None else "items",
         **({} if model.fold_in_target is None else {"fold_in_target": model.fold_in_target}),
         "data": data.dataset.name,
         "data_sha256": data.dataset.sha256,

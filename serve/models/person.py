@@ -148,5 +148,5 @@ class Person:
 
     def work(self, scored: int, explained: int = 0) -> int:
         """Multiplications that scores of so many items take, as many of them explained."""
-        folds_in = self.merged is not None or (bool(explained) and self.is_fitted)
+        folds_in = self.merged is not None or ((bool(explained) or self.bundle.has_histories) and self.is_fitted)
         return answer_work(self.bundle, scored, len(self.rated[0]) if folds_in else 0, explained)

@@ -118,6 +118,7 @@ def test_what_is_asked_of_a_model_does_not_change_it() -> None:
         implicit=True, noisy=True, levels=levels, attributes=3, drift=True, items=True, item_attributes=2
     )
     f = replace(f, prior_offset=np.array([3], np.float32), unit=np.array([1.25], np.float32))
+    f = replace(f, item_weights=np.eye(12, dtype=np.float32), history_half_life=np.ones(1, np.float32))
     before = {name: getattr(f, name).copy() for name in Factors.__dataclass_fields__}
     f.scores(f.user(0))[:] = 0
     f.predict_for(f.user(0), 0)[:] = 0
