@@ -1,4 +1,7 @@
-"""Models fitted in sweeps: closed-form updates (or draws) of users given items and items given users."""
+"""Models fitted in sweeps: closed-form updates (or draws) of users given items and items given users.
+
+And what they share with all others that have no gradients.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +26,34 @@ PRECISIONS = ("32-true", "64-true")
 START_STD = 0.1  # of the initial embeddings, in units^1/2
 
 
-class SweepModel(RatingModel):
+class FullBatchModel(RatingModel):
+    """A model without gradients, whose training step takes all ratings at once."""
+
+    full_batch: ClassVar[bool] = True
+
+    def __init__(self, n_users: int, n_items: int, rating_min: float, rating_max: float, seed: int) -> None:
+        super().__init__(n_users, n_items, rating_min, rating_max, seed)
+        self.automatic_optimization = False
+
+    def setup(self, stage: str) -> None:
+        trainer = self.trainer
+        if stage == "fit" and trainer.world_size > 1:
+            raise ValueError(f"trainer.devices must be 1, as {self.name} needs all ratings, got {trainer.world_size}")
+        if stage == "fit" and trainer.precision not in PRECISIONS:
+            raise ValueError(f"trainer.precision must be one of {', '.join(PRECISIONS)}, got {trainer.precision}")
+        super().setup(stage)
+
+    def configure_optimizers(self) -> Optimizer:
+        return _NoSteps(self.parameters())
+
+    def count_step(self) -> None:
+        """Count a training step, as Lightning's `global_step`, which ModelCheckpoint needs."""
+        optimizer = self.optimizers()
+        assert not isinstance(optimizer, list)
+        optimizer.step()
+
+
+class SweepModel(FullBatchModel):
     """A factorization whose epochs are sweeps; each solves for, or draws, one side after the other.
 
     All parameters are in stars. The last coordinate of a row is its bias: `user_rows (n_users, embedding_dim + 1)`,
@@ -40,8 +70,6 @@ class SweepModel(RatingModel):
         seed: Seed of the initialization and all draws.
     """
 
-    full_batch: ClassVar[bool] = True
-
     def __init__(
         self,
         n_users: int,
@@ -54,7 +82,6 @@ class SweepModel(RatingModel):
     ) -> None:
         super().__init__(n_users, n_items, rating_min, rating_max, seed)
         check_range("embedding_dim", embedding_dim, 1)
-        self.automatic_optimization = False
         self.width, self.warm_start = embedding_dim + 1, warm_start
         generator = torch.Generator().manual_seed(seed)
         self.user_rows, self.item_rows = (
@@ -74,14 +101,9 @@ class SweepModel(RatingModel):
         """Run one sweep over `rating (ratings,)`, in stars. Returns the mean squared training error, a scalar."""
 
     def setup(self, stage: str) -> None:
-        trainer = self.trainer
-        if stage == "fit" and trainer.world_size > 1:
-            raise ValueError(f"trainer.devices must be 1, as a sweep needs all ratings, got {trainer.world_size}")
-        if stage == "fit" and trainer.precision not in PRECISIONS:
-            raise ValueError(f"trainer.precision must be one of {', '.join(PRECISIONS)}, got {trainer.precision}")
         self.sides = None  # of another fit's rows
         super().setup(stage)
-        data = getattr(trainer, "datamodule", None)
+        data = getattr(self.trainer, "datamodule", None)
         if stage == "fit" and self.warm_start is not None and isinstance(data, RatingDataModule):
             self._start_from(Bundle.load(self.warm_start), data)
 
@@ -100,9 +122,6 @@ class SweepModel(RatingModel):
             rows[found, -1] = torch.from_numpy(biases[there[found], -1])
         self.item_rows[:, -1] += float(factors.mu[-1]) - self.mu
 
-    def configure_optimizers(self) -> Optimizer:
-        return _Sweeps(self.parameters())
-
     @torch.no_grad()
     def training_step(self, batch: Batch, batch_idx: int) -> None:
         if self.sides is None:
@@ -112,9 +131,7 @@ class SweepModel(RatingModel):
                 NormalEquations(batch.item, batch.user, m, n, self.width),
             )
         self.train_loss += self.sweep(*self.sides, self.stars(batch.rating))
-        optimizer = self.optimizers()
-        assert not isinstance(optimizer, list)
-        optimizer.step()  # only counts a step, which ModelCheckpoint needs
+        self.count_step()
 
     def start_from_means(self, rows: RatingRows) -> None:
         """Initialize `mu` and the biases at the shrunk means of the rows."""
@@ -129,7 +146,7 @@ class SweepModel(RatingModel):
         return self.mu + linear_part(self.user_rows, self.item_rows, user, item)
 
 
-class _Sweeps(Optimizer):
+class _NoSteps(Optimizer):
     """A no-op optimizer, since Lightning's `global_step` counts optimizer steps."""
 
     def __init__(self, parameters: Any) -> None:

@@ -37,7 +37,7 @@ class RankingModel(RatingModel):
         """Log the training loss and the monitored metric on the validation rows, if any."""
         data = self.trainer.datamodule  # type: ignore[attr-defined]
         assert isinstance(data, RatingDataModule)
-        if self.trainer.state.fn == "fit":
+        if self.trainer.state.fn == "fit" and not self.one_epoch:  # which has no loss to watch
             self.log("train/loss", self.mean_train_loss())
         held_out, fitted = data.rows(data.split.val).columns, data.fit_data.columns
         if not len(held_out.user):

@@ -91,7 +91,8 @@ RULES: dict[str, tuple[Callable[[Any], bool], str]] = {  # by option, where it i
 def trainer_options(cfg: DictConfig, kind: type[RatingModel]) -> dict[str, Any]:
     """The arguments of Lightning's Trainer from `cfg.trainer`, those at null left out.
 
-    `fast_dev_run`, under which Lightning writes no checkpoints, becomes one epoch of so many batches.
+    `fast_dev_run`, under which Lightning writes no checkpoints, becomes one epoch of so many batches; a model that one
+    epoch fits has one, however many are asked for.
 
     Args:
         cfg: Configuration of the run.
@@ -113,6 +114,8 @@ def trainer_options(cfg: DictConfig, kind: type[RatingModel]) -> dict[str, Any]:
     if batches := int(given.pop("fast_dev_run", 0)):
         given |= {"max_epochs": 1, "limit_train_batches": batches, "limit_val_batches": batches}
         given |= {"min_epochs": None, "check_val_every_n_epoch": 1}
+    if kind.one_epoch:
+        given |= {"max_epochs": 1, "min_epochs": None, "check_val_every_n_epoch": 1}
     given.setdefault("max_epochs", -1)  # Lightning would take 1000
     _check_length(given, cfg, kind)
     return given

@@ -1,0 +1,69 @@
+"""Ranking models that one pass over the ratings fits: from counts, or in closed form."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import ClassVar, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from recsys.data.batches import Batch
+from recsys.data.datamodule import RatingDataModule
+from recsys.models.closed_form import FullBatchModel
+from recsys.models.ranking import RankingModel
+
+
+class Histories(NamedTuple):
+    """The rows that a model is fitted on: user after user, and each user's by time; ties by their place in the file."""
+
+    user: Tensor  # (rows,) int64, ascending
+    item: Tensor  # (rows,) int64
+    start: Tensor  # (n_users + 1,) int64: user u has the rows start[u] to start[u + 1] - 1, the oldest first
+    time: Tensor | None  # (rows,) int64 unix seconds; None: the data have no times, and the order is the file's
+
+    @property
+    def steps(self) -> Tensor:
+        """Steps from each row to its user's latest, `(rows,)`; the latest has 0."""
+        return self.start[1:][self.user] - 1 - torch.arange(len(self.user))
+
+
+def histories_of(data: RatingDataModule) -> Histories:
+    """The histories in the rows that the data module's models are fitted on."""
+    columns, time = data.fit_data.columns, data.fit_times
+    if time is None:
+        user, item = columns.user, columns.item
+    else:
+        order = torch.from_numpy(np.lexsort((time.numpy(), columns.user.numpy())))  # stable
+        user, item, time = columns.user[order], columns.item[order], time[order]
+    start = torch.zeros(len(data.users) + 1, dtype=torch.int64)
+    start[1:] = torch.bincount(user, minlength=len(data.users)).cumsum(0)
+    return Histories(user, item, start, time)
+
+
+class OnePassModel(RankingModel, FullBatchModel):
+    """A ranking model without epochs: the first fits it, and more would change nothing."""
+
+    one_epoch: ClassVar[bool] = True
+
+    def __init__(self, n_users: int, n_items: int, rating_min: float, rating_max: float) -> None:
+        super().__init__(n_users, n_items, rating_min, rating_max, seed=0)  # nothing is drawn
+        self.histories: Histories | None = None  # of the rows to fit
+
+    @abstractmethod
+    def fit_rows(self, histories: Histories) -> None:
+        """Fit the model."""
+
+    def setup(self, stage: str) -> None:
+        super().setup(stage)
+        data = getattr(self.trainer, "datamodule", None)
+        if stage == "fit" and isinstance(data, RatingDataModule):
+            self.histories = histories_of(data)
+
+    @torch.no_grad()
+    def training_step(self, batch: Batch, batch_idx: int) -> None:
+        if self.current_epoch == 0:
+            assert self.histories is not None
+            self.fit_rows(self.histories)
+        self.count_step()
