@@ -4,7 +4,8 @@
 
 For each run's folder (or a bundle's): the correlation, user by user, between the scores of a fitted user and those of
 the fold-in of the very ratings that they were fitted on, over the fitted items that are not among these; and, in one
-thread, the time of a fold-in and of a top 10 with and without reasons.
+thread, the time of a fold-in and of a top 10 with and without reasons; with item weights also that of adding up the
+rows of the history, the least that a top 10 can take.
 
 With `--unseen`: both models are trained on ML-100K up to a point in time (`data.split=global_time`), by the real
 command. Of everyone who came later, a random half of the ratings is predicted: as the average user, with the user's
@@ -78,7 +79,7 @@ def correlations(bundle: Bundle) -> dict[str, dict[str, float]]:
         entries = bundle.ratings.slice_of(user)
         item, rating = (column[entries][fitted[entries]] for column in (bundle.ratings.item, bundle.ratings.rating))
         folded = bundle.fold_in_rows(item, rating)
-        scores = np.stack([bundle.factors.scores(v) for v in (bundle.factors.user(user), folded.vector)])
+        scores = np.stack([bundle.scores_of(np.array([user]), fitted)[0], bundle.factors.scores(folded.vector)])
         others = np.delete(scores, item, axis=1)
         linear.append(correlation(others))
         clipped.append(correlation(others.clip(*bundle.scale)))
@@ -107,13 +108,18 @@ def speed(bundle: Bundle, seed: int, users: int = 200, repeat: int = 5) -> dict[
     factors = bundle.factors
 
     def top(user: int) -> np.ndarray:
-        return bundle.top_n(factors.user(user), 10, seen=bundle.seen(user))[0]
+        return bundle.top_n(bundle.vector(user), 10, seen=bundle.seen(user))[0]
+
+    def gathered(user: int) -> np.ndarray:
+        assert factors.item_weights is not None
+        return np.ones(len(bundle.seen(user)), np.float32) @ factors.item_weights[bundle.seen(user)]
 
     return {
         "ratings_a_user": round(float(np.mean([len(bundle.seen(user)) for user in drawn])), 1),
         "fold_in": fastest(lambda user: bundle.fold_in_user(user).vector, drawn, repeat),
         "top10": fastest(top, drawn, repeat),
         "top10_with_reasons": fastest(lambda u: bundle.fold_in_user(u).contributions(top(u)), drawn, repeat),
+        **({"gathered": fastest(gathered, drawn, repeat)} if bundle.has_histories else {}),
     }
 
 

@@ -25,6 +25,9 @@ class ServiceInfo(BaseModel):
     implicit: bool = Field(
         description="Whether the data set says only which items a user chose: every rating is the top of the scale."
     )
+    ordered: bool = Field(
+        description="Whether the order of a user's ratings counts: those of a new user are then given in order of time."
+    )
     years: tuple[int, int] | None = Field(description="The first and last year of the items.")
     attributes: dict[str, list[str]] = Field(
         description="Attributes that a new user may give, with their values.",
@@ -55,6 +58,7 @@ def model_info(model: ServedModel, *, expose_user_ratings: bool, records_events:
         rating_step=model.catalogue.rating_step,
         lowest_rating=model.catalogue.lowest_rating,
         implicit=model.bundle.is_implicit,
+        ordered=model.bundle.is_ordered,
         years=model.catalogue.years,
         attributes=choices(model.bundle.attributes),
         expose_user_ratings=expose_user_ratings,

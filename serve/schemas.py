@@ -201,7 +201,10 @@ class FoldInRequest(RecommendationOptions):
     """A user without an account: their ratings, and the options."""
 
     ratings: Annotated[list[RatingIn], FailFast()] = Field(
-        min_length=1, max_length=MAX_RATINGS, description="Each item once."
+        min_length=1,
+        max_length=MAX_RATINGS,
+        description="Each item once, in order of time, the latest last: a model of histories or of drift counts what "
+        "came last most.",
     )
     attributes: Attributes | None = Field(
         None, description="Side information by name, such as a gender; /model lists the names and values."

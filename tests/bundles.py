@@ -61,7 +61,7 @@ def trained_and_folded(bundle: Bundle) -> Iterator[tuple[np.ndarray, np.ndarray,
         entries = bundle.ratings.slice_of(user)
         item, rating = (column[entries][fitted[entries]] for column in (bundle.ratings.item, bundle.ratings.rating))
         folded = bundle.fold_in_rows(item, rating)
-        yield bundle.factors.scores(bundle.factors.user(user)), bundle.factors.scores(folded.vector), item
+        yield bundle.scores_of(np.array([user]), fitted)[0], bundle.factors.scores(folded.vector), item
 
 
 def trained_and_folded_items(bundle: Bundle) -> Iterator[tuple[np.ndarray, np.ndarray]]:

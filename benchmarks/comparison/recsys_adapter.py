@@ -80,7 +80,7 @@ class Ranked(Selected):
 
     def scores(self, users: Rows) -> Floats:
         bundle = self.bundle()
-        return np.stack([bundle.factors.scores(bundle.factors.user(user)) for user in users.tolist()])
+        return bundle.scores_of(users, bundle.ratings.part != TEST)  # fitted on all others
 
     def bundle(self) -> Bundle:
         if not hasattr(self, "exported"):

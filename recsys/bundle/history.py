@@ -15,6 +15,7 @@ from recsys.bundle.typing import Float32Array, IndexArray
 
 __all__ = ["History", "history_weights", "weights_at", "weights_of_all"]
 
+LEAST = 2.0**-24  # the weight of an item, below which it is beside the latest's what rounding is
 ROWS = 32  # of the matrix that are gathered at a time, and so stay in the cache
 FEW = 8  # the part of the items up to which their weights are read one by one
 
@@ -29,7 +30,8 @@ class History(NamedTuple):
 def history_weights(item: IndexArray, n_items: int, half_life: float | None) -> Float32Array:
     """The weight of each of a user's items in order of time, `(n,)`.
 
-    It is 0 for an item without weights of its own and for one that comes again: neither takes a place.
+    It is 0 for an item without weights of its own and for one that comes again, which take no place, and from `LEAST`
+    down, which saves the rows of a long history that nobody would see.
 
     Args:
         item: Item rows, the latest last, `(n,)`.
@@ -38,10 +40,12 @@ def history_weights(item: IndexArray, n_items: int, half_life: float | None) -> 
     """
     weights = np.zeros(len(item), np.float32)
     place = np.flatnonzero(item < n_items)
-    _, last = np.unique(item[place][::-1], return_index=True)
-    place = place[np.sort(len(place) - 1 - last)]
+    latest = np.empty(n_items, np.int64)
+    latest[item[place]] = place  # the last of several stays
+    place = place[latest[item[place]] == place]
     later = np.arange(len(place) - 1, -1, -1)
     weights[place] = 1.0 if half_life is None else 0.5 ** (later / half_life)
+    weights[weights < LEAST] = 0
     return weights
 
 

@@ -97,6 +97,11 @@ class BundleParts:
         return self.factors.item_weights is not None
 
     @property
+    def is_ordered(self) -> bool:
+        """Whether the order of a user's ratings counts."""
+        return self.factors.history_half_life is not None or self.factors.drift is not None
+
+    @property
     def has_uncertainty(self) -> bool:
         """Whether predictions come with a standard deviation: of noise, or of several samples."""
         noise = self.factors.precision is not None or self.manifest.get("noise") is not None

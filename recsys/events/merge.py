@@ -39,7 +39,7 @@ class Said(Protocol):
 
 
 class PersonRatings(NamedTuple):
-    """A user's ratings, ascending by time."""
+    """A user's ratings, ascending by time; of equal times in the order of the bundle, then of `seq`."""
 
     item: IndexArray  # (n,) item rows
     rating: Float32Array  # (n,) stars
@@ -110,6 +110,7 @@ def merge_events(
                 continue
             stars = np.nan
         if row >= 0 and (row not in latest or event.timestamp >= latest[row][0]):
+            latest.pop(row, None)  # so that of equal times the last said is the last
             latest[row] = event.timestamp, stars
     if len(latest) <= FEW:
         for row, (time, stars) in latest.items():

@@ -59,7 +59,8 @@ class Remembered(NamedTuple):
         samples, e = factors.samples, int(factors.prior_mean.shape[1])
         posterior = 0 if factors.precision is None else 12 * samples * e * e
         texts = 500 * (len(history.withdrawn) + len(history.unknown_items))
-        return 3_000 + 24 * len(history.ratings.item) + texts + 4 * samples * e + posterior
+        rated = (24 + 12 * (factors.item_weights is not None)) * len(history.ratings.item)
+        return 3_000 + rated + texts + 4 * samples * e + posterior
 
 
 class Memory(OrderedDict[str, Remembered]):

@@ -28,7 +28,7 @@ function prompt(text) {
 }
 
 async function showRecommendations(ask) {
-  const rated = mine.filter(({ rating }) => rating !== null);
+  const rated = mine.filter(({ rating }) => rating !== null).reverse(); // in the order of rating
   const answer = state.isNew
     ? await ask("recommendations/", { ...query(true), ratings: rated.map(({ item_id, rating }) => ({ item_id, rating })) })
     : await ask(`users/${segment(state.user)}/recommendations?${new URLSearchParams(query(model.service.expose_user_ratings && model.fold_in !== "none"))}`);

@@ -50,7 +50,8 @@ class Neighbour(ItemSummary):
     similarity: Annotated[
         float,
         Field(
-            description="Cosine of the two items' vectors, in [-1, 1]; shrunk for items with few ratings.",
+            description="In [-1, 1]: the cosine of the two items' vectors, shrunk for items with few ratings; or, of a "
+            "model of item weights, what having the one adds to the score of the other.",
             examples=[0.83],
         ),
     ]
@@ -88,7 +89,7 @@ async def item(item_id: Id, model: CurrentModel) -> ItemDetails:
 @router.get("/{item_id}/similar", responses=error_responses(400, 404), summary="Similar items")
 @kept(of_person=False)
 async def similar(item_id: Id, model: CurrentModel, k: QueryK = 10) -> Neighbours:
-    """The most similar items by cosine of their vectors; empty for an item without a vector."""
+    """The most similar items; empty for an item that the model knows nothing of."""
     rows, cosines = model.bundle.similar_rows(model.item_in_path(item_id), k)
     pairs = zip(rows.tolist(), cosines.tolist(), strict=True)
     return Neighbours([Neighbour(*model.summary(other), cosine) for other, cosine in pairs], model.version)

@@ -45,7 +45,7 @@ async def recommendations(user_id: Id, request: Request) -> Recommendations:
 @router.post("/recommendations/", responses=error_responses(400, 408, 409, 413), summary="Top-N for a new user")
 @kept(of_person=False)
 async def new_user_recommendations(body: FoldInRequest, model: CurrentModel, request: Request) -> FoldInRecommendations:
-    """The same for a user who is not in the data set, by folding in the given ratings."""
+    """The same for a user who is not in the data set, by folding in the given ratings, the latest last."""
     model.check_fold_in()
     check_genre(request, model, body.genre)
     service: Service = request.app.state.service

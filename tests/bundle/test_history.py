@@ -44,6 +44,7 @@ def naive(bundle: Bundle, items: list[int]) -> np.ndarray:
         ([4, 2, 7], None, [1, 1, 1]),
         ([4, 2, 4], 1.0, [0, 0.5, 1]),  # an item counts once, at its latest place
         ([4, 9, 2, 8], 1.0, [0.5, 0, 1, 0]),  # an item without weights takes no place
+        ([4, 2, 7], 1 / 24, [0, 2**-24, 1]),  # less is rounding
     ],
 )
 def test_an_item_counts_by_how_many_came_later(items: list[int], half_life: float | None, expected: list) -> None:

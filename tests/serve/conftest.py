@@ -31,7 +31,7 @@ from serve.app import create_app
 from serve.models.model_manager import ModelManager
 from serve.models.served_model import ServedModel
 from serve.settings import Settings
-from tests.bundles import make_bundle, random_factors
+from tests.bundles import history_factors, make_bundle, random_factors
 
 ROOT = Path(__file__).parents[2]
 
@@ -97,6 +97,9 @@ KINDS: dict[str, Callable[[], Bundle]] = {
     ),
     "noise": lambda: rich(noise=0.9),
     "ranking": lambda: rich(task="ranking"),
+    "histories": lambda: replace(
+        rich(task="ranking", fold_in="items", model="ease"), factors=history_factors(n_users=6)
+    ),
     "no fold-in": lambda: rich(fold_in="none"),
 }
 

@@ -341,7 +341,7 @@ def test_far_too_many_ratings_are_refused(clients: Clients, bundles: Bundles) ->
 # Recommendations
 
 
-@pytest.mark.parametrize("kind", [*RATING_KINDS, "ordinal", "ranking"])
+@pytest.mark.parametrize("kind", [*RATING_KINDS, "ordinal", "ranking", "histories"])
 def test_recommendations_are_the_bundles(clients: Clients, bundles: Bundles, kind: str) -> None:
     client, bundle = clients[kind], bundles[kind]
     for user in [*bundle.user_ids.tolist(), 4711 if kind != "str" else "nobody"]:
@@ -356,7 +356,7 @@ def test_recommendations_are_the_bundles(clients: Clients, bundles: Bundles, kin
             assert [(one["title"], one["year"], one["genres"]) for one in got] == [tuple(one[2:]) for one in wanted]
             shown = [one["score"] for one in got]
             np.testing.assert_allclose(shown, [one.score for one in wanted], atol=1e-6)  # six digits are told
-            assert [one["rating"] for one in got] == ([None] * len(got) if kind == "ranking" else shown)
+            assert [one["rating"] for one in got] == ([None] * len(got) if bundle.is_ranking else shown)
             assert all(one["explanation"] is None for one in got)
             assert answer["distribution"] is None
             assert shown == sorted(shown, reverse=True)
@@ -536,7 +536,7 @@ def test_the_distribution_counts_all_fitted_items(clients: Clients, bundles: Bun
 # Someone new
 
 
-@pytest.mark.parametrize("kind", ["int", "str", "posterior", "ranking"])
+@pytest.mark.parametrize("kind", ["int", "str", "posterior", "ranking", "histories"])
 def test_a_fold_in_is_the_bundles(clients: Clients, bundles: Bundles, kind: str) -> None:
     client, bundle = clients[kind], bundles[kind]
     ids = bundle.item_ids.tolist()
@@ -549,7 +549,7 @@ def test_a_fold_in_is_the_bundles(clients: Clients, bundles: Bundles, kind: str)
     assert [one["item_id"] for one in got] == [str(one.item_id) for one in wanted]
     np.testing.assert_allclose([one["score"] for one in got], [one.score for one in wanted], atol=1e-6)
     assert (answer["unknown_items"], answer["cold_start"]) == ([], False)
-    assert (answer["distribution"] is None) == (kind == "ranking")
+    assert (answer["distribution"] is None) == bundle.is_ranking
     for one, expected in zip(got, wanted, strict=True):
         reasons = strongest(bundle, bundle.explain(folded, expected.item_id))
         assert [(r["item_id"], r["rating"]) for r in one["explanation"]] == [
@@ -561,6 +561,27 @@ def test_a_fold_in_is_the_bundles(clients: Clients, bundles: Bundles, kind: str)
     everything = client.post("/recommendations/", json=body | {"k": 100, "exclude_seen": False}).json()
     assert len(everything["recommendations"]) == 12
     assert everything["recommendations"][0]["explanation"] is None
+
+
+def test_someone_new_to_a_model_of_histories_is_their_items_in_the_order_given(
+    clients: Clients, bundles: Bundles
+) -> None:
+    client, bundle = clients["histories"], bundles["histories"]
+    model = client.get("/model").json()
+    assert (model["fold_in"], model["service"]["ordered"]) == ("items", True)
+    assert clients["int"].get("/model").json()["service"]["ordered"] is False
+    answers = []
+    for items in ([50, 172, 7], [7, 172, 50]):
+        body = {"ratings": [{"item_id": item, "rating": 3} for item in items], "k": 100, "exclude_seen": False}
+        answers.append(
+            {
+                one["item_id"]: one["score"]
+                for one in client.post("/recommendations/", json=body).json()["recommendations"]
+            }
+        )
+        wanted = bundle.recommend(bundle.fold_in(dict.fromkeys(items, 3.0)), 100, exclude_seen=False)
+        assert answers[-1] == pytest.approx({str(one.item_id): one.score for one in wanted}, abs=1e-6)
+    assert answers[0] != answers[1]
 
 
 @pytest.mark.parametrize("kind", ["ordinal", "noise", "posterior"])
@@ -663,7 +684,7 @@ def test_an_item_tells_how_it_was_rated(clients: Clients, bundles: Bundles) -> N
 
 
 def test_similar_items_are_the_bundles(clients: Clients, bundles: Bundles) -> None:
-    for kind in ("int", "posterior", "ranking", "no fold-in"):
+    for kind in ("int", "posterior", "ranking", "histories", "no fold-in"):
         for item in ITEMS:
             found = clients[kind].get(f"/items/{item}/similar?k=5").json()["items"]
             wanted = bundles[kind].similar_items(item, 5)
@@ -725,8 +746,9 @@ def test_search_by_title(client: CheckedClient) -> None:
 
 def test_a_ranking_model_predicts_no_stars(clients: Clients) -> None:
     pair = {"user_id": "1", "item_id": "50"}
-    refused(clients["ranking"].post("/predict/rating/", json=pair), 409, "ranking_model")
-    refused(clients["ranking"].post("/predict/ratings/", json={"pairs": [pair]}), 409, "ranking_model")
+    for kind in ("ranking", "histories"):
+        refused(clients[kind].post("/predict/rating/", json=pair), 409, "ranking_model")
+        refused(clients[kind].post("/predict/ratings/", json={"pairs": [pair]}), 409, "ranking_model")
 
 
 def test_a_model_without_fold_in_takes_in_nobody(clients: Clients) -> None:

@@ -20,7 +20,7 @@ from serve.live import people as people_module
 from serve.live.last_events import last_events
 from serve.live.people import read_person
 from serve.models.served_model import ServedModel
-from tests.serve.conftest import NAMES, CheckedClient, client_of, rich
+from tests.serve.conftest import ITEMS, KINDS, NAMES, CheckedClient, client_of, rich
 
 NOW = int(time.time())
 
@@ -376,6 +376,41 @@ def test_a_choice_is_a_rating_of_a_model_of_choices(url: str, log: EventLog) -> 
         log.append([event(1, "77", "318", None, "purchase")])
         assert history(client, "77") == {"318": 5.0}
         assert client.get("/users/77/recommendations").json()["cold_start"] is False
+
+
+def test_every_event_is_the_latest_item_of_a_history(url: str, log: EventLog) -> None:
+    """Of a fitted user, after the bundle's ratings, and of someone new; what is rated again counts at its latest."""
+    bundle = timed(KINDS["histories"]())
+
+    def scores(client: CheckedClient, user: str) -> dict[str, float]:
+        return {one["item_id"]: one["score"] for one in top(client, user, "k=1000&exclude_seen=false")}
+
+    def wanted(items: list[int]) -> Any:
+        found = bundle.recommend(bundle.fold_in(dict.fromkeys(items, 3.0)), 1000, exclude_seen=False)
+        return pytest.approx({str(one.item_id): one.score for one in found}, abs=1e-6)
+
+    rated = [ITEMS[row] for row in bundle.seen(0).tolist() if row < 12]
+    with client_of(bundle, database=url) as client:
+        assert scores(client, "1") == wanted(rated)
+        assert scores(client, "77") == wanted([])
+        number = 0
+        new: list[int] = []
+        for item in (50, 172, 7, 50, 318):
+            for user in ("1", "77"):
+                number += 1
+                log.append([event(number, user, str(item))])
+            rated, new = ([one for one in items if one != item] + [item] for items in (rated, new))
+            assert scores(client, "1") == wanted(rated)
+            assert scores(client, "77") == wanted(new)
+        [best, *_] = top(client, "77", "k=1&explain=true")
+        assert {one["item_id"] for one in best["explanation"]} <= set(map(str, new))
+        log.append([event(98, "77", "318", None, "withdrawal")])
+        assert scores(client, "77") == wanted(new[:-1])
+        log.append(
+            [event(99, "78", one) for one in ("7",)]
+            + [event(100 + n, "78", one) for n, one in enumerate(("50", "172", "7", "2571"))]
+        )
+        assert scores(client, "78") == wanted([50, 172, 7, 2571])  # in one second
 
 
 @pytest.mark.services
