@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from recsys.bundle import Bundle, BundleError
-from serve.models.catalogue import words
+from serve.models.words import words
 
 MIN_SHARE = 0.5  # of the users, and of the items, in service that a new bundle of the same data still has
 

@@ -29,6 +29,7 @@ from serve.schemas import (
     Unused,
     Year,
 )
+from serve.service import Service
 
 router = resource_router("items", prefix="/items")
 changes = resource_router("items", prefix="/items", needs="events")
@@ -63,18 +64,25 @@ class Neighbours:
     model_version: ModelVersion
 
 
-@router.get("", responses=error_responses(400), summary="Search titles")
+@router.get("", responses=error_responses(400), summary="Search titles and ids")
 @kept(of_person=False)
 async def items(
     model: CurrentModel,
+    request: Request,
     query: Annotated[str | None, Query(min_length=1, max_length=200, examples=["matrix the"])] = None,
     limit: QueryK = 20,
 ) -> Items:
     """Items whose title contains all words, the last one as a prefix, ignoring case and accents; most rated first.
 
-    Without a query, all items.
+    If there are none, those with the fewest typos. The item whose id this is comes first, others whose ids begin so
+    come last. Without a query, all items.
     """
-    rows = model.catalogue.popular(limit) if query is None else model.catalogue.search(query, limit)
+    if query is None:
+        rows = model.catalogue.popular(limit)
+    else:
+        service: Service = request.app.state.service
+        work = model.catalogue.search_work(query)
+        rows = await service.beside.computed(request.scope, work, model.catalogue.search, query, limit)
     return Items([_item(model, row) for row in rows], model.version)
 
 

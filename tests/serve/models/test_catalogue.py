@@ -8,7 +8,7 @@ import pytest
 
 from recsys.bundle import Bundle
 from recsys.bundle.factors import Factors
-from serve.models.catalogue import Catalogue, RowsByText, words
+from serve.models.catalogue import Catalogue
 from tests.bundles import make_bundle
 from tests.serve.conftest import ABOUT, rich
 
@@ -91,11 +91,6 @@ def bare(small: Bundle) -> Bundle:
     )
 
 
-def test_words_are_bare() -> None:
-    assert words("Ça_va: l'Été – №5, ½ ﬁn!") == words("CA VA LETE no5 1⁄2 fin")
-    assert words("") == []
-
-
 def test_filters(catalogue: Catalogue) -> None:
     assert catalogue.allowed(None, None, None) is None
     years = [about[1] for about in ABOUT]
@@ -125,20 +120,3 @@ def test_filters(catalogue: Catalogue) -> None:
 def test_the_step_between_ratings(two_by_three: Factors, stars: list[float], step: float | None) -> None:
     rated = [(0, row % 3, value, 0) for row, value in enumerate(stars)]
     assert Catalogue(make_bundle(two_by_three, [1, 2], [1, 2, 3], rated)).rating_step == step
-
-
-def test_rows_by_text() -> None:
-    rows = RowsByText([{"b", "a"}, set(), {"ab", "b"}, {"", "\U0010ffff"}])
-    assert rows.texts == ["", "a", "ab", "b", "\U0010ffff"]
-    for text, found in (("a", [0]), ("b", [0, 2]), ("ab", [2]), ("", [3]), ("abc", []), ("c", []), ("\U0010ffff", [3])):
-        assert rows.rows_of(text).tolist() == found
-        assert (text in rows) == bool(found)
-    for prefix, found in (("a", [0, 2]), ("ab", [2]), ("b", [0, 2]), ("", [3, 0, 2, 0, 2, 3]), ("c", []), ("abc", [])):
-        assert rows.rows_of_prefix(prefix).tolist() == found
-    assert RowsByText([]).rows_of_prefix("a").tolist() == RowsByText([set()]).rows_of("").tolist() == []
-
-
-def test_a_search_looks_at_the_beginning_of_a_long_title() -> None:
-    assert words("x " * 400 + "y" * 300 + " z")[-1] == "y" * 200
-    assert words("é " * 300 + "ÿ" * 300 + " z")[-1] == "y" * 50  # with their accents apart
-    assert len("".join(words("\ufdfa" * 1000))) <= 1000
