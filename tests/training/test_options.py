@@ -104,6 +104,14 @@ def test_a_missing_gpu_is_told_with_what_there_is(name: str) -> None:
         options_of(configured(accelerator=name))
 
 
+def test_a_ranking_model_is_not_compressed(tmp_path: Path) -> None:
+    """The fit ended with a KeyError: lists are measured, and no stars."""
+    cfg = configured("ials")
+    cfg.compress = 2
+    with pytest.raises(ValueError, match="compress must be null for a ranking model such as ials, got 2"):
+        check_training(cfg, tmp_path)
+
+
 def test_several_devices_by_another_name_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("lightning.pytorch.accelerators.CPUAccelerator.auto_device_count", lambda *_: 3)
     with pytest.raises(ValueError, match=r"trainer.devices=auto is 3 devices here"):

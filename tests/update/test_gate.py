@@ -12,6 +12,7 @@ from recsys.bundle import Bundle
 from recsys.events.merge import merge_ratings
 from recsys.update.gate import NOTHING, Verdict, compare
 from recsys.update.solve import updated
+from tests.bundles import history_factors
 from tests.update.small import STARS, both_sides, bundle_of, events
 
 OLD = [(10 + user, 101 + user % 4, 3.0) for user in range(12)]
@@ -108,4 +109,16 @@ def test_a_ranking_model_loses_where_it_puts_others_above_the_chosen_item() -> N
     bundle = bundle_of(factors, task="ranking", rating_scale=[0.0, 5.0], fold_in_target=1.0)
     turned = replace(bundle, factors=replace(factors, item_bias=-popular))
     verdict = compared(bundle, turned)  # which items 105 to 107 were chosen, the seventh and so on by the first
+    assert verdict.champion > 0.5 > verdict.candidate
+
+
+def test_a_history_goes_on_from_one_choice_to_the_next() -> None:
+    """Who chose 101 to 104 before chooses 105 to 107: weights that lead there win against those that lead away."""
+    weights = np.zeros((9, 9))
+    weights[1:5, 5:8] = 1.0
+    manifest = {"task": "ranking", "fold_in": "items"}
+    champion, candidate = (
+        bundle_of(history_factors(n_users=12, n_items=9, weights=sign * weights), **manifest) for sign in (-1, 1)
+    )
+    verdict = compared(champion, candidate)
     assert verdict.champion > 0.5 > verdict.candidate

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from recsys.bundle import Bundle
+from recsys.bundle.factors import Factors
 from recsys.database import Database
 from recsys.events import Event, EventLog
 from recsys.events.merge import merge_ratings
@@ -23,6 +24,7 @@ from recsys.update.refit import RefitError
 from recsys.update.update import Policy, cut_of, events_since, update
 from recsys.versions import Version, VersionConflictError, Versions, open_versions
 from recsys.versions.forget import forget
+from tests.bundles import history_factors
 from tests.update.small import both_sides, bundle_of
 
 CONFIGURATION = {"model": {"_target_": "recsys.models.als.ALS", "warm_start": None}, "data": {}, "run_dir": "before"}
@@ -422,10 +424,23 @@ def test_a_measured_ratio_counts_for_updates_alike(
     assert used == [5.0, 3.3, 14.0]
 
 
-def test_other_models_are_fitted_again(versions: Versions, policy: Policy, refits: list[tuple[str, int]]) -> None:
-    publish(versions, bundle_of(both_sides(), task="ranking"))
+@pytest.mark.parametrize(
+    ("factors", "fold_in", "reason"),
+    [
+        (both_sides(), "ridge", "a ranking model's rows depend on all others"),
+        (history_factors(n_users=12, n_items=9), "items", "its item weights depend on all ratings together"),
+    ],
+    ids=["ranking", "histories"],
+)
+def test_other_models_are_fitted_again(
+    factors: Factors, fold_in: str, reason: str, versions: Versions, policy: Policy, refits: list[tuple[str, int]],
+    caplog: pytest.LogCaptureFixture,
+) -> None:  # fmt: skip
+    publish(versions, bundle_of(factors, task="ranking", fold_in=fold_in))
     rate(versions, 30)
-    new = update(versions, policy)
+    with caplog.at_level("INFO"):
+        new = update(versions, policy)
+    assert f"this model can only be fitted again: {reason}" in caplog.text
     assert new is not None
     assert (new.made_by, new.cut) == ("fit", 30)
     assert refits == [("candidate", 27), ("whole", 30)]
