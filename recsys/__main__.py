@@ -13,6 +13,7 @@ COMMANDS = {
     "inspect": ("recsys.inspect", "look at a ratings file; prints the command that trains on it"),
     "train": ("recsys.train", "train a model, measure it, export it"),
     "evaluate": ("recsys.evaluate", "test metrics of a run"),
+    "ensemble": ("recsys.ensemble.__main__", "stack finished runs into one: weights from validation rows"),
     "recommend": ("recsys.recommend", "top-N items of all users, or some, to a file"),
     "report": ("recsys.report.__main__", "compare runs: a table and an HTML page"),
     "events": ("recsys.events.__main__", "what people did after the training: import, show, count"),
@@ -22,7 +23,7 @@ COMMANDS = {
     "serve": ("serve.__main__", "REST API and web page of a run"),
     "keys": ("serve.keys", "API keys of the service: add, list, rotate, revoke"),
 }
-COMPLETED = ("train", "evaluate", "recommend")  # by Hydra
+COMPLETED = ("train", "evaluate", "ensemble", "recommend")  # by Hydra
 
 
 def main() -> None:
@@ -74,7 +75,7 @@ def _complete(arguments: list[str]) -> None:
     elif not query or words[0] in COMPLETED:
         os.environ["COMP_LINE"] = " ".join(["recsys", *words[1:]])
         sys.argv = ["recsys", "-sc", *arguments]
-        importlib.import_module(f"recsys.{words[0] if query else COMPLETED[0]}").main()
+        importlib.import_module(COMMANDS[words[0] if query else COMPLETED[0]][0]).main()
 
 
 if __name__ == "__main__":

@@ -76,7 +76,7 @@ def test_help_of_training_is_of_the_configuration(capsys: pytest.CaptureFixture[
     assert [key for key, parent in parents.items() if key.rpartition(".")[2] not in list(parent.keys())] == []
 
 
-@pytest.mark.parametrize("command", ["evaluate", "recommend"])
+@pytest.mark.parametrize("command", ["evaluate", "ensemble", "recommend"])
 def test_help_of_a_command_lists_its_own_keys_and_no_groups(command: str) -> None:
     text = composed(command).hydra.help.template
     keys = [str(key) for key in OmegaConf.load(CONF / f"{command}.yaml") if key not in ("defaults", "hydra")]

@@ -79,6 +79,7 @@ def test_a_command_that_does_not_exist(monkeypatch: pytest.MonkeyPatch) -> None:
         ("recsys train data=ml_1m  seed=1 tr", {"trainer="}),
         ("/opt/bin/recsys evaluate rank", {"ranking="}),
         ("recsys recommend ", {"k=", "out="}),
+        ("recsys ensemble by", {"by_activity="}),
         ("recsys serve --po", set()),
     ],
 )

@@ -16,7 +16,7 @@ from recsys.data.datamodule import RatingDataModule
 
 ROOT = Path(__file__).parents[2]
 CONF = ROOT / "conf"
-COMMANDS = ("train", "evaluate", "recommend")
+COMMANDS = ("train", "evaluate", "ensemble", "recommend")
 COMPONENTS = ("model", "data", "trainer", "callbacks", "logger")
 PRESETS = ("hparams_search", "experiment")
 INTRODUCTION = """# Configuration

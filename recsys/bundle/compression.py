@@ -93,7 +93,7 @@ def compressed(factors: Factors, dim: int, noise: float | None = None) -> Factor
         user_factors=np.ascontiguousarray(user[:, :, :-1]),
         item_factors=item_factors[:, None],
         prior_mean=moved(factors.prior_mean[None])[0],
-        prior_precision=_precision(user[:, 0], variance, factors.unit)[None, None],
+        prior_precision=empirical_precision(user[:, 0], variance, factors.unit)[None, None],
         prior_exponent=np.zeros(1, np.float32),
         item_implicit=None if implicit is None else moved(implicit),
         precision=np.array([1 / variance], np.float32) if ordinal else None,
@@ -135,7 +135,7 @@ def _item_prior(
     moved_mean, moved_cold = (moved(None if rows is None else rows[None]) for rows in (mean, cold))
     return {
         "item_prior_mean": None if moved_mean is None else moved_mean[0],
-        "item_prior_precision": _precision(item, variance, factors.unit)[None, None],
+        "item_prior_precision": empirical_precision(item, variance, factors.unit)[None, None],
         "item_prior_exponent": np.zeros(1, np.float32),
         "item_attribute_effects": moved(factors.item_attribute_effects),
         "item_cold_start_mean": None if moved_cold is None else moved_cold[0],
@@ -165,7 +165,7 @@ def _randomized_svd(users: Float32Array, items: Float32Array, dim: int) -> tuple
     return (items.T @ directions) * scale, directions * np.where(found, root, 0)
 
 
-def _precision(user: Float32Array, variance: float, unit: Float32Array | None) -> Float32Array:
+def empirical_precision(user: Float32Array, variance: float, unit: Float32Array | None) -> Float32Array:
     """Of the prior of `[p, b]`, in units of the noise: `(dim + 1, dim + 1)` from the users' `(n_users, dim + 1)`."""
     star = 1.0 if unit is None else float(unit[0])
     units = np.append(np.full(user.shape[1] - 1, star**0.5), star)  # of [p, b]

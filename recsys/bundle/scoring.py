@@ -48,6 +48,13 @@ class Scoring(BundleParts):
         """Predicted stars `(rows,)`, clipped to the scale."""
         return self.predictions(user, item).mean
 
+    def mean_linear_part(self, user: IndexArray, item: IndexArray) -> Float32Array:
+        """The mean of the linear part over the samples, `(rows,)`: neither clipped nor behind a link."""
+        _, samples, dim = self.factors.item_factors.shape
+        step = max(1, CHUNK_ELEMENTS // (samples * dim))
+        blocks = [slice(start, start + step) for start in range(0, max(1, len(item)), step)]
+        return np.concatenate([self._linear(user[rows], item[rows])[0].mean(1) for rows in blocks])
+
     def predictions(self, user: IndexArray, item: IndexArray, *, std: bool = False) -> Predictions:
         """Predictions of rows; `std` as `return_std` of `Bundle.predict`."""
         return self._in_chunks(len(item), lambda rows: self._linear(user[rows], item[rows]), std)

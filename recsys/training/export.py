@@ -16,6 +16,7 @@ from recsys.bundle.factors import Factors
 from recsys.data.columns import GENRES, ITEM_ID, RATING, TIMESTAMP, TITLE, USER_ID, YEAR
 from recsys.data.datamodule import RatingDataModule
 from recsys.data.ids import IdMap
+from recsys.evaluation.validation_set import ValidationSet, predict_validation_set
 from recsys.models.base import RatingModel
 
 LEAST_SPREAD = 1e-6  # variance of the users' biases, in units squared
@@ -35,7 +36,7 @@ def make_bundle(model: RatingModel, data: RatingDataModule, noise: float | None 
     part = np.full(len(ratings), TRAIN, np.uint8)
     part[data.split.val], part[data.split.test] = VAL, TEST
     time = ratings[TIMESTAMP].to_numpy(np.int64) if TIMESTAMP in ratings else None
-    order = np.argsort(user, kind="stable") if time is None else np.lexsort((time, user))
+    order = _order(user, time)
     rated = UserRatings(
         indptr=np.concatenate([[0], np.cumsum(np.bincount(user, minlength=len(user_ids)))]).astype(np.int64),
         item=item[order].astype(np.int32),
@@ -76,6 +77,19 @@ def make_bundle(model: RatingModel, data: RatingDataModule, noise: float | None 
     tables = (None if table is None else RowAttributes(table.indptr, table.index) for table in (known, known_items))
     items = _items(data.dataset.items, item_ids)
     return Bundle(manifest, factors, user_ids, item_ids, rated, items, None, *tables)
+
+
+def validation_set(model: RatingModel, data: RatingDataModule) -> ValidationSet:
+    """The validation rows as the bundle of a model that was fitted on training rows predicts them."""
+    ratings = data.dataset.ratings
+    _, user = _all_ids(data.users, ratings[USER_ID])
+    time = ratings[TIMESTAMP].to_numpy(np.int64) if TIMESTAMP in ratings else None
+    return predict_validation_set(make_bundle(model, data), _order(user, time))
+
+
+def _order(user: NDArray[np.int64], time: NDArray[np.int64] | None) -> NDArray[np.int64]:
+    """The order of a bundle's ratings: by user, then time, then row."""
+    return np.argsort(user, kind="stable") if time is None else np.lexsort((time, user))
 
 
 def with_unit(factors: Factors, unit: float) -> Factors:

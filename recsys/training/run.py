@@ -25,6 +25,7 @@ from recsys.evaluation.evaluate import evaluate
 from recsys.evaluation.holdout import predict_test_set
 from recsys.evaluation.prequential import check_evaluation, prequential
 from recsys.evaluation.registry import RMSE
+from recsys.evaluation.validation_set import FILE as VALIDATION
 from recsys.files import read_json, write_json
 from recsys.models.base import RatingModel
 from recsys.models.gradient import GradientModel
@@ -40,7 +41,7 @@ from recsys.training.checkpoints import (
 from recsys.training.context import SINGLE_RUN, RunContext
 from recsys.training.divergence import StopDivergence
 from recsys.training.errors import PrunedError
-from recsys.training.export import make_bundle
+from recsys.training.export import make_bundle, validation_set
 from recsys.training.feedback import check_feedback
 from recsys.training.inferred import record, sentences
 from recsys.training.options import left_out_of_refit, trainer_options
@@ -251,10 +252,15 @@ def select(
         figures: dict[str, float | None] = {model.monitor.validation_key: best[model.monitor.validation_key]}
         selection = Selection(record.path, figures, record.seconds)
         write_json(done, asdict(selection))
-    if cfg.refit == "none":  # else another model takes this one's place
+        (folder / VALIDATION).unlink(missing_ok=True)
+    predicts = model.task == "rating" and not (folder / VALIDATION).exists()
+    if cfg.refit == "none" or predicts:  # else another model takes this one's place
         try:
             checkpoint = usable_checkpoint(checkpoints / BEST, model)
         except (DamagedCheckpointError, FileNotFoundError) as error:
+            if is_resumed and cfg.refit != "none":
+                log.warning("%s: no ensemble can be made of this run, whose %s is missing", error, VALIDATION)
+                return selection, model
             if not is_resumed:
                 raise
             log.warning("%s: the model is selected again", error)
@@ -263,6 +269,8 @@ def select(
             return select(cfg, data, folder, loggers, context)
         model.on_load_checkpoint(checkpoint)
         model.load_state_dict(checkpoint["state_dict"])
+    if predicts:
+        validation_set(model, data).save(folder)
     label, figure = model.monitor.label, selection.figures[model.monitor.validation_key]
     log.info("best validation %s %.4f (epoch %d)", label, figure, selection.epochs)
     return selection, model

@@ -1,0 +1,1 @@
+"""Ensembles: finished runs stacked on their validation rows, as one run."""
