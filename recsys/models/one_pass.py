@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from dataclasses import replace
 from typing import ClassVar, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from recsys.bundle.centring import Side, centred_factors
+from recsys.bundle.factors import Factors
 from recsys.data.batches import Batch
 from recsys.data.datamodule import RatingDataModule
+from recsys.models.base import to_float64
 from recsys.models.closed_form import FullBatchModel
 from recsys.models.ranking import RankingModel
+
+PINNED_PRECISION = 1e6  # prior precision that holds the rows of new users at the average's
 
 
 class Histories(NamedTuple):
@@ -67,3 +73,16 @@ class OnePassModel(RankingModel, FullBatchModel):
             assert self.histories is not None
             self.fit_rows(self.histories)
         self.count_step()
+
+
+def item_bias_factors(bias: Tensor, n_users: int) -> Factors:
+    """Item biases `(n_items,)` alone, as centred arrays: users' rows, also those of new ones, are 0.
+
+    There is no prior of items: what is counted of an item does not follow from its users' rows.
+    """
+    users, items = (
+        Side(values, np.zeros((len(values), 1)), np.zeros(2), np.full((1, 2), PINNED_PRECISION), prior_exponent=(0.0,))
+        for values in (np.zeros(n_users), to_float64(bias))
+    )
+    factors = centred_factors(0.0, users, items)
+    return replace(factors, item_prior_mean=None, item_prior_precision=None, item_prior_exponent=None)

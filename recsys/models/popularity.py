@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from dataclasses import replace
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
-from recsys.bundle.centring import Side, centred_factors
 from recsys.bundle.factors import Factors
-from recsys.models.base import to_float64
-from recsys.models.one_pass import Histories, OnePassModel
+from recsys.models.one_pass import Histories, OnePassModel, item_bias_factors
 from recsys.models.validation import check_range
 
 DAY = 86_400  # seconds
-PINNED_PRECISION = 1e6  # prior precision that holds the rows of new users and items at the average's
 
 
 class PopularityModel(OnePassModel):
@@ -56,15 +51,8 @@ class PopularityModel(OnePassModel):
 
     @torch.no_grad()
     def factors(self) -> Factors:
-        """Item biases; users' rows, also those of new ones, are 0."""
-        pinned = np.full((1, 2), PINNED_PRECISION)
-        users, items = (
-            Side(bias, np.zeros((len(bias), 1)), np.zeros(2), pinned, prior_exponent=(0.0,))
-            for bias in (np.zeros(self.n_users), to_float64(self.share))
-        )
-        factors = centred_factors(0.0, users, items)
-        # A new item cannot be folded in: its share does not follow from its users' rows.
-        return replace(factors, item_prior_mean=None, item_prior_precision=None, item_prior_exponent=None)
+        """Item biases alone."""
+        return item_bias_factors(self.share, self.n_users)
 
 
 class TimedPopularity(PopularityModel):

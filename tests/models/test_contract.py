@@ -15,17 +15,21 @@ import torch
 from hydra.utils import get_class
 from omegaconf import OmegaConf
 
+from recsys.bundle import TRAIN
 from recsys.data.datamodule import RatingDataModule
 from recsys.experiments.configuration import config_dir
 from recsys.models.als import ALS
 from recsys.models.base import RatingModel
 from recsys.models.bayesian.model import BayesianMF
 from recsys.models.biases import BiasModel
+from recsys.models.ease import EASE
 from recsys.models.gradient import GradientModel
 from recsys.models.ials import ImplicitALS
+from recsys.models.item_knn import ItemKNN
 from recsys.models.mf import MatrixFactorization
 from recsys.models.popularity import DecayedPopularity, PopularityModel, RecentPopularity
 from recsys.models.ranking import RankingModel
+from recsys.models.slit import SLIT
 from recsys.models.svdpp import SVDPlusPlus
 from recsys.training.export import make_bundle
 from tests.bundles import trained_and_folded, trained_and_folded_items
@@ -49,6 +53,9 @@ MODELS: dict[str, Make] = {
     "popularity": PopularityModel,
     "recent_popularity": RecentPopularity,
     "decayed_popularity": DecayedPopularity,
+    "ease": EASE,
+    "slit": SLIT,
+    "item_knn": ItemKNN,
 }
 
 DATA = ("n_users", "n_items", "rating_min", "rating_max")  # taken from the data, not chosen
@@ -86,6 +93,7 @@ CHANGES: dict[str, tuple[Any, dict[str, Any]]] = {
     "thin": (2, {}),
     "window": (0.0005, {}),  # days, of which the small data have a part of one
     "half_life": (0.0005, {}),
+    "neighbours": (3, {}),
     "seed": (1, {}),
 }
 # Values outside the range, where not those of `out_of_range`, and the range as the message words it.
@@ -100,7 +108,7 @@ WRONG: dict[str, tuple[list[Any], str]] = {
     "bias": ([], ""),
     "bias_init": (["random", None], "one of zero, mean"),
     "embedding_std": ([-0.1, float("nan"), float("inf")], ">= 0.0"),
-    "reg_lambda": ([-1e-9, float("nan"), float("inf")], ">= 0.0"),
+    "reg_lambda": ([-1e-9, float("nan"), float("inf")], ">=? 0"),
     "reg_exponent": ([-0.1, 1.1, float("nan")], r"in \[0.0, 1.0\]"),
     "bias_reg_lambda": ([-1e-9, float("nan"), float("inf")], ">= 0.0"),
     "bias_shrinkage": ([-1e-9, float("nan"), float("inf")], ">= 0.0"),
@@ -124,6 +132,10 @@ WRONG: dict[str, tuple[list[Any], str]] = {
     "warm_start": ([], ""),
     "window": ([0.0, -1.0, float("nan")], "> 0"),
     "half_life": ([0.0, -1.0, float("nan"), float("inf")], "> 0"),
+    "history_half_life": ([0.0, -1.0, float("nan"), float("inf")], "> 0"),
+    "neighbours": ([0], ">= 1"),
+    "shrinkage": ([-0.1, float("nan"), float("inf")], ">= 0.0"),
+    "max_items": ([0, 3], ">= "),
     "seed": ([-1], ">= 0"),
 }
 
@@ -346,7 +358,7 @@ def trained(make: Make, epochs: int, **arguments: Any) -> tuple[np.ndarray, list
         pytest.param(make, name, id=f"{key}-{name}")
         for key, make in MODELS.items()
         for name in arguments_of(make)
-        if name != "warm_start"  # tests/models/test_closed_form.py
+        if name not in ("warm_start", "max_items")  # test_closed_form.py, test_item_weights.py
         if key in CLASSES or name not in SCHEDULE  # which a variant has from its class
     ],
 )
@@ -604,8 +616,9 @@ def test_it_ranks_the_items_of_a_user_s_taste_first(make: Make) -> None:
 @every_ranking_model
 def test_scores_are_those_of_the_bundle(make: Make) -> None:
     data, (model, _) = noise(), fitted(make)
-    factors, users = model.factors(), torch.arange(len(data.users))
-    scores = np.stack([factors.scores(factors.user(user)) for user in users.tolist()])
+    users = torch.arange(len(data.users))
+    bundle = make_bundle(model, data)
+    scores = bundle.scores_of(users.numpy(), bundle.ratings.part == TRAIN)
     assert isinstance(model, RankingModel)
     np.testing.assert_allclose(scores, model.scores(users).numpy(force=True), atol=1e-5)
 

@@ -159,6 +159,12 @@ def test_a_quick_run_of_lightning_is_an_epoch_of_few_batches() -> None:
     assert options_of(configured(fast_dev_run=False))["max_epochs"] == 8
 
 
+def test_a_model_that_one_epoch_fits_has_one() -> None:
+    found = options_of(configured("ease", min_epochs=4, check_val_every_n_epoch=2))
+    assert (found["max_epochs"], found["min_epochs"], found["check_val_every_n_epoch"]) == (1, None, 1)
+    assert options_of(configured("popularity", max_epochs=-1))["max_epochs"] == 1
+
+
 CHECKPOINT = [
     ({"filename": "x"}, "filename must be best, got x"),
     ({"save_top_k": 3}, "save_top_k must be left out, got 3"),
