@@ -10,8 +10,9 @@ from omegaconf import DictConfig
 
 from recsys.bundle import Bundle
 from recsys.cli import command
+from recsys.evaluation.cases import check_targets
 from recsys.evaluation.evaluate import Comparison, compare_metrics, evaluate, evaluate_ranking
-from recsys.evaluation.registry import NDCG
+from recsys.evaluation.registry import NDCG, TARGETS
 from recsys.evaluation.tables import print_metrics
 from recsys.experiments.run_folder import display_path
 from recsys.files import read_json
@@ -22,6 +23,7 @@ from recsys.progress import printable
 def main(cfg: DictConfig) -> None:
     if not isinstance(cfg.ranking, bool):
         raise ValueError(f"ranking must be true or false, got {cfg.ranking}")
+    check_targets(cfg.targets)
     if cfg.evaluation != "standard" or cfg["items"] != "frozen":
         from recsys.evaluation.prequential import check_evaluation  # here, for a quick start without it
 
@@ -30,6 +32,9 @@ def main(cfg: DictConfig) -> None:
     bundle = Bundle.load(folder / "bundle")
     recorded = _recorded(folder)
     metrics = evaluate(bundle, ranking=NDCG.test_key in recorded)
+    asked = [targets for targets in TARGETS[1:] if targets == cfg.targets or NDCG.ranking_key(targets) in recorded]
+    for targets in asked:
+        metrics |= evaluate_ranking(bundle, targets)
     if cfg.evaluation == "prequential":
         from recsys.evaluation.prequential import prequential
 

@@ -17,7 +17,9 @@ from benchmarks.comparison.competitors import Competitor, Settings
 from benchmarks.comparison.environments import python
 from benchmarks.comparison.protocols import Answers
 from benchmarks.comparison.task import Task
-from recsys.evaluation.metrics import ranking_metrics, rating_metrics
+from recsys.evaluation.metrics import rating_metrics
+from recsys.evaluation.outcomes import RankedLists
+from recsys.evaluation.registry import measure
 
 REPOSITORY = Path(__file__).parents[2]
 LAST_WORDS = 300  # characters of an error
@@ -113,8 +115,8 @@ def figures_of(predicted: np.ndarray[Any, Any], task: Task, answers: Answers) ->
     if task.kind == "ranking":
         raters = np.bincount(task.train_item, minlength=int(predicted.max(initial=0)) + 1)
         popularity = np.maximum(raters, 1) / max(1, len(np.unique(task.train_user)))
-        metrics = ranking_metrics(predicted, task.test_user, answers.user, answers.item, popularity)
-        return _rounded(metrics)
+        row = np.searchsorted(task.test_user, answers.user)
+        return _rounded(measure("ranking", RankedLists.of(predicted, row, answers.item, popularity)))
     if not np.isfinite(predicted).all():
         raise ValueError(f"predictions must be finite, got {(~np.isfinite(predicted)).sum()} that are not")
     stars = np.clip(predicted.astype(np.float64), task.rating_min, task.rating_max)

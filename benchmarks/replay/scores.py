@@ -11,8 +11,8 @@ from benchmarks.replay.stream import Stream
 from recsys.bundle import TEST, TRAIN, Bundle, UserRatings
 from recsys.bundle.factors import UserVector
 from recsys.bundle.typing import Float32Array, Int64Array
-from recsys.evaluation.metrics import LIST_LENGTH, ranking_metrics, top_unseen
 from recsys.evaluation.prequential import predict_prequential
+from recsys.evaluation.ranking import catalogue_metrics
 
 NDCG = "ndcg@10"
 PAIRS = 10_000
@@ -58,18 +58,16 @@ def score(stream: Stream, bundle: Bundle, step: int, cut: int, *, folds_in: bool
         whole = np.empty(rows.stop, np.float32)
         whole[in_time] = predict_prequential(everything)
         predicted = whole[rows]
-    is_known = item[:known] < bundle.n_items
-    lists = top_unseen(
+    ndcg = catalogue_metrics(
         lambda block: np.stack([bundle.factors.scores(vectors[n]) for n in np.searchsorted(users, block).tolist()]),
-        users,
-        (user[:known][is_known], item[:known][is_known]),
-        LIST_LENGTH,
-    )[0]
-    any_popularity = np.ones(bundle.n_items)  # which says nothing of NDCG
+        (user[:known], item[:known]),
+        (user[rows], item[rows]),
+        [NDCG],
+    )[NDCG]
     return Scores(
         predicted,
         ahead,
-        float(ranking_metrics(lists, users, user[rows], item[rows], any_popularity, [NDCG])[NDCG] or 0.0),
+        float(ndcg or 0.0),
         earlier(user, rows, rows.stop if folds_in else cut),
         earlier(item, rows, cut),
     )

@@ -4,10 +4,11 @@ from recsys.bundle.budget import Budget
 from recsys.bundle.bundle import Bundle
 from recsys.bundle.errors import BundleError
 from recsys.bundle.fold_in import FoldIn
-from recsys.bundle.ratings import TEST, TRAIN, VAL, UserRatings
+from recsys.bundle.ratings import HISTORY, TEST, TRAIN, VAL, UserRatings
 from recsys.bundle.results import Explanation, Predictions, Reason, Recommendation
 
 __all__ = [
+    "HISTORY",
     "TEST",
     "TRAIN",
     "VAL",

@@ -264,6 +264,14 @@ class Factors:
             scores += np.where(known[:, None], 0, self.cold_start_items.mean(1))
         return scores
 
+    def scores_of_rows(self, rows: UserVector) -> Float32Array:
+        """As `scores`, `(users, n_items)`, for users with ratings, whose arrays have a first axis."""
+        weights = rows.factors.reshape(len(rows.bias), -1) / np.float32(self.samples)
+        scores: Float32Array = np.asarray(weights @ self._concatenated_items.T, np.float32)
+        scores += self._item_level
+        scores += rows.bias.mean(1)[:, None]
+        return scores
+
     def similar(self, item: int) -> Float32Array:
         """The similarity of an item's vector, all samples concatenated, to every other's: `(n_items,)` in [-1, 1].
 

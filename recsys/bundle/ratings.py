@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from recsys.bundle.typing import Float32Array, IndexArray
 
 TRAIN, VAL, TEST = 0, 1, 2  # the part of the split that a rating belongs to
-LAST_PART = {"train": TRAIN, "train_val": VAL, "all": TEST}  # of the ratings of a fit, by the manifest's `fit_on`
+HISTORY = 3  # of a held-out user: folded in before the user's test rows are asked for, and in no fit
+LAST_PART = {"train": TRAIN, "train_val": VAL, "all": HISTORY}  # of the ratings of a fit, by the manifest's `fit_on`
 
 
 class UserRatings(NamedTuple):
@@ -19,7 +20,7 @@ class UserRatings(NamedTuple):
     indptr: IndexArray  # (all users + 1,); user row u has entries indptr[u] to indptr[u + 1]
     item: NDArray[np.int32]  # (ratings,) item row
     rating: Float32Array  # (ratings,) stars
-    part: NDArray[np.uint8]  # (ratings,) TRAIN, VAL or TEST
+    part: NDArray[np.uint8]  # (ratings,) TRAIN, VAL, TEST or HISTORY
     timestamp: NDArray[np.int64] | None = None  # (ratings,) unix seconds; None if the source has none
 
     def slice_of(self, user: int) -> slice:

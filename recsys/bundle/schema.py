@@ -120,7 +120,7 @@ ROW_SPECS = {  # of the ratings and of users' and items' attributes
     "indptr": ArraySpec("U", ("i8", "i4")),
     "item": ArraySpec("r", ("i4", "i8")),
     "rating": ArraySpec("r"),
-    "part": ArraySpec("r", ("u1",), maximum=2, minimum=0),
+    "part": ArraySpec("r", ("u1",), maximum=3, minimum=0),
     "timestamp": ArraySpec("r", ("i8",)),
     "attribute_indptr": ArraySpec("U", ("i8", "i4")),
     "attribute": ArraySpec("x", ("i4", "i8")),

@@ -187,16 +187,16 @@ class Scoring(BundleParts):
             attributes: Positions among `attributes`.
 
         Yields:
-            A slice of `known`, and a vector: one for all of it, as always of a ranking model, or with a first axis one
-            for each number in it.
+            A slice of `known`, and a vector: one for all of it, or with a first axis one for each number in it.
         """
-        # Plain fold-ins also without ratings, and for an ordinal link, whose iteration is not linear in the ratings.
-        target = self.manifest.get("fold_in_target")
-        is_plain = self.is_ranking or target is not None or self.factors.ordinal is not None
-        plain = len(known) if is_plain else int(np.searchsorted(known, 1))
+        # Plain fold-ins also without ratings, of histories, and for an ordinal link, which is not linear in the ratings.
+        is_ridge = self.factors.ordinal is None and not self.has_histories
+        plain = int(np.searchsorted(known, 1)) if is_ridge else len(known)
         for n in np.unique(known[:plain]).tolist():
             start, stop = np.searchsorted(known, [n, n + 1]).tolist()
             yield slice(start, stop), self.fold_in_rows(item[:n], rating[:n], attributes).vector
+        if (target := self.manifest.get("fold_in_target")) is not None:
+            rating = np.full(len(item), target, np.float32)
         for piece, vectors in running_fold_ins(self.factors, item, rating, known[plain:], attributes):
             yield slice(plain + piece.start, plain + piece.stop), vectors
 
@@ -206,6 +206,10 @@ class Scoring(BundleParts):
             return self.predictions_for(vectors, item).mean
         linear = self.factors.predict_rows_for(vectors, np.where(item < self.n_items, item, -1))
         return np.asarray(self.apply_link(linear).mean(1), np.float32)
+
+    def scores_for(self, vectors: UserVector) -> Float32Array:
+        """The mean linear part of every item, `(vectors, n_items)`, for one vector or several, as `running_vectors`."""
+        return self.factors.scores(vectors)[None] if vectors.bias.ndim == 1 else self.factors.scores_of_rows(vectors)
 
     def fold_in_item_rows(
         self,

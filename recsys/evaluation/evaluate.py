@@ -9,11 +9,14 @@ from typing import Any
 
 import numpy as np
 
-from recsys.bundle import Bundle
+from recsys.bundle import HISTORY, Bundle
 from recsys.evaluation.calibration import calibration_metrics
+from recsys.evaluation.cases import Cases, cases_of
 from recsys.evaluation.holdout import TestSet, predict_test_set, test_rows
-from recsys.evaluation.metrics import Metrics, catalogue_metrics, rating_metrics
-from recsys.evaluation.registry import SUBSETS, TEST_PREFIX
+from recsys.evaluation.metrics import rating_metrics
+from recsys.evaluation.past_vectors import scores_of_histories
+from recsys.evaluation.ranking import RankedCases, in_blocks, popularity_of, ranked
+from recsys.evaluation.registry import CASE_SUBSETS, SUBSETS, TARGETS, TEST_PREFIX, Metrics, in_group, measure
 
 REL_TOL, ABS_TOL = 1e-9, 1e-12  # threads and machines round differently
 PREQUENTIAL_REL_TOL = 1e-6  # its many small solves amplify that
@@ -47,26 +50,62 @@ def evaluate(bundle: Bundle, test_set: TestSet | None = None, *, ranking: bool =
     return metrics | evaluate_ranking(bundle) if ranking else metrics
 
 
-def evaluate_ranking(bundle: Bundle) -> Metrics:
+def evaluate_ranking(bundle: Bundle, targets: str = "all") -> Metrics:
     """Ranking metrics of full-catalogue lists for the test users, of the model and of the most popular items.
 
-    A list may hold every item except those that the model was fitted on with this user. A user without fitted ratings
+    A list may hold every item except those of its case's history (`recsys.evaluation.cases`). A user without a history
     has the average user's list, as in service; an item without factors is in no list and counts as missed. All test
     items are relevant, whatever their rating.
 
+    Args:
+        bundle: The model.
+        targets: One of `TARGETS`. For `all`, a user is as the model was fitted, and otherwise folded in from all rows
+            before the target; so is a held-out user.
+
     Returns:
-        `ranking/<name>` and `baseline/popularity_<name>` of each ranking metric.
+        `ranking/<name>` and `baseline/popularity_<name>` of each ranking metric; NDCG@10 also `_warm` (targets that the
+        model was fitted on, for users that it was fitted on), `_cold_users` (all targets of the others) and
+        `_cold_items` (the other targets), None if there are none; `ranking/cases`, the number of cases, also of these
+        subsets; `ranking/share_absent`, the share of the targets that the model was not fitted on;
+        `ranking/share_tied`, the share of the cases in which the order of equal times decides what the target is, None
+        without times. For other targets than `all`, `ranking_<targets>/` and `baseline/popularity_<targets>_`.
 
     Raises:
-        ValueError: The model was fitted on the test rows, or there are none.
+        ValueError: The model was fitted on the test rows, or there are none; or the targets are not possible with this
+            bundle.
     """
-    test, fitted = test_rows(bundle)
-    user, item = bundle.ratings.user_index(), bundle.ratings.item.astype(np.int64)
-    known, held_out = ((user[rows], item[rows]) for rows in (fitted, test))
+    (_, fitted), cases = test_rows(bundle), cases_of(bundle, targets)
+    known = bundle.ratings.user_index()[fitted], bundle.ratings.item[fitted].astype(np.int64)
     counts = np.bincount(known[1], minlength=bundle.n_items).astype(np.float32)
-    model = catalogue_metrics(lambda users: bundle.scores_of(users, fitted), known, held_out)
-    popularity = catalogue_metrics(lambda users: np.broadcast_to(counts, (len(users), len(counts))), known, held_out)
-    return _prefixed(TEST_PREFIX["ranking"], model) | _prefixed("baseline/popularity_", popularity)
+    of_histories = targets != "all" or bool((bundle.ratings.part == HISTORY).any())
+    as_fitted = in_blocks(cases, lambda users: bundle.scores_of(users, fitted))
+    scored = scores_of_histories(bundle, cases) if of_histories else as_fitted
+    model = ranked(cases, scored, popularity := popularity_of(known))
+    by_count = in_blocks(cases, lambda users: np.broadcast_to(counts, (len(users), len(counts))))
+    popular = ranked(cases, by_count, popularity)
+    prefix, of = ("ranking/", "") if targets == "all" else (f"ranking_{targets}/", f"{targets}_")
+    return (
+        _prefixed(prefix, measure("ranking", model.lists()))
+        | _prefixed(prefix, _by_subset(bundle, cases, model))
+        | _prefixed(f"baseline/popularity_{of}", measure("ranking", popular.lists()))
+    )
+
+
+def _by_subset(bundle: Bundle, cases: Cases, model: RankedCases) -> Metrics:
+    """What monitors are for subsets of the cases, and how many cases there are."""
+    cold_user, absent = (cases.user >= bundle.n_users)[cases.case], cases.item >= bundle.fitted_items
+    targets = dict(zip(CASE_SUBSETS, (cold_user | ~cold_user, ~cold_user & ~absent, cold_user, absent), strict=True))
+    found: Metrics = {}
+    for metric in (one for one in in_group("ranking") if one.monitors):
+        for subset, chosen in list(targets.items())[1:]:
+            found |= {
+                metric.name + subset: measure("ranking", model.lists(chosen), [metric.name])[metric.name]
+                if chosen.any()
+                else None
+            }
+    found |= {f"cases{subset}": len(np.unique(cases.case[chosen])) for subset, chosen in targets.items()}
+    tied = None if cases.tied is None else float(cases.tied.mean())
+    return found | {"share_absent": float(absent.mean()), "share_tied": tied}
 
 
 def _share_cold(bundle: Bundle) -> float:
@@ -96,7 +135,7 @@ def compare_metrics(computed: Metrics, recorded: Mapping[str, Any]) -> Compariso
     different = {
         key: (computed[key], recorded[key]) for key in both if not _is_close(key, computed[key], recorded[key])
     }
-    prefixes = {*TEST_PREFIX.values(), "baseline/"}
+    prefixes = {*TEST_PREFIX.values(), *(f"ranking_{targets}/" for targets in TARGETS[1:]), "baseline/"}
     return Comparison(
         equal=[key for key in both if key not in different],
         different=different,

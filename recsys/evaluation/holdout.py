@@ -9,7 +9,8 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from recsys.bundle import TEST, TRAIN, Bundle
+from recsys.bundle import TEST, Bundle
+from recsys.bundle.ratings import LAST_PART
 from recsys.bundle.typing import Float64Array, Int64Array
 from recsys.evaluation.baselines import Biases, fit_biases, fit_item_means
 
@@ -43,7 +44,7 @@ def test_rows(bundle: Bundle) -> tuple[Int64Array, NDArray[np.bool_]]:
     test = np.flatnonzero(part == TEST)
     if not len(test):
         raise ValueError("this bundle has no test rows")
-    return test, part != TEST if bundle.manifest["fit_on"] == "train_val" else part == TRAIN
+    return test, part <= LAST_PART[bundle.manifest["fit_on"]]
 
 
 def predict_test_set(bundle: Bundle) -> TestSet:

@@ -19,11 +19,11 @@ from recsys.evaluation.holdout import TestSet, predict_test_set
 from recsys.evaluation.metrics import rating_metrics
 from recsys.evaluation.past_vectors import vectors_before
 from recsys.evaluation.prequential_items import predict_new_items
+from recsys.evaluation.protocol import TIME_SPLITS
 from recsys.progress import track
 
 EVALUATIONS = ("standard", "prequential")
 ITEMS = ("frozen", "fold_in")  # that were not fitted
-TIME_SPLITS = ("user_time", "global_time", "leave_one_out")
 
 log = logging.getLogger(__name__)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 REPEATS = "repeats.json"  # in a folder whose sub-folders are runs of one setting; it is not itself a run
+TIME_SPLITS = ("user_time", "global_time", "leave_one_out", "held_out_users")  # no fit has a test row's user later
 FOLDED = ("kfold", "official")  # splits with `data.fold`
 SPLIT_ARGUMENTS: dict[str, tuple[str, ...]] = {  # what decides the rows of a split, besides the fold
     "user_time": (),

@@ -13,14 +13,23 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from recsys.bundle.typing import Float64Array
     from recsys.evaluation.outcomes import IntervalHits, RankedLists
+
+    Floats = NDArray[np.floating[Any]]
 
 Direction = Literal["min", "max"]
 Group = Literal["rating", "ranking", "intervals"]
 Display = Literal["column", "option", "hidden"]
 
+Metrics = dict[str, float | None]  # by name; None where there is nothing to measure
+
 SUBSETS = ("", "_warm", "_cold")  # of test rows; the empty suffix is all of them
+CASE_SUBSETS = ("", "_warm", "_cold_users", "_cold_items")  # of the targets of a ranking evaluation
+TARGETS = ("all", "next", "last")  # what a case is, in a ranking evaluation: see `recsys.evaluation.cases`
 TEST_PREFIX: dict[Group, str] = {"rating": "test/", "ranking": "ranking/", "intervals": "test/"}
 BASELINES: dict[Group, dict[str, str]] = {  # names in `metrics.json` after "baseline/", and labels
     "rating": {"global_mean": "global mean", "item_mean": "item means", "biases": "biases"},
@@ -41,7 +50,8 @@ class Metric:
         unit: `stars`, `bits`, or empty for a number without one.
         group: What it measures: predicted ratings, ranked lists or prediction intervals.
         function: From the group's data to the value: rating metrics take the errors in stars, `(rows,)`, ranking
-            metrics a `RankedLists`, interval metrics an `IntervalHits`.
+            metrics a `RankedLists`, interval metrics an `IntervalHits`. A ranking metric that is a mean over the lists
+            gives the value of each, `(lists,)`: then it also has intervals, and subsets of the cases.
         display: In leaderboards: always a column; only if settings are ranked by it; never.
         monitors: Whether training may select epochs by it, and studies trials.
     """
@@ -51,7 +61,7 @@ class Metric:
     direction: Direction | None
     unit: str
     group: Group
-    function: Callable[[Any], float]
+    function: Callable[[Any], float | Floats]
     display: Display = "column"
     monitors: bool = False
 
@@ -62,6 +72,17 @@ class Metric:
     @property
     def test_key(self) -> str:
         return TEST_PREFIX[self.group] + self.name
+
+    def ranking_key(self, targets: str) -> str:
+        """The key in `metrics.json` of a ranking metric for these targets."""
+        return self.test_key if targets == "all" else f"ranking_{targets}/{self.name}"
+
+    @property
+    def subsets(self) -> tuple[str, ...]:
+        """Subsets of the test rows, or cases, for which it is measured too; the empty suffix is all of them."""
+        if self.group == "ranking":
+            return CASE_SUBSETS if self.monitors else CASE_SUBSETS[:1]
+        return SUBSETS if self.group == "rating" else SUBSETS[:1]
 
     @property
     def baseline_keys(self) -> dict[str, str]:
@@ -83,32 +104,36 @@ def mae(error: Float64Array) -> float:
     return float(abs(error).mean())
 
 
-def recall(lists: RankedLists, k: int) -> float:
-    """Share of a user's relevant items that are in the list."""
-    return float((lists.hits[:, :k].sum(1) / lists.relevant).mean())
+def recall(lists: RankedLists, k: int) -> Floats:
+    """Share of the relevant items that are in the list."""
+    found: Floats = lists.hits[:, :k].sum(1) / lists.relevant
+    return found
 
 
-def ndcg(lists: RankedLists, k: int) -> float:
+def ndcg(lists: RankedLists, k: int) -> Floats:
     """Gain 1 for a relevant item, discount `1 / log2(1 + rank)`, divided by the best possible."""
-    return float((lists.hits[:, :k] @ lists.discount[:k] / lists.best_gain(k)).mean())
+    found: Floats = lists.hits[:, :k] @ lists.discount[:k] / lists.best_gain(k)
+    return found
 
 
-def hit_rate(lists: RankedLists, k: int) -> float:
-    """Share of users with at least one relevant item in the list."""
-    return float(lists.hits[:, :k].any(1).mean())
+def hit_rate(lists: RankedLists, k: int) -> Floats:
+    """1 if at least one relevant item is in the list, else 0."""
+    return lists.hits[:, :k].any(1).astype("f8")
 
 
-def reciprocal_rank(lists: RankedLists, k: int) -> float:
+def reciprocal_rank(lists: RankedLists, k: int) -> Floats:
     """One over the rank of the first relevant item in the list; 0 without one."""
     hits = lists.hits[:, :k]
-    return float((hits.any(1) / (1 + hits.argmax(1))).mean())
+    found: Floats = hits.any(1) / (1 + hits.argmax(1))
+    return found
 
 
-def average_precision(lists: RankedLists, k: int) -> float:
+def average_precision(lists: RankedLists, k: int) -> Floats:
     """Precision at the rank of each relevant item in the list, summed, over `min(relevant items, k)`."""
     hits = lists.hits[:, :k]
     precision = hits.cumsum(1) / lists.ranks[:k]
-    return float(((precision * hits).sum(1) / lists.relevant.clip(max=k)).mean())
+    found: Floats = (precision * hits).sum(1) / lists.relevant.clip(max=k)
+    return found
 
 
 def coverage(lists: RankedLists, k: int) -> float:
@@ -122,6 +147,17 @@ def novelty(lists: RankedLists, k: int) -> float:
     return float(count @ lists.self_information / max(1, count.sum()))
 
 
+def long_tail(lists: RankedLists, k: int) -> float:
+    """Share of the recommended items that are of the long tail.
+
+    That are all items but the most popular ones, by fitted ratings, that have 80% of the ratings together: the "average
+    percentage of long-tail items" of Abdollahpouri, Burke & Mobasher (2019), "Managing popularity bias in recommender
+    systems with personalized re-ranking", FLAIRS.
+    """
+    count = lists.recommended(k)
+    return float(count[lists.long_tail].sum() / max(1, count.sum()))
+
+
 def interval_coverage(intervals: IntervalHits, level: float) -> float:
     """Share of the test ratings inside their central prediction intervals of this level."""
     return float(intervals.inside[level].mean())
@@ -131,7 +167,7 @@ def mean_std(intervals: IntervalHits) -> float:
     return float(intervals.std.mean())
 
 
-def _at(function: Callable[..., float], name: str, label: str, k: int, **more: Any) -> Metric:
+def _at(function: Callable[..., float | Floats], name: str, label: str, k: int, **more: Any) -> Metric:
     """A metric of the first k places of each list."""
     given: dict[str, Any] = {"direction": "max", "unit": "", "group": "ranking"} | more
     return Metric(f"{name}@{k}", f"{label}@{k}", function=partial(function, k=k), **given)
@@ -164,6 +200,7 @@ register(
     _at(average_precision, "map", "MAP", 10),
     _at(coverage, "coverage", "coverage", 10),
     _at(novelty, "novelty", "novelty", 10, unit="bits"),
+    _at(long_tail, "tail", "long tail", 10),
     _at(recall, "recall", "recall", 20, display="hidden"),
     _at(ndcg, "ndcg", "NDCG", 20, display="hidden"),
     _at(hit_rate, "hr", "HR", 20, display="hidden"),
@@ -177,11 +214,12 @@ def in_group(group: Group) -> list[Metric]:
     return [metric for metric in METRICS.values() if metric.group == group]
 
 
-def measure(group: Group, data: Any, names: Iterable[str] | None = None) -> dict[str, float | None]:
+def measure(group: Group, data: Any, names: Iterable[str] | None = None) -> Metrics:
     """Every metric of a group, or those named, by name; None where a value is no finite number."""
     metrics = in_group(group) if names is None else [METRICS[name] for name in names]
     values = {metric.name: metric.function(data) for metric in metrics}
-    return {name: value if abs(value) < float("inf") else None for name, value in values.items()}
+    means = {name: value if isinstance(value, float) else data.mean(value) for name, value in values.items()}
+    return {name: value if abs(value) < float("inf") else None for name, value in means.items()}
 
 
 @dataclass(frozen=True)
@@ -190,35 +228,53 @@ class LoggedMetric:
 
     metric: Metric
     validation: bool
-    subset: str = ""  # one of SUBSETS
+    subset: str = ""  # one of the metric's
+    targets: str = "all"  # one of TARGETS
 
     @property
     def key(self) -> str:
-        return self.metric.validation_key if self.validation else self.metric.test_key + self.subset
+        return self.metric.validation_key if self.validation else self.metric.ranking_key(self.targets) + self.subset
+
+    @property
+    def _of(self) -> str:
+        """What it is of, in words: `warm`, `cold users`, `next items`."""
+        targets = {"all": "", "next": "next items", "last": "last items"}[self.targets]
+        return ", ".join(filter(None, [targets, self.subset.strip("_").replace("_", " ")]))
 
     @property
     def label(self) -> str:
         """In full: `validation RMSE`, `test RMSE, warm`."""
-        subset = f", {self.subset.strip('_')}" if self.subset else ""
-        return f"{'validation' if self.validation else 'test'} {self.metric.label}{subset}"
+        of = f", {self._of}" if self._of else ""
+        return f"{'validation' if self.validation else 'test'} {self.metric.label}{of}"
 
     @property
     def short_label(self) -> str:
-        """For the head of a column: `val. RMSE`, `test RMSE`, `warm`, `NDCG@10`."""
+        """For the head of a column: `val. RMSE`, `test RMSE`, `warm`, `NDCG@10`, `NDCG@10, next items`."""
         if self.validation:
             return f"val. {self.metric.label}"
-        if self.subset:
-            return self.subset.strip("_")
-        return f"test {self.metric.label}" if self.metric.group == "rating" else self.metric.label
+        if self.metric.group == "ranking":
+            return ", ".join(filter(None, [self.metric.label, self._of]))
+        return self._of or (f"test {self.metric.label}" if self.metric.group == "rating" else self.metric.label)
+
+    @property
+    def alias(self) -> str | None:
+        """A short name of a test metric, for the page's filter: `warm`, `mae`, `ndcg@10`, `ndcg@10_next`."""
+        if self.validation:
+            return None
+        if self.metric.group == "ranking":
+            return f"{self.metric.name}{'' if self.targets == 'all' else '_' + self.targets}{self.subset}"
+        return self.subset.strip("_") or self.metric.name
 
     @property
     def display(self) -> Display:
+        if self.targets != "all" and not self.metric.monitors:
+            return "hidden"
         return "hidden" if self.subset and not self.metric.monitors else self.metric.display
 
     @property
     def is_primary(self) -> bool:
         """Whether it is a monitor or its test value, which a leaderboard always has room for."""
-        return self.metric.monitors and not self.subset
+        return self.metric.monitors and not self.subset and self.targets == "all"
 
 
 def logged_metrics() -> dict[str, LoggedMetric]:
@@ -228,8 +284,11 @@ def logged_metrics() -> dict[str, LoggedMetric]:
         if metric.group == "rating" or metric.monitors:
             logged.append(LoggedMetric(metric, validation=True))
         logged.append(LoggedMetric(metric, validation=False))
-    for metric in in_group("rating"):
-        logged += [LoggedMetric(metric, validation=False, subset=subset) for subset in SUBSETS[1:]]
+    for metric in (*in_group("rating"), *in_group("ranking")):
+        logged += [LoggedMetric(metric, validation=False, subset=subset) for subset in metric.subsets[1:]]
+    for targets in TARGETS[1:]:
+        for metric in in_group("ranking"):
+            logged += [LoggedMetric(metric, False, subset, targets) for subset in metric.subsets]
     groups: list[Group] = ["rating", "ranking", "intervals"]
     logged.sort(key=lambda one: groups.index(one.metric.group))
     return {one.key: one for one in logged}

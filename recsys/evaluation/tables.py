@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from recsys.evaluation.calibration import format_coverage
-from recsys.evaluation.registry import BASELINES, NDCG, RMSE, SUBSETS, Group, Metric, in_group
+from recsys.evaluation.registry import BASELINES, CASE_SUBSETS, NDCG, RMSE, SUBSETS, TARGETS, Group, Metric, in_group
 from recsys.evaluation.remarks import remarks
 from recsys.progress import printable
 
@@ -26,8 +26,7 @@ def print_metrics(metrics: Mapping[str, Any], title: str, model: Mapping[str, An
         _print_ratings(metrics, f"{title}: test errors")
     if "prequential/rmse" in metrics:
         _print_prequential(metrics)
-    if NDCG.test_key in metrics:
-        _print_ranking(metrics, f"{title}: full-catalogue ranking")
+    _print_ranking(metrics, f"{title}: full-catalogue ranking")
     for sentence in remarks(metrics, model):
         print(f"warning: {printable(sentence)}")
 
@@ -66,11 +65,36 @@ def _print_prequential(metrics: Mapping[str, Any]) -> None:
 
 
 def _print_ranking(metrics: Mapping[str, Any], title: str) -> None:
-    rows: list[Row] = [
-        (metric.label, [metrics.get(f"baseline/popularity_{metric.name}"), metrics[metric.test_key]])
-        for metric in _recorded("ranking", metrics)
-    ]
-    _print_table(title, "metric", (*BASELINES["ranking"].values(), "model"), "higher is better", rows)
+    """Print a table for each kind of targets that there is."""
+    for targets in TARGETS:
+        if NDCG.ranking_key(targets) not in metrics:
+            continue
+        baseline = "baseline/popularity_" + ("" if targets == "all" else f"{targets}_")
+        rows: list[Row] = [
+            (metric.label, [metrics.get(baseline + metric.name), metrics[metric.ranking_key(targets)]])
+            for metric in in_group("ranking")
+            if metric.ranking_key(targets) in metrics
+        ]
+        caption = ["higher is better", *_cases(metrics, targets)]
+        whose = "" if targets == "all" else f", {targets} items"
+        _print_table(title + whose, "metric", (*BASELINES["ranking"].values(), "model"), "\n".join(caption), rows)
+
+
+def _cases(metrics: Mapping[str, Any], targets: str) -> list[str]:
+    """Lines about the cases: how many there are, what the model makes of the cold ones, and what is tied."""
+    prefix = NDCG.ranking_key(targets).removesuffix(NDCG.name)
+    if f"{prefix}cases" not in metrics:  # of an older run
+        return []
+    lines = []
+    for subset in CASE_SUBSETS[1:]:
+        value, n = metrics[NDCG.ranking_key(targets) + subset], metrics[f"{prefix}cases{subset}"]
+        if value is not None:
+            lines.append(f"{subset.strip('_').replace('_', ' ')}: {NDCG.label} {value:.4f} of {n:,} cases")
+    absent = metrics[f"{prefix}share_absent"]
+    lines.append(f"{metrics[f'{prefix}cases']:,} cases; {absent:.1%} of targets are not in the fit")
+    if (tied := metrics[f"{prefix}share_tied"]) is not None:
+        lines[-1] += f"; equal times decide the target in {tied:.1%} of cases"
+    return lines
 
 
 def _recorded(group: Group, metrics: Mapping[str, Any]) -> list[Metric]:

@@ -90,6 +90,7 @@ def upgrade_config(cfg: DictConfig) -> DictConfig:
         model.setdefault(name, former)
     if "evaluation" in settings:  # of a run, which could not be asked to fold in items
         settings.setdefault("items", "frozen")
+        settings.setdefault("targets", "all")
     upgraded = OmegaConf.create(settings)
     assert isinstance(upgraded, DictConfig)
     return upgraded

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from recsys.data.batches import Batch
 from recsys.data.datamodule import RatingDataModule
-from recsys.evaluation.metrics import catalogue_metrics
+from recsys.evaluation.ranking import catalogue_metrics
 from recsys.evaluation.registry import NDCG, Metric
 from recsys.models.base import RatingModel
 

@@ -55,7 +55,7 @@ def registry_data() -> dict[str, Any]:
                 "label": one.label,
                 "short": one.short_label,
                 "name": one.metric.label,
-                "alias": None if one.validation else one.subset.strip("_") or one.metric.name,  # in the page's filter
+                "alias": one.alias,  # in the page's filter
                 "direction": one.metric.direction,
                 "unit": one.metric.unit,
                 "display": one.display,

@@ -81,7 +81,7 @@ def _shown_metrics(found: Experiments, task: int, settings: Sequence[Setting]) -
         one = reported_metrics()[key]
         if one.display == "option":
             return key == subject.metric
-        if one.metric.group == group and (one.is_primary or one.subset):
+        if one.metric.group == group and (one.is_primary or (one.subset and group == "rating")):
             return True
         return one.metric.group in (group, "ranking") and any(setting.mean[key] is not None for setting in settings)
 

@@ -20,8 +20,9 @@ from recsys.bundle.compression import compressed_bundle
 from recsys.data.datamodule import RatingDataModule
 from recsys.data.inference.finding import AUTO
 from recsys.database.passwords import redacted_settings
+from recsys.evaluation.cases import check_targets
 from recsys.evaluation.error_analysis import analyse
-from recsys.evaluation.evaluate import evaluate
+from recsys.evaluation.evaluate import evaluate, evaluate_ranking
 from recsys.evaluation.holdout import predict_test_set
 from recsys.evaluation.prequential import check_evaluation, prequential
 from recsys.evaluation.registry import RMSE
@@ -82,6 +83,8 @@ def run(cfg: DictConfig, folder: Path, context: RunContext = SINGLE_RUN) -> dict
     evaluation = cfg.get("evaluation", "standard")  # missing in resumed runs of older versions
     items = cfg.get("items", "frozen")
     check_evaluation(evaluation, None if cfg.data.split == AUTO else cfg.data.split, items)
+    targets = cfg.get("targets", "all")
+    check_targets(targets, None if cfg.data.split == AUTO else cfg.data.split)
     compress = cfg.get("compress")  # missing in resumed runs of older versions
     check_training(cfg, folder)
     torch.set_num_threads(choose_threads(cfg.get("threads")))
@@ -92,6 +95,7 @@ def run(cfg: DictConfig, folder: Path, context: RunContext = SINGLE_RUN) -> dict
         data.prepare_data()
         data.setup()
         check_evaluation(evaluation, data.split_name)
+        check_targets(targets, data.split_name)
         cfg = _say_and_record(cfg, data, folder, trackers, context)
         check_feedback(cfg, data)
         log.info("%s: %s ratings to train on, %s to validate on, %s to test on", data.dataset.name,
@@ -120,6 +124,7 @@ def run(cfg: DictConfig, folder: Path, context: RunContext = SINGLE_RUN) -> dict
         metrics = {
             **selection.figures,
             **evaluate(measured, test, ranking=bool(cfg.get("ranking"))),
+            **(evaluate_ranking(measured, targets) if targets != "all" else {}),
             **(prequential(measured, test, items) if evaluation == "prequential" else {}),
             **whole,
             "fit_seconds": round(seconds, 3),

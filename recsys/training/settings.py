@@ -19,6 +19,7 @@ from recsys.bundle.compression import check_compress
 from recsys.data.datamodule import REFITS, RatingDataModule
 from recsys.data.errors import check_choice, did_you_mean
 from recsys.evaluation.prequential import EVALUATIONS, ITEMS
+from recsys.evaluation.registry import TARGETS
 from recsys.training.threads import choose_threads
 
 GROUPS = ("data", "model", "trainer", "callbacks", "logger")  # of the configuration, with classes
@@ -59,7 +60,9 @@ def check_settings(cfg: DictConfig) -> None:
 def _check_top_level(cfg: DictConfig) -> None:
     if type(cfg.seed) is not int or cfg.seed < 0:
         raise ValueError(f"seed must be an integer >= 0, got {cfg.seed!r}")
-    for key, allowed in (("refit", REFITS), ("evaluation", EVALUATIONS), ("items", ITEMS)):
+    for key, allowed in (
+        ("refit", REFITS), ("evaluation", EVALUATIONS), ("items", ITEMS), ("targets", TARGETS),
+    ):  # fmt: skip
         check_choice(key, cfg.get(key, allowed[0]), allowed)  # some are missing in resumed runs of older versions
     if not isinstance(cfg.get("ranking", False), bool):
         raise ValueError(f"ranking must be true or false, got {cfg.ranking!r}")

@@ -123,8 +123,9 @@ def _losses_of_user(
     for piece, vectors in bundle.running_vectors(item[past], rating[past], known, attributes):
         rows = test[piece]
         if bundle.is_ranking:
-            scores = bundle.factors.scores(vectors)
-            scores[item[past[: known[piece.start]]]] = -np.inf
+            scores = np.repeat(bundle.scores_for(vectors), len(rows) if vectors.bias.ndim == 1 else 1, axis=0)
+            for n, score in zip(known[piece].tolist(), scores, strict=True):
+                score[item[past[:n]]] = -np.inf
             yield entries[rows], _shares_above(scores, item[rows])
         else:
             stars = bundle.stars_for(vectors, item[rows])
@@ -132,7 +133,13 @@ def _losses_of_user(
 
 
 def _shares_above(scores: NDArray[np.float32], item: IndexArray) -> Float64Array:
-    """The share of the other items with a finite score that is above each item's; half for an item without factors."""
-    ranked = np.sort(scores[scores > -np.inf])
-    above = len(ranked) - np.searchsorted(ranked, scores[item], side="right")
-    return np.where(item < 0, 0.5, above / max(1, len(ranked) - 1))
+    """The share of the other items with a finite score that is above each row's item; half for one without factors.
+
+    Args:
+        scores: Of every item, for each row, `(rows, n_items)`.
+        item: Item rows, `(rows,)`.
+    """
+    own = scores[np.arange(len(item)), item][:, None]
+    above = (scores > own).sum(1)
+    others = (scores > -np.inf).sum(1) - 1
+    return np.where(item < 0, 0.5, above / np.maximum(1, others))

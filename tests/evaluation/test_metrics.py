@@ -1,18 +1,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection
 
 import numpy as np
 import pytest
 
-from recsys.evaluation.metrics import PADDING, catalogue_metrics, ranking_metrics, rating_metrics, top_unseen
-from recsys.evaluation.registry import in_group
+from recsys.evaluation.metrics import rating_metrics
 
 PREDICTED = np.array([3.0, 4.0, 1.0, 5.0])
 RATING = np.array([4.0, 4.0, 3.0, 1.0])  # errors 1, 0, 2, 4
 WARM = np.array([True, True, False, False])
-UNIFORM = np.full(10, 0.5)  # popularity of ten items
 
 
 def test_rating_metrics_of_all_warm_and_cold_rows() -> None:
@@ -49,120 +46,3 @@ def test_errors_are_summed_in_float64() -> None:
     predicted = np.full(100_000, 1 + 2.0**-12, np.float32)
     metrics = rating_metrics(predicted, np.zeros(100_000, np.float32), np.ones(100_000, bool))
     assert metrics["rmse"] == pytest.approx(1 + 2.0**-12, rel=1e-14)
-
-
-def test_ranking_metrics_by_hand() -> None:
-    """User 10 finds one of two relevant items at rank 2, user 11 the only one at rank 1, user 12 none."""
-    lists = np.array([[7, 3, 5], [1, 2, PADDING], [4, 6, 8]])
-    popularity = np.array([1, 1 / 2, 1 / 4, 1 / 8, 1, 1, 1 / 2, 1, 1 / 2, 1])
-    test_user, test_item = np.array([10, 10, 11, 12]), np.array([3, 9, 1, 0])
-    metrics = ranking_metrics(lists, np.array([10, 11, 12]), test_user, test_item, popularity)
-    at_two = 1 / math.log2(3)
-    assert metrics["hr@10"] == pytest.approx(2 / 3)
-    assert metrics["recall@10"] == pytest.approx((1 / 2 + 1 + 0) / 3)
-    assert metrics["ndcg@10"] == pytest.approx((at_two / (1 + at_two) + 1 + 0) / 3)
-    assert metrics["mrr@10"] == pytest.approx((1 / 2 + 1 + 0) / 3)
-    assert metrics["map@10"] == pytest.approx((1 / 2 / 2 + 1 + 0) / 3)
-    assert metrics["coverage@10"] == pytest.approx(8 / 10)
-    assert metrics["novelty@10"] == pytest.approx((0 + 3 + 0 + 1 + 2 + 0 + 1 + 1) / 8)
-
-
-def test_cut_offs_and_more_relevant_items_than_places() -> None:
-    """Relevant items at ranks 2, 3 and 11, and nine more that are in no list."""
-    lists = np.arange(12)[None]
-    relevant = np.array([1, 2, 10, *range(100, 109)])
-    metrics = ranking_metrics(lists, np.array([0]), np.zeros(12, int), relevant, np.full(12, 0.25))
-    assert metrics["recall@10"] == pytest.approx(2 / 12)
-    assert metrics["recall@20"] == pytest.approx(3 / 12)
-    assert metrics["mrr@10"] == pytest.approx(1 / 2)
-    assert metrics["map@10"] == pytest.approx((1 / 2 + 2 / 3) / 10)
-    assert metrics["coverage@10"] == pytest.approx(10 / 12)
-    assert metrics["novelty@10"] == pytest.approx(2)
-    late = ranking_metrics(lists, np.array([0]), np.array([0]), np.array([10]), np.full(12, 0.25))
-    assert (late["mrr@10"], late["map@10"], late["hr@10"], late["hr@20"]) == (0, 0, 0, 1)
-
-
-def test_an_item_without_a_row_is_relevant_and_never_found() -> None:
-    """Row -1 of user 1 must not be taken for the last item of user 0."""
-    lists = np.array([[2, 1], [2, PADDING]])
-    metrics = ranking_metrics(lists, np.array([0, 1]), np.array([0, 1, 1]), np.array([0, -1, 2]), UNIFORM)
-    assert metrics["recall@10"] == pytest.approx((0 + 1 / 2) / 2)
-
-
-def brute_force(
-    scores: np.ndarray, fitted: Collection[tuple[int, int]], held_out: dict[int, list[int]], k: int
-) -> dict[str, float]:
-    """`catalogue_metrics` one user at a time, as textbooks define them."""
-    n_items = scores.shape[1]
-    by_user: dict[str, list[float]] = {name: [] for name in ("recall", "ndcg", "hr", "mrr", "map")}
-    n_fitted_users = len({user for user, _ in fitted})
-    recommended: list[int] = []
-    for user, relevant in held_out.items():
-        unseen = [item for item in range(n_items) if (user, item) not in fitted]
-        best = sorted(unseen, key=lambda item: (-scores[user, item].item(), item))[:k]
-        ranks = [rank for rank, item in enumerate(best, 1) if item in relevant]
-        ideal = sum(1 / math.log2(rank + 1) for rank in range(1, 1 + min(k, len(relevant))))
-        by_user["recall"].append(len(ranks) / len(relevant))
-        by_user["ndcg"].append(sum(1 / math.log2(rank + 1) for rank in ranks) / ideal)
-        by_user["hr"].append(bool(ranks))
-        by_user["mrr"].append(1 / ranks[0] if ranks else 0.0)
-        by_user["map"].append(sum((n + 1) / rank for n, rank in enumerate(ranks)) / min(k, len(relevant)))
-        recommended += best
-    raters = {item: sum(other == item for _, other in fitted) for item in range(n_items)}
-    information = [-math.log2(max(1, raters[item]) / n_fitted_users) for item in recommended]
-    means = {name: float(np.mean(values)) for name, values in by_user.items()}
-    return means | {"coverage": len(set(recommended)) / n_items, "novelty": float(np.mean(information))}
-
-
-@pytest.mark.parametrize("levels", [2, 4, 10**6])  # the fewer, the more ties
-@pytest.mark.parametrize(("n_users", "n_items"), [(1200, 30), (20, 7)])  # more than one block; fewer items than places
-def test_catalogue_metrics_equal_a_brute_force_implementation(levels: int, n_users: int, n_items: int) -> None:
-    rng = np.random.default_rng(levels)
-    scores = rng.integers(levels, size=(n_users, n_items)).astype(np.float32)
-
-    def pairs(rows: int, items: int) -> set[tuple[int, int]]:
-        return {(int(cell // items), int(cell % items)) for cell in rng.integers(n_users * items, size=rows)}
-
-    seen = pairs(4 * n_users, n_items)
-    wanted = sorted(pairs(n_users, n_items + 2))  # the last two items have no row
-    fitted = np.array(sorted(seen)).T[:, rng.permutation(len(seen))]
-    held_out: dict[int, list[int]] = {}
-    for user, item in wanted:
-        held_out.setdefault(user, []).append(item)
-    users, items = np.array(wanted).T
-    metrics = catalogue_metrics(lambda block: scores[block], (fitted[0], fitted[1]), (users, items))
-    at_10 = brute_force(scores, seen, held_out, 10)
-    at_20 = brute_force(scores, seen, held_out, 20)
-    expected = {f"{name}@10": value for name, value in at_10.items()}
-    expected |= {f"{name}@20": at_20[name] for name in ("recall", "ndcg", "hr")}
-    assert metrics == pytest.approx(expected)
-    assert metrics.keys() == {metric.name for metric in in_group("ranking")}
-
-
-def test_lists_leave_out_fitted_items_and_break_ties_by_row() -> None:
-    scores = np.tile([1.0, 2.0, 2.0], (5, 1))
-    fitted = np.array([1, 0, 3]), np.array([0, 2, 1])
-    lists, n_items = top_unseen(lambda users: scores[users], np.array([0, 1, 4]), fitted, 4)
-    assert lists.tolist() == [[1, 0, PADDING, PADDING], [1, 2, PADDING, PADDING], [1, 2, 0, PADDING]]
-    assert n_items == 3
-    assert scores[0].tolist() == [1, 2, 2]  # the model's own array is not written into
-
-
-def test_of_items_that_tie_for_the_last_place_the_first_row_gets_it() -> None:
-    lists, _ = top_unseen(lambda users: np.ones((1, 5000)), np.array([0]), (np.array([0]), np.array([2])), 3)
-    assert lists.tolist() == [[0, 1, 3]]
-
-
-def test_held_out_rows_of_unknown_users_are_left_out() -> None:
-    fitted = np.array([0]), np.array([0])
-    scores = lambda users: np.array([[3.0, 2.0, 1.0]])  # noqa: E731
-    metrics = catalogue_metrics(scores, fitted, (np.array([-1, 0, -1]), np.array([1, 2, 0])))
-    assert metrics["ndcg@10"] == pytest.approx(1 / math.log2(3))
-    with pytest.raises(ValueError, match="held-out rows"):
-        catalogue_metrics(scores, fitted, (np.array([-1]), np.array([1])))
-
-
-def test_only_the_named_metrics_are_computed() -> None:
-    fitted = np.array([0]), np.array([0])
-    metrics = catalogue_metrics(lambda users: np.ones((1, 3)), fitted, (np.array([0]), np.array([1])), ["ndcg@10"])
-    assert metrics == {"ndcg@10": 1}

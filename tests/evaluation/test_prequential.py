@@ -250,7 +250,7 @@ def test_figures_of_no_unseen_user_are_none() -> None:
     [
         ({"task": "ranking"}, "this model ranks items"),
         ({"fold_in": "none", "model": "Fixed"}, "a Fixed cannot"),
-        ({"split": "random"}, r"needs a split in time \(user_time, global_time, leave_one_out\), got random"),
+        ({"split": "random"}, r"needs a split in time \(user_time, .*, held_out_users\), got random"),
         ({"fit_on": "all"}, "fitted on the test rows"),
     ],
 )
