@@ -189,7 +189,7 @@ class Scoring(BundleParts):
         Yields:
             A slice of `known`, and a vector: one for all of it, or with a first axis one for each number in it.
         """
-        # Plain fold-ins also without ratings, of histories, and for an ordinal link, which is not linear in the ratings.
+        # Plain fold-ins also without ratings, of histories, and for an ordinal link, not linear in the ratings.
         is_ridge = self.factors.ordinal is None and not self.has_histories
         plain = int(np.searchsorted(known, 1)) if is_ridge else len(known)
         for n in np.unique(known[:plain]).tolist():
