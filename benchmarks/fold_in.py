@@ -82,7 +82,7 @@ def correlations(bundle: Bundle) -> dict[str, dict[str, float]]:
         scores = np.stack([bundle.scores_of(np.array([user]), fitted)[0], bundle.factors.scores(folded.vector)])
         others = np.delete(scores, item, axis=1)
         linear.append(correlation(others))
-        clipped.append(correlation(others.clip(*bundle.scale)))
+        clipped.append(correlation(others if bundle.is_ranking else others.clip(*bundle.scale)))
     return {"linear": summary(linear), "clipped": summary(clipped)}
 
 
@@ -111,8 +111,10 @@ def speed(bundle: Bundle, seed: int, users: int = 200, repeat: int = 5) -> dict[
         return bundle.top_n(bundle.vector(user), 10, seen=bundle.seen(user))[0]
 
     def gathered(user: int) -> np.ndarray:
+        history = bundle.vector(user).history
+        assert history is not None
         assert factors.item_weights is not None
-        return np.ones(len(bundle.seen(user)), np.float32) @ factors.item_weights[bundle.seen(user)]
+        return np.asarray(history.weights @ factors.item_weights[history.items])
 
     return {
         "ratings_a_user": round(float(np.mean([len(bundle.seen(user)) for user in drawn])), 1),

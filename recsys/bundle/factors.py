@@ -180,7 +180,7 @@ class Factors:
         return None if self.drift is None else Drift(*self.drift.tolist())
 
     def predict(self, user: IndexArray, item: IndexArray) -> Float32Array:
-        """The linear part in stars, `(rows, samples)`, for dense rows; -1 is an unseen row."""
+        """The linear part in stars, `(rows, samples)`, for dense rows; -1 is an unseen row. Histories are not in it."""
         known_user, known_item = (user >= 0)[:, None], (item >= 0)[:, None]
         biases = np.where(known_user, self.user_bias[user], 0) + np.where(known_item, self.item_bias[item], 0)
         dot = np.einsum("nsd,nsd->ns", self.user_factors[user], self.item_factors[item])
