@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from omegaconf import DictConfig, OmegaConf
@@ -20,54 +19,73 @@ from recsys.files import atomic_write
 from recsys.progress import track
 from recsys.report.values import csv_cell
 
+INTEGER = re.compile(r"0|-?[1-9]\d*", re.ASCII)
 BLOCK = 1024  # users whose recommendations are held before they are written
-COLUMNS = ("user_id", "rank", "item_id", "score", "title", "year", "genres")
+COLUMNS = ("user_id", "rank", "item_id", "score", "title", "year", "genres", "rating")
 
 
 def recommendations(
-    bundle: Bundle, user_ids: list[int | str], k: int, *, exclude_seen: bool = True
+    bundle: Bundle, user_ids: list[int | str], k: int, *, exclude_seen: bool = True, **options: Any
 ) -> Iterator[dict[str, list[Any]]]:
     """Blocks of recommendations as columns: user by user, best first.
 
+    Args:
+        bundle: The model.
+        user_ids: Whose.
+        k: Items for each.
+        exclude_seen: Leave out all that the user has rated.
+        options: Those of `Bundle.recommend` on order and rules.
+
     Raises:
-        ValueError: `k` is below 1, or a user is not in the data.
+        ValueError: `k` is below 1, a user is not in the data, or an option is not possible.
     """
     unknown = [user for user in user_ids if user not in bundle.user_row]
     if unknown:
         hint = "; several users are written users=[196,22]" if "," in str(unknown[0]) else ""
         raise ValueError(f"users: no user {unknown[0]!r} in {bundle.manifest['data']}{hint}")
     for start in track(range(0, len(user_ids), BLOCK), "recommending"):
-        users = user_ids[start : start + BLOCK]
         block: dict[str, list[Any]] = {name: [] for name in COLUMNS}
-        rows = np.array([bundle.user_row[user] for user in users])
-        for user, (items, scores) in zip(users, bundle.top_items(rows, k, exclude_seen=exclude_seen), strict=True):
-            for rank, (item, score) in enumerate(zip(items.tolist(), scores.tolist(), strict=True), 1):
-                about = bundle.items[item]
-                values = (
-                    user,
-                    rank,
-                    bundle.item_ids[item],
-                    score,
-                    bundle.title(item),
-                    about["year"],
-                    "|".join(about["genres"]),
-                )
+        for user in user_ids[start : start + BLOCK]:
+            best = bundle.recommend(user, k, exclude_seen=exclude_seen, **options)
+            for rank, one in enumerate(best, 1):
+                values = (user, rank, one.item_id, one.score, one.title, one.year, "|".join(one.genres), one.rating)
                 for name, value in zip(COLUMNS, values, strict=True):
                     block[name].append(value)
         yield block
 
 
-def _user_id(text: str, bundle: Bundle) -> int | str:
-    """A user's id from what was typed.
+def _id(text: str, bundle: Bundle, name: str = "users") -> int | str:
+    """An id from what was typed for `name`.
 
     Raises:
         ValueError: The ids are integers, and the text is not how one is written.
     """
     if bundle.manifest["id_kind"] == "str":
         return text
-    if not re.fullmatch(r"0|-?[1-9]\d*", text, re.ASCII):
-        raise ValueError(f"users: the ids of {bundle.manifest['data']} are integers such as 196, got {text!r}")
+    if not INTEGER.fullmatch(text):
+        raise ValueError(f"{name}: the ids of {bundle.manifest['data']} are integers such as 196, got {text!r}")
     return int(text)
+
+
+def _rules(cfg: DictConfig, bundle: Bundle) -> dict[str, Any]:
+    """The rules of `Bundle.recommend`, from what was typed."""
+
+    def ids(name: str) -> list[int | str] | None:
+        given = cfg[name]
+        if given is None:
+            return None
+        listed = list(given) if OmegaConf.is_list(given) else [given]
+        return [_id(str(one), bundle, name) for one in listed]
+
+    given = (
+        {} if cfg.boost is None else OmegaConf.to_container(cfg.boost) if OmegaConf.is_dict(cfg.boost) else cfg.boost
+    )
+    if not isinstance(given, dict):
+        raise ValueError(f"boost must be like {{Horror: 0.5}}, got {given!r:.80}")
+    integers = bundle.manifest["id_kind"] == "int"
+    typed = {str(name): amount for name, amount in given.items()}
+    boost = {int(name) if integers and INTEGER.fullmatch(name) else name: amount for name, amount in typed.items()}
+    return {"allowed": ids("available"), "exclude": ids("exclude") or (), "boost": boost}
 
 
 @contextmanager
@@ -76,7 +94,7 @@ def _writer(out: Path, id_kind: str) -> Iterator[Callable[[dict[str, list[Any]]]
     with atomic_write(out) as working:
         if out.suffix == ".parquet":
             ids = pa.int64() if id_kind == "int" else pa.string()
-            types = (ids, pa.int32(), ids, pa.float32(), pa.string(), pa.int32(), pa.string())
+            types = (ids, pa.int32(), ids, pa.float32(), pa.string(), pa.int32(), pa.string(), pa.float32())
             schema = pa.schema(list(zip(COLUMNS, types, strict=True)))
             with pq.ParquetWriter(working, schema) as parquet:
                 yield lambda block: parquet.write_table(pa.table(block, schema=schema))
@@ -102,13 +120,16 @@ def main(cfg: DictConfig) -> None:
     users = bundle.user_ids.tolist()
     if cfg.users is not None:
         asked = list(cfg.users) if OmegaConf.is_list(cfg.users) else [cfg.users]
-        users = [_user_id(str(text), bundle) for text in asked]
+        users = [_id(str(text), bundle) for text in asked]
         if not users:
             raise ValueError("users must be a list of ids such as [196,22], or null for all users, got []")
+    options = {name: cfg[name] for name in ("rank_by", "min_ratings", "diversity")} | _rules(cfg, bundle)
+    order = bundle.ranker.order(*(options[name] for name in ("rank_by", "min_ratings", "diversity")))
     with _writer(out, bundle.manifest["id_kind"]) as write:
-        for block in recommendations(bundle, users, cfg.k, exclude_seen=cfg.exclude_seen):
+        for block in recommendations(bundle, users, cfg.k, exclude_seen=cfg.exclude_seen, **options):
             write(block)
-    print(f"{out}: top {cfg.k} of {bundle.n_items:,} items for {len(users):,} users")
+    by = f" by {order.rank_by}" if order.rank_by else ""
+    print(f"{out}: top {cfg.k} of {bundle.n_items:,} items for {len(users):,} users{by}")
 
 
 if __name__ == "__main__":

@@ -78,9 +78,25 @@ def test_no_cell_of_a_csv_is_a_formula(tmp_path: Path) -> None:
     assert not found["score"].str.startswith("'").any()
 
 
+def test_orders_and_rules(run: Path, tmp_path: Path) -> None:
+    out, bundle = tmp_path / "top.parquet", Bundle.load(run / "bundle")
+    asked = ["rank_by=gain", "min_ratings=2", "diversity=0.3", "exclude=[101,102]", "boost={103: 1.5}"]
+    call_function("recommend", f"run={run}", "k=4", f"out={out}", "users=7", *asked)
+    found = pd.read_parquet(out)
+    wanted = bundle.recommend(7, 4, rank_by="gain", min_ratings=2, diversity=0.3, exclude=[101, 102], boost={103: 1.5})
+    assert list(found["item_id"]) == [one.item_id for one in wanted]
+    assert found["score"].is_monotonic_decreasing
+    assert found["rating"].tolist() == pytest.approx([one.rating for one in wanted])
+
+
 @pytest.mark.parametrize(
     ("argument", "message"),
     [
+        ("rank_by=best", "rank_by must be one of stars, gain, bound, liking, got 'best'"),
+        ("min_ratings=-1", "min_ratings must be an integer in [0, 2147483647], or null, got -1"),
+        ("diversity=2", "diversity must be a number in [0, 1], got 2"),
+        ("exclude=[x]", "exclude: the ids of ratings are integers such as 196, got 'x'"),
+        ("boost={Nothing: 1}", "boost must name genres or ids of items, and 'Nothing' is neither"),
         ("users=[5,999]", "no user 999"),
         ("users=[05]", "users: the ids of ratings are integers such as 196, got '05'"),
         ("users=1_0", "users: the ids of ratings are integers such as 196, got '1_0'"),

@@ -30,6 +30,7 @@ from recsys.bundle.ids import checked_ids, packed_ids
 from recsys.bundle.item_fold_in import ItemRatings
 from recsys.bundle.new_items import bundle_with_items
 from recsys.bundle.results import Explanation, Predictions, Reason, Recommendation
+from recsys.bundle.rules import boosts_of, rules_of
 from recsys.bundle.scoring import Scoring
 from recsys.bundle.storage import read_folder, write_folder
 from recsys.bundle.typing import Float32Array, Id
@@ -113,34 +114,58 @@ class Bundle(Scoring):
         *,
         exclude_seen: bool = True,
         allowed: Iterable[Id] | None = None,
+        rank_by: str | None = None,
+        min_ratings: int | None = None,
+        diversity: float = 0.0,
+        exclude: Iterable[Id] = (),
+        boost: Mapping[Id, float] | None = None,
     ) -> list[Recommendation]:
         """The k best items for a user, best first; an unknown user gets the average user's.
 
-        Scores are the predictions of `predict`, in stars and clipped to the scale; a ranking model's are its own. They
-        never increase along the list: equal ones go by the prediction before clipping, then by the item's row.
+        `score` is what the list is ordered by, and never increases along it: the predicted stars, their gain, their
+        lower bound, or the chance that the user picks the item times the stars (`recsys.bundle.ranking`); a ranking
+        model's own. `rating` are the stars of `predict`. Equal scores go by the prediction before clipping, then by
+        the item's row.
 
         Args:
             user_id: A user, or someone new as `fold_in` gives them.
             k: At least 1; fewer items come back where fewer are left.
             exclude_seen: Leave out all that the user has rated.
-            allowed: Items to choose from, unknown ones ignored; all, if None.
+            allowed: Items to choose from, such as those in stock, unknown ones ignored; all, if None.
+            rank_by: `stars`, `gain`, `bound` or `liking`; None: the bundle's default, which was best on validation
+                rows. A ranking model has one order.
+            min_ratings: Fewest fitted ratings of an item; None: what was learned for this order, 0: any.
+            diversity: In [0, 1]: 0 for the best items, more for items that are less alike. Scores are then margins.
+            exclude: Items to leave out, unknown ones ignored.
+            boost: Amounts in [-10, 10] by genre or item id, added to the score; to the logarithm of a `liking`.
 
         Raises:
-            ValueError: `k` is below 1; or the fold-in is another bundle's.
+            ValueError: `k` is below 1, another argument is not as described, or the fold-in is another bundle's.
             TypeError: `k` is not an integer, or an id is not of the data set's kind.
         """
-        mask = None
-        if allowed is not None:
-            chosen = [self.item_row.get(item, -1) for item in checked_ids(self.manifest["id_kind"], "allowed", allowed)]
-            mask = np.zeros(self.n_items, bool)
-            mask[[row for row in chosen if 0 <= row < self.n_items]] = True
+        order = self.ranker.order(rank_by, min_ratings, diversity)
+        available = None if allowed is None else self._rows_of("allowed", allowed)
+        boosts = boosts_of(boost or {}, self._rows_of_genre, lambda item: self.item_row.get(item, -1))
+        rules = rules_of(self.n_items, available=available, exclude=self._rows_of("exclude", exclude), boost=boosts)
         if isinstance(user_id, FoldIn):
-            vector, seen = self._vector_of(user_id), user_id.items
+            vector, history = self._vector_of(user_id), user_id.items
         else:
             row = self.row_of_user(user_id)
-            vector, seen = self.vector(row), self.seen(row)
-        rows, scores = self.top_n(vector, k, seen=seen if exclude_seen else None, allowed=mask)
-        return [self.describe_item(row, score) for row, score in zip(rows.tolist(), scores.tolist(), strict=True)]
+            vector, history = self.vector(row), self.seen(row)
+        ranked = self.ranker.top(
+            vector, k, order, history=history, seen=history if exclude_seen else None, allowed=rules.allowed,
+            boost=rules.boost,
+        )  # fmt: skip
+        stars = [None] * len(ranked.rows) if ranked.stars is None else ranked.stars.tolist()
+        columns = zip(ranked.rows.tolist(), ranked.scores.tolist(), stars, strict=True)
+        return [self.describe_item(row, score)._replace(rating=rating) for row, score, rating in columns]
+
+    def _rows_of(self, name: str, ids: Iterable[Id]) -> list[int]:
+        """The rows of items, -1 for unknown ones."""
+        return [self.item_row.get(item, -1) for item in checked_ids(self.manifest["id_kind"], name, ids)]
+
+    def _rows_of_genre(self, genre: object) -> list[int]:
+        return [row for row in range(self.n_items) if genre in self.items[row]["genres"]]
 
     def similar_items(self, item_id: Id, k: int = 10) -> list[Recommendation]:
         """The k items whose vectors point the same way, best first, by a similarity in [-1, 1].

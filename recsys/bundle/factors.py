@@ -278,7 +278,7 @@ class Factors:
         The cosine, but vectors shorter than the median are scaled by the median: few ratings leave a short vector
         whose direction is noise.
         """
-        cosines: Float32Array = self._item_directions @ self._item_directions[item]
+        cosines: Float32Array = self.item_directions @ self.item_directions[item]
         return cosines.clip(-1, 1)  # rounding may leave the range
 
     def weights_from(self, item: int) -> Float32Array:
@@ -344,7 +344,8 @@ class Factors:
         return np.float32(max(1, matrix.max(initial=0), -matrix.min(initial=0)))
 
     @cached_property
-    def _item_directions(self) -> Float32Array:
+    def item_directions(self) -> Float32Array:
+        """The vectors that `similar` compares, `(n_items, samples * dim)`, of length 1 at most."""
         norms = np.linalg.norm(self._concatenated_items, axis=1, keepdims=True)
         norms = np.maximum(norms, np.median(norms))
         return np.asarray(self._concatenated_items / np.maximum(norms, 1e-12), np.float32)

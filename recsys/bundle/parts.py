@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from recsys.bundle.attributes import RowAttributes
 from recsys.bundle.factors import Factors
+from recsys.bundle.ranking import KEY, is_valid
 from recsys.bundle.ratings import UserRatings
 from recsys.bundle.schema import FACTOR_SPECS, LARGEST, ROW_SPECS, check_arrays
 from recsys.bundle.titles import natural_title
@@ -286,6 +287,7 @@ def _check_manifest(manifest: dict[str, Any]) -> None:
         "fold_in_target": target is None or (_is_number(target) and target > 0),
         "attributes": _are_attributes(names),
         "item_attributes": _are_attributes(of_items),
+        KEY: is_valid(manifest.get(KEY)),
     }  # fmt: skip
     if missing := [key for key in REQUIRED if key not in manifest]:
         raise ValueError(f"the manifest lacks {', '.join(missing)}")

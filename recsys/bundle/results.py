@@ -19,10 +19,11 @@ class Recommendation(NamedTuple):
     """An item with its score."""
 
     item_id: Id
-    score: float  # predicted stars, or a ranking model's score; for similar items, the similarity
+    score: float  # what the list is ordered by; for similar items, the similarity
     title: str  # the id of an item without one
     year: int | None
     genres: list[str]
+    rating: float | None = None  # predicted stars; None of a ranking model, and for similar items
 
 
 class Reason(NamedTuple):

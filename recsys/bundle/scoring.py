@@ -16,7 +16,9 @@ from recsys.bundle.history_fold_in import HistoryFoldIn
 from recsys.bundle.item_fold_in import ItemRatings, fold_in_items
 from recsys.bundle.noise import RatingNoise
 from recsys.bundle.parts import BundleParts
+from recsys.bundle.ranker import Ranker
 from recsys.bundle.results import Predictions
+from recsys.bundle.topk import argtopk
 from recsys.bundle.typing import Float32Array, IndexArray
 
 CHUNK_ELEMENTS = 1 << 22  # products of two coordinates held at a time: 16 MiB
@@ -142,6 +144,11 @@ class Scoring(BundleParts):
         """`top_n` of each user row."""
         for user in users.tolist():
             yield self.top_n(self.vector(user), k, seen=self.seen(user) if exclude_seen else None)
+
+    @cached_property
+    def ranker(self) -> Ranker:
+        """Lists in any order, by the ratings that the model was fitted on."""
+        return Ranker(self)
 
     def similar_rows(self, item: int, k: int) -> tuple[IndexArray, Float32Array]:
         """The k most similar items of an item row: rows and similarities in [-1, 1], best first, ties by row.
@@ -307,23 +314,3 @@ class Scoring(BundleParts):
             return Predictions(mean, None)
         noise: Any = np.float32(self.manifest.get("noise") or 0) ** 2 if precision is None else (1 / precision).mean(1)
         return Predictions(mean, np.asarray(np.sqrt(stars.var(1) + noise), np.float32))
-
-
-def argtopk(scores: Float32Array, k: int, then: Float32Array | None = None) -> IndexArray:
-    """Positions of the k highest scores above -inf, highest first, ties by `then`, highest first, and by position.
-
-    Raises:
-        ValueError: `k` is below 1.
-        TypeError: `k` is not an integer.
-    """
-    if isinstance(k, bool) or not isinstance(k, int | np.integer):
-        raise TypeError(f"k must be an integer >= 1, got {k!r:.80}")
-    if k < 1:
-        raise ValueError(f"k must be >= 1, got {k}")
-    candidates = np.arange(len(scores))
-    if k < len(scores):
-        candidates = np.flatnonzero(scores >= np.partition(scores, -k)[-k])
-    best = -scores[candidates]
-    order = np.argsort(best, kind="stable") if then is None else np.lexsort((-then[candidates], best))
-    rows: IndexArray = candidates[order][:k]
-    return rows[scores[rows] > -np.inf]

@@ -163,6 +163,13 @@ def usable_checkpoint(path: Path, model: RatingModel) -> dict[str, Any]:
     return checkpoint
 
 
+def load_best(model: RatingModel, folder: Path) -> None:
+    """Load the best epoch's state into a model; raises as `usable_checkpoint`."""
+    checkpoint = usable_checkpoint(folder / BEST, model)
+    model.on_load_checkpoint(checkpoint)
+    model.load_state_dict(checkpoint["state_dict"])
+
+
 def newest_usable(checkpoint: Path, model: RatingModel) -> Path | None:
     """The checkpoint, or if it is damaged the one before it, or the best one; None: start again. Says so."""
     candidates = [checkpoint, former(checkpoint)]

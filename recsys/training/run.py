@@ -23,6 +23,7 @@ from recsys.database.passwords import redacted_settings
 from recsys.evaluation.cases import check_targets
 from recsys.evaluation.error_analysis import analyse
 from recsys.evaluation.evaluate import evaluate, evaluate_ranking
+from recsys.evaluation.fit_lists import with_lists
 from recsys.evaluation.holdout import predict_test_set
 from recsys.evaluation.prequential import check_evaluation, prequential
 from recsys.evaluation.registry import RMSE
@@ -36,8 +37,8 @@ from recsys.training.checkpoints import (
     LAST,
     DamagedCheckpointError,
     former,
+    load_best,
     remove_formers,
-    usable_checkpoint,
 )
 from recsys.training.context import SINGLE_RUN, RunContext
 from recsys.training.divergence import StopDivergence
@@ -45,6 +46,7 @@ from recsys.training.errors import PrunedError
 from recsys.training.export import make_bundle, validation_set
 from recsys.training.feedback import check_feedback
 from recsys.training.inferred import record, sentences
+from recsys.training.lists import learned_lists
 from recsys.training.options import left_out_of_refit, trainer_options
 from recsys.training.plots import error_by_activity, learning_curve
 from recsys.training.settings import check_settings, named
@@ -104,20 +106,21 @@ def run(cfg: DictConfig, folder: Path, context: RunContext = SINGLE_RUN) -> dict
         seconds = selection.seconds
         # A point estimate has no noise estimate of its own, so use the validation RMSE.
         noise = selection.figures.get(RMSE.validation_key)
+        lists = learned_lists(model, data, folder / "checkpoints", noise)
         measured = None
         for fit_on in {"none": [], "train_val": ["train_val"], "all": ["train_val", "all"]}[cfg.refit]:
             if fit_on == "all":  # includes the test rows, so evaluate the model before
-                measured = make_bundle(model, data, noise)
+                measured = with_lists(make_bundle(model, data, noise), lists)
             data = data.with_fit_on(fit_on)
             model, spent = refit(cfg, data, selection, folder, context)
             seconds += spent
-        bundle = make_bundle(model, data, noise)
+        bundle = with_lists(make_bundle(model, data, noise), lists)
         measured = measured or bundle
         whole = {}
         if compress is not None:  # evaluate the compressed bundle, and record the RMSE without compression
             whole["test/rmse_uncompressed"] = evaluate(measured)["test/rmse"]
-            served = compressed_bundle(bundle, compress, noise)
-            measured = served if measured is bundle else compressed_bundle(measured, compress, noise)
+            served = with_lists(compressed_bundle(bundle, compress, noise), lists)
+            measured = served if measured is bundle else with_lists(compressed_bundle(measured, compress, noise), lists)
             bundle = served
         test = None if measured.is_ranking else predict_test_set(measured)
         analysis = analyse(measured, test) if test else {}  # of rating errors, so not for ranking models
@@ -261,7 +264,7 @@ def select(
     predicts = model.task == "rating" and not (folder / VALIDATION).exists()
     if cfg.refit == "none" or predicts:  # else another model takes this one's place
         try:
-            checkpoint = usable_checkpoint(checkpoints / BEST, model)
+            load_best(model, checkpoints)
         except (DamagedCheckpointError, FileNotFoundError) as error:
             if is_resumed and cfg.refit != "none":
                 log.warning("%s: no ensemble can be made of this run, whose %s is missing", error, VALIDATION)
@@ -272,8 +275,6 @@ def select(
             for name in (LAST, former(Path(LAST)).name, BEST, done.name):
                 (checkpoints / name).unlink(missing_ok=True)
             return select(cfg, data, folder, loggers, context)
-        model.on_load_checkpoint(checkpoint)
-        model.load_state_dict(checkpoint["state_dict"])
     if predicts:
         validation_set(model, data).save(folder)
     label, figure = model.monitor.label, selection.figures[model.monitor.validation_key]

@@ -74,7 +74,7 @@ def test_recommend_is_sorted_without_the_seen_and_within_the_catalogue(small: Bu
     everything = small.recommend(10, 100, exclude_seen=False)
     assert [entry.item_id for entry in everything] == [3, 7, 5]
     np.testing.assert_allclose([entry.score for entry in everything], [5, 4.25, 1])
-    assert everything[0] == (3, 5.0, "Film 1", 1991, ["Drama"])
+    assert everything[0] == (3, 5.0, "Film 1", 1991, ["Drama"], 5.0)
     assert type(everything[0].item_id) is int
     assert [entry.item_id for entry in small.recommend(10, 100)] == [3, 5]  # 7 was rated
     assert [entry.item_id for entry in small.recommend(20, 1)] == [5]  # best: 3 - 0.5 - 0.25 + 4.5

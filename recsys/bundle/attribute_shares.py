@@ -1,0 +1,94 @@
+"""Which attributes somebody's items have more often than everybody's: genres, decades and others of items.
+
+For an attribute value v, such as a genre,
+
+    lift_v = (sum over the history of 1 / (values of the item) + PRIOR base_v) / (n + PRIOR) / base_v
+
+where n counts the history's items that have any value, and `base_v` is the share of all fitted ratings. An item's lift
+is the mean over its values. It is 1 for somebody without a history and for an item without values.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from recsys.bundle.attributes import RowAttributes
+from recsys.bundle.ranking import GAIN, POPULARITY, RECENT
+from recsys.bundle.typing import Float32Array, Float64Array, IndexArray, Int64Array
+
+__all__ = ["AttributeShares", "attribute_shares"]
+
+PRIOR = 20.0  # ratings of everybody that a history is mixed with
+LEAST_LIFT = 1e-3  # added before the logarithm
+MAX_NAMES = 20  # attributes that are told apart
+GENRE, DECADE = "genre", "decade"
+OTHERS = (GENRE, DECADE, "year", POPULARITY, GAIN, RECENT)  # names that an attribute of the model would repeat
+
+
+class AttributeShares:
+    """Of one attribute, such as the genre. Items with the same values are looked at once.
+
+    Args:
+        values: Positions of each item's values, `(n_items,)` of them.
+        n_values: Number of values.
+        counts: Fitted ratings of each item, `(n_items,)`.
+    """
+
+    def __init__(self, values: Sequence[tuple[int, ...]], n_values: int, counts: Float64Array) -> None:
+        sets = {one: row for row, one in enumerate(dict.fromkeys(values))}
+        self.set_of: Int64Array = np.array([sets[one] for one in values], np.int64)  # (n_items,)
+        length = np.array([len(one) for one in sets], np.int64)
+        self._value = np.array([value for one in sets for value in one], np.int64)
+        self._set = np.repeat(np.arange(len(sets)), length)
+        self._weight = 1 / length[self._set]
+        self._has_values = length > 0
+        of_sets = np.bincount(self.set_of, counts, len(sets)).astype(np.float64)
+        base = self._by_value(of_sets, n_values) + 1.0
+        self._base = base / base.sum() if n_values else base
+
+    def log_lift(self, history: IndexArray) -> Float32Array:
+        """The logarithm of each set's lift, `(sets,)`, for `set_of`.
+
+        Args:
+            history: Item rows, `(n,)`.
+        """
+        counts = np.bincount(self.set_of[history], minlength=len(self._has_values)).astype(np.float64)
+        known = self._by_value(counts, len(self._base))
+        lift = (known / self._base + PRIOR) / (counts[self._has_values].sum() + PRIOR)
+        found = np.bincount(self._set, lift[self._value] * self._weight, len(self._has_values))
+        return np.where(self._has_values, np.log(found + LEAST_LIFT), 0).astype(np.float32)
+
+    def _by_value(self, of_sets: Float64Array, n_values: int) -> Float64Array:
+        return np.bincount(self._value, of_sets[self._set] * self._weight, n_values).astype(np.float64)
+
+
+def attribute_shares(
+    items: Sequence[Mapping[str, Any]], names: Sequence[str], known: RowAttributes | None, counts: Float64Array
+) -> dict[str, AttributeShares]:
+    """The attributes of items by name: genre, decade, and others that the model knows; those with two values or more.
+
+    Args:
+        items: Years and genres, at least one entry for each item of `counts`.
+        names: The manifest's `item_attributes`.
+        known: Which of them each item has.
+        counts: Fitted ratings of each item, `(n_items,)`.
+    """
+    rows = range(len(counts))
+    texts: dict[str, list[list[str]]] = {
+        GENRE: [list(dict.fromkeys(items[row]["genres"])) for row in rows],
+        DECADE: [[] if items[row]["year"] is None else [str(items[row]["year"] // 10)] for row in rows],
+    }
+    if known is not None:
+        parted = [full.partition("=")[::2] for full in names]
+        for name in dict.fromkeys(name for name, _ in parted if name not in OTHERS):
+            texts[name] = [[parted[one][1] for one in known.of(row).tolist() if parted[one][0] == name] for row in rows]
+    found = {}
+    for name, of_items in list(texts.items())[:MAX_NAMES]:
+        number: dict[str, int] = {}
+        values = [tuple(sorted(number.setdefault(text, len(number)) for text in one)) for one in of_items]
+        if len(number) > 1:
+            found[name] = AttributeShares(values, len(number), counts)
+    return found

@@ -1,0 +1,88 @@
+"""The chance that somebody picks an item: a conditional logit over the catalogue (McFadden 1974).
+
+    P(i | person) = exp(u_i) / sum over the items j that they have not rated of exp(u_j)
+    u_i = w_popularity log(1 + n_i) + w_gain gain_i + w_recent cos_i + sum over attributes a of w_a log lift_ai
+
+`n_i` are the item's fitted ratings; `gain_i` is what the person would give beyond the average one, in units of the
+rating scale; `cos_i` is the cosine between the item's direction and the mean direction of the person's latest items;
+`lift_ai` says how much more often their items have its genres, or another attribute (`recsys.bundle.attribute_shares`).
+The weights are fitted on validation rows and stored in the manifest (`recsys.evaluation.fit_lists`).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from recsys.bundle.attribute_shares import AttributeShares
+from recsys.bundle.ranking import GAIN, POPULARITY, RECENT, ListSettings
+from recsys.bundle.typing import Float32Array, Float64Array, IndexArray
+
+LOOKED_BACK = 8  # half-lives of a history that its mean direction is made of
+
+
+class ChoiceModel:
+    """The chance of each item to be picked.
+
+    Args:
+        settings: With weights and half-life.
+        counts: Fitted ratings of each item, `(n_items,)`.
+        directions: Of each item, of length 1 at most, `(n_items, dim)`.
+        shares: Attributes of items by name.
+        unit: A quarter of the rating scale, in stars.
+    """
+
+    def __init__(
+        self,
+        settings: ListSettings,
+        counts: Float64Array,
+        directions: Float32Array,
+        shares: dict[str, AttributeShares],
+        unit: float = 1.0,
+    ) -> None:
+        self.settings, self.directions, self.shares, self.unit = settings, directions, shares, unit
+        self.log_count = np.log1p(counts).astype(np.float32)
+        self.names = (POPULARITY, GAIN, RECENT, *shares)
+        last = int(np.ceil(LOOKED_BACK * settings.half_life))
+        self._recency = (0.5 ** (np.arange(last)[::-1] / settings.half_life)).astype(np.float32)
+        self._constant = np.float32(settings.weight(POPULARITY)) * self.log_count
+        self._weights = {name: np.float32(settings.weight(name)) for name in self.names}
+
+    def features(self, gain: Float32Array, history: IndexArray) -> Float32Array:
+        """What the weights belong to, `(n_items, features)`, in the order of `names`.
+
+        Args:
+            gain: Of each item in stars, `(n_items,)`.
+            history: Item rows, the latest last, `(n,)`.
+        """
+        columns = [self.log_count, gain / np.float32(self.unit), self._cosines(history)]
+        columns += [shares.log_lift(history)[shares.set_of] for shares in self.shares.values()]
+        return np.stack(columns, 1)
+
+    def utilities(self, gain: Float32Array, history: IndexArray) -> Float32Array:
+        """`u_i` of each item, `(n_items,)`; arguments as in `features`."""
+        found: Float32Array = gain * (self._weights[GAIN] / np.float32(self.unit))
+        found += self._constant
+        if self._weights[RECENT] and len(history):
+            found += self._weights[RECENT] * self._cosines(history)
+        if len(history):
+            for name, shares in self.shares.items():
+                if weight := self._weights[name]:
+                    found += (weight * shares.log_lift(history))[shares.set_of]
+        return found
+
+    def _cosines(self, history: IndexArray) -> Float32Array:
+        latest = history[-len(self._recency) :]
+        mean = self._recency[len(self._recency) - len(latest) :] @ self.directions[latest]
+        length = float(np.linalg.norm(mean))
+        return np.asarray(self.directions @ (mean / np.float32(length or 1.0)), np.float32)
+
+
+def chances(utilities: Float32Array, seen: IndexArray) -> Float32Array:
+    """The chance of each item to be picked, `(n_items,)`; those of items that were not seen sum to 1."""
+    found: Float32Array = np.exp(utilities - utilities.max(initial=0))
+    of_seen = found[seen]
+    found[seen] = 0
+    total = float(found.sum())
+    found[seen] = of_seen
+    found /= np.float32(max(total, 1e-30))
+    return found

@@ -1,0 +1,192 @@
+"""Lists of one bundle in any order: what they are sorted by, which items may be in them, and what is shown."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recsys.bundle.attribute_shares import attribute_shares
+from recsys.bundle.choice import ChoiceModel, chances
+from recsys.bundle.diversity import CANDIDATES, diverse
+from recsys.bundle.factors import UserVector
+from recsys.bundle.ranking import Order, check_order, settings_of
+from recsys.bundle.ratings import LAST_PART
+from recsys.bundle.svd import narrow_rows
+from recsys.bundle.topk import argtopk, check_k
+from recsys.bundle.typing import Float32Array, Float64Array, IndexArray
+
+if TYPE_CHECKING:
+    from recsys.bundle.scoring import Scoring
+
+__all__ = ["RankedItems", "Ranker"]
+
+DIRECTIONS = 64  # coordinates of an item's direction at most
+NOTHING = np.zeros(0, np.int64)
+
+
+class RankedItems(NamedTuple):
+    """A list, best first."""
+
+    rows: IndexArray  # (k,) item rows
+    scores: Float32Array  # (k,) what the list is ordered by; they never increase
+    stars: Float32Array | None  # (k,) predictions; None of a ranking model
+
+
+class Ranker:
+    """Orders the items of a bundle.
+
+    Args:
+        bundle: With the model.
+        counts: Ratings of each item with factors, `(n_items,)`; None: those that the model was fitted on.
+    """
+
+    def __init__(self, bundle: Scoring, counts: Float64Array | None = None) -> None:
+        self.bundle, self.settings = bundle, settings_of(bundle.manifest)
+        self.counts = fitted_counts(bundle) if counts is None else counts
+
+    def order(self, rank_by: str | None = None, min_ratings: int | None = None, diversity: float = 0.0) -> Order:
+        """The order that is asked for; the bundle's default for what is None. See `check_order`."""
+        bundle = self.bundle
+        return check_order(
+            self.settings, rank_by, min_ratings, diversity, is_ranking=bundle.is_ranking, samples=bundle.factors.samples
+        )
+
+    def top(
+        self,
+        vector: UserVector,
+        k: int,
+        order: Order,
+        *,
+        history: IndexArray = NOTHING,
+        seen: IndexArray | None = None,
+        allowed: NDArray[np.bool_] | None = None,
+        boost: Float32Array | None = None,
+    ) -> RankedItems:
+        """A user's k best items.
+
+        Args:
+            vector: The user.
+            k: At least 1; fewer items come back where fewer are left.
+            order: Of this bundle.
+            history: Rows of the items that the user has rated, the latest last.
+            seen: Item rows to exclude; those without factors are ignored.
+            allowed: Whether an item may be chosen, `(n_items,)`.
+            boost: Added to the score of each item, `(n_items,)`; to the logarithm of a `liking`.
+
+        Raises:
+            ValueError: `k` is below 1.
+            TypeError: `k` is not an integer.
+        """
+        check_k(k)
+        bundle = self.bundle
+        if order.min_ratings:
+            enough = self.counts >= order.min_ratings
+            allowed = enough if allowed is None else allowed & enough
+        if order.rank_by in ("stars", "") and boost is None and not order.diversity:
+            rows, scores = bundle.top_n(vector, k, seen=seen, allowed=allowed)
+            return RankedItems(rows, scores, None if bundle.is_ranking else scores)
+        ranked, then, linear = self._ranked(vector, order.rank_by, history)
+        is_chance = order.rank_by == "liking"
+        if boost is not None:
+            ranked = ranked * np.exp(boost) if is_chance else ranked + boost
+        if seen is not None:
+            ranked[seen if bundle.n_items == len(bundle.item_ids) else seen[seen < bundle.n_items]] = -np.inf
+        if allowed is not None:
+            ranked[~allowed] = -np.inf
+        rows = argtopk(ranked, max(CANDIDATES, 2 * k) if order.diversity else k, then)
+        scores = ranked[rows]
+        if order.diversity:
+            relevance = np.log(np.maximum(scores, np.float32(1e-30))) if is_chance else scores
+            taken, margins = diverse(relevance, rows, self.directions, k, order.diversity)
+            rows, scores = rows[taken], np.exp(margins) if is_chance else margins
+        if bundle.is_ranking:
+            return RankedItems(rows, scores, None)
+        plain = bundle.factors.samples == 1 and bundle.factors.ordinal is None
+        stars = bundle.apply_link(linear[rows]) if plain else bundle.predictions_for(vector, rows).mean
+        return RankedItems(rows, np.clip(scores, *bundle.scale) if self._in_stars(order, boost) else scores, stars)
+
+    def scores(
+        self, vector: UserVector, order: Order, history: IndexArray = NOTHING, linear: Float32Array | None = None
+    ) -> Float32Array:
+        """What a list is sorted by, of every item with factors, `(n_items,)`; -inf where it has too few ratings.
+
+        Args:
+            vector: The user.
+            order: Of this bundle; by `stars`, the mean linear part, which of several samples is no prediction.
+            history: Rows of the items that the user has rated, the latest last.
+            linear: The mean linear part of every item, if the caller has it.
+        """
+        if order.rank_by == "stars":
+            ranked = self.bundle.factors.scores(vector) if linear is None else linear.copy()
+        else:
+            ranked = self._ranked(vector, order.rank_by, history, linear)[0]
+        if order.min_ratings:
+            ranked[self.counts < order.min_ratings] = -np.inf
+        return ranked
+
+    def gain(self, vector: UserVector, linear: Float32Array) -> Float32Array:
+        """Stars beyond those that the average person would give, before clipping, `(n_items,)`."""
+        average = self._average_cold if vector.cold_start else self._average
+        return linear - average
+
+    @staticmethod
+    def _in_stars(order: Order, boost: Float32Array | None) -> bool:
+        return order.rank_by == "bound" and boost is None and not order.diversity
+
+    def _ranked(
+        self, vector: UserVector, rank_by: str, history: IndexArray, linear: Float32Array | None = None
+    ) -> tuple[Float32Array, Float32Array | None, Float32Array]:
+        """What a list is sorted by, what decides where that is equal, and the mean linear part, `(n_items,)` each."""
+        bundle = self.bundle
+        if rank_by == "bound":
+            every = bundle.factors.linear_parts(vector)
+            mean = every.mean(1)
+            return mean - np.float32(self.settings.z) * every.std(1), None, mean
+        if rank_by == "stars":
+            shown, linear = bundle.item_scores(vector)
+            return np.array(bundle.apply_link(linear) if shown is None else shown), linear, linear
+        if linear is None:
+            linear = bundle.factors.scores(vector)
+        if rank_by == "":
+            return linear.copy(), None, linear
+        gain = self.gain(vector, linear)
+        if rank_by == "gain":
+            return gain, linear, linear
+        history = history[history < bundle.n_items]
+        liking = chances(self.choice.utilities(gain, history), history)
+        low, high = bundle.scale
+        liking *= 1 + (linear.clip(low, high) - np.float32(low)) * np.float32(4 / (high - low))
+        return liking, None, linear
+
+    @cached_property
+    def choice(self) -> ChoiceModel:
+        """The chance that somebody picks an item."""
+        bundle, unit = self.bundle, self.bundle.factors.unit
+        shares = attribute_shares(bundle.items, bundle.item_attribute_names, bundle.item_attributes, self.counts)
+        return ChoiceModel(self.settings, self.counts, self.directions, shares, 1.0 if unit is None else float(unit[0]))
+
+    @cached_property
+    def directions(self) -> Float32Array:
+        """Of each item, all samples together, in few coordinates, `(n_items, dim)`; of length 1 at most."""
+        return narrow_rows(self.bundle.factors.item_directions, DIRECTIONS)
+
+    @cached_property
+    def _average(self) -> Float32Array:
+        """The mean linear part of the average user, whose bias and factors are zero."""
+        factors = self.bundle.factors
+        return np.asarray(factors.item_bias.mean(1) + factors.mu.mean(), np.float32)
+
+    @cached_property
+    def _average_cold(self) -> Float32Array:
+        cold = self.bundle.factors.cold_start_items
+        return self._average if cold is None else np.asarray(self._average + cold.mean(1), np.float32)
+
+
+def fitted_counts(bundle: Scoring) -> Float64Array:
+    """Ratings of each item with factors that the model was fitted on, `(n_items,)`."""
+    rated, last = bundle.ratings, LAST_PART.get(str(bundle.manifest.get("fit_on")))
+    item = rated.item if last is None else rated.item[rated.part <= last]
+    return np.bincount(item, minlength=bundle.n_items)[: bundle.n_items].astype(np.float64)
