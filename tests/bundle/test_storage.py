@@ -339,7 +339,7 @@ floats = lambda *shape: np.zeros(shape, np.float32)  # noqa: E731
         (RATINGS, {"item": np.zeros((4, 1), np.int32)}, "item has shape"),
         (RATINGS, {"item": np.zeros(3, np.int32)}, r"rating has shape \(4,\), expected \(3,\)"),
         (RATINGS, {"part": np.zeros(3, np.uint8)}, r"part has shape \(3,\), expected \(4,\)"),
-        (RATINGS, {"part": np.full(4, 3, np.uint8)}, r"part must be in \[0, 2\]"),
+        (RATINGS, {"part": np.full(4, 4, np.uint8)}, r"part must be in \[0, 3\]"),
         (RATINGS, {"timestamp": np.zeros(3, np.int64)}, r"timestamp has shape \(3,\), expected \(4,\)"),
         (RATINGS, {"timestamp": np.zeros(4)}, "timestamp holds float64, expected int64"),
         (RATINGS, {"rating": np.full(4, np.nan, np.float32)}, "rating holds values"),
