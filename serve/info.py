@@ -18,12 +18,25 @@ class ServiceInfo(BaseModel):
     """Information for the web UI and other clients, in addition to the manifest."""
 
     genres: list[str]
-    rating_step: float | None = Field(description="Step between ratings of the data set; null if it varies.")
+    levels: list[float] | None = Field(
+        description="The ratings that people give, ascending, such as 1, 2, 3, 4, 5; null for implicit feedback, and "
+        "where there are more than eleven.",
+        examples=[[1.0, 2.0, 3.0, 4.0, 5.0]],
+    )
+    rating_step: float | None = Field(
+        description="Step between ratings of the data set, see `levels`; null if it varies.", deprecated=True
+    )
     lowest_rating: float | None = Field(
-        description="Lowest rating of the data set, from which others are `rating_step` apart; null without ratings."
+        description="Lowest rating of the data set, see `levels`; null without ratings.", deprecated=True
+    )
+    constant_std: float | None = Field(
+        description="The `rating_std` of every prediction, where it is the same for all; null where it differs from "
+        "item to item, or is not known.",
+        examples=[0.87],
     )
     implicit: bool = Field(
-        description="Whether the data set says only which items a user chose: every rating is the top of the scale."
+        description="Whether the data set says only which items a user chose: nothing has stars, and `rating` may be "
+        "left out."
     )
     ordered: bool = Field(
         description="Whether the order of a user's ratings counts: those of a new user are then given in order of time."
@@ -55,6 +68,8 @@ class ModelInfo(BaseModel):
 def model_info(model: ServedModel, *, expose_user_ratings: bool, records_events: bool) -> ModelInfo:
     service = ServiceInfo(
         genres=model.catalogue.genres,
+        levels=model.catalogue.levels,
+        constant_std=model.constant_std,
         rating_step=model.catalogue.rating_step,
         lowest_rating=model.catalogue.lowest_rating,
         implicit=model.bundle.is_implicit,

@@ -8,7 +8,7 @@ from typing import Any
 from fastapi import FastAPI
 
 from recsys.bundle.attributes import choices
-from recsys.events.event import CLOCK_TOLERANCE
+from recsys.events.event import CLOCK_TOLERANCE, RATING
 from serve.ids import body_id_schema, id_schema
 from serve.info import sample_ids
 from serve.models.served_model import ServedModel
@@ -80,6 +80,11 @@ def openapi_document(
     if model is None:
         _fill(schema, {kind: {} for kind in MARKERS}, {})
         return schema
+    if model.bundle.is_implicit:
+        schemas["EventIn"]["anyOf"][0] = {"properties": {"kind": {"const": RATING}}}
+    else:
+        schemas["RatingIn"]["required"].append("rating")
+        _drop_null(schemas["RatingIn"]["properties"]["rating"])
     low, high = model.bundle.given_scale
     known, genres = choices(model.bundle.attributes), model.catalogue.genres
     filled: dict[str, dict[str, Any]] = {

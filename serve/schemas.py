@@ -11,7 +11,7 @@ requested.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     BaseModel,
@@ -80,7 +80,7 @@ UnvalidatedId = Annotated[
 ]
 Stars = Annotated[
     float,
-    Field(allow_inf_nan=False, description="Stars, within the scale; 1 for implicit feedback."),
+    Field(allow_inf_nan=False, description="Stars, within the scale."),
     WithJsonSchema({"type": "number", "format": "stars"}),
 ]
 Genre = Annotated[str, Field(max_length=100), WithJsonSchema({"type": "string", "maxLength": 100, "format": "genre"})]
@@ -142,9 +142,39 @@ class Input(BaseModel):
         return few(values)
 
 
-class Pair(Input):
-    user_id: BodyId
+class RatingIn(Input):
     item_id: BodyId
+    rating: Stars | None = Field(
+        None, description="Stars, within the scale; may be left out for implicit feedback, where the item counts."
+    )
+
+
+class PredictionRequest(Input):
+    """An item, and a user by their id or by their ratings."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "oneOf": [{"required": ["user_id"]}, {"required": ["ratings"]}],
+            "dependentRequired": {"attributes": ["ratings"]},
+        }
+    )
+
+    item_id: BodyId
+    user_id: BodyId = Field(default_factory=str, description="A user who is known, or counts as the average one.")
+    ratings: Annotated[list[RatingIn], FailFast()] = Field(
+        default_factory=list, min_length=1, max_length=MAX_RATINGS, description="In the place of `user_id`: those of "
+        "somebody new, as in `/recommendations/`.",
+    )  # fmt: skip
+    attributes: Attributes | None = Field(None, description="Of somebody new: side information by name.")
+
+    @model_validator(mode="after")
+    def _one_user(self) -> Self:
+        given = self.model_fields_set
+        if ("user_id" in given) == ("ratings" in given):
+            raise PydanticCustomError("one_user", "either user_id or ratings must be given")
+        if "attributes" in given and "user_id" in given:
+            raise PydanticCustomError("no_attributes", "attributes must be left out, with user_id they are known")
+        return self
 
 
 class LenientPair(Input):
@@ -154,11 +184,6 @@ class LenientPair(Input):
 
 class Pairs(Input):
     pairs: Annotated[list[LenientPair], FailFast()] = Field(min_length=1, max_length=MAX_RATINGS)
-
-
-class RatingIn(Input):
-    item_id: BodyId
-    rating: Stars
 
 
 class RecommendationFilters(Input):
@@ -247,5 +272,6 @@ class ItemSummary:
 class Item(ItemSummary):
     n_ratings: Annotated[int, Field(description="Number of ratings that the model counts.", examples=[583])]
     mean_rating: Annotated[
-        float | None, Field(description="Mean rating in stars; null without ratings.", examples=[4.36])
+        float | None,
+        Field(description="Mean rating in stars; null without ratings, and for implicit feedback.", examples=[4.36]),
     ]

@@ -11,10 +11,10 @@ from fastapi import FastAPI
 
 from serve.app import from_environment
 from serve.predictor import Prediction
-from serve.schemas import Pair
+from serve.schemas import PredictionRequest
 
 
-async def nothing(pair: Pair) -> Prediction:
+async def nothing(pair: PredictionRequest) -> Prediction:
     return Prediction(4.2, None, False, None, "5f0c9a1b2c3d")
 
 

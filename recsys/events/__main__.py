@@ -18,7 +18,7 @@ from itertools import islice, repeat
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from recsys.database.flag import add_database_flag, open_database
-from recsys.events.event import CLOCK_TOLERANCE, RATING, WITHDRAWAL, Event
+from recsys.events.event import CHOICE, CLOCK_TOLERANCE, RATING, WITHDRAWAL, Event
 from recsys.events.event_rules import EventRules
 from recsys.events.given_ids import given_id
 from recsys.progress import printable, progress, tolerate_closed_output
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from recsys.versions import Versions
 
 AT_ONCE = 1000  # events of a transaction, so that a service that writes too waits for a moment only
-CHOICE = "choice"  # kind of implicit feedback
 
 
 def main(argv: Sequence[str] | None = None) -> None:

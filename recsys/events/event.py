@@ -12,6 +12,7 @@ from typing import NamedTuple
 from recsys.bundle.ids import MAX_ID_LENGTH
 
 RATING, WITHDRAWAL = "rating", "withdrawal"  # kinds; any other is what the shop calls it, such as a purchase
+CHOICE = "choice"  # the kind of implicit feedback of which no more is said
 MAX_ID_BYTES = 2500  # of a user's or an item's id in UTF-8: PostgreSQL's indices hold no more
 MAX_EVENT_ID, MAX_KIND = 200, 64  # characters
 KIND = re.compile(rf"[^\x00-\x1f\x7f\ud800-\udfff]{{1,{MAX_KIND}}}")

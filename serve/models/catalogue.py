@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recsys.bundle import Bundle
+from serve.models.levels import rating_levels
 from serve.models.rows_by_text import RowsByText
 from serve.models.search import IdSearch, TitleSearch
 from serve.rounding import rounded
@@ -33,6 +34,7 @@ class Catalogue:
         steps = np.diff(values)
         even = 0 < len(steps) < MAX_RATING_LEVELS and np.allclose(steps / steps.min(), np.round(steps / steps.min()))
         self.rating_step: float | None = rounded(steps.min()) if even else None
+        self.levels = rating_levels(bundle, values, self.rating_step)
         self.lowest_rating: float | None = rounded(values[0]) if len(values) else None
         total = np.bincount(rated.item, weights=rated.rating, minlength=items)
         for row, of_row in stars.items():

@@ -141,6 +141,11 @@ class ServedModel:
         shown, linear = self.bundle.item_scores(self.bundle.vector(-1))
         return self.bundle.apply_link(linear) if shown is None else shown
 
+    @property
+    def constant_std(self) -> float | None:
+        """The standard deviation of every prediction, in stars; None if it is not known, or differs."""
+        return self.bundle.manifest["noise"] if self.has_std and self.is_plain else None
+
     def summary(self, row: int) -> Summary:
         return self._summaries[row]
 
@@ -164,13 +169,17 @@ class ServedModel:
         return None if found is None else found.tolist()
 
     def fold_in(
-        self, ratings: Sequence[tuple[GivenId, float]], attributes: dict[str, str] | None = None
+        self, ratings: Sequence[tuple[GivenId, float | None]], attributes: dict[str, str] | None = None
     ) -> tuple[FoldIn, list[int]]:
         """Fold in a new user. Returns the fold-in and the positions of ratings of unknown items.
 
+        Args:
+            ratings: Ids of items, and stars; None only for implicit feedback.
+            attributes: Side information by name.
+
         Raises:
-            ApiError: 400, an id is malformed, a rating is off the scale or an attribute is unknown; 409, an item occurs
-                twice.
+            ApiError: 400, an id is malformed, a rating is missing or off the scale, or an attribute is unknown; 409, an
+                item occurs twice.
         """
         known = self.check_attributes(attributes) if attributes else None
         low, high = self.bundle.given_scale
@@ -180,6 +189,11 @@ class ServedModel:
         for place, (given, stars) in enumerate(ratings):
             item_id = self.items.text(given, f"body.ratings[{place}].item_id")
             row = self.items.get(item_id, -1)
+            if stars is None and self.bundle.is_implicit:
+                stars = high
+            if stars is None:
+                detail = f"body.ratings[{place}].rating must be given, {self.bundle.allowed_stars}"
+                raise ApiError(400, "rating_missing", detail)
             if not low <= stars <= high:
                 detail = f"body.ratings[{place}].rating must be {self.bundle.allowed_stars}"
                 raise ApiError(400, "rating_off_scale", detail)

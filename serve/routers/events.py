@@ -10,7 +10,7 @@ from typing import Annotated
 from fastapi import Request
 from pydantic import ConfigDict, FailFast, Field
 
-from recsys.events.event import CLOCK_TOLERANCE, MAX_EVENT_ID, MAX_KIND, RATING, Event
+from recsys.events.event import CHOICE, CLOCK_TOLERANCE, MAX_EVENT_ID, MAX_KIND, RATING, Event
 from serve.api_error import ApiError
 from serve.dependencies import get_live, get_model
 from serve.models.served_model import ServedModel
@@ -46,9 +46,13 @@ class EventIn(Input):
     item_id: RecordedBodyId
     kind: str = Field(
         RATING, min_length=1, max_length=MAX_KIND, pattern=TEXT, description="`rating`; `withdrawal`, which takes back "
-        "what the user said of the item before; or what you call it, such as `purchase`.",
+        "what the user said of the item before; or what you call it, such as `purchase`. A `rating` without stars, of "
+        "implicit feedback, is recorded as a `choice`.",
     )  # fmt: skip
-    rating: Stars | None = Field(None, description="Stars, within the scale, of a `rating`; of no other kind.")
+    rating: Stars | None = Field(
+        None, description="Stars, within the scale, of a `rating`, which may do without for implicit feedback; of no "
+        "other kind.",
+    )  # fmt: skip
     timestamp: Seconds
 
 
@@ -90,9 +94,11 @@ def _checked(given: Sequence[EventIn], model: ServedModel) -> list[Event]:
     for place, one in enumerate(given):
         of_user, of_item = f"body.events[{place}].user_id", f"body.events[{place}].item_id"
         user_id, item_id, rating = user_text(one.user_id, of_user), item_text(one.item_id, of_item), one.rating
+        is_choice = one.kind == RATING and rating is None and model.bundle.is_implicit
+        kind = CHOICE if is_choice else one.kind
         model.users.check_recordable(user_id, of_user)
         model.items.check_recordable(item_id, of_item)
-        if one.kind == RATING:
+        if kind == RATING:
             if rating is None:
                 raise ApiError(400, "rating_missing", f"body.events[{place}].rating must be given for the kind rating")
             if not low <= rating <= high:
@@ -104,5 +110,5 @@ def _checked(given: Sequence[EventIn], model: ServedModel) -> list[Event]:
         if not 0 <= one.timestamp <= latest:
             allowed = f"unix seconds from 0 to {latest}, a day ahead of the service's clock"
             raise ApiError(400, "invalid_timestamp", f"body.events[{place}].timestamp must be {allowed}")
-        events.append(Event(one.event_id, user_id, item_id, one.kind, rating, one.timestamp))
+        events.append(Event(one.event_id, user_id, item_id, kind, rating, one.timestamp))
     return events

@@ -105,7 +105,8 @@ async def similar(item_id: Id, model: CurrentModel, k: QueryK = 10) -> Neighbour
 
 def _item(model: ServedModel, row: int) -> Item:
     count = int(model.catalogue.n_ratings[row])
-    return Item(*model.summary(row), count, float(model.catalogue.mean_rating[row]) if count else None)
+    has_mean = count and not model.bundle.is_implicit
+    return Item(*model.summary(row), count, float(model.catalogue.mean_rating[row]) if has_mean else None)
 
 
 class ItemIn(Input):

@@ -18,7 +18,7 @@ from serve.models.served_model import ServedModel
 from serve.openapi import error_responses
 from serve.predictor import Prediction, Predictions, predict, predict_many
 from serve.routing import resource_router
-from serve.schemas import Pair, Pairs
+from serve.schemas import Pairs, PredictionRequest
 from serve.service import Service
 
 router = resource_router("predict", prefix="/predict")
@@ -26,18 +26,28 @@ router = resource_router("predict", prefix="/predict")
 
 @router.post("/rating/", responses=error_responses(400, 404, 408, 409, 413), summary="One rating")
 @kept(of_person=True)
-async def predict_rating(pair: Pair, model: CurrentModel, request: Request) -> Prediction:
+async def predict_rating(body: PredictionRequest, model: CurrentModel, request: Request) -> Prediction:
     """Predict a user's rating of an item. An unknown user is treated as average; an unknown item is a 404.
 
-    Where the service has a database, a user's acknowledged events count.
+    Where the service has a database, a user's acknowledged events count. Somebody who is not in the data set is folded
+    in from the given ratings, the latest last.
     """
     model.check_rating_model()
-    text, item = model.users.text(pair.user_id, "body.user_id"), model.item_row(pair.item_id, "body.item_id")
+    service: Service = request.app.state.service
+    if body.ratings:
+        model.check_fold_in()
+        item, work = model.item_row(body.item_id, "body.item_id"), answer_work(model.bundle, 1, len(body.ratings))
+        return await service.beside.computed(request.scope, work, _for_new_user, model, body, item)
+    text, item = model.users.text(body.user_id, "body.user_id"), model.item_row(body.item_id, "body.item_id")
     person = await person_of(request, model, text)
     if not person.is_live:
         return predict(model, person, item)
-    service: Service = request.app.state.service
     return await service.beside.computed(request.scope, person.work(1), predict, model, person, item)
+
+
+def _for_new_user(model: ServedModel, body: PredictionRequest, item: int) -> Prediction:
+    folded, _ = model.fold_in([(rated.item_id, rated.rating) for rated in body.ratings], body.attributes)
+    return predict(model, Person(model.bundle, -1, given=folded), item)
 
 
 @router.post("/ratings/", responses=error_responses(400, 408, 409, 413), summary="Many ratings")

@@ -26,14 +26,14 @@ changes = resource_router("users", prefix="/users", needs="events")
 
 @dataclass
 class RatedItem(ItemSummary):
-    rating: Annotated[float, Field(description="Stars.", examples=[5.0])]
+    rating: Annotated[float | None, Field(description="Stars; null for implicit feedback.", examples=[5.0])]
 
 
 @dataclass
 class User:
     user_id: str
     n_ratings: int
-    mean_rating: Annotated[float | None, Field(description="In stars.")]
+    mean_rating: Annotated[float | None, Field(description="In stars; null for implicit feedback.")]
     cold_start: Annotated[bool, Field(description="Whether the model has no ratings of this user.")]
     ratings: Annotated[list[RatedItem], Field(description="Best first.")]
     model_version: ModelVersion
@@ -63,11 +63,12 @@ async def user(user_id: Id, model: CurrentModel, request: Request, limit: QueryK
     new = items >= len(model.catalogue.n_ratings)  # of items that the bundle does not have
     popularity = np.where(new, 0, model.catalogue.n_ratings[np.where(new, 0, items)])
     order = np.lexsort((items, -popularity, -stars))[:limit]
-    best = zip(items[order].tolist(), rounded(stars[order]), strict=True)
+    is_implicit = model.bundle.is_implicit
+    best = zip(items[order].tolist(), [None] * len(order) if is_implicit else rounded(stars[order]), strict=True)
     return User(
         user_id=text,
         n_ratings=len(items),
-        mean_rating=float(stars.mean()) if len(items) else None,
+        mean_rating=float(stars.mean()) if len(items) and not is_implicit else None,
         cold_start=not person.is_known,
         ratings=[RatedItem(*_summary(model, person, item), rating) for item, rating in best],
         model_version=model.version,

@@ -624,20 +624,97 @@ def test_attributes_of_someone_new(clients: Clients) -> None:
     assert clients["int"].get("/model").json()["service"]["attributes"] == {}
 
 
-def test_implicit_feedback_has_one_rating_to_give(bundles: Bundles) -> None:
+@pytest.fixture(scope="module")
+def implicit(bundles: Bundles) -> Bundle:
+    """Of implicit feedback: all ratings are 1."""
     ratings = bundles["int"].ratings
     manifest = bundles["int"].manifest | {"task": "ranking", "rating_scale": [0.0, 1.0], "fold_in_target": 1.0}
-    implicit = replace(bundles["int"], manifest=manifest, ratings=ratings._replace(rating=np.ones_like(ratings.rating)))
+    return replace(bundles["int"], manifest=manifest, ratings=ratings._replace(rating=np.ones_like(ratings.rating)))
+
+
+def test_implicit_feedback_has_one_rating_to_give(implicit: Bundle) -> None:
     with client_of(implicit) as client:
         service = client.get("/model").json()["service"]
         assert (service["implicit"], service["lowest_rating"], service["rating_step"]) == (True, 1.0, None)
-        given = client.get("/openapi.json").json()["components"]["schemas"]["RatingIn"]["properties"]["rating"]
-        assert (given["minimum"], given["maximum"]) == (1.0, 1.0)
-        assert client.post("/recommendations/", json={"ratings": [{"item_id": 50, "rating": 1}]}).status_code == 200
+        assert service["levels"] is service["constant_std"] is None
+        given = client.get("/openapi.json").json()["components"]["schemas"]["RatingIn"]
+        assert "rating" not in given["required"]
+        [stars, _] = given["properties"]["rating"]["anyOf"]
+        assert (stars["minimum"], stars["maximum"]) == (1.0, 1.0)
+        body = {"ratings": [{"item_id": 50, "rating": 1}, {"item_id": 7}], "explain": True}
+        answer = client.post("/recommendations/", json=body)
+        assert answer.status_code == 200
+        without = {"ratings": [{"item_id": 50}, {"item_id": 7}], "explain": True}
+        assert client.post("/recommendations/", json=without).json() == answer.json()
         for rating in (0, 0.5):
             body = {"ratings": [{"item_id": 50, "rating": rating}]}
             said = refused(client.post("/recommendations/", json=body), 400, "rating_off_scale")
             assert said == "body.ratings[0].rating must be 1, as all are in implicit feedback"
+
+
+def test_implicit_feedback_shows_no_stars(implicit: Bundle) -> None:
+    with client_of(implicit) as client:
+        user = client.get("/users/1").json()
+        assert user["mean_rating"] is None
+        assert user["ratings"]
+        assert all(one["rating"] is None for one in user["ratings"])
+        items = client.get("/items?limit=100").json()["items"]
+        assert all(one["mean_rating"] is None for one in items)
+        answer = client.get("/users/1/recommendations?k=100&explain=true").json()["recommendations"]
+        reasons = [reason for one in answer for reason in one["explanation"]]
+        assert reasons
+        assert all(reason["rating"] is None and reason["contribution"] > 0 for reason in reasons)
+
+
+def test_stars_must_be_given_where_the_data_have_some(client: CheckedClient) -> None:
+    for rating in ({}, {"rating": None}):
+        body = {"ratings": [{"item_id": "50", "rating": 4}, {"item_id": "7", **rating}]}
+        said = refused(client.post("/recommendations/", json=body), 400, "rating_missing")
+        assert said == "body.ratings[1].rating must be given, in [0.5, 5]"
+    given = client.get("/openapi.json").json()["components"]["schemas"]["RatingIn"]
+    assert given["required"] == ["item_id", "rating"]
+    assert "anyOf" not in given["properties"]["rating"]
+
+
+@pytest.mark.parametrize("kind", ["int", "str", "posterior", "ordinal"])
+def test_somebody_new_is_predicted_from_their_ratings(clients: Clients, bundles: Bundles, kind: str) -> None:
+    client, bundle = clients[kind], bundles[kind]
+    ids = bundle.item_ids.tolist()
+    given = {ids[0]: 5.0, ids[3]: 0.5, ids[8]: 4.5}
+    ratings = [{"item_id": str(item), "rating": stars} for item, stars in given.items()]
+    for target in ids[:12]:
+        found = client.post("/predict/rating/", json={"ratings": ratings, "item_id": target}).json()
+        assert found["rating"] == pytest.approx(float(bundle.predict(bundle.fold_in(given), [target])[0]), abs=1e-6)
+        assert found["cold_start"] is (bundle.item_row[target] >= bundle.fitted_items)
+
+
+def test_a_prediction_is_for_a_user_or_for_ratings(clients: Clients) -> None:
+    client, ratings = clients["ordinal"], [{"item_id": "50", "rating": 4}]
+    for body in ({}, {"user_id": "1", "ratings": ratings}):
+        said = refused(client.post("/predict/rating/", json={"item_id": "50", **body}), 400, "invalid_request")
+        assert said == "body: either user_id or ratings must be given"
+    body = {"item_id": "50", "user_id": "1", "attributes": {"gender": "F"}}
+    said = refused(client.post("/predict/rating/", json=body), 400, "invalid_request")
+    assert said == "body: attributes must be left out, with user_id they are known"
+    own, other = ({"item_id": "50", "ratings": ratings, "attributes": {"gender": one}} for one in "FM")
+    assert client.post("/predict/rating/", json=own).json() != client.post("/predict/rating/", json=other).json()
+    too_many = {"item_id": "50", "ratings": ratings * 1001}
+    refused(client.post("/predict/rating/", json=too_many), 400, "invalid_request")
+    twice = {"item_id": "50", "ratings": ratings * 2}
+    refused(client.post("/predict/rating/", json=twice), 409, "duplicate_item")
+    nobody = {"item_id": "4711", "ratings": ratings}
+    refused(client.post("/predict/rating/", json=nobody), 404, "unknown_item")
+    refused(
+        clients["no fold-in"].post("/predict/rating/", json={"item_id": "50", "ratings": ratings}), 409, "no_fold_in"
+    )
+    refused(
+        clients["ranking"].post("/predict/rating/", json={"item_id": "50", "ratings": ratings}), 409, "ranking_model"
+    )
+
+
+def test_what_is_the_same_for_every_prediction_is_said_once(clients: Clients, bundles: Bundles) -> None:
+    for kind, std in (("noise", 0.9), ("int", None), ("posterior", None), ("ordinal", None), ("ranking", None)):
+        assert clients[kind].get("/model").json()["service"]["constant_std"] == std
 
 
 def test_items_the_model_does_not_know_are_skipped_by_position(client: CheckedClient) -> None:

@@ -36,9 +36,10 @@ def test_ids_have_the_pattern_of_the_bundle(clients: Clients) -> None:
         document = clients[kind].get("/openapi.json").json()
         schemas = document["components"]["schemas"]
         in_bodies = [
-            schemas["Pair"]["properties"]["user_id"], schemas["Pair"]["properties"]["item_id"],
+            schemas["PredictionRequest"]["properties"]["user_id"],
+            schemas["PredictionRequest"]["properties"]["item_id"],
             schemas["RatingIn"]["properties"]["item_id"],
-        ]  # fmt: skip
+        ]
         for schema in in_bodies:
             text, number = schema["anyOf"]
             assert {"type": "string", **wanted}.items() <= text.items()

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from recsys.bundle import Bundle
@@ -48,6 +50,19 @@ def test_an_acknowledged_event_is_there(live: CheckedClient, log: EventLog) -> N
 def test_the_kind_is_a_rating_unless_it_is_said(live: CheckedClient, log: EventLog) -> None:
     send(live, given(1), given(2, kind="withdrawal", rating=None))
     assert [one.kind for one in log.of_user("1")] == ["rating", "withdrawal"]
+
+
+def test_implicit_feedback_needs_no_rating(bundles: dict[str, Bundle], url: str, log: EventLog) -> None:
+    ones = bundles["int"].ratings._replace(rating=np.ones_like(bundles["int"].ratings.rating))
+    manifest = bundles["int"].manifest | {"task": "ranking", "rating_scale": [0.0, 1.0]}
+    with client_of(replace(bundles["int"], manifest=manifest, ratings=ones), database=url) as client:
+        event = {"event_id": "a", "user_id": "1", "item_id": "318", "timestamp": NOW}
+        assert send(client, event, event | {"event_id": "b", "item_id": "11", "rating": 1}).status_code == 200
+        assert [(one.kind, one.rating) for one in log.of_user("1")] == [("choice", None), ("rating", 1.0)]
+        assert {"318", "11"} <= {one["item_id"] for one in client.get("/users/1").json()["ratings"]}
+        [stars, other] = client.get("/openapi.json").json()["components"]["schemas"]["EventIn"]["anyOf"]
+        assert "required" not in stars
+        assert other["required"] == ["kind"]
 
 
 def test_unknown_users_and_items_are_accepted(live: CheckedClient, log: EventLog) -> None:
