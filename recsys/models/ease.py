@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
-from recsys.models.item_weights import ItemWeightsModel, gram_matrix
+from recsys.models.item_weights import ItemWeightsModel, gram_matrix, penalized_inverse
 from recsys.models.one_pass import Histories
 from recsys.models.validation import check_range
 
@@ -51,13 +50,7 @@ class EASE(ItemWeightsModel):
         self.reg_lambda = reg_lambda
 
     def fit_weights(self, histories: Histories) -> Tensor:
-        return autoencoder(gram_matrix(histories, self.n_items), self.reg_lambda)
-
-
-def autoencoder(gram: Tensor, reg_lambda: float) -> Tensor:
-    """W of EASE from the Gram matrix `X'X`, which is overwritten, `(n_items, n_items)`."""
-    gram.diagonal().add_(reg_lambda)
-    inverse = torch.cholesky_inverse(torch.linalg.cholesky(gram))
-    inverse /= -inverse.diagonal().clone()
-    inverse.diagonal().zero_()
-    return inverse
+        weights = penalized_inverse(gram_matrix(histories, self.n_items), self.reg_lambda)
+        weights /= -weights.diagonal().clone()
+        weights.diagonal().zero_()
+        return weights

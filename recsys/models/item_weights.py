@@ -9,13 +9,16 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import embedding_bag
 
 from recsys.bundle.factors import Factors
+from recsys.bundle.history import LEAST
 from recsys.models.one_pass import Histories, OnePassModel, item_bias_factors
 from recsys.models.validation import check_range
 
 TIES = 1e-3  # of the items' shares in a score
 COPIES = 3  # of the matrix that a fit holds at a time
+COLUMNS = 512  # of the Gram matrix that are summed at a time
 GRAM_ELEMENTS = 1 << 24  # of the user-item matrix that are dense at a time: 64 MiB
 
 
@@ -86,15 +89,18 @@ class ItemWeightsModel(OnePassModel):
 
     def scores(self, user: Tensor) -> Tensor:
         """Scores of every fitted item, `(users, n_items)`."""
-        start, stop = self.history_start[user], self.history_start[user + 1]
-        length = stop - start
+        start = self.history_start[user]
+        length = self.history_start[user + 1] - start
         row = torch.repeat_interleave(torch.arange(len(user), device=user.device), length)
         place = torch.arange(len(row), device=user.device) - (length.cumsum(0) - length)[row]
         steps = (length[row] - 1 - place).to(self.weights.dtype)
+        item = self.history_item[start[row] + place].long()
         h = torch.ones_like(steps) if self.history_half_life is None else torch.exp2(-steps / self.history_half_life)
-        history = self.weights.new_zeros(len(user), self.n_items)
-        history[row, self.history_item[start[row] + place].long()] = h
-        return torch.addmm(self.bias, history, self.weights)
+        counts = h > LEAST  # others are beside the latest's what rounding is
+        stop = torch.bincount(row[counts], minlength=len(user)).cumsum(0)
+        first = torch.cat([stop.new_zeros(1), stop[:-1]])
+        sums = embedding_bag(item[counts], self.weights, first, mode="sum", per_sample_weights=h[counts])
+        return self.bias + sums
 
     @torch.no_grad()
     def factors(self) -> Factors:
@@ -114,5 +120,26 @@ def gram_matrix(histories: Histories, n_items: int) -> Tensor:
         rows = slice(int(histories.start[first]), int(histories.start[last]))
         block = torch.zeros(last - first, n_items)
         block[histories.user[rows] - first, histories.item[rows]] = 1
-        gram.addmm_(block.T, block)
-    return gram
+        for column in range(0, n_items, COLUMNS):  # the lower triangle, and a little of the upper
+            gram[column:, column : column + COLUMNS].addmm_(block[:, column:].T, block[:, column : column + COLUMNS])
+    return gram.tril_() + gram.tril(-1).T
+
+
+def penalized_inverse(gram: Tensor, reg_lambda: float) -> Tensor:
+    """`(gram + reg_lambda I)^-1` of a positive semidefinite matrix, which is overwritten."""
+    gram.diagonal().add_(reg_lambda)
+    return torch.cholesky_inverse(torch.linalg.cholesky(gram))
+
+
+def regression(system: Tensor, cross: Tensor, reg_lambda: float) -> Tensor:
+    """W that minimizes `tr(W' (system + reg_lambda I) W) - 2 tr(W' cross)` with a diagonal of 0; overwrites `system`.
+
+    Without the condition it would be `P cross`, with `P = (system + reg_lambda I)^-1`; the Lagrange multiplier of each
+    column subtracts the multiple of P's that makes its diagonal 0, as for EASE (Steck 2019).
+    """
+    inverse = penalized_inverse(system, reg_lambda)
+    weights = inverse @ cross
+    inverse *= weights.diagonal() / inverse.diagonal()
+    weights -= inverse
+    weights.diagonal().zero_()  # but for rounding
+    return weights

@@ -101,8 +101,9 @@ def test_item_knn_is_the_shrunk_cosine_of_the_nearest() -> None:
     np.testing.assert_allclose(np.sort(few, 0)[-4:], np.sort(cosine, 0)[-4:], atol=1e-6)
 
 
+@pytest.mark.parametrize("ease_weight", [0.0, 0.5])
 @pytest.mark.parametrize("half_life", [0.3, 2.0])
-def test_slit_regresses_the_next_item_on_the_decayed_history(half_life: float) -> None:
+def test_slit_regresses_the_next_item_on_the_decayed_history(half_life: float, ease_weight: float) -> None:
     data, reg_lambda, decay = noise(), 3.0, 0.5 ** (1 / half_life)
     n, cross, system = len(data.items), np.zeros((15, 15)), np.zeros((15, 15))
     for items in orders(data):
@@ -111,8 +112,12 @@ def test_slit_regresses_the_next_item_on_the_decayed_history(half_life: float) -
                 cross[items[earlier], item] += decay ** (later - earlier - 1)
             for other in range(len(items)):
                 system[item, items[other]] += decay ** abs(later - other) / (1 - decay**2)
-    expected = np.linalg.solve(system + reg_lambda * np.eye(n), cross)
-    made = fitted(SLIT, data, reg_lambda=reg_lambda, history_half_life=half_life)
+    together = ease_weight * users_by_items(data).T @ users_by_items(data)
+    system, cross, expected = system + together + reg_lambda * np.eye(n), cross + together, np.zeros((n, n))
+    for item in range(n):
+        others = np.delete(np.arange(n), item)
+        expected[others, item] = np.linalg.solve(system[np.ix_(others, others)], cross[others, item])
+    made = fitted(SLIT, data, reg_lambda=reg_lambda, history_half_life=half_life, ease_weight=ease_weight)
     np.testing.assert_allclose(made.weights, expected, atol=2e-3)  # lags end after ten half-lives
 
 
