@@ -40,6 +40,7 @@ FORMER_DEFAULTS: dict[str, dict[str, tuple[Any, Any]]] = {
     "recsys.models.als.ALS": {
         "reg_lambda": (0.06, 0.15), "reg_exponent": (1.0, 0.5), "bias_shrinkage": (0.0, 5.0),
     },
+    "recsys.models.ials.ImplicitALS": {"solver": ("cholesky", "conjugate_gradient"), "cg_steps": (2, 2)},
     "recsys.models.bayesian.model.BayesianMF": {"burn_in": (20, None)},
 }  # fmt: skip
 

@@ -14,10 +14,12 @@ from recsys.bundle.factors import Factors
 from recsys.data.datamodule import RatingDataModule
 from recsys.models.base import to_float64
 from recsys.models.closed_form import SweepModel
+from recsys.models.conjugate_gradient import Systems, conjugate_gradient
 from recsys.models.normal_equations import NormalEquations, Prior
 from recsys.models.ranking import RankingModel
-from recsys.models.validation import check_range
+from recsys.models.validation import check_choice, check_range
 
+SOLVERS = ("conjugate_gradient", "cholesky")
 PINNED_BIAS_PRECISION = 1e6  # prior precision that pins the bias of new users to zero
 
 
@@ -25,7 +27,8 @@ class ImplicitALS(RankingModel, SweepModel):
     """Scores `s(u, i) = p_u . q_i`, near 1 for observed pairs (any rating) and near 0 for unobserved pairs.
 
     Hu, Koren & Volinsky (2008), with the weights and penalties of Rendle et al. (2021). Each sweep solves for all items
-    given the users, then for all users given the items, so it never increases the loss
+    given the users, then for all users given the items, exactly or by conjugate gradients from where they are, so it
+    never increases the loss
 
         sum over rated (1 - s)^2 + unobserved_weight * sum over not rated s^2
             + reg_lambda * (sum over users (n_u + unobserved_weight * n_items)^reg_exponent |p_u|^2 + items likewise)
@@ -49,8 +52,10 @@ class ImplicitALS(RankingModel, SweepModel):
         unobserved_weight: Weight of unobserved pairs, in (0, 1); observed pairs have weight 1, on average.
         reg_lambda: L2 penalty on the embeddings.
         reg_exponent: The penalty of a row grows with its weight in the loss to this power, in [0, 1].
-        warm_start: Folder of a bundle whose user factors initialize users with the same ids; None: small random
-            embeddings.
+        solver: `conjugate_gradient` improves the rows' last values by a few steps a sweep; `cholesky` solves exactly,
+            which takes several times as long.
+        cg_steps: Steps of `conjugate_gradient` on each side a sweep, at least 1.
+        warm_start: Folder of a bundle whose factors initialize rows with the same ids; None: small random embeddings.
         seed: Seed of the initialization.
 
     Raises:
@@ -70,6 +75,8 @@ class ImplicitALS(RankingModel, SweepModel):
         unobserved_weight: float = 0.1,
         reg_lambda: float = 0.003,
         reg_exponent: float = 1.0,
+        solver: str = "conjugate_gradient",
+        cg_steps: int = 2,
         warm_start: str | None = None,
         seed: int = 0,
     ) -> None:
@@ -77,8 +84,11 @@ class ImplicitALS(RankingModel, SweepModel):
         check_range("unobserved_weight", unobserved_weight, 0, 1, open_low=True, open_high=True)
         check_range("reg_lambda", reg_lambda, 0.0)
         check_range("reg_exponent", reg_exponent, 0.0, 1.0)
+        check_choice("solver", solver, SOLVERS)
+        check_range("cg_steps", cg_steps, 1)
         self.save_hyperparameters()
         self.unobserved_weight, self.reg_lambda, self.reg_exponent = unobserved_weight, reg_lambda, reg_exponent
+        self.solver, self.cg_steps = solver, cg_steps
         self.fold_in_target = 1 / (1 - unobserved_weight)
         self.confidence: Tensor | None = None  # v of each rating, (ratings,)
         self.mu.zero_()
@@ -90,10 +100,12 @@ class ImplicitALS(RankingModel, SweepModel):
             self.confidence = data.fit_weights
 
     def _start_from(self, bundle: Bundle, data: RatingDataModule) -> None:
-        """Copy the users' rows as before centring, without biases; the first sweep solves for the items."""
+        """Copy the rows as before centring, without biases."""
         factors = bundle.factors
-        uncentred = factors.user_factors - factors.prior_mean[:, :-1]
-        super()._start_from(replace(bundle, factors=replace(factors, user_factors=uncentred)), data)
+        users, items = factors.user_factors - factors.prior_mean[:, :-1], factors.item_factors
+        if factors.item_prior_mean is not None:
+            items = items - factors.item_prior_mean[:, :-1]
+        super()._start_from(replace(bundle, factors=replace(factors, user_factors=users, item_factors=items)), data)
         self.user_rows[:, -1], self.item_rows[:, -1] = 0, 0
 
     def forward(self, user: Tensor, item: Tensor) -> Tensor:
@@ -106,40 +118,66 @@ class ImplicitALS(RankingModel, SweepModel):
 
     def sweep(self, users: NormalEquations, items: NormalEquations, rating: Tensor) -> Tensor:
         """Solve for items, then users. Returns the loss without penalties, per rating."""
-        v = None if self.confidence is None else self.confidence.to(rating)
-        taken = torch.ones_like(rating) if v is None else self.unobserved_weight + (1 - self.unobserved_weight) * v
-        errors = torch.empty_like(rating)
-        self.item_rows[:, :-1] = self._solved(items, users.other, self.user_rows[:, :-1], taken, v)
-        self.user_rows[:, :-1] = self._solved(users, items.other, self.item_rows[:, :-1], taken, v, errors)
-        others = ((self.user_rows.T @ self.user_rows) * (self.item_rows.T @ self.item_rows)).sum()
-        missing = errors - (taken - 1)  # 1 - s
-        observed = (taken * missing.square() - self.unobserved_weight * (1 - missing).square()).sum()
+        v = rating.new_ones(()) if self.confidence is None else self.confidence.to(rating)
+        solve = self._cholesky if self.solver == "cholesky" else self._conjugate_gradient
+        score = torch.empty_like(rating)
+        p, q = self.user_rows[:, :-1], self.item_rows[:, :-1]  # views
+        solve(items, q, p, v)
+        taken = solve(users, p, q, v, score)
+        others = ((p.T @ p) * (q.T @ q)).sum()
+        observed = (taken * (1 - score).square() - self.unobserved_weight * score.square()).sum()
         return (observed + self.unobserved_weight * others) / len(rating)
 
-    def _solved(
-        self,
-        side: NormalEquations,
-        row: Tensor,
-        others: Tensor,
-        taken: Tensor,
-        v: Tensor | None,
-        errors: Tensor | None = None,
+    def _cholesky(
+        self, side: NormalEquations, rows: Tensor, others: Tensor, v: Tensor, score: Tensor | None = None
     ) -> Tensor:
-        """Rows of a side given the others'.
+        """Solve for a side exactly.
 
         Args:
             side: The normal equations of the side.
-            row: The side's row of each rating, `(ratings,)`.
+            rows: Its embeddings, `(n, e)`; overwritten.
             others: The other side's embeddings, `(n_other, e)`.
-            taken: Weight of each rating in the loss, `(ratings,)`.
-            v: Its confidence, `(ratings,)`; None: 1.
-            errors: Output for `taken - s` of each rating, `(ratings,)`.
+            v: Confidence of each rating, `(ratings,)`, or `()` where all are alike.
+            score: Output for the score of each rating, `(ratings,)`.
+
+        Returns:
+            The weight of each rating in the loss, `(ratings,)` in the order of the scores, or `()`.
         """
-        weight = self.unobserved_weight
-        count = side.count if v is None else torch.zeros_like(side.count, dtype=v.dtype).index_add_(0, row, v)
-        penalty = self.reg_lambda * (count + weight * side.n_other) ** self.reg_exponent
-        prior = Prior(weight * others.T @ others, penalty[:, None].expand(-1, others.shape[1]).to(others.dtype))
-        return side.solve(others, taken, prior, gram_scale=1 - weight, gram_weight=v, residual=errors)
+        taken, weighted = self._taken(v), v.ndim > 0
+        count = torch.zeros_like(side.count, dtype=v.dtype).index_add_(0, side.row, v) if weighted else side.count
+        penalty = self._penalty(count, side)[:, None].expand(-1, others.shape[1])
+        rows[:] = side.solve(
+            others, taken.expand(side.ratings), Prior(self._shared(others), penalty.to(others.dtype)),
+            gram_scale=1 - self.unobserved_weight, gram_weight=v if weighted else None, residual=score,
+        )  # fmt: skip
+        if score is not None:
+            torch.sub(taken, score, out=score)
+        return taken
+
+    def _conjugate_gradient(
+        self, side: NormalEquations, rows: Tensor, others: Tensor, v: Tensor, score: Tensor | None = None
+    ) -> Tensor:
+        """Improve a side; arguments and result of `_cholesky`, with scores in the order of the side's pairs."""
+        pairs = side.pairs
+        v = v[pairs.order] if v.ndim else v
+        penalty = self._penalty(pairs.totals(v)[0], side).to(others.dtype)
+        taken = self._taken(v)
+        systems = Systems(pairs, others, self._shared(others), penalty, (1 - self.unobserved_weight) * v, taken)
+        rows[:] = conjugate_gradient(systems, rows, self.cg_steps, score)
+        return taken
+
+    def _taken(self, v: Tensor) -> Tensor:
+        """Weight in the loss of ratings with confidence `v`."""
+        return self.unobserved_weight + (1 - self.unobserved_weight) * v
+
+    def _shared(self, others: Tensor) -> Tensor:
+        """What all pairs of a row add to its matrix, rated or not, `(e, e)`."""
+        return self.unobserved_weight * others.T @ others
+
+    def _penalty(self, count: Tensor, side: NormalEquations) -> Tensor:
+        """Penalty of each row, `(n,)`, from the sum of its ratings' confidence."""
+        penalty: Tensor = self.reg_lambda * (count + self.unobserved_weight * side.n_other) ** self.reg_exponent
+        return penalty
 
     def scores(self, user: Tensor) -> Tensor:
         """Scores of every fitted item, `(users, n_items)`."""

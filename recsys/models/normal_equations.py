@@ -9,11 +9,13 @@ whose solution `A^-1 b` is the row's ridge regression (alternating least squares
 conditional distribution that a Gibbs sampler draws from (Salakhutdinov & Mnih 2008).
 
 Rows with a similar number of ratings are padded to the same length, so that each group needs one batched product and
-one batched Cholesky decomposition, on any device.
+one batched Cholesky decomposition, on any device. `recsys.models.conjugate_gradient` improves all rows without any such
+matrix, from the same ratings as sorted pairs.
 """
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -66,11 +68,18 @@ class NormalEquations:
         self.n_rows, self.n_other, self.ratings = n_rows, n_other, len(row)
         default = CPU_NUMBERS if row.device.type == "cpu" else GPU_NUMBERS
         self.block = max(1, (numbers or default) // width)  # ratings that are looked up at a time
-        self.other = other
+        self.row, self.other = row, other
         self.count = torch.bincount(row, minlength=n_rows)  # (rows,)
-        self.groups = self._grouped(products.order(row.cpu(), n_rows).numpy(), other.cpu().numpy())
 
-    def _grouped(self, by_row: NDArray[np.int64], other: NDArray[np.int64]) -> list[Group]:
+    @cached_property
+    def pairs(self) -> products.SortedPairs:
+        """The ratings sorted by row, for products without padding."""
+        return products.SortedPairs(self.row, self.other, self.n_rows, self.n_other)
+
+    @cached_property
+    def groups(self) -> list[Group]:
+        """The ratings by groups of rows."""
+        by_row, other = products.order(self.row.cpu(), self.n_rows).numpy(), self.other.cpu().numpy()
         count = self.count.cpu().numpy()
         start = np.cumsum(count) - count
         # One more entry, for the padding.

@@ -50,6 +50,7 @@ MODELS: dict[str, Make] = {
     "bayesian_mf-plain": partial(BayesianMF, attributes=False, implicit=False, noise_shape=0.0),
     "bayesian_mf-ordinal": partial(BayesianMF, likelihood="ordinal"),
     "ials": ImplicitALS,
+    "ials-cholesky": partial(ImplicitALS, solver="cholesky"),
     "popularity": PopularityModel,
     "recent_popularity": RecentPopularity,
     "decayed_popularity": DecayedPopularity,
@@ -77,6 +78,8 @@ CHANGES: dict[str, tuple[Any, dict[str, Any]]] = {
     "implicit_reg_lambda": (0.5, {}),
     "implicit_lr_factor": (1.0, {}),
     "unobserved_weight": (0.4, {}),
+    "solver": ("cholesky", {"solver": "conjugate_gradient"}),
+    "cg_steps": (4, {"solver": "conjugate_gradient"}),
     "penalty": ("sum", {}),
     "learning_rate": (0.01, {}),
     "plateau_factor": (0.1, PLATEAUS),
@@ -115,6 +118,7 @@ WRONG: dict[str, tuple[list[Any], str]] = {
     "implicit_reg_lambda": ([-1e-9, float("nan")], ">= 0.0"),
     "implicit_lr_factor": ([0.0, 1.5, float("nan")], r"in \(0, 1\]"),
     "unobserved_weight": ([0.0, 1.0, -0.1, float("nan")], r"in \(0, 1\)"),
+    "cg_steps": ([0, -1], ">= 1"),
     "penalty": (["max"], "one of mean, sum"),
     "learning_rate": ([0.0, -1.0, float("nan"), float("inf")], "> 0"),
     "plateau_factor": ([0.0, 1.0, float("nan")], r"in \(0, 1\)"),
@@ -628,8 +632,8 @@ def test_the_fold_in_of_a_user_s_items_is_the_user_and_likewise_of_an_item(make:
     model = small(make, liked())
     fit(model, liked(), epochs=40)
     bundle = make_bundle(model, liked())
-    for trained_scores, folded_scores, _ in trained_and_folded(bundle):
-        np.testing.assert_allclose(folded_scores, trained_scores, atol=1e-3)
+    for trained_scores, folded_scores, _ in trained_and_folded(bundle):  # conjugate gradients come that near
+        np.testing.assert_allclose(folded_scores, trained_scores, atol=5e-3)
     if not bundle.can_fold_in_items:
         return
     for trained_scores, folded_scores in trained_and_folded_items(bundle):  # sweeps end with the users

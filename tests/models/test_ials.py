@@ -1,10 +1,11 @@
-"""iALS against what its class documents, computed over every cell of a dense matrix.
+"""iALS against what its class documents, computed over every cell of a dense matrix; exact solutions unless said so.
 
 What it shares with all models is in `test_contract.py`: its arguments, resumed runs, runs without validation.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from recsys.bundle import Bundle
 from recsys.data.batches import Batch
 from recsys.data.datamodule import RatingDataModule
 from recsys.evaluation.registry import NDCG
-from recsys.models.ials import ImplicitALS
+from recsys.models.ials import SOLVERS, ImplicitALS
 from recsys.models.normal_equations import NormalEquations
 from recsys.training.export import make_bundle
 from tests.bundles import trained_and_folded, trained_and_folded_items
@@ -40,15 +41,15 @@ def likes() -> RatingDataModule:
 
 
 def made(data: RatingDataModule, **arguments: Any) -> ImplicitALS:
-    model = build(ImplicitALS, data, **{"embedding_dim": 4} | arguments)
+    model = build(ImplicitALS, data, **{"embedding_dim": 4, "solver": "cholesky"} | arguments)
     assert isinstance(model, ImplicitALS)
     return model
 
 
 @cache
-def fitted(epochs: int) -> ImplicitALS:
+def fitted(epochs: int, solver: str = "cholesky") -> ImplicitALS:
     """A model after so many sweeps of `noise`, which no test changes."""
-    model = made(noise())
+    model = made(noise(), solver=solver)
     fit(model, noise(), epochs=epochs)
     return model
 
@@ -108,11 +109,16 @@ def test_a_sweep_solves_each_side_over_all_cells(exponent: float, weight: float)
     assert found[2] == pytest.approx(misfit.sum() / cells.sum(), rel=1e-3)
 
 
+every_solver = pytest.mark.parametrize("solver", SOLVERS)
+
+
+@every_solver
 @every_exponent
-def test_the_documented_loss_never_rises(exponent: float) -> None:
+def test_the_documented_loss_never_rises(exponent: float, solver: str) -> None:
     data = noise()
     columns, weight, reg_lambda = data.fit_data.columns, 0.2, 0.03
-    model = made(data, unobserved_weight=weight, reg_lambda=reg_lambda, reg_exponent=exponent).double()
+    arguments = {"unobserved_weight": weight, "reg_lambda": reg_lambda, "reg_exponent": exponent}
+    model = made(data, solver=solver, cg_steps=1, **arguments).double()
     cells = rated(columns, (model.n_users, model.n_items))
 
     def penalty(rows: Doubles, cells: Doubles) -> float:
@@ -121,8 +127,9 @@ def test_the_documented_loss_never_rises(exponent: float) -> None:
 
     losses = []
     for _ in range(20):
-        users, items, _ = swept(model, columns)
+        users, items, returned = swept(model, columns)
         misfit = np.where(cells > 0, 1, weight) * (cells - users @ items.T) ** 2
+        assert returned == pytest.approx(misfit.sum() / cells.sum(), rel=1e-5)
         losses.append(misfit.sum() + penalty(users, cells) + penalty(items, cells.T))
     assert (np.diff(losses) <= 1e-9).all()
     assert losses[-1] < 0.9 * losses[0]
@@ -185,6 +192,20 @@ def test_weights_are_confidences_of_the_pairs(exponent: float, weight: float) ->
     assert found[2] == pytest.approx(misfit.sum() / cells.sum(), rel=1e-3)
 
 
+@pytest.mark.parametrize("make", [noise, weighted], ids=["ones", "weights"])
+def test_conjugate_gradients_come_to_what_exact_solutions_are(make: Callable[[], RatingDataModule]) -> None:
+    data = make()
+    scores, losses = [], []
+    for arguments in ({"solver": "cholesky"}, {"solver": "conjugate_gradient", "cg_steps": 4}):
+        model = made(data, **arguments).double()
+        model.confidence = data.fit_weights
+        users, items, loss = swept(model, data.fit_data.columns, sweeps=3)
+        scores.append(users @ items.T)
+        losses.append(loss)
+    np.testing.assert_allclose(scores[1], scores[0], atol=1e-8)
+    assert losses[1] == pytest.approx(losses[0], rel=1e-8)
+
+
 def test_neither_equal_weights_nor_their_unit_change_anything() -> None:
     same = made(equal := weighted(equal=True))
     fit(same, equal, epochs=2)
@@ -242,11 +263,11 @@ def test_stars_are_of_no_account(stars: float) -> None:
     assert torch.equal(model.user_rows, fitted(2).user_rows)
 
 
-@pytest.mark.parametrize("dim", [2, 4, 6])
-def test_a_warm_start_goes_on_where_a_bundle_ended(dim: int, tmp_path: Path) -> None:
-    data, longer = noise(), fitted(11)
-    make_bundle(fitted(10), data).save(tmp_path / "bundle")
-    warm = made(data, embedding_dim=dim, warm_start=str(tmp_path / "bundle"))
+@pytest.mark.parametrize(("dim", "solver"), [(2, "cholesky"), (4, "cholesky"), (6, "cholesky"), (4, SOLVERS[0])])
+def test_a_warm_start_goes_on_where_a_bundle_ended(dim: int, solver: str, tmp_path: Path) -> None:
+    data, longer = noise(), fitted(11, solver)
+    make_bundle(fitted(10, solver), data).save(tmp_path / "bundle")
+    warm = made(data, embedding_dim=dim, solver=solver, warm_start=str(tmp_path / "bundle"))
     fit(warm, data, epochs=1)
     assert not warm.user_rows[:, -1].any()
     assert not warm.item_rows[:, -1].any()
