@@ -12,8 +12,9 @@ from recsys.bundle import Bundle
 from recsys.cli import command
 from recsys.evaluation.cases import check_targets
 from recsys.evaluation.evaluate import Comparison, compare_metrics, evaluate, evaluate_ranking
+from recsys.evaluation.list_orders import orders_of
 from recsys.evaluation.registry import NDCG, TARGETS
-from recsys.evaluation.tables import print_metrics
+from recsys.evaluation.tables import print_metrics, print_orders
 from recsys.experiments.run_folder import display_path
 from recsys.files import read_json
 from recsys.progress import printable
@@ -43,6 +44,9 @@ def main(cfg: DictConfig) -> None:
         metrics |= evaluate_ranking(bundle)
     title = f"{recorded.get('model', bundle.manifest['model'])} on {bundle.manifest['data']}"
     print_metrics({"epochs": recorded.get("epochs"), **metrics}, title, bundle.manifest.get("arguments"))
+    if cfg.rank_by is not None:
+        orders = orders_of(bundle, str(cfg.rank_by))
+        print_orders({name: evaluate_ranking(bundle, cfg.targets, order) for name, order in orders.items()}, orders)
     _report(compare_metrics(metrics, recorded), folder / "metrics.json")
 
 

@@ -10,9 +10,11 @@ from typing import Any
 import numpy as np
 
 from recsys.bundle import HISTORY, Bundle
+from recsys.bundle.ranking import Order
 from recsys.evaluation.calibration import calibration_metrics
 from recsys.evaluation.cases import Cases, cases_of
 from recsys.evaluation.holdout import TestSet, predict_test_set, test_rows
+from recsys.evaluation.list_orders import default_order, in_order
 from recsys.evaluation.metrics import rating_metrics
 from recsys.evaluation.past_vectors import scores_of_histories
 from recsys.evaluation.ranking import RankedCases, in_blocks, popularity_of, ranked
@@ -50,7 +52,7 @@ def evaluate(bundle: Bundle, test_set: TestSet | None = None, *, ranking: bool =
     return metrics | evaluate_ranking(bundle) if ranking else metrics
 
 
-def evaluate_ranking(bundle: Bundle, targets: str = "all") -> Metrics:
+def evaluate_ranking(bundle: Bundle, targets: str = "all", order: Order | None = None) -> Metrics:
     """Ranking metrics of full-catalogue lists for the test users, of the model and of the most popular items.
 
     A list may hold every item except those of its case's history (`recsys.evaluation.cases`). A user without a history
@@ -61,6 +63,7 @@ def evaluate_ranking(bundle: Bundle, targets: str = "all") -> Metrics:
         bundle: The model.
         targets: One of `TARGETS`. For `all`, a user is as the model was fitted, and otherwise folded in from all rows
             before the target; so is a held-out user.
+        order: Of the model's lists; None: the bundle's default.
 
     Returns:
         `ranking/<name>` and `baseline/popularity_<name>` of each ranking metric; NDCG@10 also `_warm` (targets that the
@@ -80,6 +83,7 @@ def evaluate_ranking(bundle: Bundle, targets: str = "all") -> Metrics:
     of_histories = targets != "all" or bool((bundle.ratings.part == HISTORY).any())
     as_fitted = in_blocks(cases, lambda users: bundle.scores_of(users, fitted))
     scored = scores_of_histories(bundle, cases) if of_histories else as_fitted
+    scored = in_order(bundle, cases, scored, order or default_order(bundle), folded=of_histories)
     model = ranked(cases, scored, popularity := popularity_of(known))
     by_count = in_blocks(cases, lambda users: np.broadcast_to(counts, (len(users), len(counts))))
     popular = ranked(cases, by_count, popularity)

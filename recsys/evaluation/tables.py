@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from recsys.bundle.ranking import Order
 from recsys.evaluation.calibration import format_coverage
 from recsys.evaluation.registry import BASELINES, CASE_SUBSETS, NDCG, RMSE, SUBSETS, TARGETS, Group, Metric, in_group
 from recsys.evaluation.remarks import remarks
@@ -95,6 +96,23 @@ def _cases(metrics: Mapping[str, Any], targets: str) -> list[str]:
     if (tied := metrics[f"{prefix}share_tied"]) is not None:
         lines[-1] += f"; equal times decide the target in {tied:.1%} of cases"
     return lines
+
+
+def print_orders(metrics: Mapping[str, Mapping[str, Any]], orders: Mapping[str, Order]) -> None:
+    """Print the ranking metrics of one model's lists in several orders, side by side.
+
+    Args:
+        metrics: As `evaluate_ranking` gives them, by order.
+        orders: By the same names.
+    """
+    found = {name: {key.partition("/")[2]: one for key, one in of.items()} for name, of in metrics.items()}
+    rows: list[Row] = [
+        (metric.label, [of[metric.name] for of in found.values()])
+        for metric in in_group("ranking")
+        if all(metric.name in of for of in found.values())
+    ]
+    least = ", ".join(f"{name} {order.min_ratings}" for name, order in orders.items())
+    _print_table("\nranking metrics by rank_by", "metric", tuple(found), f"with min_ratings: {least}", rows)
 
 
 def _recorded(group: Group, metrics: Mapping[str, Any]) -> list[Metric]:
