@@ -16,7 +16,7 @@ from recsys.bundle.factors import Factors
 from recsys.evaluation.evaluate import compare_metrics, evaluate, evaluate_ranking
 from recsys.evaluation.metrics import Metrics
 from recsys.evaluation.tables import print_metrics
-from tests.bundles import ITEMS, USERS, make_bundle
+from tests.bundles import ITEMS, USERS, history_bundle, history_factors, make_bundle
 from tests.commands import Train, call, call_function, copy_run
 
 pytestmark = pytest.mark.long
@@ -46,6 +46,14 @@ def test_rows_that_were_not_fitted_may_be_recommended(two_by_three: Factors) -> 
     found = evaluate_ranking(bundle(two_by_three, fit_on="train"))
     second, third = 1 / math.log2(3), 1 / math.log2(4)
     assert found["ranking/ndcg@10"] == pytest.approx((1 + third / (1 + second) + second) / 3)
+
+
+def test_a_history_has_no_test_rows() -> None:
+    """Weights of each item on itself alone would put every test item first, were it in the history."""
+    leaking, none = (
+        evaluate_ranking(history_bundle(history_factors(weights=weight * np.eye(12)))) for weight in (100, 0)
+    )
+    assert leaking == none
 
 
 def test_popularity_counts_fitted_ratings(two_by_three: Factors) -> None:
