@@ -39,6 +39,7 @@ TABLES: dict[str, Callable[[Results], str]] = {
     "quality": quality.quality,
     "ablation": quality.ablation,
     "bayesian": quality.bayesian,
+    "ensembles": quality.ensembles,
     "sweeps": runs.sweeps,
     "report": runs.report,
     "serving": service.serving,

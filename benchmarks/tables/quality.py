@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from statistics import mean
 
+from benchmarks.ensembles import PLAN as ENSEMBLES
 from benchmarks.quality import ABLATION, BAYESIAN, QUALITY
 from benchmarks.tables.markdown import bold, by_device, each, paragraphs, stars, table, whole
 from benchmarks.tables.results import Entry, Results, about
@@ -101,3 +102,38 @@ def _samples(rows: list[Entry]) -> str:
         for row in rows
     ]  # fmt: skip
     return paragraphs(table(header, cells, "ll" + "r" * 6), about(rows))
+
+
+def ensembles(results: Results) -> str:
+    """Each member's worth and cost, and the bundle that they make together."""
+    return by_device(results, "ensembles", _ensembles)
+
+
+def _ensembles(rows: list[Entry]) -> str:
+    header = [
+        "data, split",
+        "model",
+        "weight",
+        "validation",
+        "without it",
+        "test",
+        "fit, s",
+        "MB",
+        "top 10, ms",
+        "command",
+    ]
+    cells = []
+    for row in ordered(rows, [(name, "") for name in ENSEMBLES]):
+        data, _, split = row["name"].partition(" ")
+        for member in row["members"]:
+            loss = member["loss_without"]
+            cells.append([
+                protocol_name(data, split), f"`{member['name']}`", f"{member['weight']:.2f}", stars(member["val_rmse"]),
+                f"{loss:+.4f}", stars(member["test_rmse"]), whole(member["fit_seconds"]),
+                f"{member['bytes'] / 1e6:.0f}", f"{member['top_10_ms']:.2f}", f"`{member['command']}`",
+            ])  # fmt: skip
+        cells.append([
+            protocol_name(data, split), "**ensemble**", "", stars(row["val_rmse"]), "", bold(stars(row["rmse"])),
+            whole(row["fit_seconds"]), f"{row['bytes'] / 1e6:.0f}", f"{row['top_10_ms']:.2f}", "",
+        ])  # fmt: skip
+    return paragraphs(table(header, cells, "ll" + "r" * 7 + "l"), about(rows))
