@@ -88,6 +88,7 @@ IDS: Settings = {  # of a chain as long as myFM's, whose mean is over nearly all
     "model": "bayesian_mf", "model.attributes": False, "model.implicit": False, "model.embedding_dim": 10,
     "model.burn_in": 10, "model.thin": 1, "trainer.max_epochs": 100,
 }  # fmt: skip
+ONE_FIT: Settings = {"trainer.max_epochs": 1}
 
 RATING = (
     Competitor(
@@ -257,6 +258,28 @@ RANKING = (
     Competitor(
         "recsys-ials", "recsys ials", "recsys_adapter:Ranked", {"experiment": "ml_1m_ials"}, "conf/experiment",
         ("recsys", "torch", "lightning"), kind="ranking", data=("ml_1m",), quick=False,
+    ),
+    Competitor(
+        "recsys-recent-popularity", "recsys recent_popularity", "recsys_adapter:RankedFixedEpochs",
+        ONE_FIT | {"data": "ml_100k", "model": "recent_popularity", "model.window": 120},
+        "the best window on validation rows", ("recsys", "torch", "lightning"),
+        documented_for={"ml_1m": {"data": "ml_1m", "model.window": 730}}, kind="ranking", deterministic=True,
+    ),
+    Competitor(
+        "recsys-item-knn", "recsys item_knn", "recsys_adapter:RankedFixedEpochs",
+        ONE_FIT | {"data": "ml_100k", "model": "item_knn", "model.neighbours": 300, "model.history_half_life": 2},
+        "the best on validation rows", ("recsys", "torch", "lightning"),
+        documented_for={"ml_1m": {"data": "ml_1m", "model.neighbours": 100, "model.history_half_life": 3}},
+        kind="ranking", deterministic=True,
+    ),
+    Competitor(
+        "recsys-ease", "recsys ease", "recsys_adapter:RankedFixedEpochs", {"experiment": "ml_1m_ease"},
+        "conf/experiment", ("recsys", "torch", "lightning"), kind="ranking", data=("ml_1m",), deterministic=True,
+    ),
+    Competitor(
+        "recsys-slit", "recsys slit", "recsys_adapter:RankedFixedEpochs", {"experiment": "ml_100k_slit"},
+        "conf/experiment", ("recsys", "torch", "lightning"),
+        documented_for={"ml_1m": {"experiment": "ml_1m_slit"}}, kind="ranking", deterministic=True,
     ),
 )  # fmt: skip
 
