@@ -43,7 +43,8 @@ def main(cfg: DictConfig) -> None:
     if cfg.ranking and NDCG.test_key not in metrics:
         metrics |= evaluate_ranking(bundle)
     title = f"{recorded.get('model', bundle.manifest['model'])} on {bundle.manifest['data']}"
-    print_metrics({"epochs": recorded.get("epochs"), **metrics}, title, bundle.manifest.get("arguments"))
+    about = {"epochs": recorded.get("epochs"), "split": bundle.manifest.get("split")}
+    print_metrics({**about, **metrics}, title, bundle.manifest.get("arguments"))
     if cfg.rank_by is not None:
         orders = orders_of(bundle, str(cfg.rank_by))
         print_orders({name: evaluate_ranking(bundle, cfg.targets, order) for name, order in orders.items()}, orders)

@@ -31,12 +31,13 @@ class RatingDataModule(LightningDataModule):
     Args:
         source: Source of the ratings.
         split: Rule for the test rows, and likewise for the validation rows: `user_time`, `global_time`, `random`,
-            `kfold`, `official` or `leave_one_out` (see `recsys.data.splits`); `auto`: `user_time` if the ratings have
-            times, else `random`.
-        test_fraction: Fraction of test rows for `global_time` and `random`, in (0, 1).
+            `kfold`, `official`, `leave_one_out` or `held_out_users` (see `recsys.data.splits`); `auto`: `user_time` if
+            the ratings have times, else `random`.
+        test_fraction: Fraction of test rows for `global_time` and `random`, of users for `held_out_users`, in (0, 1).
         folds: Number of folds for `kfold`, at least 2.
         fold: The test fold: from 0 for `kfold`, from 1 for `official`.
         split_seed: Seed of random splits.
+        ties: Order of a user's ratings with equal times: `file`, `shuffled`, or `group` for `leave_one_out`.
         batch_size: Ratings per training step on each device.
         seed: Seed of the order of training rows, together with the epoch.
         fit_on: Rows for training: `train`, `train_val` or `all`. Ids are fitted on the same rows.
@@ -51,6 +52,7 @@ class RatingDataModule(LightningDataModule):
         folds: int = 10,
         fold: int = 0,
         split_seed: int = 0,
+        ties: str = "file",
         batch_size: int = 8192,
         seed: int = 0,
         fit_on: str = "train",
@@ -62,13 +64,14 @@ class RatingDataModule(LightningDataModule):
             raise ValueError(f"seed must be >= 0, got {seed}")
         if fit_on not in FIT_ON:
             raise ValueError(f"fit_on must be one of {', '.join(FIT_ON)}, got {fit_on!r}")
-        check_split(split, test_fraction=test_fraction, folds=folds, fold=fold, split_seed=split_seed)
+        check_split(split, test_fraction=test_fraction, folds=folds, fold=fold, split_seed=split_seed, ties=ties)
         self.source, self.split_name, self.batch_size, self.seed = source, split, batch_size, seed
         self.split_arguments: dict[str, Any] = {
             "test_fraction": test_fraction,
             "folds": folds,
             "fold": fold,
             "split_seed": split_seed,
+            "ties": ties,
         }
         self.fit_on = fit_on
         self.findings: list[Finding] = []  # after setup: options of the source and the split that were inferred
@@ -110,7 +113,8 @@ class RatingDataModule(LightningDataModule):
         if self.fit_on == "all":
             return np.arange(len(self.dataset.ratings))
         if self.fit_on == "train_val":
-            return np.sort(np.concatenate([self.split.train, self.split.val]))  # ten times faster than union1d
+            parts = self.split.train, self.split.val, self.split.val_history
+            return np.sort(np.concatenate(parts))  # ten times faster than union1d
         return self.split.train
 
     def _fit_ids(self) -> None:

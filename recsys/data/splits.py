@@ -1,14 +1,15 @@
 """Train, validation and test splits: pure functions of the ratings frame, in exact integer arithmetic.
 
-Within a user, rows are ordered by (timestamp, row in the file). Validation rows are split from the training rows by the
-same rule, except for `kfold` and `official`, where they are a random tenth.
+Within a user, rows are ordered by (timestamp, row in the file), or at random where timestamps are equal (`ties`).
+Validation rows are split from the training rows by the same rule, except for `kfold` and `official`, where they are a
+random tenth.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any, TypeAlias
 
@@ -23,9 +24,11 @@ from recsys.data.inference.finding import AUTO
 Mask: TypeAlias = NDArray[np.bool_]  # (rows,), True for a test row
 Integers: TypeAlias = NDArray[np.int64]
 
-SPLITS = ("user_time", "global_time", "random", "kfold", "official", "leave_one_out")
-TIMELESS = ("random", "kfold", "official")
-FEWEST_RATINGS = 3  # users with fewer have only training rows under user_time and leave_one_out
+SPLITS = ("user_time", "global_time", "random", "kfold", "official", "leave_one_out", "held_out_users")
+TIMELESS = ("random", "kfold", "official", "held_out_users")
+TIES = ("file", "shuffled", "group")
+FEWEST_RATINGS = 3  # users with fewer have only training rows under user_time, leave_one_out and held_out_users
+RELEVANT = 5  # of a held-out user's rows, one in so many is relevant; the others are folded in
 ML_100K = (100_000, 943, 1682)  # rows, users and items of the release that has official folds
 OFFICIAL_FOLDS = 5
 PIECE = 1 << 16  # rows
@@ -38,6 +41,8 @@ class Split:
     train: Integers
     val: Integers
     test: Integers
+    val_history: Integers = field(default_factory=lambda: np.zeros(0, np.int64))  # rows of held-out users to fold in
+    test_history: Integers = field(default_factory=lambda: np.zeros(0, np.int64))  # before `test` is asked for
 
 
 def split_ratings(
@@ -48,6 +53,7 @@ def split_ratings(
     folds: int = 10,
     fold: int = 0,
     split_seed: int = 0,
+    ties: str = "file",
 ) -> Split:
     """Split by rule `split`, one of `SPLITS`.
 
@@ -55,10 +61,13 @@ def split_ratings(
         ratings: The frame of `RatingData`; only ids and timestamps are used.
         split: Name of the rule.
         test_fraction: For `global_time` and `random`: fraction of rows in the test set, in (0, 1), rounded up; also the
-            fraction of the remaining rows for validation.
+            fraction of the remaining rows for validation. For `held_out_users` of users.
         folds: Number of folds of `kfold`, at least 2.
         fold: The test fold: 0 to folds - 1 for `kfold`, 1 to 5 for `official`.
-        split_seed: Seed of `random`, `kfold` and random validation rows, in [0, 2**32).
+        split_seed: Seed of `random`, `kfold`, `held_out_users`, random validation rows and shuffled ties, in
+            [0, 2**32).
+        ties: Order of a user's rows with equal times, for splits in time: that of the `file`; `shuffled`; or, for
+            `leave_one_out`, none: the `group` of all rows that share a user's last time is held out.
 
     Raises:
         ValueError: An argument is outside its range.
@@ -68,9 +77,17 @@ def split_ratings(
         raise ValueError(f"split must be one of {', '.join(SPLITS)}, got {split!r}")
     if not len(ratings):
         raise DataError("there are no ratings to split")
+    _check_ties(ties, split)
+    if ties == "shuffled" and TIMESTAMP in ratings:
+        order = _generator(split_seed).permutation(len(ratings))
+        arguments: dict[str, Any] = {"test_fraction": test_fraction, "split_seed": split_seed}
+        shuffled = split_ratings(ratings[[USER_ID, TIMESTAMP]].iloc[order], split, **arguments)
+        return Split(*(np.sort(order[rows]) for rows in vars(shuffled).values()))
 
+    if split == "held_out_users":
+        return held_out_users(ratings, test_fraction, split_seed)
     if split in BY_USER:
-        test, val = _last_of_users(ratings, BY_USER[split])
+        test, val = _last_of_users(ratings, BY_USER[split], whole_moments=ties == "group")
         return Split(np.flatnonzero(~(test | val)), np.flatnonzero(val), np.flatnonzero(test))
 
     def held_out(frame: pd.DataFrame) -> Mask:
@@ -88,20 +105,32 @@ def split_ratings(
     return Split(rest[~val], rest[val], np.flatnonzero(test))
 
 
-def check_split(split: str, *, test_fraction: float, folds: int, fold: int, split_seed: int) -> None:
+def check_split(
+    split: str, *, test_fraction: float, folds: int, fold: int, split_seed: int, ties: str = "file"
+) -> None:
     """Raise a ValueError unless the arguments of `split_ratings` are valid, as far as can be told without ratings."""
     if split not in (*SPLITS, AUTO):
         raise ValueError(
             f"split must be one of {', '.join(SPLITS)} or {AUTO}, got {split!r}{did_you_mean(split, SPLITS)}"
         )
-    if split in ("global_time", "random"):
+    if split in ("global_time", "random", "held_out_users"):
         _share(1, test_fraction)
-    if split in ("random", "kfold", "official"):
+    _check_ties(ties, split)
+    if split in TIMELESS or ties == "shuffled":
         _generator(split_seed)
     if split == "kfold":
         _check_kfold(folds, fold)
     if split == "official":
         _check_official(fold)
+
+
+def _check_ties(ties: str, split: str) -> None:
+    if ties not in TIES:
+        raise ValueError(f"ties must be one of {', '.join(TIES)}, got {ties!r}{did_you_mean(str(ties), TIES)}")
+    if ties == "group" and split != "leave_one_out":
+        raise ValueError(f"ties=group needs split leave_one_out, got {split}")
+    if ties == "shuffled" and split in ("random", "kfold", "official"):
+        raise ValueError(f"ties=shuffled needs a split in time, got {split}")
 
 
 def _check_kfold(folds: int, fold: int) -> None:
@@ -149,6 +178,26 @@ def global_time(ratings: pd.DataFrame, test_fraction: float) -> Mask:
     tied = np.flatnonzero(time == cut)
     mask[tied[len(tied) - (take - int(mask.sum())) :]] = True
     return mask
+
+
+def held_out_users(ratings: pd.DataFrame, test_fraction: float, split_seed: int) -> Split:
+    """Random users, held out with all their rows: the strong generalisation of Marlin (2004).
+
+    Of a held-out user's n rows, (n + 4) // 5 are relevant, the last ones, or random ones where there are no times; the
+    others are to be folded in before these are asked for. Users with fewer than three rows are all training.
+    """
+    user = _users(ratings)
+    generator, count = _generator(split_seed), np.bincount(user).astype(np.int64)
+    eligible = generator.permutation(np.flatnonzero(count >= FEWEST_RATINGS))
+    n_test = _share(len(eligible), test_fraction)
+    n_val = _share(len(eligible) - n_test, test_fraction)
+    part = np.zeros(len(count), np.int8)  # of each user
+    part[eligible[:n_test]], part[eligible[n_test : n_test + n_val]] = 1, 2
+    time = ratings[TIMESTAMP].to_numpy() if TIMESTAMP in ratings else generator.permutation(len(user))
+    relevant = _Keys(user, time).last(np.where(part > 0, (count + RELEVANT - 1) // RELEVANT, 0))
+    is_test, is_val = part[user] == 1, part[user] == 2
+    masks = (~(is_test | is_val), is_val & relevant, is_test & relevant, is_val & ~relevant, is_test & ~relevant)
+    return Split(*map(np.flatnonzero, masks))
 
 
 def random(rows: int, test_fraction: float, split_seed: int) -> Mask:
@@ -206,7 +255,9 @@ def _timestamps(ratings: pd.DataFrame) -> Integers:
     return time
 
 
-def _last_of_users(ratings: pd.DataFrame, rule: Callable[[Integers], Integers]) -> tuple[Mask, Mask]:
+def _last_of_users(
+    ratings: pd.DataFrame, rule: Callable[[Integers], Integers], *, whole_moments: bool = False
+) -> tuple[Mask, Mask]:
     """Test rows, the last of each user by (timestamp, row), and validation rows, the last of those before.
 
     One sort of (user, time) packed into integers gives each user's cuts; only ties with a cut are then resolved by row.
@@ -215,13 +266,21 @@ def _last_of_users(ratings: pd.DataFrame, rule: Callable[[Integers], Integers]) 
     Args:
         ratings: Ids of users and timestamps.
         rule: The number of rows to hold out of n.
+        whole_moments: Hold out all rows that share a user's last time instead, unless these are all rows.
     """
     user, time = _users(ratings), _timestamps(ratings)
     keys = _Keys(user, time)
     count = np.bincount(user).astype(np.int64)
-    for_test = rule(count)
+
+    def wanted(left: Integers) -> Integers:
+        if not whole_moments:
+            return rule(left)
+        together = keys.at_last_time(count - left)
+        return np.where((rule(left) > 0) & (together < left), together, 0)
+
+    for_test = wanted(count)
     test = keys.last(for_test)
-    return test, keys.last(for_test + rule(count - for_test)) & ~test
+    return test, keys.last(for_test + wanted(count - for_test)) & ~test
 
 
 class _Keys:
@@ -252,6 +311,15 @@ class _Keys:
         after_cut = self.ends - np.searchsorted(self.in_order, cuts, side="right")
         mask[_last_of_tied(rows, self.user[rows], np.where(take, take - after_cut, 0))] = True
         return mask
+
+    def at_last_time(self, skip: Integers) -> Integers:
+        """How many rows of each user share the last time, without the `skip[u]` last rows.
+
+        It means nothing for users without more rows than these.
+        """
+        ends = np.maximum(self.ends - skip, 1)
+        together: Integers = ends - np.searchsorted(self.in_order, self.in_order[ends - 1])
+        return together
 
     def _packed(self, rows: slice) -> Integers:
         key: Integers = self.user[rows].astype(np.int64)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from recsys.bundle import Bundle
 from recsys.bundle.typing import Float64Array
-from recsys.evaluation.holdout import TestSet
+from recsys.evaluation.holdout import TestSet, predictions_of
 from recsys.evaluation.outcomes import IntervalHits
 from recsys.evaluation.registry import measure
 
@@ -39,7 +39,7 @@ def calibration_metrics(bundle: Bundle, test_set: TestSet) -> dict[str, float | 
 
 
 def _interval_hits(bundle: Bundle, user: NDArray[np.int64], item: NDArray[np.int64], rating: AnyFloats) -> IntervalHits:
-    mean, std, probabilities = bundle.predictions(user, item, std=True)
+    mean, std, probabilities = predictions_of(bundle, user, item, std=True)
     assert std is not None
     levels = bundle.factors.levels
     if probabilities is None or levels is None:

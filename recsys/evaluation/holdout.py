@@ -9,7 +9,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from recsys.bundle import TEST, Bundle
+from recsys.bundle import HISTORY, TEST, Bundle, Predictions
 from recsys.bundle.ratings import LAST_PART
 from recsys.bundle.typing import Float64Array, Int64Array
 from recsys.evaluation.baselines import Biases, fit_biases, fit_item_means
@@ -58,7 +58,34 @@ def predict_test_set(bundle: Bundle) -> TestSet:
     user, item = ratings.user_index()[test], ratings.item[test].astype(np.int64)
     known = [np.where(row < count, row, -1) for row, count in ((user, bundle.n_users), (item, bundle.fitted_items))]
     baselines = {name: np.clip(b.predict(*known), *bundle.scale) for name, b in _fit_baselines(bundle, fitted).items()}
-    return TestSet(user, item, ratings.rating[test].astype(float), fitted, bundle.predict_rows(user, item), baselines)
+    predicted = predictions_of(bundle, user, item).mean
+    return TestSet(user, item, ratings.rating[test].astype(float), fitted, predicted, baselines)
+
+
+def predictions_of(bundle: Bundle, user: Int64Array, item: Int64Array, *, std: bool = False) -> Predictions:
+    """As `Bundle.predictions` of rows, with held-out users folded in from their history (`HISTORY`)."""
+    history = bundle.ratings.part == HISTORY
+    if not history.any():
+        return bundle.predictions(user, item, std=std)
+    order = np.argsort(user, kind="stable")
+    starts = np.unique(user[order], return_index=True)[1]
+    found = [_for_held_out(bundle, history, int(user[rows[0]]), item[rows], std=std)
+             for rows in np.split(order, starts[1:])]  # fmt: skip
+    back = np.argsort(order)
+    columns = zip(*((one.mean, one.std, one.probabilities) for one in found), strict=True)
+    joined = [None if parts[0] is None else np.concatenate(parts)[back] for parts in columns]
+    assert joined[0] is not None
+    return Predictions(joined[0], *joined[1:])
+
+
+def _for_held_out(bundle: Bundle, history: NDArray[np.bool_], user: int, item: Int64Array, *, std: bool) -> Predictions:
+    """Predictions of a user's rows."""
+    entries, rated = bundle.ratings.slice_of(user), bundle.ratings
+    known = np.arange(entries.start, entries.stop)[history[entries] & (rated.item[entries] < bundle.n_items)]
+    if not len(known):
+        return bundle.predictions_for(bundle.vector(user), item, std=std)
+    folded = bundle.fold_in_rows(rated.item[known], rated.rating[known], bundle.attributes_of(user))
+    return bundle.predictions_for(folded.vector, item, std=std)
 
 
 def _fit_baselines(bundle: Bundle, fitted: NDArray[np.bool_]) -> dict[str, Biases]:

@@ -6,6 +6,7 @@ REPEATS = "repeats.json"  # in a folder whose sub-folders are runs of one settin
 TIME_SPLITS = ("user_time", "global_time", "leave_one_out", "held_out_users")  # no fit has a test row's user later
 FOLDED = ("kfold", "official")  # splits with `data.fold`
 SPLIT_ARGUMENTS: dict[str, tuple[str, ...]] = {  # what decides the rows of a split, besides the fold
+    "held_out_users": ("test_fraction", "split_seed"),
     "user_time": (),
     "leave_one_out": (),
     "global_time": ("test_fraction",),
@@ -13,3 +14,16 @@ SPLIT_ARGUMENTS: dict[str, tuple[str, ...]] = {  # what decides the rows of a sp
     "kfold": ("folds", "split_seed"),
     "official": ("split_seed",),
 }
+
+
+def split_arguments(split: str, ties: str | None = None) -> tuple[str, ...]:
+    """Names of the arguments that decide the rows of a split, besides the fold; an unknown split has any of them.
+
+    Args:
+        split: Its name.
+        ties: `data.ties`; None of an older run, whose order is that of the file.
+    """
+    names = SPLIT_ARGUMENTS.get(split, ("test_fraction", "folds", "split_seed"))
+    if ties not in (None, "file") and split in TIME_SPLITS:
+        names += ("ties",)
+    return names if ties != "shuffled" or "split_seed" in names else (*names, "split_seed")

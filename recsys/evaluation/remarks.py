@@ -69,7 +69,7 @@ def _short_chain(epochs: Any, model: Mapping[str, Any]) -> str | None:
 
 def _cold(metrics: Mapping[str, Any]) -> str | None:
     share = metrics.get("test/share_cold")
-    if share is None or share < 1.0:
+    if share is None or share < 1.0 or metrics.get("split") == "held_out_users":  # who are folded in
         return None
     return (
         "all test rows are cold: the user or the item of each has no rating that the model was fitted on, so it is "

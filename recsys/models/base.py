@@ -16,6 +16,7 @@ from recsys.bundle.factors import Factors
 from recsys.data.batches import Batch, RatingRows, epoch_seed
 from recsys.data.datamodule import RatingDataModule
 from recsys.evaluation.registry import RMSE, Metric
+from recsys.models.held_out_users import validate_held_out_users
 from recsys.models.rating_errors import RatingErrors
 from recsys.models.validation import check_range
 
@@ -164,7 +165,10 @@ class RatingModel(LightningModule, ABC):
         """Log validation metrics and training loss here, since `on_train_epoch_end` runs after the checkpoint."""
         if self.trainer.state.fn == "fit":
             self.log("train/loss", self.mean_train_loss(), sync_dist=True)
-        figures = self.val_errors.compute()
+        figures, data = self.val_errors.compute(), getattr(self.trainer, "datamodule", None)
+        if isinstance(data, RatingDataModule) and not self.select_last_epoch:  # else its factors are of another epoch
+            folded = validate_held_out_users(self, data) or {}
+            figures |= {name: torch.tensor(value) for name, value in folded.items() if value is not None}
         self.log_dict({"val/rmse": figures["rmse"].float(), "val/mae": figures["mae"].float()})
         self.val_errors.reset()
 

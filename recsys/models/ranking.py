@@ -13,6 +13,7 @@ from recsys.data.datamodule import RatingDataModule
 from recsys.evaluation.ranking import catalogue_metrics
 from recsys.evaluation.registry import NDCG, Metric
 from recsys.models.base import RatingModel
+from recsys.models.held_out_users import validate_held_out_users
 
 
 class RankingModel(RatingModel):
@@ -39,6 +40,10 @@ class RankingModel(RatingModel):
         assert isinstance(data, RatingDataModule)
         if self.trainer.state.fn == "fit" and not self.one_epoch:  # which has no loss to watch
             self.log("train/loss", self.mean_train_loss())
+        folded = validate_held_out_users(self, data)
+        if folded is not None:
+            self.log(self.monitor.validation_key, folded[self.monitor.name] or 0.0)
+            return
         held_out, fitted = data.rows(data.split.val).columns, data.fit_data.columns
         if not len(held_out.user):
             return
@@ -47,6 +52,7 @@ class RankingModel(RatingModel):
             (fitted.user.numpy(force=True), fitted.item.numpy(force=True)),
             (held_out.user.numpy(force=True), held_out.item.numpy(force=True)),
             [self.monitor.name],
+            one_of=data.split_arguments["ties"] == "group",
         )
         self.log(self.monitor.validation_key, metrics[self.monitor.name] or 0.0)
 

@@ -196,9 +196,8 @@ def remarks(found: Experiments, task: int) -> list[str]:
     values = {key: [value for run in runs if (value := number(run.metrics.get(key))) is not None] for key in keys}
     averaged: dict[str, Any] = {key: mean(column) for key, column in values.items()}
     model = runs[0].config.get("model")
-    sentences = evaluation_remarks(
-        averaged | {"model": runs[0].metrics.get("model")}, model if isinstance(model, dict) else None
-    )
+    about = {name: runs[0].metrics.get(name) for name in ("model", "split")}
+    sentences = evaluation_remarks(averaged | about, model if isinstance(model, dict) else None)
     pruned = late_pruning_of([run for run, other in zip(found.runs, found.task_of, strict=True) if other == task])
     return [*sentences, *([pruned] if pruned else [])]
 

@@ -6,7 +6,7 @@ from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from recsys.evaluation.protocol import SPLIT_ARGUMENTS
+from recsys.evaluation.protocol import split_arguments
 from recsys.evaluation.registry import RMSE, monitor_of
 from recsys.evaluation.statistics import mean
 from recsys.report.parameters import plain
@@ -68,7 +68,7 @@ def _task(label: str, runs: Sequence[Run], metric: str) -> Task:
 
 
 def _split_key(run: Run) -> Key:
-    arguments = SPLIT_ARGUMENTS.get(str(run.split), ("test_fraction", "folds", "split_seed"))
+    arguments = split_arguments(str(run.split), run.data.get("ties"))
     return (run.split, *((name, plain(run.data.get(name))) for name in arguments))
 
 

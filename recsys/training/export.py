@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from recsys.bundle import TEST, TRAIN, VAL, Bundle, UserRatings
+from recsys.bundle import HISTORY, TEST, TRAIN, VAL, Bundle, UserRatings
 from recsys.bundle.attributes import RowAttributes, undescribed
 from recsys.bundle.commit import git_commit
 from recsys.bundle.factors import Factors
@@ -34,7 +34,8 @@ def make_bundle(model: RatingModel, data: RatingDataModule, noise: float | None 
     user_ids, user = _all_ids(data.users, ratings[USER_ID])
     item_ids, item = _all_ids(data.items, ratings[ITEM_ID])
     part = np.full(len(ratings), TRAIN, np.uint8)
-    part[data.split.val], part[data.split.test] = VAL, TEST
+    part[data.split.val], part[data.split.test], part[data.split.test_history] = VAL, TEST, HISTORY
+    part[data.split.val_history] = HISTORY if data.fit_on == "train" else VAL
     time = ratings[TIMESTAMP].to_numpy(np.int64) if TIMESTAMP in ratings else None
     order = _order(user, time)
     rated = UserRatings(
@@ -65,6 +66,7 @@ def make_bundle(model: RatingModel, data: RatingDataModule, noise: float | None 
         "id_kind": data.users.kind,
         "rating_scale": list(data.dataset.scale),
         "split": data.split_name,
+        **({} if data.split_arguments["ties"] == "file" else {"ties": data.split_arguments["ties"]}),
         "fit_on": data.fit_on,
         "counts": {
             "users": len(data.users), "items": len(data.items), "ratings": len(ratings),

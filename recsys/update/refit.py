@@ -22,8 +22,8 @@ from recsys.files import read_json, write_json
 
 LIVE = "recsys.data.sources.LiveRatings"
 OWN_LOGGER = "recsys.training.csv_logger.EpochCSVLogger"
-OF_THE_DATA = ("split", "test_fraction", "split_seed", "batch_size", "seed")  # keys that any source has
-SPLITS = ("user_time", "global_time", "random", "leave_one_out")  # that any ratings have
+OF_THE_DATA = ("split", "test_fraction", "split_seed", "ties", "batch_size", "seed")  # keys that any source has
+SPLITS = ("user_time", "global_time", "random", "leave_one_out", "held_out_users")  # that any ratings have
 OF_ANOTHER_RUN = ("resume", "trust", "seeds", "folds", "overrides", "trial", "inferred")
 VARIABLE = "RECSYS_DATABASE"
 CONFIG = "config.yaml"  # JSON, which is YAML

@@ -26,7 +26,7 @@ def by_time(frame: pd.DataFrame) -> pd.DataFrame:
 def test_parts_are_disjoint_complete_and_ascending(split: str, seed: int, random_ratings: Frames) -> None:
     frame = random_ratings(seed, rows=50 + 97 * seed)
     parts = split_ratings(frame, split)
-    together = np.concatenate([parts.train, parts.val, parts.test])
+    together = np.concatenate(list(vars(parts).values()))
     assert np.array_equal(np.sort(together), np.arange(len(frame)))
     for part in (parts.train, parts.val, parts.test):
         assert part.dtype == np.int64
@@ -169,7 +169,7 @@ def test_official_equals_the_released_folds(fold: int, shared: Callable[[str], P
 def test_no_timestamp(random_ratings: Frames) -> None:
     frame = random_ratings(times=False)
     for split in ("user_time", "global_time", "leave_one_out"):
-        with pytest.raises(DataError, match=r"no timestamp.*must be one of random, kfold, official"):
+        with pytest.raises(DataError, match=r"no timestamp.*must be one of random, kfold, official, held_out_users"):
             split_ratings(frame, split)
     for split in ("random", "kfold"):
         assert isinstance(split_ratings(frame, split), Split)
@@ -185,12 +185,69 @@ def test_no_timestamp(random_ratings: Frames) -> None:
         ({"split": "random", "split_seed": -1}, r"split_seed must be in \[0, 2\*\*32\), got -1"),
         ({"split": "kfold", "folds": 1}, r"folds must be in \[2, 500\] for 500 ratings, got 1"),
         ({"split": "kfold", "fold": 10}, r"fold must be in \[0, 10\) for kfold, got 10"),
+        ({"split": "user_time", "ties": "first"}, "ties must be one of file, shuffled, group, got 'first'"),
+        ({"split": "user_time", "ties": "group"}, "ties=group needs split leave_one_out, got user_time"),
+        ({"split": "random", "ties": "shuffled"}, "ties=shuffled needs a split in time, got random"),
+        ({"split": "held_out_users", "test_fraction": 1.0}, r"test_fraction must be in \(0, 1\), got 1.0"),
         ({"split": "official", "fold": 0}, r"fold must be in \[1, 5\] for split official, got 0"),
     ],
 )
 def test_arguments_out_of_range(arguments: dict[str, float], message: str, random_ratings: Frames) -> None:
     with pytest.raises(ValueError, match=message):
         split_ratings(random_ratings(), **arguments)  # type: ignore[arg-type]
+
+
+def test_ties_are_shuffled_by_the_seed_and_nothing_else_is(random_ratings: Frames) -> None:
+    frame = random_ratings(4)  # with many equal times
+    for split in ("user_time", "global_time", "leave_one_out"):
+        file, one, same, other = (
+            split_ratings(frame, split, ties=ties, split_seed=seed).test.tolist()
+            for ties, seed in (("file", 0), ("shuffled", 1), ("shuffled", 1), ("shuffled", 2))
+        )
+        assert one == same != other
+        assert file != one
+        keys = [USER_ID, TIMESTAMP] if split != "global_time" else [TIMESTAMP]
+        chosen = [sorted(map(tuple, frame.loc[rows, keys].to_numpy().tolist())) for rows in (file, one)]
+        assert chosen[0] == chosen[1]
+    apart = frame.assign(**{TIMESTAMP: np.random.default_rng(0).permutation(len(frame))})
+    parts = [split_ratings(apart, "leave_one_out", ties=ties) for ties in ("file", "shuffled", "group")]
+    assert parts[0].test.tolist() == parts[1].test.tolist() == parts[2].test.tolist()
+    assert parts[0].val.tolist() == parts[1].val.tolist() == parts[2].val.tolist()
+
+
+def test_a_group_is_all_rows_of_the_last_time() -> None:
+    """User 1 has two last rows, and two before; user 2 nothing but one time; user 3 too few rows to be asked."""
+    times = {1: [1, 4, 3, 4, 3, 1], 2: [5, 5, 5], 3: [1, 2], 4: [3, 3, 4]}
+    users = [user for user, rows in times.items() for _ in rows]
+    frame = pd.DataFrame({USER_ID: users, TIMESTAMP: [time for rows in times.values() for time in rows]})
+    parts = split_ratings(frame, "leave_one_out", ties="group")
+    assert parts.test.tolist() == [1, 3, 13]
+    assert parts.val.tolist() == [2, 4]
+
+
+@pytest.mark.parametrize("times", [True, False])
+def test_held_out_users_are_held_out_whole(times: bool, random_ratings: Frames) -> None:
+    frame = random_ratings(5, rows=2000, users=50, times=times)
+    parts = split_ratings(frame, "held_out_users", test_fraction=0.2)
+    users = {name: set(frame.loc[rows, USER_ID]) for name, rows in vars(parts).items()}
+    assert users["test"] == users["test_history"]
+    assert users["val"] == users["val_history"]
+    assert not users["test"] & users["val"] | (users["test"] | users["val"]) & users["train"]
+    assert (len(users["test"]), len(users["val"])) == (10, 8)
+    for user in users["test"]:
+        asked, known = (frame.loc[rows][frame.loc[rows, USER_ID] == user] for rows in (parts.test, parts.test_history))
+        assert len(asked) == -(-(len(asked) + len(known)) // 5)
+        if times:
+            assert known[TIMESTAMP].max() <= asked[TIMESTAMP].min()
+    again = split_ratings(frame, "held_out_users", test_fraction=0.2)
+    other = split_ratings(frame, "held_out_users", test_fraction=0.2, split_seed=1)
+    assert again.test.tolist() == parts.test.tolist() != other.test.tolist()
+
+
+def test_users_with_few_ratings_are_not_held_out() -> None:
+    frame = pd.DataFrame({USER_ID: [1, 1, 2, 2, 2], TIMESTAMP: [1, 2, 3, 3, 2]})
+    parts = split_ratings(frame, "held_out_users", test_fraction=0.9)
+    assert (parts.train.tolist(), parts.test.tolist(), parts.test_history.tolist()) == ([0, 1], [3], [2, 4])
 
 
 def test_nothing_to_split(random_ratings: Frames) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from recsys.bundle import TEST, TRAIN, VAL, Bundle
+from recsys.bundle import HISTORY, TEST, TRAIN, VAL, Bundle
 from recsys.bundle.factors import Factors
 from recsys.evaluation.cases import Cases, cases_of
 from recsys.evaluation.evaluate import evaluate_ranking
@@ -108,3 +108,22 @@ def test_targets_that_are_not_possible_are_refused(two_by_three: Factors) -> Non
     made = bundle(two_by_three)
     with pytest.raises(ValueError, match="targets=last needs timestamps"):
         cases_of(replace(made, ratings=made.ratings._replace(timestamp=None)), "last")
+
+
+def test_a_held_out_group_is_asked_for_one_by_one(two_by_three: Factors) -> None:
+    made = bundle(two_by_three, split="leave_one_out", ties="group")
+    cases = cases_of(replace(made, ratings=made.ratings._replace(part=np.array([0, 0, 0, 0, 0, 2, 2, 0, 0], np.uint8))))
+    assert by_hand(cases) == [(1, [1], [2, 0])]
+    assert cases.one_of
+    assert cases.tied is not None
+    assert cases.tied.tolist() == [True]
+
+
+def test_who_was_held_out_is_known_by_their_history(two_by_three: Factors) -> None:
+    made = bundle(two_by_three, split="held_out_users", task="ranking")
+    made = replace(made, ratings=made.ratings._replace(part=np.array([0, 0, 0, 0, 0, 0, 0, HISTORY, TEST], np.uint8)))
+    cases = cases_of(made)
+    assert by_hand(cases) == [(2, [1], [0])]
+    (found,) = (scores for _, scores in scores_of_histories(made, cases))
+    vector = made.fold_in_rows(np.array([1]), np.array([3], np.float32)).vector
+    np.testing.assert_allclose(found[0], made.factors.scores(vector), rtol=1e-5)

@@ -62,3 +62,17 @@ def test_baselines_are_means_over_folds(tmp_path: Path) -> None:
     write_run(tmp_path / "2", *split, "data.fold=2", baseline_biases=0.9)
     (task,), _ = tasks_of(read_runs([tmp_path]))
     assert task.baselines["biases"] == 0.95
+
+
+def test_shuffled_ties_are_other_rows_for_each_seed(tmp_path: Path) -> None:
+    write_run(tmp_path / "0")  # of a version without ties
+    write_run(tmp_path / "1", "data.ties=file", "data.split_seed=1")
+    write_run(tmp_path / "2", "data.ties=shuffled")
+    write_run(tmp_path / "3", "data.ties=shuffled", "data.split_seed=1")
+    write_run(tmp_path / "4", "data.split=held_out_users", "data.split_seed=1")
+    tasks, task_of = tasks_of(read_runs([tmp_path]))
+    assert [task.label for task in tasks] == [
+        "ml-100k · held_out_users, split_seed=1", "ml-100k · user_time", "ml-100k · user_time, ties=shuffled",
+        "ml-100k · user_time, ties=shuffled, split_seed=1",
+    ]  # fmt: skip
+    assert task_of == [1, 1, 2, 3, 0]

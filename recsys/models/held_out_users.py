@@ -1,0 +1,73 @@
+"""Validation on held-out users: they are folded in from their history, as a service would, by the model as it is."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from recsys.bundle import HISTORY, TEST, Bundle, UserRatings
+from recsys.data.columns import RATING, TIMESTAMP, USER_ID
+from recsys.data.datamodule import RatingDataModule
+from recsys.data.ids import IdMap
+from recsys.evaluation.cases import cases_of
+from recsys.evaluation.holdout import predictions_of, test_rows
+from recsys.evaluation.metrics import rating_metrics
+from recsys.evaluation.past_vectors import scores_of_histories
+from recsys.evaluation.ranking import popularity_of, ranked
+from recsys.evaluation.registry import Metrics, measure
+
+if TYPE_CHECKING:
+    from recsys.models.base import RatingModel
+
+
+def validate_held_out_users(model: RatingModel, data: RatingDataModule) -> Metrics | None:
+    """The metrics of the validation rows by which epochs are selected, by name; None if there is nobody to fold in.
+
+    The prior of a user is the model's own; an export may add what it learns from the residuals.
+    """
+    if not len(data.split.val_history):
+        return None
+    bundle = _bundle_of_validation_users(model, data)
+    if bundle.is_ranking:
+        cases, nobody = cases_of(bundle), (np.zeros(0, np.int64), np.zeros(0, np.int64))
+        found = ranked(cases, scores_of_histories(bundle, cases), popularity_of(nobody))
+        return measure("ranking", found.lists(), [model.monitor.name])
+    rows, _ = test_rows(bundle)
+    user, item = bundle.ratings.user_index()[rows], bundle.ratings.item[rows].astype(np.int64)
+    predicted = predictions_of(bundle, user, item).mean
+    return rating_metrics(predicted, bundle.ratings.rating[rows], item < bundle.fitted_items)
+
+
+def _bundle_of_validation_users(model: RatingModel, data: RatingDataModule) -> Bundle:
+    """The model with the validation users alone, whose held-out rows are the test rows."""
+    ratings, factors = data.dataset.ratings, model.factors()
+    rows = np.concatenate([data.split.val_history, data.split.val])
+    part = np.repeat(np.array([HISTORY, TEST], np.uint8), [len(data.split.val_history), len(data.split.val)])
+    ids = ratings[USER_ID].iloc[rows]
+    users = IdMap.fit(ids)
+    user = len(data.users) + users.rows(ids)
+    item = data.dense.columns.item.numpy()[rows]
+    item = np.where(item < 0, len(data.items), item)  # one more row for all that was not fitted
+    time = ratings[TIMESTAMP].to_numpy()[rows] if TIMESTAMP in ratings else np.zeros(len(rows), np.int64)
+    order = np.lexsort((time, user))
+    counts = np.bincount(user, minlength=len(data.users) + len(users))
+    rated = UserRatings(
+        np.append(0, np.cumsum(counts)),
+        item[order].astype(np.int32),
+        ratings[RATING].to_numpy()[rows][order],
+        part[order],
+        time[order],
+    )
+    manifest = {
+        "model": model.name,
+        "task": model.task,
+        "link": "identity" if factors.levels is None else "ordinal",
+        "noise": None,
+        "fold_in": "ridge",
+        **({} if model.fold_in_target is None else {"fold_in_target": model.fold_in_target}),
+        "rating_scale": list(data.dataset.scale),
+        "fit_on": "train",
+        "counts": {"items": len(data.items)},
+    }
+    return Bundle(manifest, factors, np.arange(len(counts)), np.arange(len(data.items) + 1), rated, [])

@@ -1,0 +1,74 @@
+"""Held-out users in a fit: it never sees their ratings, and they are validated and tested as fold-ins."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from recsys.bundle import HISTORY, TEST, VAL
+from recsys.data.datamodule import RatingDataModule
+from recsys.evaluation.evaluate import evaluate
+from recsys.models.ials import ImplicitALS
+from recsys.models.mf import MatrixFactorization
+from recsys.training.export import make_bundle
+from tests.small_data import build, checkerboard, fit, small_data
+
+
+def data_of(**arguments: object) -> RatingDataModule:
+    return small_data(checkerboard(60, 20), split="held_out_users", test_fraction=0.2, **arguments)
+
+
+@pytest.mark.parametrize("fit_on", ["train", "train_val"])
+def test_a_fit_never_sees_held_out_users(fit_on: str) -> None:
+    data = data_of(fit_on=fit_on)
+    ratings, split = data.dataset.ratings, data.split
+    held_out = set(ratings.loc[split.test, "user_id"])
+    assert held_out == set(ratings.loc[split.test_history, "user_id"])
+    assert not held_out & set(data.users.values.tolist())
+    fitted = np.isin(ratings["user_id"], data.users.values)
+    assert np.array_equal(np.flatnonzero(fitted), data.fit_rows)
+    made = make_bundle(build(MatrixFactorization, data, embedding_dim=2), data)
+    part, user = made.ratings.part, made.ratings.user_index()
+    assert set(made.user_ids[np.unique(user[(part == TEST) | (part == HISTORY)])]) >= held_out
+    assert (part == TEST).sum() == len(split.test)
+    held = len(split.test_history) + (len(split.val_history) if fit_on == "train" else 0)
+    assert (part == HISTORY).sum() == held
+    assert (part <= (VAL if fit_on == "train_val" else 0)).sum() == len(data.fit_rows)
+
+
+def test_a_rating_model_is_asked_after_folding_them_in() -> None:
+    """Their tastes show in the histories: only who folds them in gets the checkerboard's stars right."""
+    data = data_of()
+    model = build(MatrixFactorization, data, embedding_dim=4, learning_rate=0.05, reg_lambda=0.01)
+    trainer = fit(model, data, 30)
+    assert float(trainer.callback_metrics["val/rmse"]) < 0.5
+    made = make_bundle(model, data, noise=0.5)
+    found = evaluate(made, ranking=True)
+    assert found["test/rmse"] is not None
+    assert found["baseline/biases"] is not None
+    assert found["test/rmse"] < 0.5 < 1.5 < found["baseline/biases"]
+    assert found["test/share_cold"] == 1
+    flipped = made.ratings.rating.copy()
+    flipped[made.ratings.part == HISTORY] = 6 - flipped[made.ratings.part == HISTORY]
+    other = evaluate(dataclasses.replace(made, ratings=made.ratings._replace(rating=flipped)))
+    assert other["test/rmse"] is not None
+    assert other["test/rmse"] > 2
+
+
+def test_a_ranking_model_is_asked_after_folding_them_in(tmp_path: Path) -> None:
+    board = checkerboard(60, 20)
+    liked = board[board.rating == 5].reset_index(drop=True)
+    data = small_data(liked, split="held_out_users", test_fraction=0.2, implicit=True)
+    model = build(ImplicitALS, data, embedding_dim=4)
+    trainer = fit(model, data, 3)
+    # Ten items of a taste, of which two are left: they are the first two.
+    assert float(trainer.callback_metrics["val/ndcg@10"]) == pytest.approx(1)
+    found = evaluate(make_bundle(model, data))
+    assert found["ranking/ndcg@10"] == found["ranking/ndcg@10_cold_users"] == pytest.approx(1)
+    assert found["baseline/popularity_ndcg@10"] is not None
+    assert found["baseline/popularity_ndcg@10"] < 0.9
+    assert found["ranking/cases"] == found["ranking/cases_cold_users"] == 12
+    assert found["ranking/ndcg@10_warm"] is None
