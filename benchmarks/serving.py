@@ -164,9 +164,9 @@ def wrk(service: Running, file: Path, seconds: int) -> float:
 
 def swaps(folder: Path, other: Path, *, count: int = 50, requests: int = 20_000, threads: int = 4) -> dict[str, Any]:
     """Swap two models to and fro under load; each answer must be the one that its `model_version` gives."""
+    from serve.list_requests import RecommendationOptions
     from serve.models.served_model import ServedModel
     from serve.recommender import recommend
-    from serve.schemas import RecommendationOptions
 
     models = {model.version: model for model in map(ServedModel.load, (folder, other))}
     users = list(next(iter(models.values())).users)[:200]

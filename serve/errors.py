@@ -11,9 +11,13 @@ from numpy.linalg import LinAlgError
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
+from recsys.bundle.rules import MAX_BOOST, MAX_BOOSTS
 from serve.api_error import ApiError
-from serve.schemas import MAX_TEXT, RecommendationQuery
+from serve.list_requests import RecommendationQuery
+from serve.schemas import MAX_TEXT
 
+ID_LISTS = ("users", "exclude", "available")
+BOOSTS = f"at most {MAX_BOOSTS} genres or ids of items, each with an amount in [{-MAX_BOOST:g}, {MAX_BOOST:g}]"
 ATTRIBUTES = f"names and values must be texts of 1 to {MAX_TEXT} characters, without control characters"
 
 
@@ -53,7 +57,9 @@ async def _invalid(request: Request, exc: Exception) -> JSONResponse:
         return error(400, "invalid_request", f"{_place(place)} has an unknown field; allowed are {allowed}")
     if place[:2] == ["body", "attributes"]:  # what follows are names, which are the client's
         return error(400, "invalid_request", f"body.attributes: {ATTRIBUTES}")
-    if (last in ("user_id", "item_id") or place == ["body", "users"]) and first["type"] != "missing":
+    if [*place[1:], last][:1] == ["boost"]:  # so here
+        return error(400, "invalid_request", f"{_place([place[0], 'boost'])}: {BOOSTS}")
+    if (last in ("user_id", "item_id") or (len(place) == 2 and place[1] in ID_LISTS)) and first["type"] != "missing":
         model = request.app.state.service.model
         if model is None:
             return await _api_error(request, no_model())

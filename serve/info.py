@@ -8,6 +8,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from recsys.bundle.attributes import choices
+from serve.list_options import orders_of
 from serve.models.served_model import ServedModel
 
 N_SAMPLE_USERS = 20
@@ -42,6 +43,10 @@ class ServiceInfo(BaseModel):
         description="Whether the order of a user's ratings counts: those of a new user are then given in order of time."
     )
     years: tuple[int, int] | None = Field(description="The first and last year of the items.")
+    orders: list[str] = Field(
+        description="The values of `rank_by` that this model has, its default first; empty for a ranking model.",
+        examples=[["liking", "stars", "gain"]],
+    )
     attributes: dict[str, list[str]] = Field(
         description="Attributes that a new user may give, with their values.",
         examples=[{"gender": ["F", "M"]}],
@@ -75,6 +80,7 @@ def model_info(model: ServedModel, *, expose_user_ratings: bool, records_events:
         implicit=model.bundle.is_implicit,
         ordered=model.bundle.is_ordered,
         years=model.catalogue.years,
+        orders=orders_of(model),
         attributes=choices(model.bundle.attributes),
         expose_user_ratings=expose_user_ratings,
         histories=expose_user_ratings,

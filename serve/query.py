@@ -14,7 +14,7 @@ from fastapi import Request
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ValidationError
 
-from serve.schemas import RecommendationQuery
+from serve.list_requests import LISTS, RecommendationQuery
 
 
 def recommendation_query(request: Request) -> RecommendationQuery:
@@ -30,7 +30,11 @@ def recommendation_query(request: Request) -> RecommendationQuery:
 def _parse(query_string: bytes) -> RecommendationQuery:
     try:
         text = query_string.decode(errors="replace")
-        return RecommendationQuery.model_validate(dict(parse_qsl(text, keep_blank_values=True)))
+        given = parse_qsl(text, keep_blank_values=True)
+        values: dict[str, Any] = dict(given)
+        for name in values.keys() & LISTS:
+            values[name] = [value for key, value in given if key == name]
+        return RecommendationQuery.model_validate(values)
     except ValidationError as error:
         found = error.errors(include_url=False, include_input=False)
         raise RequestValidationError([{**one, "loc": ("query", *one["loc"])} for one in found]) from None

@@ -10,10 +10,12 @@ from pydantic import Field
 
 from recsys.bundle.scoring import ItemScores
 from recsys.bundle.typing import Float32Array, IndexArray
+from serve.list_options import order_of, rules_for
+from serve.list_requests import RecommendationOptions
 from serve.models.person import Person
 from serve.models.served_model import ServedModel
-from serve.rounding import DECIMALS, rounded
-from serve.schemas import ItemSummary, ModelVersion, RecommendationOptions, Std
+from serve.rounding import DECIMALS, rounded, significant
+from serve.schemas import ItemSummary, ModelVersion, Std
 
 N_REASONS = 3  # of an explanation
 LEAST_CONTRIBUTION = 0.025  # of a rating model's reason, as a share of the scale: a tenth of a star from 1 to 5
@@ -54,8 +56,10 @@ class Recommendation(ItemSummary):
     score: Annotated[
         float,
         Field(
-            description="What the list is sorted by, highest first: the predicted stars, within the scale, or a "
-            "ranking model's score. Equal scores go by the prediction before clipping, then by the item's row.",
+            description="What the list is sorted by, highest first, as `rank_by` says: predicted stars, their gain or "
+            "their lower bound; the chance that the user picks the item, times the stars; or a ranking model's score. "
+            "With `diversity`, less what it has in common with items before. Equal scores go by the prediction before "
+            "clipping, then by the item's row.",
             examples=[4.62],
         ),
     ]
@@ -103,20 +107,24 @@ class FoldInRecommendations(Recommendations):
 def recommend(model: ServedModel, person: Person, options: RecommendationOptions) -> Recommendations:
     """The best items for somebody; none if no item has the genre."""
     bundle, vector = model.bundle, person.vector
-    scores = bundle.item_scores(vector)
-    distribution = _histogram(model, scores) if options.distribution else None
-    allowed = model.catalogue.allowed(options.genre, options.year_from, options.year_to, options.min_ratings)
-    rows, shown = bundle.top_n(
+    distribution = _histogram(model, bundle.item_scores(vector)) if options.distribution else None
+    rules, seen = rules_for(model, options), person.seen
+    allowed = model.catalogue.allowed(options.genre, options.year_from, options.year_to, options.min_ratings or 0)
+    if allowed is not None:
+        allowed = allowed[: bundle.n_items] if rules.allowed is None else allowed[: bundle.n_items] & rules.allowed
+    rows, shown, stars = model.ranker.top(
         vector,
         options.k,
-        scores=scores,
-        seen=person.seen if options.exclude_seen else None,
-        allowed=None if allowed is None else allowed[: bundle.n_items],
+        order_of(model, options),
+        history=seen,
+        seen=seen if options.exclude_seen else None,
+        allowed=rules.allowed if allowed is None else allowed,
+        boost=rules.boost,
     )
     unset = [None] * len(rows)
     explanations = _explain(model, person, rows) if options.explain else unset
-    best = rounded(shown)
-    ratings = unset if bundle.is_ranking else best
+    ratings = unset if stars is None else rounded(stars)
+    best = ratings if stars is shown and stars is not None else significant(shown)
     spread = model.std(vector, rows)
     std = unset if spread is None else rounded(spread)
     bases = unset if bundle.is_ranking else rounded(model.average_ratings[rows])

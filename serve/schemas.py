@@ -11,7 +11,7 @@ requested.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Self
 
 from pydantic import (
     BaseModel,
@@ -27,16 +27,14 @@ from pydantic_core import PydanticCustomError
 
 from recsys.bundle.costs import MAX_K, MAX_RATINGS
 from recsys.bundle.ids import MAX_ID_LENGTH
-from recsys.events.given_ids import INTEGER
 from serve.ids import GivenId
 
 MAX_FIELDS = 100  # of an object
 MAX_TEXT = 100  # characters of an attribute's name, and of its value
-MAX_JOB_USERS = 10_000  # that a job may name
 TEXT = r"^[^\x00-\x1f\x7f]+$"  # without control characters
 
 
-def _integral(value: Any) -> Any:
+def integral(value: Any) -> Any:
     """In JSON 10.0 is an integer."""
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
@@ -98,24 +96,18 @@ RecordedAttributes = Annotated[
     BeforeValidator(few),
 ]
 Unused = Annotated[list[str], Field(description="Names of attributes that this model does not read; the next fit may.")]
-Year = Annotated[int, Field(ge=-9999, le=9999), BeforeValidator(_integral)]
+Year = Annotated[int, Field(ge=-9999, le=9999), BeforeValidator(integral)]
 Seconds = Annotated[
     int,
     Field(
         description="When it happened: unix seconds, UTC; at most a day ahead of the service.",
         examples=[1_764_460_800],
     ),
-    BeforeValidator(_integral),
+    BeforeValidator(integral),
     WithJsonSchema({"type": "integer", "format": "seconds", "minimum": 0}),
 ]
-K = Annotated[int, Field(ge=1, le=MAX_K), BeforeValidator(_integral)]
+K = Annotated[int, Field(ge=1, le=MAX_K), BeforeValidator(integral)]
 QueryK = Annotated[K, BeforeValidator(_plain_digits)]
-MinRatings = Annotated[
-    int,
-    Field(ge=0, le=2**31 - 1, description="Exclude items with fewer ratings: their predictions are uncertain."),
-    BeforeValidator(_integral),
-]
-
 # Fields shared by several responses.
 
 Std = Annotated[
@@ -184,66 +176,6 @@ class LenientPair(Input):
 
 class Pairs(Input):
     pairs: Annotated[list[LenientPair], FailFast()] = Field(min_length=1, max_length=MAX_RATINGS)
-
-
-class RecommendationFilters(Input):
-    """Number and filters of recommendations."""
-
-    k: K = Field(10, description="Number of items; fewer if fewer pass the filters.")
-    exclude_seen: bool = Field(True, description="Exclude items that the user has rated.")
-    genre: Genre | None = Field(None, description="Only items of this genre.")
-    year_from: Year | None = Field(None, description="Only items of this year or later.")
-    year_to: Year | None = Field(None, description="Only items of this year or earlier.")
-    min_ratings: MinRatings = 0
-
-
-class RecommendationOptions(RecommendationFilters):
-    """Number, filters and extra content of recommendations."""
-
-    explain: bool = Field(False, description="Add the user's ratings with the largest contribution to each item.")
-    distribution: bool = Field(False, description="Add a histogram of the predicted ratings of all items.")
-
-
-class RecommendationQuery(RecommendationOptions):
-    """The options as query parameters, whose values arrive as text."""
-
-    model_config = ConfigDict(frozen=True)  # requests with the same query string share one
-
-    @model_validator(mode="before")
-    @classmethod
-    def _parse_texts(cls, values: dict[str, Any]) -> dict[str, Any]:
-        return {name: text if name == "genre" else _parse_literal(text) for name, text in values.items()}
-
-
-def _parse_literal(text: Any) -> Any:
-    """The value of `true`, `false` or plain digits; any other text remains one."""
-    if text in ("true", "false"):
-        return text == "true"
-    return int(text) if isinstance(text, str) and INTEGER.fullmatch(text) else text
-
-
-class FoldInRequest(RecommendationOptions):
-    """A user without an account: their ratings, and the options."""
-
-    ratings: Annotated[list[RatingIn], FailFast()] = Field(
-        min_length=1,
-        max_length=MAX_RATINGS,
-        description="Each item once, in order of time, the latest last: a model of histories or of drift counts what "
-        "came last most.",
-    )
-    attributes: Attributes | None = Field(
-        None, description="Side information by name, such as a gender; /model lists the names and values."
-    )
-
-
-class JobRequest(RecommendationFilters):
-    """For whom recommendations are computed, and how the file is written."""
-
-    users: Annotated[list[BodyId], FailFast()] = Field(
-        default_factory=list, min_length=1, max_length=MAX_JOB_USERS, description="Who, in the order of the file; "
-        "left out: all.",
-    )  # fmt: skip
-    format: Literal["jsonl", "parquet"] = Field("jsonl", description="JSON lines, or Parquet, which needs pyarrow.")
 
 
 @dataclass

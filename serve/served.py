@@ -14,13 +14,13 @@ from recsys.versions import AliasChange, Version, VersionError, Versions
 from recsys.versions.forget import WHY
 from recsys.versions.moments import shown_moment
 from recsys.versions.version import CHAMPION, SHOWN, standing_in
+from serve.list_requests import RecommendationOptions
 from serve.live.items import LiveItems
 from serve.live.last_events import last_events
 from serve.live.people import read_person
 from serve.models.served_model import ServedModel
 from serve.predictor import predict
 from serve.recommender import recommend
-from serve.schemas import RecommendationOptions
 
 MICROSECONDS = 1_000_000  # in which revisions count, so that they tell when something was set
 UNKNOWN = (

@@ -134,7 +134,7 @@ class Bundle(Scoring):
             allowed: Items to choose from, such as those in stock, unknown ones ignored; all, if None.
             rank_by: `stars`, `gain`, `bound` or `liking`; None: the bundle's default, which was best on validation
                 rows. A ranking model has one order.
-            min_ratings: Fewest fitted ratings of an item; None: what was learned for this order, 0: any.
+            min_ratings: Fewest ratings of an item; None: what was learned for this order, 0: any.
             diversity: In [0, 1]: 0 for the best items, more for items that are less alike. Scores are then margins.
             exclude: Items to leave out, unknown ones ignored.
             boost: Amounts in [-10, 10] by genre or item id, added to the score; to the logarithm of a `liking`.
@@ -144,9 +144,13 @@ class Bundle(Scoring):
             TypeError: `k` is not an integer, or an id is not of the data set's kind.
         """
         order = self.ranker.order(rank_by, min_ratings, diversity)
+        order = order if min_ratings is None else order._replace(min_ratings=0)
         available = None if allowed is None else self._rows_of("allowed", allowed)
         boosts = boosts_of(boost or {}, self._rows_of_genre, lambda item: self.item_row.get(item, -1))
         rules = rules_of(self.n_items, available=available, exclude=self._rows_of("exclude", exclude), boost=boosts)
+        if min_ratings:  # of all ratings, which people see; what was learned is of the fitted ones
+            enough = np.bincount(self.ratings.item, minlength=self.n_items)[: self.n_items] >= min_ratings
+            rules = rules._replace(allowed=enough if rules.allowed is None else rules.allowed & enough)
         if isinstance(user_id, FoldIn):
             vector, history = self._vector_of(user_id), user_id.items
         else:

@@ -16,6 +16,7 @@ from recsys.bundle.budget import Spending
 from recsys.bundle.errors import BundleError
 from recsys.bundle.fold_in import CONTRIBUTIONS, LATENT_ITERATIONS
 from recsys.bundle.parts import BundleParts
+from recsys.bundle.ranker import DIRECTIONS
 from recsys.bundle.schema import FACTOR_SPECS, ROW_SPECS, check_arrays
 
 USER, ITEM = 350, 700  # bytes of Python objects for each: ids, rows by id, descriptions
@@ -60,6 +61,7 @@ def take_arrays(files: Mapping[str, Mapping[str, Described]], version: int, spen
     design, noise = 4 * s * i * e, 8 * s * u * e if "precision" in factors else 0
     implicit = known["item_implicit"].nbytes if "item_implicit" in known else 0
     spending.take(2 * design + 12 * s * i + 8 * (t + 3) * s * e * e + noise + implicit, "factors as answers need them")
+    spending.take(i * (4 * min(DIRECTIONS, s * d) + 100), "items as lists need them")
     spending.take(8 * (v + 3) * s * e * e if v else 0, "factors as new items need them")
     checked = [math.prod(array.shape) for name, array in known.items() if name != "item_weights"]  # not copied for it
     spending.take(20 * r + 3 * max(checked, default=0), "ratings")

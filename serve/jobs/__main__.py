@@ -21,12 +21,12 @@ from serve.http.beside import Beside
 from serve.http.load import Load
 from serve.jobs.files import JobFiles
 from serve.jobs.scoring import compute
+from serve.list_requests import RecommendationOptions
 from serve.live import Live
 from serve.metrics import Metrics
 from serve.models.served_model import ServedModel
 from serve.process.child import end_with_parent
 from serve.recommender import Recommendations, recommend
-from serve.schemas import RecommendationOptions
 from serve.settings import Settings
 
 NICENESS = 10  # beside a service that answers: a tenth of its share where they compete

@@ -17,9 +17,9 @@ from recsys.events.merge import id_of
 from recsys.files.writing import sync
 from serve.api_error import ApiError
 from serve.jobs.files import JobFiles, PartialResult, write_parquet
+from serve.list_requests import RecommendationOptions
 from serve.models.served_model import ServedModel
 from serve.recommender import Recommendations
-from serve.schemas import RecommendationOptions
 
 REPORT_SECONDS = 2.0  # between reports of how far a job is
 MOST_HELD = 1 << 22  # bytes of lines that are not written yet

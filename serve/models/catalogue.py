@@ -54,6 +54,10 @@ class Catalogue:
         """Whether some item has it."""
         return genre in self._genres
 
+    def rows_of_genre(self, genre: str) -> list[int]:
+        """Rows of the items that have it."""
+        return [int(row) for row in self._genres.rows_of(genre)]
+
     @property
     def years(self) -> tuple[int, int] | None:
         """The first and last year; None if no item has a year."""

@@ -14,6 +14,7 @@ from recsys.bundle import Bundle, BundleError
 from recsys.bundle.attributes import attribute_rows, choices, settable
 from recsys.bundle.factors import UserVector
 from recsys.bundle.fold_in import FoldIn
+from recsys.bundle.ranker import Ranker
 from recsys.bundle.typing import Float32Array, IndexArray
 from serve.api_error import ApiError
 from serve.ids import GivenId, IdIndex, id_rule
@@ -104,13 +105,15 @@ class ServedModel:
         busiest = int(np.diff(bundle.ratings.indptr)[: bundle.n_users].argmax()) if bundle.n_users else -1
         for user in {-1, 0, busiest}:
             vector = bundle.vector(user)
-            rows, shown = bundle.top_n(vector, 3, seen=bundle.seen(user))
+            seen = bundle.seen(user)
+            rows, shown = bundle.top_n(vector, 3, seen=seen)
+            best = self.ranker.top(vector, 3, self.ranker.order(), history=seen, seen=seen)
             answers = [*shown.tolist(), *bundle.predictions_for(vector, np.array([0])).mean.tolist()]
             if user >= 0 and bundle.can_fold_in:
                 base, parts = bundle.fold_in_user(user).contributions(rows)
                 answers += [(base + parts.sum(1)).clip(low, high).mean().item()] if len(rows) else []
             spread = self.std(vector, rows) or []
-            possible = np.isfinite([*answers, *spread]).all()
+            possible = np.isfinite([*answers, *spread, *best.scores.tolist()]).all()
             outside = any(not low - TOLERANCE <= answer <= high + TOLERANCE for answer in answers)
             if not possible or (outside and not bundle.is_ranking):
                 raise BundleError(f"{path}: a test prediction is not within [{low:g}, {high:g}]")
@@ -145,6 +148,14 @@ class ServedModel:
     def constant_std(self) -> float | None:
         """The standard deviation of every prediction, in stars; None if it is not known, or differs."""
         return self.bundle.manifest["noise"] if self.has_std and self.is_plain else None
+
+    @cached_property
+    def ranker(self) -> Ranker:
+        """Lists in any order; items that were not fitted count with all of their ratings."""
+        counts = self.bundle.ranker.counts.copy()
+        first = self.bundle.fitted_items
+        counts[first:] = self.catalogue.n_ratings[first : len(counts)]
+        return Ranker(self.bundle, counts)
 
     def summary(self, row: int) -> Summary:
         return self._summaries[row]

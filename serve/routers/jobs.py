@@ -16,11 +16,13 @@ from pydantic import Field, WithJsonSchema
 from serve.api_error import ApiError
 from serve.dependencies import CurrentLive, CurrentModel, CurrentService, get_live
 from serve.jobs.files import MEDIA_TYPES, JobFiles, OpenResult
+from serve.list_options import order_of, rules_for
+from serve.list_requests import JobRequest
 from serve.live import Live
 from serve.openapi import error_responses
 from serve.process.deadlines import Overdue
 from serve.routing import resource_router
-from serve.schemas import JobRequest, ModelVersion
+from serve.schemas import ModelVersion
 from serve.service import Service
 
 if TYPE_CHECKING:
@@ -67,6 +69,8 @@ async def score(
         raise ApiError(403, "histories_off", "this service does not expose its users")
     if body.format == "parquet" and importlib.util.find_spec("pyarrow") is None:
         raise ApiError(409, "no_parquet", "this service has no pyarrow, which writes Parquet; format may be jsonl")
+    order_of(model, body)
+    rules_for(model, body)
     texts = (model.users.text(user_id, f"body.users[{place}]") for place, user_id in enumerate(body.users))
     users = [*dict.fromkeys(texts)] or None
     options = body.model_dump(exclude={"users", "format"})

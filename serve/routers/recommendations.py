@@ -7,13 +7,15 @@ from fastapi import Request
 from recsys.bundle.costs import answer_work
 from serve.answers import kept
 from serve.dependencies import CurrentModel, check_genre, get_model, person_of, require_user_ratings
+from serve.list_options import work_of
+from serve.list_requests import FoldInRequest, RecommendationQuery
 from serve.models.person import Person
 from serve.models.served_model import ServedModel
 from serve.openapi import error_responses
 from serve.query import query_parameters, recommendation_query
 from serve.recommender import FoldInRecommendations, Recommendations, recommend
 from serve.routing import resource_router
-from serve.schemas import FoldInRequest, Id, RecommendationQuery
+from serve.schemas import Id
 from serve.service import Service
 
 router = resource_router("recommend")
@@ -21,7 +23,7 @@ router = resource_router("recommend")
 
 @router.get(
     "/users/{user_id}/recommendations",
-    responses=error_responses(400, 403, 503),
+    responses=error_responses(400, 403, 409, 503),
     openapi_extra=query_parameters(RecommendationQuery),
     summary="Top-N for a user",
 )
@@ -37,7 +39,7 @@ async def recommendations(user_id: Id, request: Request) -> Recommendations:
         await require_user_ratings(request)
     check_genre(request, model, query.genre)
     person, service = await person_of(request, model, text), request.app.state.service
-    work = person.work(model.bundle.n_items, query.k if query.explain else 0)
+    work = person.work(model.bundle.n_items, query.k if query.explain else 0) + work_of(query)
     answer: Recommendations = await service.beside.computed(request.scope, work, recommend, model, person, query)
     return answer
 
@@ -50,6 +52,7 @@ async def new_user_recommendations(body: FoldInRequest, model: CurrentModel, req
     check_genre(request, model, body.genre)
     service: Service = request.app.state.service
     work = answer_work(model.bundle, model.bundle.n_items, len(body.ratings), body.k if body.explain else 0)
+    work += work_of(body)
     return await service.beside.computed(request.scope, work, _for_new_user, model, body)
 
 

@@ -21,6 +21,7 @@ GOOD: dict[str, dict[str, Any]] = {
     "/recommendations/": {
         "ratings": [{"item_id": "50", "rating": 3}], "k": 3, "exclude_seen": True, "genre": "Drama", "year_from": 1,
         "year_to": 2, "min_ratings": 0, "explain": True, "distribution": True,
+        "rank_by": "stars", "diversity": 0.5, "exclude": ["50"], "available": ["50"], "boost": {"Drama": 1},
     },
 }  # fmt: skip
 
@@ -61,7 +62,8 @@ def test_paths_and_queries_are_not_echoed(client: CheckedClient) -> None:
         assert silent(client, "GET", path.format(f"1%0d%0aX-{MARK}:%201")) == 400
     for path, names in {
         "/users/1/recommendations": ["k", "exclude_seen", "genre", "year_from", "year_to", "min_ratings", "explain",
-                                     "distribution", MARK, f"k[{MARK}]"],
+                                     "distribution", MARK, f"k[{MARK}]", "rank_by", "diversity", "exclude",
+                                     "available", "boost"],
         "/users/1": ["limit"], "/items": ["query&limit"], "/items/50/similar": ["k"],
     }.items():  # fmt: skip
         for name in names:

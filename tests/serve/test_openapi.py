@@ -78,7 +78,8 @@ def test_every_parameter_of_recommendations_is_told(clients: Clients) -> None:
     document = clients["int"].get("/openapi.json").json()
     told = document["paths"]["/users/{user_id}/recommendations"]["get"]["parameters"]
     assert [one["name"] for one in told] == [
-        "user_id", "k", "exclude_seen", "genre", "year_from", "year_to", "min_ratings", "explain", "distribution",
+        "user_id", "k", "exclude_seen", "genre", "year_from", "year_to", "min_ratings", "rank_by", "diversity",
+        "exclude", "available", "boost", "explain", "distribution",
     ]  # fmt: skip
     assert parameter(document, "/users/{user_id}/recommendations", "k")["maximum"] == 1000
 

@@ -15,10 +15,10 @@ from recsys.bundle import Bundle, BundleError
 from serve.errors import ApiError
 from serve.ids import IdIndex
 from serve.info import sample_users
+from serve.list_requests import RecommendationOptions
 from serve.models.served_model import ServedModel
 from serve.predictor import predict, predict_many
 from serve.recommender import recommend
-from serve.schemas import RecommendationOptions
 from serve.settings import Settings
 from tests.bundles import rewritten
 from tests.serve.conftest import ITEMS, USERS, client_of, rich, save
