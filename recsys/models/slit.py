@@ -9,7 +9,7 @@ from recsys.models.item_weights import ItemWeightsModel, gram_matrix, regression
 from recsys.models.one_pass import Histories
 from recsys.models.validation import check_range
 
-HALF_LIVES = 10  # of the longest lag that counts, which has the weight 2^-10
+HALF_LIVES = 12  # of the longest lag that counts, whose weight of 2^-12 is too small for Z'Z to become indefinite
 
 
 class SLIT(ItemWeightsModel):

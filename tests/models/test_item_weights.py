@@ -118,7 +118,7 @@ def test_slit_regresses_the_next_item_on_the_decayed_history(half_life: float, e
         others = np.delete(np.arange(n), item)
         expected[others, item] = np.linalg.solve(system[np.ix_(others, others)], cross[others, item])
     made = fitted(SLIT, data, reg_lambda=reg_lambda, history_half_life=half_life, ease_weight=ease_weight)
-    np.testing.assert_allclose(made.weights, expected, atol=2e-3)  # lags end after ten half-lives
+    np.testing.assert_allclose(made.weights, expected, atol=2e-3)  # lags end after twelve half-lives
 
 
 @every_model
