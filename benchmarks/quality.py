@@ -1,6 +1,6 @@
 """RMSE of the experiments on every protocol, and what each ingredient brings, by the real command.
 
-    python benchmarks/quality.py [--ml-100k-root DIR] [--ml-1m-root DIR] [--table quality|bayesian|ablation]
+    python benchmarks/quality.py [--ml-100k-root DIR] [--ml-1m-root DIR] [--table quality|bayesian|attributes|ablation]
         [--only TEXT] [--seeds 0 1 2] [--show]
 
 Every row is `python -m recsys.train` as a process of its own; figures are read from its `metrics.json` and kept in
@@ -42,7 +42,21 @@ BAYESIAN = [
     ("ml_1m user_time", POSTERIOR),
     ("ml_1m global_time 0.2", f"{POSTERIOR} {IN_TIME}"),
 ]  # fmt: skip
-TABLES = {"quality": QUALITY, "bayesian": BAYESIAN}
+COLD = {
+    "ml_100k user_time": "",
+    "ml_1m user_time": "",
+    "ml_1m global_time 0.2": IN_TIME,
+}
+ATTRIBUTES = [
+    (
+        f"{name} {model} {word}",
+        f"experiment={name.split()[0]}_{model} {split} model.attributes={value}".replace("  ", " "),
+    )
+    for model in ("mf", "svdpp")
+    for name, split in COLD.items()
+    for word, value in (("with attributes", "true"), ("without", "false"))
+]
+TABLES = {"quality": QUALITY, "bayesian": BAYESIAN, "attributes": ATTRIBUTES}
 MORE = ("test/rmse_warm", "test/rmse_cold", "test/inside_50", "test/inside_90", "prequential/rmse",
         "prequential/rmse_unseen", "baseline/running_biases", "baseline/running_biases_unseen")  # fmt: skip
 TUNED = "experiment=ml_100k_mf"

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import random
-from typing import NamedTuple
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -13,8 +15,10 @@ from torch import Tensor, nn
 from recsys.bundle.centring import Side, centred_factors
 from recsys.bundle.factors import Factors
 from recsys.data.batches import RatingRows, epoch_seed
+from recsys.data.datamodule import RatingDataModule
 from recsys.evaluation.baselines import fit_biases
 from recsys.models import sparse_ops as products
+from recsys.models.attribute_effects import AttributeEffects, item_side, user_side, with_biases, with_embeddings
 from recsys.models.base import SPAN_IN_UNITS, to_float64
 from recsys.models.gradient import GradientModel
 from recsys.models.penalty import one_per_row, penalty_weights
@@ -56,6 +60,9 @@ class MatrixFactorization(GradientModel):
         bias_shrinkage: Pseudo-count of a bias of 0: a row with n ratings has the penalty `(bias_reg_lambda n +
             bias_shrinkage) b^2` in the sum over ratings. It shrinks the biases of rows with few ratings, which a
             penalty per rating alone does not.
+        attributes: Whether users and items have embeddings and biases of their attributes, if any, added to their own.
+        attribute_shrinkage: Pseudo-count of an attribute's embedding and bias of 0: a penalty of that size on their
+            squares, once, in the sum over ratings.
         penalty: `mean` as above, or `sum` over the batch, which grows with the batch size.
         learning_rate: Initial learning rate of Adam.
         plateau_factor: Factor on the learning rate when the validation loss stops improving, in (0, 1).
@@ -87,6 +94,8 @@ class MatrixFactorization(GradientModel):
         reg_exponent: float = 1.0,
         bias_reg_lambda: float = 0.01,
         bias_shrinkage: float = 5.0,
+        attributes: bool = True,
+        attribute_shrinkage: float = 2000.0,
         penalty: str = "mean",
         learning_rate: float = 0.01,
         plateau_factor: float = 0.2,
@@ -106,12 +115,14 @@ class MatrixFactorization(GradientModel):
         check_range("reg_exponent", reg_exponent, 0.0, 1.0)
         check_range("bias_reg_lambda", bias_reg_lambda, 0.0)
         check_range("bias_shrinkage", bias_shrinkage, 0.0)
+        check_range("attribute_shrinkage", attribute_shrinkage, 0.0)
         check_choice("bias_init", bias_init, ("zero", "mean"))
         check_choice("penalty", penalty, ("mean", "sum"))
         self.save_hyperparameters()
         self.bias, self.bias_init, self.penalty = bias, bias_init, penalty
         self.reg_lambda, self.reg_exponent, self.bias_reg_lambda = reg_lambda, reg_exponent, bias_reg_lambda
         self.bias_shrinkage = bias_shrinkage
+        self.with_attributes, self.attribute_shrinkage, self.n_ratings = attributes, attribute_shrinkage, 1
         self.keep = 1.0 - dropout
         self._masks, self._shifts, self._shift = torch.empty(0), random.Random(seed), 0
         generator = torch.Generator().manual_seed(seed)
@@ -133,10 +144,40 @@ class MatrixFactorization(GradientModel):
             self.register_buffer("batch_rows", torch.ones(()))  # ratings that a penalty is summed over
         self.user_norm = _batch_norm(embedding_dim) if batch_norm else None
         self.item_norm = _batch_norm(embedding_dim) if batch_norm else None
+        self.user_attributes: AttributeEffects | None = None
+        self.item_attributes: AttributeEffects | None = None
+
+    def setup(self, stage: str) -> None:
+        data = getattr(self.trainer, "datamodule", None)
+        if stage == "fit" and self.with_attributes and isinstance(data, RatingDataModule):
+            dim, users, items = self.user_embedding.shape[1], data.user_attributes(), data.item_attributes()
+            self._set_attributes(
+                AttributeEffects.of_table(
+                    None if users is None else users.take(np.arange(self.n_users)), self.n_users, dim
+                ),
+                AttributeEffects.of_table(items, self.n_items, dim),
+            )
+        super().setup(stage)
+
+    def load_state_dict(self, state_dict: Mapping[str, Any], *args: Any, **kwargs: Any) -> Any:
+        """Make place for the attributes of the state before loading."""
+        self._set_attributes(
+            AttributeEffects.of_state(state_dict, "user_attributes.", self.n_users),
+            AttributeEffects.of_state(state_dict, "item_attributes.", self.n_items),
+        )
+        return super().load_state_dict(state_dict, *args, **kwargs)
+
+    def _set_attributes(self, users: AttributeEffects | None, items: AttributeEffects | None) -> None:
+        for effects in (users, items):
+            if effects is not None:
+                effects.to(self.mu.device)
+                effects.bias.requires_grad_(self.bias)
+        self.user_attributes, self.item_attributes = users, items
 
     def init_from_data(self, rows: RatingRows) -> None:
         """Weight the penalty by the number of ratings; initialize `mu` and the biases if `bias_init` is `mean`."""
         user, item, rating = (column.cpu().numpy() for column in rows.columns)
+        self.n_ratings = max(1, len(rating))
         self.user_weight, self.single_rating_weight = penalty_weights(user, self.n_users, self.reg_exponent)
         self.item_weight, self.item_single_rating_weight = penalty_weights(item, self.n_items, self.reg_exponent)
         self.user_inverse_count, self.item_inverse_count = (
@@ -154,13 +195,20 @@ class MatrixFactorization(GradientModel):
 
     def forward(self, user: Tensor, item: Tensor) -> Tensor:
         """Predicted stars, unclipped, `(batch,)`; row -1 is treated as the average user or item."""
-        p, user_bias = self._rows(user, self._user_table(), self.user_bias, self.user_norm)
-        q, item_bias = self._rows(item, self.item_embedding, self.item_bias, self.item_norm)
+        p, user_bias = self._rows(
+            user, self._user_table(), with_biases(self.user_bias, self.user_attributes), self.user_norm
+        )
+        q, item_bias = self._rows(
+            item,
+            with_embeddings(self.item_embedding, self.item_attributes),
+            with_biases(self.item_bias, self.item_attributes),
+            self.item_norm,
+        )
         return self.rating_min + self.span * (self.mu + user_bias + item_bias + (p * q).sum(-1))
 
     def _user_table(self) -> Tensor:
         """User vectors before dropout and normalization, `(n_users, dim)`."""
-        return self.user_embedding
+        return with_embeddings(self.user_embedding, self.user_attributes)
 
     def _rows(self, row: Tensor, table: Tensor, bias: Tensor, norm: nn.BatchNorm1d | None) -> tuple[Tensor, Tensor]:
         """Normalised embeddings `(batch, dim)` and biases `(batch,)` as prediction uses them."""
@@ -187,13 +235,20 @@ class MatrixFactorization(GradientModel):
         # The scale [0, 1] is 4 units long, and a dot product shares that factor between its two sides.
         penalty = self.reg_lambda * SPAN_IN_UNITS * squares
         if self.bias:
-            predicted = predicted + self.user_bias.index_select(0, user) + self.item_bias.index_select(0, item)
+            predicted = predicted + with_biases(self.user_bias, self.user_attributes).index_select(0, user)
+            predicted = predicted + with_biases(self.item_bias, self.item_attributes).index_select(0, item)
             for bias, count, inverse in (
                 (self.user_bias, user_count, self.get_buffer("user_inverse_count")),
                 (self.item_bias, item_count, self.get_buffer("item_inverse_count")),
             ):
                 weight = self.bias_reg_lambda + self.bias_shrinkage * inverse
                 penalty = penalty + SPAN_IN_UNITS**2 * (bias.square() * count * weight).sum()
+        for effects in (self.user_attributes, self.item_attributes):
+            if effects is not None:
+                squares = (
+                    SPAN_IN_UNITS * effects.embedding.square().sum() + SPAN_IN_UNITS**2 * effects.bias.square().sum()
+                )
+                penalty = penalty + self.attribute_shrinkage * len(user) / self.n_ratings * squares
         if self.penalty == "sum":
             self.get_buffer("batch_rows").fill_(len(user))
             return predicted, penalty
@@ -203,12 +258,23 @@ class MatrixFactorization(GradientModel):
         self, user: Tensor, item: Tensor, user_weight: Tensor, item_weight: Tensor
     ) -> tuple[Tensor, Tensor]:
         """`p_u . q_i` of a batch, `(batch,)`, and the weighted squares of all embeddings, a scalar."""
-        return products.dot_and_squares(self.user_embedding, self.item_embedding, user, item, user_weight, item_weight)
+        users, items = self._user_table(), with_embeddings(self.item_embedding, self.item_attributes)
+        summed_users, summed_items = users is not self.user_embedding, items is not self.item_embedding
+        dot, squares = products.dot_and_squares(
+            users, items, user, item, None if summed_users else user_weight, None if summed_items else item_weight
+        )
+        if summed_users:
+            squares = squares + products.weighted_squares(self.user_embedding, user_weight)
+        if summed_items:
+            squares = squares + products.weighted_squares(self.item_embedding, item_weight)
+        return dot, squares
 
     def _noisy_products(self, user: Tensor, item: Tensor) -> Tensor:
         """`p_u . q_i` of a training batch, `(batch,)`, after dropout and batch norm, where there are any."""
         p = self._dropout(products.rows(self._user_table(), user))  # (batch, dim)
-        q = self._dropout(products.rows(self.item_embedding, item))  # (batch, dim)
+        q = self._dropout(
+            products.rows(with_embeddings(self.item_embedding, self.item_attributes), item)
+        )  # (batch, dim)
         if self.user_norm is not None and self.item_norm is not None:
             p, q = self.user_norm(p), self.item_norm(q)
         return (p * q).sum(-1)  # autocast would have vecdot round to 16 bits
@@ -249,14 +315,18 @@ class MatrixFactorization(GradientModel):
         of ratings in the last training batch.
         """
         users = self._exported(self._user_table(), self.user_norm)
-        items = self._exported(self.item_embedding, self.item_norm)
+        items = self._exported(with_embeddings(self.item_embedding, self.item_attributes), self.item_norm)
+        biases = (with_biases(self.user_bias, self.user_attributes), with_biases(self.item_bias, self.item_attributes))
+        side = self._side(items, users, biases[1], "item_single_rating_weight")
+        of_items = item_side(side, self.item_attributes, _unit(items, self.span))
+        side = self._side(users, items, biases[0], "single_rating_weight")
+        of_users = user_side(side, self.user_attributes, _unit(users, self.span))
         implicit = self._implicit_items()
-        shifts = None if implicit is None else to_float64(implicit * self.span**0.5)
-        return centred_factors(
-            self.rating_min + self.span * float(self.mu),
-            self._side(users, items, self.user_bias, "single_rating_weight", shifts),
-            self._side(items, users, self.item_bias, "item_single_rating_weight"),
-        )
+        if implicit is not None:
+            shifts = to_float64(implicit * self.span**0.5)
+            of_users = replace(of_users, implicit=np.pad(shifts, ((0, len(of_items.bias) - self.n_items), (0, 0))))
+        mu = self.rating_min + self.span * float(self.mu)
+        return centred_factors(mu, of_users, of_items, fitted_items=self.n_items)
 
     def _exported(self, table: Tensor, norm: nn.BatchNorm1d | None) -> _Exported:
         """A side's embeddings as prediction uses them, in the root of a star."""
@@ -270,7 +340,6 @@ class MatrixFactorization(GradientModel):
         other: _Exported,
         bias: Tensor,
         single: str,
-        implicit: NDArray[np.float64] | None = None,
     ) -> Side:
         """A side's rows, and the prior of a new one.
 
@@ -279,7 +348,6 @@ class MatrixFactorization(GradientModel):
             other: And of the other one.
             bias: On the [0, 1] scale, `(n,)`.
             single: Buffer of the penalty's weight for a row with one rating.
-            implicit: What a rating with each row of the other side adds to the prior mean, `(n_other, dim)`.
         """
         dim = other.rows.shape[1]
         implied = (self.keep**-2 - 1) * other.rows.square().mean(0)
@@ -298,7 +366,6 @@ class MatrixFactorization(GradientModel):
                 ]
             ),
             prior_exponent=(self.reg_exponent, 1.0, 0.0),
-            implicit=implicit,
         )
 
     def _implicit_items(self) -> Tensor | None:
@@ -312,6 +379,11 @@ class _Exported(NamedTuple):
     rows: Tensor  # (n, dim)
     scale: Tensor  # (dim,)
     shift: Tensor  # (dim,) or ()
+
+
+def _unit(side: _Exported, span: float) -> NDArray[np.float64]:
+    """What 1 is in each coordinate of an embedding and of a bias, in stars, `(dim + 1,)`."""
+    return np.append(to_float64(side.scale) * span**0.5, span)
 
 
 def _batch_norm(dim: int) -> nn.BatchNorm1d:

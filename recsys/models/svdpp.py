@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -39,6 +39,8 @@ class SVDPlusPlus(MatrixFactorization):
         reg_exponent: The total penalty of a row with n ratings grows as n^reg_exponent. In [0, 1].
         bias_reg_lambda: L2 penalty on the biases, per rating, in the same units.
         bias_shrinkage: Pseudo-count of a bias of 0 (see `MatrixFactorization`).
+        attributes: Whether users and items have embeddings and biases of their attributes, if any.
+        attribute_shrinkage: Pseudo-count of an attribute's embedding and bias of 0 (see `MatrixFactorization`).
         implicit_reg_lambda: L2 penalty on `y_j`, per rating, in the same units.
         implicit_lr_factor: Learning rate of `y_j` relative to the others. All users who rated an item move its `y_j`,
             so that full Adam steps would be too large. In (0, 1].
@@ -71,6 +73,8 @@ class SVDPlusPlus(MatrixFactorization):
         reg_exponent: float = 0.5,
         bias_reg_lambda: float = 0.01,
         bias_shrinkage: float = 5.0,
+        attributes: bool = True,
+        attribute_shrinkage: float = 2000.0,
         implicit_reg_lambda: float = 0.01,
         implicit_lr_factor: float = 0.05,
         learning_rate: float = 0.01,
@@ -84,8 +88,9 @@ class SVDPlusPlus(MatrixFactorization):
             n_users, n_items, rating_min, rating_max, embedding_dim=embedding_dim, dropout=dropout, bias=bias,
             bias_init=bias_init, embedding_std=embedding_std, reg_lambda=reg_lambda,
             reg_exponent=reg_exponent, bias_reg_lambda=bias_reg_lambda, bias_shrinkage=bias_shrinkage,
-            learning_rate=learning_rate, plateau_factor=plateau_factor, plateau_patience=plateau_patience,
-            plateau_min_lr=plateau_min_lr, lr_schedule=lr_schedule, seed=seed,
+            attributes=attributes, attribute_shrinkage=attribute_shrinkage, learning_rate=learning_rate,
+            plateau_factor=plateau_factor, plateau_patience=plateau_patience, plateau_min_lr=plateau_min_lr,
+            lr_schedule=lr_schedule, seed=seed,
         )  # fmt: skip
         check_range("implicit_reg_lambda", implicit_reg_lambda, 0.0)
         check_range("implicit_lr_factor", implicit_lr_factor, 0, 1, open_low=True)
@@ -135,18 +140,10 @@ class SVDPlusPlus(MatrixFactorization):
         """`|N(u)|^-1/2 sum_{j in N(u)} y_j` of every fitted user, `(n_users, dim)`."""
         if self._matrices is None or self._matrices[0].device != self.item_implicit.device:
             self._matrices = self._rated_matrices()
-        return cast(Tensor, _Product.apply(self.item_implicit, *self._matrices))  # type: ignore[no-untyped-call]
-
-    def _plain_terms(
-        self, user: Tensor, item: Tensor, user_weight: Tensor, item_weight: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        dot, squares = products.dot_and_squares(
-            self._user_table(), self.item_embedding, user, item, item_weight=item_weight
-        )
-        return dot, squares + products.weighted_squares(self.user_embedding, user_weight)
+        return products.product(self.item_implicit, *self._matrices)
 
     def _user_table(self) -> Tensor:
-        return self.user_embedding + self.implicit().to(self.user_embedding.dtype)
+        return super()._user_table() + self.implicit().to(self.user_embedding.dtype)
 
     def _implicit_items(self) -> Tensor:
         return self.item_implicit
@@ -168,24 +165,3 @@ class SVDPlusPlus(MatrixFactorization):
                 item_indptr, user[by_item].int(), value[by_item], shape[::-1], check_invariants=True
             ),
         )
-
-
-class _Product(torch.autograd.Function):
-    """Sparse-dense matrix product with a precomputed transpose for the gradient.
-
-    PyTorch's own gradient transposes in every step and takes ten times as long.
-    """
-
-    @staticmethod
-    def forward(ctx: Any, dense: Tensor, matrix: Tensor, transpose: Tensor) -> Tensor:
-        ctx.transpose = transpose
-        return _product(matrix, dense)
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
-        return _product(ctx.transpose, gradients[0].contiguous()), None, None
-
-
-def _product(matrix: Tensor, dense: Tensor) -> Tensor:
-    with torch.autocast(dense.device.type, enabled=False):
-        return matrix @ dense.float()

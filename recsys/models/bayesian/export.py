@@ -14,6 +14,7 @@ from recsys.bundle.centring import Side, centred_factors
 from recsys.bundle.factors import Factors
 from recsys.models.bayesian.drift import Drift
 from recsys.models.bayesian.row_prior import RowPrior
+from recsys.models.bayesian.side_information import cold_start_row
 from recsys.models.closed_form import design_of
 
 RATER_SHRINKAGE = 0.5  # expected deviation of a new rater from the mean user, relative to that of the item's raters
@@ -48,8 +49,8 @@ def cold_start_arrays(
     if "attributes" not in prior.blocks:
         return arrays
     block, ratio = prior.blocks["attributes"], prior.state["attributes_precision"] / prior.state["precision"]
-    effects = block.mean(user_rows - mean, COLD_START_PENALTY * ratio)
-    return arrays | {"cold_start_effects": effects, "cold_start_mean": mean - block.predict(effects).mean(0)}
+    effects, row = cold_start_row(user_rows, block, COLD_START_PENALTY * ratio)
+    return arrays | {"cold_start_effects": effects, "cold_start_mean": row}
 
 
 def sample_factors(

@@ -20,9 +20,10 @@ from recsys.models.bayesian.drift import Drift
 from recsys.models.bayesian.export import cold_start_arrays, sample_factors
 from recsys.models.bayesian.ordinal import Latent, expected_level
 from recsys.models.bayesian.samples import Samples
-from recsys.models.bayesian.side_information import Effects, attribute_matrix, rated_matrix
+from recsys.models.bayesian.side_information import Effects
 from recsys.models.closed_form import SweepModel, design_of, linear_part
 from recsys.models.normal_equations import NormalEquations
+from recsys.models.side_matrices import attribute_matrix, rated_matrix
 from recsys.models.validation import check_choice, check_range
 from recsys.progress import track
 

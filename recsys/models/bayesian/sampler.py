@@ -13,8 +13,9 @@ from recsys.data.features import Attributes
 from recsys.models.bayesian.conjugate import gamma
 from recsys.models.bayesian.ordinal import Latent, midpoints
 from recsys.models.bayesian.row_prior import RowPrior
-from recsys.models.bayesian.side_information import Effects, attribute_matrix
+from recsys.models.bayesian.side_information import Effects
 from recsys.models.normal_equations import NormalEquations
+from recsys.models.side_matrices import attribute_matrix
 
 NOISE_SHAPE, NOISE_RATE = 1.0, 1.0  # of the gamma prior of the noise precision, in units
 PROPOSAL_SCALE = 3.0  # initial standard deviation of threshold proposals, times the root of the number of ratings

@@ -9,15 +9,10 @@ gradients with a noisy right-hand side, whose exact solution is a draw.
 
 from __future__ import annotations
 
-import warnings
-
 import torch
 from torch import Tensor
 
-from recsys.data.features import Attributes
 from recsys.models.bayesian.conjugate import gamma
-
-warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta state")
 
 MAX_DENSE = 8192  # largest shorter side of F for the eigenbasis, which would take minutes and gigabytes beyond
 RANK_TOLERANCE = 1e-6  # eigenvalues below this fraction of the largest count as zero
@@ -110,6 +105,22 @@ class Effects:
         )
 
 
+def cold_start_row(rows: Tensor, features: Effects, penalty: Tensor) -> tuple[Tensor, Tensor]:
+    """What attributes say of the row of someone without ratings, by ridge regression on the fitted rows.
+
+    Args:
+        rows: Fitted rows, `(n, e)`.
+        features: Their attributes.
+        penalty: Of each coordinate's effects, `(e,)`.
+
+    Returns:
+        The effects `(k, e)`, and the row without attributes `(e,)`.
+    """
+    mean = rows.mean(0)
+    effects = features.mean(rows - mean, penalty)
+    return effects, mean - features.predict(effects).mean(0)
+
+
 class _Basis:
     """Eigenvalues `(r,)` and eigenvectors `(min(n, k), r)` of the Gram matrix of the shorter side of F."""
 
@@ -147,22 +158,3 @@ def _conjugate_gradients(product: object, wanted: Tensor, diagonal: Tensor) -> T
         before, level = level, (residual * conditioned).sum(0)
         direction = conditioned + level / before.clamp_min(torch.finfo(x.dtype).tiny) * direction
     return x
-
-
-def attribute_matrix(attributes: Attributes) -> Tensor:
-    """The 0/1 table as a sparse CSR matrix, `(rows, attributes)`."""
-    values = torch.ones(len(attributes.index))
-    return _rows(torch.from_numpy(attributes.indptr), torch.from_numpy(attributes.index), values, len(attributes.names))
-
-
-def rated_matrix(row: Tensor, other: Tensor, n: int, n_other: int) -> Tensor:
-    """Implicit-feedback matrix: distinct rated pairs, rows scaled by 1 / sqrt(count), `(n, n_other)`."""
-    pairs = torch.unique(row * n_other + other)
-    count = torch.bincount(pairs // n_other, minlength=n)
-    values = count.clamp_min(1).float().rsqrt()[pairs // n_other]
-    return _rows(torch.nn.functional.pad(count.cumsum(0), (1, 0)), pairs % n_other, values, n_other)
-
-
-def _rows(indptr: Tensor, index: Tensor, values: Tensor, columns: int) -> Tensor:
-    shape = (len(indptr) - 1, columns)
-    return torch.sparse_csr_tensor(indptr.long(), index.long(), values, shape, check_invariants=True)

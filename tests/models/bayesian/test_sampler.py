@@ -14,8 +14,9 @@ from recsys.models.bayesian.model import BayesianMF
 from recsys.models.bayesian.sampler import NOISE_RATE, NOISE_SHAPE, draw_noise, row_priors
 from recsys.models.bayesian.side_information import RATE as EFFECTS_RATE
 from recsys.models.bayesian.side_information import SHAPE as EFFECTS_SHAPE
-from recsys.models.bayesian.side_information import Effects, rated_matrix
+from recsys.models.bayesian.side_information import Effects
 from recsys.models.normal_equations import NormalEquations
+from recsys.models.side_matrices import rated_matrix
 
 pytestmark = pytest.mark.long
 

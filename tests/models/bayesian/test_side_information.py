@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from recsys.data.features import Attributes
-from recsys.models.bayesian.side_information import RATE, SHAPE, Effects, attribute_matrix, rated_matrix
+from recsys.models.bayesian.side_information import RATE, SHAPE, Effects
 
 PRECISION, EFFECT_PRECISION = torch.tensor([2.0, 0.5]), torch.tensor([3.0, 1.0])
 SHAPES = {"few features": (40, 6), "many features": (6, 15)}
@@ -65,17 +64,6 @@ def test_the_precision_of_the_effects_is_drawn_given_all_of_them(shape: tuple[in
         squares = normal.square() @ (1 / torch.linalg.eigvalsh(system))
         expected = (shape_given / (RATE + squares / 2)).mean().item()
         assert drawn[:, c].mean().item() == pytest.approx(expected, abs=5 * drawn[:, c].std().item() / DRAWS**0.5)
-
-
-def test_attributes_become_ones() -> None:
-    table = Attributes(["a", "b", "c"], np.array([0, 2, 2, 3]), np.array([0, 2, 1], np.int32))
-    assert attribute_matrix(table).to_dense().tolist() == [[1, 0, 1], [0, 0, 0], [0, 1, 0]]
-
-
-def test_who_rated_what_counts_each_pair_once_and_each_row_as_one() -> None:
-    row, other = torch.tensor([1, 0, 1, 1, 1, 1]), torch.tensor([2, 1, 0, 2, 1, 3])
-    expected = [[0, 1, 0, 0], [0.5, 0.5, 0.5, 0.5], [0, 0, 0, 0]]
-    assert rated_matrix(row, other, 3, 4).to_dense().tolist() == expected
 
 
 def test_the_same_generator_gives_the_same_effects() -> None:
