@@ -32,10 +32,11 @@ TABULAR_OF_0_2: dict[str, Any] = {  # what was assumed of every file, and is inf
     "item_year_column": "auto", "item_genres_column": "auto",
 }  # fmt: skip
 FIT_PROGRESS = {"_target_": "recsys.training.callbacks.FitProgress"}
+OF_ATTRIBUTES = {"attributes": (False, True), "attribute_shrinkage": (2000.0, 2000.0)}  # of models that had none
 # Defaults of model arguments before and now, by class; an argument that older configurations lack had the former one.
 FORMER_DEFAULTS: dict[str, dict[str, tuple[Any, Any]]] = {
-    "recsys.models.mf.MatrixFactorization": {"bias_shrinkage": (0.0, 5.0), "attributes": (False, True)},
-    "recsys.models.svdpp.SVDPlusPlus": {"bias_shrinkage": (0.0, 5.0), "attributes": (False, True)},
+    "recsys.models.mf.MatrixFactorization": {"bias_shrinkage": (0.0, 5.0), **OF_ATTRIBUTES},
+    "recsys.models.svdpp.SVDPlusPlus": {"bias_shrinkage": (0.0, 5.0), **OF_ATTRIBUTES},
     "recsys.models.biases.BiasModel": {"bias_shrinkage": (0.0, 5.0)},
     "recsys.models.als.ALS": {
         "reg_lambda": (0.06, 0.15), "reg_exponent": (1.0, 0.5), "bias_shrinkage": (0.0, 5.0),
