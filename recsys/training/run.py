@@ -266,7 +266,7 @@ def select(
         try:
             load_best(model, checkpoints)
         except (DamagedCheckpointError, FileNotFoundError) as error:
-            if is_resumed and cfg.refit != "none":
+            if cfg.refit != "none":
                 log.warning("%s: no ensemble can be made of this run, whose %s is missing", error, VALIDATION)
                 return selection, model
             if not is_resumed:

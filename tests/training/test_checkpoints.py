@@ -12,6 +12,7 @@ import pytest
 import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
 
+from recsys.evaluation.validation_set import FILE as VALIDATION
 from recsys.files import WriteError
 from recsys.train import train as train_configured
 from recsys.training.checkpoints import CheckpointFiles, DamagedCheckpointError, read_checkpoint
@@ -194,6 +195,22 @@ def test_a_damaged_best_checkpoint_is_selected_again_if_it_is_needed(
     quick_train(f"resume={folder}")
     assert metrics(folder) == metrics(whole)
     assert ("the model is selected again" in caplog.text) == (refit == "none")
+
+
+def test_validation_predictions_are_made_again_or_said_to_be_missing(
+    quick_train: Train, trained: Train, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    whole = trained(*SETTINGS)
+    for name, damage in (("whole", lambda file: None), ("damaged", cut)):
+        folder = copy_run(whole, tmp_path / name)
+        damage(folder / "checkpoints" / "best.ckpt")
+        for file in ("metrics.json", "status.json", VALIDATION):
+            (folder / file).unlink()
+        quick_train(f"resume={folder}", name=name)
+        assert metrics(folder) == metrics(whole)
+        assert (folder / VALIDATION).exists() == (name == "whole")
+        assert (f"whose {VALIDATION} is missing" in caplog.text) == (name == "damaged")
+    assert (tmp_path / "whole" / VALIDATION).read_bytes() == (whole / VALIDATION).read_bytes()
 
 
 CHAIN = ("model=bayesian_mf", "model.embedding_dim=2", "model.burn_in=1", "model.thin=1", "trainer.max_epochs=4")
