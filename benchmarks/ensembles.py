@@ -1,7 +1,7 @@
 """Ensembles against their best member, by the real commands: `python -m benchmarks.ensembles [--only TEXT]`.
 
 Each member is `python -m recsys.train`, each ensemble `python -m recsys.ensemble`, as a process of its own. Members and
-settings were chosen on validation rows. With `--runs` the members' folders are kept there, and finished ones are used
+settings were chosen on validation rows. With `--runs-root` the members' folders are kept there, and finished ones are used
 again; the ensemble is stacked anew.
 """
 
@@ -92,13 +92,15 @@ def main() -> None:
     parser.add_argument("--only", default="", help="rows whose name has this text")
     parser.add_argument("--sweeps", type=int, help="of each chain; without it those of the plan")
     parser.add_argument("--leave-out", nargs="+", default=[], metavar="MEMBER", help="members to do without")
-    parser.add_argument("--runs", type=Path, help="folder of the members' runs; without it they are removed in the end")
+    parser.add_argument(
+        "--runs-root", type=Path, help="folder of the members' runs; without it they are removed in the end"
+    )
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         for name in PLAN:
             if arguments.only in name:
                 wanted = plan(name, arguments.sweeps, arguments.leave_out)
-                found = measure(name, wanted, arguments.runs or Path(folder), arguments.ml_1m_root)
+                found = measure(name, wanted, arguments.runs_root or Path(folder), arguments.ml_1m_root)
                 entry = found | provenance("benchmarks.ensembles", sys.argv[1:])
                 keep(entry, FILE, ("name",))
                 best = min(member["test_rmse"] for member in entry["members"])

@@ -50,7 +50,7 @@ def test_an_ensemble_is_a_run(members: list[Path], tmp_path: Path, capsys: pytes
     rows = json.loads((folder / "members.json").read_text())["members"]
     assert [row["run"] for row in rows] == [str(member) for member in members]
     assert metrics["val/rmse"] < min(row["val/rmse"] for row in rows) + 0.01
-    assert metrics["test/rmse"] == pytest.approx(metrics["test/rmse_uncompressed"], abs=1e-4)  # 10 of 128 coordinates
+    assert metrics["test/rmse"] == pytest.approx(metrics["test/rmse_uncompressed"], abs=1e-4)  # 10 coordinates are all
     parts = [Bundle.load(member / "bundle") for member in members]
     user, item = np.divmod(np.arange(60 * 40), 40)
     linear = sum(row["weight"] * part.mean_linear_part(user, item) for row, part in zip(rows, parts, strict=True))
