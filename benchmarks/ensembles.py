@@ -1,8 +1,8 @@
 """Ensembles against their best member, by the real commands: `python -m benchmarks.ensembles [--only TEXT]`.
 
 Each member is `python -m recsys.train`, each ensemble `python -m recsys.ensemble`, as a process of its own. Members and
-settings were chosen on validation rows. With `--runs-root` the members' folders are kept there, and finished ones are used
-again; the ensemble is stacked anew.
+settings were chosen on validation rows. With `--runs-root` the members' folders are kept there, and finished ones are
+used again; the ensemble is stacked anew.
 """
 
 from __future__ import annotations
