@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from omegaconf import DictConfig
 
 from recsys.bundle import Bundle
 from recsys.cli import command
+from recsys.evaluation.case_values import file_name
 from recsys.evaluation.cases import check_targets
 from recsys.evaluation.evaluate import Comparison, compare_metrics, evaluate, evaluate_ranking
 from recsys.evaluation.list_orders import orders_of
@@ -32,16 +34,16 @@ def main(cfg: DictConfig) -> None:
     folder = Path(cfg.run)
     bundle = Bundle.load(folder / "bundle")
     recorded = _recorded(folder)
-    metrics = evaluate(bundle, ranking=NDCG.test_key in recorded)
+    metrics = evaluate(bundle, ranking=NDCG.test_key in recorded, folder=_keeping(folder, "all"))
     asked = [targets for targets in TARGETS[1:] if targets == cfg.targets or NDCG.ranking_key(targets) in recorded]
     for targets in asked:
-        metrics |= evaluate_ranking(bundle, targets)
+        metrics |= evaluate_ranking(bundle, targets, folder=_keeping(folder, targets))
     if cfg.evaluation == "prequential":
         from recsys.evaluation.prequential import prequential
 
         metrics |= prequential(bundle, items=cfg["items"])
     if cfg.ranking and NDCG.test_key not in metrics:
-        metrics |= evaluate_ranking(bundle)
+        metrics |= evaluate_ranking(bundle, folder=_keeping(folder, "all"))
     title = f"{recorded.get('model', bundle.manifest['model'])} on {bundle.manifest['data']}"
     about = {"epochs": recorded.get("epochs"), "split": bundle.manifest.get("split")}
     print_metrics({**about, **metrics}, title, bundle.manifest.get("arguments"))
@@ -49,6 +51,11 @@ def main(cfg: DictConfig) -> None:
         orders = orders_of(bundle, str(cfg.rank_by))
         print_orders({name: evaluate_ranking(bundle, cfg.targets, order) for name, order in orders.items()}, orders)
     _report(compare_metrics(metrics, recorded), folder / "metrics.json")
+
+
+def _keeping(folder: Path, targets: str) -> Path | None:
+    """The folder, if it can keep the metrics of each case and does not already."""
+    return folder if os.access(folder, os.W_OK) and not os.path.lexists(folder / file_name(targets)) else None
 
 
 def _recorded(folder: Path) -> dict[str, Any]:

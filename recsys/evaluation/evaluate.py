@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ import numpy as np
 from recsys.bundle import HISTORY, Bundle
 from recsys.bundle.ranking import Order
 from recsys.evaluation.calibration import calibration_metrics
+from recsys.evaluation.case_values import case_values
 from recsys.evaluation.cases import Cases, cases_of
 from recsys.evaluation.holdout import TestSet, predict_test_set, test_rows
 from recsys.evaluation.list_orders import default_order, in_order
@@ -24,12 +26,15 @@ REL_TOL, ABS_TOL = 1e-9, 1e-12  # threads and machines round differently
 PREQUENTIAL_REL_TOL = 1e-6  # its many small solves amplify that
 
 
-def evaluate(bundle: Bundle, test_set: TestSet | None = None, *, ranking: bool = False) -> Metrics:
+def evaluate(
+    bundle: Bundle, test_set: TestSet | None = None, *, ranking: bool = False, folder: Path | None = None
+) -> Metrics:
     """Test metrics of a bundle, and of the baselines fitted on the same rows.
 
     Args:
         bundle: The model.
         test_set: Its predicted test rows, if they are at hand.
+        folder: Of the run, which keeps the ranking metrics of each case; None: they are not kept.
         ranking: Add the metrics of `evaluate_ranking`, which with `test/share_cold` are those of a ranking model.
 
     Returns:
@@ -41,7 +46,7 @@ def evaluate(bundle: Bundle, test_set: TestSet | None = None, *, ranking: bool =
         ValueError: The model was fitted on the test rows, or there are none.
     """
     if bundle.is_ranking:
-        return evaluate_ranking(bundle) | {"test/share_cold": _share_cold(bundle)}
+        return evaluate_ranking(bundle, folder=folder) | {"test/share_cold": _share_cold(bundle)}
     test_set = test_set or predict_test_set(bundle)
     warm = (test_set.user < bundle.n_users) & (test_set.item < bundle.fitted_items)
     metrics = _prefixed(TEST_PREFIX["rating"], rating_metrics(test_set.predicted, test_set.rating, warm))
@@ -49,10 +54,12 @@ def evaluate(bundle: Bundle, test_set: TestSet | None = None, *, ranking: bool =
         found = rating_metrics(predicted, test_set.rating, warm)
         metrics |= {f"baseline/{name}{subset}": found[f"rmse{subset}"] for subset in SUBSETS}
     metrics |= _prefixed(TEST_PREFIX["intervals"], calibration_metrics(bundle, test_set))
-    return metrics | evaluate_ranking(bundle) if ranking else metrics
+    return metrics | evaluate_ranking(bundle, folder=folder) if ranking else metrics
 
 
-def evaluate_ranking(bundle: Bundle, targets: str = "all", order: Order | None = None) -> Metrics:
+def evaluate_ranking(
+    bundle: Bundle, targets: str = "all", order: Order | None = None, *, folder: Path | None = None
+) -> Metrics:
     """Ranking metrics of full-catalogue lists for the test users, of the model and of the most popular items.
 
     A list may hold every item except those of its case's history (`recsys.evaluation.cases`). A user without a history
@@ -64,6 +71,7 @@ def evaluate_ranking(bundle: Bundle, targets: str = "all", order: Order | None =
         targets: One of `TARGETS`. For `all`, a user is as the model was fitted, and otherwise folded in from all rows
             before the target; so is a held-out user.
         order: Of the model's lists; None: the bundle's default.
+        folder: Of the run, which keeps the metrics of each case (`CaseValues`); None: they are not kept.
 
     Returns:
         `ranking/<name>` and `baseline/popularity_<name>` of each ranking metric; NDCG@10 also `_warm` (targets that the
@@ -87,6 +95,8 @@ def evaluate_ranking(bundle: Bundle, targets: str = "all", order: Order | None =
     model = ranked(cases, scored, popularity := popularity_of(known))
     by_count = in_blocks(cases, lambda users: np.broadcast_to(counts, (len(users), len(counts))))
     popular = ranked(cases, by_count, popularity)
+    if folder is not None:
+        case_values(bundle, cases, model.values()).save(folder, targets)
     prefix, of = ("ranking/", "") if targets == "all" else (f"ranking_{targets}/", f"{targets}_")
     return (
         _prefixed(prefix, measure("ranking", model.lists()))

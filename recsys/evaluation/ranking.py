@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from recsys.bundle.typing import Float64Array, IndexArray, Int64Array
 from recsys.evaluation.cases import Cases, held_out_cases
 from recsys.evaluation.outcomes import PADDING, RankedLists, hits_of
-from recsys.evaluation.registry import METRICS, Metrics, measure
+from recsys.evaluation.registry import Metrics, in_group, measure
 from recsys.progress import track
 
 LIST_LENGTH = 20  # the longest cut-off of a ranking metric
@@ -116,11 +116,12 @@ class RankedCases:
         weight = 1 / self.cases.count[self.case] if self.cases.one_of else None
         return RankedLists.of(self.every, self.row[chosen], self.cases.item[chosen], self.popularity, weight)
 
-    def values(self, names: Iterable[str]) -> dict[str, Float64Array]:
-        """Metrics of each case, `(cases,)`: their mean is the metric."""
+    def values(self) -> dict[str, Float64Array]:
+        """By name, those metrics of each case, `(cases,)`, whose mean is a metric that reports show."""
         lists = self.lists()
         weight = 1.0 if lists.weight is None else lists.weight
-        found = {name: METRICS[name].function(lists) * weight for name in names}
+        shown = {metric.name: metric.function(lists) for metric in in_group("ranking") if metric.display == "column"}
+        found = {name: value * weight for name, value in shown.items() if not isinstance(value, float)}
         return {
             name: np.asarray(np.bincount(self.case, value, len(self.cases)), np.float64)
             for name, value in found.items()

@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from recsys.evaluation.registry import BASELINES, reported_metrics
-from recsys.report import leaderboard
+from recsys.report import leaderboard, rankings
 from recsys.report.overrides import run_command
+from recsys.report.rankings import RankingComparison, ranking_comparisons
 from recsys.report.runs import STATES, Run
 from recsys.report.settings import Experiments, averaged_keys
 from recsys.report.values import csv_cell, number
@@ -29,6 +30,7 @@ def as_json(found: Experiments, root: str) -> str:
 
 def report_data(found: Experiments, root: str) -> dict[str, Any]:
     """The content of the page as JSON-serializable data."""
+    comparisons = ranking_comparisons(found)  # first, for it makes notes of what cannot be read
     content = {
         "schema": SCHEMA,
         "made": datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
@@ -42,6 +44,7 @@ def report_data(found: Experiments, root: str) -> dict[str, Any]:
         "settings": [asdict(setting) for setting in found.settings],
         "runs": [_run(found, index) for index in range(len(found.runs))],
         "importance": found.importance,
+        "rankings": [asdict(one) | {"sentence": rankings.sentence(one)} for one in comparisons],
     }
     rounded: dict[str, Any] = _rounded(content)
     return rounded
@@ -127,7 +130,16 @@ def _is_figure(value: Any) -> bool:
 
 def as_markdown(found: Experiments, top: int) -> str:
     """One table per task, to paste into a README."""
-    return "\n".join(_markdown_task(found, task, top) for task in range(len(found.tasks)))
+    parts = [_markdown_task(found, task, top) for task in range(len(found.tasks))]
+    return "\n".join(parts + [_markdown_rankings(one, top) for one in ranking_comparisons(found)])
+
+
+def _markdown_rankings(comparison: RankingComparison, top: int) -> str:
+    shown = rankings.columns(comparison, top)
+    rows = [[_cell(column.name) for column in shown], ["--:" if column.right else "---" for column in shown]]
+    rows += [[_cell(cell) for cell in row] for row in list(zip(*(column.cells for column in shown), strict=True))[:-1]]
+    lines = [f"**{_cell(rankings.heading(comparison))}**", "", *(f"| {' | '.join(row)} |" for row in rows)]
+    return "\n".join([*lines, "", rankings.sentence(comparison), ""])
 
 
 def _markdown_task(found: Experiments, task: int, top: int) -> str:

@@ -12,9 +12,10 @@ from rich.console import Console
 from rich.measure import Measurement
 from rich.table import Table
 
-from recsys.report import leaderboard
+from recsys.report import leaderboard, rankings
 from recsys.report.importance import MIN_PER_PARAMETER
 from recsys.report.leaderboard import Column
+from recsys.report.rankings import RankingComparison, ranking_comparisons
 from recsys.report.runs import STATES
 from recsys.report.settings import Experiments
 
@@ -32,9 +33,12 @@ def console() -> Console:
 
 
 def print_experiments(screen: Console, found: Experiments, top: int) -> None:
-    """Print a leaderboard with its verdict for each task, then the unfinished runs."""
+    """Print a leaderboard with its verdict for each task, rankings of the same cases, then the unfinished runs."""
+    comparisons = ranking_comparisons(found)
     for task in range(len(found.tasks)):
         _print_task(screen, found, task, top)
+    for comparison in comparisons:
+        _print_rankings(screen, comparison, top)
     _print_unfinished(screen, found, top)
 
 
@@ -59,6 +63,16 @@ def _print_task(screen: Console, found: Experiments, task: int, top: int) -> Non
     screen.print(f"  in {leaderboard.best_folder(found, task)}{several}", style="cyan", soft_wrap=True)
     screen.print()
     _print_importance(screen, found, task)
+
+
+def _print_rankings(screen: Console, comparison: RankingComparison, top: int) -> None:
+    screen.print(rankings.heading(comparison), style="bold", soft_wrap=True)
+    table, _ = _fitting(screen, rankings.columns(comparison, top))
+    screen.print(table)
+    if len(comparison.settings) > top:
+        screen.print(f"  {len(comparison.settings) - top:,} more settings (--top)", style="dim", soft_wrap=True)
+    screen.print(rankings.sentence(comparison), soft_wrap=not screen.is_terminal)
+    screen.print()
 
 
 def _fitting(screen: Console, shown: list[Column]) -> tuple[Table, list[str]]:
@@ -113,10 +127,11 @@ def _table(shown: Sequence[Column]) -> Table:
     table = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False, collapse_padding=True)
     for column in shown:
         table.add_column(column.name, justify="right" if column.right else "left")
-    *rows, baseline = zip(*(column.cells for column in shown), strict=True)
-    for position, row in enumerate(rows):
+    rows = list(zip(*(column.cells for column in shown), strict=True))
+    for position, row in enumerate(rows[:-1]):
         table.add_row(*row, style="bold" if position == 0 else None)
-    table.add_row(*baseline, style="dim")
+    if any(rows[-1]):
+        table.add_row(*rows[-1], style="dim")
     return table
 
 

@@ -126,8 +126,8 @@ def run(cfg: DictConfig, folder: Path, context: RunContext = SINGLE_RUN) -> dict
         analysis = analyse(measured, test) if test else {}  # of rating errors, so not for ranking models
         metrics = {
             **selection.figures,
-            **evaluate(measured, test, ranking=bool(cfg.get("ranking"))),
-            **(evaluate_ranking(measured, targets) if targets != "all" else {}),
+            **evaluate(measured, test, ranking=bool(cfg.get("ranking")), folder=folder),
+            **(evaluate_ranking(measured, targets, folder=folder) if targets != "all" else {}),
             **(prequential(measured, test, items) if evaluation == "prequential" else {}),
             **whole,
             "fit_seconds": round(seconds, 3),

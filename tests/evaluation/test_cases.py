@@ -10,6 +10,7 @@ import pytest
 
 from recsys.bundle import HISTORY, TEST, TRAIN, VAL, Bundle
 from recsys.bundle.factors import Factors
+from recsys.evaluation.case_values import case_values
 from recsys.evaluation.cases import Cases, cases_of
 from recsys.evaluation.evaluate import evaluate_ranking
 from recsys.evaluation.past_vectors import scores_of_histories
@@ -127,3 +128,15 @@ def test_who_was_held_out_is_known_by_their_history(two_by_three: Factors) -> No
     (found,) = (scores for _, scores in scores_of_histories(made, cases))
     vector = made.fold_in_rows(np.array([1]), np.array([3], np.float32)).vector
     np.testing.assert_allclose(found[0], made.factors.scores(vector), rtol=1e-5)
+
+
+def test_only_the_same_cases_have_the_same_digest(two_by_three: Factors) -> None:
+    made, other = bundle(two_by_three), bundle(random_factors(n_users=2, n_items=3, dim=2))
+    digests = {case_values(one, cases_of(one), {}).rows for one in (made, other)}
+    assert len(digests) == 1  # whatever the model is
+    digests |= {case_values(made, cases_of(made, targets), {}).rows for targets in ("next", "last")}
+    part = made.ratings.part.copy()
+    part[2] = TRAIN
+    for changed in (bundle(two_by_three, fit_on="train"), replace(made, ratings=made.ratings._replace(part=part))):
+        digests.add(case_values(changed, cases_of(changed), {}).rows)
+    assert len(digests) == 5

@@ -13,6 +13,7 @@ import pytest
 
 from recsys.bundle import Bundle
 from recsys.bundle.factors import Factors
+from recsys.evaluation.case_values import CaseValues
 from recsys.evaluation.evaluate import compare_metrics, evaluate, evaluate_ranking
 from recsys.evaluation.metrics import Metrics
 from recsys.evaluation.tables import print_metrics
@@ -100,10 +101,13 @@ def test_every_run_can_be_asked_for_rankings(
     out = capsys.readouterr().out
     assert "NDCG@10" in out
     assert f"all {n_metrics} metrics equal" in out
+    kept = CaseValues.load(plain, "all")
     asked = quick_train("trainer.max_epochs=1", "ranking=true")
     found = json.loads((asked / "metrics.json").read_text())
     ranking = evaluate_ranking(Bundle.load(plain / "bundle"))
     assert found.items() >= (rating_figures | ranking).items()
+    assert kept.rows == CaseValues.load(asked, "all").rows
+    assert kept.values["ndcg@10"].mean() == pytest.approx(found["ranking/ndcg@10"])
     print_metrics(found, "mf on small")
     assert "NDCG@10" in capsys.readouterr().out
     call_function("evaluate", f"run={asked}")

@@ -152,8 +152,9 @@ def test_values_of_cases_have_the_metric_as_their_mean() -> None:
     for one_of in (False, True):
         cases = held_out_cases(fitted, held_out, one_of=one_of)
         found = ranked(cases, [(slice(0, len(cases)), scores[cases.user])], lambda n_items: np.full(n_items, 0.5))
-        values = found.values(["ndcg@10", "hr@10"])
+        values = found.values()
         expected = measure("ranking", found.lists(), values)
+        assert values.keys() == {"ndcg@10", "recall@10", "hr@10", "mrr@10", "map@10"}
         assert {name: value.mean() for name, value in values.items()} == pytest.approx(expected)
         assert {len(value) for value in values.values()} == {len(cases)}
 

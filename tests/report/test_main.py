@@ -129,6 +129,7 @@ def test_json_is_the_contracts(sweep: Path, capsys: pytest.CaptureFixture[str]) 
     data = json.loads(capsys.readouterr().out, parse_constant=pytest.fail)
     assert list(data) == [
         "schema", "made", "root", "metric", "registry", "tasks", "parameters", "settings", "runs", "importance",
+        "rankings",
     ]  # fmt: skip
     assert (data["schema"], data["root"], data["metric"], data["importance"]) == (1, str(sweep), "val/rmse", [None])
     assert data["parameters"] == [

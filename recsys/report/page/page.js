@@ -11,6 +11,7 @@ function showAll() {
   showCurves();
   showCost();
   showError();
+  showRankings();
   showUnfinished();
   showReading();
   showContents();

@@ -18,6 +18,7 @@ function readReport(text) {
     settings: list(data.settings),
     runs: list(data.runs),
     importance: Array.isArray(data.importance) ? data.importance : [],
+    rankings: list(data.rankings),
   };
 }
 
