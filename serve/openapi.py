@@ -101,7 +101,10 @@ def openapi_document(
         "genre": ({"examples": genres[:EXAMPLES]} if live else {"enum": genres}) if genres else {},
         "seconds": {"maximum": (int(time.time()) // CLOCK_TOLERANCE + 1) * CLOCK_TOLERANCE},  # goes on being allowed
     }
-    _fill(schema, filled, sample_ids(model, expose_user_ratings=expose_user_ratings))
+    examples = sample_ids(model, expose_user_ratings=expose_user_ratings)
+    _fill(schema, filled, examples)
+    known_pair = {name: examples.get(name, examples["item_id"]) for name in ("user_id", "item_id")}
+    schemas["PredictionRequest"]["examples"] = [known_pair]  # or else both a user and ratings would be shown
     return schema
 
 

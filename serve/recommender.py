@@ -17,7 +17,7 @@ from serve.models.served_model import ServedModel
 from serve.rounding import DECIMALS, rounded, significant
 from serve.schemas import ItemSummary, ModelVersion, Std
 
-N_REASONS = 3  # of an explanation
+N_REASONS = 3  # that speak for an item; a rating model gives one against it, too
 LEAST_CONTRIBUTION = 0.025  # of a rating model's reason, as a share of the scale: a tenth of a star from 1 to 5
 N_BINS = 16  # of the histogram of predicted ratings
 
@@ -66,9 +66,9 @@ class Recommendation(ItemSummary):
     explanation: Annotated[
         list[Reason] | None,
         Field(
-            description="Up to three of the user's ratings, the largest contribution first; null without `explain`. "
-            "A rating model's contribute at least a tenth of a star (a fortieth of the scale), for the item or against "
-            "it; a ranking model's speak for it."
+            description="Up to three of the user's ratings that speak for the item, the largest contribution first; "
+            "of a rating model then the one that speaks against it most; each with at least a tenth of a star (a "
+            "fortieth of the scale). Null without `explain`."
         ),
     ]
     because: Annotated[list[Reason] | None, Field(description="The former name of `explanation`.", deprecated=True)]
@@ -147,10 +147,15 @@ def _explain(model: ServedModel, person: Person, rows: IndexArray) -> list[list[
         return [[] for _ in rows]
     is_ranking = model.bundle.is_ranking
     least = 0.0 if is_ranking else LEAST_CONTRIBUTION * (model.high - model.low)
-    strongest = _largest(parts if is_ranking else np.abs(parts), N_REASONS)
+    strongest = _largest(parts, N_REASONS)
     amounts = np.take_along_axis(parts, strongest, 1)
-    counts = (amounts > 0 if is_ranking else np.abs(amounts) >= least).tolist()
-    stars = [[None] * N_REASONS] * len(rows) if model.bundle.is_implicit else rounded(folded.rating[strongest])
+    counts = (amounts > 0) & (amounts >= least)
+    if not is_ranking and parts.shape[1]:
+        against = parts.argmin(1)[:, None]
+        amount = np.take_along_axis(parts, against, 1)
+        strongest, amounts = np.hstack([strongest, against]), np.hstack([amounts, amount])
+        counts = np.hstack([counts, amount <= -least])
+    stars = [[None] * (N_REASONS + 1)] * len(rows) if model.bundle.is_implicit else rounded(folded.rating[strongest])
     items = folded.items[strongest].tolist()
     return [
         [
@@ -158,7 +163,7 @@ def _explain(model: ServedModel, person: Person, rows: IndexArray) -> list[list[
             for item, given, amount, is_reason in zip(*reasons, strict=False)
             if is_reason
         ]
-        for reasons in zip(items, stars, amounts.tolist(), counts, strict=True)
+        for reasons in zip(items, stars, amounts.tolist(), counts.tolist(), strict=True)
     ]
 
 

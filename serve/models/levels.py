@@ -20,7 +20,8 @@ def rating_levels(bundle: Bundle, values: Float32Array, step: float | None) -> l
     Args:
         bundle: With the scale.
         values: The distinct ratings of the data, ascending.
-        step: Between them, if all are a multiple of it apart; levels between and beyond them that nobody gave count.
+        step: Between them, if all are a multiple of it apart; levels between and beyond them that nobody gave count,
+            and on a short scale all whole numbers do.
 
     Returns:
         None for implicit feedback, and if there are more than `MAX_LEVELS`.
@@ -31,6 +32,8 @@ def rating_levels(bundle: Bundle, values: Float32Array, step: float | None) -> l
     elif step is None:
         levels = values
     else:
+        if step > 1 and float(step).is_integer() and high - low < MAX_LEVELS:
+            step = 1.0
         below = math.floor((float(values[0]) - low) / step + TOLERANCE)
         above = math.floor((high - float(values[0])) / step + TOLERANCE)
         if below + above >= MAX_LEVELS:

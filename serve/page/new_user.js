@@ -3,7 +3,7 @@
 import { newest } from "./api.js";
 import { recommend } from "./recommendations.js";
 import { listSaved, newEvent } from "./recording.js";
-import { $, go, model, scale, state } from "./state.js";
+import { $, go, model, noun, scale, state } from "./state.js";
 import { suggest } from "./suggestions.js";
 import { count, h, listed, name, plainId, segment, starPicker } from "./view.js";
 
@@ -29,6 +29,9 @@ export function fitMine() {
   for (const item of mine) item.rating = scale.implicit ? scale.high : fits(item.rating) ? item.rating : null;
 }
 
+/** A rating as the service takes it; implicit feedback has no stars. */
+export const given = ({ item_id, rating }) => (scale.implicit ? { item_id } : { item_id, rating });
+
 function saveMine() {
   try {
     sessionStorage.setItem(storageKey(), JSON.stringify(mine));
@@ -48,7 +51,7 @@ export function showMine(focusOn = null) {
   const clear = h("button", { className: "plain", onclick: clearMine }, "Remove all");
   suggest(mine);
   showNameForm();
-  $("given").replaceChildren(...(rows.length ? [h("div", { className: "bar" }, h("h2", {}, scale.implicit ? "Your titles" : "Your ratings"), clear), h("ul", { className: "rated" }, rows)] : []));
+  $("given").replaceChildren(...(rows.length ? [h("div", { className: "bar" }, h("h2", {}, scale.implicit ? `Your ${noun}s` : "Your ratings"), clear), h("ul", { className: "rated" }, rows)] : []));
 }
 
 export function choose(item) {
@@ -113,7 +116,7 @@ export function saveUnderName(event) {
     mine = [];
     saveMine();
     go({ isNew: false, user, rate: "1" });
-    $("status").textContent = `Saved: ${count(rated.length, scale.implicit ? "title" : "rating")} of ${plainId(user)}.`;
+    $("status").textContent = `Saved: ${count(rated.length, scale.implicit ? noun : "rating")} of ${plainId(user)}.`;
     $("search").focus();
   }, () => ($("name-form").ariaBusy = "false"));
 }

@@ -7,10 +7,10 @@ import { choose, fitMine, loadMine, sayOfName, saveUnderName, showMine } from ".
 import { onOtherModel, recommend } from "./recommendations.js";
 import { isUnsaved, openRecording } from "./recording.js";
 import { setUpSearch } from "./search.js";
-import { $, FILTERS, go, model, onState, scale, setModel, state, usual } from "./state.js";
+import { $, FILTERS, go, model, noun, onState, scale, setModel, state, usual } from "./state.js";
 import { dropSuggestions, onSuggested } from "./suggestions.js";
 import { list, showChanges, showRatings } from "./user.js";
-import { count, h, plain, plainId, starScale } from "./view.js";
+import { capital, count, h, plain, plainId } from "./view.js";
 
 let lastUser = null; // restored when switching back from the other tab
 
@@ -38,7 +38,7 @@ function showTabs() {
   for (const id of ["user-form", "examples", "profile"]) $(id).hidden = state.isNew;
   for (const id of ["given", "name-form"]) $(id).hidden = !state.isNew;
   for (const id of ["search-field", "popular"]) $(id).hidden = !state.isNew && !state.rate;
-  $("who").ariaLabel = state.isNew ? "Your ratings" : "User";
+  $("panel").classList.toggle("reading", !state.isNew && !state.rate); // on a phone the list comes first
 }
 
 function showPerson() {
@@ -59,15 +59,16 @@ function showModel() {
   $("model-name").textContent = model.model;
   $("model-data").textContent = model.data;
   $("model-version").textContent = model.model_version;
-  const [label, figure] = model.task === "ranking" ? ["Test NDCG@10", metrics?.["ranking/ndcg@10"]] : ["Test RMSE", metrics?.["test/rmse"]];
-  $("metric-name").textContent = label;
-  $("metric").textContent = Number.isFinite(figure) ? figure.toFixed(4) : "not measured";
-  $("counts").textContent = ["ratings", "users", "items"].filter((key) => counts[key]).map((key) => count(counts[key], key.slice(0, -1))).join(", ");
+  showQuality(metrics ?? {});
+  const nouns = { ratings: scale.implicit ? "choice" : "rating", users: "user", items: noun };
+  $("counts").textContent = Object.keys(nouns).filter((key) => counts[key]).map((key) => count(counts[key], nouns[key])).join(", ");
   const areNumbers = model.id_kind === "int";
   document.querySelector("label[for=name]").textContent = areNumbers ? "Save them as user" : "Save them under a name";
   const rule = areNumbers ? " Users of this data are numbers." : "";
   $("name-hint").textContent = `Until then they are in this tab only. Afterwards you can come back to them as this user.${rule}`;
-  $("search-hint").textContent = scale.implicit ? "Choose titles that you know." : "Choose a title, then rate it.";
+  document.querySelector("label[for=search]").textContent = `${capital(noun)}s you know`;
+  $("search-hint").textContent = scale.implicit ? `Choose ${noun}s that you know.` : `Choose ${noun === "item" ? "an item" : "a title"}, then rate it.`;
+  $("min-after").textContent = scale.implicit ? "choices" : "ratings";
   $("no-new").hidden = model.fold_in !== "none";
   $("tab-new").hidden = model.fold_in === "none";
   $("genre-field").hidden = service.genres.length === 0;
@@ -79,6 +80,21 @@ function showModel() {
   usual.min = String(Math.min(20, Math.floor(typical / 4)));
   if (areNumbers) $("user-id").inputMode = $("name").inputMode = "numeric";
   $("examples").replaceChildren(...service.example_users.slice(0, 6).map((user) => h("a", { href: `#user=${encodeURIComponent(user)}`, "data-user": user }, plainId(user))));
+}
+
+/** How good the model is, in words: how far its ratings are off, or how often its lists have what was chosen next. */
+function showQuality(metrics) {
+  const { "ranking/hr@10": hits } = metrics;
+  const isRate = model.task === "ranking" && Number.isFinite(hits);
+  const [label, figure, explained] = isRate
+    ? ["In the first ten", 100 * hits, "how often a list of ten has what a test user chose (HR@10)"]
+    : model.task === "ranking"
+    ? ["Test NDCG@10", metrics["ranking/ndcg@10"], "how high the lists have what test users chose"]
+    : ["Typical error", metrics["test/rmse"], "root mean squared error of test ratings (RMSE)"];
+  $("metric-name").textContent = label;
+  $("metric-name").title = explained;
+  const unit = isRate ? "%" : model.task === "ranking" ? "" : scale.asStars ? " stars" : " points";
+  $("metric").textContent = Number.isFinite(figure) ? figure.toFixed(isRate ? 0 : unit ? scale.digits : 4) + unit : "not measured";
 }
 
 function setUp() {
@@ -105,6 +121,10 @@ function setUp() {
   };
   $("filters").onchange = () => $("filters").reportValidity();
   $("filters").onsubmit = (event) => event.preventDefault();
+  $("show-filters").onclick = () => {
+    const open = $("filters").classList.toggle("open");
+    $("show-filters").ariaExpanded = String(open);
+  };
   $("item-close").onclick = () => $("item").close();
   $("item").onclose = () => state.item && go({ item: null });
   $("item").onclick = ({ target }) => {
@@ -141,8 +161,7 @@ function keepState(event) {
 
 async function loadModel(ask) {
   const found = await ask("model");
-  const { rating_step: step, lowest_rating: lowest, implicit } = found.service;
-  setModel(found, starScale(found.rating_scale, step, { lowest: lowest ?? undefined, implicit }));
+  setModel(found);
   fitMine(); // given to the model before, if another one was swapped in
   dropSuggestions();
   showModel();

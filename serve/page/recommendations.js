@@ -1,8 +1,8 @@
 // Recommendations for whoever is shown, with the reasons and the distribution of the predictions.
 
 import { drop, newest } from "./api.js";
-import { mine } from "./new_user.js";
-import { $, FILTERS, model, scale, state, usual } from "./state.js";
+import { given, mine } from "./new_user.js";
+import { $, FILTERS, model, noun, scale, state, usual } from "./state.js";
 import { count, h, histogram, name, note, plainId, recommendation, segment } from "./view.js";
 
 let otherModel = () => {};
@@ -14,7 +14,7 @@ export function onOtherModel(work) {
 
 export function recommend() {
   drop("recommendations");
-  if (state.isNew && !mine.some(({ rating }) => rating !== null)) return prompt(`${scale.implicit ? "Choose" : "Rate"} a title to get recommendations.`);
+  if (state.isNew && !mine.some(({ rating }) => rating !== null)) return prompt(`${scale.implicit ? "Choose" : "Rate"} ${noun === "item" ? "an item" : "a title"} to get recommendations.`);
   if (!state.isNew && !state.user) return prompt("Enter a user id to get recommendations.");
   $("results").ariaBusy = "true";
   newest("recommendations", showRecommendations, () => prompt("No recommendations: see the message above."));
@@ -30,11 +30,11 @@ function prompt(text) {
 async function showRecommendations(ask) {
   const rated = mine.filter(({ rating }) => rating !== null).reverse(); // in the order of rating
   const answer = state.isNew
-    ? await ask("recommendations/", { ...query(true), ratings: rated.map(({ item_id, rating }) => ({ item_id, rating })) })
+    ? await ask("recommendations/", { ...query(true), ratings: rated.map(given) })
     : await ask(`users/${segment(state.user)}/recommendations?${new URLSearchParams(query(model.service.expose_user_ratings && model.fold_in !== "none"))}`);
   if (answer.model_version !== model.model_version) otherModel();
   const items = answer.recommendations;
-  $("recommendations").replaceChildren(...items.map((item) => recommendation(scale, item, state.isNew || state.rate ? "you" : "they")));
+  $("recommendations").replaceChildren(...items.map((item) => recommendation(scale, item, model.service.constant_std, state.isNew || state.rate ? ["you", "your"] : ["they", "their"])));
   $("notes").replaceChildren(...notes(answer, rated).map((text) => h("p", { className: "note" }, text)));
   showDistribution(answer.distribution, items);
   $("results").ariaBusy = "false";
@@ -51,9 +51,9 @@ function query(explain) {
 
 function notes({ cold_start, recommendations, unknown_items = [] }, rated) {
   const lines = [];
-  if (cold_start) lines.push(`The model was not trained on user ${plainId(state.user)}: these are the predictions for an average user${Object.keys(model.service.attributes).length ? ", or one with their attributes" : ""}.`);
-  if (unknown_items.length) lines.push(`The model was not trained on ${unknown_items.map((i) => name(rated[i])).join(", ")}; the other ratings are used.`);
-  if (!recommendations.length) lines.push("No unrated title passes the filters. Try more years, another genre or fewer ratings.");
+  if (cold_start) lines.push(`Nothing is known of user ${plainId(state.user)} yet: this is what everyone likes${Object.keys(model.service.attributes).length ? ", or people with their attributes do" : ""}.`);
+  if (unknown_items.length) lines.push(`The model does not know ${unknown_items.map((i) => name(rated[i])).join(", ")}; the others count.`);
+  if (!recommendations.length) lines.push(`No other ${noun} passes the filters. Try more years, another genre or fewer ratings.`);
   return lines;
 }
 
@@ -61,5 +61,7 @@ function showDistribution(distribution, items) {
   $("distribution").hidden = !distribution;
   if (!distribution) return;
   const lowest = Math.min(...items.map(({ rating, score }) => rating ?? score));
-  $("histogram").replaceChildren(...histogram(distribution, lowest).filter(Boolean));
+  const { constant_std: std } = model.service;
+  $("usual-error").textContent = std === null ? "" : `Ratings are mostly within ${std.toFixed(scale.digits > 2 ? 2 : 1)} of what is predicted.`;
+  $("histogram").replaceChildren(...histogram(distribution, lowest, noun).filter(Boolean));
 }

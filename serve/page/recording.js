@@ -2,9 +2,9 @@
 // the same id and counts once, so that nothing is lost or doubled when an answer fails to come. Kept for this tab.
 
 import { newest, now } from "./api.js";
+import { scale } from "./state.js";
 
 const MOST = 1000; // events of a request
-const KINDS = { true: "rating", false: "withdrawal" };
 
 let stored = null; // key in the session's storage
 let pending = []; // events that are not acknowledged, oldest first
@@ -30,10 +30,11 @@ export function openRecording(data, onChange) {
 /** A user's changes, latest first. `state`: null (chosen, not rated), "saving", "waiting", "saved" or "refused". */
 export const changesOf = (user) => changes.filter((change) => change.user === user);
 
-/** The rating of a user and an item that is an event now; null withdraws it. */
+/** The rating of a user and an item that is an event now, a choice where there are no stars; null withdraws it. */
 export function newEvent(user, { item_id }, rating) {
-  const event = { event_id: newId(), user_id: user, item_id, kind: KINDS[rating !== null], timestamp: now() };
-  return rating === null ? event : { ...event, rating };
+  const kind = rating === null ? "withdrawal" : scale.implicit ? "choice" : "rating";
+  const event = { event_id: newId(), user_id: user, item_id, kind, timestamp: now() };
+  return kind === "rating" ? { ...event, rating } : event;
 }
 
 /** List a title, to be rated: `rating` is what the user gave it before, if anything. */

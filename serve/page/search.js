@@ -1,8 +1,12 @@
 // A combobox following the ARIA pattern: the focus stays in the field, and arrow keys move through the results.
 
-import { count, facts, h, name } from "./view.js";
+import { noun, scale } from "./state.js";
+import { count, facts, h, name, plainId } from "./view.js";
 
 const PAUSE = 150; // debounce in ms
+
+/** How many people have rated or chosen an item. */
+export const howOften = ({ n_ratings: n }) => (scale.implicit ? `chosen ${n === 1 ? "once" : count(n, "time")}` : count(n, "rating"));
 
 /** Search while typing; `find(query, show)` calls `show` with items, and `choose(item)` is called on a selection. */
 export function setUpSearch(input, list, hint, { find, choose }) {
@@ -22,7 +26,8 @@ export function setUpSearch(input, list, hint, { find, choose }) {
   }
 
   function option(item, i) {
-    const about = [facts(item), count(item.n_ratings, "rating")].filter(Boolean).join(" · ");
+    const id = item.item_id === input.value.trim() && item.title !== item.item_id ? `id ${plainId(item.item_id)}` : "";
+    const about = [id, facts(item), howOften(item)].filter(Boolean).join(" · ");
     const node = h("li", { id: `found-${i}`, role: "option" }, h("span", {}, name(item)), h("small", {}, about));
     node.onpointerdown = (event) => event.preventDefault(); // keep the focus in the field
     node.onclick = () => pick(i);
@@ -54,7 +59,7 @@ export function setUpSearch(input, list, hint, { find, choose }) {
     find(query, (found) => {
       if (document.activeElement !== input) return;
       show(found);
-      hint.textContent = found.length ? `${count(found.length, "title")} found.` : `No title matches “${query}”.`;
+      hint.textContent = found.length ? `${count(found.length, noun)} found.` : `No ${noun} matches “${query}”.`;
     });
   }
 

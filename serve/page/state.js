@@ -1,17 +1,21 @@
 // What the page shows. It is in the URL: #user=405&genre=Comedy, #user=405&rate=1 to change ratings, #new, each with
 // &item=50 for the panel. `go()` changes it, and page.js renders it.
 
+import { nounOf, starScale } from "./view.js";
+
 export const $ = (id) => document.getElementById(id);
 export const FILTERS = ["genre", "from", "to", "min", "k"];
 export const usual = { min: "0", k: "10" }; // default filters, omitted in the URL
 
 export let model; // result of GET /model
 export let scale; // its rating scale
+export let noun; // what its items are called
 export let state = {};
 let render = () => {};
 
-export function setModel(found, itsScale) {
-  [model, scale] = [found, itsScale];
+export function setModel(found) {
+  const { levels, implicit } = found.service;
+  [model, scale, noun] = [found, starScale(found.rating_scale, levels, implicit), nounOf(found.service)];
 }
 
 /** Call `work(before)` whenever the state changes, and now. */

@@ -5,7 +5,7 @@ import { useAnotherKey } from "./key.js";
 import { changeRow, ratedList, ratingControls, showStates } from "./profile.js";
 import { recommend } from "./recommendations.js";
 import { changesOf, choose, reconcile, record, unlist } from "./recording.js";
-import { $, go, model, scale, state } from "./state.js";
+import { $, go, model, noun, scale, state } from "./state.js";
 import { suggest } from "./suggestions.js";
 import { count, h, note, ratedRow, segment } from "./view.js";
 
@@ -50,8 +50,8 @@ function showProfile(focusOn = null) {
   const ratings = theirs?.ratings ?? [];
   const changes = state.rate ? changesOf(state.user) : [];
   const others = ratings.filter(({ item_id }) => !changes.some((change) => change.item_id === item_id));
-  const title = scale.implicit ? "Chosen titles" : ratings.length && !state.rate ? "Highest rated" : "Ratings";
-  const label = state.rate ? "Done" : ratings.length ? "Change" : scale.implicit ? "Choose titles" : "Rate titles";
+  const title = scale.implicit ? `Chosen ${noun}s` : ratings.length && !state.rate ? "Highest rated" : "Ratings";
+  const label = state.rate ? "Done" : ratings.length ? "Change" : `${scale.implicit ? "Choose" : "Rate"} ${noun}s`;
   const turn = h("button", { className: "plain", onclick: () => go({ rate: state.rate ? null : "1" }, true) }, label);
   const rows = ratedList(changes, others, state.rate ? changeableRow : (item) => ratedRow(scale, item));
   $("profile").replaceChildren(
@@ -63,9 +63,9 @@ function showProfile(focusOn = null) {
 }
 
 function howMany() {
-  if (!theirs) return model.service.expose_user_ratings ? "No ratings yet." : "";
+  if (!theirs) return model.service.expose_user_ratings ? scale.implicit ? "Nothing chosen yet." : "No ratings yet." : "";
   const mean = theirs.mean_rating === null || scale.implicit ? "" : `, ${theirs.mean_rating.toFixed(scale.digits)} on average`;
-  return count(theirs.n_ratings, scale.implicit ? "title" : "rating") + mean;
+  return count(theirs.n_ratings, scale.implicit ? noun : "rating") + mean;
 }
 
 function changeableRow(item) {
@@ -103,6 +103,7 @@ async function countAgain(ask) {
 
 async function askForRatings(ask) {
   theirs = await ask(`users/${segment(state.user)}?limit=1000`);
+  if (scale.implicit) for (const item of theirs.ratings) item.rating = scale.high; // chosen; others are null
   if (theirs.ratings.length === theirs.n_ratings) reconcile(state.user, theirs.ratings);
 }
 

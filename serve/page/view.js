@@ -1,6 +1,5 @@
 // Rendering: nodes are created by script only, so that titles are always text.
 
-const MOST_STEPS = 11; // buttons for a rating
 const SVG = "http://www.w3.org/2000/svg";
 
 /** An element with properties (or attributes, if there is no such property) and children; null children are skipped. */
@@ -10,7 +9,7 @@ export function h(tag, properties = {}, ...children) {
     if (key in node) node[key] = value;
     else node.setAttribute(key, value);
   }
-  node.append(...children.flat().filter((child) => child !== null && child !== undefined));
+  node.append(...children.flat(Infinity).filter((child) => child !== null && child !== undefined));
   return node;
 }
 
@@ -26,6 +25,11 @@ export const plainId = (id) => plain(id).replace(/^ +| +$/g, (blanks) => "␣".r
 
 /** An id as a segment of a path: browsers resolve dots even if encoded, unless encoded twice. */
 export const segment = (id) => (/^\.\.?$/.test(id) ? id.replaceAll(".", "%252E") : encodeURIComponent(id));
+
+/** What items are called: titles where they have years, as films and books do. */
+export const nounOf = (service) => (service.years ? "title" : "item");
+
+export const capital = (word) => word[0].toUpperCase() + word.slice(1);
 
 export const count = (n, noun) => `${n.toLocaleString("en")} ${noun}${n === 1 ? "" : "s"}`;
 
@@ -49,19 +53,19 @@ export const facts = ({ year, genres }) => [year, genres.join(", ")].filter(Bool
 
 /**
  * How a rating scale is drawn (`stars`, of which `share(value)` are filled), chosen from (`steps`) and written.
- * Ratings of the data are `step` apart, from `lowest` on. Implicit feedback has nothing to choose: whoever chose an item
- * gave `high`.
+ * `levels` are the ratings that people give, null if they are too many. Implicit feedback has nothing to choose: whoever
+ * chose an item gave `high`. What changes a rating by less than `least` is not worth a word.
  */
-export function starScale([low, high], step = null, { lowest = low, implicit = false } = {}) {
+export function starScale([low, high], levels = null, implicit = false) {
   const span = high - low;
   const countable = low >= 0 && high >= 2 && high <= 10;
   const stars = countable ? Math.ceil(high) : 5;
   const share = (value) => (countable ? value / stars : (value - low) / span);
-  const usable = step && span / step <= MOST_STEPS - 1 + 1e-6 && !(countable && step > 1); // stars are offered whole, at least
-  const steps = usable ? multiples(low, high, step, lowest) : roundSteps(low, high, countable);
+  const steps = levels ?? roundSteps(low, high, countable);
   const digits = span < 2 ? 3 : span < 40 ? 2 : 1; // of a mean or a prediction
-  const asStars = countable && steps.length === stars && steps.every((value, i) => value === i + 1);
-  return { low, high, stars, share, steps, digits, asStars, implicit };
+  const areMultiples = (of) => countable && steps.length * of === stars && steps.every((value, i) => value === (i + 1) * of);
+  const asHalves = areMultiples(0.5);
+  return { low, high, stars, share, steps, digits, asStars: asHalves || areMultiples(1), asHalves, implicit, least: span / 40 };
 }
 
 /** All `origin + n * step` from low to high. */
@@ -105,37 +109,57 @@ export function starPicker(scale, item, current, { pick, done }) {
     done?.();
   };
   const legend = h("legend", { className: "unseen" }, `Your rating of ${name(item)}`);
-  return h("fieldset", { className: `picker ${scale.asStars ? "as-stars" : "as-numbers"}`, onkeydown }, legend, options);
+  return h("fieldset", { className: `picker ${scale.asHalves ? "as-stars halves" : scale.asStars ? "as-stars" : "as-numbers"}`, onkeydown }, legend, options);
 }
 
-/** "Because you gave 5 to Alien (+0.21) and 4 to Heat (+0.10)."; with implicit feedback "Because you chose …". */
-function reasons(scale, because, who) {
-  const shown = (because ?? []).filter(({ contribution }) => Number(contribution.toFixed(scale.digits)) > 0); // omit "+0.00"
-  if (!shown.length) return null;
-  const parts = shown.flatMap((reason, i) => [
-    i === 0 ? "" : i === shown.length - 1 ? " and " : ", ",
-    scale.implicit ? "" : `${given(reason.rating)} to `,
-    itemLink(reason),
-    h("span", { className: "amount" }, ` (+${reason.contribution.toFixed(scale.digits)})`),
-  ]);
-  return h("p", { className: "because" }, `Because ${who} ${scale.implicit ? "chose" : "gave"} `, parts, ".");
+const signed = (scale, amount) => `${amount < 0 ? "\u2212" : "+"}${Math.abs(amount).toFixed(scale.digits > 2 ? 2 : 1)}`;
+
+/** Parts in a row, as in a sentence: "Alien, Heat and Fargo". */
+const row = (parts) => parts.flatMap((part, i) => [i === 0 ? "" : i === parts.length - 1 ? " and " : ", ", part].flat());
+
+/** "Liked by everyone: 4.3 · your ratings: +0.4": what everyone gives, and what is known of this person adds. */
+function baseLine(scale, { rating, base }, whose) {
+  if (base === null || rating === null) return null;
+  const liked = base >= scale.low + 0.75 * (scale.high - scale.low) ? "Liked by everyone" : "The average person";
+  const gain = rating - base;
+  const own = Math.abs(gain) < scale.least ? "" : ` · ${whose} ratings: ${signed(scale, gain)}`;
+  return h("p", { className: "base quiet" }, `${liked}: ${base.toFixed(1)}${own}`);
 }
 
-/** The predictive standard deviation, " ± 0.9"; nothing for models without one. */
-export const spread = (scale, std) =>
-  std === null ? null : h("span", { className: "std", title: "standard deviation of a rating" }, ` ± ${std.toFixed(scale.digits > 2 ? 2 : 1)}`);
+/**
+ * "Because you gave 5 to Alien (+0.2) and only 1 to Fargo (+0.1), although you gave 1 to Heat (−0.1)." A ranking model has no stars to tell of:
+ * "Because you rated Alien"; with implicit feedback "Because you chose Alien".
+ */
+function reasons(scale, item, who) {
+  const explanation = item.explanation ?? [];
+  if (item.rating === null) {
+    const verb = scale.implicit ? "chose" : "rated";
+    return explanation.length ? h("p", { className: "because" }, `Because ${who} ${verb} `, row(explanation.map((one) => [itemLink(one)])), ".") : null;
+  }
+  const isLow = ({ rating, contribution }) => contribution > 0 && rating < (scale.low + scale.high) / 2;
+  const amountOf = (one) => [`${isLow(one) ? "only " : ""}${given(one.rating)} to `, itemLink(one), h("span", { className: "amount" }, ` (${signed(scale, one.contribution)})`)];
+  const [fors, against] = [1, -1].map((sign) => explanation.filter(({ contribution }) => contribution * sign > 0).map(amountOf));
+  if (!explanation.length) return null;
+  return h("p", { className: "because" },
+    fors.length ? [`Because ${who} gave `, row(fors)] : null,
+    against.length ? [fors.length ? `, although ${who} gave ` : `Although ${who} gave `, row(against)] : null, ".");
+}
 
-/** A recommended item with its prediction and explanation. */
-export function recommendation(scale, item, who) {
-  const value = item.rating === null
-    ? [h("b", {}, item.score.toFixed(scale.digits)), h("span", { className: "quiet" }, "score")]
-    : [h("span", {}, h("b", {}, item.rating.toFixed(scale.digits)), spread(scale, item.rating_std)), stars(scale, item.rating)];
-  const label = item.rating === null ? "Score" : "Predicted rating";
+/** The predictive standard deviation, " ± 0.9"; nothing where it is not known, or the same for every title. */
+export const spread = (scale, std, constant) =>
+  std === null || constant !== null ? null : h("span", { className: "std", title: "how far the rating may be off" }, ` ± ${std.toFixed(scale.digits > 2 ? 2 : 1)}`);
+
+/** A recommended item with its prediction, which a ranking model does not have, and its explanation. */
+export function recommendation(scale, item, constant, [who, whose]) {
+  const value = item.rating === null ? null : h("p", { className: "value" },
+    h("span", { className: "unseen" }, "Predicted rating: "),
+    h("span", {}, h("b", {}, item.rating.toFixed(scale.digits)), spread(scale, item.rating_std, constant)), stars(scale, item.rating));
   return h("li", { className: "card" },
     h("h3", {}, itemLink(item)),
     h("p", { className: "quiet" }, facts(item)),
-    h("p", { className: "value" }, h("span", { className: "unseen" }, `${label}: `), value),
-    reasons(scale, item.because, who));
+    value,
+    baseLine(scale, item, whose),
+    reasons(scale, item, who));
 }
 
 /** A row of a list of rated items. */
@@ -143,36 +167,31 @@ export const ratedRow = (scale, item) =>
   h("li", {}, listed(item),
     scale.implicit ? null : h("span", { className: "value" }, stars(scale, item.rating), h("b", {}, given(item.rating))));
 
-/** A similar item with its cosine similarity as a bar. */
-export function neighbour(item) {
-  const bar = h("span", { className: "cosine", "aria-hidden": "true" });
-  bar.style.setProperty("--share", `${100 * Math.max(0, item.similarity)}%`);
-  return h("li", {}, listed(item, facts(item)),
-    h("span", { className: "value" }, bar, h("b", {}, h("span", { className: "unseen" }, "similarity "), item.similarity.toFixed(2))));
-}
+/** A similar item. */
+export const neighbour = (item) => h("li", {}, listed(item, facts(item)));
 
 /** Histogram of predicted ratings; bars from `best`, the lowest recommended rating, are marked. */
-export function histogram({ edges, counts }, best) {
+export function histogram({ edges, counts }, best, noun) {
   const total = counts.reduce((a, b) => a + b, 0);
   const highest = Math.max(...counts, 1);
   const svg = document.createElementNS(SVG, "svg");
   const [low, high, middle] = [edges[0], edges.at(-1), median(edges, counts, total)].map((edge) => given(edge));
-  const summary = `The median prediction of ${count(total, "title")} is ${middle}.`;
+  const summary = `Half of the ${count(total, noun)} are predicted below ${middle}.`;
   const attributes = { viewBox: `0 0 ${counts.length} 100`, preserveAspectRatio: "none", role: "img", "aria-label": `Histogram from ${low} to ${high}. ${summary}` };
   for (const [key, value] of Object.entries(attributes)) svg.setAttribute(key, value);
-  svg.append(...counts.map((n, i) => bar(i, n, (100 * n) / highest, edges, i + 1 === counts.length || edges[i + 1] > best)));
+  svg.append(...counts.map((n, i) => bar(i, n, (100 * n) / highest, edges, noun, i + 1 === counts.length || edges[i + 1] > best)));
   const marks = [edges[0], (edges[0] + edges.at(-1)) / 2, edges.at(-1)].map((edge) => h("span", {}, given(edge)));
-  const key = Number.isFinite(best) ? h("p", { className: "quiet key" }, "At least as high as the recommendations") : null;
+  const key = Number.isFinite(best) ? h("p", { className: "quiet key" }, "As high as this list, or higher") : null;
   return [svg, h("div", { className: "axis", "aria-hidden": "true" }, marks), h("p", {}, summary), key];
 }
 
-function bar(i, n, height, edges, marked) {
+function bar(i, n, height, edges, noun, marked) {
   const rect = document.createElementNS(SVG, "rect");
   const shown = n ? Math.max(height, 1.5) : 0; // keep a single title visible
   const attributes = { x: i + 0.06, y: 100 - shown, width: 0.88, height: shown, class: marked ? "marked" : "" };
   for (const [key, value] of Object.entries(attributes)) rect.setAttribute(key, value);
   const tip = document.createElementNS(SVG, "title");
-  tip.textContent = `${given(edges[i])} to ${given(edges[i + 1])}: ${count(n, "title")}`;
+  tip.textContent = `${given(edges[i])} to ${given(edges[i + 1])}: ${count(n, noun)}`;
   rect.append(tip);
   return rect;
 }

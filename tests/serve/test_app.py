@@ -467,12 +467,11 @@ def test_an_item_without_a_title_has_its_id_for_one(bundles: Bundles) -> None:
 
 
 def strongest(bundle: Bundle, explanation: Explanation) -> list[Reason]:
-    """Up to three reasons: a rating model's by magnitude, none below a fortieth of the scale; a ranking model's for."""
-    if bundle.is_ranking:
-        return [reason for reason in explanation.reasons[:3] if reason.contribution > 0]
-    least = (bundle.scale[1] - bundle.scale[0]) / 40
-    by_size = sorted(explanation.reasons, key=lambda reason: -abs(reason.contribution))
-    return [reason for reason in by_size[:3] if abs(reason.contribution) >= least]
+    """Up to three reasons for an item, and of a rating model one against it, none below a fortieth of the scale."""
+    least = 0 if bundle.is_ranking else (bundle.scale[1] - bundle.scale[0]) / 40
+    reasons = explanation.reasons
+    against = [] if bundle.is_ranking else [reason for reason in reasons[-1:] if reason.contribution <= -least]
+    return [reason for reason in reasons[:3] if 0 < reason.contribution >= least] + against
 
 
 @pytest.mark.parametrize("kind", ["int", "str", "posterior"])
