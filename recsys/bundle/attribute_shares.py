@@ -23,6 +23,7 @@ __all__ = ["AttributeShares", "attribute_shares"]
 
 PRIOR = 20.0  # ratings of everybody that a history is mixed with
 LEAST_LIFT = 1e-3  # added before the logarithm
+SMALL = 1 << 16  # numbers of a table
 MAX_NAMES = 20  # attributes that are told apart
 GENRE, DECADE = "genre", "decade"
 OTHERS = (GENRE, DECADE, "year", POPULARITY, GAIN, RECENT)  # names that an attribute of the model would repeat
@@ -48,6 +49,12 @@ class AttributeShares:
         of_sets = np.bincount(self.set_of, counts, len(sets)).astype(np.float64)
         base = self._by_value(of_sets, n_values) + 1.0
         self._base = base / base.sum() if n_values else base
+        self._table: Float32Array | None = None  # (sets, values), where it is small: a product is quicker then
+        if len(sets) * n_values <= SMALL:
+            self._table = np.zeros((len(sets), n_values), np.float32)
+            self._table[self._set, self._value] = self._weight
+            self._over_base = (1 / self._base).astype(np.float32)
+            self._without = np.flatnonzero(~self._has_values)
 
     def log_lift(self, history: IndexArray) -> Float32Array:
         """The logarithm of each set's lift, `(sets,)`, for `set_of`.
@@ -55,11 +62,23 @@ class AttributeShares:
         Args:
             history: Item rows, `(n,)`.
         """
+        if self._table is not None:
+            return self._log_lift_of_few(self.set_of[history], self._table)
         counts = np.bincount(self.set_of[history], minlength=len(self._has_values)).astype(np.float64)
         known = self._by_value(counts, len(self._base))
         lift = (known / self._base + PRIOR) / (counts[self._has_values].sum() + PRIOR)
         found = np.bincount(self._set, lift[self._value] * self._weight, len(self._has_values))
         return np.where(self._has_values, np.log(found + LEAST_LIFT), 0).astype(np.float32)
+
+    def _log_lift_of_few(self, sets: Int64Array, table: Float32Array) -> Float32Array:
+        """As `log_lift`, from the sets of the history's items."""
+        n = len(sets) - (int(np.isin(sets, self._without).sum()) if len(self._without) else 0)
+        lift = np.add.reduce(table[sets], 0) * self._over_base
+        lift += np.float32(PRIOR)
+        found: Float32Array = table @ (lift / np.float32(n + PRIOR))
+        found += np.float32(LEAST_LIFT)
+        found[self._without] = 1
+        return np.log(found, out=found)
 
     def _by_value(self, of_sets: Float64Array, n_values: int) -> Float64Array:
         return np.bincount(self._value, of_sets[self._set] * self._weight, n_values).astype(np.float64)

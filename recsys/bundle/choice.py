@@ -11,6 +11,8 @@ The weights are fitted on validation rows and stored in the manifest (`recsys.ev
 
 from __future__ import annotations
 
+from copy import copy
+
 import numpy as np
 
 from recsys.bundle.attribute_shares import AttributeShares
@@ -45,7 +47,16 @@ class ChoiceModel:
         last = int(np.ceil(LOOKED_BACK * settings.half_life))
         self._recency = (0.5 ** (np.arange(last)[::-1] / settings.half_life)).astype(np.float32)
         self._constant = np.float32(settings.weight(POPULARITY)) * self.log_count
+        self._scored, self._sets = directions, {name: one.set_of for name, one in shares.items()}
         self._weights = {name: np.float32(settings.weight(name)) for name in self.names}
+
+    def of(self, rows: IndexArray) -> ChoiceModel:
+        """The same for a catalogue of some items, in this order; histories keep the rows of all."""
+        part = copy(self)
+        part.log_count, part._constant = self.log_count[rows], self._constant[rows]
+        part._scored = np.ascontiguousarray(self._scored[rows])
+        part._sets = {name: sets[rows] for name, sets in self._sets.items()}
+        return part
 
     def features(self, gain: Float32Array, history: IndexArray) -> Float32Array:
         """What the weights belong to, `(n_items, features)`, in the order of `names`.
@@ -55,7 +66,7 @@ class ChoiceModel:
             history: Item rows, the latest last, `(n,)`.
         """
         columns = [self.log_count, gain / np.float32(self.unit), self._cosines(history)]
-        columns += [shares.log_lift(history)[shares.set_of] for shares in self.shares.values()]
+        columns += [shares.log_lift(history)[self._sets[name]] for name, shares in self.shares.items()]
         return np.stack(columns, 1)
 
     def utilities(self, gain: Float32Array, history: IndexArray) -> Float32Array:
@@ -63,18 +74,19 @@ class ChoiceModel:
         found: Float32Array = gain * (self._weights[GAIN] / np.float32(self.unit))
         found += self._constant
         if self._weights[RECENT] and len(history):
-            found += self._weights[RECENT] * self._cosines(history)
+            found += self._cosines(history, self._weights[RECENT])
         if len(history):
             for name, shares in self.shares.items():
                 if weight := self._weights[name]:
-                    found += (weight * shares.log_lift(history))[shares.set_of]
+                    found += (weight * shares.log_lift(history))[self._sets[name]]
         return found
 
-    def _cosines(self, history: IndexArray) -> Float32Array:
+    def _cosines(self, history: IndexArray, weight: float | np.float32 = 1.0) -> Float32Array:
+        """Times the weight."""
         latest = history[-len(self._recency) :]
         mean = self._recency[len(self._recency) - len(latest) :] @ self.directions[latest]
-        length = float(np.linalg.norm(mean))
-        return np.asarray(self.directions @ (mean / np.float32(length or 1.0)), np.float32)
+        length = float(mean @ mean) ** 0.5
+        return np.asarray(self._scored @ (mean * np.float32(weight / (length or 1.0))), np.float32)
 
 
 def chances(utilities: Float32Array, seen: IndexArray) -> Float32Array:

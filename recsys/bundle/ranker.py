@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import cached_property
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 from recsys.bundle.attribute_shares import attribute_shares
 from recsys.bundle.choice import ChoiceModel, chances
 from recsys.bundle.diversity import CANDIDATES, diverse
-from recsys.bundle.factors import UserVector
+from recsys.bundle.factors import Factors, UserVector
 from recsys.bundle.ranking import Order, check_order, settings_of
 from recsys.bundle.ratings import LAST_PART
+from recsys.bundle.sides import take_items
 from recsys.bundle.svd import narrow_rows
 from recsys.bundle.topk import argtopk, check_k
 from recsys.bundle.typing import Float32Array, Float64Array, IndexArray
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 __all__ = ["RankedItems", "Ranker"]
 
+SMALLEST = np.float32(1e-30)  # of which a logarithm is taken
+MOST_KEPT = 2  # thresholds whose items are kept apart
 DIRECTIONS = 64  # coordinates of an item's direction at most
 NOTHING = np.zeros(0, np.int64)
 
@@ -33,6 +36,28 @@ class RankedItems(NamedTuple):
     rows: IndexArray  # (k,) item rows
     scores: Float32Array  # (k,) what the list is ordered by; they never increase
     stars: Float32Array | None  # (k,) predictions; None of a ranking model
+
+
+class _Items(NamedTuple):
+    """Some items of a bundle, with what their liking is made of."""
+
+    rows: IndexArray | None  # in the bundle; None: all
+    position: IndexArray | None  # of each item of the bundle among these, -1 for others
+    factors: Factors
+    average: Float32Array  # the mean linear part of the average user
+    average_cold: Float32Array  # and of one without ratings
+    choice: ChoiceModel
+
+    def of_all(self, values: NDArray[Any]) -> NDArray[Any]:
+        """Those of these items, of values of every item."""
+        return values if self.rows is None else values[self.rows]
+
+    def places(self, rows: IndexArray) -> IndexArray:
+        """Where the items of these rows are, of those that are."""
+        if self.position is None:
+            return rows[rows < len(self.average)]
+        found = self.position[rows if len(self.position) > rows.max(initial=0) else rows[rows < len(self.position)]]
+        return found[found >= 0]
 
 
 class Ranker:
@@ -46,10 +71,13 @@ class Ranker:
     def __init__(self, bundle: Scoring, counts: Float64Array | None = None) -> None:
         self.bundle, self.settings = bundle, settings_of(bundle.manifest)
         self.counts = fitted_counts(bundle) if counts is None else counts
+        self._kept: dict[int, _Items] = {}
 
     def order(self, rank_by: str | None = None, min_ratings: int | None = None, diversity: float = 0.0) -> Order:
         """The order that is asked for; the bundle's default for what is None. See `check_order`."""
         bundle = self.bundle
+        if rank_by is None and min_ratings is None and not diversity:
+            return self._default
         return check_order(
             self.settings, rank_by, min_ratings, diversity, is_ranking=bundle.is_ranking, samples=bundle.factors.samples
         )
@@ -82,31 +110,64 @@ class Ranker:
         """
         check_k(k)
         bundle = self.bundle
+        if order.rank_by == "liking":
+            return self._by_liking(vector, k, order, history, seen, allowed, boost)
         if order.min_ratings:
             enough = self.counts >= order.min_ratings
             allowed = enough if allowed is None else allowed & enough
         if order.rank_by in ("stars", "") and boost is None and not order.diversity:
             rows, scores = bundle.top_n(vector, k, seen=seen, allowed=allowed)
             return RankedItems(rows, scores, None if bundle.is_ranking else scores)
-        ranked, then, linear = self._ranked(vector, order.rank_by, history)
-        is_chance = order.rank_by == "liking"
+        ranked, then, linear = self._ranked(vector, order.rank_by)
         if boost is not None:
-            ranked = ranked * np.exp(boost) if is_chance else ranked + boost
+            ranked = ranked + boost
         if seen is not None:
             ranked[seen if bundle.n_items == len(bundle.item_ids) else seen[seen < bundle.n_items]] = -np.inf
         if allowed is not None:
             ranked[~allowed] = -np.inf
-        rows = argtopk(ranked, max(CANDIDATES, 2 * k) if order.diversity else k, then)
-        scores = ranked[rows]
+        rows = argtopk(ranked, _candidates(k, order), then)
+        scores, linear = ranked[rows], linear[rows]
         if order.diversity:
-            relevance = np.log(np.maximum(scores, np.float32(1e-30))) if is_chance else scores
-            taken, margins = diverse(relevance, rows, self.directions, k, order.diversity)
-            rows, scores = rows[taken], np.exp(margins) if is_chance else margins
-        if bundle.is_ranking:
-            return RankedItems(rows, scores, None)
+            taken, scores = diverse(scores, rows, self.directions, k, order.diversity)
+            rows, linear = rows[taken], linear[taken]
+        elif order.rank_by == "bound" and boost is None:
+            scores = scores.clip(*bundle.scale)
+        return RankedItems(rows, scores, None if bundle.is_ranking else self._stars(vector, rows, linear))
+
+    def _by_liking(
+        self,
+        vector: UserVector,
+        k: int,
+        order: Order,
+        history: IndexArray,
+        seen: IndexArray | None,
+        allowed: NDArray[np.bool_] | None,
+        boost: Float32Array | None,
+    ) -> RankedItems:
+        """`top` by liking, of no other items than those with enough ratings: most of a catalogue has few."""
+        items = self._items_with(order.min_ratings)
+        linear = items.factors.scores(vector)
+        ranked = self._liking(items, vector, linear, history)
+        if boost is not None:
+            ranked = ranked * np.exp(items.of_all(boost))
+        if seen is not None:
+            ranked[items.places(seen)] = -np.inf
+        if allowed is not None:
+            ranked[~items.of_all(allowed)] = -np.inf
+        rows = argtopk(ranked, _candidates(k, order))
+        scores, linear = ranked[rows], linear[rows]
+        rows = rows if items.rows is None else items.rows[rows]
+        if order.diversity:
+            logarithm = np.log(np.maximum(scores, SMALLEST))
+            taken, margins = diverse(logarithm, rows, self.directions, k, order.diversity)
+            rows, scores, linear = rows[taken], np.exp(margins), linear[taken]
+        return RankedItems(rows, scores, self._stars(vector, rows, linear))
+
+    def _stars(self, vector: UserVector, rows: IndexArray, linear: Float32Array) -> Float32Array:
+        """Predictions of some rows, whose mean linear part is known."""
+        bundle = self.bundle
         plain = bundle.factors.samples == 1 and bundle.factors.ordinal is None
-        stars = bundle.apply_link(linear[rows]) if plain else bundle.predictions_for(vector, rows).mean
-        return RankedItems(rows, np.clip(scores, *bundle.scale) if self._in_stars(order, boost) else scores, stars)
+        return bundle.apply_link(linear) if plain else bundle.predictions_for(vector, rows).mean
 
     def scores(
         self, vector: UserVector, order: Order, history: IndexArray = NOTHING, linear: Float32Array | None = None
@@ -119,10 +180,19 @@ class Ranker:
             history: Rows of the items that the user has rated, the latest last.
             linear: The mean linear part of every item, if the caller has it.
         """
+        if order.rank_by == "liking":
+            items = self._items_with(order.min_ratings)
+            linear = self.bundle.factors.scores(vector) if linear is None else linear
+            liking = self._liking(items, vector, items.of_all(linear), history)
+            if items.rows is None:
+                return liking
+            ranked = np.full(len(linear), -np.inf, np.float32)
+            ranked[items.rows] = liking
+            return ranked
         if order.rank_by == "stars":
             ranked = self.bundle.factors.scores(vector) if linear is None else linear.copy()
         else:
-            ranked = self._ranked(vector, order.rank_by, history, linear)[0]
+            ranked = self._ranked(vector, order.rank_by, linear)[0]
         if order.min_ratings:
             ranked[self.counts < order.min_ratings] = -np.inf
         return ranked
@@ -132,12 +202,8 @@ class Ranker:
         average = self._average_cold if vector.cold_start else self._average
         return linear - average
 
-    @staticmethod
-    def _in_stars(order: Order, boost: Float32Array | None) -> bool:
-        return order.rank_by == "bound" and boost is None and not order.diversity
-
     def _ranked(
-        self, vector: UserVector, rank_by: str, history: IndexArray, linear: Float32Array | None = None
+        self, vector: UserVector, rank_by: str, linear: Float32Array | None = None
     ) -> tuple[Float32Array, Float32Array | None, Float32Array]:
         """What a list is sorted by, what decides where that is equal, and the mean linear part, `(n_items,)` each."""
         bundle = self.bundle
@@ -152,14 +218,43 @@ class Ranker:
             linear = bundle.factors.scores(vector)
         if rank_by == "":
             return linear.copy(), None, linear
-        gain = self.gain(vector, linear)
-        if rank_by == "gain":
-            return gain, linear, linear
-        history = history[history < bundle.n_items]
-        liking = chances(self.choice.utilities(gain, history), history)
-        low, high = bundle.scale
-        liking *= 1 + (linear.clip(low, high) - np.float32(low)) * np.float32(4 / (high - low))
-        return liking, None, linear
+        return self.gain(vector, linear), linear, linear
+
+    def _liking(self, items: _Items, vector: UserVector, linear: Float32Array, history: IndexArray) -> Float32Array:
+        """The chance of each of the items times its stars, on a scale from 1 to 5 whatever the data's."""
+        history = history if self._all_have_factors else history[history < self.bundle.n_items]
+        gain = linear - (items.average_cold if vector.cold_start else items.average)
+        liking = chances(items.choice.utilities(gain, history), items.places(history))
+        low, high = self.bundle.scale
+        stars = linear.clip(low, high)
+        stars *= np.float32(4 / (high - low))
+        stars += np.float32(1 - 4 * low / (high - low))
+        liking *= stars
+        return liking
+
+    def _items_with(self, least: int) -> _Items:
+        """The items with this many ratings; those of the last thresholds are kept."""
+        if least not in self._kept:
+            rows = np.flatnonzero(self.counts >= least) if least else None
+            factors = self.bundle.factors if rows is None else take_items(self.bundle.factors, rows)
+            choice, average, cold, position = self.choice, self._average, self._average_cold, None
+            if rows is not None:
+                choice, average, cold = choice.of(rows), average[rows], cold[rows]
+                position = np.full(self.bundle.n_items, -1)
+                position[rows] = np.arange(len(rows))
+            while len(self._kept) >= MOST_KEPT:
+                self._kept.pop(next(iter(self._kept)))
+            self._kept[least] = _Items(rows, position, factors, average, cold, choice)
+        return self._kept[least]
+
+    @cached_property
+    def _all_have_factors(self) -> bool:
+        return self.bundle.n_items == len(self.bundle.item_ids)
+
+    @cached_property
+    def _default(self) -> Order:
+        is_ranking, samples = self.bundle.is_ranking, self.bundle.factors.samples
+        return check_order(self.settings, None, None, 0.0, is_ranking=is_ranking, samples=samples)
 
     @cached_property
     def choice(self) -> ChoiceModel:
@@ -183,6 +278,10 @@ class Ranker:
     def _average_cold(self) -> Float32Array:
         cold = self.bundle.factors.cold_start_items
         return self._average if cold is None else np.asarray(self._average + cold.mean(1), np.float32)
+
+
+def _candidates(k: int, order: Order) -> int:
+    return max(CANDIDATES, 2 * k) if order.diversity else k
 
 
 def fitted_counts(bundle: Scoring) -> Float64Array:

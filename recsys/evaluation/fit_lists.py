@@ -29,6 +29,7 @@ STEPS, TOLERANCE = 12, 1e-4  # of Newton's method
 RIDGE = 1e-3  # added to the Hessian of the mean log-likelihood
 THRESHOLDS = (0, 2, 5, 10, 20, 50, 100, 200, 500, 1000)  # of min_ratings
 LEAST_SHARE = 0.1  # of the items that have as many ratings: lists of ever the same few would win otherwise
+AS_GOOD = 0.995  # part of the best NDCG that a list of fewer items must have
 Z = (0.5, 1.0, 2.0)  # standard deviations in `bound`
 LENGTH = 10
 BLOCK = 256  # users whose scores of all items are held at once
@@ -62,14 +63,16 @@ def fit_lists(bundle: Bundle) -> dict[str, Any] | None:
     for user, vector, linear in _scored(bundle, users):
         for place, ((rank_by, _), one) in enumerate(zip(kinds, rankers, strict=True)):
             scores = one.scores(vector, Order(rank_by), user.history, linear)
-            tried = least[:1] if rank_by == "liking" else least  # popularity is in it already
-            found[place, : len(tried)] += _ndcg(scores, user, ranker.counts, tried)
+            found[place] += _ndcg(scores, user, ranker.counts, least)
     found /= len(users)
     best = {}
     for rank_by in RANK_BY:
         places = [place for place, (name, _) in enumerate(kinds) if name == rank_by]
         if options := [(place, row) for place in places for row in range(len(least))]:
             best[rank_by] = max(options, key=lambda option: (round(float(found[option]), 6), -option[1]))
+            if rank_by == "liking":  # fewer items take less, and popularity is in the order already
+                enough = [one for one in options if found[one] >= AS_GOOD * found[best[rank_by]]]
+                best[rank_by] = max(enough, key=lambda option: option[1])
     ndcg = {rank_by: round(float(found[place]), 6) for rank_by, place in best.items()}
     settings |= {
         "rank_by": max(ndcg, key=ndcg.__getitem__),  # of equal ones the first
