@@ -14,7 +14,7 @@ from serve.list_options import order_of, rules_for
 from serve.list_requests import RecommendationOptions
 from serve.models.person import Person
 from serve.models.served_model import ServedModel
-from serve.rounding import DECIMALS, rounded, significant
+from serve.rounding import DECIMALS, SMALL_DECIMALS, rounded
 from serve.schemas import ItemSummary, ModelVersion, Std
 
 N_REASONS = 3  # that speak for an item; a rating model gives one against it, too
@@ -124,7 +124,9 @@ def recommend(model: ServedModel, person: Person, options: RecommendationOptions
     unset = [None] * len(rows)
     explanations = _explain(model, person, rows) if options.explain else unset
     ratings = unset if stars is None else rounded(stars)
-    best = ratings if stars is shown and stars is not None else significant(shown)
+    best = (
+        ratings if stars is shown and stars is not None else [round(score, SMALL_DECIMALS) for score in shown.tolist()]
+    )
     spread = model.std(vector, rows)
     std = unset if spread is None else rounded(spread)
     bases = unset if bundle.is_ranking else rounded(model.average_ratings[rows])

@@ -10,12 +10,7 @@ from numpy.typing import ArrayLike
 DECIMALS = 6  # of scores, ratings and contributions in stars
 
 
-DIGITS = 7  # of scores, which may be as small as the chance of one item among many: those of a float32
-
-
-def significant(values: ArrayLike) -> list[float]:
-    """Values as a list, with as many digits as they have."""
-    return [float(f"{value:.{DIGITS}g}") for value in np.asarray(values, np.float64).tolist()]
+SMALL_DECIMALS = 9  # of scores that may be as small as the chance of one item among many
 
 
 def rounded(values: ArrayLike) -> Any:

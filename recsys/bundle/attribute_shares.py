@@ -23,7 +23,7 @@ __all__ = ["AttributeShares", "attribute_shares"]
 
 PRIOR = 20.0  # ratings of everybody that a history is mixed with
 LEAST_LIFT = 1e-3  # added before the logarithm
-SMALL = 1 << 16  # numbers of a table
+SMALL, FEW_VALUES = 1 << 16, 64  # numbers of a table of sets, and values in all
 MAX_NAMES = 20  # attributes that are told apart
 GENRE, DECADE = "genre", "decade"
 OTHERS = (GENRE, DECADE, "year", POPULARITY, GAIN, RECENT)  # names that an attribute of the model would repeat
@@ -49,12 +49,6 @@ class AttributeShares:
         of_sets = np.bincount(self.set_of, counts, len(sets)).astype(np.float64)
         base = self._by_value(of_sets, n_values) + 1.0
         self._base = base / base.sum() if n_values else base
-        self._table: Float32Array | None = None  # (sets, values), where it is small: a product is quicker then
-        if len(sets) * n_values <= SMALL:
-            self._table = np.zeros((len(sets), n_values), np.float32)
-            self._table[self._set, self._value] = self._weight
-            self._over_base = (1 / self._base).astype(np.float32)
-            self._without = np.flatnonzero(~self._has_values)
 
     def log_lift(self, history: IndexArray) -> Float32Array:
         """The logarithm of each set's lift, `(sets,)`, for `set_of`.
@@ -62,26 +56,73 @@ class AttributeShares:
         Args:
             history: Item rows, `(n,)`.
         """
-        if self._table is not None:
-            return self._log_lift_of_few(self.set_of[history], self._table)
         counts = np.bincount(self.set_of[history], minlength=len(self._has_values)).astype(np.float64)
         known = self._by_value(counts, len(self._base))
         lift = (known / self._base + PRIOR) / (counts[self._has_values].sum() + PRIOR)
         found = np.bincount(self._set, lift[self._value] * self._weight, len(self._has_values))
         return np.where(self._has_values, np.log(found + LEAST_LIFT), 0).astype(np.float32)
 
-    def _log_lift_of_few(self, sets: Int64Array, table: Float32Array) -> Float32Array:
-        """As `log_lift`, from the sets of the history's items."""
-        n = len(sets) - (int(np.isin(sets, self._without).sum()) if len(self._without) else 0)
-        lift = np.add.reduce(table[sets], 0) * self._over_base
-        lift += np.float32(PRIOR)
-        found: Float32Array = table @ (lift / np.float32(n + PRIOR))
-        found += np.float32(LEAST_LIFT)
-        found[self._without] = 1
-        return np.log(found, out=found)
+    def table(self) -> Float32Array:
+        """Of each set, its values over their share of all ratings, and whether it has any, `(sets, values + 1)`."""
+        found = np.zeros((len(self._has_values), len(self._base) + 1), np.float32)
+        found[self._set, self._value] = self._weight / self._base[self._value]
+        found[:, -1] = self._has_values
+        return found
+
+    @property
+    def base(self) -> Float64Array:
+        """The share of each value among all ratings, `(values,)`."""
+        return self._base
 
     def _by_value(self, of_sets: Float64Array, n_values: int) -> Float64Array:
         return np.bincount(self._value, of_sets[self._set] * self._weight, n_values).astype(np.float64)
+
+
+class SmallShares:
+    """All attributes at once, where their tables are small: four small products instead of many passes.
+
+    Args:
+        shares: By name.
+        weights: Of their logarithms, by name.
+    """
+
+    def __init__(self, shares: Mapping[str, AttributeShares], weights: Mapping[str, np.float32]) -> None:
+        tables = [one.table() for one in shares.values()]
+        self._of_item = np.concatenate(
+            [table[one.set_of] for one, table in zip(shares.values(), tables, strict=True)], 1
+        )
+        widths, heights = ([table.shape[axis] for table in tables] for axis in (1, 0))
+        column, row = (np.append(0, np.cumsum(sizes)) for sizes in (widths, heights))
+        # A set's lift is (its part of the history's sums + PRIOR) / (n + PRIOR): sums and n are columns of one table.
+        self._of_set = np.zeros((row[-1], column[-1]), np.float32)
+        self._n_of = np.repeat(column[1:] - 1, widths)  # for each column, that of its attribute's n
+        self._weight = np.repeat(np.array([weights[name] for name in shares], np.float32), heights)
+        self._none = np.zeros(row[-1], np.float32)  # added for sets without values, whose lift is 1
+        self.places = {}
+        for number, (name, one) in enumerate(shares.items()):
+            table = tables[number]
+            block = self._of_set[row[number] : row[number + 1], column[number] : column[number + 1]]
+            block[:, :-1] = table[:, :-1] * one.base.astype(np.float32)
+            self._none[row[number] : row[number + 1]] = (1 - LEAST_LIFT) * (1 - table[:, -1])
+            self.places[name] = slice(row[number], row[number + 1])
+
+    def weighted(self, history: IndexArray) -> Float32Array:
+        """The weight times the logarithm of the lift of every set, `(all sets,)`; `places` says whose are where."""
+        sums = np.add.reduce(self._of_item[history], 0)
+        lift = (sums + np.float32(PRIOR)) / (sums[self._n_of] + np.float32(PRIOR))
+        found: Float32Array = self._of_set @ lift
+        found += self._none
+        found += np.float32(LEAST_LIFT)
+        np.log(found, out=found)
+        found *= self._weight
+        return found
+
+
+def is_small(shares: Mapping[str, AttributeShares]) -> bool:
+    """Whether `SmallShares` takes little memory."""
+    values = sum(len(one.base) + 1 for one in shares.values())
+    sets = sum(int(one.set_of.max(initial=0)) + 1 for one in shares.values())
+    return bool(shares) and values * sets <= SMALL and values <= FEW_VALUES
 
 
 def attribute_shares(

@@ -15,7 +15,7 @@ from copy import copy
 
 import numpy as np
 
-from recsys.bundle.attribute_shares import AttributeShares
+from recsys.bundle.attribute_shares import AttributeShares, SmallShares, is_small
 from recsys.bundle.ranking import GAIN, POPULARITY, RECENT, ListSettings
 from recsys.bundle.typing import Float32Array, Float64Array, IndexArray
 
@@ -47,8 +47,9 @@ class ChoiceModel:
         last = int(np.ceil(LOOKED_BACK * settings.half_life))
         self._recency = (0.5 ** (np.arange(last)[::-1] / settings.half_life)).astype(np.float32)
         self._constant = np.float32(settings.weight(POPULARITY)) * self.log_count
-        self._scored, self._sets = directions, {name: one.set_of for name, one in shares.items()}
         self._weights = {name: np.float32(settings.weight(name)) for name in self.names}
+        self._small = SmallShares(shares, self._weights) if is_small(shares) else None
+        self._scored, self._sets = directions, {name: one.set_of for name, one in shares.items()}
 
     def of(self, rows: IndexArray) -> ChoiceModel:
         """The same for a catalogue of some items, in this order; histories keep the rows of all."""
@@ -76,6 +77,11 @@ class ChoiceModel:
         if self._weights[RECENT] and len(history):
             found += self._cosines(history, self._weights[RECENT])
         if len(history):
+            if self._small is not None:
+                weighted = self._small.weighted(history)
+                for name, sets in self._sets.items():
+                    found += weighted[self._small.places[name]][sets]
+                return found
             for name, shares in self.shares.items():
                 if weight := self._weights[name]:
                     found += (weight * shares.log_lift(history))[self._sets[name]]

@@ -147,11 +147,11 @@ class Ranker:
         """`top` by liking, of no other items than those with enough ratings: most of a catalogue has few."""
         items = self._items_with(order.min_ratings)
         linear = items.factors.scores(vector)
-        ranked = self._liking(items, vector, linear, history)
+        ranked, known = self._liking(items, vector, linear, history)
         if boost is not None:
             ranked = ranked * np.exp(items.of_all(boost))
         if seen is not None:
-            ranked[items.places(seen)] = -np.inf
+            ranked[known if seen is history else items.places(seen)] = -np.inf
         if allowed is not None:
             ranked[~items.of_all(allowed)] = -np.inf
         rows = argtopk(ranked, _candidates(k, order))
@@ -183,7 +183,7 @@ class Ranker:
         if order.rank_by == "liking":
             items = self._items_with(order.min_ratings)
             linear = self.bundle.factors.scores(vector) if linear is None else linear
-            liking = self._liking(items, vector, items.of_all(linear), history)
+            liking, _ = self._liking(items, vector, items.of_all(linear), history)
             if items.rows is None:
                 return liking
             ranked = np.full(len(linear), -np.inf, np.float32)
@@ -220,17 +220,24 @@ class Ranker:
             return linear.copy(), None, linear
         return self.gain(vector, linear), linear, linear
 
-    def _liking(self, items: _Items, vector: UserVector, linear: Float32Array, history: IndexArray) -> Float32Array:
-        """The chance of each of the items times its stars, on a scale from 1 to 5 whatever the data's."""
+    def _liking(
+        self, items: _Items, vector: UserVector, linear: Float32Array, history: IndexArray
+    ) -> tuple[Float32Array, IndexArray]:
+        """The chance of each of the items times its stars, on a scale from 1 to 5 whatever the data's.
+
+        Also where the items of the history are.
+        """
         history = history if self._all_have_factors else history[history < self.bundle.n_items]
         gain = linear - (items.average_cold if vector.cold_start else items.average)
-        liking = chances(items.choice.utilities(gain, history), items.places(history))
+        known = items.places(history)
+        liking = chances(items.choice.utilities(gain, history), known)
         low, high = self.bundle.scale
-        stars = linear.clip(low, high)
+        stars = np.maximum(linear, np.float32(low))
+        np.minimum(stars, np.float32(high), out=stars)
         stars *= np.float32(4 / (high - low))
         stars += np.float32(1 - 4 * low / (high - low))
         liking *= stars
-        return liking
+        return liking, known
 
     def _items_with(self, least: int) -> _Items:
         """The items with this many ratings; those of the last thresholds are kept."""
