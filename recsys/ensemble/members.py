@@ -17,7 +17,7 @@ from recsys.experiments.run_folder import display_path
 from recsys.files import read_json
 
 SAME = {"data_sha256": "data", "split": "split", "fit_on": "refit", "rating_scale": "rating scale"}  # in the manifest
-TIMED_USERS = 50
+TIMED_USERS = 20
 
 
 @dataclass(frozen=True, eq=False)
