@@ -18,6 +18,7 @@ from benchmarks.tables import (
     runs,
     service,
     speed,
+    tastes,
     trust,
 )
 from benchmarks.tables.blocks import blocks, filled
@@ -44,6 +45,7 @@ TABLES: dict[str, Callable[[Results], str]] = {
     "report": runs.report,
     "serving": service.serving,
     "fold_in": service.fold_in,
+    "tastes": tastes.tastes,
     "data_loading": speed.reading,
     "micro": speed.micro,
     "release": release.release,
