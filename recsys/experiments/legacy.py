@@ -87,7 +87,7 @@ def upgrade_config(cfg: DictConfig) -> DictConfig:
     data = settings.get("data") or {}
     if data.get("_target_") == TABULAR and "format" not in data:
         settings |= _stated_tabular(data)
-    if "split" in settings.get("data", {}):
+    if "split_seed" in (settings.get("data") or {}):
         settings["data"].setdefault("ties", "file")
     model = settings.get("model") or {}
     for name, (former, _) in FORMER_DEFAULTS.get(str(model.get("_target_")), {}).items():
