@@ -79,7 +79,7 @@ class ItemWeightsModel(OnePassModel):
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Make room for the histories, whose length is not among the arguments."""
         super().on_load_checkpoint(checkpoint)
-        self.history_item = torch.empty_like(checkpoint["state_dict"]["history_item"])
+        self.history_item = torch.empty_like(checkpoint["state_dict"]["history_item"], device=self.device)
 
     def forward(self, user: Tensor, item: Tensor) -> Tensor:
         """Scores, `(batch,)`; user -1 has no history, and item -1 the mean bias and no weights."""
