@@ -1,6 +1,7 @@
 """Whose Python runs a competitor: `python -m benchmarks.comparison.environments` makes those that cannot share ours.
 
-LensKit wants pandas 2, RecBole NumPy 1; recsys' own environment has neither. Theirs lie in the user's cache, and hold
+LensKit wants pandas 2, RecBole NumPy 1; recsys' own environment has neither. implicit can share it, but is timed beside
+recsys without PyTorch's threads and BLAS (`benchmarks.ials_sweep`). Theirs lie in the user's cache, and hold
 NumPy and the library: the process of a competitor needs no more.
 """
 
@@ -13,6 +14,7 @@ from pathlib import Path
 from recsys.files import cache_folder
 
 REQUIREMENTS = {
+    "implicit": ("implicit==0.7.3", "numpy==2.4.6", "scipy==1.17.1"),
     "lenskit": ("lenskit==2025.8.1", "torch==2.13.0"),
     "recbole": (
         "recbole==1.2.1", "torch==2.13.0", "numpy==1.26.4", "pandas==2.2.3", "scipy==1.12.0", "setuptools==80.9.0",
