@@ -1,7 +1,7 @@
 """The process of one solver: `python -m benchmarks.ials_sweep_child JOB.json`. Needs NumPy and its library.
 
-Beside the job are written `seconds.npy`, each sweep's by the clock and of the processor, and the factors after the sweeps that the job keeps,
-`<sweep>.npz`. Making the library's input is not timed, what a first sweep prepares is.
+Beside the job are written `seconds.npy`, each sweep's by the clock and of the processor, and the factors after the
+sweeps that the job keeps, `<sweep>.npz`. Making the library's input is not timed, what a first sweep prepares is.
 """
 
 from __future__ import annotations

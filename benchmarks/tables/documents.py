@@ -33,6 +33,7 @@ TABLES: dict[str, Callable[[Results], str]] = {
     "time_to_rmse": comparison.time_to_rmse,
     "speed": speed.speed,
     "scaling_sweeps": speed.scaling_sweeps,
+    "ials_sweep": speed.ials_sweep,
     "samples": quality.samples,
     "comparison_full": comparison_full.comparison_full,
     "ranking": comparison_full.ranking,

@@ -83,6 +83,26 @@ def _growth_sweeps(found: Entry) -> str:
     return paragraphs(table(header, rows, "lrrrr"), in_memory(found.get("memory")), about([found]))
 
 
+def ials_sweep(results: Results) -> str:
+    """A sweep of iALS by library and solver, and what the lists are worth after some."""
+    return by_device(results, "ials_sweep", _ials_sweep)
+
+
+def _ials_sweep(found: Entry) -> str:
+    solvers: dict[str, Entry] = found["solvers"]
+    fastest = min(median(it["cpu_seconds"]) for name, it in solvers.items() if name.startswith("implicit"))
+    rows = [
+        [name, span(median(it["seconds"])), span(median(it["cpu_seconds"])),
+         bold(times(fastest / median(it["cpu_seconds"]))), span(median(it["first"])),
+         *(f"{sum(values) / len(values):.4f}" for values in zip(*it["ndcg"], strict=True))]
+        for name, it in solvers.items()
+    ]  # fmt: skip
+    header = [f"dim {found['embedding_dim']}, {found['ratings']:,} pairs", "a sweep", "its processor time",
+              "implicit's fastest ÷ it", "the first sweep",
+              *(f"NDCG@10 after {count}" for count in found["sweeps"])]  # fmt: skip
+    return paragraphs(table(header, rows, "l" + "r" * (len(header) - 1)), about([found]))
+
+
 def in_memory(found: Entry | None) -> str:
     """The large fit in a sentence."""
     if found is None:

@@ -325,6 +325,17 @@ def test_sweeps_as_data_grows(root: Root) -> None:
     assert "25 million ratings from a file to a bundle of 8 samples of 64 coordinates (1.2 GB): at most 6.4 GiB" in text
 
 
+def test_a_sweep_of_ials_beside_the_faster_of_implicit(root: Root) -> None:
+    def solver(seconds: float) -> dict[str, Any]:
+        return {"seconds": [seconds] * 3, "cpu_seconds": [seconds] * 3, "first": [1.0], "ndcg": [[0.02, 0.04]] * 2}
+
+    solvers = {"implicit, Cholesky": solver(2.0), "implicit, steps": solver(0.2), "recsys, 2 steps": solver(0.1)}
+    found = {"embedding_dim": 64, "ratings": 1000, "sweeps": [1, 8], "solvers": solvers}
+    text = table(root({"ials_sweep-cpu-2core": found}), "ials_sweep")
+    assert row(text, "recsys, 2 steps")[1:] == ["100 ms", "100 ms", "**2.0×**", "1 s", "0.0200", "0.0400"]
+    assert row(text, "implicit, Cholesky")[3] == "**0.10×**"
+
+
 def test_samples(root: Root) -> None:
     found = {"data": "ml_1m", "split": "user_time", "samples": "4", "val_rmse": 0.84, "test_rmse": 0.85,
              "factors_mb": 1.25, "predict_ms": 0.01, "top10_ms": 0.1, "fold_in_ms": 2.0}  # fmt: skip
