@@ -12,12 +12,15 @@ import { dropSuggestions, onSuggested } from "./suggestions.js";
 import { list, showChanges, showRatings } from "./user.js";
 import { capital, count, h, plain, plainId } from "./view.js";
 
+const ORDERS = { liking: "What you would pick", stars: "Predicted rating", gain: "More than others", bound: "Surest rating" };
+
 let lastUser = null; // restored when switching back from the other tab
 
 function show(before) {
   lastUser = state.user ?? lastUser;
   const differs = (...keys) => keys.some((key) => before[key] !== state[key]);
   showTabs();
+  if (model?.ranking) usual.min = String(model.ranking.min_ratings?.[state.order ?? usual.order] ?? 0); // learned for each order
   for (const key of FILTERS) {
     const field = $("filters").elements[key];
     const value = state[key] ?? usual[key] ?? "";
@@ -78,6 +81,9 @@ function showModel() {
   if (service.years) [$("filters").elements.from.placeholder, $("filters").elements.to.placeholder] = service.years;
   const typical = counts.ratings / counts.items || 0; // titles with few ratings are predicted high by chance: exclude them by default
   usual.min = String(Math.min(20, Math.floor(typical / 4)));
+  [usual.order = ""] = service.orders;
+  $("order-field").hidden = service.orders.length < 2;
+  $("filters").elements.order.replaceChildren(...service.orders.map((name) => h("option", { value: name, selected: name === (state.order ?? usual.order) }, ORDERS[name])));
   if (areNumbers) $("user-id").inputMode = $("name").inputMode = "numeric";
   $("examples").replaceChildren(...service.example_users.slice(0, 6).map((user) => h("a", { href: `#user=${encodeURIComponent(user)}`, "data-user": user }, plainId(user))));
 }

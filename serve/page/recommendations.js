@@ -43,9 +43,9 @@ async function showRecommendations(ask) {
 
 /** The filters under the API's names. */
 function query(explain) {
-  const { genre, from, to, min, k } = { ...usual, ...Object.fromEntries(FILTERS.filter((key) => state[key]).map((key) => [key, state[key]])) };
+  const { order, genre, from, to, min, k } = { ...usual, ...Object.fromEntries(FILTERS.filter((key) => state[key]).map((key) => [key, state[key]])) };
   const year = (text) => (text === undefined ? text : Number(text)); // the body needs numbers, the URL has text
-  const all = { k: Number(k), genre, year_from: year(from), year_to: year(to), min_ratings: Number(min), explain, distribution: true };
+  const all = { k: Number(k), genre, year_from: year(from), year_to: year(to), min_ratings: state.min || !model.ranking ? Number(min) : undefined, rank_by: state.order ? order : undefined, explain, distribution: true };
   return Object.fromEntries(Object.entries(all).filter(([, value]) => value !== undefined));
 }
 

@@ -4,8 +4,8 @@
 import { nounOf, starScale } from "./view.js";
 
 export const $ = (id) => document.getElementById(id);
-export const FILTERS = ["genre", "from", "to", "min", "k"];
-export const usual = { min: "0", k: "10" }; // default filters, omitted in the URL
+export const FILTERS = ["order", "genre", "from", "to", "min", "k"];
+export const usual = { order: "", min: "0", k: "10" }; // default filters, omitted in the URL
 
 export let model; // result of GET /model
 export let scale; // its rating scale

@@ -174,6 +174,20 @@ def test_filters_choose_and_say_so_when_nothing_is_left(page: Any) -> None:
     expect(page.locator("#notes")).to_contain_text("No other title passes the filters")
 
 
+def test_a_list_is_sorted_as_asked_and_has_the_threshold_of_its_order(page: Any, tmp_path: Path) -> None:
+    learned = {"rank_by": "liking", "min_ratings": {"stars": 3, "liking": 1}, "weights": {"popularity": 1.0}}
+    save(two_tastes(ranking=learned), tmp_path / "bundle")
+    with served(bundle=tmp_path / "bundle", expose_user_ratings=True) as url:
+        page.goto(f"{url}/#user=104")
+        expect(page.get_by_label("Sort by")).to_have_value("liking")
+        expect(page.get_by_label("At least")).to_have_value("1")
+        with page.expect_request("**/recommendations?**") as request:
+            page.get_by_label("Sort by").select_option("stars")
+        assert "rank_by=stars" in request.value.url
+        assert "min_ratings" not in request.value.url
+        expect(page.get_by_label("At least")).to_have_value("3")
+
+
 def test_someone_new_rates_by_keyboard_alone(page: Any) -> None:
     page.goto("/#new")
     expect(page.locator("#notes")).to_contain_text("Rate a title")
