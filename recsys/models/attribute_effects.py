@@ -60,13 +60,13 @@ class AttributeEffects(nn.Module):
         n_attributes, dim = embedding.shape
         return cls(torch.zeros_like(indptr), torch.zeros_like(attribute), n_attributes, n_rows, dim)
 
-    def embeddings(self) -> Tensor:
-        """The sum of the embeddings of each fitted row's attributes, `(n_rows, dim)`."""
-        return products.product(self.embedding, *self._fitted())
+    def add_embeddings(self, own: Tensor) -> Tensor:
+        """Embeddings `(n_rows, dim)` plus the sums over each row's attributes."""
+        return products.with_sums(own, self.embedding, *self._fitted())
 
-    def biases(self) -> Tensor:
-        """The sum of the biases of each fitted row's attributes, `(n_rows,)`."""
-        return products.product(self.bias[:, None], *self._fitted())[:, 0]
+    def add_biases(self, own: Tensor) -> Tensor:
+        """Biases `(n_rows,)` plus the sums over each row's attributes."""
+        return products.with_sums(own[:, None], self.bias[:, None], *self._fitted())[:, 0]
 
     def in_stars(self, unit: NDArray[np.float64]) -> NDArray[np.float64]:
         """Embedding and bias of each attribute in these units, `(attributes, dim + 1)`."""
@@ -92,12 +92,12 @@ class AttributeEffects(nn.Module):
 
 def with_embeddings(own: Tensor, attributes: AttributeEffects | None) -> Tensor:
     """Embeddings of a side's rows plus those of their attributes; `own` itself without attributes."""
-    return own if attributes is None else own + attributes.embeddings().to(own.dtype)
+    return own if attributes is None else attributes.add_embeddings(own)
 
 
 def with_biases(own: Tensor, attributes: AttributeEffects | None) -> Tensor:
     """As `with_embeddings`, of biases."""
-    return own if attributes is None else own + attributes.biases().to(own.dtype)
+    return own if attributes is None else attributes.add_biases(own)
 
 
 @torch.no_grad()

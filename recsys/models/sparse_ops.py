@@ -73,6 +73,18 @@ def product(dense: Tensor, matrix: Tensor, transpose: Tensor) -> Tensor:
     return cast(Tensor, _Product.apply(dense, matrix, transpose))  # type: ignore[no-untyped-call]
 
 
+def with_sums(own: Tensor, dense: Tensor, matrix: Tensor, transpose: Tensor) -> Tensor:
+    """`own + matrix @ dense`, in one array, for a matrix of ones.
+
+    Args:
+        own: `(rows, dim)`.
+        dense: `(columns, dim)`.
+        matrix: Sparse CSR, `(rows, columns)`; its values are taken as 1.
+        transpose: Its transpose, sparse CSR.
+    """
+    return cast(Tensor, _WithSums.apply(own, dense, matrix, transpose))  # type: ignore[no-untyped-call]
+
+
 def weighted_squares(table: Tensor, weight: Tensor) -> Tensor:
     """`sum_r weight_r |table_r|^2`, a scalar; the weights, `(n,)`, have no gradient."""
     return cast(Tensor, _WeightedSquares.apply(table, weight))  # type: ignore[no-untyped-call]
@@ -211,6 +223,17 @@ class _Product(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
         return _product(ctx.transpose, gradients[0].contiguous()), None, None
+
+
+class _WithSums(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, own: Tensor, dense: Tensor, matrix: Tensor, transpose: Tensor) -> Tensor:
+        ctx.transpose = transpose
+        return _bags(dense.to(own.dtype), matrix.col_indices(), matrix.crow_indices()).add_(own)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, None, None]:
+        return gradients[0], _product(ctx.transpose, gradients[0].contiguous()), None, None
 
 
 def _product(matrix: Tensor, dense: Tensor) -> Tensor:

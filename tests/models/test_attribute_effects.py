@@ -63,8 +63,15 @@ def of_rows(n_rows: int = 2) -> AttributeEffects:
 
 def test_a_row_has_the_sums_over_its_attributes() -> None:
     effects = of_rows()
-    assert effects.embeddings().tolist() == [[101, 202], [0, 0]]
-    torch.testing.assert_close(effects.biases(), torch.tensor([0.5, 0.0]))
+    own = torch.tensor([[1.0, 1], [2, 3]], requires_grad=True)
+    summed = effects.add_embeddings(own)
+    assert summed.tolist() == [[102, 203], [2, 3]]
+    torch.testing.assert_close(effects.add_biases(torch.tensor([1.0, 2])), torch.tensor([1.5, 2.0]))
+    (summed * torch.tensor([[1.0, 2], [3, 4]])).sum().backward()
+    assert own.grad is not None
+    assert effects.embedding.grad is not None
+    assert own.grad.tolist() == [[1, 2], [3, 4]]
+    assert effects.embedding.grad.tolist() == [[1, 2], [0, 0], [1, 2]]
     assert effects.table().to_dense().tolist() == [[1, 0, 1], [0, 0, 0]]
     assert effects.table(fitted=False).to_dense().tolist() == [[0, 1, 0]]
 
