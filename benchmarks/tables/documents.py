@@ -41,6 +41,7 @@ TABLES: dict[str, Callable[[Results], str]] = {
     "quality": quality.quality,
     "ablation": quality.ablation,
     "bayesian": quality.bayesian,
+    "attributes": quality.attributes,
     "ensembles": quality.ensembles,
     "sweeps": runs.sweeps,
     "report": runs.report,

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from statistics import mean
 
 from benchmarks.ensembles import PLAN as ENSEMBLES
-from benchmarks.quality import ABLATION, BAYESIAN, QUALITY
+from benchmarks.quality import ABLATION, ATTRIBUTES, BAYESIAN, QUALITY
 from benchmarks.tables.markdown import bold, by_device, each, paragraphs, stars, table, whole
 from benchmarks.tables.results import Entry, Results, about
 
@@ -75,6 +75,28 @@ def _bayesian(rows: list[Entry]) -> str:
             f"{more['test/inside_90']:.1%}", whole(mean(row["fit_seconds"])),
         ])  # fmt: skip
     return paragraphs(table(header, cells, "l" + "r" * 9), about(rows))
+
+
+def attributes(results: Results) -> str:
+    """The models fitted by gradient with attributes of users and items, and without."""
+    return by_device(results, "attributes", _attributes)
+
+
+def _attributes(rows: list[Entry]) -> str:
+    header = ["data, split", "model", "attributes", "validation", "RMSE", "warm", "cold", "prequential", "unseen users"]
+    cells = []
+    for row in ordered(rows, ATTRIBUTES):
+        name = row["name"].removesuffix(" with attributes")
+        told = "no" if name == row["name"] else "yes"
+        protocol, _, model = name.removesuffix(" without").rpartition(" ")
+        seeds, more = row["test_rmse"], {name: mean(values) for name, values in row["more"].items()}
+        counted = "¹²³"[len(seeds) - 1] if len(seeds) < 3 else ""
+        cells.append([
+            protocol_name(*protocol.split(" ", 1)), f"`{model}`", told, stars(mean(row["val_rmse"])),
+            bold(stars(mean(seeds))) + counted, stars(more.get("test/rmse_warm")), stars(more.get("test/rmse_cold")),
+            stars(more.get("prequential/rmse")), stars(more.get("prequential/rmse_unseen")),
+        ])  # fmt: skip
+    return paragraphs(table(header, cells, "lll" + "r" * 6), about(rows))
 
 
 def ordered(rows: list[Entry], plan: Sequence[tuple[str, str]]) -> list[Entry]:
