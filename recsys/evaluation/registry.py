@@ -267,9 +267,11 @@ class LoggedMetric:
 
     @property
     def display(self) -> Display:
-        if self.targets != "all" and not self.metric.monitors:
+        if self.targets != "all" and (self.subset or not self.metric.monitors):
             return "hidden"
-        return "hidden" if self.subset and not self.metric.monitors else self.metric.display
+        if self.subset:
+            return "hidden" if not self.metric.monitors else "option" if self.metric.group == "ranking" else "column"
+        return self.metric.display
 
     @property
     def is_primary(self) -> bool:

@@ -43,6 +43,7 @@ class RankingComparison:
 
     metric: str  # its key in `metrics.json`
     label: str
+    place: str  # data set and split
     cases: int
     users: int
     settings: list[RankedSetting]
@@ -107,7 +108,8 @@ def sentence(comparison: RankingComparison) -> str:
 
 
 def heading(comparison: RankingComparison) -> str:
-    return f"rankings of the same {comparison.cases:,} cases of {comparison.users:,} users: {comparison.label}"
+    cases = f"rankings of the same {comparison.cases:,} cases of {comparison.users:,} users"
+    return f"{cases}: {comparison.label} on {comparison.place}"
 
 
 def _read(found: Experiments, index: int, targets: str, left: int) -> CaseValues | None:
@@ -145,7 +147,9 @@ def _compared(found: Experiments, metric: LoggedMetric, members: dict[int, list[
         RankedSetting(n, _label(found, n), found.runs[found.settings[n].runs[0]].path, float(values[n].mean()), one)
         for n, one in zip(order, [None, *found_differences], strict=True)
     ]
-    return RankingComparison(metric.key, metric.label, len(user), found_differences[0].n, settings)
+    task = found.tasks[found.settings[order[0]].task]
+    place = f"{task.data} · {task.split}"
+    return RankingComparison(metric.key, metric.label, place, len(user), found_differences[0].n, settings)
 
 
 def _label(found: Experiments, number: int) -> str:

@@ -78,7 +78,7 @@ def test_all_formats_show_them(runs: Path, capsys: pytest.CaptureFixture[str], m
     for kind in ("table", "md"):
         main([str(runs), "--format", kind])
         out = capsys.readouterr().out
-        assert "rankings of the same 400 cases of 400 users: test NDCG@10" in out
+        assert "rankings of the same 400 cases of 400 users: test NDCG@10 on ml-100k · user_time" in out
         assert "not significant (+0.00" in out
     main([str(runs), "--format", "json"])
     (one,) = json.loads(capsys.readouterr().out)["rankings"]
