@@ -50,7 +50,23 @@ def main(cfg: DictConfig) -> None:
     if cfg.rank_by is not None:
         orders = orders_of(bundle, str(cfg.rank_by))
         print_orders({name: evaluate_ranking(bundle, cfg.targets, order) for name, order in orders.items()}, orders)
+    if cfg.rank_with is not None:
+        _print_rank_with(bundle, Bundle.load(Path(cfg.rank_with) / "bundle"), cfg.rank_mix)
     _report(compare_metrics(metrics, recorded), folder / "metrics.json")
+
+
+def _print_rank_with(bundle: Bundle, ranking: Bundle, mix: float | None) -> None:
+    """Ranking metrics of the ranking bundle's own lists, and of those that it orders for the other."""
+    from recsys.evaluation.rank_with import evaluate_rank_with, fit_mix
+
+    if mix is None and {bundle.manifest["fit_on"], ranking.manifest["fit_on"]} == {"train"}:
+        mix, ndcg = fit_mix(bundle, ranking)
+        tried = ", ".join(f"{weight:g} {value:.4f}" for weight, value in ndcg.items())
+        print(f"rank_mix={mix:g} by NDCG@10 on validation rows: {tried}")
+    found = {"its own lists": evaluate_ranking(ranking), "rank_with": evaluate_rank_with(bundle, ranking)}
+    if mix:
+        found[f"rank_mix {mix:g}"] = evaluate_rank_with(bundle, ranking, float(mix))
+    print_orders(found)
 
 
 def _keeping(folder: Path, targets: str) -> Path | None:

@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 from omegaconf import DictConfig, OmegaConf
 
 from recsys.bundle import Bundle
+from recsys.bundle.partner import Partner
 from recsys.cli import command
 from recsys.files import atomic_write
 from recsys.progress import track
@@ -123,12 +124,18 @@ def main(cfg: DictConfig) -> None:
         users = [_id(str(text), bundle) for text in asked]
         if not users:
             raise ValueError("users must be a list of ids such as [196,22], or null for all users, got []")
+    partner = None
+    if cfg.rank_with is not None:
+        partner = Partner(bundle, Bundle.load(Path(cfg.rank_with) / "bundle"), float(cfg.rank_mix or 0))
     options = {name: cfg[name] for name in ("rank_by", "min_ratings", "diversity")} | _rules(cfg, bundle)
+    options["rank_with"] = partner
     order = bundle.ranker.order(*(options[name] for name in ("rank_by", "min_ratings", "diversity")))
     with _writer(out, bundle.manifest["id_kind"]) as write:
         for block in recommendations(bundle, users, cfg.k, exclude_seen=cfg.exclude_seen, **options):
             write(block)
     by = f" by {order.rank_by}" if order.rank_by else ""
+    if partner is not None:
+        by = f" in the order of {partner.ranking.manifest['model']}"
     print(f"{out}: top {cfg.k} of {bundle.n_items:,} items for {len(users):,} users{by}")
 
 

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from numbers import Real
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -34,6 +34,9 @@ from recsys.bundle.rules import boosts_of, rules_of
 from recsys.bundle.scoring import Scoring
 from recsys.bundle.storage import read_folder, write_folder
 from recsys.bundle.typing import Float32Array, Id
+
+if TYPE_CHECKING:
+    from recsys.bundle.partner import Partner
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,6 +122,7 @@ class Bundle(Scoring):
         diversity: float = 0.0,
         exclude: Iterable[Id] = (),
         boost: Mapping[Id, float] | None = None,
+        rank_with: Partner | None = None,
     ) -> list[Recommendation]:
         """The k best items for a user, best first; an unknown user gets the average user's.
 
@@ -138,12 +142,17 @@ class Bundle(Scoring):
             diversity: In [0, 1]: 0 for the best items, more for items that are less alike. Scores are then margins.
             exclude: Items to leave out, unknown ones ignored.
             boost: Amounts in [-10, 10] by genre or item id, added to the score; to the logarithm of a `liking`.
+            rank_with: A ranking bundle that orders the list, so that there is no `rank_by`.
 
         Raises:
             ValueError: `k` is below 1, another argument is not as described, or the fold-in is another bundle's.
             TypeError: `k` is not an integer, or an id is not of the data set's kind.
         """
         order = self.ranker.order(rank_by, min_ratings, diversity)
+        if rank_with is not None:
+            if rank_by is not None:
+                raise ValueError(f"rank_by must be left out with rank_with, got {rank_by!r:.80}")
+            order = order._replace(rank_by="", min_ratings=0)
         order = order if min_ratings is None else order._replace(min_ratings=0)
         available = None if allowed is None else self._rows_of("allowed", allowed)
         boosts = boosts_of(boost or {}, self._rows_of_genre, lambda item: self.item_row.get(item, -1))
@@ -152,13 +161,17 @@ class Bundle(Scoring):
             enough = np.bincount(self.ratings.item, minlength=self.n_items)[: self.n_items] >= min_ratings
             rules = rules._replace(allowed=enough if rules.allowed is None else rules.allowed & enough)
         if isinstance(user_id, FoldIn):
-            vector, history = self._vector_of(user_id), user_id.items
+            vector, history, who = self._vector_of(user_id), user_id.items, None
         else:
             row = self.row_of_user(user_id)
-            vector, history = self.vector(row), self.seen(row)
+            vector, history, who = self.vector(row), self.seen(row), user_id
+        scores = None
+        if rank_with is not None:
+            gain = self.ranker.gain(vector, self.factors.scores(vector)) if rank_with.mix else None
+            scores = rank_with.scores(who, history, gain)
         ranked = self.ranker.top(
             vector, k, order, history=history, seen=history if exclude_seen else None, allowed=rules.allowed,
-            boost=rules.boost,
+            boost=rules.boost, scores=scores,
         )  # fmt: skip
         stars = [None] * len(ranked.rows) if ranked.stars is None else ranked.stars.tolist()
         columns = zip(ranked.rows.tolist(), ranked.scores.tolist(), stars, strict=True)

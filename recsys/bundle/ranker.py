@@ -92,6 +92,7 @@ class Ranker:
         seen: IndexArray | None = None,
         allowed: NDArray[np.bool_] | None = None,
         boost: Float32Array | None = None,
+        scores: Float32Array | None = None,
     ) -> RankedItems:
         """A user's k best items.
 
@@ -103,6 +104,7 @@ class Ranker:
             seen: Item rows to exclude; those without factors are ignored.
             allowed: Whether an item may be chosen, `(n_items,)`.
             boost: Added to the score of each item, `(n_items,)`; to the logarithm of a `liking`.
+            scores: What the list is sorted by in the place of the order's, `(n_items,)`; overwritten.
 
         Raises:
             ValueError: `k` is below 1.
@@ -110,15 +112,18 @@ class Ranker:
         """
         check_k(k)
         bundle = self.bundle
-        if order.rank_by == "liking":
+        if order.rank_by == "liking" and scores is None:
             return self._by_liking(vector, k, order, history, seen, allowed, boost)
         if order.min_ratings:
             enough = self.counts >= order.min_ratings
             allowed = enough if allowed is None else allowed & enough
-        if order.rank_by in ("stars", "") and boost is None and not order.diversity:
+        if order.rank_by in ("stars", "") and boost is None and not order.diversity and scores is None:
             rows, scores = bundle.top_n(vector, k, seen=seen, allowed=allowed)
             return RankedItems(rows, scores, None if bundle.is_ranking else scores)
-        ranked, then, linear = self._ranked(vector, order.rank_by)
+        if scores is None:
+            ranked, then, linear = self._ranked(vector, order.rank_by)
+        else:
+            ranked, then, linear = scores, None, bundle.factors.scores(vector)
         if boost is not None:
             ranked = ranked + boost
         if seen is not None:
@@ -126,13 +131,13 @@ class Ranker:
         if allowed is not None:
             ranked[~allowed] = -np.inf
         rows = argtopk(ranked, _candidates(k, order), then)
-        scores, linear = ranked[rows], linear[rows]
+        best, linear = ranked[rows], linear[rows]
         if order.diversity:
-            taken, scores = diverse(scores, rows, self.directions, k, order.diversity)
+            taken, best = diverse(best, rows, self.directions, k, order.diversity)
             rows, linear = rows[taken], linear[taken]
         elif order.rank_by == "bound" and boost is None:
-            scores = scores.clip(*bundle.scale)
-        return RankedItems(rows, scores, None if bundle.is_ranking else self._stars(vector, rows, linear))
+            best = best.clip(*bundle.scale)
+        return RankedItems(rows, best, None if bundle.is_ranking else self._stars(vector, rows, linear))
 
     def _by_liking(
         self,

@@ -40,7 +40,7 @@ class ListSettings(NamedTuple):
 class Order(NamedTuple):
     """How one list is ordered."""
 
-    rank_by: str  # one of `RANK_BY`; "" for a ranking model, which has one order
+    rank_by: str  # one of `RANK_BY`; "" for a ranking model, which has one order, and where one gives the order
     min_ratings: int = 0  # fewest fitted ratings of an item
     diversity: float = 0.0  # in [0, 1], 0 for none (`recsys.bundle.diversity`)
 

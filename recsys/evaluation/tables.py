@@ -98,21 +98,22 @@ def _cases(metrics: Mapping[str, Any], targets: str) -> list[str]:
     return lines
 
 
-def print_orders(metrics: Mapping[str, Mapping[str, Any]], orders: Mapping[str, Order]) -> None:
+def print_orders(metrics: Mapping[str, Mapping[str, Any]], orders: Mapping[str, Order] | None = None) -> None:
     """Print the ranking metrics of one model's lists in several orders, side by side.
 
     Args:
         metrics: As `evaluate_ranking` gives them, by order.
-        orders: By the same names.
+        orders: By the same names, for their thresholds; None if they are not of this model.
     """
-    found = {name: {key.partition("/")[2]: one for key, one in of.items()} for name, of in metrics.items()}
+    found = {name: {key.rpartition("/")[2]: one for key, one in of.items()} for name, of in metrics.items()}
     rows: list[Row] = [
         (metric.label, [of[metric.name] for of in found.values()])
         for metric in in_group("ranking")
         if all(metric.name in of for of in found.values())
     ]
-    least = ", ".join(f"{name} {order.min_ratings}" for name, order in orders.items())
-    _print_table("\nranking metrics by rank_by", "metric", tuple(found), f"with min_ratings: {least}", rows)
+    least = ", ".join(f"{name} {order.min_ratings}" for name, order in (orders or {}).items())
+    caption = f"with min_ratings: {least}" if least else "higher is better"
+    _print_table("\nranking metrics by order", "metric", tuple(found), caption, rows)
 
 
 def _recorded(group: Group, metrics: Mapping[str, Any]) -> list[Metric]:
