@@ -17,8 +17,9 @@ from recsys.bundle.choice import ChoiceModel
 from recsys.bundle.factors import UserVector
 from recsys.bundle.ranker import Ranker
 from recsys.bundle.ranking import KEY, MAX_WEIGHT, POPULARITY, RANK_BY, Order
-from recsys.bundle.ratings import LAST_PART, VAL
+from recsys.bundle.ratings import HISTORY, LAST_PART, VAL
 from recsys.bundle.typing import Float32Array, Float64Array, IndexArray, Int64Array
+from recsys.evaluation.holdout import vector_of
 
 FEWEST_ROWS = 100  # validation rows below which nothing is learned
 MOST_USERS = 6_100  # that are looked at, evenly spaced; all of MovieLens 1M
@@ -114,7 +115,7 @@ def _ranker(bundle: Bundle, settings: dict[str, Any]) -> Ranker:
 def _users(bundle: Bundle) -> Iterator[_User]:
     """Users with validation rows, evenly spaced over all of them."""
     rated, last = bundle.ratings, LAST_PART[bundle.manifest["fit_on"]]
-    fitted, held_out = rated.part <= last, rated.part == VAL
+    known, held_out = (rated.part <= last) | (rated.part == HISTORY), rated.part == VAL
     if last >= VAL:
         raise ValueError("fit_lists needs a model that was not fitted on validation rows")
     rows = np.unique(rated.user_index()[held_out & (rated.item < bundle.n_items)])
@@ -126,7 +127,7 @@ def _users(bundle: Bundle) -> Iterator[_User]:
     for row in rows.tolist():
         entries = rated.slice_of(row)
         item = rated.item[entries]
-        yield _User(row, item[fitted[entries]], item[held_out[entries] & (item < bundle.n_items)])
+        yield _User(row, item[known[entries]], item[held_out[entries] & (item < bundle.n_items)])
 
 
 def _scored(bundle: Bundle, users: list[_User]) -> Iterator[tuple[_User, UserVector, Float32Array]]:
@@ -135,7 +136,7 @@ def _scored(bundle: Bundle, users: list[_User]) -> Iterator[tuple[_User, UserVec
         block = users[start : start + BLOCK]
         rows = bundle.factors.scores_of(np.array([user.row for user in block]))
         for user, linear in zip(block, rows, strict=True):
-            vector = bundle.vector(user.row)
+            vector = vector_of(bundle, user.row)
             yield user, vector, linear if user.row < bundle.n_users else bundle.factors.scores(vector)
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recsys.bundle import HISTORY, TEST, Bundle, Predictions
+from recsys.bundle.factors import UserVector
 from recsys.bundle.ratings import LAST_PART
 from recsys.bundle.typing import Float64Array, Int64Array
 from recsys.evaluation.baselines import Biases, fit_biases, fit_item_means
@@ -63,14 +64,15 @@ def predict_test_set(bundle: Bundle) -> TestSet:
 
 
 def predictions_of(bundle: Bundle, user: Int64Array, item: Int64Array, *, std: bool = False) -> Predictions:
-    """As `Bundle.predictions` of rows, with held-out users folded in from their history (`HISTORY`)."""
-    history = bundle.ratings.part == HISTORY
-    if not history.any():
+    """As `Bundle.predictions` of rows, with held-out users folded in from their history."""
+    if not (bundle.ratings.part == HISTORY).any():
         return bundle.predictions(user, item, std=std)
     order = np.argsort(user, kind="stable")
     starts = np.unique(user[order], return_index=True)[1]
-    found = [_for_held_out(bundle, history, int(user[rows[0]]), item[rows], std=std)
-             for rows in np.split(order, starts[1:])]  # fmt: skip
+    found = [
+        bundle.predictions_for(vector_of(bundle, int(user[rows[0]])), item[rows], std=std)
+        for rows in np.split(order, starts[1:])
+    ]
     back = np.argsort(order)
     columns = zip(*((one.mean, one.std, one.probabilities) for one in found), strict=True)
     joined = [None if parts[0] is None else np.concatenate(parts)[back] for parts in columns]
@@ -78,14 +80,14 @@ def predictions_of(bundle: Bundle, user: Int64Array, item: Int64Array, *, std: b
     return Predictions(joined[0], *joined[1:])
 
 
-def _for_held_out(bundle: Bundle, history: NDArray[np.bool_], user: int, item: Int64Array, *, std: bool) -> Predictions:
-    """Predictions of a user's rows."""
+def vector_of(bundle: Bundle, user: int) -> UserVector:
+    """A user's vector as `Bundle.vector`; a held-out user's is the fold-in of their history (`HISTORY`)."""
     entries, rated = bundle.ratings.slice_of(user), bundle.ratings
-    known = np.arange(entries.start, entries.stop)[history[entries] & (rated.item[entries] < bundle.n_items)]
+    known = np.arange(entries.start, entries.stop)
+    known = known[(rated.part[entries] == HISTORY) & (rated.item[entries] < bundle.n_items)]
     if not len(known):
-        return bundle.predictions_for(bundle.vector(user), item, std=std)
-    folded = bundle.fold_in_rows(rated.item[known], rated.rating[known], bundle.attributes_of(user))
-    return bundle.predictions_for(folded.vector, item, std=std)
+        return bundle.vector(user)
+    return bundle.fold_in_rows(rated.item[known], rated.rating[known], bundle.attributes_of(user)).vector
 
 
 def _fit_baselines(bundle: Bundle, fitted: NDArray[np.bool_]) -> dict[str, Biases]:

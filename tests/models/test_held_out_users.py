@@ -11,6 +11,7 @@ import pytest
 from recsys.bundle import HISTORY, TEST, VAL
 from recsys.data.datamodule import RatingDataModule
 from recsys.evaluation.evaluate import evaluate
+from recsys.evaluation.fit_lists import fit_lists
 from recsys.models.ials import ImplicitALS
 from recsys.models.mf import MatrixFactorization
 from recsys.training.export import make_bundle
@@ -72,3 +73,18 @@ def test_a_ranking_model_is_asked_after_folding_them_in(tmp_path: Path) -> None:
     assert found["baseline/popularity_ndcg@10"] < 0.9
     assert found["ranking/cases"] == found["ranking/cases_cold_users"] == 12
     assert found["ranking/ndcg@10_warm"] is None
+
+
+def test_the_order_of_lists_is_chosen_for_users_with_their_history() -> None:
+    """Validation users have a taste: the mean stars of their own history find it, popularity does not."""
+    board = checkerboard(200, 40)
+    liked = board[(board.rating == 5) | (board.item_id % 10 == 0)].reset_index(drop=True)
+    data = small_data(liked, split="held_out_users", test_fraction=0.2)
+    model = build(MatrixFactorization, data, embedding_dim=4, learning_rate=0.05, reg_lambda=0.01)
+    fit(model, data, 10)
+    made = make_bundle(model, data, noise=0.5)
+    without = made.ratings._replace(part=np.where(made.ratings.part == HISTORY, TEST, made.ratings.part))
+    found, blind = (fit_lists(one) for one in (made, dataclasses.replace(made, ratings=without)))
+    assert found is not None
+    assert blind is not None
+    assert found["ndcg"]["stars"] > 1.5 * blind["ndcg"]["stars"]
