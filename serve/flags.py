@@ -16,7 +16,8 @@ from recsys.database.passwords import has_password
 from serve.settings import FORMS, GROUPS, Settings
 
 METAVARS = {
-    "bundle": "FOLDER", "alias": "NAME", "store": "URL", "runs": "FOLDER", "database": "URL", "host": "ADDRESS",
+    "bundle": "FOLDER", "rank_with": "FOLDER",
+    "alias": "NAME", "store": "URL", "runs": "FOLDER", "database": "URL", "host": "ADDRESS",
     "operations_host": "ADDRESS", "rate_limit": "N/UNIT", "allowed_hosts": "NAMES", "cors_origins": "ORIGINS",
     "trusted_proxies": "ADDRESSES", "log_level": "LEVEL",
 }  # fmt: skip

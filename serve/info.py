@@ -47,6 +47,7 @@ class ServiceInfo(BaseModel):
         description="The values of `rank_by` that this model has, its default first; empty for a ranking model.",
         examples=[["liking", "stars", "gain"]],
     )
+    rank_with: str | None = Field(description="Model that orders the lists, if that is another one.", examples=["ease"])
     attributes: dict[str, list[str]] = Field(
         description="Attributes that a new user may give, with their values.",
         examples=[{"gender": ["F", "M"]}],
@@ -81,6 +82,7 @@ def model_info(model: ServedModel, *, expose_user_ratings: bool, records_events:
         ordered=model.bundle.is_ordered,
         years=model.catalogue.years,
         orders=orders_of(model),
+        rank_with=None if model.partner is None else str(model.partner.ranking.manifest.get("model")),
         attributes=choices(model.bundle.attributes),
         expose_user_ratings=expose_user_ratings,
         histories=expose_user_ratings,

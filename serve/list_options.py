@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from recsys.bundle.costs import answer_work
 from recsys.bundle.diversity import CANDIDATES
 from recsys.bundle.ranker import DIRECTIONS
 from recsys.bundle.ranking import RANK_BY, Order
 from recsys.bundle.rules import Rules, boosts_of, rules_of
+from recsys.bundle.typing import Float32Array
 from serve.api_error import ApiError
 from serve.ids import GivenId
 from serve.list_requests import RecommendationFilters
+from serve.models.person import Person
 from serve.models.served_model import ServedModel
 
 
@@ -20,6 +23,10 @@ def order_of(model: ServedModel, options: RecommendationFilters) -> Order:
     Raises:
         ApiError: 409, the model has no such order.
     """
+    if model.partner is not None:
+        if options.rank_by is not None:
+            raise ApiError(409, "ranking_model", "rank_by must be left out: a ranking model orders these lists")
+        return Order("", 0, options.diversity)
     try:
         order = model.ranker.order(options.rank_by, None, options.diversity)
     except ValueError:
@@ -30,8 +37,8 @@ def order_of(model: ServedModel, options: RecommendationFilters) -> Order:
 
 
 def orders_of(model: ServedModel) -> list[str]:
-    """The values of `rank_by` that a model has, its default first; none of a ranking model."""
-    if model.bundle.is_ranking:
+    """The values of `rank_by` that a model has, its default first; none where a ranking model orders."""
+    if model.bundle.is_ranking or model.partner is not None:
         return []
     default = model.ranker.order().rank_by
     others = [name for name in RANK_BY if name != default and (name != "bound" or model.bundle.factors.samples > 1)]
@@ -60,6 +67,24 @@ def rules_for(model: ServedModel, options: RecommendationFilters) -> Rules:
         raise ApiError(400, "unknown_boost", detail) from None
     available = None if options.available is None else rows("available", options.available)
     return rules_of(model.bundle.n_items, available=available, exclude=rows("exclude", options.exclude), boost=boost)
+
+
+def partner_scores(model: ServedModel, person: Person) -> Float32Array | None:
+    """What a list is sorted by where a ranking bundle orders it, `(n_items,)`; None where none does."""
+    if model.partner is None:
+        return None
+    bundle, vector = model.bundle, person.vector
+    gain = model.ranker.gain(vector, bundle.factors.scores(vector)) if model.partner.mix else None
+    in_bundle = 0 <= person.row < len(bundle.user_ids)
+    as_fitted = in_bundle and person.given is None and person.merged is None
+    user_id = bundle.user_ids[person.row : person.row + 1].tolist()[0] if as_fitted else None
+    return model.partner.scores(user_id, person.seen, gain)
+
+
+def work_of_partner(model: ServedModel, ratings: int) -> int:
+    """Multiplications that the ranking bundle takes beside the other, if there is one."""
+    ranking = None if model.partner is None else model.partner.ranking
+    return 0 if ranking is None else answer_work(ranking, ranking.n_items, ratings)
 
 
 def work_of(options: RecommendationFilters) -> int:

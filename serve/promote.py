@@ -47,7 +47,7 @@ def promote(run: Path, pointer: Path, *, other_data: bool = False, sign_with: Pa
         sign(folder, _manifest(folder, model), key)
         if settings.verify_key is not None:
             check_signature(folder, _manifest(folder, model), settings.verify_key)
-    permitted = model.version if other_data else None
+    permitted = model.bundle_version if other_data else None
     write_pointer(pointer, folder, sha256=model.bundle.sha256, other_data=permitted)
     return model
 

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from recsys.bundle.scoring import ItemScores
 from recsys.bundle.typing import Float32Array, IndexArray
-from serve.list_options import order_of, rules_for
+from serve.list_options import order_of, partner_scores, rules_for
 from serve.list_requests import RecommendationOptions
 from serve.models.person import Person
 from serve.models.served_model import ServedModel
@@ -120,6 +120,7 @@ def recommend(model: ServedModel, person: Person, options: RecommendationOptions
         seen=seen if options.exclude_seen else None,
         allowed=rules.allowed if allowed is None else allowed,
         boost=rules.boost,
+        scores=partner_scores(model, person),
     )
     unset = [None] * len(rows)
     explanations = _explain(model, person, rows) if options.explain else unset

@@ -43,6 +43,14 @@ class Settings(BaseSettings):
     alias: str | None = Field(
         None, description="alias of the database, such as champion; the service swaps when it names another version"
     )
+    rank_with: Path | None = Field(
+        None,
+        description="folder of a bundle or run of a ranking model, which orders lists; stars, intervals and reasons "
+        "are those of the bundle served",
+    )
+    rank_mix: Annotated[float, Field(ge=0, le=1e6, allow_inf_nan=False)] = Field(
+        0.0, description="with rank_with: this much of the stars beyond the average person's is added to its score"
+    )
     store: str | None = Field(None, description="folder or fsspec URL of the versions (default outputs/versions)")
     runs: Path = Field(Path("outputs"), description="folder whose newest finished run is served if none is given")
     host: str = Field("127.0.0.1", description="address to listen on")
@@ -262,7 +270,7 @@ FORMS = {
     "trusted_proxies": "10.0.0.1 or 10.0.0.0/8",
 }
 GROUPS = {
-    "What to serve": ("bundle", "pointer", "alias", "store", "runs", "poll_seconds"),
+    "What to serve": ("bundle", "pointer", "alias", "rank_with", "rank_mix", "store", "runs", "poll_seconds"),
     "Events": ("database",),
     "Jobs": ("jobs", "max_jobs"),
     "Where": ("host", "port", "operations_port", "operations_host", "workers"),

@@ -78,7 +78,7 @@ class LiveItems:
         model = base
         if revision or (bundle.can_fold_in_items and bundle.n_items < len(bundle.item_ids)):
             changed, told = added(base, list(self._about.values()), self._said, self.reads, self._last)
-            model = ServedModel(changed, revision=revision, told=told)
+            model = ServedModel(changed, revision=revision, told=told, partner=base.partner)
             model.probe(f"version {model.version} with new items")  # which also makes what its answers need
         self._model, ended = model, time.monotonic()
         self._next_time = ended + (ended - began) / SHARE

@@ -156,6 +156,12 @@ class ModelManager:
     def _given(self) -> Seen:
         """What the settings name."""
 
+        def look() -> Seen:
+            seen, ranking = find(), self.settings.rank_with
+            if ranking is None:
+                return seen
+            return seen._replace(signature=(*seen.signature, _signature(bundle_folder(ranking))))
+
         def find() -> Seen:
             bundle, runs, pointer = self.settings.bundle, self.settings.runs, self.pointer
             if pointer is not None:
@@ -168,7 +174,7 @@ class ModelManager:
             return Seen(Pointed(folder), _signature(folder))
 
         try:
-            return self._deadlines.call(LOOK_SECONDS, find)
+            return self._deadlines.call(LOOK_SECONDS, look)
         except DatabaseError as error:
             raise HangsError(f"alias {self.settings.alias} cannot be read: {error}") from error
         except Overdue:
@@ -191,7 +197,7 @@ class ModelManager:
             finally:
                 sys.setswitchinterval(TURN_OTHERWISE)
             if self._base is not None:
-                told = model.version == pointed.other_data
+                told = model.bundle_version == pointed.other_data
                 check_replacement(self._base.bundle, model.bundle, str(pointed.folder), other_data=told)
             return model
 

@@ -14,12 +14,14 @@ from recsys.bundle import Bundle, BundleError
 from recsys.bundle.attributes import attribute_rows, choices, settable
 from recsys.bundle.factors import UserVector
 from recsys.bundle.fold_in import FoldIn
+from recsys.bundle.partner import Partner
 from recsys.bundle.ranker import Ranker
 from recsys.bundle.typing import Float32Array, IndexArray
 from serve.api_error import ApiError
 from serve.ids import GivenId, IdIndex, id_rule
 from serve.models.catalogue import Catalogue
 from serve.models.person import Person
+from serve.models.pointer import bundle_folder
 from serve.settings import Settings
 
 Summary = tuple[str, str, int | None, list[str]]  # the fields of schemas.ItemSummary
@@ -44,12 +46,18 @@ class ServedModel:
         bundle: Which may have items that its version was not fitted on.
         revision: Which items those are; 0 for none. Answers of the same version and revision are the same.
         told: What a database says of items, besides the bundle.
+        partner: Of a ranking bundle that orders the lists: of the bundle itself, or of one with fewer items.
     """
 
-    def __init__(self, bundle: Bundle, *, revision: int = 0, told: Told = NOTHING_TOLD) -> None:
+    def __init__(
+        self, bundle: Bundle, *, revision: int = 0, told: Told = NOTHING_TOLD, partner: Partner | None = None
+    ) -> None:
         self.bundle, self.catalogue = bundle, Catalogue(bundle, told.stars)
         self.low, self.high = bundle.scale
-        self.version = (bundle.sha256 or "unsaved")[:12]
+        self.bundle_version = (bundle.sha256 or "unsaved")[:12]
+        self.partner = None if partner is None else Partner(bundle, partner.ranking, partner.mix)
+        # Of what all answers depend on, so that no kept answer is of another pair.
+        self.version = self.bundle_version if partner is None else f"{self.bundle_version}+{_short(partner.ranking)}"
         self.revision, self.told = revision, told
         cut = bundle.manifest.get("cut")
         self.cut: int = cut if type(cut) is int else 0  # the bundle was made of all events with seq <= cut
@@ -87,7 +95,10 @@ class ServedModel:
         bundle = Bundle.load(path, budget=settings.budget, sha256=sha256, verify_key=settings.verify_key)
         if settings.database is None:  # no answer needs the times: eight bytes for each rating
             bundle = replace(bundle, ratings=bundle.ratings._replace(timestamp=None))
-        model = cls(bundle)
+        try:
+            model = cls(bundle, partner=_partner(bundle, settings))
+        except ValueError as error:
+            raise BundleError(f"{path}: {error}") from error
         try:
             model.probe(path)
         except (ArithmeticError, np.linalg.LinAlgError) as error:
@@ -108,6 +119,8 @@ class ServedModel:
             seen = bundle.seen(user)
             rows, shown = bundle.top_n(vector, 3, seen=seen)
             best = self.ranker.top(vector, 3, self.ranker.order(), history=seen, seen=seen)
+            if self.partner is not None and not np.isfinite(self.partner.scores(None, seen)).all():
+                raise BundleError(f"{path}: a test score of the ranking bundle is not finite")
             answers = [*shown.tolist(), *bundle.predictions_for(vector, np.array([0])).mean.tolist()]
             if user >= 0 and bundle.can_fold_in:
                 base, parts = bundle.fold_in_user(user).contributions(rows)
@@ -258,6 +271,20 @@ class ServedModel:
 def unused(given: Mapping[str, str], known: Container[str]) -> list[str]:
     """Names of attributes that are not among those a model knows, such as `gender=F`."""
     return [name for name, value in given.items() if f"{name}={value}" not in known]
+
+
+def _short(bundle: Bundle) -> str:
+    return (bundle.sha256 or "unsaved")[:12]
+
+
+def _partner(bundle: Bundle, settings: Settings) -> Partner | None:
+    """Of the ranking bundle that the settings name; the same budget and key as for the other count."""
+    if settings.rank_with is None:
+        return None
+    folder = bundle_folder(settings.rank_with)
+    return Partner(
+        bundle, Bundle.load(folder, budget=settings.budget, verify_key=settings.verify_key), settings.rank_mix
+    )
 
 
 def _known_item(row: int) -> int:

@@ -7,7 +7,7 @@ from fastapi import Request
 from recsys.bundle.costs import answer_work
 from serve.answers import kept
 from serve.dependencies import CurrentModel, check_genre, get_model, person_of, require_user_ratings
-from serve.list_options import work_of
+from serve.list_options import work_of, work_of_partner
 from serve.list_requests import FoldInRequest, RecommendationQuery
 from serve.models.person import Person
 from serve.models.served_model import ServedModel
@@ -40,6 +40,7 @@ async def recommendations(user_id: Id, request: Request) -> Recommendations:
     check_genre(request, model, query.genre)
     person, service = await person_of(request, model, text), request.app.state.service
     work = person.work(model.bundle.n_items, query.k if query.explain else 0) + work_of(query)
+    work += work_of_partner(model, len(person.seen))
     answer: Recommendations = await service.beside.computed(request.scope, work, recommend, model, person, query)
     return answer
 
@@ -52,7 +53,7 @@ async def new_user_recommendations(body: FoldInRequest, model: CurrentModel, req
     check_genre(request, model, body.genre)
     service: Service = request.app.state.service
     work = answer_work(model.bundle, model.bundle.n_items, len(body.ratings), body.k if body.explain else 0)
-    work += work_of(body)
+    work += work_of(body) + work_of_partner(model, len(body.ratings))
     return await service.beside.computed(request.scope, work, _for_new_user, model, body)
 
 
