@@ -89,4 +89,4 @@ def work_of_partner(model: ServedModel, ratings: int) -> int:
 
 def work_of(options: RecommendationFilters) -> int:
     """Multiplications that diversity takes, beside those of the answer."""
-    return DIRECTIONS * options.k * max(CANDIDATES, 2 * options.k) if options.diversity else 0
+    return 4 * DIRECTIONS * options.k * max(CANDIDATES, 2 * options.k) if options.diversity else 0

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from recsys.bundle.typing import Float32Array
+from recsys.bundle.typing import Float32Array, IndexArray, Int64Array
+
+Rows = Sequence[int] | IndexArray  # of items
 
 MAX_BOOSTS = 100  # genres and items that may be boosted at once
 MAX_BOOST = 10.0  # magnitude of an amount
@@ -25,9 +27,9 @@ class Rules(NamedTuple):
 def rules_of(
     n_items: int,
     *,
-    available: Iterable[int] | None = None,
-    exclude: Iterable[int] = (),
-    boost: Sequence[tuple[Sequence[int], float]] = (),
+    available: Rows | None = None,
+    exclude: Rows = (),
+    boost: Sequence[tuple[Rows, float]] = (),
 ) -> Rules:
     """Rules from rows of items; those without factors are ignored.
 
@@ -38,14 +40,15 @@ def rules_of(
         boost: Item rows, and the amount that is added to the score of each; amounts of one item add up.
     """
 
-    def within(rows: Iterable[int]) -> list[int]:
-        return [row for row in rows if 0 <= row < n_items]
+    def within(rows: Rows) -> Int64Array:
+        found = np.asarray(rows, np.int64)
+        return found[(found >= 0) & (found < n_items)]
 
     allowed, out = None, within(exclude)
     if available is not None:
         allowed = np.zeros(n_items, bool)
         allowed[within(available)] = True
-    if out:
+    if len(out):
         allowed = np.ones(n_items, bool) if allowed is None else allowed
         allowed[out] = False
     if not boost:
@@ -57,13 +60,13 @@ def rules_of(
 
 
 def boosts_of(
-    boost: Mapping[Any, Any], rows_of_genre: Callable[[Any], Sequence[int]], row_of_item: Callable[[Any], int]
-) -> list[tuple[Sequence[int], float]]:
+    boost: Mapping[Any, Any], rows_of_genre: Callable[[Any], Rows], row_of_item: Callable[[Any], int]
+) -> list[tuple[Rows, float]]:
     """The item rows of each genre or item that is boosted, with its amount.
 
     Args:
         boost: Amounts by genre or id; a name that is both is the genre.
-        rows_of_genre: None for what is no genre.
+        rows_of_genre: No rows for what is no genre.
         row_of_item: -1 for what is no item.
 
     Raises:
@@ -72,7 +75,7 @@ def boosts_of(
     """
     if len(boost) > MAX_BOOSTS:
         raise ValueError(f"boost must have {MAX_BOOSTS} genres and items at most, got {len(boost)}")
-    found: list[tuple[Sequence[int], float]] = []
+    found: list[tuple[Rows, float]] = []
     for name, amount in boost.items():
         is_number = isinstance(amount, int | float) and not isinstance(amount, bool) and math.isfinite(amount)
         if not is_number or abs(amount) > MAX_BOOST:

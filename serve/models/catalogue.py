@@ -54,9 +54,9 @@ class Catalogue:
         """Whether some item has it."""
         return genre in self._genres
 
-    def rows_of_genre(self, genre: str) -> list[int]:
+    def rows_of_genre(self, genre: str) -> NDArray[np.int32]:
         """Rows of the items that have it."""
-        return [int(row) for row in self._genres.rows_of(genre)]
+        return self._genres.rows_of(genre)
 
     @property
     def years(self) -> tuple[int, int] | None:
