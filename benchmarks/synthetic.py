@@ -118,6 +118,55 @@ class LongTail(RatingsSource):
         return counts
 
 
+class PowerLaw(RatingsSource):
+    """Half stars of many users and items of whom most have few ratings: 25 a user and 125 an item, at any size.
+
+    A user's activity is log-normal, and most have fewer than 12 ratings; an item's popularity is a power of its rank,
+    with half of the items below 13 ratings and the first one at a hundredth of all. Stars come from biases, noise of
+    0.7 and `FACTORS` factors whose products have a standard deviation of 0.7 in all, the k-th of them in proportion to
+    1 / k in variance.
+
+    Args:
+        n_ratings: Number of ratings, of different pairs; 25 million have a million users and 200,000 items.
+    """
+
+    FACTORS = 64
+
+    def __init__(self, n_ratings: int = 25_000_000) -> None:
+        self.name = "synthetic power law"
+        self.n_ratings, self.n_users, self.n_items = n_ratings, n_ratings // 25, n_ratings // 125
+
+    def prepare(self) -> None:
+        """Nothing to fetch."""
+
+    def read(self) -> RatingData:
+        random = np.random.default_rng(0)
+        activity = np.exp(random.normal(0, 1.3, self.n_users))
+        popularity = (np.arange(self.n_items) / self.n_items + 1e-4) ** -1.2
+        pair = np.zeros(0, np.int64)
+        while len(pair) < self.n_ratings:  # some pairs come twice
+            more = max(10_000, (self.n_ratings - len(pair)) * 5 // 4)
+            drawn = _drawn(random, activity, more) * self.n_items + _drawn(random, popularity, more)
+            pair = np.union1d(pair, drawn)
+        pair = np.delete(pair, random.choice(len(pair), len(pair) - self.n_ratings, replace=False))
+        user, item = np.divmod(pair, self.n_items)
+        stars = (3.5 + random.normal(0, 0.7, len(pair))).astype(np.float32)
+        for row, n in ((user, self.n_users), (item, self.n_items)):
+            stars += random.normal(0, 0.4, n).astype(np.float32)[row]
+        share = 1 / np.arange(1, self.FACTORS + 1)
+        for std in np.sqrt(0.7 * np.sqrt(share / share.sum())):  # of each side
+            users, items = (random.normal(0, std, n).astype(np.float32) for n in (self.n_users, self.n_items))
+            stars += users[user] * items[item]
+        stars = np.clip(np.round(stars * 2) / 2, 0.5, 5.0)
+        return RatingData(self.name, pd.DataFrame({"user_id": user, "item_id": item, "rating": stars}), 0.5, 5.0)
+
+
+def _drawn(random: np.random.Generator, weight: NDArray[np.float64], n: int) -> NDArray[np.int64]:
+    """Rows in proportion to their weights, `(n,)`."""
+    total = np.cumsum(weight)
+    return np.minimum(np.searchsorted(total, random.random(n) * total[-1]), len(weight) - 1)
+
+
 def _uncorrelated(values: NDArray[np.float64], count: NDArray[np.int64]) -> NDArray[np.float64]:
     """The values without their mean and what is linear in the counts."""
     design = np.column_stack([np.ones(len(count)), count])

@@ -379,6 +379,17 @@ def test_compress_serves_and_measures_fewer_coordinates(
         quick_train("compress=0", name="no")
 
 
+def test_compress_auto_serves_rows_as_wide_as_their_ratings_justify(trained: Train, quick_train: Train) -> None:
+    whole = trained(SHORT, "refit=all")
+    folder = quick_train(SHORT, "refit=all", "compress=auto", name="auto")
+    rule = json.loads((folder / "checkpoints" / "widths.json").read_text())
+    bundle = Bundle.load(folder / "bundle")
+    assert bundle.manifest["widths"] == rule
+    assert metrics(folder)["test/rmse"] == pytest.approx(metrics(whole)["test/rmse"], abs=0.01)
+    sizes = [(run / "bundle" / "factors.safetensors").stat().st_size for run in (whole, folder)]
+    assert sizes[1] < sizes[0]
+
+
 MISTAKEN = {
     ("model.dropout=1",): "dropout must be in [0.0, 1.0), got 1",
     ("model.embedding_dim=0",): "embedding_dim must be >= 1, got 0",

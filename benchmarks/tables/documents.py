@@ -20,6 +20,7 @@ from benchmarks.tables import (
     speed,
     tastes,
     trust,
+    widths,
 )
 from benchmarks.tables.blocks import blocks, filled
 from benchmarks.tables.results import NotMeasuredError, Results, TablesError
@@ -35,6 +36,7 @@ TABLES: dict[str, Callable[[Results], str]] = {
     "scaling_sweeps": speed.scaling_sweeps,
     "ials_sweep": speed.ials_sweep,
     "samples": quality.samples,
+    "widths": widths.widths,
     "comparison_full": comparison_full.comparison_full,
     "ranking": comparison_full.ranking,
     "tuned": comparison_full.tuned,

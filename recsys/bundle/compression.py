@@ -8,18 +8,47 @@ import numpy as np
 
 from recsys.bundle.bundle import Bundle
 from recsys.bundle.factors import Factors
+from recsys.bundle.ratings import LAST_PART
 from recsys.bundle.typing import Float32Array
+from recsys.bundle.widths import KEY as WIDTHS
+from recsys.bundle.widths import WidthRule, cut_rows
 
+AUTO = "auto"  # as many coordinates as a row's number of ratings justifies
 OVERSAMPLING = 16  # directions beyond those wanted (Halko et al.)
 POWER_ITERATIONS = 6  # leave an error within a thousandth of the optimum
 RANK_TOLERANCE = 1e-6  # singular values below, relative to the largest, are rounding
 RELATIVE_RIDGE = 1e-3  # of the users' mean variance, added to each coordinate's
 
 
-def check_compress(compress: object) -> None:
-    """Raise a ValueError where `compress` is no number of coordinates."""
-    if compress is not None and (not isinstance(compress, int) or isinstance(compress, bool) or compress < 1):
-        raise ValueError(f"compress must be null or an integer >= 1, got {compress!r}")
+def check_compress(compress: object, *, auto: bool = False) -> None:
+    """Raise a ValueError where `compress` is no number of coordinates; `auto` is one if it may be."""
+    if compress is None or (auto and compress == AUTO):
+        return
+    if not isinstance(compress, int) or isinstance(compress, bool) or compress < 1:
+        raise ValueError(f"compress must be null{', auto' * auto} or an integer >= 1, got {compress!r}")
+
+
+def narrowed_bundle(bundle: Bundle, rule: WidthRule) -> Bundle:
+    """The bundle with zeros in place of all but the first coordinates of rows with few fitted ratings.
+
+    What new users and items are folded in by stays as it is: rows of theirs have all coordinates.
+
+    Args:
+        bundle: Of one sample in principal coordinates, as `compressed_bundle` makes it.
+        rule: How many a row keeps.
+    """
+    factors, ratings = bundle.factors, bundle.ratings
+    last = LAST_PART.get(str(bundle.manifest.get("fit_on")))
+    counted = slice(None) if last is None else ratings.part <= last
+    users, items = (
+        cut_rows(table, rule.widths(factor, np.bincount(row[counted], minlength=len(table))[: len(table)]))
+        for table, factor, row in (
+            (factors.user_factors, rule.users, ratings.user_index()),
+            (factors.item_factors, rule.items, ratings.item),
+        )
+    )
+    manifest = bundle.manifest | {WIDTHS: rule._asdict()}
+    return replace(bundle, factors=replace(factors, user_factors=users, item_factors=items), manifest=manifest)
 
 
 def compressed_bundle(bundle: Bundle, dim: int, noise: float | None = None) -> Bundle:
@@ -39,7 +68,8 @@ def compressed_bundle(bundle: Bundle, dim: int, noise: float | None = None) -> B
     samples, before = bundle.factors.item_factors.shape[1:]
     noise = bundle.manifest.get("noise") if noise is None else noise
     factors = compressed(bundle.factors, dim, noise)
-    manifest = bundle.manifest | {"samples": 1, "noise": noise, "compressed": {"samples": samples, "dim": before}}
+    before_manifest = {key: value for key, value in bundle.manifest.items() if key != WIDTHS}
+    manifest = before_manifest | {"samples": 1, "noise": noise, "compressed": {"samples": samples, "dim": before}}
     return replace(bundle, factors=factors, manifest=manifest, sha256=None)
 
 

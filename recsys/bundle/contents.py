@@ -13,6 +13,7 @@ from recsys.bundle.factors import Factors
 from recsys.bundle.ids import unpacked_ids
 from recsys.bundle.ratings import UserRatings
 from recsys.bundle.storage import Contents
+from recsys.bundle.widths import unpacked_tables
 
 
 def parts_of(contents: Contents) -> tuple[Any, ...]:
@@ -20,12 +21,13 @@ def parts_of(contents: Contents) -> tuple[Any, ...]:
 
     Raises:
         KeyError: An array is missing.
-        ValueError: The ids are not what `packed_ids` makes.
+        ValueError: The ids are not what `packed_ids` makes, or the tables not what `packed_tables` makes.
     """
     found, rows, ids = (contents.arrays[name] for name in ("factors", "ratings", "ids"))
     if contents.manifest["schema_version"] == 1 and "prior_precision" in found:
         prior = {"prior_precision": found["prior_precision"][None], "prior_exponent": np.ones(1, np.float32)}
         found = found | prior
+    found = unpacked_tables(found)
     optional = UserRatings._field_defaults
     return (
         contents.manifest,

@@ -18,6 +18,7 @@ from recsys.bundle.fold_in import CONTRIBUTIONS, LATENT_ITERATIONS
 from recsys.bundle.parts import BundleParts
 from recsys.bundle.ranker import DIRECTIONS
 from recsys.bundle.schema import FACTOR_SPECS, ROW_SPECS, check_arrays
+from recsys.bundle.widths import unpacked_shapes
 
 USER, ITEM = 350, 700  # bytes of Python objects for each: ids, rows by id, descriptions
 ID_TEXT = 6  # bytes for each of a text: as it is, copied, and as characters of up to four
@@ -47,9 +48,10 @@ def take_arrays(files: Mapping[str, Mapping[str, Described]], version: int, spen
     if version == 1 and "prior_precision" in factors:
         shape, dtype = factors["prior_precision"]
         factors = {**factors, "prior_precision": Described((1, *shape), dtype)}
-    known = {name: factors[name] for name in FACTOR_SPECS if name in factors}
-    known |= {name: ratings[name] for name in ROW_SPECS if name in ratings}
     try:
+        whole = unpacked_shapes(factors)
+        known = {name: whole[name] for name in FACTOR_SPECS if name in whole}
+        known |= {name: ratings[name] for name in ROW_SPECS if name in ratings}
         sizes = check_arrays(known, FACTOR_SPECS | ROW_SPECS, {})
     except ValueError as error:
         raise BundleError(f"{spending.path} is not a usable bundle: {error}") from error
@@ -58,6 +60,8 @@ def take_arrays(files: Mapping[str, Mapping[str, Described]], version: int, spen
     for axis, side in (("a", "users"), ("y", "items")):
         spending.budget.check("attributes", sizes.get(axis, 0), f"{spending.path} has … attributes of {side}")
     spending.take(sum(array.nbytes for file in files.values() for array in file.values()), "arrays")
+    unpacked = [array.nbytes for name, array in whole.items() if name not in factors]
+    spending.take(sum(unpacked) + max(unpacked, default=0) // 4, "tables of factors, unpacked,")  # with what is kept
     design, noise = 4 * s * i * e, 8 * s * u * e if "precision" in factors else 0
     implicit = known["item_implicit"].nbytes if "item_implicit" in known else 0
     spending.take(2 * design + 12 * s * i + 8 * (t + 3) * s * e * e + noise + implicit, "factors as answers need them")

@@ -22,6 +22,8 @@ from recsys.bundle.manifest import DIGEST, MANIFEST, manifest_bytes, read_manife
 from recsys.bundle.reading import reason, size_of
 from recsys.bundle.signature import SIGNATURE, read_signature
 from recsys.bundle.strict_json import parsed_json
+from recsys.bundle.widths import KEY as WIDTHS
+from recsys.bundle.widths import packed_tables
 from recsys.files import atomic_folder, open_regular
 
 ARRAYS = ("factors", "ids", "ratings")
@@ -50,7 +52,8 @@ def write_folder(path: Path, manifest: Mapping[str, Any], arrays: Mapping[str, A
 
 def _write(folder: Path, manifest: Mapping[str, Any], arrays: Mapping[str, Arrays], items: Any) -> None:
     for name in ARRAYS:
-        write_arrays(folder / f"{name}.safetensors", arrays[name])
+        packed = packed_tables(arrays[name]) if name == "factors" and WIDTHS in manifest else arrays[name]
+        write_arrays(folder / f"{name}.safetensors", packed)
     (folder / ITEMS).write_text(json.dumps(items, ensure_ascii=False), encoding="utf-8")
     write_manifest(folder, manifest)
 

@@ -131,7 +131,7 @@ def ensemble_bundle(ensemble: Ensemble, compress: int) -> Bundle:
             {"model": run.model, "weight": float(w)} for run, w in zip(ensemble.runs, stack.weights, strict=True)
         ],
     }
-    for key in ("compressed", "fold_in_target", "metrics", "files"):
+    for key in ("compressed", "widths", "fold_in_target", "metrics", "files"):
         manifest.pop(key, None)
     return replace(
         bundles[0],

@@ -16,7 +16,6 @@ from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
 from lightning.pytorch.loggers import Logger
 from omegaconf import DictConfig, OmegaConf
 
-from recsys.bundle.compression import compressed_bundle
 from recsys.data.datamodule import RatingDataModule
 from recsys.data.inference.finding import AUTO
 from recsys.database.passwords import redacted_settings
@@ -53,6 +52,7 @@ from recsys.training.settings import check_settings, named
 from recsys.training.threads import choose_threads
 from recsys.training.trainer import build_callbacks, build_trainer, check_training, device_name, fit, quiet_libraries
 from recsys.training.wandb import WandbTracker
+from recsys.training.widths import learned_widths, served_form
 
 log = logging.getLogger(__name__)
 
@@ -107,6 +107,7 @@ def run(cfg: DictConfig, folder: Path, context: RunContext = SINGLE_RUN) -> dict
         # A point estimate has no noise estimate of its own, so use the validation RMSE.
         noise = selection.figures.get(RMSE.validation_key)
         lists = learned_lists(model, data, folder / "checkpoints", noise)
+        rule = learned_widths(model, data, folder / "checkpoints", noise) if isinstance(compress, str) else None
         measured = None
         for fit_on in {"none": [], "train_val": ["train_val"], "all": ["train_val", "all"]}[cfg.refit]:
             if fit_on == "all":  # includes the test rows, so evaluate the model before
@@ -119,8 +120,9 @@ def run(cfg: DictConfig, folder: Path, context: RunContext = SINGLE_RUN) -> dict
         whole = {}
         if compress is not None:  # evaluate the compressed bundle, and record the RMSE without compression
             whole["test/rmse_uncompressed"] = evaluate(measured)["test/rmse"]
-            served = with_lists(compressed_bundle(bundle, compress, noise), lists)
-            measured = served if measured is bundle else with_lists(compressed_bundle(measured, compress, noise), lists)
+            served = with_lists(served_form(bundle, compress, noise, rule), lists)
+            same = measured is bundle
+            measured = served if same else with_lists(served_form(measured, compress, noise, rule), lists)
             bundle = served
         test = None if measured.is_ranking else predict_test_set(measured)
         analysis = analyse(measured, test) if test else {}  # of rating errors, so not for ranking models

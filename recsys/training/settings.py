@@ -66,7 +66,7 @@ def _check_top_level(cfg: DictConfig) -> None:
         check_choice(key, cfg.get(key, allowed[0]), allowed)  # some are missing in resumed runs of older versions
     if not isinstance(cfg.get("ranking", False), bool):
         raise ValueError(f"ranking must be true or false, got {cfg.ranking!r}")
-    check_compress(cfg.get("compress"))
+    check_compress(cfg.get("compress"), auto=True)
     choose_threads(cfg.get("threads"))
 
 

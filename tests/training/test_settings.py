@@ -31,7 +31,7 @@ WRONG = [
     ("evaluation", "preq", "standard, prequential, got 'preq'; did you mean prequential?"),
     ("ranking", "no", "ranking must be true or false, got 'no'"),
     ("threads", 0, "threads must be null or an integer >= 1, got 0"),
-    ("compress", "x", "compress must be null or an integer >= 1, got 'x'"),
+    ("compress", "x", "compress must be null, auto or an integer >= 1, got 'x'"),
     ("data.split", "usertime", "got 'usertime'; did you mean user_time?"),
     ("data.batch_size", 0, "data.batch_size must be >= 1, got 0"),
     ("data.test_fraction", "half", "data.test_fraction must be a number, got 'half'"),
