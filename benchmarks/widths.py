@@ -1,10 +1,10 @@
 """Bytes and RMSE of tables whose rows are as wide as their ratings justify, against one width for all.
 
-    python -m benchmarks.widths [--ml-1m-root DIR] [--only TEXT] [--bundles DIR] [--ratings 25000000]
+    python -m benchmarks.widths [--ml-1m-root DIR] [--only TEXT] [--bundles-root DIR] [--ratings 25000000]
 
 Each model is fitted on training rows; `compress=auto` chooses widths on validation rows; all are measured on the same
 test rows. `one width` is the narrowest cut of the same model that validation RMSE allows; `trained` is a fit with as
-many coordinates as the chosen widths have on average. With `--bundles` fitted models are kept there and used again.
+many coordinates as the chosen widths have on average. With `--bundles-root` fitted models are kept and used again.
 """
 
 from __future__ import annotations
@@ -119,10 +119,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--ml-1m-root")
     parser.add_argument("--only", default="", help="models whose name has this text")
-    parser.add_argument("--bundles", type=Path, help="folder of fitted models")
+    parser.add_argument("--bundles-root", type=Path, help="folder of fitted models")
     parser.add_argument("--ratings", type=int, default=25_000_000, help="of the long tail")
     arguments = parser.parse_args()
-    folder = arguments.bundles or Path(tempfile.mkdtemp(prefix="widths-"))
+    folder = arguments.bundles_root or Path(tempfile.mkdtemp(prefix="widths-"))
     try:
         for name in PLAN:
             if arguments.only in name:
@@ -130,7 +130,7 @@ def main() -> None:
                 keep(entry, FILE, ("name",))
                 print(json.dumps(entry, indent=1), flush=True)
     finally:
-        if arguments.bundles is None:
+        if arguments.bundles_root is None:
             shutil.rmtree(folder)
 
 

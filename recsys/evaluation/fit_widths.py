@@ -1,22 +1,32 @@
-"""How many coordinates rows need, learned from validation rows: the fewest that predict about as well as all."""
+"""How many coordinates rows need, learned from validation rows: the fewest that predict about as well as any."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from recsys.bundle import Bundle
 from recsys.bundle.ratings import TRAIN, VAL
-from recsys.bundle.typing import Float32Array, Float64Array, IndexArray
+from recsys.bundle.typing import Float64Array, IndexArray
 from recsys.bundle.widths import WidthRule
 
-WITHIN = 0.001  # stars of validation RMSE that fewer coordinates may lose
+WITHIN = 0.001  # stars of validation RMSE that narrower rows may lose
 EXPONENTS = (0.0, 0.25, 0.5, 0.75, 1.0)
 SHARES = (1.0, 0.75, 0.5, 0.375, 0.25, 0.125)  # of all coordinates, for the widest row
 RATIOS = (0.5, 0.7, 1.0, 1.4, 2.0)  # of the users' factor to the items'
-STEPS = 8  # of bisection
-MOST_SUMS = 1 << 25  # partial sums that are held: validation rows, evenly spaced, times coordinates
+SMALLEST, STEP, HALVINGS = 1e-3, 1.5, 3  # factors are tried upwards by steps, and halfway back
+MOST_SUMS = 1 << 23  # partial sums that are held: validation rows, evenly spaced, times coordinates
+
+
+class _Counts(NamedTuple):
+    """Numbers of ratings of one side's rows, each number once."""
+
+    value: IndexArray  # (numbers,) ascending
+    rows: IndexArray  # (numbers,) rows that have so many
+    of_pair: IndexArray  # (pairs,) which of them the row of a validation rating has
 
 
 class PartialSums:
@@ -29,41 +39,38 @@ class PartialSums:
 
     def __init__(self, bundle: Bundle) -> None:
         factors, ratings = bundle.factors, bundle.ratings
-        users = ratings.user_index()
+        users, trained = ratings.user_index(), ratings.part == TRAIN
         held_out = np.flatnonzero(ratings.part == VAL)
-        dim = factors.item_factors.shape[2]
-        held_out = held_out[:: -(-len(held_out) * (dim + 1) // MOST_SUMS) or 1]
+        self.dim: int = factors.item_factors.shape[2]
+        held_out = held_out[:: -(-len(held_out) * (self.dim + 1) // MOST_SUMS) or 1]
         user, item = users[held_out], ratings.item[held_out].astype(np.int64)
         self.known = np.flatnonzero((user < bundle.n_users) & (item < bundle.n_items))
-        self.user, self.item = user[self.known], item[self.known]
-        self.scale, self.dim, self.rating = bundle.scale, dim, ratings.rating[held_out]
-        self.others = bundle.mean_linear_part(user, item)
-        self.sums = np.zeros((len(self.known), dim + 1), np.float32)
-        products = factors.user_factors[self.user, 0] * factors.item_factors[self.item, 0]
-        np.cumsum(products, axis=1, out=self.sums[:, 1:])
-        self.level = self.others[self.known] - self.sums[:, -1]
-        trained = ratings.part == TRAIN
-        self.counts = tuple(
-            np.bincount(row[trained], minlength=n)[:n]
-            for row, n in ((users, bundle.n_users), (ratings.item, bundle.n_items))
-        )
+        self.scale, self.rating = bundle.scale, ratings.rating[held_out]
+        self.linear = bundle.mean_linear_part(user, item)
+        user, item = user[self.known], item[self.known]
+        self.sums = np.zeros((len(self.known), self.dim + 1), np.float32)
+        np.cumsum(factors.user_factors[user, 0] * factors.item_factors[item, 0], axis=1, out=self.sums[:, 1:])
+        self.users = _counts(users[trained], bundle.n_users, user)
+        self.items = _counts(ratings.item[trained], bundle.n_items, item)
+        self.rows = bundle.n_users + bundle.n_items
 
-    def rmse(self, user_width: IndexArray, item_width: IndexArray) -> float:
-        """RMSE of the validation rows, in stars, with so many coordinates a row."""
-        kept = np.minimum(user_width[self.user], item_width[self.item])
-        predicted: Float32Array = self.others.copy()
-        predicted[self.known] = self.level + self.sums[np.arange(len(kept)), kept]
-        errors: Float64Array = np.clip(predicted, *self.scale).astype(np.float64) - self.rating
+    def rmse(self, rule: WidthRule) -> float:
+        """RMSE of the validation rows, in stars, with rows of these widths."""
+        user, item = rule.widths(rule.users, self.users.value), rule.widths(rule.items, self.items.value)
+        kept = np.minimum(user[self.users.of_pair], item[self.items.of_pair])
+        predicted = self.linear.astype(np.float64)
+        predicted[self.known] += self.sums[np.arange(len(kept)), kept] - self.sums[:, -1]
+        errors: Float64Array = np.clip(predicted, *self.scale) - self.rating
         return float(np.sqrt(np.mean(errors**2)))
 
-    def widths(self, rule: WidthRule) -> tuple[IndexArray, IndexArray]:
-        """Of all users and all items."""
-        users, items = self.counts
-        return rule.widths(rule.users, users), rule.widths(rule.items, items)
+    def share(self, rule: WidthRule) -> float:
+        """Of all coordinates of all rows, those that these widths keep."""
+        user, item = rule.widths(rule.users, self.users.value), rule.widths(rule.items, self.items.value)
+        return float(user @ self.users.rows + item @ self.items.rows) / (self.dim * self.rows)
 
 
 def fit_widths(bundle: Bundle, within: float = WITHIN) -> tuple[WidthRule, dict[str, float]]:
-    """The rule with the fewest numbers whose validation RMSE is within some of that of all coordinates.
+    """The rule with the fewest numbers whose validation RMSE is within some of the best that one width for all has.
 
     Args:
         bundle: As of `PartialSums`, with validation rows.
@@ -71,7 +78,8 @@ def fit_widths(bundle: Bundle, within: float = WITHIN) -> tuple[WidthRule, dict[
 
     Returns:
         The rule; and `share` of the numbers that it keeps, `uniform_share` that one width for all rows would keep for
-        as good an RMSE, `rmse` and `full_rmse` of validation rows.
+        as good an RMSE, and the RMSE of validation rows: `rmse`, `full_rmse` of all coordinates, and `best_rmse` of
+        the best width for all.
 
     Raises:
         ValueError: There is no validation row.
@@ -79,34 +87,48 @@ def fit_widths(bundle: Bundle, within: float = WITHIN) -> tuple[WidthRule, dict[
     if not (bundle.ratings.part == VAL).any():
         raise ValueError(f"{bundle.manifest['data']} has no validation rows, by which compress=auto chooses widths")
     sums = PartialSums(bundle)
-    dim = sums.dim
-    everything = dim * sum(map(len, sums.counts))
-    full = sums.rmse(*sums.widths(WidthRule(dim, 0.0, dim, dim)))
-    found = [WidthRule(dim, 0.0, dim, dim), *_candidates(sums, full + within)]
-    share = {rule: sum(width.sum() for width in sums.widths(rule)) / everything for rule in found}
-    best = min(found, key=lambda rule: share[rule])
-    uniform = min(share[rule] for rule in found if rule.exponent == 0 and rule.users == rule.items)
-    figures = {"share": share[best], "uniform_share": uniform, "rmse": sums.rmse(*sums.widths(best)),
-               "full_rmse": full}  # fmt: skip
-    return best, {name: round(float(value), 5) for name, value in figures.items()}
+    uniform = [WidthRule(dim, 0.0, dim, dim) for dim in range(1, sums.dim + 1)]
+    found = [sums.rmse(rule) for rule in uniform]
+    most = min(found) + within
+    start = next(rule for rule, rmse in zip(uniform, found, strict=True) if rmse <= most)
+    rule = start
+    for shape in _shapes(sums.dim):
+        rule = _narrower(sums, most, shape, rule)
+    figures = {"share": sums.share(rule), "uniform_share": sums.share(start), "rmse": sums.rmse(rule),
+               "full_rmse": found[-1], "best_rmse": min(found)}  # fmt: skip
+    return rule, {name: round(value, 5) for name, value in figures.items()}
 
 
-def _candidates(sums: PartialSums, most: float) -> Iterator[WidthRule]:
-    """For each shape of rule the smallest factors whose RMSE is `most` at most."""
-    for dim in sorted({max(1, round(share * sums.dim)) for share in SHARES}, reverse=True):
-        if sums.rmse(*sums.widths(WidthRule(dim, 0.0, dim, dim))) > most:
-            return
+def _counts(row: NDArray[Any], n: int, pairs: IndexArray) -> _Counts:
+    value, which, rows = np.unique(np.bincount(row, minlength=n)[:n], return_inverse=True, return_counts=True)
+    return _Counts(value, rows, which[pairs])
+
+
+def _shapes(dim: int) -> Iterator[WidthRule]:
+    """Rules of every kind, with the smallest factors."""
+    for most in sorted({max(1, round(share * dim)) for share in SHARES}):
         for exponent in EXPONENTS:
             for ratio in RATIOS:
-                low, high = np.log(1e-3), np.log(4.0 * dim)
-                for _ in range(STEPS):
-                    middle = (low + high) / 2
-                    rule = _rule(dim, exponent, ratio, middle)
-                    low, high = (low, middle) if sums.rmse(*sums.widths(rule)) <= most else (middle, high)
-                if sums.rmse(*sums.widths(rule := _rule(dim, exponent, ratio, high))) <= most:
-                    yield rule
+                yield WidthRule(most, exponent, SMALLEST * ratio**0.5, SMALLEST / ratio**0.5)
 
 
-def _rule(dim: int, exponent: float, ratio: float, size: float) -> WidthRule:
-    factor, root = np.exp(size), ratio**0.5
-    return WidthRule(dim, exponent, float(f"{factor * root:.4g}"), float(f"{factor / root:.4g}"))
+def _narrower(sums: PartialSums, most: float, shape: WidthRule, best: WidthRule) -> WidthRule:
+    """The rule of this shape with the smallest factors whose RMSE is `most` at most; `best` if that keeps fewer."""
+    share, size, step = sums.share(best), 1.0, STEP
+    while sums.share(rule := _scaled(shape, size)) < share and sums.rmse(rule) > most:
+        size *= step
+        if size * SMALLEST > 4 * sums.dim:
+            return best
+    for _ in range(HALVINGS + 1):  # the last size was too narrow, or this one is not narrower than the best
+        rule = _scaled(shape, size)
+        good = sums.share(rule) < share and sums.rmse(rule) <= most
+        if good:
+            best, share = rule, sums.share(rule)
+        step **= 0.5
+        size = size / step if good or sums.share(rule) >= share else size * step
+    return best
+
+
+def _scaled(rule: WidthRule, size: float) -> WidthRule:
+    users, items = (float(f"{factor * size:.4g}") for factor in (rule.users, rule.items))
+    return rule._replace(users=users, items=items)
