@@ -49,7 +49,7 @@ def rules_for(model: ServedModel, options: RecommendationFilters) -> Rules:
     """The rules of a request.
 
     Raises:
-        ApiError: 400, an id is malformed, or a boost names neither a genre nor an item.
+        ApiError: 400, an id is malformed; 404, a boost names neither a genre nor an item.
     """
 
     def rows(name: str, ids: Sequence[GivenId]) -> list[int]:
@@ -59,12 +59,10 @@ def rules_for(model: ServedModel, options: RecommendationFilters) -> Rules:
     if options.available is None and not options.exclude and not options.boost:
         return Rules()
     try:
-        boost = boosts_of(
-            options.boost, model.catalogue.rows_of_genre, lambda name: model.items.get(model.items.text(name), -1)
-        )
+        boost = boosts_of(options.boost, model.catalogue.rows_of_genre, lambda name: model.items.get(name, -1))
     except ValueError:
         detail = "boost must name genres listed by /model, or ids of items"
-        raise ApiError(400, "unknown_boost", detail) from None
+        raise ApiError(404, "unknown_boost", detail) from None
     available = None if options.available is None else rows("available", options.available)
     return rules_of(model.bundle.n_items, available=available, exclude=rows("exclude", options.exclude), boost=boost)
 

@@ -17,8 +17,8 @@ from serve.schemas import Attributes, BodyId, Genre, Input, K, RatingIn, Year, f
 MAX_LISTED = 10_000  # items that a list may be restricted to, or that it must not have
 MAX_JOB_USERS = 10_000  # that a job may name
 LISTS = ("exclude", "available", "boost")  # query parameters that may be repeated
-NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?", re.ASCII)
-BOOST = r"^.+:-?[0-9]+(\.[0-9]+)?$"
+NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?", re.ASCII)
+BOOST = r"^[^:]+:-?[0-9](\.[0-9]+)?$"  # one form of those that are allowed
 
 
 class _FirstFault(FailFast):
@@ -85,7 +85,7 @@ class RecommendationQuery(RecommendationOptions):
     boost: Annotated[
         Boosts,
         WithJsonSchema(
-            {"type": "array", "items": {"type": "string", "pattern": BOOST}, "maxItems": MAX_BOOSTS},
+            {"type": "array", "items": {"type": "string", "pattern": BOOST, "maxLength": MAX_ID_LENGTH}, "maxItems": MAX_BOOSTS},
         ),
     ] = Field(
         default_factory=dict,

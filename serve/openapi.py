@@ -18,7 +18,7 @@ DESCRIPTIONS = {
     400: "The request is malformed, a value is out of range, or the service does not go by the name in Host.",
     401: "A key is needed, or this one is not valid.",
     403: "The service does not expose users' ratings.",
-    404: "No such user, item or job.",
+    404: "No such user, item, genre or job.",
     408: "Timeout while receiving the body.",
     409: "The current model does not support this request, an item is rated twice, an event's id is taken, an id is "
     "too large to be recorded, a job is not done, or there is no database.",

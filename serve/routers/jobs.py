@@ -53,7 +53,7 @@ class JobStatus:
     "/recommendations/",
     status_code=202,
     response_model=JobStatus,
-    responses=error_responses(400, 403, 408, 409, 413),
+    responses=error_responses(400, 403, 404, 408, 409, 413),
     summary="Top-N for many users, as a file",
 )
 async def score(

@@ -23,7 +23,7 @@ router = resource_router("recommend")
 
 @router.get(
     "/users/{user_id}/recommendations",
-    responses=error_responses(400, 403, 409, 503),
+    responses=error_responses(400, 403, 404, 409, 503),
     openapi_extra=query_parameters(RecommendationQuery),
     summary="Top-N for a user",
 )
@@ -45,7 +45,7 @@ async def recommendations(user_id: Id, request: Request) -> Recommendations:
     return answer
 
 
-@router.post("/recommendations/", responses=error_responses(400, 408, 409, 413), summary="Top-N for a new user")
+@router.post("/recommendations/", responses=error_responses(400, 404, 408, 409, 413), summary="Top-N for a new user")
 @kept(of_person=False)
 async def new_user_recommendations(body: FoldInRequest, model: CurrentModel, request: Request) -> FoldInRecommendations:
     """The same for a user who is not in the data set, by folding in the given ratings, the latest last."""

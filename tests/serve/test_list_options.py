@@ -75,7 +75,7 @@ def test_somebody_new_is_asked_the_same_way(asked: CheckedClient, posterior: Bun
         ("&rank_by=best", 400, "invalid_request"), ("&diversity=1.5", 400, "invalid_request"),
         ("&diversity=nan", 400, "invalid_request"), ("&exclude=x", 400, "invalid_id"),
         ("&boost=Comedy", 400, "invalid_request"), ("&boost=Comedy:11", 400, "invalid_request"),
-        ("&boost=Western2:1", 400, "invalid_id"), ("&boost=123456:1", 400, "unknown_boost"),
+        ("&boost=Western2:1", 404, "unknown_boost"), ("&boost=123456:1", 404, "unknown_boost"),
         ("&boost=" + "&boost=".join(f"{n}:1" for n in range(101)), 400, "invalid_request"),
     ],
 )  # fmt: skip
