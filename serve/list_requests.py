@@ -85,7 +85,11 @@ class RecommendationQuery(RecommendationOptions):
     boost: Annotated[
         Boosts,
         WithJsonSchema(
-            {"type": "array", "items": {"type": "string", "pattern": BOOST, "maxLength": MAX_ID_LENGTH}, "maxItems": MAX_BOOSTS},
+            {
+                "type": "array",
+                "items": {"type": "string", "pattern": BOOST, "maxLength": MAX_ID_LENGTH},
+                "maxItems": MAX_BOOSTS,
+            },
         ),
     ] = Field(
         default_factory=dict,

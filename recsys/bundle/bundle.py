@@ -13,9 +13,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from numbers import Real
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -29,14 +30,13 @@ from recsys.bundle.fold_in import FoldIn
 from recsys.bundle.ids import checked_ids, packed_ids
 from recsys.bundle.item_fold_in import ItemRatings
 from recsys.bundle.new_items import bundle_with_items
+from recsys.bundle.ranker import Ranker
+from recsys.bundle.ranking import ListScores
 from recsys.bundle.results import Explanation, Predictions, Reason, Recommendation
 from recsys.bundle.rules import boosts_of, rules_of
 from recsys.bundle.scoring import Scoring
 from recsys.bundle.storage import read_folder, write_folder
 from recsys.bundle.typing import Float32Array, Id
-
-if TYPE_CHECKING:
-    from recsys.bundle.partner import Partner
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,6 +51,11 @@ class Bundle(Scoring):
         items = {item: row for row, item in enumerate(self.item_ids.tolist())}
         object.__setattr__(self, "user_row", users)
         object.__setattr__(self, "item_row", items)
+
+    @cached_property
+    def ranker(self) -> Ranker:
+        """Lists in any order, by the ratings that the model was fitted on."""
+        return Ranker(self)
 
     def check(self) -> None:
         super().check()
@@ -122,7 +127,7 @@ class Bundle(Scoring):
         diversity: float = 0.0,
         exclude: Iterable[Id] = (),
         boost: Mapping[Id, float] | None = None,
-        rank_with: Partner | None = None,
+        rank_with: ListScores | None = None,
     ) -> list[Recommendation]:
         """The k best items for a user, best first; an unknown user gets the average user's.
 
@@ -142,7 +147,7 @@ class Bundle(Scoring):
             diversity: In [0, 1]: 0 for the best items, more for items that are less alike. Scores are then margins.
             exclude: Items to leave out, unknown ones ignored.
             boost: Amounts in [-10, 10] by genre or item id, added to the score; to the logarithm of a `liking`.
-            rank_with: A ranking bundle that orders the list, so that there is no `rank_by`.
+            rank_with: A `Partner`, whose ranking bundle orders the list, so that there is no `rank_by`.
 
         Raises:
             ValueError: `k` is below 1, another argument is not as described, or the fold-in is another bundle's.

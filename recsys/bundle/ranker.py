@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,13 +14,11 @@ from recsys.bundle.diversity import CANDIDATES, diverse
 from recsys.bundle.factors import Factors, UserVector
 from recsys.bundle.ranking import Order, check_order, settings_of
 from recsys.bundle.ratings import LAST_PART
+from recsys.bundle.scoring import Scoring
 from recsys.bundle.sides import take_items
 from recsys.bundle.svd import narrow_rows
 from recsys.bundle.topk import argtopk, check_k
 from recsys.bundle.typing import Float32Array, Float64Array, IndexArray
-
-if TYPE_CHECKING:
-    from recsys.bundle.scoring import Scoring
 
 __all__ = ["RankedItems", "Ranker"]
 

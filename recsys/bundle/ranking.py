@@ -12,7 +12,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
+
+from recsys.bundle.typing import Float32Array, Id, IndexArray
 
 RANK_BY = ("stars", "gain", "bound", "liking")  # simpler ones first
 KEY = "ranking"  # of the manifest
@@ -35,6 +37,14 @@ class ListSettings(NamedTuple):
     def weight(self, name: str) -> float:
         """Of a feature of the choice model."""
         return EVERY.get(name, 1.0) if self.weights is None else self.weights.get(name, 0.0)
+
+
+class ListScores(Protocol):
+    """What orders the lists of another bundle: `recsys.bundle.partner.Partner`."""
+
+    mix: float
+
+    def scores(self, user_id: Id | None, history: IndexArray, gain: Float32Array | None = None) -> Float32Array: ...
 
 
 class Order(NamedTuple):

@@ -16,7 +16,6 @@ from recsys.bundle.history_fold_in import HistoryFoldIn
 from recsys.bundle.item_fold_in import ItemRatings, fold_in_items
 from recsys.bundle.noise import RatingNoise
 from recsys.bundle.parts import BundleParts
-from recsys.bundle.ranker import Ranker
 from recsys.bundle.results import Predictions
 from recsys.bundle.topk import argtopk
 from recsys.bundle.typing import Float32Array, IndexArray
@@ -144,11 +143,6 @@ class Scoring(BundleParts):
         """`top_n` of each user row."""
         for user in users.tolist():
             yield self.top_n(self.vector(user), k, seen=self.seen(user) if exclude_seen else None)
-
-    @cached_property
-    def ranker(self) -> Ranker:
-        """Lists in any order, by the ratings that the model was fitted on."""
-        return Ranker(self)
 
     def similar_rows(self, item: int, k: int) -> tuple[IndexArray, Float32Array]:
         """The k most similar items of an item row: rows and similarities in [-1, 1], best first, ties by row.

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import ClassVar, Protocol
 
 import numpy as np
 
 from recsys.bundle import HISTORY, TEST, Bundle, UserRatings
+from recsys.bundle.factors import Factors
 from recsys.data.columns import RATING, TIMESTAMP, USER_ID
 from recsys.data.datamodule import RatingDataModule
 from recsys.data.ids import IdMap
@@ -15,13 +16,21 @@ from recsys.evaluation.holdout import predictions_of, test_rows
 from recsys.evaluation.metrics import rating_metrics
 from recsys.evaluation.past_vectors import scores_of_histories
 from recsys.evaluation.ranking import popularity_of, ranked
-from recsys.evaluation.registry import Metrics, measure
-
-if TYPE_CHECKING:
-    from recsys.models.base import RatingModel
+from recsys.evaluation.registry import Metric, Metrics, measure
 
 
-def validate_held_out_users(model: RatingModel, data: RatingDataModule) -> Metrics | None:
+class ExportedModel(Protocol):
+    """What of a `RatingModel` is looked at."""
+
+    name: str
+    task: ClassVar[str]
+    monitor: ClassVar[Metric]
+    fold_in_target: float | None
+
+    def factors(self) -> Factors: ...
+
+
+def validate_held_out_users(model: ExportedModel, data: RatingDataModule) -> Metrics | None:
     """The metrics of the validation rows by which epochs are selected, by name; None if there is nobody to fold in.
 
     The prior of a user is the model's own; an export may add what it learns from the residuals.
@@ -39,7 +48,7 @@ def validate_held_out_users(model: RatingModel, data: RatingDataModule) -> Metri
     return rating_metrics(predicted, bundle.ratings.rating[rows], item < bundle.fitted_items)
 
 
-def _bundle_of_validation_users(model: RatingModel, data: RatingDataModule) -> Bundle:
+def _bundle_of_validation_users(model: ExportedModel, data: RatingDataModule) -> Bundle:
     """The model with the validation users alone, whose held-out rows are the test rows."""
     ratings, factors = data.dataset.ratings, model.factors()
     rows = np.concatenate([data.split.val_history, data.split.val])
