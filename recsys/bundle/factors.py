@@ -122,11 +122,6 @@ class Factors:
         """Whether there is a prior of an item's `[q, b]`."""
         return self.item_prior_mean is not None
 
-    @property
-    def half_life(self) -> float | None:
-        """The number of later items in a history by which an item's weight halves; None: it stays."""
-        return None if self.history_half_life is None else float(self.history_half_life[0])
-
     def mirrored(self) -> Factors:
         """The same model with its sides swapped, so that a fold-in of it is one of an item by its raters.
 

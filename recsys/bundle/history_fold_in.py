@@ -24,7 +24,8 @@ class HistoryFoldIn(FoldIn):
         """The weight of each of the items, `(n,)`."""
         matrix = self.model.item_weights
         assert matrix is not None
-        return history_weights(self.items, len(matrix), self.model.half_life)
+        half_life = self.model.history_half_life
+        return history_weights(self.items, len(matrix), None if half_life is None else float(half_life[0]))
 
     @cached_property
     def vector(self) -> UserVector:

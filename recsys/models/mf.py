@@ -24,8 +24,7 @@ from recsys.models.gradient import GradientModel
 from recsys.models.penalty import one_per_row, penalty_weights
 from recsys.models.validation import check_choice, check_range
 
-UINT16_VALUES = 1 << 16  # dropout uses 16 random bits per coordinate
-MASK_OFFSETS = 1 << 18  # possible start offsets of a step's dropout masks
+UINT16_VALUES, MASK_OFFSETS = 1 << 16, 1 << 18  # dropout: random bits per coordinate; start offsets of a step's masks
 PINNED_BIAS_PRECISION = 1e3  # prior precision that pins a bias to zero: large, but harmless in float32
 
 

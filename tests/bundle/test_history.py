@@ -30,7 +30,10 @@ def naive(bundle: Bundle, items: list[int]) -> np.ndarray:
     assert factors.item_weights is not None
     scores = (factors.mu[0] + factors.item_bias[:, 0]).astype(np.float64)
     for later, item in enumerate(reversed(items)):
-        scores += 0.5 ** (later / (factors.half_life or np.inf)) * factors.item_weights[item]
+        scores += (
+            0.5 ** (later / (np.inf if factors.history_half_life is None else factors.history_half_life[0]))
+            * factors.item_weights[item]
+        )
     return np.asarray(scores)
 
 
@@ -167,7 +170,7 @@ def test_it_comes_back_from_disk_with_the_same_answers(tmp_path: Path) -> None:
         bundle.save(tmp_path / "bundle")
         loaded = Bundle.load(tmp_path / "bundle")
         np.testing.assert_array_equal(loaded.factors.item_weights, bundle.factors.item_weights)
-        assert loaded.factors.half_life == half_life
+        assert loaded.factors.history_half_life == half_life
         assert loaded.recommend(10) == bundle.recommend(10)
         more = loaded.with_items([500])
         more.save(tmp_path / "more")
