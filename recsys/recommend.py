@@ -55,7 +55,15 @@ def recommendations(
         yield block
 
 
-def _id(text: str, bundle: Bundle, name: str = "users") -> int | str:
+def _ids(cfg: DictConfig, name: str, bundle: Bundle) -> list[int | str] | None:
+    """The ids that were typed for `name`, a list or one alone; None for null."""
+    given = cfg[name]
+    if given is None:
+        return None
+    return [_id(str(one), bundle, name) for one in (given if OmegaConf.is_list(given) else [given])]
+
+
+def _id(text: str, bundle: Bundle, name: str) -> int | str:
     """An id from what was typed for `name`.
 
     Raises:
@@ -70,14 +78,6 @@ def _id(text: str, bundle: Bundle, name: str = "users") -> int | str:
 
 def _rules(cfg: DictConfig, bundle: Bundle) -> dict[str, Any]:
     """The rules of `Bundle.recommend`, from what was typed."""
-
-    def ids(name: str) -> list[int | str] | None:
-        given = cfg[name]
-        if given is None:
-            return None
-        listed = list(given) if OmegaConf.is_list(given) else [given]
-        return [_id(str(one), bundle, name) for one in listed]
-
     given = (
         {} if cfg.boost is None else OmegaConf.to_container(cfg.boost) if OmegaConf.is_dict(cfg.boost) else cfg.boost
     )
@@ -86,7 +86,8 @@ def _rules(cfg: DictConfig, bundle: Bundle) -> dict[str, Any]:
     integers = bundle.manifest["id_kind"] == "int"
     typed = {str(name): amount for name, amount in given.items()}
     boost = {int(name) if integers and INTEGER.fullmatch(name) else name: amount for name, amount in typed.items()}
-    return {"allowed": ids("available"), "exclude": ids("exclude") or (), "boost": boost}
+    allowed, exclude = _ids(cfg, "available", bundle), _ids(cfg, "exclude", bundle)
+    return {"allowed": allowed, "exclude": exclude or (), "boost": boost}
 
 
 @contextmanager
@@ -118,12 +119,11 @@ def main(cfg: DictConfig) -> None:
     if not out.absolute().parent.is_dir():
         raise FileNotFoundError(f"out: there is no folder {out.absolute().parent}")
     bundle = Bundle.load(Path(cfg.run) / "bundle")
-    users = bundle.user_ids.tolist()
-    if cfg.users is not None:
-        asked = list(cfg.users) if OmegaConf.is_list(cfg.users) else [cfg.users]
-        users = [_id(str(text), bundle) for text in asked]
-        if not users:
-            raise ValueError("users must be a list of ids such as [196,22], or null for all users, got []")
+    users = _ids(cfg, "users", bundle)
+    if users is None:
+        users = bundle.user_ids.tolist()
+    elif not users:
+        raise ValueError("users must be a list of ids such as [196,22], or null for all users, got []")
     partner = None
     if cfg.rank_with is not None:
         partner = Partner(bundle, Bundle.load(Path(cfg.rank_with) / "bundle"), float(cfg.rank_mix or 0))
