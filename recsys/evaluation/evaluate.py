@@ -20,7 +20,17 @@ from recsys.evaluation.list_orders import default_order, in_order
 from recsys.evaluation.metrics import rating_metrics
 from recsys.evaluation.past_vectors import scores_of_histories
 from recsys.evaluation.ranking import RankedCases, in_blocks, popularity_of, ranked
-from recsys.evaluation.registry import CASE_SUBSETS, SUBSETS, TARGETS, TEST_PREFIX, Metrics, in_group, measure
+from recsys.evaluation.registry import (
+    CASE_SUBSETS,
+    SUBSETS,
+    TARGETS,
+    TEST_PREFIX,
+    Metrics,
+    in_group,
+    measure,
+    popularity_prefix,
+    ranking_prefix,
+)
 
 REL_TOL, ABS_TOL = 1e-9, 1e-12  # threads and machines round differently
 PREQUENTIAL_REL_TOL = 1e-6  # its many small solves amplify that
@@ -97,11 +107,11 @@ def evaluate_ranking(
     popular = ranked(cases, by_count, popularity)
     if folder is not None:
         case_values(bundle, cases, model.values()).save(folder, targets)
-    prefix, of = ("ranking/", "") if targets == "all" else (f"ranking_{targets}/", f"{targets}_")
+    prefix = ranking_prefix(targets)
     return (
         _prefixed(prefix, measure("ranking", model.lists()))
         | _prefixed(prefix, _by_subset(bundle, cases, model))
-        | _prefixed(f"baseline/popularity_{of}", measure("ranking", popular.lists()))
+        | _prefixed(popularity_prefix(targets), measure("ranking", popular.lists()))
     )
 
 
@@ -149,7 +159,7 @@ def compare_metrics(computed: Metrics, recorded: Mapping[str, Any]) -> Compariso
     different = {
         key: (computed[key], recorded[key]) for key in both if not _is_close(key, computed[key], recorded[key])
     }
-    prefixes = {*TEST_PREFIX.values(), *(f"ranking_{targets}/" for targets in TARGETS[1:]), "baseline/"}
+    prefixes = {*TEST_PREFIX.values(), *map(ranking_prefix, TARGETS), "baseline/"}
     return Comparison(
         equal=[key for key in both if key not in different],
         different=different,

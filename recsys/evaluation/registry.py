@@ -39,6 +39,16 @@ BASELINES: dict[Group, dict[str, str]] = {  # names in `metrics.json` after "bas
 STRONGEST_BASELINE: dict[Group, str] = {"rating": "biases", "ranking": "popularity"}  # beside the leaderboard
 
 
+def ranking_prefix(targets: str) -> str:
+    """What keys of ranking metrics for these targets begin with."""
+    return TEST_PREFIX["ranking"] if targets == "all" else f"ranking_{targets}/"
+
+
+def popularity_prefix(targets: str) -> str:
+    """What keys of the same metrics of the most popular items begin with."""
+    return "baseline/popularity_" + ("" if targets == "all" else f"{targets}_")
+
+
 @dataclass(frozen=True)
 class Metric:
     """One metric.
@@ -75,7 +85,7 @@ class Metric:
 
     def ranking_key(self, targets: str) -> str:
         """The key in `metrics.json` of a ranking metric for these targets."""
-        return self.test_key if targets == "all" else f"ranking_{targets}/{self.name}"
+        return self.test_key if targets == "all" else ranking_prefix(targets) + self.name
 
     @property
     def subsets(self) -> tuple[str, ...]:

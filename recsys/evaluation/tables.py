@@ -7,7 +7,19 @@ from typing import Any
 
 from recsys.bundle.ranking import Order
 from recsys.evaluation.calibration import format_coverage
-from recsys.evaluation.registry import BASELINES, CASE_SUBSETS, NDCG, RMSE, SUBSETS, TARGETS, Group, Metric, in_group
+from recsys.evaluation.registry import (
+    BASELINES,
+    CASE_SUBSETS,
+    NDCG,
+    RMSE,
+    SUBSETS,
+    TARGETS,
+    Group,
+    Metric,
+    in_group,
+    popularity_prefix,
+    ranking_prefix,
+)
 from recsys.evaluation.remarks import remarks
 from recsys.progress import printable
 
@@ -70,9 +82,11 @@ def _print_ranking(metrics: Mapping[str, Any], title: str) -> None:
     for targets in TARGETS:
         if NDCG.ranking_key(targets) not in metrics:
             continue
-        baseline = "baseline/popularity_" + ("" if targets == "all" else f"{targets}_")
         rows: list[Row] = [
-            (metric.label, [metrics.get(baseline + metric.name), metrics[metric.ranking_key(targets)]])
+            (
+                metric.label,
+                [metrics.get(popularity_prefix(targets) + metric.name), metrics[metric.ranking_key(targets)]],
+            )
             for metric in in_group("ranking")
             if metric.ranking_key(targets) in metrics
         ]
@@ -83,7 +97,7 @@ def _print_ranking(metrics: Mapping[str, Any], title: str) -> None:
 
 def _cases(metrics: Mapping[str, Any], targets: str) -> list[str]:
     """Lines about the cases: how many there are, what the model makes of the cold ones, and what is tied."""
-    prefix = NDCG.ranking_key(targets).removesuffix(NDCG.name)
+    prefix = ranking_prefix(targets)
     if f"{prefix}cases" not in metrics:  # of an older run
         return []
     lines = []
