@@ -11,10 +11,10 @@ from omegaconf import DictConfig
 
 from recsys.bundle import Bundle
 from recsys.cli import command
-from recsys.evaluation.case_values import file_name
 from recsys.evaluation.cases import check_targets
 from recsys.evaluation.evaluate import Comparison, compare_metrics, evaluate, evaluate_ranking
 from recsys.evaluation.list_orders import orders_of
+from recsys.evaluation.protocol import cases_file
 from recsys.evaluation.registry import NDCG, TARGETS
 from recsys.evaluation.tables import print_metrics, print_orders
 from recsys.experiments.run_folder import display_path
@@ -71,7 +71,7 @@ def _print_rank_with(bundle: Bundle, ranking: Bundle, mix: float | None) -> None
 
 def _keeping(folder: Path, targets: str) -> Path | None:
     """The folder, if it can keep the metrics of each case and does not already."""
-    return folder if os.access(folder, os.W_OK) and not os.path.lexists(folder / file_name(targets)) else None
+    return folder if os.access(folder, os.W_OK) and not os.path.lexists(folder / cases_file(targets)) else None
 
 
 def _recorded(folder: Path) -> dict[str, Any]:

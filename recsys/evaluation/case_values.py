@@ -15,6 +15,7 @@ from recsys.bundle.array_file import load_arrays, read_header, write_arrays
 from recsys.bundle.budget import Budget, Spending
 from recsys.bundle.typing import Float32Array
 from recsys.evaluation.cases import Cases
+from recsys.evaluation.protocol import cases_file
 from recsys.evaluation.registry import METRICS
 from recsys.files import atomic_write, open_regular
 
@@ -29,6 +30,11 @@ class CaseValues:
     user: NDArray[np.int32]  # (cases,) ascending; cases of one user are not independent
     values: Mapping[str, Float32Array]  # by the metric's name, each (cases,)
 
+    @property
+    def nbytes(self) -> int:
+        """Of the arrays."""
+        return self.user.nbytes + sum(one.nbytes for one in self.values.values())
+
     def save(self, folder: Path, targets: str) -> None:
         """Write the file of a run folder, whole or not at all.
 
@@ -36,7 +42,7 @@ class CaseValues:
             WriteError: It cannot be written.
         """
         rows = np.frombuffer(bytes.fromhex(self.rows), np.uint8)
-        with atomic_write(folder / file_name(targets)) as file:
+        with atomic_write(folder / cases_file(targets)) as file:
             write_arrays(file, {"rows": rows, "user": self.user, **self.values})
 
     @classmethod
@@ -47,7 +53,7 @@ class CaseValues:
             FileNotFoundError: It is missing.
             ValueError: It is damaged, or larger than `MOST_BYTES`.
         """
-        path = folder / file_name(targets)
+        path = folder / cases_file(targets)
         with open_regular(path) as stream:
             try:
                 header = read_header(path, stream, Spending(path, Budget()))
@@ -69,11 +75,6 @@ class CaseValues:
 
 def _finite(values: NDArray[np.floating]) -> bool:
     return bool(np.isfinite(values).all())
-
-
-def file_name(targets: str) -> str:
-    """The file in a run folder for a kind of targets."""
-    return f"cases_{targets}.safetensors"
 
 
 def case_values(bundle: Bundle, cases: Cases, values: Mapping[str, NDArray[np.floating]]) -> CaseValues:

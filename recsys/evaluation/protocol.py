@@ -16,6 +16,11 @@ SPLIT_ARGUMENTS: dict[str, tuple[str, ...]] = {  # what decides the rows of a sp
 }
 
 
+def cases_file(targets: str) -> str:
+    """The file in a run folder that keeps the metrics of each case for a kind of targets."""
+    return f"cases_{targets}.safetensors"
+
+
 def split_arguments(split: str, ties: str | None = None) -> tuple[str, ...]:
     """Names of the arguments that decide the rows of a split, besides the fold; an unknown split has any of them.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from recsys.evaluation.protocol import cases_file
 from recsys.evaluation.registry import NDCG, TARGETS, LoggedMetric, logged_metrics
 from recsys.evaluation.statistics import Difference
 from recsys.report.leaderboard import (
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from recsys.evaluation.case_values import CaseValues
 
 MOST_BYTES = 256 << 20  # of such files in a report
-NUMBER = 4  # bytes
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ def ranking_comparisons(found: Experiments) -> list[RankingComparison]:
                 values = _read(found, index, targets, left)
                 if values is None or NDCG.name not in values.values:
                     continue
-                left -= NUMBER * len(values.user) * (1 + len(values.values))
+                left -= values.nbytes
                 of = f"{values.rows} {len(values.user)}"
                 groups.setdefault(of, {}).setdefault(number, []).append(values)
         for members in groups.values():
@@ -114,18 +114,18 @@ def heading(comparison: RankingComparison) -> str:
 
 def _read(found: Experiments, index: int, targets: str, left: int) -> CaseValues | None:
     """The values that a run keeps, if there are any and they are sound; what is wrong becomes a note of the run."""
-    run = found.runs[index]
-    if not (run.folder / f"cases_{targets}.safetensors").exists():  # few reports need NumPy
+    run, name = found.runs[index], cases_file(targets)
+    if not (run.folder / name).exists():
         return None
-    from recsys.evaluation.case_values import CaseValues, file_name
+    from recsys.evaluation.case_values import CaseValues  # here, as few reports need NumPy
 
     try:
         values = CaseValues.load(run.folder, targets)
     except (OSError, ValueError) as error:
-        run.message = "; ".join(filter(None, [run.message, f"{file_name(targets)}: {error}"]))
+        run.message = "; ".join(filter(None, [run.message, f"{name}: {error}"]))
         return None
-    if NUMBER * len(values.user) * (1 + len(values.values)) > left:
-        note = f"{file_name(targets)}: not read: the report has read {MOST_BYTES >> 20} MiB of such files"
+    if values.nbytes > left:
+        note = f"{name}: not read: the report has read {MOST_BYTES >> 20} MiB of such files"
         run.message = "; ".join(filter(None, [run.message, note]))
         return None
     return values
