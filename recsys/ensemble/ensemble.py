@@ -14,11 +14,10 @@ from recsys.bundle.attributes import RowAttributes
 from recsys.bundle.commit import git_commit
 from recsys.bundle.compression import compressed
 from recsys.bundle.ensemble import Member, union, weighted_sum
-from recsys.bundle.ratings import LAST_PART
 from recsys.bundle.typing import Float64Array
 from recsys.ensemble.members import Run, costs
 from recsys.ensemble.stacking import LINKS, MOST_LEVELS, Rows, Stack, choose_form, fit_stack, losses
-from recsys.evaluation.holdout import test_rows
+from recsys.evaluation.holdout import fitted_rows, test_rows
 from recsys.experiments.run_folder import display_path
 
 MODEL = "ensemble"  # in manifests and metrics
@@ -159,8 +158,7 @@ def predict_test_rows(ensemble: Ensemble) -> tuple[Float64Array, Float64Array]:
 
 def fitted_ratings(bundle: Bundle, *, all_users: bool = False) -> NDArray[np.int64]:
     """How many ratings of each user a model was fitted on, `(n_users,)`, or of all users of the data set."""
-    fitted = bundle.ratings.part <= LAST_PART[bundle.manifest["fit_on"]]
-    counts = np.bincount(bundle.ratings.user_index()[fitted], minlength=len(bundle.user_ids))
+    counts = np.bincount(bundle.ratings.user_index()[fitted_rows(bundle)], minlength=len(bundle.user_ids))
     return counts if all_users else counts[: bundle.n_users]
 
 

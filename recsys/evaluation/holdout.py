@@ -45,7 +45,12 @@ def test_rows(bundle: Bundle) -> tuple[Int64Array, NDArray[np.bool_]]:
     test = np.flatnonzero(part == TEST)
     if not len(test):
         raise ValueError("this bundle has no test rows")
-    return test, part <= LAST_PART[bundle.manifest["fit_on"]]
+    return test, fitted_rows(bundle)
+
+
+def fitted_rows(bundle: Bundle) -> NDArray[np.bool_]:
+    """Which rows of `bundle.ratings` the model was fitted on, `(ratings,)`."""
+    return bundle.ratings.part <= LAST_PART[bundle.manifest["fit_on"]]
 
 
 def predict_test_set(bundle: Bundle) -> TestSet:

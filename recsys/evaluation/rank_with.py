@@ -11,7 +11,7 @@ from recsys.bundle.partner import Partner
 from recsys.bundle.ratings import LAST_PART, VAL
 from recsys.bundle.typing import Float32Array, IndexArray
 from recsys.evaluation.cases import Cases, cases_of, held_out_cases
-from recsys.evaluation.holdout import test_rows
+from recsys.evaluation.holdout import fitted_rows, test_rows
 from recsys.evaluation.ranking import in_blocks, popularity_of, ranked
 from recsys.evaluation.registry import NDCG, Metrics, measure
 
@@ -78,8 +78,7 @@ def _scores(bundle: Bundle, partner: Partner, users: IndexArray) -> Float32Array
     """What lists are sorted by, `(users, n_items)`, of users as they were fitted."""
     ranking = partner.ranking
     rows = np.array([ranking.user_row.get(user, -1) for user in bundle.user_ids[users].tolist()])
-    counts = ranking.ratings.part <= LAST_PART[ranking.manifest["fit_on"]]
-    scores = ranking.scores_of(rows, counts)
+    scores = ranking.scores_of(rows, fitted_rows(ranking))
     if not partner.mix:
         return np.stack([partner.mapped(own) for own in scores])
     linear = bundle.factors.scores_of(users)
