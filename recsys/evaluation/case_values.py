@@ -10,14 +10,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from recsys.bundle import Bundle, BundleError
-from recsys.bundle.array_file import load_arrays, read_header, write_arrays
-from recsys.bundle.budget import Budget, Spending
+from recsys.bundle import Bundle
+from recsys.bundle.budget import Budget
 from recsys.bundle.typing import Float32Array
 from recsys.evaluation.cases import Cases
 from recsys.evaluation.protocol import cases_file
 from recsys.evaluation.registry import METRICS
-from recsys.files import atomic_write, open_regular
+from recsys.evaluation.run_arrays import load_run_arrays, save_run_arrays
 
 MOST_BYTES = 64 << 20  # of a file
 
@@ -42,8 +41,7 @@ class CaseValues:
             WriteError: It cannot be written.
         """
         rows = np.frombuffer(bytes.fromhex(self.rows), np.uint8)
-        with atomic_write(folder / cases_file(targets)) as file:
-            write_arrays(file, {"rows": rows, "user": self.user, **self.values})
+        save_run_arrays(folder / cases_file(targets), {"rows": rows, "user": self.user, **self.values})
 
     @classmethod
     def load(cls, folder: Path, targets: str) -> CaseValues:
@@ -54,14 +52,7 @@ class CaseValues:
             ValueError: It is damaged, or larger than `MOST_BYTES`.
         """
         path = folder / cases_file(targets)
-        with open_regular(path) as stream:
-            try:
-                header = read_header(path, stream, Spending(path, Budget()))
-                if (size := sum(array.nbytes for array in header.arrays.values())) > MOST_BYTES:
-                    raise ValueError(f"{path} must have at most {MOST_BYTES >> 20} MiB, got {size >> 20}")
-                arrays = load_arrays(path, header.content + stream.read(MOST_BYTES), header)
-            except BundleError as error:
-                raise ValueError(str(error)) from error
+        arrays = load_run_arrays(path, Budget(), MOST_BYTES)
         rows, user = arrays.pop("rows", None), arrays.pop("user", None)
         values = {name: array for name, array in arrays.items() if name in METRICS}
         if rows is None or rows.dtype != np.uint8 or rows.shape != (32,):

@@ -8,11 +8,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from recsys.bundle import VAL, Bundle, BundleError
-from recsys.bundle.array_file import load_arrays, read_header, write_arrays
-from recsys.bundle.budget import Budget, Spending
+from recsys.bundle import VAL, Bundle
+from recsys.bundle.budget import Budget
 from recsys.bundle.typing import Float32Array
-from recsys.files import atomic_write, open_regular
+from recsys.evaluation.run_arrays import load_run_arrays, save_run_arrays
 
 FILE = "validation.safetensors"  # in a run folder
 TYPES = {"row": np.int64, "rating": np.float32, "user_ratings": np.int32, "predicted": np.float32, "linear": np.float32}
@@ -30,8 +29,7 @@ class ValidationSet:
 
     def save(self, folder: Path) -> None:
         """Write the file of a run folder, whole or not at all."""
-        with atomic_write(folder / FILE) as file:
-            write_arrays(file, {field.name: getattr(self, field.name) for field in fields(self)})
+        save_run_arrays(folder / FILE, {field.name: getattr(self, field.name) for field in fields(self)})
 
     @classmethod
     def load(cls, folder: Path) -> ValidationSet:
@@ -42,12 +40,7 @@ class ValidationSet:
             ValueError: It is damaged.
         """
         path = folder / FILE
-        with open_regular(path) as stream:
-            try:
-                header = read_header(path, stream, Spending(path, Budget.from_environment()))
-                arrays = load_arrays(path, header.content + stream.read(), header)
-            except BundleError as error:
-                raise ValueError(str(error)) from error
+        arrays = load_run_arrays(path, Budget.from_environment())
         found = {name: (array.dtype, array.shape) for name, array in arrays.items()}
         rows = len(arrays["row"]) if "row" in arrays and arrays["row"].ndim == 1 else 0
         if not rows or found != {name: (np.dtype(kind), (rows,)) for name, kind in TYPES.items()}:
