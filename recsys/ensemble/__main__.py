@@ -20,7 +20,7 @@ from recsys.evaluation.error_analysis import analyse
 from recsys.evaluation.evaluate import evaluate
 from recsys.evaluation.holdout import predict_test_set
 from recsys.evaluation.registry import RMSE
-from recsys.evaluation.tables import print_metrics
+from recsys.evaluation.tables import aligned, print_metrics
 from recsys.experiments.run_folder import display_path, saved_config, track_status
 from recsys.files import atomic_write, folder_lock, write_json
 from recsys.training.plots import error_by_activity
@@ -113,9 +113,7 @@ def print_members(ensemble: Ensemble, members: Sequence[Mapping[str, Any]], whol
         )
         for row in (*members, whole)
     ]
-    widths = [max(map(len, column)) for column in zip(header, *cells, strict=True)]
-    for name, *values in (header, *cells):
-        print("  ".join([name.ljust(widths[0]), *(v.rjust(w) for v, w in zip(values, widths[1:], strict=True))]))
+    print(*aligned([header, *cells]), sep="\n")
     kind = f"link {form.link}" + (", by activity" if form.by_activity else "")
     print(f"stacked on {len(ensemble.runs[0].validation.row):,} validation rows, {kind}\n")
 

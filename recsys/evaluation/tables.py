@@ -138,10 +138,16 @@ def _print_table(title: str, first: str, columns: Sequence[str], caption: str, r
     """Plain text, since rich would take longer to import than all else here to run."""
     cells = [[first, *columns]]
     cells += [[name, *("–" if value is None else f"{value:.4f}" for value in values)] for name, values in rows]
+    lines = aligned(cells)
+    rule = "─" * len(lines[0])
+    print(title, rule, lines[0], rule, *lines[1:], rule, caption, sep="\n")
+
+
+def aligned(cells: Sequence[Sequence[str]]) -> list[str]:
+    """Rows of cells as lines of equal length: the first column to the left, the others to the right."""
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    rule = "─" * (sum(widths) + 2 * len(columns))
     lines = []
     for name, *texts in cells:
         padded = [text.rjust(width) for text, width in zip(texts, widths[1:], strict=True)]
         lines.append("  ".join([name.ljust(widths[0]), *padded]))
-    print(title, rule, lines[0], rule, *lines[1:], rule, caption, sep="\n")
+    return lines
