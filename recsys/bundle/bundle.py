@@ -36,7 +36,7 @@ from recsys.bundle.results import Explanation, Predictions, Reason, Recommendati
 from recsys.bundle.rules import boosts_of, rules_of
 from recsys.bundle.scoring import Scoring
 from recsys.bundle.storage import read_folder, write_folder
-from recsys.bundle.typing import Float32Array, Id
+from recsys.bundle.typing import Float32Array, Id, Int64Array
 
 
 @dataclass(frozen=True, eq=False)
@@ -163,7 +163,7 @@ class Bundle(Scoring):
         boosts = boosts_of(boost or {}, self._rows_of_genre, lambda item: self.item_row.get(item, -1))
         rules = rules_of(self.n_items, available=available, exclude=self._rows_of("exclude", exclude), boost=boosts)
         if min_ratings:  # of all ratings, which people see; what was learned is of the fitted ones
-            enough = np.bincount(self.ratings.item, minlength=self.n_items)[: self.n_items] >= min_ratings
+            enough = self._ratings_of_items >= min_ratings
             rules = rules._replace(allowed=enough if rules.allowed is None else rules.allowed & enough)
         if isinstance(user_id, FoldIn):
             vector, history, who = self._vector_of(user_id), user_id.items, None
@@ -181,6 +181,11 @@ class Bundle(Scoring):
         stars = [None] * len(ranked.rows) if ranked.stars is None else ranked.stars.tolist()
         columns = zip(ranked.rows.tolist(), ranked.scores.tolist(), stars, strict=True)
         return [self.describe_item(row, score)._replace(rating=rating) for row, score, rating in columns]
+
+    @cached_property
+    def _ratings_of_items(self) -> Int64Array:
+        """All ratings of each item with factors, `(n_items,)`."""
+        return np.bincount(self.ratings.item, minlength=self.n_items)[: self.n_items]
 
     def _rows_of(self, name: str, ids: Iterable[Id]) -> list[int]:
         """The rows of items, -1 for unknown ones."""
