@@ -88,6 +88,7 @@ IDS: Settings = {  # of a chain as long as myFM's, whose mean is over nearly all
     "model": "bayesian_mf", "model.attributes": False, "model.implicit": False, "model.embedding_dim": 10,
     "model.burn_in": 10, "model.thin": 1, "trainer.max_epochs": 100,
 }  # fmt: skip
+ONLY_IDS: Settings = {"model.attributes": False}  # what the others know, too
 ONE_FIT: Settings = {"trainer.max_epochs": 1}
 
 RATING = (
@@ -165,13 +166,14 @@ RATING = (
         budget=Budget("epochs", EPOCHS), quick=False,
     ),
     Competitor(
-        "recsys-mf", "recsys mf", "recsys_adapter:Selected", {"experiment": "ml_100k_mf"}, "conf/experiment",
-        ("recsys", "torch", "lightning"), documented_for={"ml_1m": {"experiment": "ml_1m_mf"}},
+        "recsys-mf", "recsys mf", "recsys_adapter:Selected", ONLY_IDS | {"experiment": "ml_100k_mf"}, "conf/experiment",
+        ("recsys", "torch", "lightning"), documented_for={"ml_1m": ONLY_IDS | {"experiment": "ml_1m_mf"}},
         budget=Budget("trainer.max_epochs", EPOCHS),
     ),
     Competitor(
-        "recsys-svdpp", "recsys svdpp", "recsys_adapter:Selected", {"experiment": "ml_100k_svdpp"}, "conf/experiment",
-        ("recsys", "torch", "lightning"), documented_for={"ml_1m": {"experiment": "ml_1m_svdpp"}},
+        "recsys-svdpp", "recsys svdpp", "recsys_adapter:Selected", ONLY_IDS | {"experiment": "ml_100k_svdpp"},
+        "conf/experiment", ("recsys", "torch", "lightning"),
+        documented_for={"ml_1m": ONLY_IDS | {"experiment": "ml_1m_svdpp"}},
         budget=Budget("trainer.max_epochs", EPOCHS), quick=False,
     ),
     Competitor(
@@ -243,9 +245,9 @@ RANKING = (
     ),
     Competitor(
         "recsys-mf-ranking", "recsys mf, ranked by predicted stars",
-        "recsys_adapter:Ranked", {"experiment": "ml_100k_mf"},
+        "recsys_adapter:Ranked", ONLY_IDS | {"experiment": "ml_100k_mf"},
         "conf/experiment", ("recsys", "torch", "lightning"),
-        documented_for={"ml_1m": {"experiment": "ml_1m_mf"}}, kind="ranking",
+        documented_for={"ml_1m": ONLY_IDS | {"experiment": "ml_1m_mf"}}, kind="ranking",
     ),
     Competitor(
         "recsys-ials-same", "recsys ials at the settings of implicit ALS, alpha 2", "recsys_adapter:RankedFixedEpochs",
