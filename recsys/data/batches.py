@@ -123,6 +123,34 @@ class RatingBatches:
             yield Batch(*(table[number, : full + int(left[number])] for table in tables))
 
 
+class ItemBatches(RatingBatches):
+    """Training batches of all ratings of some items each, as an autoencoder of items needs them.
+
+    Items are permuted anew in every epoch and shared out evenly, so that batches have `batch_size` ratings on average.
+    Within a batch, ratings keep the order by user. Arguments as of `RatingBatches`.
+    """
+
+    def __init__(self, rows: RatingRows, batch_size: int, **arguments: Any) -> None:
+        super().__init__(rows, batch_size, shuffle=True, **arguments)
+        item = rows.columns.item.cpu()
+        self._by_item = torch.argsort(item, stable=True)
+        self._items, self._counts = torch.unique_consecutive(item[self._by_item], return_counts=True)
+
+    def __len__(self) -> int:
+        """Number of batches per epoch: one for each item at most."""
+        return min(super().__len__(), -(-len(self._items) // self.world))
+
+    def _shuffled(self) -> Iterator[Batch]:
+        random = np.random.default_rng(epoch_seed(self.seed, self.epoch))
+        order = torch.from_numpy(random.permutation(len(self._items)))
+        batches = len(self) * self.world
+        order = order[torch.arange(max(batches, len(order))) % len(order)]  # with several ranks some come twice
+        starts = self._counts.cumsum(0) - self._counts
+        for items in order.tensor_split(batches)[self.rank :: self.world]:
+            positions = torch.cat([self._by_item[starts[i] : starts[i] + self._counts[i]] for i in items.tolist()])
+            yield self.rows[positions.sort().values.to(self.rows.columns.item.device)]
+
+
 def _places(random: np.random.Generator, blocks: int, columns: int) -> Tensor:
     """Positions of the rows of each batch relative to the first block, `(columns, blocks)` int32.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from recsys.data import features
-from recsys.data.batches import Batch, RatingBatches, RatingRows
+from recsys.data.batches import Batch, ItemBatches, RatingBatches, RatingRows
 from recsys.data.columns import ITEM_ID, RATING, TIMESTAMP, USER_ID, WEIGHT
 from recsys.data.ids import IdMap
 from recsys.data.inference.finding import AUTO, Finding
@@ -177,10 +178,12 @@ class RatingDataModule(LightningDataModule):
         return RatingRows(*self.dense[torch.from_numpy(positions)])
 
     def train_dataloader(self) -> RatingBatches:
-        """Shuffled batches, or all rows in order for a full-batch model."""
-        if self.trainer is not None and getattr(self.trainer.lightning_module, "full_batch", False):
+        """Shuffled batches, of whole items for a model that asks for them; all rows in order for a full-batch model."""
+        model = None if self.trainer is None else self.trainer.lightning_module
+        if getattr(model, "full_batch", False):
             return self._batches(self.fit_data, len(self.fit_data), shuffle=False)
-        return self._batches(self.fit_data, self.batch_size, shuffle=True)
+        of_items = getattr(model, "batches_of_items", False)
+        return self._batches(self.fit_data, self.batch_size, shuffle=True, of_items=of_items)
 
     def val_dataloader(self) -> RatingBatches:
         return self._batches(self.rows(self.split.val), EVAL_BATCH_SIZE, shuffle=False)
@@ -194,16 +197,18 @@ class RatingDataModule(LightningDataModule):
             return batch
         return super().transfer_batch_to_device(batch, device, dataloader_idx)
 
-    def _batches(self, rows: RatingRows, batch_size: int, *, shuffle: bool) -> RatingBatches:
+    def _batches(
+        self, rows: RatingRows, batch_size: int, *, shuffle: bool, of_items: bool = False
+    ) -> RatingBatches:
         rank, world, device = 0, 1, torch.device("cpu")
         if self.trainer is not None:
             rank, world = self.trainer.global_rank, self.trainer.world_size
             device = self.trainer.strategy.root_device
         resident = device.type == "cuda" and _fits(rows, device)
-        return RatingBatches(
+        kind = ItemBatches if of_items else partial(RatingBatches, shuffle=shuffle)
+        return kind(
             rows.to(device) if resident else rows,
             batch_size,
-            shuffle=shuffle,
             seed=self.seed,
             rank=rank,
             world=world,

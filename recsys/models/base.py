@@ -77,6 +77,7 @@ class RatingModel(LightningModule, ABC):
     task: ClassVar[str] = "rating"
     monitor: ClassVar[Metric] = RMSE  # validation metric for early stopping, model selection and comparison of runs
     full_batch: ClassVar[bool] = False  # whether a training step uses all rows, in order
+    batches_of_items: ClassVar[bool] = False  # whether a training batch has all ratings of its items
     one_epoch: ClassVar[bool] = False  # whether one epoch fits the model, so that more would change nothing
     select_last_epoch: ClassVar[bool] = False  # whether to select the last epoch regardless of its validation metric
     patience: int | None = 8  # epochs without improvement before early stopping; None: never stopped early
