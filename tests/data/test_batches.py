@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from recsys.data import batches as module
-from recsys.data.batches import RatingBatches, RatingRows, epoch_seed
+from recsys.data.batches import ItemBatches, RatingBatches, RatingRows, epoch_seed
 
 
 def batches_of(n: int = 103, batch_size: int = 25, **arguments: Any) -> RatingBatches:
@@ -110,3 +110,39 @@ def test_ranks_share_the_rows_and_repeat_at_most_world_minus_one(n: int, world: 
     taken = flat(flat(batches) for batches in ranks)
     assert set(taken) == set(range(n))
     assert len(taken) - n <= world - 1
+
+
+def item_batches(batch_size: int = 25, epoch: int = 0, **arguments: Any) -> list[list[int]]:
+    """Positions of the rows of each batch, 100 rows of 7 items: one has half of them, one a quarter, and so on."""
+    item = torch.tensor([(n & -n).bit_length() % 7 for n in range(100)])  # the lowest set bit of n
+    rows = RatingRows(torch.arange(100), item, torch.arange(100) / 100)
+    loader = ItemBatches(rows, batch_size, **arguments)
+    loader.set_epoch(epoch)
+    batches = list(loader)
+    assert len(batches) == len(loader)
+    held = [set(batch.item.tolist()) for batch in batches]
+    for batch, items in zip(batches, held, strict=True):  # all rows of each of its items, in the order of the rows
+        assert batch.user.tolist() == torch.isin(item, torch.tensor(sorted(items))).nonzero()[:, 0].tolist()
+        torch.testing.assert_close(batch.rating, batch.user / 100)
+    return [batch.user.tolist() for batch in batches]
+
+
+def test_batches_of_items_hold_all_ratings_of_their_items() -> None:
+    first = item_batches(epoch=3, seed=7)
+    assert sorted(flat(first)) == list(range(100))
+    assert len(first) == 4
+    assert item_batches(epoch=3, seed=7) == first
+    assert item_batches(epoch=4, seed=7) != first
+    assert item_batches(epoch=3, seed=8) != first
+
+
+def test_there_are_no_more_batches_of_items_than_items() -> None:
+    assert len(item_batches(batch_size=1)) == len(item_batches(batch_size=5)) == 7
+    assert len(item_batches(batch_size=1000)) == 1
+
+
+@pytest.mark.parametrize("world", [2, 3])
+def test_ranks_share_the_items(world: int) -> None:
+    ranks = [item_batches(5, rank=rank, world=world) for rank in range(world)]
+    assert len({len(batches) for batches in ranks}) == 1
+    assert set(flat(flat(batches) for batches in ranks)) == set(range(100))
