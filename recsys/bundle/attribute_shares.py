@@ -97,22 +97,22 @@ class SmallShares:
         self._of_set = np.zeros((row[-1], column[-1]), np.float32)
         self._n_of = np.repeat(column[1:] - 1, widths)  # for each column, that of its attribute's n
         self._weight = np.repeat(np.array([weights[name] for name in shares], np.float32), heights)
-        self._none = np.zeros(row[-1], np.float32)  # added for sets without values, whose lift is 1
+        self._added = np.full(row[-1], LEAST_LIFT, np.float32)  # before the logarithm
         self.places = {}
         for number, (name, one) in enumerate(shares.items()):
             table = tables[number]
             block = self._of_set[row[number] : row[number + 1], column[number] : column[number + 1]]
             block[:, :-1] = table[:, :-1] * one.base.astype(np.float32)
-            self._none[row[number] : row[number + 1]] = (1 - LEAST_LIFT) * (1 - table[:, -1])
+            self._added[row[number] : row[number + 1]] += (1 - LEAST_LIFT) * (1 - table[:, -1])  # no values: lift 1
             self.places[name] = slice(row[number], row[number + 1])
 
     def weighted(self, history: IndexArray) -> Float32Array:
         """The weight times the logarithm of the lift of every set, `(all sets,)`; `places` says whose are where."""
-        sums = np.add.reduce(self._of_item[history], 0)
-        lift = (sums + np.float32(PRIOR)) / (sums[self._n_of] + np.float32(PRIOR))
+        sums = np.add.reduce(self._of_item.take(history, 0), 0)
+        sums += np.float32(PRIOR)
+        lift = sums / sums.take(self._n_of)
         found: Float32Array = self._of_set @ lift
-        found += self._none
-        found += np.float32(LEAST_LIFT)
+        found += self._added
         np.log(found, out=found)
         found *= self._weight
         return found

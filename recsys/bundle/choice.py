@@ -48,6 +48,7 @@ class ChoiceModel:
         self._recency = (0.5 ** (np.arange(last)[::-1] / settings.half_life)).astype(np.float32)
         self._constant = np.float32(settings.weight(POPULARITY)) * self.log_count
         self._weights = {name: np.float32(settings.weight(name)) for name in self.names}
+        self._of_gain = self._weights[GAIN] / np.float32(unit)
         self._small = SmallShares(shares, self._weights) if is_small(shares) else None
         self._scored, self._sets = directions, {name: one.set_of for name, one in shares.items()}
 
@@ -70,17 +71,31 @@ class ChoiceModel:
         columns += [shares.log_lift(history)[self._sets[name]] for name, shares in self.shares.items()]
         return np.stack(columns, 1)
 
-    def utilities(self, gain: Float32Array, history: IndexArray) -> Float32Array:
-        """`u_i` of each item, `(n_items,)`; arguments as in `features`."""
-        found: Float32Array = gain * (self._weights[GAIN] / np.float32(self.unit))
-        found += self._constant
+    def constant(self, average: Float32Array) -> Float32Array:
+        """What everyone's utilities have in common, `(n_items,)`.
+
+        Args:
+            average: The linear part of the average user, `(n_items,)`, from which a gain is measured.
+        """
+        return self._constant - self._of_gain * average
+
+    def utilities(self, linear: Float32Array, constant: Float32Array, history: IndexArray) -> Float32Array:
+        """`u_i` of each item, `(n_items,)`.
+
+        Args:
+            linear: The person's linear part, `(n_items,)`.
+            constant: Of the average user who the gain is over, from `constant`.
+            history: Item rows, the latest last, `(n,)`.
+        """
+        found: Float32Array = linear * self._of_gain
+        found += constant
         if self._weights[RECENT] and len(history):
             found += self._cosines(history, self._weights[RECENT])
         if len(history):
             if self._small is not None:
                 weighted = self._small.weighted(history)
                 for name, sets in self._sets.items():
-                    found += weighted[self._small.places[name]][sets]
+                    found += weighted[self._small.places[name]].take(sets)
                 return found
             for name, shares in self.shares.items():
                 if weight := self._weights[name]:
@@ -95,12 +110,20 @@ class ChoiceModel:
         return np.asarray(self._scored @ (mean * np.float32(weight / (length or 1.0))), np.float32)
 
 
-def chances(utilities: Float32Array, seen: IndexArray) -> Float32Array:
-    """The chance of each item to be picked, `(n_items,)`; those of items that were not seen sum to 1."""
-    found: Float32Array = np.exp(utilities - utilities.max(initial=0))
-    of_seen = found[seen]
-    found[seen] = 0
-    total = float(found.sum())
-    found[seen] = of_seen
-    found /= np.float32(max(total, 1e-30))
-    return found
+def chances(utilities: Float32Array, seen: IndexArray, *, of_seen: bool) -> Float32Array:
+    """The chance of each item to be picked, `(n_items,)`; those of items that were not seen sum to 1.
+
+    Args:
+        utilities: `(n_items,)`; overwritten by the result.
+        seen: Item rows, `(n,)`.
+        of_seen: Whether those of seen items matter; else they are 0.
+    """
+    utilities -= np.maximum.reduce(utilities, initial=0)
+    np.exp(utilities, out=utilities)
+    kept = utilities[seen] if of_seen else 0.0
+    utilities[seen] = 0
+    total = float(np.add.reduce(utilities))
+    if of_seen:
+        utilities[seen] = kept
+    utilities *= np.float32(1 / max(total, 1e-30))
+    return utilities

@@ -234,10 +234,12 @@ class Factors:
 
     def scores(self, vector: UserVector) -> Float32Array:
         """The mean of the linear part over the samples for every item, `(n_items,)`."""
-        weights = vector.factors.reshape(-1) / np.float32(self.samples)
+        weights, bias = vector.factors.reshape(-1), vector.bias[0]
+        if self.samples > 1:
+            weights, bias = np.asarray(weights / np.float32(self.samples)), vector.bias.mean()
         scores: Float32Array = self._concatenated_items @ weights
         scores += self._item_level
-        scores += vector.bias.mean()
+        scores += bias
         if vector.cold_start and self.cold_start_items is not None:
             scores += self.cold_start_items.mean(1)
         if vector.history is not None and self.item_weights is not None:

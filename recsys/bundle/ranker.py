@@ -23,6 +23,7 @@ from recsys.bundle.typing import Float32Array, Float64Array, IndexArray
 __all__ = ["RankedItems", "Ranker"]
 
 SMALLEST = np.float32(1e-30)  # of which a logarithm is taken
+LIKING_SCALE = (1, 5)  # of the stars in a liking, whatever the data's
 MOST_KEPT = 2  # thresholds whose items are kept apart
 DIRECTIONS = 64  # coordinates of an item's direction at most
 NOTHING = np.zeros(0, np.int64)
@@ -40,10 +41,10 @@ class _Items(NamedTuple):
     """Some items of a bundle, with what their liking is made of."""
 
     rows: IndexArray | None  # in the bundle; None: all
-    position: IndexArray | None  # of each item of the bundle among these, -1 for others
+    position: IndexArray  # of each item of the bundle's data among these, -1 for others
     factors: Factors
-    average: Float32Array  # the mean linear part of the average user
-    average_cold: Float32Array  # and of one without ratings
+    constant: Float32Array  # of the utilities
+    constant_cold: Float32Array  # and of those of somebody without ratings
     choice: ChoiceModel
 
     def of_all(self, values: NDArray[Any]) -> NDArray[Any]:
@@ -52,9 +53,7 @@ class _Items(NamedTuple):
 
     def places(self, rows: IndexArray) -> IndexArray:
         """Where the items of these rows are, of those that are."""
-        if self.position is None:
-            return rows[rows < len(self.average)]
-        found = self.position[rows if len(self.position) > rows.max(initial=0) else rows[rows < len(self.position)]]
+        found = self.position[rows]
         return found[found >= 0]
 
 
@@ -150,7 +149,7 @@ class Ranker:
         """`top` by liking, of no other items than those with enough ratings: most of a catalogue has few."""
         items = self._items_with(order.min_ratings)
         linear = items.factors.scores(vector)
-        ranked, known = self._liking(items, vector, linear, history)
+        ranked, known = self._liking(items, vector, linear, history, of_seen=seen is not history)
         if boost is not None:
             ranked = ranked * np.exp(items.of_all(boost))
         if seen is not None:
@@ -224,21 +223,22 @@ class Ranker:
         return self.gain(vector, linear), linear, linear
 
     def _liking(
-        self, items: _Items, vector: UserVector, linear: Float32Array, history: IndexArray
+        self, items: _Items, vector: UserVector, linear: Float32Array, history: IndexArray, *, of_seen: bool = True
     ) -> tuple[Float32Array, IndexArray]:
-        """The chance of each of the items times its stars, on a scale from 1 to 5 whatever the data's.
+        """The chance of each of the items times its stars, on `LIKING_SCALE`.
 
         Also where the items of the history are.
         """
         history = history if self._all_have_factors else history[history < self.bundle.n_items]
-        gain = linear - (items.average_cold if vector.cold_start else items.average)
+        constant = items.constant_cold if vector.cold_start else items.constant
         known = items.places(history)
-        liking = chances(items.choice.utilities(gain, history), known)
+        liking = chances(items.choice.utilities(linear, constant, history), known, of_seen=of_seen)
         low, high = self.bundle.scale
         stars = np.maximum(linear, np.float32(low))
         np.minimum(stars, np.float32(high), out=stars)
-        stars *= np.float32(4 / (high - low))
-        stars += np.float32(1 - 4 * low / (high - low))
+        if (low, high) != LIKING_SCALE:
+            stars *= np.float32(4 / (high - low))
+            stars += np.float32(1 - 4 * low / (high - low))
         liking *= stars
         return liking, known
 
@@ -247,14 +247,14 @@ class Ranker:
         if least not in self._kept:
             rows = np.flatnonzero(self.counts >= least) if least else None
             factors = self.bundle.factors if rows is None else take_items(self.bundle.factors, rows)
-            choice, average, cold, position = self.choice, self._average, self._average_cold, None
-            if rows is not None:
-                choice, average, cold = choice.of(rows), average[rows], cold[rows]
-                position = np.full(self.bundle.n_items, -1)
-                position[rows] = np.arange(len(rows))
+            taken = np.arange(self.bundle.n_items) if rows is None else rows
+            position = np.full(len(self.bundle.item_ids), -1)
+            position[taken] = np.arange(len(taken))
+            choice = self.choice if rows is None else self.choice.of(rows)
+            constants = choice.constant(self._average[taken]), choice.constant(self._average_cold[taken])
             while len(self._kept) >= MOST_KEPT:
                 self._kept.pop(next(iter(self._kept)))
-            self._kept[least] = _Items(rows, position, factors, average, cold, choice)
+            self._kept[least] = _Items(rows, position, factors, *constants, choice)
         return self._kept[least]
 
     @cached_property

@@ -72,7 +72,10 @@ class Scoring(BundleParts):
         """
         if self.factors.ordinal is not None and not self.is_ranking:
             raise ValueError("apply_link: with an ordinal link, stars also depend on the noise; use predictions")
-        return linear if self.is_ranking else linear.clip(*self.scale)
+        if self.is_ranking:
+            return linear
+        low, high = self.scale
+        return np.minimum(np.maximum(linear, np.float32(low)), np.float32(high))  # faster than clip
 
     def item_scores(self, vector: UserVector) -> ItemScores:
         """The scores of all items with factors for one user; those shown are the predictions of `predictions`."""

@@ -25,10 +25,13 @@ def argtopk(scores: Float32Array, k: int, then: Float32Array | None = None) -> I
         TypeError: `k` is not an integer.
     """
     check_k(k)
-    candidates = np.arange(len(scores))
     if k < len(scores):
-        candidates = np.flatnonzero(scores >= np.partition(scores, -k)[-k])
+        parted = scores.copy()
+        parted.partition(-k)
+        (candidates,) = (scores >= parted[-k]).nonzero()
+    else:
+        candidates = np.arange(len(scores))
     best = -scores[candidates]
-    order = np.argsort(best, kind="stable") if then is None else np.lexsort((-then[candidates], best))
-    rows: IndexArray = candidates[order][:k]
+    order = best.argsort(kind="stable") if then is None else np.lexsort((-then[candidates], best))
+    rows: IndexArray = candidates[order[:k]]
     return rows[scores[rows] > -np.inf]

@@ -197,9 +197,7 @@ class RatingDataModule(LightningDataModule):
             return batch
         return super().transfer_batch_to_device(batch, device, dataloader_idx)
 
-    def _batches(
-        self, rows: RatingRows, batch_size: int, *, shuffle: bool, of_items: bool = False
-    ) -> RatingBatches:
+    def _batches(self, rows: RatingRows, batch_size: int, *, shuffle: bool, of_items: bool = False) -> RatingBatches:
         rank, world, device = 0, 1, torch.device("cpu")
         if self.trainer is not None:
             rank, world = self.trainer.global_rank, self.trainer.world_size

@@ -30,11 +30,11 @@ class AutoRec(GradientModel):
     """`r(u, i) = mu + b_u + b_i + c_u + w_u . h_i` with `h_i = sigmoid(a + sum of x_vi V_v + Y_v over v)`.
 
     An item is encoded from its raters v and their ratings: `x_vi` is a rating less the shrunk means `mu + b_v + b_i`,
-    which stay as they are. Every user has an output `w_u, c_u`. That is I-AutoRec (Sedhain et al. 2015) with a second input, who
-    has rated the item; its linear output layer makes it a factorization with `p_u = w_u` and `q_i = h_i`. Inputs are
-    scaled by `INPUT_SCALE`, and `h_i` by `2 / sqrt(embedding_dim)`. The loss of a batch, all ratings of some items, is
-    the mean of `(r - r^)^2` in units of a quarter of the scale, plus `reg_lambda (|V|^2 + |Y|^2 + |w|^2)` divided by
-    the number of all ratings.
+    which stay as they are. Every user has an output `w_u, c_u`. That is I-AutoRec (Sedhain et al. 2015) with a second
+    input, who has rated the item; its linear output layer makes it a factorization with `p_u = w_u` and `q_i = h_i`.
+    Inputs are scaled by `INPUT_SCALE`, and `h_i` by `2 / sqrt(embedding_dim)`. The loss of a batch, all ratings of some
+    items, is the mean of `(r - r^)^2` in units of a quarter of the scale, plus `reg_lambda (|V|^2 + |Y|^2 + |w|^2)`
+    divided by the number of all ratings.
 
     Learned: `rating_encoder (n_users, embedding_dim)`, `rated_encoder (n_users, embedding_dim)`, `hidden_bias
     (embedding_dim,)`, `decoder (n_users, embedding_dim)`, `decoder_bias (n_users,)`.
@@ -47,7 +47,8 @@ class AutoRec(GradientModel):
         embedding_dim: Length of `h_i` and `w_u`, at least 1.
         dropout: Probability of leaving a rating out of an item's input, and of zeroing a coordinate of `h_i`, in
             training, in [0, 1).
-        reg_lambda: Pseudo-count of weights of 0: a penalty of that size on their squares, once, in the sum over ratings.
+        reg_lambda: Pseudo-count of weights of 0: a penalty of that size on their squares, once, in the sum over
+            ratings.
         learning_rate: Initial learning rate of Adam.
         plateau_factor: Factor on the learning rate when the validation loss stops improving, in (0, 1).
         plateau_patience: Epochs without improvement before that.
@@ -146,7 +147,7 @@ class AutoRec(GradientModel):
     def hidden(self) -> Tensor:
         """`h_i` of every item, `(n_items, embedding_dim)`."""
         if self.training or self._hidden is None:
-            items = torch.arange(self.n_items, device=self.decoder.device).split(HIDDEN_AT_A_TIME)
+            items = torch.split(torch.arange(self.n_items, device=self.decoder.device), HIDDEN_AT_A_TIME)
             self._hidden = torch.cat([self._encoded(rows) for rows in items])
         return self._hidden
 
@@ -170,12 +171,12 @@ class AutoRec(GradientModel):
         by_rater = products.order(rater, self.n_users)
         row = torch.repeat_interleave(count)[by_rater]
         starts = nn.functional.pad(torch.bincount(rater, minlength=self.n_users).cumsum(0), (1, 0))
-        total = self.hidden_bias
+        total: Tensor = self.hidden_bias
         for table, values in ((self.rating_encoder, value), (self.rated_encoder, rated)):
             values = values.to(torch.float32)
             matrix = compressed_rows(indptr, rater, values, self.n_users)
             total = total + products.product(table, matrix, compressed_rows(starts, row, values[by_rater], len(items)))
-        return torch.sigmoid(total) * (2 / total.shape[1] ** 0.5)
+        return torch.sigmoid(total) * float(2 / total.shape[1] ** 0.5)
 
     def _mask(self, shape: torch.Size, keep: float, like: Tensor) -> Tensor:
         """0 or 1 / keep."""
@@ -223,7 +224,9 @@ class AutoRec(GradientModel):
             bias=rows[:, -1],
             factors=hidden,
             prior_mean=rows.mean(0),
-            prior_precision=empirical_precision(rows, self._noise(), np.array([self.unit]))[None],
+            prior_precision=to_float64(
+                torch.from_numpy(empirical_precision(rows, self._noise(), np.array([self.unit])))
+            )[None],
             prior_exponent=(0.0,),
         )
         return centred_factors(self.rating_min + self.span * float(self.mu), users, items)
@@ -233,7 +236,7 @@ class AutoRec(GradientModel):
         """The variance of the fitted ratings around the predictions, in stars squared."""
         item = torch.repeat_interleave(self.get_buffer("rater_indptr").diff())
         user, hidden = self.get_buffer("rater").long(), self.hidden()
-        parts = zip(user.split(1 << 16), item.split(1 << 16), strict=True)
+        parts = zip(torch.split(user, 1 << 16), torch.split(item, 1 << 16), strict=True)
         predicted = torch.cat([(self.decoder[u] * hidden[i]).sum(-1) + self.decoder_bias[u] for u, i in parts])
         return float((self.get_buffer("deviation") - predicted).square().mean()) * self.unit**2
 
