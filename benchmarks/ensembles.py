@@ -19,22 +19,36 @@ from typing import Any
 from benchmarks.comparison.results import DEVICE, RESULTS, keep, provenance
 
 FILE = RESULTS / f"ensembles-{DEVICE}.json"
+FIGURES = ("test/rmse", "test/rmse_warm", "test/rmse_cold", "test/rmse_uncompressed", "test/inside_50",
+           "test/inside_90", "prequential/rmse", "prequential/rmse_unseen")  # fmt: skip
+COMPRESS = 512  # coordinates of the exported bundle
 KFOLD = "data.split=kfold data.folds=10 data.fold=0"
 POSTERIOR = "experiment=ml_1m_bayesian_mf"
 ORDINAL = f"{POSTERIOR} model.likelihood=ordinal model.thin=2"
+IN_TIME = "data.split=global_time data.test_fraction=0.2"
+AUTOREC = "experiment=ml_1m_autorec"
+LONG = "trainer.max_epochs=400"
+
+
+def _members(split: str, posterior: str = "") -> dict[str, str]:
+    """The members of a row by name, and their arguments; those of the posteriors may have more."""
+    return {
+        name: " ".join(filter(None, (text, posterior if text.startswith(POSTERIOR) else "", split)))
+        for name, text in {
+            "bayesian_mf ordinal": f"{ORDINAL} {LONG}",
+            "bayesian_mf": POSTERIOR,
+            "svdpp": "experiment=ml_1m_svdpp",
+            "mf": "experiment=ml_1m_mf",
+            "autorec": AUTOREC,
+            "autorec, seed 1": f"{AUTOREC} seed=1",
+        }.items()
+    }
+
+
 PLAN: dict[str, dict[str, str]] = {  # by row: members by name, and their arguments
-    "ml_1m kfold fold 0": {
-        "bayesian_mf ordinal": f"{ORDINAL} model.drift=0 trainer.max_epochs=400 {KFOLD}",
-        "bayesian_mf": f"{POSTERIOR} model.drift=0 {KFOLD}",
-        "svdpp": f"experiment=ml_1m_svdpp {KFOLD}",
-        "mf": f"experiment=ml_1m_mf {KFOLD}",
-    },
-    "ml_1m user_time": {
-        "bayesian_mf ordinal": f"{ORDINAL} trainer.max_epochs=400",
-        "bayesian_mf": POSTERIOR,
-        "svdpp": "experiment=ml_1m_svdpp",
-        "mf": "experiment=ml_1m_mf",
-    },
+    "ml_1m kfold fold 0": _members(KFOLD, "model.drift=0"),
+    "ml_1m user_time": _members(""),
+    "ml_1m global_time 0.2": _members(IN_TIME),
 }
 
 
@@ -54,8 +68,13 @@ def measure(name: str, wanted: dict[str, str], runs: Path, root: str | None) -> 
         run("recsys.train", *wanted[label].split(), *([f"data.root={root}"] if root else []), folder=folder)
     whole = runs / f"{name} ensemble".replace(" ", "-")
     shutil.rmtree(whole, ignore_errors=True)
-    run("recsys.ensemble", f"runs=[{','.join(map(str, members.values()))}]", folder=whole)
+    run("recsys.ensemble", f"runs=[{','.join(map(str, members.values()))}]", f"compress={COMPRESS}", folder=whole)
     metrics, found = read(whole / "metrics.json"), read(whole / "members.json")
+    if IN_TIME in wanted["mf"]:
+        from recsys.bundle import Bundle  # here, for quick tables
+        from recsys.evaluation.prequential import prequential
+
+        metrics |= prequential(Bundle.load(whole / "bundle"))
     rows = zip(wanted.items(), members.values(), found["members"], strict=True)
     return {
         "name": name,
@@ -70,7 +89,7 @@ def measure(name: str, wanted: dict[str, str], runs: Path, root: str | None) -> 
             for (label, arguments), folder, row in rows
         ],
         "val_rmse": metrics["val/rmse"],
-        **{name: metrics[f"test/{name}"] for name in ("rmse", "rmse_uncompressed", "inside_50", "inside_90")},
+        **{name.removeprefix("test/"): metrics[name] for name in FIGURES if name in metrics},
         "fit_seconds": metrics["fit_seconds"],
         **{key: found["ensemble"][key] for key in ("bytes", "top_10_ms")},
         "settings": read(whole / "bundle" / "manifest.json")["arguments"],

@@ -30,7 +30,9 @@ PROTOCOLS = {
 QUALITY = [
     (f"{name} {model}", f"experiment={name.split()[0]}_{model} {split}")
     for name, split in PROTOCOLS.items()
-    for model in (("mf", "svdpp", "mf_fast", "als", "als_fast") if name.startswith("ml_1m") else ("mf", "svdpp"))
+    for model in (
+        ("mf", "svdpp", "autorec", "mf_fast", "als", "als_fast") if name.startswith("ml_1m") else ("mf", "svdpp")
+    )
 ]
 IN_TIME = "data.split=global_time data.test_fraction=0.2 evaluation=prequential"
 POSTERIOR = "experiment=ml_1m_bayesian_mf"

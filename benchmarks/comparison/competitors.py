@@ -177,6 +177,11 @@ RATING = (
         budget=Budget("trainer.max_epochs", EPOCHS), quick=False,
     ),
     Competitor(
+        "recsys-autorec", "recsys autorec", "recsys_adapter:Selected", {"experiment": "ml_1m_autorec"},
+        "conf/experiment", ("recsys", "torch", "lightning"), data=("ml_1m",),
+        budget=Budget("trainer.max_epochs", EPOCHS), quick=False,
+    ),
+    Competitor(
         "recsys-mf-fast", "recsys mf, settings for speed", "recsys_adapter:FixedEpochs",
         {"experiment": "ml_1m_mf_fast"}, "conf/experiment", ("recsys", "torch", "lightning"), data=("ml_1m",),
         budget=Budget("trainer.max_epochs", EPOCHS), quick=False,
