@@ -70,7 +70,7 @@ def measure(name: str, wanted: dict[str, str], runs: Path, root: str | None) -> 
     shutil.rmtree(whole, ignore_errors=True)
     run("recsys.ensemble", f"runs=[{','.join(map(str, members.values()))}]", f"compress={COMPRESS}", folder=whole)
     metrics, found = read(whole / "metrics.json"), read(whole / "members.json")
-    if IN_TIME in wanted["mf"]:
+    if any(IN_TIME in text for text in wanted.values()):
         from recsys.bundle import Bundle  # here, for quick tables
         from recsys.evaluation.prequential import prequential
 

@@ -15,8 +15,8 @@ NAME = "ml_1m kfold fold 0"
 def test_chains_may_be_shorter_and_members_left_out() -> None:
     whole = plan(NAME, None, [])
     assert whole == PLAN[NAME]
-    short = plan(NAME, 20, ["mf"])
-    assert [*short] == ["bayesian_mf ordinal", "bayesian_mf", "svdpp"]
+    short = plan(NAME, 20, ["mf", "autorec"])
+    assert [*short] == [name for name in whole if name not in ("mf", "autorec")]
     assert short["bayesian_mf"].endswith("trainer.max_epochs=20")
     assert short["svdpp"] == whole["svdpp"]
 
@@ -30,3 +30,11 @@ def test_the_table_shows_what_each_member_costs(tmp_path: Path) -> None:
     lines = ensembles(Results(tmp_path)).splitlines()
     assert lines[2].split(" | ")[1:9] == ["`mf`", "0.25", "0.8300", "-0.0001", "0.8400", "17", "5", "0.12"]
     assert "**ensemble** |  | 0.8100 |  | **0.8099** | 20 | 10 | 0.50" in lines[3]
+
+
+def test_a_second_table_shows_the_ensembles_of_splits_in_time_by_who_is_known(tmp_path: Path) -> None:
+    row = {"name": "ml_1m global_time 0.2", "members": [], "val_rmse": 0.98, "rmse": 0.917, "rmse_warm": 0.862,
+           "rmse_cold": 0.974, "prequential/rmse": 0.824, "prequential/rmse_unseen": 0.846, "fit_seconds": 20.0,
+           "bytes": 9_800_000, "top_10_ms": 0.5}  # fmt: skip
+    (tmp_path / "ensembles-cpu-2core.json").write_text(json.dumps([row]))
+    assert "| 0.9170 | – | 0.8620 | 0.9740 | 0.8240 | 0.8460 |" in ensembles(Results(tmp_path))
