@@ -32,7 +32,8 @@ def order_of(model: ServedModel, options: RecommendationFilters) -> Order:
     except ValueError:
         if model.bundle.is_ranking:
             raise ApiError(409, "ranking_model", "rank_by must be left out: this model ranks, in one order") from None
-        raise ApiError(409, "no_samples", "rank_by may not be bound: this model has no posterior") from None
+        detail = f"rank_by must be one of {', '.join(orders_of(model))}: bound needs the samples of a posterior"
+        raise ApiError(409, "no_samples", detail) from None
     return order if options.min_ratings is None else order._replace(min_ratings=0)
 
 

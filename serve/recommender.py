@@ -32,8 +32,8 @@ class Reason:
     contribution: Annotated[
         float,
         Field(
-            description="Contribution of this rating to the score, in the fold-in of all of the user's ratings; in "
-            "stars for a rating model, and negative if it speaks against the item.",
+            description="Contribution of this rating to the predicted rating, in stars, in the fold-in of all of the "
+            "user's ratings, or to a ranking model's score; negative if it speaks against the item.",
             examples=[0.21],
         ),
     ]
@@ -48,7 +48,7 @@ class Recommendation(ItemSummary):
     base: Annotated[
         float | None,
         Field(
-            description="What the average user would give, in stars; `rating - base` is what is known of this user "
+            description="What the average user would give, in stars; `rating - base` is what knowing this user "
             "adds. Null for a ranking model.",
             examples=[4.12],
         ),
@@ -58,8 +58,8 @@ class Recommendation(ItemSummary):
         Field(
             description="What the list is sorted by, highest first, as `rank_by` says: predicted stars, their gain or "
             "their lower bound; the chance that the user picks the item, times the stars; or a ranking model's score. "
-            "With `diversity`, less what it has in common with items before. Equal scores go by the prediction before "
-            "clipping, then by the item's row.",
+            "With `diversity`, less what it has in common with items before. Equal predictions go by what they are "
+            "before clipping, then all by the item's row.",
             examples=[4.62],
         ),
     ]

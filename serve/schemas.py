@@ -85,7 +85,7 @@ Genre = Annotated[str, Field(max_length=100), WithJsonSchema({"type": "string", 
 Attributes = Annotated[
     dict[str, Annotated[str, Field(max_length=MAX_TEXT)]],
     Field(max_length=MAX_FIELDS),
-    BeforeValidator(lambda values: few(values)),
+    BeforeValidator(few),
     WithJsonSchema({"type": "object", "format": "attributes"}),
 ]
 Text = Annotated[str, Field(min_length=1, max_length=MAX_TEXT, pattern=TEXT)]
@@ -119,7 +119,12 @@ Std = Annotated[
     ),
 ]
 ModelVersion = Annotated[
-    str, Field(description="The first 12 digits of the manifest's SHA-256.", examples=["5f0c9a1b2c3d"])
+    str,
+    Field(
+        description="The first 12 digits of the manifest's SHA-256; of both bundles, joined by `+`, where another one "
+        "orders the lists.",
+        examples=["5f0c9a1b2c3d"],
+    ),
 ]
 
 

@@ -118,7 +118,7 @@ def chances(utilities: Float32Array, seen: IndexArray, *, of_seen: bool) -> Floa
         seen: Item rows, `(n,)`.
         of_seen: Whether those of seen items matter; else they are 0.
     """
-    utilities -= np.maximum.reduce(utilities, initial=0)
+    utilities -= np.maximum.reduce(utilities, initial=-np.inf)
     np.exp(utilities, out=utilities)
     kept = utilities[seen] if of_seen else 0.0
     utilities[seen] = 0

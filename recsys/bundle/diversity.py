@@ -4,8 +4,8 @@ Items are taken one by one, each time the one with the highest
 
     (1 - diversity) r_i - diversity spread max over the items j taken before of cos(i, j)
 
-where `r` is what the list is ordered by and `spread` its range over the candidates. An item's margin only falls as
-others are taken, so the margins of a list never increase: they are its scores.
+where `r` is what the list is ordered by and `spread` its range over the candidates. These margins, cut to that of the
+item before where they are above it, are the scores of the list.
 """
 
 from __future__ import annotations

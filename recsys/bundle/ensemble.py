@@ -156,8 +156,9 @@ def _by_name(effects: Sequence[tuple[Float32Array | None, Sequence[str]]]) -> Ar
 
 
 def _drift(members: Sequence[Factors], weight: Float64Array) -> Float32Array | None:
-    found = {w: factors.drift for factors, w in zip(members, weight.tolist(), strict=True) if factors.drift is not None}
-    return found[max(found)] if 2 * sum(found) > weight.sum() else None
+    found = [(w, f.drift) for f, w in zip(members, weight.tolist(), strict=True) if f.drift is not None]
+    with_most = 2 * sum(w for w, _ in found) > weight.sum()
+    return max(found, key=lambda pair: pair[0])[1] if with_most else None
 
 
 def _rows(factors: Float32Array, bias: Float32Array) -> Float32Array:

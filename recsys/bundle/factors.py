@@ -238,7 +238,7 @@ class Factors:
         if self.samples > 1:
             weights, bias = np.asarray(weights / np.float32(self.samples)), vector.bias.mean()
         scores: Float32Array = self._concatenated_items @ weights
-        scores += self._item_level
+        scores += self.item_level
         scores += bias
         if vector.cold_start and self.cold_start_items is not None:
             scores += self.cold_start_items.mean(1)
@@ -255,7 +255,7 @@ class Factors:
         row = np.where(known, user, 0)
         weights = self.user_factors[row].reshape(len(user), -1) * (known[:, None] / np.float32(self.samples))
         scores: Float32Array = np.asarray(weights @ self._concatenated_items.T, np.float32)
-        scores += self._item_level
+        scores += self.item_level
         scores += np.where(known, self.user_bias[row].mean(1), 0)[:, None]
         if self.cold_start_items is not None:
             scores += np.where(known[:, None], 0, self.cold_start_items.mean(1))
@@ -265,7 +265,7 @@ class Factors:
         """As `scores`, `(users, n_items)`, for users with ratings, whose arrays have a first axis."""
         weights = rows.factors.reshape(len(rows.bias), -1) / np.float32(self.samples)
         scores: Float32Array = np.asarray(weights @ self._concatenated_items.T, np.float32)
-        scores += self._item_level
+        scores += self.item_level
         scores += rows.bias.mean(1)[:, None]
         return scores
 
@@ -331,7 +331,8 @@ class Factors:
         return np.ascontiguousarray(self.item_factors.reshape(len(self.item_factors), -1))
 
     @cached_property
-    def _item_level(self) -> Float32Array:
+    def item_level(self) -> Float32Array:
+        """The mean linear part of each item for the average user, `(n_items,)`."""
         return np.asarray(self.item_bias.mean(1) + self.mu.mean(), np.float32)
 
     @cached_property

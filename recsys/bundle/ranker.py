@@ -275,14 +275,21 @@ class Ranker:
 
     @cached_property
     def directions(self) -> Float32Array:
-        """Of each item, all samples together, in few coordinates, `(n_items, dim)`; of length 1 at most."""
-        return narrow_rows(self.bundle.factors.item_directions, DIRECTIONS)
+        """Of each item, all samples together, in few coordinates, `(n_items, dim)`; of length 1 at most.
+
+        With item weights, of what having the item speaks for.
+        """
+        weights = self.bundle.factors.item_weights
+        if weights is None:
+            return narrow_rows(self.bundle.factors.item_directions, DIRECTIONS)
+        lengths = np.maximum(np.linalg.norm(weights, axis=1, keepdims=True), np.float32(1e-12))
+        rows = narrow_rows(weights / lengths, DIRECTIONS)
+        return np.pad(rows, ((0, self.bundle.n_items - len(rows)), (0, 0)))
 
     @cached_property
     def _average(self) -> Float32Array:
         """The mean linear part of the average user, whose bias and factors are zero."""
-        factors = self.bundle.factors
-        return np.asarray(factors.item_bias.mean(1) + factors.mu.mean(), np.float32)
+        return self.bundle.factors.item_level
 
     @cached_property
     def _average_cold(self) -> Float32Array:

@@ -11,6 +11,7 @@ liking   the chance that this person picks the item, times the stars expected (`
 from __future__ import annotations
 
 from collections.abc import Mapping
+from numbers import Integral, Real
 from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol
 
@@ -109,9 +110,10 @@ def check_order(
     Raises:
         ValueError: One of them is not possible; the message names it and what is allowed.
     """
-    if isinstance(diversity, bool) or not isinstance(diversity, int | float) or not 0 <= diversity <= 1:
+    if isinstance(diversity, bool) or not isinstance(diversity, Real) or not 0 <= diversity <= 1:
         raise ValueError(f"diversity must be a number in [0, 1], got {diversity!r:.80}")
-    if min_ratings is not None and (type(min_ratings) is not int or not 0 <= min_ratings <= MAX_RATINGS):
+    is_count = isinstance(min_ratings, Integral) and not isinstance(min_ratings, bool)
+    if min_ratings is not None and not (is_count and 0 <= min_ratings <= MAX_RATINGS):
         raise ValueError(f"min_ratings must be an integer in [0, {MAX_RATINGS}], or null, got {min_ratings!r:.80}")
     if is_ranking:
         if rank_by is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from numbers import Real
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,6 +16,7 @@ Rows = Sequence[int] | IndexArray  # of items
 
 MAX_BOOSTS = 100  # genres and items that may be boosted at once
 MAX_BOOST = 10.0  # magnitude of an amount
+MAX_SUM = 50.0  # magnitude of what an item is given in all; its exponential is far from overflow
 
 
 class Rules(NamedTuple):
@@ -37,7 +39,8 @@ def rules_of(
         n_items: Items with factors.
         available: The only items that may be in the list; None: all may.
         exclude: Items that may not.
-        boost: Item rows, and the amount that is added to the score of each; amounts of one item add up.
+        boost: Item rows, and the amount that is added to the score of each; amounts of one item add up, to
+            `MAX_SUM` at most.
     """
 
     def within(rows: Rows) -> Int64Array:
@@ -56,7 +59,7 @@ def rules_of(
     amounts = np.zeros(n_items, np.float32)
     for rows, amount in boost:
         amounts[within(rows)] += np.float32(amount)
-    return Rules(allowed, amounts)
+    return Rules(allowed, amounts.clip(-MAX_SUM, MAX_SUM))
 
 
 def boosts_of(
@@ -77,7 +80,7 @@ def boosts_of(
         raise ValueError(f"boost must have {MAX_BOOSTS} genres and items at most, got {len(boost)}")
     found: list[tuple[Rows, float]] = []
     for name, amount in boost.items():
-        is_number = isinstance(amount, int | float) and not isinstance(amount, bool) and math.isfinite(amount)
+        is_number = isinstance(amount, Real) and not isinstance(amount, bool) and math.isfinite(amount)
         if not is_number or abs(amount) > MAX_BOOST:
             raise ValueError(f"boost of {name!r:.80} must be in [{-MAX_BOOST:g}, {MAX_BOOST:g}], got {amount!r:.80}")
         rows = rows_of_genre(name)

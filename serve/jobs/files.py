@@ -135,7 +135,14 @@ def write_parquet(lines: Path, result: Path) -> None:
     import pyarrow.parquet as pq
 
     text, number = pa.string(), pa.float64()
-    fields = {"item_id": text, "score": number, "rating_std": number, "title": text, "year": pa.int32()}
+    fields = {
+        "item_id": text,
+        "score": number,
+        "title": text,
+        "year": pa.int32(),
+        "rating": number,
+        "rating_std": number,
+    }
     schema = pa.schema({"user_id": text, "rank": pa.int32(), **fields, "genres": text})
     working = lines.with_suffix(".parquet-partial")
     descriptor = os.open(working, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)

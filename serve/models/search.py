@@ -124,7 +124,7 @@ class TitleSearch:
         typos = np.full(len(self.popular), NONE)
         most = allowed_typos(word, alone=alone)
         similar = self._spelling.similar(word, most, prefix=prefix)
-        for count in range(most, -1, -1):
+        for count in range(max(most, 1), -1, -1):  # the fewest typos last
             if count == 1:
                 for place in range(1, min(len(word), LONGEST)):  # "spiderman" for "Spider-Man"
                     left, right = self.rows_by_word.rows_of(word[:place]), word[place:]

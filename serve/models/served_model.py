@@ -54,7 +54,7 @@ class ServedModel:
     ) -> None:
         self.bundle, self.catalogue = bundle, Catalogue(bundle, told.stars)
         self.low, self.high = bundle.scale
-        self.bundle_version = (bundle.sha256 or "unsaved")[:12]
+        self.bundle_version = _short(bundle)
         self.partner = None if partner is None else Partner(bundle, partner.ranking, partner.mix)
         # Of what all answers depend on, so that no kept answer is of another pair.
         self.version = self.bundle_version if partner is None else f"{self.bundle_version}+{_short(partner.ranking)}"
@@ -95,8 +95,9 @@ class ServedModel:
         bundle = Bundle.load(path, budget=settings.budget, sha256=sha256, verify_key=settings.verify_key)
         if settings.database is None:  # no answer needs the times: eight bytes for each rating
             bundle = replace(bundle, ratings=bundle.ratings._replace(timestamp=None))
+        partner = _partner(bundle, settings)
         try:
-            model = cls(bundle, partner=_partner(bundle, settings))
+            model = cls(bundle, partner=partner)
         except ValueError as error:
             raise BundleError(f"{path}: {error}") from error
         try:
@@ -164,10 +165,11 @@ class ServedModel:
 
     @cached_property
     def ranker(self) -> Ranker:
-        """Lists in any order; items that were not fitted count with all of their ratings."""
+        """Lists in any order; items that a database tells of count with all ratings that their rows were made of."""
         counts = self.bundle.ranker.counts.copy()
-        first = self.bundle.fitted_items
-        counts[first:] = self.catalogue.n_ratings[first : len(counts)]
+        for row, stars in self.told.stars.items():
+            if self.bundle.fitted_items <= row < len(counts):
+                counts[row] = len(stars)
         return Ranker(self.bundle, counts)
 
     def summary(self, row: int) -> Summary:
@@ -281,10 +283,12 @@ def _partner(bundle: Bundle, settings: Settings) -> Partner | None:
     """Of the ranking bundle that the settings name; the same budget and key as for the other count."""
     if settings.rank_with is None:
         return None
-    folder = bundle_folder(settings.rank_with)
-    return Partner(
-        bundle, Bundle.load(folder, budget=settings.budget, verify_key=settings.verify_key), settings.rank_mix
-    )
+    try:
+        folder = bundle_folder(settings.rank_with)
+        ranking = Bundle.load(folder, budget=settings.budget, verify_key=settings.verify_key)
+        return Partner(bundle, ranking, settings.rank_mix)
+    except ValueError as error:
+        raise BundleError(f"rank_with {settings.rank_with}: {error}") from error
 
 
 def _known_item(row: int) -> int:

@@ -20,16 +20,23 @@ function show(before) {
   lastUser = state.user ?? lastUser;
   const differs = (...keys) => keys.some((key) => before[key] !== state[key]);
   showTabs();
-  if (model?.ranking) usual.min = String(model.ranking.min_ratings?.[state.order ?? usual.order] ?? 0); // learned for each order
+  if (model) fillFilters();
+  $("results-name").textContent = state.isNew ? "Recommended for you" : state.user ? `Recommended for user ${plainId(state.user)}` : "Recommended";
+  if (differs("isNew", "user", "rate")) showPerson();
+  if (differs("isNew", "user", "rate", ...FILTERS)) recommend();
+  if (differs("item", "isNew", "user", "rate")) showItem();
+}
+
+/** Put what is asked for into the filters, or what is usual: the fewest ratings were learned for each order. */
+function fillFilters() {
+  const { counts, ranking } = model;
+  const guess = Math.min(20, Math.floor((counts.ratings / counts.items || 0) / 4)); // titles with few ratings are predicted high by chance
+  usual.min = String(ranking ? ranking.min_ratings?.[state.order ?? usual.order] ?? 0 : guess);
   for (const key of FILTERS) {
     const field = $("filters").elements[key];
     const value = state[key] ?? usual[key] ?? "";
     if (field.value !== value) field.value = value; // otherwise the caret would jump while typing
   }
-  $("results-name").textContent = state.isNew ? "Recommended for you" : state.user ? `Recommended for user ${plainId(state.user)}` : "Recommended";
-  if (differs("isNew", "user", "rate")) showPerson();
-  if (differs("isNew", "user", "rate", ...FILTERS)) recommend();
-  if (differs("item", "isNew", "user", "rate")) showItem();
 }
 
 function showTabs() {
@@ -72,6 +79,7 @@ function showModel() {
   document.querySelector("label[for=search]").textContent = `${capital(noun)}s you know`;
   $("search-hint").textContent = scale.implicit ? `Choose ${noun}s that you know.` : `Choose ${noun === "item" ? "an item" : "a title"}, then rate it.`;
   $("min-after").textContent = scale.implicit ? "choices" : "ratings";
+  $("yours").ariaLabel = scale.implicit ? "Choices" : "Ratings";
   $("no-new").hidden = model.fold_in !== "none";
   $("tab-new").hidden = model.fold_in === "none";
   $("genre-field").hidden = service.genres.length === 0;
@@ -79,11 +87,10 @@ function showModel() {
   genre.replaceChildren(genre.options[0], ...service.genres.map((name) => h("option", { selected: name === state.genre }, name)));
   for (const label of document.querySelectorAll(".year")) label.hidden = !service.years;
   if (service.years) [$("filters").elements.from.placeholder, $("filters").elements.to.placeholder] = service.years;
-  const typical = counts.ratings / counts.items || 0; // titles with few ratings are predicted high by chance: exclude them by default
-  usual.min = String(Math.min(20, Math.floor(typical / 4)));
   [usual.order = ""] = service.orders;
   $("order-field").hidden = service.orders.length < 2;
   $("filters").elements.order.replaceChildren(...service.orders.map((name) => h("option", { value: name, selected: name === (state.order ?? usual.order) }, ORDERS[name])));
+  fillFilters();
   if (areNumbers) $("user-id").inputMode = $("name").inputMode = "numeric";
   $("examples").replaceChildren(...service.example_users.slice(0, 6).map((user) => h("a", { href: `#user=${encodeURIComponent(user)}`, "data-user": user }, plainId(user))));
 }

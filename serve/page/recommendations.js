@@ -51,9 +51,11 @@ function query(explain) {
 
 function notes({ cold_start, recommendations, unknown_items = [] }, rated) {
   const lines = [];
-  if (cold_start) lines.push(`Nothing is known of user ${plainId(state.user)} yet: this is what everyone likes${Object.keys(model.service.attributes).length ? ", or people with their attributes do" : ""}.`);
-  if (unknown_items.length) lines.push(`The model does not know ${unknown_items.map((i) => name(rated[i])).join(", ")}; the others count.`);
-  if (!recommendations.length) lines.push(`No other ${noun} passes the filters. Try more years, another genre or fewer ratings.`);
+  const who = state.isNew ? "you" : `user ${plainId(state.user)}`;
+  if (cold_start) lines.push(`Nothing is known of ${who} yet: this is what most people like${Object.keys(model.service.attributes).length ? ", or people with the same attributes" : ""}.`);
+  const others = unknown_items.length < rated.length ? "; the others count" : "";
+  if (unknown_items.length) lines.push(`The model does not know ${unknown_items.map((i) => name(rated[i])).join(", ")}${others}.`);
+  if (!recommendations.length) lines.push(`No other ${noun} passes the filters. Try more years, another genre or fewer ${scale.implicit ? "choices" : "ratings"}.`);
   return lines;
 }
 

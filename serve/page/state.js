@@ -35,6 +35,7 @@ function parse(hash) {
   const user = isNew ? null : found.get("user");
   const read = { isNew, user, rate: user && model.service.records_events ? found.get("rate") : null, item: found.get("item") };
   for (const key of FILTERS) read[key] = found.get(key);
+  if (!model.service.orders.includes(read.order)) read.order = null; // of a model before this one
   return read;
 }
 

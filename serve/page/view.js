@@ -123,7 +123,7 @@ function baseLine(scale, { rating, base }, whose) {
   const liked = base >= scale.low + 0.75 * (scale.high - scale.low) ? "Liked by everyone" : "The average person";
   const gain = rating - base;
   const own = Math.abs(gain) < scale.least ? "" : ` · ${whose} ratings: ${signed(scale, gain)}`;
-  return h("p", { className: "base quiet" }, `${liked}: ${base.toFixed(1)}${own}`);
+  return h("p", { className: "base quiet" }, `${liked}: ${base.toFixed(scale.digits > 2 ? 2 : 1)}${own}`);
 }
 
 /**
@@ -142,7 +142,7 @@ function reasons(scale, item, who) {
   if (!explanation.length) return null;
   return h("p", { className: "because" },
     fors.length ? [`Because ${who} gave `, row(fors)] : null,
-    against.length ? [fors.length ? `, although ${who} gave ` : `Although ${who} gave `, row(against)] : null, ".");
+    against.length ? [fors.length ? `, although ${who} gave ` : `Against it: ${who} gave `, row(against)] : null, ".");
 }
 
 /** The predictive standard deviation, " ± 0.9"; nothing where it is not known, or the same for every title. */

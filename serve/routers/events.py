@@ -50,8 +50,8 @@ class EventIn(Input):
         "implicit feedback, is recorded as a `choice`.",
     )  # fmt: skip
     rating: Stars | None = Field(
-        None, description="Stars, within the scale, of a `rating`, which may do without for implicit feedback; of no "
-        "other kind.",
+        None, description="Stars, within the scale; required for the kind `rating` (optional for implicit feedback), "
+        "not allowed for any other kind.",
     )  # fmt: skip
     timestamp: Seconds
 

@@ -9,6 +9,7 @@ from fastapi import Query, Request
 from pydantic import Field
 
 from recsys.bundle.costs import SEARCHED
+from recsys.bundle.titles import natural_title
 from serve.answers import kept
 from serve.dependencies import CurrentLive, CurrentModel
 from serve.models.served_model import ServedModel, unused
@@ -137,6 +138,7 @@ async def set_item(
     """
     text = model.items.text_in_path(item_id)
     model.items.check_recordable(text, "item_id")
-    said = text, body.title, body.year, body.genres, body.attributes
-    await live.call(request.scope, live.descriptions.set_item, *said)
-    return DescribedItem(*said, unused=unused(body.attributes, model.bundle.item_attribute_names))
+    said = body.year, body.genres, body.attributes
+    await live.call(request.scope, live.descriptions.set_item, text, body.title, *said)
+    left = unused(body.attributes, model.bundle.item_attribute_names)
+    return DescribedItem(text, natural_title(body.title), *said, unused=left)
