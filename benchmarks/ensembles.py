@@ -40,7 +40,7 @@ def _members(split: str, posterior: str = "") -> dict[str, str]:
             "svdpp": "experiment=ml_1m_svdpp",
             "mf": "experiment=ml_1m_mf",
             "autorec": AUTOREC,
-            "autorec, seed 1": f"{AUTOREC} seed=1",
+            "autorec seed 1": f"{AUTOREC} seed=1",
         }.items()
     }
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from recsys.bundle.attributes import RowAttributes
 from recsys.bundle.factors import Factors
-from recsys.bundle.ranking import KEY, is_valid
+from recsys.bundle.ranking import KEY, is_valid, settings_of
 from recsys.bundle.ratings import UserRatings
 from recsys.bundle.schema import FACTOR_SPECS, LARGEST, ROW_SPECS, check_arrays
 from recsys.bundle.titles import natural_title
@@ -159,6 +159,10 @@ class BundleParts:
         if not sizes["s"] * sizes["u"] * sizes["i"]:
             raise ValueError("the factors have no sample, no user or no item")
         self._check_factors()
+        if settings_of(self.manifest).rank_by == "bound" and sizes["s"] == 1:
+            raise ValueError(
+                "manifest: ranking.rank_by is bound, which needs the samples of a posterior, and there is one"
+            )
         self._check_attributes()
         self._check_rows()
         _check_items(self.items, len(self.item_ids))

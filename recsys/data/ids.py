@@ -51,6 +51,16 @@ class IdMap:
     def __len__(self) -> int:
         return len(self.values)
 
+    def with_others(self, ids: pd.Series[Any]) -> tuple[NDArray[Any], NDArray[np.int64]]:
+        """The ids of the map, followed by the other ones among these, ascending; and the row of each of these ids."""
+        row = self.rows(ids)
+        unseen = row < 0
+        if not unseen.any():
+            return self.values, row
+        others = IdMap.fit(ids[unseen])
+        row[unseen] = len(self) + others.rows(ids[unseen])
+        return np.concatenate([self.values, others.values]), row
+
     def rows(self, ids: Ids) -> NDArray[np.int64]:
         """Dense rows of the ids, int64 of the same length; -1 for an unknown id.
 

@@ -79,9 +79,13 @@ def split_ratings(
         raise DataError("there are no ratings to split")
     _check_ties(ties, split)
     if ties == "shuffled" and TIMESTAMP in ratings:
+        codes = _users(ratings)  # those of the file, whatever the order
+            1
+        ]  # so that the order changes no user's code
         order = _generator(split_seed).permutation(len(ratings))
         arguments: dict[str, Any] = {"test_fraction": test_fraction, "split_seed": split_seed}
-        shuffled = split_ratings(ratings[[USER_ID, TIMESTAMP]].iloc[order], split, **arguments)
+        frame = pd.DataFrame({USER_ID: codes, TIMESTAMP: ratings[TIMESTAMP].to_numpy()}).iloc[order]
+        shuffled = split_ratings(frame, split, **arguments)
         return Split(*(np.sort(order[rows]) for rows in vars(shuffled).values()))
 
     if split == "held_out_users":

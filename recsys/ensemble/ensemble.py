@@ -14,9 +14,11 @@ from recsys.bundle.attributes import RowAttributes
 from recsys.bundle.commit import git_commit
 from recsys.bundle.compression import compressed
 from recsys.bundle.ensemble import Member, union, weighted_sum
+from recsys.bundle.ranking import KEY as RANKING
 from recsys.bundle.typing import Float64Array
 from recsys.ensemble.members import Run, costs
-from recsys.ensemble.stacking import LINKS, MOST_LEVELS, Rows, Stack, choose_form, fit_stack, losses
+from recsys.ensemble.stacking import FOLDS, LINKS, MOST_LEVELS, Rows, Stack, choose_form, fit_stack, losses
+from recsys.evaluation.fit_lists import with_lists
 from recsys.evaluation.holdout import fitted_rows, test_rows
 from recsys.experiments.run_folder import display_path
 
@@ -60,18 +62,21 @@ def stack_runs(runs: Sequence[Run], link: str | None, by_activity: bool | None, 
         ValueError: The link is unknown, or is not one that the runs can have together.
     """
     first, rows = runs[0], validation_rows(runs)
+    if len(rows.rating) < FOLDS:
+        raise ValueError(f"runs must have {FOLDS} or more validation rows, got {len(rows.rating)}")
     links = tuple(name for name in LINKS if link in (None, name))
     if not links:
         raise ValueError(f"link must be one of {', '.join(LINKS)} or null, got {link!r}")
     ordinal = [display_path(run.folder) for run in runs if run.bundle.factors.ordinal is not None]
-    if ordinal:  # its linear part is no star, and becomes one by thresholds only
+    if ordinal:  # their linear parts are not in stars, and become so by thresholds only
         if link == "identity":
             raise ValueError(f"link must be ordinal, as that of {ordinal[0]} is, got identity")
         links = ("ordinal",)
     if rows.levels is None:
         if link == "ordinal":
             raise ValueError(
-                f"link=ordinal needs ratings of at most {MOST_LEVELS} levels in {first.bundle.manifest['data']}"
+                f"link=ordinal needs 2 to {MOST_LEVELS} different ratings in {first.bundle.manifest['data']}, got "
+                f"{len(np.unique(first.bundle.ratings.rating))}"
             )
         links = ("identity",)
     form, val_rmse = choose_form(rows, links, by_activity, non_negative)
@@ -130,9 +135,9 @@ def ensemble_bundle(ensemble: Ensemble, compress: int) -> Bundle:
             {"model": run.model, "weight": float(w)} for run, w in zip(ensemble.runs, stack.weights, strict=True)
         ],
     }
-    for key in ("compressed", "widths", "fold_in_target", "metrics", "files"):
+    for key in ("compressed", "widths", "fold_in_target", "metrics", "files", RANKING):
         manifest.pop(key, None)
-    return replace(
+    whole = replace(
         bundles[0],
         manifest=manifest,
         factors=factors,
@@ -140,6 +145,13 @@ def ensemble_bundle(ensemble: Ensemble, compress: int) -> Bundle:
         user_attributes=tables[0],
         item_attributes=tables[1],
     )
+    return with_lists(whole, _best_lists(bundles))
+
+
+def _best_lists(bundles: Sequence[Bundle]) -> dict[str, Any] | None:
+    """How the member orders lists whose lists were best on validation rows; None if none learned any order."""
+    learned = [found for bundle in bundles if (found := bundle.manifest.get(RANKING))]
+    return max(learned, key=lambda found: max(found["ndcg"].values()), default=None)
 
 
 def predict_test_rows(ensemble: Ensemble) -> tuple[Float64Array, Float64Array]:

@@ -66,8 +66,14 @@ def _load_run(folder: Path) -> Run:
     name = display_path(folder)
     metrics = read_json(folder / "metrics.json")
     if metrics is None:
-        raise ValueError(f"runs: {name} is no finished run: its metrics.json is missing or damaged")
+        raise ValueError(f"runs: {name} is not a finished run: its metrics.json is missing or damaged")
     bundle = Bundle.load(folder / "bundle")
+    if "members" in bundle.manifest:
+        raise ValueError(f"runs: {name} is an ensemble and cannot be a member; give its members instead")
+    if bundle.manifest.get("split") == "held_out_users":
+        raise ValueError(
+            f"runs: {name} cannot be a member: of split held_out_users, no user of a validation row is fitted"
+        )
     if bundle.is_ranking:
         raise ValueError(
             f"runs: {name} cannot be a member: its model {bundle.manifest['model']} ranks, it predicts no stars"
@@ -87,7 +93,9 @@ def _check_same(one: Run, other: Run) -> None:
     for key, label in SAME.items():
         found = [run.bundle.manifest.get(key) for run in (one, other)]
         if found[0] != found[1]:
-            raise ValueError(f"runs must have the same {label}: {names} have {found[0]} and {found[1]}")
+            shown = [run.bundle.manifest["data"] for run in (one, other)] if label == "data" else found
+            unlike = " of other content" if shown[0] == shown[1] else ""
+            raise ValueError(f"runs must have the same {label}: {names} have {shown[0]} and {shown[1]}{unlike}")
     pairs: list[tuple[NDArray[Any], NDArray[Any]]] = [
         (one.validation.row, other.validation.row),
         (one.validation.rating, other.validation.rating),

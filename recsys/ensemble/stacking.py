@@ -22,7 +22,7 @@ FOLDS = 5
 PENALTIES = (1e-6, 1e-4, 1e-2)  # per row; of a weight's squared distance from that of equal weights
 MOST_LEVELS = 20  # of a scale whose ratings may be levels
 SIGNIFICANT = 2.0  # standard errors by which a further freedom must pay
-NEWTON_STEPS = 20
+STEPS = 20
 CONVERGED = 1e-5  # largest step of a weight or threshold
 FAR = 30.0  # standard deviations; stands for infinity
 LEAST = 1e-12  # of a probability that is divided by
@@ -126,14 +126,14 @@ def _fit(
 def _fit_ordinal(
     columns: Float64Array, rows: Rows, penalty: float, equal: Float64Array
 ) -> tuple[Float64Array, float, Float64Array]:
-    """Ordered probit with unit noise, by Fisher scoring from the equally weighted sum."""
+    """Ordered probit with unit noise: BHHH steps (Berndt et al. 1974) from the equally weighted sum."""
     assert rows.levels is not None
     levels, width = rows.levels, len(equal)
     place = np.abs(rows.rating[:, None] - levels).argmin(1)
     scale = 1 / float((rows.rating - columns @ equal).std() or 1.0)
     solution = np.concatenate([equal, (levels[1:] + levels[:-1]) / 2]) * scale
     pull = np.append(np.full(width, penalty), np.zeros(len(levels) - 1))
-    for _ in range(NEWTON_STEPS):
+    for _ in range(STEPS):
         linear, ends = columns @ solution[:width], np.concatenate([[-np.inf], solution[width:], [np.inf]])
         low, high = ((ends[place + k] - linear).clip(-FAR, FAR) for k in (0, 1))
         share = np.maximum(normal_cdf(high) - normal_cdf(low), LEAST)

@@ -104,7 +104,7 @@ def with_biases(own: Tensor, attributes: AttributeEffects | None) -> Tensor:
 def user_side(side: Side, attributes: AttributeEffects | None, unit: NDArray[np.float64]) -> Side:
     """Add to the users' side what attributes say of new users, with ratings and without.
 
-    Without ratings, attributes explain more of a user than besides an own embedding, so their effects are fitted again.
+    Without ratings, attributes alone must explain what an own embedding otherwise would, so their effects are refitted.
 
     Args:
         side: Users before centring.

@@ -131,6 +131,11 @@ class AutoRec(GradientModel):
         self._hidden = None
         return super().load_state_dict(state_dict, *args, **kwargs)
 
+    def _apply(self, *args: Any, **kwargs: Any) -> AutoRec:
+        """Forget the encoded items when the module moves to another device or type."""
+        self._hidden = None
+        return super()._apply(*args, **kwargs)  # type: ignore[no-any-return, no-untyped-call]
+
     def train(self, mode: bool = True) -> AutoRec:
         """Forget the encoded items, whose weights training changes."""
         self._hidden = None

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler, OneCycleLR, ReduceLROnPlateau
 
 from recsys.data.batches import Batch
+from recsys.data.datamodule import RatingDataModule
 from recsys.models.base import SPAN_IN_UNITS, RatingModel
 from recsys.models.validation import check_choice, check_range
 
@@ -82,7 +83,9 @@ class GradientModel(RatingModel):
     @property
     def plateau_metric(self) -> str:
         """Validation metric that the plateau schedule watches."""
-        return "val/loss" if self.task == "rating" else self.monitor.validation_key
+        data = getattr(self.trainer, "datamodule", None)
+        folded = isinstance(data, RatingDataModule) and len(data.split.val_history) > 0  # which the loss is not
+        return "val/loss" if self.task == "rating" and not folded else self.monitor.validation_key
 
     def on_validation_end(self) -> None:
         """Step the plateau schedule here, before the checkpoint; Lightning would do so after it."""

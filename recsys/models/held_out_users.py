@@ -7,10 +7,10 @@ from typing import ClassVar, Protocol
 import numpy as np
 
 from recsys.bundle import HISTORY, TEST, Bundle, UserRatings
+from recsys.bundle.attributes import RowAttributes
 from recsys.bundle.factors import Factors
-from recsys.data.columns import RATING, TIMESTAMP, USER_ID
+from recsys.data.columns import ITEM_ID, RATING, TIMESTAMP, USER_ID
 from recsys.data.datamodule import RatingDataModule
-from recsys.data.ids import IdMap
 from recsys.evaluation.cases import cases_of
 from recsys.evaluation.holdout import predictions_of, test_rows
 from recsys.evaluation.metrics import rating_metrics
@@ -53,14 +53,14 @@ def _bundle_of_validation_users(model: ExportedModel, data: RatingDataModule) ->
     ratings, factors = data.dataset.ratings, model.factors()
     rows = np.concatenate([data.split.val_history, data.split.val])
     part = np.repeat(np.array([HISTORY, TEST], np.uint8), [len(data.split.val_history), len(data.split.val)])
-    ids = ratings[USER_ID].iloc[rows]
-    users = IdMap.fit(ids)
-    user = len(data.users) + users.rows(ids)
-    item = data.dense.columns.item.numpy()[rows]
-    item = np.where(item < 0, len(data.items), item)  # one more row for all that was not fitted
+    user_ids, user = data.users.with_others(ratings[USER_ID])
+    item_ids, item = data.items.with_others(ratings[ITEM_ID])
+    user, item = user[rows], item[rows]
+    known = data.user_attributes() if factors.attribute_effects is not None else None
+    known_items = data.item_attributes() if factors.item_attribute_effects is not None else None
     time = ratings[TIMESTAMP].to_numpy()[rows] if TIMESTAMP in ratings else np.zeros(len(rows), np.int64)
     order = np.lexsort((time, user))
-    counts = np.bincount(user, minlength=len(data.users) + len(users))
+    counts = np.bincount(user, minlength=len(user_ids))
     rated = UserRatings(
         np.append(0, np.cumsum(counts)),
         item[order].astype(np.int32),
@@ -73,10 +73,13 @@ def _bundle_of_validation_users(model: ExportedModel, data: RatingDataModule) ->
         "task": model.task,
         "link": "identity" if factors.levels is None else "ordinal",
         "noise": None,
-        "fold_in": "ridge",
+        "fold_in": "ridge" if factors.item_weights is None else "items",
         **({} if model.fold_in_target is None else {"fold_in_target": model.fold_in_target}),
         "rating_scale": list(data.dataset.scale),
         "fit_on": "train",
         "counts": {"items": len(data.items)},
+        "attributes": known.names if known else [],
+        "item_attributes": known_items.names if known_items else [],
     }
-    return Bundle(manifest, factors, np.arange(len(counts)), np.arange(len(data.items) + 1), rated, [])
+    tables = (None if table is None else RowAttributes(table.indptr, table.index) for table in (known, known_items))
+    return Bundle(manifest, factors, user_ids, item_ids, rated, [], None, *tables)

@@ -96,7 +96,7 @@ class ItemWeightsModel(OnePassModel):
         steps = (length[row] - 1 - place).to(self.weights.dtype)
         item = self.history_item[start[row] + place].long()
         h = torch.ones_like(steps) if self.history_half_life is None else torch.exp2(-steps / self.history_half_life)
-        counts = h > LEAST  # others are beside the latest's what rounding is
+        counts = h > LEAST  # the others are below rounding error next to the latest's
         stop = torch.bincount(row[counts], minlength=len(user)).cumsum(0)
         first = torch.cat([stop.new_zeros(1), stop[:-1]])
         sums = embedding_bag(item[counts], self.weights, first, mode="sum", per_sample_weights=h[counts])
@@ -128,7 +128,13 @@ def gram_matrix(histories: Histories, n_items: int) -> Tensor:
 def penalized_inverse(gram: Tensor, reg_lambda: float) -> Tensor:
     """`(gram + reg_lambda I)^-1` of a positive semidefinite matrix, which is overwritten."""
     gram.diagonal().add_(reg_lambda)
-    return torch.cholesky_inverse(torch.linalg.cholesky(gram))
+    root, failed = torch.linalg.cholesky_ex(gram)
+    if failed:
+        raise ValueError(
+            f"reg_lambda must be larger for {len(gram)} items: their matrix is not positive definite in float32, got "
+            f"{reg_lambda:g}"
+        )
+    return torch.cholesky_inverse(root)
 
 
 def regression(system: Tensor, cross: Tensor, reg_lambda: float) -> Tensor:

@@ -78,7 +78,7 @@ class OnePassModel(RankingModel, FullBatchModel):
 def item_bias_factors(bias: Tensor, n_users: int) -> Factors:
     """Item biases `(n_items,)` alone, as centred arrays: users' rows, also those of new ones, are 0.
 
-    There is no prior of items: what is counted of an item does not follow from its users' rows.
+    Items have no prior: an item's count does not follow from its users' rows.
     """
     users, items = (
         Side(values, np.zeros((len(values), 1)), np.zeros(2), np.full((1, 2), PINNED_PRECISION), prior_exponent=(0.0,))

@@ -1,8 +1,9 @@
-"""Popularity: the same list for everyone, the items that most users have; of all times or of late."""
+"""Popularity: the same list for everyone, the items that most users have; of all times or recently."""
 
 from __future__ import annotations
 
 from abc import abstractmethod
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -56,10 +57,12 @@ class PopularityModel(OnePassModel):
 
 
 class TimedPopularity(PopularityModel):
-    """Popularity of late: shares of the users, each with a weight for how recent the rating is.
+    """Recent popularity: shares of the users, each with a weight for how recent the rating is.
 
-    Where two items have the same share, that of all times decides.
+    Where two items have the same share, that of all times decides: at most `tie` of a rating is added.
     """
+
+    tie: ClassVar[float]
 
     @abstractmethod
     def weights(self, age: Tensor) -> Tensor:
@@ -73,8 +76,9 @@ class TimedPopularity(PopularityModel):
         weight = self.weights((histories.time.max() - histories.time).double() / DAY)
         of_users = torch.zeros(self.n_users, dtype=torch.float64).scatter_reduce_(0, histories.user, weight, "amax")
         counts = torch.bincount(histories.item, weight, minlength=self.n_items)
-        ties = torch.bincount(histories.item, minlength=self.n_items) / (2 * self.n_users)  # below one rating
-        return ((counts + ties) / of_users.sum()).float()
+        ties = self.tie * torch.bincount(histories.item, minlength=self.n_items) / self.n_users
+        shares: Tensor = (counts + ties) / of_users.sum()
+        return shares.float()
 
 
 class RecentPopularity(TimedPopularity):
@@ -92,6 +96,7 @@ class RecentPopularity(TimedPopularity):
     """
 
     name = "recent_popularity"
+    tie = 0.5  # shares differ by whole ratings
 
     def __init__(
         self, n_users: int, n_items: int, rating_min: float = 0.0, rating_max: float = 1.0, *, window: float = 30.0
@@ -122,6 +127,7 @@ class DecayedPopularity(TimedPopularity):
     """
 
     name = "decayed_popularity"
+    tie = 1e-6  # and here by what is left of them
 
     def __init__(
         self, n_users: int, n_items: int, rating_min: float = 0.0, rating_max: float = 1.0, *, half_life: float = 30.0

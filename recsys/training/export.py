@@ -15,7 +15,6 @@ from recsys.bundle.commit import git_commit
 from recsys.bundle.factors import Factors
 from recsys.data.columns import GENRES, ITEM_ID, RATING, TIMESTAMP, TITLE, USER_ID, YEAR
 from recsys.data.datamodule import RatingDataModule
-from recsys.data.ids import IdMap
 from recsys.evaluation.validation_set import ValidationSet, predict_validation_set
 from recsys.models.base import RatingModel
 
@@ -31,8 +30,8 @@ def make_bundle(model: RatingModel, data: RatingDataModule, noise: float | None 
         noise: Standard deviation of the residuals in stars; None if not measured.
     """
     ratings = data.dataset.ratings
-    user_ids, user = _all_ids(data.users, ratings[USER_ID])
-    item_ids, item = _all_ids(data.items, ratings[ITEM_ID])
+    user_ids, user = data.users.with_others(ratings[USER_ID])
+    item_ids, item = data.items.with_others(ratings[ITEM_ID])
     part = np.full(len(ratings), TRAIN, np.uint8)
     part[data.split.val], part[data.split.test], part[data.split.test_history] = VAL, TEST, HISTORY
     part[data.split.val_history] = HISTORY if data.fit_on == "train" else VAL
@@ -84,7 +83,7 @@ def make_bundle(model: RatingModel, data: RatingDataModule, noise: float | None 
 def validation_set(model: RatingModel, data: RatingDataModule) -> ValidationSet:
     """The validation rows as the bundle of a model that was fitted on training rows predicts them."""
     ratings = data.dataset.ratings
-    _, user = _all_ids(data.users, ratings[USER_ID])
+    _, user = data.users.with_others(ratings[USER_ID])
     time = ratings[TIMESTAMP].to_numpy(np.int64) if TIMESTAMP in ratings else None
     return predict_validation_set(make_bundle(model, data), _order(user, time))
 
@@ -120,17 +119,6 @@ def expect_bias_spread(factors: Factors, noise: float) -> Factors:
         arrays[f"{prefix}prior_exponent"] = np.append(exponent, np.float32(0))
         arrays[f"{prefix}prior_offset"] = None if offset is None else np.append(offset, np.float32(0))
     return replace(factors, **arrays)
-
-
-def _all_ids(fitted: IdMap, ids: pd.Series[Any]) -> tuple[NDArray[Any], NDArray[np.int64]]:
-    """Fitted ids followed by all other ids in the data, and the row of each rating's id."""
-    row = fitted.rows(ids)
-    unseen = row < 0
-    if not unseen.any():
-        return fitted.values, row
-    others = IdMap.fit(ids[unseen])
-    row[unseen] = len(fitted) + others.rows(ids[unseen])
-    return np.concatenate([fitted.values, others.values]), row
 
 
 def _items(items: pd.DataFrame | None, item_ids: NDArray[Any]) -> list[dict[str, Any]]:

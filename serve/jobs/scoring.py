@@ -45,7 +45,7 @@ def compute(job: Job, jobs: Jobs, files: JobFiles, model: ServedModel, recommend
         DatabaseError: The database does not answer: the job can be taken over.
         OSError: A file cannot be written.
     """
-    version = model.bundle.sha256 or model.version
+    version = model.version if model.partner else model.bundle.sha256 or model.version
     cut = job.request["cut"] if "cut" in job.request and job.version == version else EventLog(jobs.database).cut()
     users = users_of(job, jobs, model, cut)
     options = RecommendationOptions(**job.request["options"])

@@ -147,5 +147,10 @@ def _status(job: Job) -> JobStatus:
     is_done = job.state == "done"
     return JobStatus(
         job.job_id, job.state, job.done, job.total, job.created, job.finished,
-        None if job.version is None else job.version[:12], job.error, f"/jobs/{job.job_id}/result" if is_done else None,
+        _shown(job.version), job.error, f"/jobs/{job.job_id}/result" if is_done else None,
     )  # fmt: skip
+
+
+def _shown(version: str | None) -> str | None:
+    """As answers name the version; of two bundles it is as short already."""
+    return version if version is None or "+" in version else version[:12]

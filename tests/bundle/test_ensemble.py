@@ -58,6 +58,8 @@ def test_the_sum_says_the_sum_of_what_the_members_say(members: list[Member]) -> 
         one.item_implicit[:, 0] @ one.design[0].T, 0.6 * cold.item_implicit[:, 0] @ cold.design[0].T, atol=1e-5
     )
     assert one.drift is cold.drift  # it has most of the weight
+    both = weighted_sum([members[1], members[1]], np.full((USERS, 2), 0.5), 0.0, 0.9)
+    assert both.drift is cold.drift
     assert all(array.dtype == np.float32 for array in vars(one).values() if isinstance(array, np.ndarray))
 
 

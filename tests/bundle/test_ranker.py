@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 
 from recsys.bundle import Bundle, BundleError
+from recsys.bundle.choice import chances
 from recsys.bundle.ranking import RANK_BY
+from recsys.bundle.rules import rules_of
 from tests.bundles import make_bundle, random_factors, rewritten
 
 ITEMS = 40
@@ -168,3 +170,48 @@ def test_the_defaults_travel_with_the_bundle_and_bad_ones_are_refused(tmp_path: 
         rewritten(tmp_path / "bundle", ranking=bad)
         with pytest.raises(BundleError, match="the manifest's ranking is not valid"):
             Bundle.load(tmp_path / "bundle")
+
+
+def test_boosts_of_one_item_add_up_to_no_more_than_a_float_holds() -> None:
+    bundle = lists(samples=1)
+    item = bundle.recommend(1, 1)[0].item_id
+    boosted = bundle.recommend(1, 3, boost={"War": 10.0, "Drama": 10.0, "Comedy": 10.0, item: 10.0}, diversity=0.5)
+    assert np.isfinite([one.score for one in boosted]).all()
+    rules = rules_of(3, boost=[([1], 10.0)] * 9)
+    assert rules.boost is not None
+    assert rules.boost.tolist() == [0, 50, 0]
+
+
+@pytest.mark.parametrize("utilities", [[-120.0, -130.0, -140.0], [900.0, 1.0, 2.0]])
+def test_chances_of_any_utilities_sum_to_one(utilities: list[float]) -> None:
+    found = chances(np.array(utilities, np.float32), np.zeros(0, np.int64), of_seen=True)
+    assert found.sum() == pytest.approx(1)
+    assert found.argmax() == np.argmax(utilities)
+
+
+def test_numbers_of_numpy_are_numbers() -> None:
+    bundle = lists()
+    asked = {"diversity": np.float32(0.5), "min_ratings": np.int64(1), "boost": {"War": np.float32(0.5)}}
+    plain = {"diversity": 0.5, "min_ratings": 1, "boost": {"War": 0.5}}
+    assert bundle.recommend(1, 5, **asked) == bundle.recommend(1, 5, **plain)
+
+
+def test_a_default_that_the_model_cannot_have_is_refused() -> None:
+    lists(samples=3, rank_by="bound").check()
+    with pytest.raises(ValueError, match=r"ranking\.rank_by is bound, which needs the samples"):
+        lists(samples=1, rank_by="bound").check()
+
+
+def test_with_item_weights_diversity_looks_at_what_items_speak_for() -> None:
+    weights = np.zeros((6, 6), np.float32)
+    weights[0] = [0, 0.9, 0.8, 0.7, 0.1, 0.05]  # somebody with item 0 is offered 1, 2, 3 first
+    weights[1:4, 5], weights[4, 1] = 1, 1  # of which all three speak for the same
+    factors = random_factors(n_users=1, n_items=6, dim=1)
+    factors = replace(
+        factors, item_factors=np.zeros_like(factors.item_factors), item_bias=np.zeros_like(factors.item_bias),
+        item_weights=weights, history_half_life=np.array([3], np.float32), attribute_effects=None,
+    )  # fmt: skip
+    bundle = make_bundle(factors, [1], list(range(6)), [(0, 0, 5.0, 0)], task="ranking", fold_in="items")
+    plain = [one.item_id for one in bundle.recommend(1, 2)]
+    assert plain == [1, 2]
+    assert [one.item_id for one in bundle.recommend(1, 2, diversity=0.9)] != plain

@@ -209,6 +209,12 @@ def test_ties_are_shuffled_by_the_seed_and_nothing_else_is(random_ratings: Frame
         keys = [USER_ID, TIMESTAMP] if split != "global_time" else [TIMESTAMP]
         chosen = [sorted(map(tuple, frame.loc[rows, keys].to_numpy().tolist())) for rows in (file, one)]
         assert chosen[0] == chosen[1]
+    texts = frame.assign(**{USER_ID: "u" + frame[USER_ID].astype(str)})
+    people = [
+        set(texts[USER_ID].iloc[split_ratings(texts, "held_out_users", test_fraction=0.3, ties=ties).test])
+        for ties in ("file", "shuffled")
+    ]
+    assert people[0] == people[1]
     apart = frame.assign(**{TIMESTAMP: np.random.default_rng(0).permutation(len(frame))})
     parts = [split_ratings(apart, "leave_one_out", ties=ties) for ties in ("file", "shuffled", "group")]
     assert parts[0].test.tolist() == parts[1].test.tolist() == parts[2].test.tolist()

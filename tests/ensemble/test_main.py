@@ -92,7 +92,9 @@ def test_behind_an_ordinal_link(
         ("runs=[{a},{other}]", "runs must hold out the same rows"),
         ("runs=[{a},{none}]", "runs must have the same refit"),
         ("runs=[{a},{old}]", f"has no {FILE}, which runs of older versions lack"),
-        ("runs=[{a},{old}/bundle]", "is no finished run"),
+        ("runs=[{a},{old}/bundle]", "is not a finished run"),
+        ("runs=[{a},{people}]", "of split held_out_users, no user of a validation row is fitted"),
+        ("runs=[{a},{whole}]", "is an ensemble and cannot be a member; give its members instead"),
         ("runs=[{a},{b}] link=probit", "link must be one of identity, ordinal or null, got 'probit'"),
         ("runs=[{a},{b}] by_activity=maybe", "by_activity must be true, false or null, got maybe"),
         ("runs=[{a},{b}] compress=0", "compress must be"),
@@ -113,6 +115,11 @@ def test_what_cannot_be_stacked_is_one_sentence(
     if "{other}" in arguments:
         folders["other"] = trained("data.split=random", *short)
         folders["a"] = trained("data.split=random", "data.split_seed=1", *short)
+    if "{people}" in arguments:
+        folders["people"] = trained("data.split=held_out_users", *short)
+    if "{whole}" in arguments:
+        folders["whole"] = tmp_path / "whole"
+        ensemble(folders["whole"], f"runs=[{members[0]},{members[1]}]")
     if "{none}" in arguments:
         folders["none"] = trained("refit=none", *short)
     with pytest.raises(SystemExit):

@@ -55,7 +55,7 @@ def test_recent_popularity_counts_the_last_days_and_ties_by_all_times() -> None:
 def test_decayed_popularity_halves_with_each_half_life() -> None:
     model = fitted(DecayedPopularity, rows(), half_life=1.0)
     users = 0.5 + 0.5 + 1 + 2 * 0.5**9  # by their latest rows
-    tied = np.array([4, 3, 2, 2, 1]) / (2 * 5)
+    tied = 1e-6 * np.array([4, 3, 2, 2, 1]) / 5
     counts = [2 * 0.5**10 + 2 * 0.5**9, 2, 1.5, 2 * 0.5**10, 0.5**9]
     np.testing.assert_allclose(model.share, (counts + tied) / users, rtol=1e-6)
 

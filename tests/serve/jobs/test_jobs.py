@@ -119,8 +119,9 @@ def test_parquet_has_a_row_for_each_recommendation(office: Office) -> None:
     table = pq.read_table(office.files.result(job, "parquet")).to_pylist()
     assert len(answer.content) == office.files.result(job, "parquet").stat().st_size
     first = office.client.get("/users/1/recommendations?k=3").json()["recommendations"]
-    assert [(row["user_id"], row["rank"], row["item_id"], row["score"]) for row in table[:3]] == [
-        ("1", rank, one["item_id"], one["score"]) for rank, one in enumerate(first, 1)
+    names = ("item_id", "score", "title", "year", "rating", "rating_std")
+    assert [{name: row[name] for name in ("user_id", "rank", *names)} for row in table[:3]] == [
+        {"user_id": "1", "rank": rank} | {name: one[name] for name in names} for rank, one in enumerate(first, 1)
     ]
     assert [file.name for file in office.files.folder.iterdir()] == [f"{job}.parquet"]
 

@@ -25,6 +25,9 @@ TITLES = [
     "Romeo & Juliet (1968)",
     "Shoah",
     "Godmother",
+    "E.T. the Extra-Terrestrial (1982)",
+    "L.A. Confidential (1997)",
+    "Apollo 13 (1995)",
 ]
 
 
@@ -52,6 +55,9 @@ def search() -> TitleSearch:
         ("toi story", [5]),
         ("toi", []),  # alone too short to guess
         ("allien", [6]),
+        ("et the extra terrestrial", [12]),
+        ("la confidential", [13]),
+        ("apollo13", [14]),
         ("crouchng tigre", [8]),
         ("romeo and juliet", [9]),
         ("romeo juliett", [9]),

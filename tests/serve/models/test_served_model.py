@@ -16,6 +16,7 @@ from serve.errors import ApiError
 from serve.ids import IdIndex
 from serve.info import sample_users
 from serve.list_requests import RecommendationOptions
+from serve.models.person import Person
 from serve.models.served_model import ServedModel
 from serve.predictor import predict, predict_many
 from serve.recommender import recommend
@@ -159,3 +160,13 @@ def test_what_cannot_be_computed_is_refused_at_load(
     monkeypatch.setattr(Bundle, "fold_in_rows", fail)
     with pytest.raises(BundleError, match="test prediction failed: no answer"):
         ServedModel.load(saved)
+
+
+def test_lists_are_those_of_the_bundle_whatever_test_rows_say_of_items_that_were_not_fitted(tmp_path: Path) -> None:
+    bundle = rich()
+    served = ServedModel.load(save(bundle, tmp_path / "bundle"))
+    np.testing.assert_array_equal(served.ranker.counts, bundle.ranker.counts)
+    for user in bundle.user_ids[:5].tolist():
+        person = Person(served.bundle, served.bundle.row_of_user(user))
+        shown = recommend(served, person, RecommendationOptions(k=5)).recommendations
+        assert [one.item_id for one in shown] == [str(one.item_id) for one in bundle.recommend(user, 5)]
