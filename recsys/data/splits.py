@@ -80,8 +80,6 @@ def split_ratings(
     _check_ties(ties, split)
     if ties == "shuffled" and TIMESTAMP in ratings:
         codes = _users(ratings)  # those of the file, whatever the order
-            1
-        ]  # so that the order changes no user's code
         order = _generator(split_seed).permutation(len(ratings))
         arguments: dict[str, Any] = {"test_fraction": test_fraction, "split_seed": split_seed}
         frame = pd.DataFrame({USER_ID: codes, TIMESTAMP: ratings[TIMESTAMP].to_numpy()}).iloc[order]

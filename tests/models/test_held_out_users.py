@@ -12,10 +12,12 @@ from recsys.bundle import HISTORY, TEST, VAL
 from recsys.data.datamodule import RatingDataModule
 from recsys.evaluation.evaluate import evaluate
 from recsys.evaluation.fit_lists import fit_lists
+from recsys.evaluation.holdout import predictions_of
+from recsys.models.held_out_users import _bundle_of_validation_users
 from recsys.models.ials import ImplicitALS
 from recsys.models.mf import MatrixFactorization
 from recsys.training.export import make_bundle
-from tests.small_data import build, checkerboard, fit, small_data
+from tests.small_data import SmallRatings, build, checkerboard, fit, kinds, random_ratings, small_data
 
 
 def data_of(**arguments: object) -> RatingDataModule:
@@ -88,3 +90,34 @@ def test_the_order_of_lists_is_chosen_for_users_with_their_history() -> None:
     assert found is not None
     assert blind is not None
     assert found["ndcg"]["stars"] > 1.5 * blind["ndcg"]["stars"]
+
+
+def test_validation_users_and_items_that_were_not_fitted_are_known_by_their_attributes() -> None:
+    ratings = random_ratings(200, 20, 150)
+    data = RatingDataModule(SmallRatings(ratings, **kinds(ratings)), split="held_out_users", test_fraction=0.3)
+    data.setup()
+    model = build(MatrixFactorization, data, embedding_dim=4)
+    fit(model, data, 2)
+    inner = _bundle_of_validation_users(model, data)
+    whole = make_bundle(model, data)
+    assert inner.attributes == whole.attributes != []
+    asked = np.flatnonzero(inner.ratings.part == TEST)
+    user, item = inner.ratings.user_index()[asked], inner.ratings.item[asked].astype(np.int64)
+    assert len(np.unique(item[item >= len(data.items)])) > 1
+    assert inner.item_ids[item].tolist() == whole.item_ids[item].tolist()
+    expected = [
+        whole.fold_in_rows(
+            inner.ratings.item[rows], inner.ratings.rating[rows], whole.attributes_of(who)
+        ).vector  # of the history alone
+        for who in user.tolist()
+        for rows in [np.flatnonzero((inner.ratings.user_index() == who) & (inner.ratings.part == HISTORY))]
+    ]
+    stars = [whole.predictions_for(vector, item[[n]]).mean[0] for n, vector in enumerate(expected)]
+    np.testing.assert_allclose(predictions_of(inner, user, item).mean, stars, atol=1e-4)
+
+
+def test_the_learning_rate_follows_the_error_after_folding_in() -> None:
+    data = data_of()
+    model = build(MatrixFactorization, data, embedding_dim=4)
+    fit(model, data, 1)
+    assert model.plateau_metric == "val/rmse"
