@@ -8,6 +8,7 @@ from pathlib import Path
 from benchmarks.tables import (
     comparison,
     comparison_full,
+    list_orders,
     live,
     picture,
     quality,
@@ -51,6 +52,7 @@ TABLES: dict[str, Callable[[Results], str]] = {
     "report": runs.report,
     "serving": service.serving,
     "fold_in": service.fold_in,
+    "list_orders": list_orders.list_orders,
     "tastes": tastes.tastes,
     "data_loading": speed.reading,
     "micro": speed.micro,
