@@ -20,7 +20,7 @@ from benchmarks.comparison.results import DEVICE, RESULTS, keep, provenance
 
 FILE = RESULTS / f"ensembles-{DEVICE}.json"
 FIGURES = ("test/rmse", "test/rmse_warm", "test/rmse_cold", "test/rmse_uncompressed", "test/inside_50",
-           "test/inside_90", "prequential/rmse", "prequential/rmse_unseen")  # fmt: skip
+           "test/inside_90")  # fmt: skip
 COMPRESS = 512  # coordinates of the exported bundle
 KFOLD = "data.split=kfold data.folds=10 data.fold=0"
 POSTERIOR = "experiment=ml_1m_bayesian_mf"
@@ -70,11 +70,6 @@ def measure(name: str, wanted: dict[str, str], runs: Path, root: str | None) -> 
     shutil.rmtree(whole, ignore_errors=True)
     run("recsys.ensemble", f"runs=[{','.join(map(str, members.values()))}]", f"compress={COMPRESS}", folder=whole)
     metrics, found = read(whole / "metrics.json"), read(whole / "members.json")
-    if any(IN_TIME in text for text in wanted.values()):
-        from recsys.bundle import Bundle  # here, for quick tables
-        from recsys.evaluation.prequential import prequential
-
-        metrics |= prequential(Bundle.load(whole / "bundle"))
     rows = zip(wanted.items(), members.values(), found["members"], strict=True)
     return {
         "name": name,

@@ -83,7 +83,7 @@ def attributes(results: Results) -> str:
 
 
 def _attributes(rows: list[Entry]) -> str:
-    header = ["data, split", "model", "attributes", "validation", "RMSE", "warm", "cold", "prequential", "unseen users"]
+    header = ["data, split", "model", "attributes", "validation", "RMSE", "warm", "cold"]
     cells = []
     for row in ordered(rows, ATTRIBUTES):
         name = row["name"].removesuffix(" with attributes")
@@ -158,10 +158,10 @@ def _ensembles(rows: list[Entry]) -> str:
             protocol_name(data, split), "**ensemble**", "", stars(row["val_rmse"]), "", bold(stars(row["rmse"])),
             whole(row["fit_seconds"]), f"{row['bytes'] / 1e6:.0f}", f"{row['top_10_ms']:.2f}", "",
         ])  # fmt: skip
-    figures = ("rmse", "rmse_uncompressed", "rmse_warm", "rmse_cold", "prequential/rmse", "prequential/rmse_unseen")
+    figures = ("rmse", "rmse_uncompressed", "rmse_warm", "rmse_cold")
     of_whole = [
         [protocol_name(*row["name"].split(" ", 1)), *(stars(row.get(figure)) for figure in figures)]
         for row in ordered(rows, [(name, "") for name in ENSEMBLES])
     ]
     words = ["RMSE of the ensemble", "all", "uncompressed", "warm", "cold", "prequential", "unseen users"]
-    return paragraphs(table(header, cells, "ll" + "r" * 7 + "l"), table(words, of_whole, "l" + "r" * 6), about(rows))
+    return paragraphs(table(header, cells, "ll" + "r" * 7 + "l"), table(words, of_whole, "lrrrr"), about(rows))
