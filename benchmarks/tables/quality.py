@@ -163,5 +163,5 @@ def _ensembles(rows: list[Entry]) -> str:
         [protocol_name(*row["name"].split(" ", 1)), *(stars(row.get(figure)) for figure in figures)]
         for row in ordered(rows, [(name, "") for name in ENSEMBLES])
     ]
-    words = ["RMSE of the ensemble", "all", "uncompressed", "warm", "cold", "prequential", "unseen users"]
+    words = ["RMSE of the ensemble", "all", "uncompressed", "warm", "cold"]
     return paragraphs(table(header, cells, "ll" + "r" * 7 + "l"), table(words, of_whole, "lrrrr"), about(rows))
