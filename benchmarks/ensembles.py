@@ -48,7 +48,8 @@ def _members(split: str, posterior: str = "") -> dict[str, str]:
 PLAN: dict[str, dict[str, str]] = {  # by row: members by name, and their arguments
     "ml_1m kfold fold 0": _members(KFOLD, "model.drift=0"),
     "ml_1m user_time": _members(""),
-    "ml_1m global_time 0.2": _members(IN_TIME),
+    # One autorec: two have weights of -1.6 and 1.7 here, by errors of items that many validation rows share.
+    "ml_1m global_time 0.2": {name: text for name, text in _members(IN_TIME).items() if "seed" not in name},
 }
 
 

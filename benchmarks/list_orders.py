@@ -48,9 +48,10 @@ def main() -> None:
         rating, ranking = (Bundle.load(bundles[name, "train_val"]) for name in ("mf", "slit"))
         mix, _ = fit_mix(*(Bundle.load(bundles[name, "none"]) for name in ("mf", "slit")))
         found: dict[str, Metrics] = {
-            f"mf by {name}": evaluate_ranking(rating, order=order) for name, order in orders_of(rating).items()
+            f"mf by {name}": _by_name(evaluate_ranking(rating, order=order))
+            for name, order in orders_of(rating).items()
         }
-        found["slit"] = evaluate_ranking(ranking)
+        found["slit"] = _by_name(evaluate_ranking(ranking))
         found["mf, ordered by slit"] = evaluate_rank_with(rating, ranking)
         found[f"the same, with {mix:.2g} of the gain"] = evaluate_rank_with(rating, ranking, mix)
         speed = asyncio.run(
@@ -60,15 +61,17 @@ def main() -> None:
             "name": "ml_1m leave_one_out",
             "commands": [f"python -m recsys.train {text}" for text in (RATING, RANKING)],
             "default": rating.ranker.order().rank_by,
-            "lists": {
-                name: {figure: metrics[f"ranking/{figure}"] for figure in FIGURES} for name, metrics in found.items()
-            },
+            "lists": {name: {figure: metrics[figure] for figure in FIGURES} for name, metrics in found.items()},
             "microseconds": speed,
         }
         keep(entry | provenance("benchmarks.list_orders", sys.argv[1:]), FILE, ("name",))
     for name, metrics in found.items():
-        print(f"{name:40}" + "".join(f"{figure} {metrics[f'ranking/{figure}']:.4f}  " for figure in FIGURES))
+        print(f"{name:40}" + "".join(f"{figure} {metrics[figure]:.4f}  " for figure in FIGURES))
     print(f"requests per second, default to stars: {speed['stars'] / speed['default']:.3f}")
+
+
+def _by_name(metrics: Metrics) -> Metrics:
+    return {name.removeprefix("ranking/"): value for name, value in metrics.items()}
 
 
 if __name__ == "__main__":
