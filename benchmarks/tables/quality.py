@@ -83,7 +83,7 @@ def attributes(results: Results) -> str:
 
 
 def _attributes(rows: list[Entry]) -> str:
-    header = ["data, split", "model", "attributes", "validation", "RMSE", "warm", "cold"]
+    header = ["data, split", "model", "attributes", "validation", "RMSE", "warm", "cold", "prequential", "unseen users"]
     cells = []
     for row in ordered(rows, ATTRIBUTES):
         name = row["name"].removesuffix(" with attributes")
