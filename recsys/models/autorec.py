@@ -114,13 +114,12 @@ class AutoRec(GradientModel):
             self.user_bias.copy_(torch.from_numpy(biases.user))
             self.item_bias.copy_(torch.from_numpy(biases.item))
         left = SPAN_IN_UNITS * (rating - (biases.mu + biases.user[user] + biases.item[item]))
-        pair, place = np.unique(item * self.n_users + user, return_inverse=True)  # by item, then user
-        mean = np.bincount(place, left) / np.bincount(place)  # of somebody's repeated ratings of an item
-        starts = np.searchsorted(pair, np.arange(self.n_items + 1) * self.n_users)
+        by_item = np.lexsort((user, item))
+        starts = np.append(0, np.cumsum(np.bincount(item, minlength=self.n_items)))
         device = self.decoder.device
         self.rater_indptr = torch.from_numpy(starts).to(device)
-        self.rater = torch.from_numpy((pair % self.n_users).astype(np.int32)).to(device)
-        self.deviation = torch.from_numpy(mean.astype(np.float32)).to(self.decoder)
+        self.rater = torch.from_numpy(user[by_item].astype(np.int32)).to(device)
+        self.deviation = torch.from_numpy(left[by_item].astype(np.float32)).to(self.decoder)
         self._hidden = None
 
     def load_state_dict(self, state_dict: Mapping[str, Any], *args: Any, **kwargs: Any) -> Any:
