@@ -108,7 +108,7 @@ class SmallShares:
 
     def weighted(self, history: IndexArray) -> Float32Array:
         """The weight times the logarithm of the lift of every set, `(all sets,)`; `places` says whose are where."""
-        sums = np.add.reduce(self._of_item.take(history, 0), 0)
+        sums = np.ones(len(history), np.float32) @ self._of_item.take(history, 0)  # a quarter of the time of a sum
         sums += np.float32(PRIOR)
         lift = sums / sums.take(self._n_of)
         found: Float32Array = self._of_set @ lift
