@@ -31,7 +31,9 @@ QUALITY = [
     (f"{name} {model}", f"experiment={name.split()[0]}_{model} {split}")
     for name, split in PROTOCOLS.items()
     for model in (
-        ("mf", "svdpp", "autorec", "mf_fast", "als", "als_fast") if name.startswith("ml_1m") else ("mf", "svdpp")
+        ("mf", "svdpp", "autorec", "mf_fast", "als", "als_fast")
+        if name.startswith("ml_1m")
+        else ("mf", "svdpp", "autorec")
     )
 ]
 IN_TIME = "data.split=global_time data.test_fraction=0.2 evaluation=prequential"

@@ -177,8 +177,8 @@ RATING = (
         budget=Budget("trainer.max_epochs", EPOCHS), quick=False,
     ),
     Competitor(
-        "recsys-autorec", "recsys autorec", "recsys_adapter:Selected", {"experiment": "ml_1m_autorec"},
-        "conf/experiment", ("recsys", "torch", "lightning"), data=("ml_1m",),
+        "recsys-autorec", "recsys autorec", "recsys_adapter:Selected", {"experiment": "ml_100k_autorec"},
+        "conf/experiment", ("recsys", "torch", "lightning"), documented_for={"ml_1m": {"experiment": "ml_1m_autorec"}},
         budget=Budget("trainer.max_epochs", EPOCHS), quick=False,
     ),
     Competitor(

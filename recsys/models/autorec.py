@@ -72,7 +72,7 @@ class AutoRec(GradientModel):
         *,
         embedding_dim: int = 256,
         dropout: float = 0.1,
-        reg_lambda: float = 1.5,
+        reg_lambda: float = 1.0,
         learning_rate: float = 0.008,
         plateau_factor: float = 0.2,
         plateau_patience: int = 3,
