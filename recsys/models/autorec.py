@@ -15,7 +15,7 @@ from recsys.bundle.factors import Factors
 from recsys.data.batches import RatingRows
 from recsys.evaluation.baselines import USER_PRIOR, fit_biases
 from recsys.models import sparse_ops as products
-from recsys.models.base import SPAN_IN_UNITS, to_float64
+from recsys.models.base import SPAN_IN_UNITS, rows_or_mean, to_float64
 from recsys.models.gradient import GradientModel
 from recsys.models.side_matrices import compressed_rows
 from recsys.models.validation import check_range
@@ -143,10 +143,9 @@ class AutoRec(GradientModel):
     def forward(self, user: Tensor, item: Tensor) -> Tensor:
         """Predicted stars, unclipped, `(batch,)`; row -1 is treated as the average user or item."""
         hidden = self.hidden()
-        p, user_bias = _rows_of(user, self.decoder, self._user_level())
-        q, item_bias = _rows_of(item, hidden, self.item_bias)
-        dot = (p * q).sum(-1) / SPAN_IN_UNITS
-        return self.rating_min + self.span * (self.mu + user_bias + item_bias + dot)
+        dot = (rows_or_mean(user, self.decoder) * rows_or_mean(item, hidden)).sum(-1) / SPAN_IN_UNITS
+        biases = rows_or_mean(user, self._user_level()) + rows_or_mean(item, self.item_bias)
+        return self.rating_min + self.span * (self.mu + biases + dot)
 
     def hidden(self) -> Tensor:
         """`h_i` of every item, `(n_items, embedding_dim)`."""
@@ -228,9 +227,7 @@ class AutoRec(GradientModel):
             bias=rows[:, -1],
             factors=hidden,
             prior_mean=rows.mean(0),
-            prior_precision=to_float64(
-                torch.from_numpy(empirical_precision(rows, self._noise(), np.array([self.unit])))
-            )[None],
+            prior_precision=empirical_precision(rows, self._noise(), np.array([self.unit])).astype(np.float64)[None],
             prior_exponent=(0.0,),
         )
         return centred_factors(self.rating_min + self.span * float(self.mu), users, items)
@@ -243,9 +240,3 @@ class AutoRec(GradientModel):
         parts = zip(torch.split(user, 1 << 16), torch.split(item, 1 << 16), strict=True)
         predicted = torch.cat([(self.decoder[u] * hidden[i]).sum(-1) + self.decoder_bias[u] for u, i in parts])
         return float((self.get_buffer("deviation") - predicted).square().mean()) * self.unit**2
-
-
-def _rows_of(row: Tensor, table: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
-    """Rows `(batch, dim)` and biases `(batch,)`; the mean row for -1, which is the zero vector of centred factors."""
-    known, row = row >= 0, row.clamp(min=0)
-    return torch.where(known[:, None], table[row], table.mean(0)), torch.where(known, bias[row], bias.mean())

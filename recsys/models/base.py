@@ -29,6 +29,12 @@ def to_float64(tensor: Tensor) -> NDArray[np.float64]:
     return np.asarray(tensor.detach().double().cpu())
 
 
+def rows_or_mean(row: Tensor, table: Tensor) -> Tensor:
+    """Rows of a table, `(batch,)` or `(batch, dim)`; for -1 the mean row, which centred factors have at zero."""
+    known, taken = row >= 0, table[row.clamp(min=0)]
+    return torch.where(known if table.ndim == 1 else known[:, None], taken, table.mean(0))
+
+
 def _upgrade_state(module: torch.nn.Module, state: dict[str, Any], prefix: str, *_: Any) -> None:
     """Give the buffers of older checkpoints their current names, and add those that they lack."""
     for old, new in LEGACY_BUFFERS.items():

@@ -18,7 +18,7 @@ from recsys.data.batches import Batch, RatingRows
 from recsys.data.datamodule import RatingDataModule
 from recsys.data.ids import IdMap
 from recsys.evaluation.baselines import fit_biases
-from recsys.models.base import RatingModel
+from recsys.models.base import RatingModel, rows_or_mean
 from recsys.models.normal_equations import NormalEquations
 from recsys.models.validation import check_range
 
@@ -158,10 +158,7 @@ class _NoSteps(Optimizer):
 
 def linear_part(users: Tensor, items: Tensor, user: Tensor, item: Tensor) -> Tensor:
     """`b_u + b_i + p_u . q_i` of pairs, `(batch,)`, from rows `(n, e)`; row -1 is the mean row."""
-    p, q = (
-        torch.where((row >= 0)[:, None], table[row.clamp(min=0)], table.mean(0))
-        for table, row in ((users, user), (items, item))
-    )
+    p, q = rows_or_mean(user, users), rows_or_mean(item, items)
     return p[:, -1] + q[:, -1] + (p[:, :-1] * q[:, :-1]).sum(-1)
 
 

@@ -12,7 +12,7 @@ from recsys.bundle import Bundle
 from recsys.bundle.centring import Side, centred_factors
 from recsys.bundle.factors import Factors
 from recsys.data.datamodule import RatingDataModule
-from recsys.models.base import to_float64
+from recsys.models.base import rows_or_mean, to_float64
 from recsys.models.closed_form import SweepModel
 from recsys.models.conjugate_gradient import Systems, conjugate_gradient
 from recsys.models.normal_equations import NormalEquations, Prior
@@ -110,11 +110,7 @@ class ImplicitALS(RankingModel, SweepModel):
 
     def forward(self, user: Tensor, item: Tensor) -> Tensor:
         """Scores, `(batch,)`; row -1 is treated as the average user or item."""
-        p, q = (
-            torch.where((row >= 0)[:, None], table[row.clamp(min=0)], table.mean(0))
-            for row, table in ((user, self.user_rows), (item, self.item_rows))
-        )
-        return (p * q).sum(-1)
+        return (rows_or_mean(user, self.user_rows) * rows_or_mean(item, self.item_rows)).sum(-1)
 
     def sweep(self, users: NormalEquations, items: NormalEquations, rating: Tensor) -> Tensor:
         """Solve for items, then users. Returns the loss without penalties, per rating."""

@@ -19,7 +19,7 @@ from recsys.data.datamodule import RatingDataModule
 from recsys.evaluation.baselines import fit_biases
 from recsys.models import sparse_ops as products
 from recsys.models.attribute_effects import AttributeEffects, item_side, user_side, with_biases, with_embeddings
-from recsys.models.base import SPAN_IN_UNITS, to_float64
+from recsys.models.base import SPAN_IN_UNITS, rows_or_mean, to_float64
 from recsys.models.gradient import GradientModel
 from recsys.models.penalty import one_per_row, penalty_weights
 from recsys.models.validation import check_choice, check_range
@@ -211,14 +211,11 @@ class MatrixFactorization(GradientModel):
 
     def _rows(self, row: Tensor, table: Tensor, bias: Tensor, norm: nn.BatchNorm1d | None) -> tuple[Tensor, Tensor]:
         """Normalised embeddings `(batch, dim)` and biases `(batch,)` as prediction uses them."""
-        known = row >= 0
-        row = row.clamp(min=0)
-        # In the centred coordinates of factors() a row never seen is the zero vector: here, the mean row.
-        embedding = torch.where(known[:, None], table[row], table.mean(0))
+        embedding = rows_or_mean(row, table)
         if norm is not None:
             scale, shift = _affine(norm)
             embedding = embedding * scale + shift
-        return embedding, torch.where(known, bias[row], bias.mean())
+        return embedding, rows_or_mean(row, bias)
 
     def training_terms(self, user: Tensor, item: Tensor) -> tuple[Tensor, Tensor]:
         """Predictions on the [0, 1] scale, `(batch,)`, and the penalty in units squared, a scalar."""
