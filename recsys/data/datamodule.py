@@ -160,18 +160,21 @@ class RatingDataModule(LightningDataModule):
         """
         if self.dataset.users is None:
             return None
-        return features.user_attributes(self.dataset, self._all_ids(self.users, USER_ID, self.dense.columns.user))
+        return features.user_attributes(self.dataset, self.all_users()[0])
 
     def item_attributes(self) -> features.Attributes | None:
         """Attributes of all rated items; None if the source has no items table."""
         if self.dataset.items is None:
             return None
-        return features.item_attributes(self.dataset, self._all_ids(self.items, ITEM_ID, self.dense.columns.item))
+        return features.item_attributes(self.dataset, self.all_items()[0])
 
-    def _all_ids(self, fitted: IdMap, column: str, dense: Tensor) -> NDArray[Any]:
-        """Fitted ids followed by all other ids in the data, as in a bundle."""
-        unseen = self.dataset.ratings[column][dense.numpy() < 0]
-        return np.concatenate([fitted.values, IdMap.fit(unseen).values]) if len(unseen) else fitted.values
+    def all_users(self) -> tuple[NDArray[Any], NDArray[np.int64]]:
+        """Ids of all users as in a bundle, fitted ones first, and the row among them of each rating, `(ratings,)`."""
+        return self.users.with_others(self.dataset.ratings[USER_ID], self.dense.columns.user.numpy())
+
+    def all_items(self) -> tuple[NDArray[Any], NDArray[np.int64]]:
+        """As `all_users`, of items."""
+        return self.items.with_others(self.dataset.ratings[ITEM_ID], self.dense.columns.item.numpy())
 
     def rows(self, positions: NDArray[np.int64]) -> RatingRows:
         """Rows at these positions of the ratings frame."""

@@ -51,13 +51,17 @@ class IdMap:
     def __len__(self) -> int:
         return len(self.values)
 
-    def with_others(self, ids: pd.Series[Any]) -> tuple[NDArray[Any], NDArray[np.int64]]:
-        """The ids of the map, followed by the other ones among these, ascending; and the row of each of these ids."""
-        row = self.rows(ids)
+    def with_others(self, ids: pd.Series[Any], row: NDArray[np.int64]) -> tuple[NDArray[Any], NDArray[np.int64]]:
+        """The ids of the map, followed by the other ones among these, ascending; and the row of each of these ids.
+
+        Args:
+            ids: `(n,)`.
+            row: What `rows` gives for them, `(n,)`.
+        """
         unseen = row < 0
         if not unseen.any():
             return self.values, row
-        others = IdMap.fit(ids[unseen])
+        others, row = IdMap.fit(ids[unseen]), row.copy()
         row[unseen] = len(self) + others.rows(ids[unseen])
         return np.concatenate([self.values, others.values]), row
 

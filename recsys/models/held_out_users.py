@@ -9,7 +9,7 @@ import numpy as np
 from recsys.bundle import HISTORY, TEST, Bundle, UserRatings
 from recsys.bundle.attributes import RowAttributes
 from recsys.bundle.factors import Factors
-from recsys.data.columns import ITEM_ID, RATING, TIMESTAMP, USER_ID
+from recsys.data.columns import RATING, TIMESTAMP
 from recsys.data.datamodule import RatingDataModule
 from recsys.evaluation.cases import cases_of
 from recsys.evaluation.holdout import predictions_of, test_rows
@@ -53,8 +53,8 @@ def _bundle_of_validation_users(model: ExportedModel, data: RatingDataModule) ->
     ratings, factors = data.dataset.ratings, model.factors()
     rows = np.concatenate([data.split.val_history, data.split.val])
     part = np.repeat(np.array([HISTORY, TEST], np.uint8), [len(data.split.val_history), len(data.split.val)])
-    user_ids, user = data.users.with_others(ratings[USER_ID])
-    item_ids, item = data.items.with_others(ratings[ITEM_ID])
+    user_ids, user = data.all_users()
+    item_ids, item = data.all_items()
     user, item = user[rows], item[rows]
     known = data.user_attributes() if factors.attribute_effects is not None else None
     known_items = data.item_attributes() if factors.item_attribute_effects is not None else None

@@ -13,7 +13,7 @@ from recsys.bundle import HISTORY, TEST, TRAIN, VAL, Bundle, UserRatings
 from recsys.bundle.attributes import RowAttributes, undescribed
 from recsys.bundle.commit import git_commit
 from recsys.bundle.factors import Factors
-from recsys.data.columns import GENRES, ITEM_ID, RATING, TIMESTAMP, TITLE, USER_ID, YEAR
+from recsys.data.columns import GENRES, ITEM_ID, RATING, TIMESTAMP, TITLE, YEAR
 from recsys.data.datamodule import RatingDataModule
 from recsys.evaluation.validation_set import ValidationSet, predict_validation_set
 from recsys.models.base import RatingModel
@@ -30,8 +30,8 @@ def make_bundle(model: RatingModel, data: RatingDataModule, noise: float | None 
         noise: Standard deviation of the residuals in stars; None if not measured.
     """
     ratings = data.dataset.ratings
-    user_ids, user = data.users.with_others(ratings[USER_ID])
-    item_ids, item = data.items.with_others(ratings[ITEM_ID])
+    user_ids, user = data.all_users()
+    item_ids, item = data.all_items()
     part = np.full(len(ratings), TRAIN, np.uint8)
     part[data.split.val], part[data.split.test], part[data.split.test_history] = VAL, TEST, HISTORY
     part[data.split.val_history] = HISTORY if data.fit_on == "train" else VAL
@@ -83,7 +83,7 @@ def make_bundle(model: RatingModel, data: RatingDataModule, noise: float | None 
 def validation_set(model: RatingModel, data: RatingDataModule) -> ValidationSet:
     """The validation rows as the bundle of a model that was fitted on training rows predicts them."""
     ratings = data.dataset.ratings
-    _, user = data.users.with_others(ratings[USER_ID])
+    _, user = data.all_users()
     time = ratings[TIMESTAMP].to_numpy(np.int64) if TIMESTAMP in ratings else None
     return predict_validation_set(make_bundle(model, data), _order(user, time))
 
