@@ -201,7 +201,7 @@ class Ranker:
 
     def gain(self, vector: UserVector, linear: Float32Array) -> Float32Array:
         """Stars beyond those that the average person would give, before clipping, `(n_items,)`."""
-        average = self._average_cold if vector.cold_start else self._average
+        average = self._average_cold if vector.cold_start else self.bundle.factors.item_level
         return linear - average
 
     def _ranked(
@@ -251,7 +251,10 @@ class Ranker:
             position = np.full(len(self.bundle.item_ids), -1)
             position[taken] = np.arange(len(taken))
             choice = self.choice if rows is None else self.choice.of(rows)
-            constants = choice.constant(self._average[taken]), choice.constant(self._average_cold[taken])
+            constants = (
+                choice.constant(self.bundle.factors.item_level[taken]),
+                choice.constant(self._average_cold[taken]),
+            )
             while len(self._kept) >= MOST_KEPT:
                 self._kept.pop(next(iter(self._kept)))
             self._kept[least] = _Items(rows, position, factors, *constants, choice)
@@ -287,14 +290,13 @@ class Ranker:
         return np.pad(rows, ((0, self.bundle.n_items - len(rows)), (0, 0)))
 
     @cached_property
-    def _average(self) -> Float32Array:
-        """The mean linear part of the average user, whose bias and factors are zero."""
-        return self.bundle.factors.item_level
-
-    @cached_property
     def _average_cold(self) -> Float32Array:
         cold = self.bundle.factors.cold_start_items
-        return self._average if cold is None else np.asarray(self._average + cold.mean(1), np.float32)
+        return (
+            self.bundle.factors.item_level
+            if cold is None
+            else np.asarray(self.bundle.factors.item_level + cold.mean(1), np.float32)
+        )
 
 
 def _candidates(k: int, order: Order) -> int:

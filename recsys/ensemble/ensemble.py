@@ -150,7 +150,7 @@ def ensemble_bundle(ensemble: Ensemble, compress: int) -> Bundle:
 
 def _best_lists(bundles: Sequence[Bundle]) -> dict[str, Any] | None:
     """How the member orders lists whose lists were best on validation rows; None if none learned any order."""
-    learned = [found for bundle in bundles if (found := bundle.manifest.get(RANKING))]
+    learned = [found for bundle in bundles if "ndcg" in (found := bundle.manifest.get(RANKING) or {})]
     return max(learned, key=lambda found: max(found["ndcg"].values()), default=None)
 
 

@@ -166,6 +166,8 @@ class ServedModel:
     @cached_property
     def ranker(self) -> Ranker:
         """Lists in any order; items that a database tells of count with all ratings that their rows were made of."""
+        if not self.told.stars:
+            return self.bundle.ranker
         counts = self.bundle.ranker.counts.copy()
         for row, stars in self.told.stars.items():
             if self.bundle.fitted_items <= row < len(counts):

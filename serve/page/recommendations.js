@@ -3,7 +3,7 @@
 import { drop, newest } from "./api.js";
 import { given, mine } from "./new_user.js";
 import { $, FILTERS, model, noun, scale, state, usual } from "./state.js";
-import { count, h, histogram, name, note, plainId, recommendation, segment } from "./view.js";
+import { count, h, histogram, name, note, plainId, recommendation, roughly, segment } from "./view.js";
 
 let otherModel = () => {};
 
@@ -64,6 +64,6 @@ function showDistribution(distribution, items) {
   if (!distribution) return;
   const lowest = Math.min(...items.map(({ rating, score }) => rating ?? score));
   const { constant_std: std } = model.service;
-  $("usual-error").textContent = std === null ? "" : `Ratings are mostly within ${std.toFixed(scale.digits > 2 ? 2 : 1)} of what is predicted.`;
+  $("usual-error").textContent = std === null ? "" : `Ratings are mostly within ${roughly(scale, std)} of what is predicted.`;
   $("histogram").replaceChildren(...histogram(distribution, lowest, noun).filter(Boolean));
 }

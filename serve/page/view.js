@@ -112,7 +112,10 @@ export function starPicker(scale, item, current, { pick, done }) {
   return h("fieldset", { className: `picker ${scale.asHalves ? "as-stars halves" : scale.asStars ? "as-stars" : "as-numbers"}`, onkeydown }, legend, options);
 }
 
-const signed = (scale, amount) => `${amount < 0 ? "\u2212" : "+"}${Math.abs(amount).toFixed(scale.digits > 2 ? 2 : 1)}`;
+/** A number of stars for a sentence, with fewer digits than a prediction. */
+export const roughly = (scale, amount) => amount.toFixed(scale.digits > 2 ? 2 : 1);
+
+const signed = (scale, amount) => `${amount < 0 ? "\u2212" : "+"}${roughly(scale, Math.abs(amount))}`;
 
 /** Parts in a row, as in a sentence: "Alien, Heat and Fargo". */
 const row = (parts) => parts.flatMap((part, i) => [i === 0 ? "" : i === parts.length - 1 ? " and " : ", ", part].flat());
@@ -123,7 +126,7 @@ function baseLine(scale, { rating, base }, whose) {
   const liked = base >= scale.low + 0.75 * (scale.high - scale.low) ? "Liked by everyone" : "The average person";
   const gain = rating - base;
   const own = Math.abs(gain) < scale.least ? "" : ` · ${whose} ratings: ${signed(scale, gain)}`;
-  return h("p", { className: "base quiet" }, `${liked}: ${base.toFixed(scale.digits > 2 ? 2 : 1)}${own}`);
+  return h("p", { className: "base quiet" }, `${liked}: ${roughly(scale, base)}${own}`);
 }
 
 /**
@@ -147,7 +150,7 @@ function reasons(scale, item, who) {
 
 /** The predictive standard deviation, " ± 0.9"; nothing where it is not known, or the same for every title. */
 export const spread = (scale, std, constant) =>
-  std === null || constant !== null ? null : h("span", { className: "std", title: "how far the rating may be off" }, ` ± ${std.toFixed(scale.digits > 2 ? 2 : 1)}`);
+  std === null || constant !== null ? null : h("span", { className: "std", title: "how far the rating may be off" }, ` ± ${roughly(scale, std)}`);
 
 /** A recommended item with its prediction, which a ranking model does not have, and its explanation. */
 export function recommendation(scale, item, constant, [who, whose]) {
