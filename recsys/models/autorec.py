@@ -61,6 +61,7 @@ class AutoRec(GradientModel):
     """
 
     name = "autorec"
+    sized_by_state: ClassVar[tuple[str, ...]] = ("rater", "deviation")
     batches_of_items: ClassVar[bool] = True
 
     def __init__(
@@ -123,10 +124,7 @@ class AutoRec(GradientModel):
         self._hidden = None
 
     def load_state_dict(self, state_dict: Mapping[str, Any], *args: Any, **kwargs: Any) -> Any:
-        """Resize the input to that of the state before loading."""
-        for name in ("rater", "deviation"):
-            if name in state_dict:
-                setattr(self, name, self.get_buffer(name).new_empty(len(state_dict[name])))
+        """Forget the encoded items."""
         self._hidden = None
         return super().load_state_dict(state_dict, *args, **kwargs)
 

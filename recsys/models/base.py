@@ -36,7 +36,10 @@ def rows_or_mean(row: Tensor, table: Tensor) -> Tensor:
 
 
 def _upgrade_state(module: torch.nn.Module, state: dict[str, Any], prefix: str, *_: Any) -> None:
-    """Give the buffers of older checkpoints their current names, and add those that they lack."""
+    """Make the module and a state fit: sizes that come from the data, names of older checkpoints, what they lack."""
+    for name in getattr(module, "sized_by_state", ()):
+        if prefix + name in state:
+            setattr(module, name, module.get_buffer(name).new_empty(len(state[prefix + name])))
     for old, new in LEGACY_BUFFERS.items():
         if prefix + old in state:
             state[prefix + new] = state.pop(prefix + old)
@@ -83,6 +86,7 @@ class RatingModel(LightningModule, ABC):
     task: ClassVar[str] = "rating"
     monitor: ClassVar[Metric] = RMSE  # validation metric for early stopping, model selection and comparison of runs
     full_batch: ClassVar[bool] = False  # whether a training step uses all rows, in order
+    sized_by_state: ClassVar[tuple[str, ...]] = ()  # buffers as long as those of a state that is loaded
     batches_of_items: ClassVar[bool] = False  # whether a training batch has all ratings of its items
     one_epoch: ClassVar[bool] = False  # whether one epoch fits the model, so that more would change nothing
     select_last_epoch: ClassVar[bool] = False  # whether to select the last epoch regardless of its validation metric

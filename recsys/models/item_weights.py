@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import replace
-from typing import Any
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -41,6 +41,8 @@ class ItemWeightsModel(OnePassModel):
         ValueError: An argument is outside its range, or there are more items than `max_items`.
     """
 
+    sized_by_state: ClassVar[tuple[str, ...]] = ("history_item",)
+
     def __init__(
         self,
         n_users: int,
@@ -75,11 +77,6 @@ class ItemWeightsModel(OnePassModel):
         self.bias.copy_(TIES / len(histories.item) * torch.bincount(histories.item, minlength=self.n_items))
         self.history_start = histories.start.to(self.device)
         self.history_item = histories.item.int().to(self.device)
-
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Make room for the histories, whose length is not among the arguments."""
-        super().on_load_checkpoint(checkpoint)
-        self.history_item = torch.empty_like(checkpoint["state_dict"]["history_item"], device=self.device)
 
     def forward(self, user: Tensor, item: Tensor) -> Tensor:
         """Scores, `(batch,)`; user -1 has no history, and item -1 the mean bias and no weights."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -56,6 +56,7 @@ class SVDPlusPlus(MatrixFactorization):
     """
 
     name = "svdpp"
+    sized_by_state: ClassVar[tuple[str, ...]] = ("rated_item",)
 
     def __init__(
         self,
@@ -116,9 +117,7 @@ class SVDPlusPlus(MatrixFactorization):
         self._matrices = None
 
     def load_state_dict(self, state_dict: Mapping[str, Any], *args: Any, **kwargs: Any) -> Any:
-        """Resize `rated_item` to that of the state before loading."""
-        if "rated_item" in state_dict:
-            self.rated_item = self.rated_item.new_empty(len(state_dict["rated_item"]))
+        """Forget the matrices of other ratings."""
         self._matrices = None
         return super().load_state_dict(state_dict, *args, **kwargs)
 
