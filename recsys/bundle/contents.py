@@ -9,11 +9,14 @@ from typing import Any
 import numpy as np
 
 from recsys.bundle.attributes import RowAttributes
+from recsys.bundle.encoder import SETTINGS, Encoder
 from recsys.bundle.factors import Factors
 from recsys.bundle.ids import unpacked_ids
 from recsys.bundle.ratings import UserRatings
 from recsys.bundle.storage import Contents
 from recsys.bundle.widths import unpacked_tables
+
+ENCODER = "encoder_"  # with which the names of an encoder's arrays begin
 
 
 def parts_of(contents: Contents) -> tuple[Any, ...]:
@@ -39,7 +42,19 @@ def parts_of(contents: Contents) -> tuple[Any, ...]:
         contents.sha256,
         RowAttributes(rows["attribute_indptr"], rows["attribute"]) if "attribute" in rows else None,
         RowAttributes(rows["item_attribute_indptr"], rows["item_attribute"]) if "item_attribute" in rows else None,
+        _encoder(contents.manifest, found),
     )
+
+
+def _encoder(manifest: Mapping[str, Any], found: Mapping[str, Any]) -> Encoder | None:
+    """The encoder, by the settings in the manifest; None without one."""
+    arrays = {name.removeprefix(ENCODER): found[name] for name in found if name.startswith(ENCODER)}
+    settings = manifest.get("encoder")
+    if settings is None and not arrays:
+        return None
+    if not isinstance(settings, dict):
+        raise ValueError(f"the manifest's encoder is not valid: {settings!r:.80}")
+    return Encoder.of_settings(settings, _arguments(Encoder, arrays | dict.fromkeys(SETTINGS)))
 
 
 def _arguments(kind: type, found: Mapping[str, Any]) -> dict[str, Any]:

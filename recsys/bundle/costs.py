@@ -17,7 +17,7 @@ from recsys.bundle.errors import BundleError
 from recsys.bundle.fold_in import CONTRIBUTIONS, LATENT_ITERATIONS
 from recsys.bundle.parts import BundleParts
 from recsys.bundle.ranker import DIRECTIONS
-from recsys.bundle.schema import FACTOR_SPECS, ROW_SPECS, check_arrays
+from recsys.bundle.schema import ENCODER_SPECS, FACTOR_SPECS, ROW_SPECS, check_arrays
 from recsys.bundle.widths import unpacked_shapes
 
 USER, ITEM = 350, 700  # bytes of Python objects for each: ids, rows by id, descriptions
@@ -51,8 +51,9 @@ def take_arrays(files: Mapping[str, Mapping[str, Described]], version: int, spen
     try:
         whole = unpacked_shapes(factors)
         known = {name: whole[name] for name in FACTOR_SPECS if name in whole}
+        known |= {name: factors[name] for name in ENCODER_SPECS if name in factors}
         known |= {name: ratings[name] for name in ROW_SPECS if name in ratings}
-        sizes = check_arrays(known, FACTOR_SPECS | ROW_SPECS, {})
+        sizes = check_arrays(known, FACTOR_SPECS | ENCODER_SPECS | ROW_SPECS, {})
     except ValueError as error:
         raise BundleError(f"{spending.path} is not a usable bundle: {error}") from error
     s, u, i, d, e, t, v, levels, r = (sizes.get(axis, 0) for axis in "suidetvlr")

@@ -17,8 +17,8 @@ from recsys.bundle.signature import check_signature
 from recsys.bundle.strict_json import parsed_json
 from recsys.bundle.widths import KEY as WIDTHS
 
-SCHEMA_VERSION = 5  # 1 had one term of the prior, with exponent 1; 2 had no digest of the manifest
-WITHOUT_ITEM_WEIGHTS, WITHOUT_WIDTHS = 3, 4  # of a bundle that versions before them read, too
+SCHEMA_VERSION = 6  # 1 had one term of the prior, with exponent 1; 2 had no digest of the manifest
+WITHOUT_ITEM_WEIGHTS, WITHOUT_WIDTHS, WITHOUT_ENCODER = 3, 4, 5  # of a bundle that versions before them read, too
 MANIFEST, DIGEST = "manifest.json", "manifest.sha256"
 DIGEST_LINE = re.compile(rb"([0-9a-f]{64}) [ *]manifest\.json\n")  # as `sha256sum` writes it
 LEGACY_KEYS = {"taken": "fold_in_target"}  # of manifests of version 0.1
@@ -35,7 +35,8 @@ def write_manifest(folder: Path, manifest: Mapping[str, Any]) -> None:
     """Write the manifest, which lists the files that the folder has, and, last of all, its digest."""
     files = {file.name: listed(file.read_bytes()) for file in sorted(folder.iterdir())}
     without_widths = WITHOUT_WIDTHS if manifest.get("fold_in") == "items" else WITHOUT_ITEM_WEIGHTS
-    version = {"schema_version": SCHEMA_VERSION if WIDTHS in manifest else without_widths}
+    without_encoder = WITHOUT_ENCODER if WIDTHS in manifest else without_widths
+    version = {"schema_version": SCHEMA_VERSION if manifest.get("fold_in") == "encoder" else without_encoder}
     whole = version | dict(manifest) | version | {"files": files}
     content = (json.dumps(whole, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode()
     (folder / MANIFEST).write_bytes(content)

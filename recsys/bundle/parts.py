@@ -10,10 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recsys.bundle.attributes import RowAttributes
+from recsys.bundle.encoder import RATING_LEVELS, TIME_LEVELS, Encoder
 from recsys.bundle.factors import Factors
 from recsys.bundle.ranking import KEY, is_valid, settings_of
 from recsys.bundle.ratings import UserRatings
-from recsys.bundle.schema import FACTOR_SPECS, LARGEST, ROW_SPECS, check_arrays
+from recsys.bundle.schema import ENCODER_SPECS, FACTOR_SPECS, LARGEST, ROW_SPECS, check_arrays
 from recsys.bundle.titles import natural_title
 from recsys.bundle.typing import IndexArray
 
@@ -42,6 +43,7 @@ class BundleParts:
     sha256: str | None = None  # of the manifest it was loaded with
     user_attributes: RowAttributes | None = None  # of all users
     item_attributes: RowAttributes | None = None  # of all items
+    encoder: Encoder | None = None  # by which a history is a user's vector
 
     @property
     def n_users(self) -> int:
@@ -100,7 +102,13 @@ class BundleParts:
     @property
     def is_ordered(self) -> bool:
         """Whether the order of a user's ratings counts."""
-        return self.factors.history_half_life is not None or self.factors.drift is not None
+        ordered = (self.encoder, self.factors.history_half_life, self.factors.drift)
+        return any(part is not None for part in ordered)
+
+    @property
+    def reads_query_time(self) -> bool:
+        """Whether answers depend on when they are asked for."""
+        return self.encoder is not None and self.encoder.query_gap is not None
 
     @property
     def has_uncertainty(self) -> bool:
@@ -134,8 +142,10 @@ class BundleParts:
         return self.ratings.item[self.ratings.slice_of(user)]
 
     def factor_arrays(self) -> dict[str, NDArray[Any]]:
-        """The arrays of the factors that there are, by name."""
-        return _present({name: getattr(self.factors, name) for name in FACTOR_SPECS})
+        """The arrays of the factors, and of the encoder, that there are, by name."""
+        encoder = {} if self.encoder is None else self.encoder.arrays()
+        arrays = {name: getattr(self.factors, name) for name in FACTOR_SPECS}
+        return _present(arrays | {f"encoder_{name}": array for name, array in encoder.items()})
 
     def row_arrays(self) -> dict[str, NDArray[Any]]:
         """The arrays of ratings and of users' and items' attributes that there are, by name."""
@@ -154,7 +164,7 @@ class BundleParts:
         _check_manifest(self.manifest)
         arrays = self.factor_arrays() | self.row_arrays()
         sizes = check_arrays(
-            arrays, FACTOR_SPECS | ROW_SPECS, {"U": len(self.user_ids) + 1, "I": len(self.item_ids) + 1}
+            arrays, FACTOR_SPECS | ENCODER_SPECS | ROW_SPECS, {"U": len(self.user_ids) + 1, "I": len(self.item_ids) + 1}
         )
         if not sizes["s"] * sizes["u"] * sizes["i"]:
             raise ValueError("the factors have no sample, no user or no item")
@@ -175,6 +185,7 @@ class BundleParts:
                 raise ValueError(f"{name} has negative numbers on its diagonal")
         _check_item_prior(factors)
         self._check_item_weights()
+        self._check_encoder()
         if (reach := _reach(factors)) > LARGEST:
             raise ValueError(f"the factors may predict {reach:.1g}, beyond [{-LARGEST:g}, {LARGEST:g}]")
         if (drift := factors.drift) is not None and not drift[0] > 0:
@@ -208,6 +219,26 @@ class BundleParts:
         for name in ("user_bias", "user_factors"):
             if getattr(factors, name).any():
                 raise ValueError(f"{name} must be 0 where there are item_weights, as a user is their history alone")
+
+    def _check_encoder(self) -> None:
+        encoder = self.encoder
+        if (encoder is None) != (self.manifest.get("fold_in") != "encoder"):
+            raise ValueError("the arrays of an encoder belong to fold_in encoder and to no other")
+        if encoder is None:
+            return
+        if self.factors.samples > 1:
+            raise ValueError(f"an encoder needs one sample, got {self.factors.samples}")
+        if encoder.dim % (2 * encoder.heads):
+            raise ValueError(f"encoder.heads must divide {encoder.dim // 2} pairs of coordinates, got {encoder.heads}")
+        levels = len(encoder.rating), len(encoder.gap)
+        if levels != (RATING_LEVELS + 1, TIME_LEVELS + 1):
+            raise ValueError(
+                f"an encoder needs {RATING_LEVELS + 1} levels of ratings and {TIME_LEVELS + 1} of times, got "
+                f"{levels[0]} and {levels[1]}"
+            )
+        for name in ("precision", "levels", "drift", "attribute_effects", "cold_start_items", "item_prior_mean"):
+            if getattr(self.factors, name) is not None:
+                raise ValueError(f"{name} must be absent where there is an encoder")
 
     def _check_attributes(self) -> None:
         factors = self.factors
@@ -286,7 +317,7 @@ def _check_manifest(manifest: dict[str, Any]) -> None:
         "rating_scale": isinstance(scale, list | tuple) and len(scale) == 2 and all(map(_is_number, scale))
                         and scale[0] < scale[1],
         "link": manifest.get("link", "identity") in ("identity", "ordinal"),
-        "fold_in": manifest.get("fold_in", "ridge") in ("ridge", "items", "none"),
+        "fold_in": manifest.get("fold_in", "ridge") in ("ridge", "items", "encoder", "none"),
         "noise": noise is None or (_is_number(noise) and noise >= 0),
         "fold_in_target": target is None or (_is_number(target) and target > 0),
         "attributes": _are_attributes(names),

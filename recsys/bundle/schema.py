@@ -17,7 +17,8 @@ LARGEST = 1e15  # magnitude of any number: what is made of several still is a fl
 RELATIVE = (1e-9, 1e9)  # a user's or item's precision, to that of all
 # One letter per axis; a letter is one number throughout the bundle: s samples, u and i fitted users and items, d dim,
 # e dim + 1, t and v terms of users' and items' priors, l levels, k levels - 1, a and y attributes of users and items,
-# w items with weights, r ratings, U and I all users + 1 and all items + 1, x and z attributes of all users and of all
+# w items with weights, b blocks of an encoder, h the hidden part of its feed-forward layers, n and g its levels of
+# ratings and of times, r ratings, U and I all users + 1 and all items + 1, x and z attributes of all users and of all
 # items together. A digit is itself.
 DEPENDENT = {"e": "d", "l": "k"}  # the second is one less than the first
 
@@ -114,6 +115,30 @@ FACTOR_SPECS = {  # of the fields of `Factors`, in the order in which they are c
     "user_implicit": ArraySpec("use"),
     "item_weights": ArraySpec("ww"),
     "history_half_life": ArraySpec("1", positive=True, minimum=1 / LARGEST, maximum=LARGEST),
+}
+MOST_WEIGHT = 1e6  # magnitude of a number of an encoder, so that its sums stay finite
+ENCODER_SPECS = {  # of the fields of `Encoder`, as they are named in the file
+    f"encoder_{name}": ArraySpec(axes, minimum=-MOST_WEIGHT, maximum=MOST_WEIGHT)
+    for name, axes in {
+        "item_mean": "d",
+        "user_mean": "d",
+        "rating": "nd",
+        "gap": "gd",
+        "age": "gd",
+        "query_gap": "gd",
+        "attention_norm": "b2d",
+        "query": "bdd",
+        "key": "bdd",
+        "value": "bdd",
+        "attention_gate": "bdd",
+        "attention_out": "bdd",
+        "feed_norm": "b2d",
+        "feed_up": "bdh",
+        "feed_along": "bdh",
+        "feed_gate": "bdd",
+        "feed_out": "bhd",
+        "norm": "2d",
+    }.items()
 }
 LEGACY_ARRAYS = {f"newcomer_{name}": f"cold_start_{name}" for name in ("effects", "mean", "items")}  # of version 0.1
 ROW_SPECS = {  # of the ratings and of users' and items' attributes

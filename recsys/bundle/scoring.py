@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from recsys.bundle.encoder_fold_in import EncoderFoldIn
 from recsys.bundle.factors import UserVector
 from recsys.bundle.fold_in import FoldIn, RidgeFoldIn, fold_in, running_fold_ins
 from recsys.bundle.history_fold_in import HistoryFoldIn
@@ -164,15 +165,29 @@ class Scoring(BundleParts):
         rows = argtopk(similarity, k)
         return rows, similarity[rows]
 
-    def fold_in_rows(self, item: IndexArray, rating: Float32Array, attributes: IndexArray | None = None) -> FoldIn:
-        """Fold in a user from item rows with factors, their stars, and positions among `attributes`.
+    def fold_in_rows(
+        self,
+        item: IndexArray,
+        rating: Float32Array,
+        attributes: IndexArray | None = None,
+        time: NDArray[Any] | None = None,
+        at: int | None = None,
+    ) -> FoldIn:
+        """Fold in a user, from ratings in order of time, the latest last, which counts where `is_ordered`.
 
-        In order of time, the latest last, which counts for a model with drift or item weights.
+        Args:
+            item: Item rows with factors, `(n,)`.
+            rating: Stars, `(n,)`.
+            attributes: Positions among `attributes`.
+            time: Unix seconds, `(n,)`, of which an encoder takes notice; None if they are not known.
+            at: And of the question, for an encoder with query times.
         """
         if not self.can_fold_in:
             raise ValueError(f"model {self.manifest.get('model')} cannot fold in new users (fold_in: none)")
         if self.has_histories:
             return HistoryFoldIn(self.factors, item, rating)
+        if self.encoder is not None:
+            return EncoderFoldIn(self.factors, item, rating, self.encoder, self.scale, time, at)
         target = self.manifest.get("fold_in_target")
         if target is None:
             return fold_in(self.factors, item, rating, attributes)
@@ -180,7 +195,13 @@ class Scoring(BundleParts):
         return replace(folded, rating=rating)  # explanations name the stars
 
     def running_vectors(
-        self, item: IndexArray, rating: Float32Array, known: NDArray[np.int64], attributes: IndexArray | None = None
+        self,
+        item: IndexArray,
+        rating: Float32Array,
+        known: NDArray[np.int64],
+        attributes: IndexArray | None = None,
+        time: NDArray[Any] | None = None,
+        at: NDArray[Any] | None = None,
     ) -> Iterator[tuple[slice, UserVector]]:
         """The fold-ins of a user's first n ratings, for many n.
 
@@ -189,10 +210,15 @@ class Scoring(BundleParts):
             rating: Stars, `(ratings,)`.
             known: Numbers n of ratings, ascending, in [0, ratings].
             attributes: Positions among `attributes`.
+            time: Unix seconds, `(ratings,)`; None if they are not known.
+            at: And of each question, `(known,)`.
 
         Yields:
             A slice of `known`, and a vector: one for all of it, or with a first axis one for each number in it.
         """
+        if self.encoder is not None:
+            yield from self._encoded_vectors(item, rating, known, time, at)
+            return
         # Plain fold-ins also without ratings, of histories, and for an ordinal link, not linear in the ratings.
         is_ridge = self.factors.ordinal is None and not self.has_histories
         plain = int(np.searchsorted(known, 1)) if is_ridge else len(known)
@@ -203,6 +229,25 @@ class Scoring(BundleParts):
             rating = np.full(len(item), target, np.float32)
         for piece, vectors in running_fold_ins(self.factors, item, rating, known[plain:], attributes):
             yield slice(plain + piece.start, plain + piece.stop), vectors
+
+    def _encoded_vectors(
+        self,
+        item: IndexArray,
+        rating: Float32Array,
+        known: NDArray[np.int64],
+        time: NDArray[Any] | None,
+        at: NDArray[Any] | None,
+    ) -> Iterator[tuple[slice, UserVector]]:
+        """As `running_vectors`, by the encoder: the average user before the first rating."""
+        assert self.encoder is not None
+        none = int(np.searchsorted(known, 1))
+        if none:
+            yield slice(none), self.factors.user(-1)
+        if none < len(known):
+            folded = EncoderFoldIn(self.factors, item, rating, self.encoder, self.scale, time)
+            asked = None if at is None else at[none:]
+            vectors = self.encoder.vectors(self.factors.item_factors[:, 0], folded.events, known[none:], asked)
+            yield slice(none, len(known)), UserVector(np.zeros((len(vectors), 1), np.float32), vectors[:, None])
 
     def stars_for(self, vectors: UserVector, item: IndexArray) -> Float32Array:
         """Predicted stars `(rows,)` of item rows, for one vector or, as `running_vectors` gives them, one for each."""
@@ -233,12 +278,22 @@ class Scoring(BundleParts):
 
     def fold_in_user(self, user: int) -> FoldIn:
         """A user's row as the fold-in of their attributes and all their ratings of items with factors."""
-        entries = self.ratings.slice_of(user)
-        item, rating = self.ratings.item[entries], self.ratings.rating[entries]
+        entries = np.arange(*self.ratings.slice_of(user).indices(len(self.ratings.item)))
         if self.n_items < len(self.item_ids):
-            fitted = item < self.n_items
-            item, rating = item[fitted], rating[fitted]
-        return self.fold_in_rows(item, rating, self.attributes_of(user))
+            entries = entries[self.ratings.item[entries] < self.n_items]
+        return self.fold_in_entries(user, entries)
+
+    def fold_in_entries(self, user: int, entries: IndexArray, at: int | None = None) -> FoldIn:
+        """A user as the fold-in of their attributes and some entries of `ratings`, of items with factors.
+
+        Args:
+            user: The user's row.
+            entries: Positions in `ratings`, in order of time.
+            at: Unix seconds of the question; None if it is not known.
+        """
+        rated = self.ratings
+        time = None if rated.timestamp is None else rated.timestamp[entries]
+        return self.fold_in_rows(rated.item[entries], rated.rating[entries], self.attributes_of(user), time, at)
 
     def fold_in_of(self, user: int) -> FoldIn:
         """The fold-in that matches `vector`: a user's ratings count only if the model was fitted on them."""

@@ -15,6 +15,7 @@ from torch import Tensor
 from recsys.data import features
 from recsys.data.batches import Batch, ItemBatches, RatingBatches, RatingRows
 from recsys.data.columns import ITEM_ID, RATING, TIMESTAMP, USER_ID, WEIGHT
+from recsys.data.histories import HistoryBatches, histories_of
 from recsys.data.ids import IdMap
 from recsys.data.inference.finding import AUTO, Finding
 from recsys.data.rating_data import RatingData
@@ -180,9 +181,16 @@ class RatingDataModule(LightningDataModule):
         """Rows at these positions of the ratings frame."""
         return RatingRows(*self.dense[torch.from_numpy(positions)])
 
-    def train_dataloader(self) -> RatingBatches:
-        """Shuffled batches, of whole items for a model that asks for them; all rows in order for a full-batch model."""
+    def train_dataloader(self) -> RatingBatches | HistoryBatches:
+        """Shuffled batches: of ratings, or of whole items or histories for a model that asks for them.
+
+        A full-batch model gets all rows in order.
+        """
         model = None if self.trainer is None else self.trainer.lightning_module
+        if length := getattr(model, "history_length", 0):
+            rank, world = (0, 1) if self.trainer is None else (self.trainer.global_rank, self.trainer.world_size)
+            start = histories_of(self).start
+            return HistoryBatches(start, self.batch_size, length, seed=self.seed, rank=rank, world=world)
         if getattr(model, "full_batch", False):
             return self._batches(self.fit_data, len(self.fit_data), shuffle=False)
         of_items = getattr(model, "batches_of_items", False)

@@ -41,6 +41,7 @@ class Cases:
     rows: IndexArray | None = None  # (history rows,) where the history is in the ratings of the bundle
     one_of: bool = False  # whether the target is any one of a case's items, as likely as the others
     tied: NDArray[np.bool_] | None = None  # (cases,) whether the order of equal times decides what the target is
+    time: Int64Array | None = None  # (cases,) unix seconds of the question: of the first target; None: not known
 
     def __len__(self) -> int:
         return len(self.user)
@@ -96,7 +97,7 @@ def cases_of(bundle: Bundle, targets: str = "all") -> Cases:
         one_of = bundle.manifest.get("ties") == "group"
         cases = held_out_cases((user[known], item[known]), (user[test], item[test]), one_of=one_of)
         tied = None if begins is None else _tied(cases, test, begins)
-        return replace(cases, rows=np.flatnonzero(known), tied=tied)
+        return replace(cases, rows=np.flatnonzero(known), tied=tied, time=_asked(bundle, cases, test))
     check_targets(targets, bundle.manifest.get("split"))
     if not bundle.can_fold_in or begins is None:
         lacks = "a model that can fold in" if begins is not None else "timestamps"
@@ -109,7 +110,14 @@ def cases_of(bundle: Bundle, targets: str = "all") -> Cases:
         test = test[np.isin(begins[test], begins[test[ends]])]
         users, at, case = np.unique(user[test], return_index=True, return_inverse=True)
         cases = Cases(users, item, first[users], begins[test[at]], case, item[test], one_of=True)
-    return replace(cases, rows=np.arange(len(item)), tied=_tied(cases, test, begins))
+    tied, asked = _tied(cases, test, begins), _asked(bundle, cases, test)
+    return replace(cases, rows=np.arange(len(item)), tied=tied, time=asked)
+
+
+def _asked(bundle: Bundle, cases: Cases, rows: Int64Array) -> Int64Array | None:
+    """When each case is asked, `(cases,)`: at the time of its first target; `rows` of the targets are in order."""
+    time = bundle.ratings.timestamp
+    return None if time is None else time[rows][np.searchsorted(cases.case, np.arange(len(cases)))]
 
 
 def _moments(user: Int64Array, time: Int64Array) -> Int64Array:

@@ -98,7 +98,7 @@ def evaluate_ranking(
     (_, fitted), cases = test_rows(bundle), cases_of(bundle, targets)
     known = bundle.ratings.user_index()[fitted], bundle.ratings.item[fitted].astype(np.int64)
     counts = np.bincount(known[1], minlength=bundle.n_items).astype(np.float32)
-    of_histories = targets != "all" or bool((bundle.ratings.part == HISTORY).any())
+    of_histories = targets != "all" or bundle.reads_query_time or bool((bundle.ratings.part == HISTORY).any())
     as_fitted = in_blocks(cases, lambda users: bundle.scores_of(users, fitted))
     scored = scores_of_histories(bundle, cases) if of_histories else as_fitted
     scored = in_order(bundle, cases, scored, order or default_order(bundle), folded=of_histories)

@@ -92,7 +92,7 @@ def vector_of(bundle: Bundle, user: int) -> UserVector:
     known = known[(rated.part[entries] == HISTORY) & (rated.item[entries] < bundle.n_items)]
     if not len(known):
         return bundle.vector(user)
-    return bundle.fold_in_rows(rated.item[known], rated.rating[known], bundle.attributes_of(user)).vector
+    return bundle.fold_in_entries(user, known).vector
 
 
 def _fit_baselines(bundle: Bundle, fitted: NDArray[np.bool_]) -> dict[str, Biases]:

@@ -68,5 +68,4 @@ def _vector(bundle: Bundle, cases: Cases, case: int, order: Order, folded: bool)
     if order.rank_by != "bound" or cases.rows is None:  # it matters only whether there is a history
         return bundle.vector(-1)._replace(cold_start=not known.any())
     rows = cases.rows[cases.start[case] : cases.stop[case]][known]
-    attributes = bundle.attributes_of(int(cases.user[case]))
-    return bundle.fold_in_rows(bundle.ratings.item[rows], bundle.ratings.rating[rows], attributes).vector
+    return bundle.fold_in_entries(int(cases.user[case]), rows).vector

@@ -31,7 +31,7 @@ def vectors_before(bundle: Bundle, user: int, rows: IndexArray) -> Iterator[tupl
     rows = rows[np.argsort(time[rows], kind="stable")]
     known = np.searchsorted(time[past], time[rows])  # number of `past` ratings that are strictly earlier
     for piece, vectors in bundle.running_vectors(
-        rated.item[past], rated.rating[past], known, bundle.attributes_of(user)
+        rated.item[past], rated.rating[past], known, bundle.attributes_of(user), time[past], time[rows]
     ):
         yield rows[piece], vectors
 
@@ -71,6 +71,10 @@ def _scores_of_users(bundle: Bundle, cases: Cases) -> Iterator[Float32Array]:
         has_factors = rated.item[past] < bundle.n_items
         known = np.append(0, np.cumsum(has_factors))[stop - start]
         past, attributes = past[has_factors], bundle.attributes_of(user)
-        for piece, vectors in bundle.running_vectors(rated.item[past], rated.rating[past], known, attributes):
+        time = None if rated.timestamp is None else rated.timestamp[past]
+        asked = None if cases.time is None else cases.time[begin:end]
+        for piece, vectors in bundle.running_vectors(
+            rated.item[past], rated.rating[past], known, attributes, time, asked
+        ):
             scores = bundle.scores_for(vectors)
             yield np.broadcast_to(scores, (piece.stop - piece.start, scores.shape[1]))

@@ -114,11 +114,11 @@ def _mirrored(factors: Factors, user: IndexArray, raters: UserVector) -> Factors
 
 def _ordinal_prediction(bundle: Bundle, user: int, row: int, item: FoldIn) -> float:
     """The expected stars of a user, as they were before a rating, and of an item that is folded in."""
-    rated, time = bundle.ratings, bundle.ratings.timestamp
+    time = bundle.ratings.timestamp
     assert time is not None
     past = past_of(bundle, user)
     past = past[time[past] < time[row]]
-    vector = bundle.fold_in_rows(rated.item[past], rated.rating[past], bundle.attributes_of(user)).vector
+    vector = bundle.fold_in_entries(user, past).vector
     factors = append_items(take_items(bundle.factors, slice(0)), stack_vectors([item.vector]))
     precision = RatingNoise(factors).precision_for(vector, np.zeros(1, np.int64))
     ordinal, posterior = factors.ordinal, item.vector.posterior

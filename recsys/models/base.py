@@ -12,6 +12,7 @@ from lightning import LightningModule
 from numpy.typing import NDArray
 from torch import Tensor
 
+from recsys.bundle.encoder import Encoder
 from recsys.bundle.factors import Factors
 from recsys.data.batches import Batch, RatingRows, epoch_seed
 from recsys.data.datamodule import RatingDataModule
@@ -88,6 +89,7 @@ class RatingModel(LightningModule, ABC):
     full_batch: ClassVar[bool] = False  # whether a training step uses all rows, in order
     sized_by_state: ClassVar[tuple[str, ...]] = ()  # buffers as long as those of a state that is loaded
     batches_of_items: ClassVar[bool] = False  # whether a training batch has all ratings of its items
+    history_length: int = 0  # rows of the windows of histories in a training batch; 0: it has single ratings
     one_epoch: ClassVar[bool] = False  # whether one epoch fits the model, so that more would change nothing
     select_last_epoch: ClassVar[bool] = False  # whether to select the last epoch regardless of its validation metric
     patience: int | None = 8  # epochs without improvement before early stopping; None: never stopped early
@@ -122,6 +124,10 @@ class RatingModel(LightningModule, ABC):
     @abstractmethod
     def factors(self) -> Factors:
         """The trained model as plain arrays in stars, with user and item factors centred."""
+
+    def encoder(self) -> Encoder | None:
+        """By what a new user's history becomes a vector; None if by the prior, or item weights, of `factors`."""
+        return None
 
     def set_artifact_dir(self, folder: Path, name: str) -> None:
         """Set the folder, and a part of the file names, of artifacts that are too large for checkpoints."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from recsys.data.histories import Histories
 from recsys.models.item_weights import ItemWeightsModel, gram_matrix, penalized_inverse
-from recsys.models.one_pass import Histories
 from recsys.models.validation import check_range
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
 from typing import Any
 
 import torch
@@ -65,9 +64,9 @@ class GradientModel(RatingModel):
             self.patience = None
         self.planned_epochs = 0  # length of the schedule if training stops earlier; 0: trainer.max_epochs
 
-    @abstractmethod
     def training_terms(self, user: Tensor, item: Tensor) -> tuple[Tensor, Tensor]:
         """Predictions on the [0, 1] scale, `(batch,)`, and the penalty in units squared, a scalar."""
+        raise NotImplementedError(f"{type(self).__name__} must have training_terms, or a training_step of its own")
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         predicted, penalty = self.training_terms(batch.user, batch.item)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Protocol
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 
 from recsys.bundle import HISTORY, TEST, Bundle, UserRatings
 from recsys.bundle.attributes import RowAttributes
+from recsys.bundle.encoder import Encoder
 from recsys.bundle.factors import Factors
 from recsys.data.columns import RATING, TIMESTAMP
 from recsys.data.datamodule import RatingDataModule
@@ -28,6 +29,7 @@ class ExportedModel(Protocol):
     fold_in_target: float | None
 
     def factors(self) -> Factors: ...
+    def encoder(self) -> Encoder | None: ...
 
 
 def validate_held_out_users(model: ExportedModel, data: RatingDataModule) -> Metrics | None:
@@ -48,9 +50,16 @@ def validate_held_out_users(model: ExportedModel, data: RatingDataModule) -> Met
     return rating_metrics(predicted, bundle.ratings.rating[rows], item < bundle.fitted_items)
 
 
+def how_folded_in(factors: Factors, encoder: Encoder | None) -> dict[str, Any]:
+    """What a manifest says of how new users get a vector."""
+    if encoder is not None:
+        return {"fold_in": "encoder", "encoder": encoder.settings}
+    return {"fold_in": "ridge" if factors.item_weights is None else "items"}
+
+
 def _bundle_of_validation_users(model: ExportedModel, data: RatingDataModule) -> Bundle:
     """The model with the validation users alone, whose held-out rows are the test rows."""
-    ratings, factors = data.dataset.ratings, model.factors()
+    ratings, factors, encoder = data.dataset.ratings, model.factors(), model.encoder()
     rows = np.concatenate([data.split.val_history, data.split.val])
     part = np.repeat(np.array([HISTORY, TEST], np.uint8), [len(data.split.val_history), len(data.split.val)])
     user_ids, user = data.all_users()
@@ -73,7 +82,7 @@ def _bundle_of_validation_users(model: ExportedModel, data: RatingDataModule) ->
         "task": model.task,
         "link": "identity" if factors.levels is None else "ordinal",
         "noise": None,
-        "fold_in": "ridge" if factors.item_weights is None else "items",
+        **how_folded_in(factors, encoder),
         **({} if model.fold_in_target is None else {"fold_in_target": model.fold_in_target}),
         "rating_scale": list(data.dataset.scale),
         "fit_on": "train",
@@ -81,5 +90,7 @@ def _bundle_of_validation_users(model: ExportedModel, data: RatingDataModule) ->
         "attributes": known.names if known else [],
         "item_attributes": known_items.names if known_items else [],
     }
-    tables = (None if table is None else RowAttributes(table.indptr, table.index) for table in (known, known_items))
-    return Bundle(manifest, factors, user_ids, item_ids, rated, [], None, *tables)
+    of_users, of_items = (
+        None if table is None else RowAttributes(table.indptr, table.index) for table in (known, known_items)
+    )
+    return Bundle(manifest, factors, user_ids, item_ids, rated, [], None, of_users, of_items, encoder)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from recsys.data.histories import Histories
 from recsys.models.item_weights import ItemWeightsModel, gram_matrix
-from recsys.models.one_pass import Histories
 from recsys.models.validation import check_range
 
 

@@ -13,7 +13,8 @@ from torch.nn.functional import embedding_bag
 
 from recsys.bundle.factors import Factors
 from recsys.bundle.history import LEAST
-from recsys.models.one_pass import Histories, OnePassModel, item_bias_factors
+from recsys.data.histories import Histories
+from recsys.models.one_pass import OnePassModel, item_bias_factors
 from recsys.models.validation import check_range
 
 TIES = 1e-3  # of the items' shares in a score

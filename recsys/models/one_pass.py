@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import replace
-from typing import ClassVar, NamedTuple
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -14,38 +14,12 @@ from recsys.bundle.centring import Side, centred_factors
 from recsys.bundle.factors import Factors
 from recsys.data.batches import Batch
 from recsys.data.datamodule import RatingDataModule
+from recsys.data.histories import Histories, histories_of
 from recsys.models.base import to_float64
 from recsys.models.closed_form import FullBatchModel
 from recsys.models.ranking import RankingModel
 
 PINNED_PRECISION = 1e6  # prior precision that holds the rows of new users at the average's
-
-
-class Histories(NamedTuple):
-    """The rows that a model is fitted on: user after user, and each user's by time; ties by their place in the file."""
-
-    user: Tensor  # (rows,) int64, ascending
-    item: Tensor  # (rows,) int64
-    start: Tensor  # (n_users + 1,) int64: user u has the rows start[u] to start[u + 1] - 1, the oldest first
-    time: Tensor | None  # (rows,) int64 unix seconds; None: the data have no times, and the order is the file's
-
-    @property
-    def steps(self) -> Tensor:
-        """Steps from each row to its user's latest, `(rows,)`; the latest has 0."""
-        return self.start[1:][self.user] - 1 - torch.arange(len(self.user))
-
-
-def histories_of(data: RatingDataModule) -> Histories:
-    """The histories in the rows that the data module's models are fitted on."""
-    columns, time = data.fit_data.columns, data.fit_times
-    if time is None:
-        user, item = columns.user, columns.item
-    else:
-        order = torch.from_numpy(np.lexsort((time.numpy(), columns.user.numpy())))  # stable
-        user, item, time = columns.user[order], columns.item[order], time[order]
-    start = torch.zeros(len(data.users) + 1, dtype=torch.int64)
-    start[1:] = torch.bincount(user, minlength=len(data.users)).cumsum(0)
-    return Histories(user, item, start, time)
 
 
 class OnePassModel(RankingModel, FullBatchModel):

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from recsys.bundle.factors import Factors
-from recsys.models.one_pass import Histories, OnePassModel, item_bias_factors
+from recsys.data.histories import Histories
+from recsys.models.one_pass import OnePassModel, item_bias_factors
 from recsys.models.validation import check_range
 
 DAY = 86_400  # seconds

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from recsys.data.histories import Histories
 from recsys.models.item_weights import ItemWeightsModel, gram_matrix, regression
-from recsys.models.one_pass import Histories
 from recsys.models.validation import check_range
 
 HALF_LIVES = 12  # of the longest lag that counts, whose weight of 2^-12 is too small for Z'Z to become indefinite

@@ -17,6 +17,7 @@ from recsys.data.columns import GENRES, ITEM_ID, RATING, TIMESTAMP, TITLE, YEAR
 from recsys.data.datamodule import RatingDataModule
 from recsys.evaluation.validation_set import ValidationSet, predict_validation_set
 from recsys.models.base import RatingModel
+from recsys.models.held_out_users import how_folded_in
 
 LEAST_SPREAD = 1e-6  # variance of the users' biases, in units squared
 
@@ -44,10 +45,10 @@ def make_bundle(model: RatingModel, data: RatingDataModule, noise: float | None 
         part=part[order],
         timestamp=None if time is None else time[order],
     )
-    factors = with_unit(model.factors(), model.unit)
+    factors, encoder = with_unit(model.factors(), model.unit), model.encoder()
     if factors.precision is not None:  # the model has its own noise and its own prior of a new user's bias
         noise = None
-    elif noise is not None and not model.bias_shrinkage:
+    elif noise is not None and not model.bias_shrinkage and encoder is None:
         factors = expect_bias_spread(factors, noise)
     known = data.user_attributes() if factors.attribute_effects is not None else None
     known_items = data.item_attributes() if factors.item_attribute_effects is not None else None
@@ -58,7 +59,7 @@ def make_bundle(model: RatingModel, data: RatingDataModule, noise: float | None 
         "link": "identity" if factors.levels is None else "ordinal",
         "samples": len(factors.mu),
         "noise": noise,
-        "fold_in": "ridge" if factors.item_weights is None else "items",
+        **how_folded_in(factors, encoder),
         **({} if model.fold_in_target is None else {"fold_in_target": model.fold_in_target}),
         "data": data.dataset.name,
         "data_sha256": data.dataset.sha256,
@@ -75,9 +76,11 @@ def make_bundle(model: RatingModel, data: RatingDataModule, noise: float | None 
         "item_attributes": known_items.names if known_items else [],
         "git_commit": git_commit(),
     }  # fmt: skip
-    tables = (None if table is None else RowAttributes(table.indptr, table.index) for table in (known, known_items))
+    of_users, of_items = (
+        None if table is None else RowAttributes(table.indptr, table.index) for table in (known, known_items)
+    )
     items = _items(data.dataset.items, item_ids)
-    return Bundle(manifest, factors, user_ids, item_ids, rated, items, None, *tables)
+    return Bundle(manifest, factors, user_ids, item_ids, rated, items, None, of_users, of_items, encoder)
 
 
 def validation_set(model: RatingModel, data: RatingDataModule) -> ValidationSet:

@@ -120,7 +120,7 @@ def _losses_of_user(
     time, item, rating = rated.timestamp[entries], item_row[rated.item[entries]], rated.rating[entries]
     past, test = np.flatnonzero(item >= 0), np.flatnonzero(wanted)
     known = np.searchsorted(time[past], time[test])  # of these were strictly earlier
-    for piece, vectors in bundle.running_vectors(item[past], rating[past], known, attributes):
+    for piece, vectors in bundle.running_vectors(item[past], rating[past], known, attributes, time[past], time[test]):
         rows = test[piece]
         if bundle.is_ranking:
             scores = np.repeat(bundle.scores_for(vectors), len(rows) if vectors.bias.ndim == 1 else 1, axis=0)

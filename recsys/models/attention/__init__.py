@@ -1,0 +1,1 @@
+"""Attention over histories: the layers, the loss of the next item, and the model."""

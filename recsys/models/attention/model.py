@@ -1,0 +1,316 @@
+"""Attention over histories: a causal transformer that ranks what comes next."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from recsys.bundle.centring import Side, centred_factors
+from recsys.bundle.encoder import EPSILON, RATING_LEVELS, TIME_LEVELS, Encoder, events_of, time_levels
+from recsys.bundle.factors import Factors
+from recsys.data.columns import TIMESTAMP
+from recsys.data.datamodule import RatingDataModule
+from recsys.data.histories import Histories, HistoryBatch, histories_of, padded_windows
+from recsys.models.attention.layers import Block, Dropout, Rotation, plain_array, plain_norm, reduced_precision
+from recsys.models.attention.softmax import sampled_items, softmax_loss
+from recsys.models.attribute_effects import AttributeEffects, with_biases, with_embeddings
+from recsys.models.base import rows_or_mean, to_float64
+from recsys.models.gradient import GradientModel
+from recsys.models.one_pass import PINNED_PRECISION
+from recsys.models.ranking import RankingModel
+from recsys.models.validation import check_range
+
+START_STD = 0.02
+FEED = 8 / 3  # of the dimension: the hidden part of a feed-forward layer, to the next multiple of 8
+FULL_SOFTMAX = 50_000  # items up to which all are in the loss
+UNKNOWN = 0.05  # share of the windows that are trained without ratings, without times, and without query times
+ROWS = 1 << 14  # of histories that are encoded at a time outside training
+
+
+class Attention(RankingModel, GradientModel):
+    """Scores `s(u, i, t) = p_u(t) . e_i + b_i`, where `p_u(t)` is what a transformer makes of the history of u until t.
+
+    A causal one: at each event of a history it predicts the next, as SASRec (Kang & McAuley 2018), trained with the
+    softmax over all items (Klenitskiy & Vasilev 2023). An event is the sum of `e_i`, which also scores, of its rating,
+    of the time since the event before, and of the time since the first; attention sees distances in places and in time
+    (rotary embeddings). `e_i` and `b_i` are sums of the item's own and of its attributes'.
+
+    Learned: `item_embedding (n_items, embedding_dim)`, `item_bias (n_items,)`, attributes' likewise, the embeddings of
+    levels, and `blocks` transformer blocks.
+
+    Args:
+        n_users: Users the model is fitted on.
+        n_items: Items the model is fitted on.
+        rating_min: Lowest rating of the scale, in stars.
+        rating_max: Highest rating of the scale, in stars.
+        embedding_dim: Length of `p_u` and `e_i`, a multiple of `4 * heads`.
+        blocks: Transformer blocks, at least 1.
+        heads: Of attention, at least 1.
+        max_length: Events that are read, the latest ones, at least 1.
+        dropout: Probability of zeroing a coordinate of an event's embedding and of each branch, in [0, 1).
+        attributes: Whether items have embeddings and biases of their attributes, if any, added to their own.
+        query_time: Whether the model also knows, in training and evaluation, when the answer is asked for.
+        negatives: Items drawn for a sampled softmax, beside those of the batch, at least 1; 0: the softmax is over all
+            items; None: over all up to 50,000, and else over 8,192 drawn.
+        learning_rate: Initial learning rate of Adam.
+        plateau_factor: Factor on the learning rate when the validation metric stops improving, in (0, 1).
+        plateau_patience: Epochs without improvement before that.
+        plateau_min_lr: Lower bound on the learning rate of the plateau schedule.
+        lr_schedule: `plateau`, `onecycle` or `cosine` (see `GradientModel`).
+        seed: Seed of the initial weights, dropout and sampled items.
+
+    Raises:
+        ValueError: An argument is outside its range; the message names it.
+    """
+
+    name = "attention"
+    sized_by_state: ClassVar[tuple[str, ...]] = ("history_item", "history_rating", "history_time")
+
+    def __init__(
+        self,
+        n_users: int,
+        n_items: int,
+        rating_min: float = 1.0,
+        rating_max: float = 5.0,
+        *,
+        embedding_dim: int = 128,
+        blocks: int = 2,
+        heads: int = 2,
+        max_length: int = 200,
+        dropout: float = 0.2,
+        attributes: bool = True,
+        query_time: bool = False,
+        negatives: int | None = None,
+        learning_rate: float = 0.001,
+        plateau_factor: float = 0.2,
+        plateau_patience: int = 3,
+        plateau_min_lr: float = 1e-6,
+        lr_schedule: str = "plateau",
+        seed: int = 0,
+    ) -> None:
+        super().__init__(
+            n_users, n_items, rating_min, rating_max, learning_rate=learning_rate, seed=seed, lr_schedule=lr_schedule,
+            plateau_factor=plateau_factor, plateau_patience=plateau_patience, plateau_min_lr=plateau_min_lr,
+        )  # fmt: skip
+        for name, value in (("blocks", blocks), ("heads", heads), ("max_length", max_length)):
+            check_range(name, value, 1)
+        check_range("dropout", dropout, 0.0, 1.0, open_high=True)
+        if embedding_dim < 1 or embedding_dim % (4 * heads):
+            raise ValueError(
+                f"embedding_dim must be >= 1 and a multiple of 4 * heads = {4 * heads}, got {embedding_dim}"
+            )
+        if negatives is not None:
+            check_range("negatives", negatives, 0)
+        self.save_hyperparameters()
+        self.max_length = self.history_length = max_length
+        self.with_attributes, self.query_time = attributes, query_time
+        self.negatives = (0 if n_items <= FULL_SOFTMAX else 8192) if negatives is None else negatives
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            self.item_embedding = nn.Parameter(START_STD * torch.randn(n_items, embedding_dim))
+            self.rating = nn.Parameter(START_STD * torch.randn(RATING_LEVELS + 1, embedding_dim))
+            tables = (START_STD * torch.randn(TIME_LEVELS + 1, embedding_dim) for _ in range(3))
+            self.gap, self.age, self.query_gap = (nn.Parameter(table) for table in tables)
+            hidden = 8 * round(FEED * embedding_dim / 8)
+            self.blocks = nn.ModuleList(Block(embedding_dim, heads, hidden, dropout) for _ in range(blocks))
+        self.heads = heads
+        self.query_gap.requires_grad_(query_time)
+        self.item_bias = nn.Parameter(torch.zeros(n_items))
+        self.norm, self.dropout = nn.LayerNorm(embedding_dim, EPSILON), Dropout(dropout)
+        self.item_attributes: AttributeEffects | None = None
+        self.register_buffer("share", torch.full((n_items,), 1 / n_items))  # of the rows
+        # The histories; in the state, so that a checkpoint predicts without the ratings.
+        self.register_buffer("history_start", torch.zeros(n_users + 1, dtype=torch.int64))
+        self.register_buffer("history_item", torch.zeros(0, dtype=torch.int64))
+        self.register_buffer("history_rating", torch.zeros(0))
+        self.register_buffer("history_time", torch.zeros(0, dtype=torch.int64))  # empty: not known
+        self._levels: dict[str, Tensor] | None = None  # of each row of the histories
+        self._vectors: Tensor | None = None  # of every user, outside training
+        self._asked: NDArray[np.int64] | None = None  # unix seconds of each user's validation, with query times
+
+    def setup(self, stage: str) -> None:
+        """Read the histories and the attributes. Runs before a checkpoint is loaded."""
+        super().setup(stage)
+        data = getattr(self.trainer, "datamodule", None)
+        if stage != "fit" or not isinstance(data, RatingDataModule):
+            return
+        self._set_histories(histories_of(data))
+        if self.query_time:
+            self._asked = first_held_out_times(data)
+        if self.with_attributes:
+            dim = self.item_embedding.shape[1]
+            self.item_attributes = AttributeEffects.of_table(data.item_attributes(), self.n_items, dim)
+
+    def _set_histories(self, histories: Histories) -> None:
+        device = self.item_embedding.device
+        if self.query_time and histories.time is None:
+            raise ValueError("query_time=true needs ratings with times, and these have none")
+        self.history_start, self.history_item = histories.start.to(device), histories.item.to(device)
+        self.history_rating = histories.rating.to(device)
+        self.history_time = self.history_item[:0] if histories.time is None else histories.time.to(device)
+        count = torch.bincount(self.history_item, minlength=self.n_items).float()
+        self.share = count / count.sum().clamp(min=1)
+        with torch.no_grad():  # the logarithm of a share, as a softmax has it
+            self.item_bias.copy_(torch.log((count + 1) / (count + 1).mean()))
+        self._levels = self._vectors = self._asked = None
+
+    def load_state_dict(self, state_dict: Mapping[str, Any], *args: Any, **kwargs: Any) -> Any:
+        """Make place for the attributes of the state before loading."""
+        self.item_attributes = AttributeEffects.of_state(state_dict, "item_attributes.", self.n_items)
+        self._levels = self._vectors = None
+        return super().load_state_dict(state_dict, *args, **kwargs)
+
+    def _apply(self, *args: Any, **kwargs: Any) -> Attention:
+        """Forget what depends on device and type."""
+        self._levels = self._vectors = None
+        return super()._apply(*args, **kwargs)  # type: ignore[no-any-return, no-untyped-call]
+
+    def train(self, mode: bool = True) -> Attention:
+        """Forget the users' vectors, which training changes."""
+        self._vectors = None
+        return super().train(mode)
+
+    def on_train_epoch_start(self) -> None:
+        super().on_train_epoch_start()
+        for module in self.modules():
+            if isinstance(module, Dropout):
+                module.generator = self.generator
+
+    def training_step(self, batch: HistoryBatch, batch_idx: int) -> Tensor:  # type: ignore[override]
+        items = with_embeddings(self.item_embedding, self.item_attributes)
+        bias = with_biases(self.item_bias, self.item_attributes)
+        with reduced_precision(self.device):
+            vector = self._encoded(batch.row, items)[batch.is_target]
+            target = self.history_item[batch.row[batch.is_target] + 1]
+            if self.negatives:
+                chosen, place, log_chance = sampled_items(target, self.share, self.negatives, self.generator)
+                loss = softmax_loss(vector, items[chosen], bias[chosen] - log_chance, place)
+            else:
+                loss = softmax_loss(vector, items, bias, target)
+        self.train_loss += loss.detach()
+        return loss
+
+    def mean_train_loss(self) -> Tensor:
+        """Mean cross-entropy of the next item, a scalar."""
+        return self.train_loss / self.trainer.num_training_batches
+
+    def _encoded(self, row: Tensor, items: Tensor) -> Tensor:
+        """`p` after each row of windows of the histories, `(windows, rows, embedding_dim)`, from their rows."""
+        levels, timed = self._row_levels(), len(self.history_time) > 0
+        rating, gap, age = (levels[name][row] for name in ("rating", "gap", "age"))
+        time = self.history_time[row] if timed else None
+        known = None
+        if self.training:
+            known = torch.rand(3, len(row), 1, generator=self.generator, device=row.device) >= UNKNOWN
+            rating, gap, age = rating * known[0], gap * known[1], age * known[1]
+            time = None if time is None else time * known[1]
+        x = nn.functional.embedding(self.history_item[row], items) + nn.functional.embedding(rating, self.rating)
+        if timed:
+            x = x + nn.functional.embedding(gap, self.gap) + nn.functional.embedding(age, self.age)
+        if self.query_time:
+            waited = levels["query_gap"][row] if known is None else levels["query_gap"][row] * known[2]
+            x = x + nn.functional.embedding(waited, self.query_gap)
+        rotation = Rotation(row.shape[1], items.shape[1] // self.heads, time, row.device)
+        x = self.dropout(x)
+        for block in self.blocks:
+            x = block(x, rotation)
+        vectors: Tensor = self.norm(x)
+        return vectors
+
+    def _row_levels(self) -> dict[str, Tensor]:
+        """Levels of the events, and of the time until the next one, of each row of the histories, `(rows,)`."""
+        if self._levels is None:
+            start, item, rating, time = (
+                getattr(self, f"history_{name}").cpu().numpy() for name in ("start", "item", "rating", "time")
+            )
+            events = events_of(item, rating, time if len(time) else None, start[:-1])
+            levels = {"rating": events.rating, "gap": events.gap, "age": events.age}
+            if self.query_time:
+                waited = np.append(events.gap[1:], 0)  # 0 for a user's last
+                if self._asked is not None:
+                    ends = start[1:] - 1
+                    waited[ends] = time_levels(self._asked - time[ends])
+                levels["query_gap"] = waited
+            self._levels = {name: torch.from_numpy(level).to(self.device) for name, level in levels.items()}
+        return self._levels
+
+    @torch.no_grad()
+    def vectors(self) -> Tensor:
+        """`p` of every user after their whole history, `(n_users, embedding_dim)`; 0 for one without."""
+        if self.training:  # as it is where a fit has ended
+            self.eval()
+            found = self.vectors()
+            self.train()
+            return found
+        if self._vectors is None:
+            items = with_embeddings(self.item_embedding, self.item_attributes)
+            stop = self.history_start[1:].cpu().numpy()
+            first = np.maximum(self.history_start[:-1].cpu().numpy(), stop - self.max_length)
+            order = np.argsort(stop - first, kind="stable")
+            order = order[(stop > first)[order]]
+            found = self.item_embedding.new_zeros(self.n_users, items.shape[1])
+            length = (stop - first)[order]
+            piece = np.cumsum(length) // ROWS  # of about as many rows
+            for users in np.split(order, np.flatnonzero(np.diff(piece)) + 1):
+                batch = padded_windows(first[users], first[users], stop[users])
+                rows = torch.from_numpy(stop[users] - first[users] - 1)
+                encoded = self._encoded(batch.row.to(self.device), items)
+                found[torch.from_numpy(users)] = encoded[torch.arange(len(users)), rows].to(found.dtype)
+            self._vectors = found
+        return self._vectors
+
+    def scores(self, user: Tensor) -> Tensor:
+        """Scores of every fitted item, `(users, n_items)`."""
+        items = with_embeddings(self.item_embedding, self.item_attributes)
+        return self.vectors()[user] @ items.T + with_biases(self.item_bias, self.item_attributes)
+
+    def forward(self, user: Tensor, item: Tensor) -> Tensor:
+        """Scores, `(batch,)`; row -1 is treated as the average user or item."""
+        items = with_embeddings(self.item_embedding, self.item_attributes)
+        bias = with_biases(self.item_bias, self.item_attributes)
+        return (rows_or_mean(user, self.vectors()) * rows_or_mean(item, items)).sum(-1) + rows_or_mean(item, bias)
+
+    @torch.no_grad()
+    def factors(self) -> Factors:
+        """The items, and the users as of their latest event; new ones are encoded (`encoder`), not solved for."""
+        items = to_float64(with_embeddings(self.item_embedding, self.item_attributes))
+        bias, users = to_float64(with_biases(self.item_bias, self.item_attributes)), to_float64(self.vectors())
+        level = users @ items.mean(0)  # of a user's scores, which orders nothing
+        none, pinned = np.zeros(items.shape[1] + 1), np.full((1, items.shape[1] + 1), PINNED_PRECISION)
+        of_users, of_items = Side(-level, users, none, pinned, (0.0,)), Side(bias, items, none, pinned, (0.0,))
+        factors = centred_factors(0.0, of_users, of_items)
+        return replace(factors, item_prior_mean=None, item_prior_precision=None, item_prior_exponent=None)
+
+    @torch.no_grad()
+    def encoder(self) -> Encoder:
+        """The user side as arrays."""
+        items = with_embeddings(self.item_embedding, self.item_attributes)
+        every = [block.arrays() for block in self.blocks if isinstance(block, Block)]
+        return Encoder(
+            heads=self.heads,
+            max_length=self.max_length,
+            has_times=len(self.history_time) > 0,
+            item_mean=plain_array(items.double().mean(0)),
+            user_mean=plain_array(self.vectors().double().mean(0)),
+            norm=plain_norm(self.norm),
+            rating=plain_array(self.rating),
+            gap=plain_array(self.gap),
+            age=plain_array(self.age),
+            query_gap=plain_array(self.query_gap) if self.query_time else None,
+            **{name: np.stack([arrays[name] for arrays in every]) for name in every[0]},
+        )
+
+
+def first_held_out_times(data: RatingDataModule) -> NDArray[np.int64]:
+    """Unix seconds of each fitted user's first validation row, `(n_users,)`; 0 for one who has none."""
+    rows = data.split.val
+    user, time = data.dense.columns.user.numpy()[rows], data.dataset.ratings[TIMESTAMP].to_numpy()[rows]
+    first = np.full(len(data.users), np.iinfo(np.int64).max)
+    np.minimum.at(first, user[user >= 0], time[user >= 0])
+    return np.where(first == np.iinfo(np.int64).max, 0, first)

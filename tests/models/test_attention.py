@@ -1,0 +1,152 @@
+"""Attention over histories: what is exported is what was trained, and the NumPy encoder is the torch one."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from recsys.bundle.encoder import Encoder, events_of
+from recsys.data.histories import Histories, starts_of
+from recsys.models.attention.layers import CausalAttention, Dropout
+from recsys.models.attention.model import Attention
+from recsys.models.attention.softmax import sampled_items, softmax_loss
+
+N_USERS, N_ITEMS = 40, 50
+FIRST = np.zeros(1, np.int64)
+
+
+def some_histories(*, timed: bool, longest: int = 60) -> Histories:
+    """Histories of every length, with times from seconds to years apart."""
+    random = np.random.default_rng(0)
+    length = np.append(np.arange(1, longest + 1, 2), random.integers(1, longest, N_USERS))[:N_USERS]
+    user = torch.repeat_interleave(torch.arange(N_USERS), torch.from_numpy(length))
+    time = [np.sort(random.integers(0, 10 ** random.integers(1, 9), n)) + 900_000_000 for n in length]
+    return Histories(
+        user,
+        torch.from_numpy(random.integers(0, N_ITEMS, len(user))),
+        torch.from_numpy(random.integers(0, 5, len(user)) / 4).float(),
+        starts_of(user, N_USERS),
+        torch.from_numpy(np.concatenate(time)) if timed else None,
+    )
+
+
+def some_model(histories: Histories, **arguments: object) -> Attention:
+    """A model with weights that are not small, as after training."""
+    model = Attention(N_USERS, N_ITEMS, **{"embedding_dim": 32, "max_length": 30, **arguments})  # type: ignore[arg-type]
+    model._set_histories(histories)
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter += 0.3 * torch.randn(parameter.shape, generator=generator)
+    return model.eval()
+
+
+@pytest.mark.parametrize("timed", [True, False])
+@pytest.mark.parametrize("max_length", [1, 7, 100])
+def test_the_numpy_encoder_is_the_torch_one(timed: bool, max_length: int) -> None:
+    histories = some_histories(timed=timed)
+    model = some_model(histories, max_length=max_length)
+    factors, encoder = model.factors(), model.encoder()
+    assert isinstance(encoder, Encoder)
+    table = factors.item_factors[:, 0]
+    for user in range(N_USERS):
+        rows = slice(int(histories.start[user]), int(histories.start[user + 1]))
+        item, rating = histories.item[rows].numpy(), histories.rating[rows].numpy()
+        time = None if histories.time is None else histories.time[rows].numpy()
+        vector = encoder.vector(table, events_of(item, rating, time, FIRST))
+        np.testing.assert_allclose(vector, factors.user_factors[user, 0], atol=1e-4)
+        every = encoder.vectors(table, events_of(item, rating, time, FIRST), np.arange(1, len(item) + 1))
+        for n in range(1, len(item) + 1):
+            part = events_of(item[:n], rating[:n], None if time is None else time[:n], FIRST)
+            np.testing.assert_allclose(every[n - 1], encoder.vector(table, part), atol=1e-4)
+
+
+def test_an_export_does_not_depend_on_dropout() -> None:
+    model = some_model(some_histories(timed=True), dropout=0.5)
+    still = model.factors().user_factors
+    model.train()
+    np.testing.assert_array_equal(model.factors().user_factors, still)
+    assert model.training
+
+
+def test_leaving_events_out_is_encoding_the_others() -> None:
+    histories = some_histories(timed=True)
+    model = some_model(histories)
+    encoder, table = model.encoder(), model.factors().item_factors[:, 0]
+    rows = slice(int(histories.start[20]), int(histories.start[21]))
+    item, rating, time = (getattr(histories, name)[rows].numpy() for name in ("item", "rating", "time"))
+    places = [0, 3, len(item) - 1]
+    found = encoder.vectors_without(table, item, rating, time, places)
+    for place, vector in zip(places, found, strict=True):
+        others = events_of(*(np.delete(column, place) for column in (item, rating, time)), FIRST)
+        np.testing.assert_allclose(vector, encoder.vector(table, others), atol=1e-5)
+
+
+def test_attention_and_its_gradients_are_those_of_pytorch() -> None:
+    torch.manual_seed(0)
+    own, theirs = ([torch.randn(3, 2, 17, 8, requires_grad=True) for _ in range(3)] for _ in range(2))
+    for a, b in zip(own, theirs, strict=True):
+        b.data.copy_(a.data)
+    gradient = torch.randn(3, 2, 17, 8)
+    found = CausalAttention.apply(*own)  # type: ignore[no-untyped-call]
+    wanted = torch.nn.functional.scaled_dot_product_attention(*theirs, is_causal=True)
+    torch.testing.assert_close(found, wanted)
+    found.backward(gradient)
+    wanted.backward(gradient)
+    for a, b in zip(own, theirs, strict=True):
+        torch.testing.assert_close(a.grad, b.grad)
+
+
+def test_the_softmax_and_its_gradients_are_those_of_pytorch() -> None:
+    torch.manual_seed(0)
+    target = torch.randint(0, 300, (1300,))  # more rows than are held at a time
+    own, theirs = (
+        [
+            torch.randn(1300, 8, requires_grad=True),
+            torch.randn(300, 8, requires_grad=True),
+            torch.zeros(300, requires_grad=True),
+        ]
+        for _ in range(2)
+    )
+    for a, b in zip(own, theirs, strict=True):
+        b.data.copy_(a.data)
+    found = softmax_loss(*own, target)
+    wanted = torch.nn.functional.cross_entropy(theirs[0] @ theirs[1].T + theirs[2], target)
+    torch.testing.assert_close(found, wanted)
+    (3 * found).backward()
+    (3 * wanted).backward()
+    for a, b in zip(own, theirs, strict=True):
+        torch.testing.assert_close(a.grad, b.grad, rtol=1e-4, atol=1e-6)
+
+
+def test_sampled_items_have_the_batch_and_how_likely_each_was() -> None:
+    generator = torch.Generator().manual_seed(0)
+    share = torch.tensor([0.5, 0.3, 0.2] + 97 * [0.0])
+    counts, tries = torch.zeros(100), 400
+    for _ in range(tries):
+        target = torch.multinomial(share, 4, replacement=True, generator=generator)
+        items, place, log_chance = sampled_items(target, share, 30, generator)
+        assert (items[place] == target).all()
+        assert (items.diff() > 0).all()
+        counts[items] += 1
+    torch.testing.assert_close(counts[items] / tries, log_chance.exp(), rtol=0, atol=0.1)
+
+
+@pytest.mark.parametrize("dropout", [0.0, 0.2, 0.5])
+def test_dropout_keeps_the_mean(dropout: float) -> None:
+    layer = Dropout(dropout)
+    layer.generator.manual_seed(0)
+    x = torch.ones(1000, 100, requires_grad=True)
+    found = layer(x)
+    found.sum().backward()
+    assert x.grad is not None
+    torch.testing.assert_close(x.grad, found)
+    assert float((found == 0).float().mean()) == pytest.approx(dropout, abs=0.01)
+    assert float(found.mean()) == pytest.approx(1, abs=0.02)
+    assert (layer.eval()(x) == x).all()
+
+
+def test_bad_arguments_are_named() -> None:
+    with pytest.raises(ValueError, match=r"embedding_dim must be >= 1 and a multiple of 4 \* heads = 12, got 32"):
+        Attention(3, 3, embedding_dim=32, heads=3)
