@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Sequence
+from typing import Annotated, Protocol
 
 from fastapi import Depends, Request
 
@@ -11,8 +12,17 @@ from serve.api_error import ApiError
 from serve.errors import no_model
 from serve.live import Live
 from serve.models.person import Person
-from serve.models.served_model import ServedModel
+from serve.models.served_model import Folded, Given, ServedModel
 from serve.service import Service
+
+
+class GivenRatings(Protocol):
+    """A request with the ratings of somebody new."""
+
+    @property
+    def ratings(self) -> Sequence[Given]: ...
+    @property
+    def attributes(self) -> dict[str, str] | None: ...
 
 
 async def get_service(request: Request) -> Service:
@@ -62,7 +72,27 @@ async def person_of(request: Request, model: ServedModel, user_id: str) -> Perso
     state = request.scope.get(STATES, {}).get(user_id)
     person = await live.people.person(request.scope, model, user_id, state)
     depends_on(request.scope, user_id, person.state)
+    if model.bundle.encoder is not None:
+        await request.app.state.service.encodings.encoded(person.fold_in)
     return person
+
+
+async def encoded_person(service: Service, model: ServedModel, body: GivenRatings) -> Folded | None:
+    """Somebody new as the model's encoder reads them; None if it has none, and they are folded in with their answer.
+
+    Args:
+        service: Whose requests are encoded together.
+        model: That answers.
+        body: With their ratings.
+
+    Raises:
+        ApiError: As `ServedModel.fold_in`.
+    """
+    if model.bundle.encoder is None:
+        return None
+    told = model.fold_in(body.ratings, body.attributes)
+    await service.encodings.encoded(told[0])
+    return told
 
 
 def check_genre(request: Request, model: ServedModel, genre: str | None) -> None:

@@ -77,7 +77,8 @@ def partner_scores(model: ServedModel, person: Person) -> Float32Array | None:
     in_bundle = 0 <= person.row < len(bundle.user_ids)
     as_fitted = in_bundle and person.given is None and person.merged is None
     user_id = bundle.user_ids[person.row : person.row + 1].tolist()[0] if as_fitted else None
-    return model.partner.scores(user_id, person.seen, gain)
+    history, stars, time = person.told
+    return model.partner.scores(user_id, history, gain, stars, time)
 
 
 def work_of_partner(model: ServedModel, ratings: int) -> int:

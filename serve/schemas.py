@@ -144,6 +144,9 @@ class RatingIn(Input):
     rating: Stars | None = Field(
         None, description="Stars, within the scale; may be left out for implicit feedback, where the item counts."
     )
+    timestamp: Seconds | None = Field(
+        None, description="When, in unix seconds; of all ratings or of none. Without, their order counts."
+    )
 
 
 class PredictionRequest(Input):

@@ -14,6 +14,7 @@ from typing import ParamSpec
 
 from serve.access.guard import Guard
 from serve.answers import AnswerCache
+from serve.encodings import Encodings
 from serve.http.beside import Beside
 from serve.http.load import Load
 from serve.live import Live
@@ -38,6 +39,7 @@ class Service:
         self.deadlines = Deadlines(most=16)
         self.load = Load(settings.max_in_flight, settings.max_wait_seconds)
         self.beside = Beside(self.load)
+        self.encodings = Encodings(settings.encode_together)
         self.answers = AnswerCache(settings.answer_cache_bytes)
         self.metrics = Metrics(self.load)
         self.live: Live | None = None  # opened when the application starts, if the settings name a database

@@ -147,6 +147,9 @@ class Settings(BaseSettings):
         "",
         description="proxies whose X-Forwarded-For is believed, such as 10.0.0.0/8; then keys are needed",
     )
+    encode_together: Annotated[int, Field(ge=1, le=1024)] = Field(
+        32, description="people whose short histories a model of sequences reads at once; 1: each alone"
+    )
     answer_cache_bytes: Annotated[int, Field(ge=0)] = Field(
         64 << 20, description="memory of a worker for answers that are given again as long as they are right; 0: none"
     )
@@ -277,7 +280,7 @@ GROUPS = {
     "Who may ask": (
         "keys", "insecure", "expose_user_ratings", "rate_limit", "allowed_hosts", "cors_origins", "trusted_proxies",
     ),
-    "Answers": ("answer_cache_bytes",),
+    "Answers": ("answer_cache_bytes", "encode_together"),
     "Overload": ("max_in_flight", "max_wait_seconds", "max_connections", "max_connections_per_address"),
     "Slow and large requests": (
         "first_byte_seconds", "header_seconds", "body_seconds", "idle_seconds", "max_header_bytes", "max_body_bytes",

@@ -13,9 +13,11 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from recsys.bundle import TEST, TRAIN, VAL, Bundle, BundleError, UserRatings
+from recsys.bundle.encoder import RATING_LEVELS, TIME_LEVELS, Encoder
 from recsys.bundle.factors import Factors
 from recsys.bundle.item_fold_in import ItemRatings
 from recsys.bundle.manifest import DIGEST, MANIFEST, listed, sha256_of
+from recsys.bundle.schema import ENCODER_SPECS
 
 # Of the bundle `small`: user 30 and item 99 are in the data but were not fitted.
 USERS, ITEMS = [10, 20, 30], [7, 3, 5, 99]
@@ -59,9 +61,9 @@ def trained_and_folded(bundle: Bundle) -> Iterator[tuple[np.ndarray, np.ndarray,
     fitted = bundle.ratings.part <= {"train": TRAIN, "train_val": VAL, "all": TEST}[bundle.manifest["fit_on"]]
     for user in range(bundle.n_users):
         entries = bundle.ratings.slice_of(user)
-        item, rating = (column[entries][fitted[entries]] for column in (bundle.ratings.item, bundle.ratings.rating))
-        folded = bundle.fold_in_rows(item, rating)
-        yield bundle.scores_of(np.array([user]), fitted)[0], bundle.factors.scores(folded.vector), item
+        rows = np.arange(entries.start, entries.stop)[fitted[entries]]
+        scores = bundle.factors.scores(bundle.fold_in_entries(user, rows).vector)
+        yield bundle.scores_of(np.array([user]), fitted)[0], scores, bundle.ratings.item[rows]
 
 
 def trained_and_folded_items(bundle: Bundle) -> Iterator[tuple[np.ndarray, np.ndarray]]:
@@ -206,3 +208,40 @@ def one_sentence(error: pytest.ExceptionInfo[BundleError]) -> str:
     assert "\n" not in text
     assert 10 < len(text) < 300
     return text
+
+
+def random_encoder(dim: int = 8, *, blocks: int = 2, heads: int = 2, max_length: int = 6, seed: int = 0) -> Encoder:
+    """An encoder of random weights that tells histories apart."""
+    rng = np.random.default_rng(seed)
+    sizes = {"d": dim, "b": blocks, "h": 2 * dim, "n": RATING_LEVELS + 1, "g": TIME_LEVELS + 1, "2": 2}
+    arrays = {
+        name.removeprefix("encoder_"): rng.normal(0, 0.5, [sizes[axis] for axis in spec.axes]).astype(np.float32)
+        for name, spec in ENCODER_SPECS.items()
+        if name != "encoder_query_gap"
+    }
+    return Encoder(heads, max_length, True, **arrays)
+
+
+def encoder_bundle(user_ids: Any = None, item_ids: Any = None, rated: Any = None, **manifest: Any) -> Bundle:
+    """A ranking bundle of a random encoder; the fitted users' rows are those of their rated items.
+
+    Unless given, users 10 and 20 and twelve items, 100 to 111: 10 has rated 103, 101 and 105, the last of them a test
+    row; 20 has rated 101; user 40 was not fitted.
+    """
+    user_ids, item_ids = user_ids or [10, 20, 40], item_ids or list(range(100, 112))
+    rated = rated or [(0, 3, 5.0, TRAIN), (0, 1, 4.0, VAL), (0, 5, 1.0, TEST), (1, 1, 2.0, TRAIN), (2, 2, 5.0, TEST)]
+    encoder, fitted = random_encoder(), len(user_ids) - 1
+    factors = replace(
+        random_factors(n_users=fitted, n_items=12, dim=8), mu=np.zeros(1, np.float32),
+        user_bias=np.zeros((fitted, 1), np.float32),
+    )  # fmt: skip
+    given = {"task": "ranking", "fold_in": "encoder", "encoder": encoder.settings, "model": "attention"}
+    given |= {"fit_on": "train_val"} | manifest
+    times = [10**9 + 5000 * place for place in range(len(rated))]
+    bundle = replace(make_bundle(factors, user_ids, item_ids, rated, times, **given), encoder=encoder)
+    known = bundle.ratings.part <= VAL
+    for user in range(fitted):
+        entries = bundle.ratings.slice_of(user)
+        rows = np.arange(entries.start, entries.stop)[known[entries] & (bundle.ratings.item[entries] < 12)]
+        factors.user_factors[user] = bundle.fold_in_entries(user, rows).vector.factors
+    return bundle

@@ -166,14 +166,16 @@ class Bundle(Scoring):
             enough = self._ratings_of_items >= min_ratings
             rules = rules._replace(allowed=enough if rules.allowed is None else rules.allowed & enough)
         if isinstance(user_id, FoldIn):
-            vector, history, who = self._vector_of(user_id), user_id.items, None
+            vector, history, given, time, who = self._vector_of(user_id), user_id.items, user_id.rating, None, None
         else:
             row = self.row_of_user(user_id)
-            vector, history, who = self.vector(row), self.seen(row), user_id
+            entries, rated = self.ratings.slice_of(row), self.ratings
+            vector, history, given, who = self.vector(row), rated.item[entries], rated.rating[entries], user_id
+            time = None if rated.timestamp is None else rated.timestamp[entries]
         scores = None
         if rank_with is not None:
             gain = self.ranker.gain(vector, self.factors.scores(vector)) if rank_with.mix else None
-            scores = rank_with.scores(who, history, gain)
+            scores = rank_with.scores(who, history, gain, given, time)
         ranked = self.ranker.top(
             vector, k, order, history=history, seen=history if exclude_seen else None, allowed=rules.allowed,
             boost=rules.boost, scores=scores,
@@ -206,24 +208,34 @@ class Bundle(Scoring):
         rows, alike = self.similar_rows(self._row_of_item(item_id), k)
         return [self.describe_item(row, score) for row, score in zip(rows.tolist(), alike.tolist(), strict=True)]
 
-    def fold_in(self, ratings: Mapping[Id, float], attributes: Mapping[str, object] | None = None) -> FoldIn:
+    def fold_in(
+        self,
+        ratings: Mapping[Id, float],
+        attributes: Mapping[str, object] | None = None,
+        times: Mapping[Id, int] | None = None,
+    ) -> FoldIn:
         """Someone new, from their ratings in stars: a vector and a bias per sample, by ridge regression.
 
         Items without factors say nothing and are left out. Where the manifest has a `fold_in_target`,
-        it replaces the stars: what counts is that an item was rated. A model with item weights or drift takes the order
-        given for the order of time, the latest last.
+        it replaces the stars: what counts is that an item was rated. A model with item weights, drift or an encoder
+        takes the order given for the order of time, the latest last, unless there are `times`.
 
         Args:
             ratings: Stars by item id; with implicit feedback 1 for each item that was chosen.
             attributes: What else is known of them, such as `{"gender": "F"}`.
+            times: Unix seconds of each rating; an encoder also reads how far apart they are.
 
         Raises:
-            ValueError: A rating is not finite or outside the scale; an attribute is not one of `attributes`; or this
-                bundle's model cannot fold in.
+            ValueError: A rating is not finite or outside the scale, or has no time where others do; an attribute is not
+                one of `attributes`; or this bundle's model cannot fold in.
             TypeError: An item id is not of the data set's kind, or a rating is not a number.
         """
         if not isinstance(ratings, Mapping):
             raise TypeError(f"ratings must map item ids to stars, got {ratings!r:.80}")
+        if times is not None:
+            if missing := [item for item in ratings if item not in times]:
+                raise ValueError(f"times must have one of every rating, there is none of item {missing[0]!r}")
+            ratings = dict(sorted(ratings.items(), key=lambda pair: times[pair[0]]))
         rows = [self.item_row.get(item, -1) for item in checked_ids(self.manifest["id_kind"], "ratings", ratings)]
         low, high = self.given_scale
         for item, rating in ratings.items():
@@ -231,10 +243,12 @@ class Bundle(Scoring):
                 raise TypeError(f"rating of item {item!r} must be a number, got {rating!r:.80}")
             if not low <= rating <= high:
                 raise ValueError(f"rating of item {item!r} must be {self.allowed_stars}, got {rating}")
-        known = [(row, stars) for row, stars in zip(rows, ratings.values(), strict=True) if 0 <= row < self.n_items]
-        row, stars = zip(*known, strict=True) if known else ((), ())
+        row = np.array(rows, np.int64)
+        known = (row >= 0) & (row < self.n_items)
+        stars = np.array([*ratings.values()], np.float32)[known]
         known_of = None if attributes is None else attribute_rows(self.attributes, attributes)
-        return self.fold_in_rows(np.array(row, np.int64), np.array(stars, np.float32), known_of)
+        time = None if times is None else np.array([times[item] for item in ratings], np.int64)[known]
+        return self.fold_in_rows(row[known], stars, known_of, time)
 
     def with_items(
         self,

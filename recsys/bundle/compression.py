@@ -60,11 +60,13 @@ def compressed_bundle(bundle: Bundle, dim: int, noise: float | None = None) -> B
         noise: What a point estimate has, its RMSE on validation rows, in stars; None: the manifest's.
 
     Raises:
-        ValueError: As `compressed`; or the bundle has item weights.
+        ValueError: As `compressed`; or the bundle has item weights or an encoder.
     """
+    model = bundle.manifest.get("model")
     if bundle.has_histories:
-        model = bundle.manifest.get("model")
         raise ValueError(f"compress must be null for {model}, whose item weights are no samples' coordinates")
+    if bundle.encoder is not None:
+        raise ValueError(f"compress must be null for {model}, whose encoder reads items in the coordinates it has")
     samples, before = bundle.factors.item_factors.shape[1:]
     noise = bundle.manifest.get("noise") if noise is None else noise
     factors = compressed(bundle.factors, dim, noise)

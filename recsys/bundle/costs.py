@@ -13,6 +13,7 @@ import numpy as np
 
 from recsys.bundle.array_file import Described
 from recsys.bundle.budget import Spending
+from recsys.bundle.encoder_fold_in import REASONS
 from recsys.bundle.errors import BundleError
 from recsys.bundle.fold_in import CONTRIBUTIONS, LATENT_ITERATIONS
 from recsys.bundle.parts import BundleParts
@@ -115,7 +116,10 @@ def take_parts(bundle: BundleParts, spending: Spending) -> None:
     if bundle.can_fold_in_items:  # all that were not fitted, together
         raters = max(int(np.count_nonzero(bundle.ratings.item >= bundle.fitted_items)), MAX_RATINGS)
         spending.take(24 * raters * samples * coordinates, "ratings of items that were not fitted")
+    if bundle.encoder is not None:
+        spending.take(bundle.encoder.working_bytes, "histories that are encoded")
     work = ratings * (samples * coordinates**2 + GATHERED * _weighted(bundle))
+    work += 0 if bundle.encoder is None else (1 + REASONS) * bundle.encoder.work(ratings)
     budget.check("work", work, f"{path}: folding in a user with {ratings:,} ratings takes … multiplications")
 
 
@@ -133,6 +137,8 @@ def answer_work(bundle: BundleParts, scored: int, ratings: int = 0, explained: i
     scores = scored * samples * (SCORED * e + ordinal)
     solved = ratings * samples * (e * e + LATENT_ITERATIONS * bool(ordinal) * (2 * e + 2 * LEVEL)) + samples * e**3
     solved += ratings * GATHERED * _weighted(bundle)
+    if bundle.encoder is not None:
+        solved = (1 + (REASONS if explained else 0)) * bundle.encoder.work(ratings)
     return int(scores + bool(ratings) * solved + explained * samples * (e * e + EXPLAINED * ratings * e))
 
 

@@ -42,6 +42,20 @@ class Events(NamedTuple):
     time: Int64Array | None  # (n,) unix seconds
 
 
+class Past(NamedTuple):
+    """Keys and values of rows in a block."""
+
+    key: Float32Array  # (windows, heads, rows, dim of a head)
+    value: Float32Array
+
+
+class Turns(NamedTuple):
+    """What rows of heads are turned by."""
+
+    cos: Float32Array  # (windows or 1, 1, rows, dim of a head / 2)
+    sin: Float32Array
+
+
 def rating_levels(rating: NDArray[np.floating]) -> Int64Array:
     """The level of ratings scaled to [0, 1]: 1 to `RATING_LEVELS`."""
     return np.asarray(1 + np.rint((RATING_LEVELS - 1) * np.clip(rating, 0, 1)), np.int64)
@@ -133,6 +147,23 @@ class Encoder:
         found = {part.name: getattr(self, part.name) for part in fields(self)}
         return {name: array for name, array in found.items() if isinstance(array, np.ndarray)}
 
+    @property
+    def weights(self) -> int:
+        """Numbers in the matrices, by each of which an event is multiplied once."""
+        return int(sum(array.size for array in self.arrays().values() if array.ndim == 3))
+
+    def work(self, events: int) -> int:
+        """Multiplications that a history of so many events takes."""
+        n = min(events, self.max_length)
+        return n * self.weights + 2 * self.blocks * self.dim * n * n
+
+    @property
+    def working_bytes(self) -> int:
+        """Memory that encoding takes at most."""
+        rows = max(ROWS, self.max_length)
+        coordinates = 8 * self.dim + 3 * int(self.feed_up.shape[2]) + 2 * self.heads * self.max_length
+        return 4 * rows * coordinates
+
     def vector(self, item_factors: Float32Array, events: Events, at: int | None = None) -> Float32Array:
         """Who the user is after their events, `(dim,)`; zeros, the average user, without any.
 
@@ -160,49 +191,69 @@ class Encoder:
         """
         x = self._inputs(item_factors, events)
         found = np.empty((len(known), self.dim), np.float32)
-        asked = self.query_gap is not None and at is not None and events.time is not None
-        short = (known <= self.max_length) & (not asked)
-        if short.sum() > 1:  # one pass gives all of these
-            n = int(known[short].max())
-            found[short] = self._encoded([x[:n]], [_part(events.time, slice(0, n))], every=True)[0][known[short] - 1]
+        alone = (known > self.max_length) | (self.query_gap is not None)
+        if (~alone).sum() > 1:  # one pass gives all of these
+            short = known[~alone]
+            n = int(short.max())
+            found[~alone] = self._encoded([x[:n]], [_part(events.time, slice(0, n))], every=True)[0][short - 1]
         else:
-            short[:] = False
-        long = np.flatnonzero(~short)
+            alone[:] = True
+        long = np.flatnonzero(alone)
         step = max(1, min(WINDOWS, ROWS // self.max_length))
         for start in range(0, len(long), step):
             place = long[start : start + step]
             rows = [slice(max(0, n - self.max_length), n) for n in known[place].tolist()]
-            inputs = [x[row] for row in rows]
-            if asked:
-                assert at is not None
-                assert events.time is not None
-                assert self.query_gap is not None
-                waited = time_levels(at[place] - events.time[known[place] - 1])
-                for number, level in enumerate(waited.tolist()):
-                    inputs[number] = inputs[number].copy()
-                    inputs[number][-1] += self.query_gap[level]
+            inputs = [
+                self._asked(x[row], events, row, None if at is None else int(at[number]))
+                for number, row in zip(place.tolist(), rows, strict=True)
+            ]
             found[place] = self._encoded(inputs, [_part(events.time, row) for row in rows])
         return found
 
+    def vectors_of(self, item_factors: Float32Array, histories: Sequence[Events]) -> Float32Array:
+        """As `vector`, of several people with events, at a time that is not known, `(len(histories), dim)`."""
+        inputs, times = [], []
+        for events in histories:
+            rows = slice(max(0, len(events.item) - self.max_length), len(events.item))
+            inputs.append(self._asked(self._inputs(item_factors, events)[rows], events, rows, None))
+            times.append(_part(events.time, rows))
+        return self._encoded(inputs, times)
+
     def vectors_without(
         self, item_factors: Float32Array, item: IndexArray, rating: NDArray[np.floating] | None,
-        time: NDArray[np.integer] | None, places: Sequence[int],
+        time: NDArray[np.integer] | None, places: Sequence[int], at: int | None = None,
     ) -> Float32Array:  # fmt: skip
-        """Who the user would be without one event each, `(len(places), dim)`, in one pass over all of them."""
-        kept = [np.delete(np.arange(len(item)), place) for place in places]
-        histories = [
-            events_of(item[rows], _part(rating, rows), _part(time, rows), np.zeros(1, np.int64)) for rows in kept
-        ]
+        """Who the user would be without one event each, `(len(places), dim)`, in one pass over all of them.
+
+        Args:
+            item_factors: Of all items, `(n_items, dim)`.
+            item: Item rows in order, `(n,)`.
+            rating: Scaled to [0, 1], `(n,)`; None: not known.
+            time: Unix seconds, `(n,)`; None: not known.
+            places: Of the events that are left out.
+            at: As in `vector`.
+        """
         found = np.zeros((len(places), self.dim), np.float32)
-        if len(item) < 2:
+        n = len(item)
+        if n < 2 or not len(places):
             return found
-        last = slice(-self.max_length, None)
-        inputs = [self._inputs(item_factors, events)[last] for events in histories]
-        times = [_part(events.time, last) for events in histories]
-        step = max(1, ROWS // len(inputs[0])) if inputs else 1
-        for start in range(0, len(inputs), step):
-            found[start : start + step] = self._encoded(inputs[start : start + step], times[start : start + step])
-        return found
+        window, first = max(0, n - self.max_length), min(places)
+        whole = events_of(item, rating, time, np.zeros(1, np.int64))
+        shared = slice(window, max(window, first - 1))  # the time until the first one left out is the next one's
+        past = None
+        if shared.start < shared.stop:
+            known = slice(window, first)
+            before = self._asked(self._inputs(item_factors, whole)[known], whole, known, None)[:-1]
+            past = self._past(before, _part(whole.time, shared))
+        inputs, times = [], []
+        for place in places:
+            kept = np.delete(np.arange(n), place)
+            events = events_of(item[kept], _part(rating, kept), _part(time, kept), np.zeros(1, np.int64))
+            rows = slice(max(shared.stop, window), n - 1)
+            inputs.append(self._asked(self._inputs(item_factors, events)[rows], events, rows, at))
+            times.append(_part(events.time, rows))
+        began = None if time is None or past is None else int(time[window])
+        return self._encoded(inputs, times, past=past, began=began)
 
     def _inputs(self, item_factors: Float32Array, events: Events) -> Float32Array:
         """`x` before the first block, `(n, dim)`."""
@@ -213,37 +264,75 @@ class Encoder:
             x += self.age[events.age]
         return x
 
+    def _asked(self, x: Float32Array, events: Events, rows: slice, at: int | None) -> Float32Array:
+        """The inputs `x` of these rows, the last of which is asked at that time; for a model with query times."""
+        if self.query_gap is None:
+            return x
+        level = np.append(events.gap[rows][1:], 0)
+        if at is not None and events.time is not None:
+            level[-1:] = time_levels(at - events.time[rows][-1:])
+        return np.asarray(x + self.query_gap[level], np.float32)
+
     def _encoded(
-        self, inputs: list[Float32Array], times: Sequence[Int64Array | None], *, every: bool = False
+        self,
+        inputs: list[Float32Array],
+        times: Sequence[Int64Array | None],
+        *,
+        every: bool = False,
+        past: list[Past] | None = None,
+        began: int | None = None,
     ) -> Float32Array:
-        """The vectors after each window's last row, `(windows, dim)`, or after every row, `(windows, rows, dim)`."""
+        """The vectors after each window's last row, `(windows, dim)`, or after every row, `(windows, rows, dim)`.
+
+        Args:
+            inputs: Of each window, `(rows, dim)`.
+            times: Unix seconds, likewise; None: not known.
+            every: Whether after every row.
+            past: What came before, the same for all windows, block by block.
+            began: Unix seconds of the first row of that.
+        """
         length = np.array([len(x) for x in inputs])
         x = np.zeros((len(inputs), int(length.max()), self.dim), np.float32)
         for number, rows in enumerate(inputs):
             x[number, : len(rows)] = rows
-        cos, sin = self._rotation(times, x.shape[1])
-        last = None if every else length - 1
+        turns = self._turns(times, x.shape[1], 0 if past is None else past[0].key.shape[2], began)
         for block in range(self.blocks):
-            x = self._block(block, x, cos, sin, last if block == self.blocks - 1 else None)
-        vectors: Float32Array = _normed(x if every or not self.blocks else x[:, 0], self.norm) - self.user_mean
+            last = length - 1 if block == self.blocks - 1 and not every else None
+            x, _ = self._block(block, x, turns, last, None if past is None else past[block])
+        vectors: Float32Array = _normed(x if every else x[:, 0], self.norm) - self.user_mean
         return vectors
 
-    def _rotation(self, times: Sequence[Int64Array | None], rows: int) -> tuple[Float32Array, Float32Array]:
-        """Cosines and sines by which a head's rows are turned, `(windows or 1, 1, rows, dim of a head / 2)`."""
+    def _past(self, x: Float32Array, time: Int64Array | None) -> list[Past]:
+        """Keys and values of rows, block by block, for those that come after them."""
+        turns, found, rows = self._turns([time], len(x), 0, None), [], x[None]
+        for block in range(self.blocks):
+            rows, past = self._block(block, rows, turns, None, None)
+            found.append(past)
+        return found
+
+    def _turns(self, times: Sequence[Int64Array | None], rows: int, before: int, began: int | None) -> Turns:
+        """Cosines and sines by which a head's rows are turned, `(windows or 1, 1, rows, dim of a head / 2)`.
+
+        Args:
+            times: Unix seconds of the windows' rows; None: not known.
+            rows: Of the windows.
+            before: Rows before them.
+            began: Unix seconds of the first of these.
+        """
         pairs = self.dim // self.heads // 2
         by_time = pairs // 2 if self.has_times else 0
         exponent = np.arange(pairs - by_time) / (pairs - by_time)
-        angle = (np.arange(rows)[:, None] * POSITION_BASE**-exponent)[None]
+        angle = (np.arange(before, before + rows)[:, None] * POSITION_BASE**-exponent)[None]
         if by_time:
             waves = MIN_WAVE * (MAX_WAVE / MIN_WAVE) ** np.linspace(0, 1, by_time)
             turns = np.zeros((len(times), rows, by_time))
             for number, time in enumerate(times):
                 if time is not None:
-                    turns[number, : len(time)] = (time - time[0])[:, None] / waves
+                    turns[number, : len(time)] = (time - (time[0] if began is None else began))[:, None] / waves
             turns -= np.floor(turns)
             angle = np.concatenate([np.broadcast_to(angle, (len(times), *angle.shape[1:])), 2 * np.pi * turns], -1)
         angle = angle[:, None]
-        return np.cos(angle, dtype=np.float32), np.sin(angle, dtype=np.float32)
+        return Turns(np.cos(angle, dtype=np.float32), np.sin(angle, dtype=np.float32))
 
     @cached_property
     def _attention_in(self) -> Float32Array:
@@ -256,37 +345,49 @@ class Encoder:
         return np.concatenate([self.feed_up, self.feed_along, self.feed_gate], -1)
 
     def _block(
-        self, block: int, x: Float32Array, cos: Float32Array, sin: Float32Array, last: Int64Array | None
-    ) -> Float32Array:
-        """Rows after a block, `(windows, rows, dim)`; with `last` only that row of each window, `(windows, 1, dim)`."""
+        self, block: int, x: Float32Array, turns: Turns, last: Int64Array | None, past: Past | None
+    ) -> tuple[Float32Array, Past]:
+        """Rows after a block, `(windows, rows, dim)`, and their keys and values.
+
+        Args:
+            block: Which.
+            x: Rows before it, `(windows, rows, dim)`.
+            turns: Of the rows.
+            last: The row of each window that is wanted, `(windows,)`, for `(windows, 1, dim)`; None: all.
+            past: Of rows before all windows.
+        """
         dim, normed, window = self.dim, _normed(x, self.attention_norm[block]), np.arange(len(x))
+        turns_of_query = turns
         if last is None:
-            found = normed @ self._attention_in[block]
-            key, value, query, gate = np.split(found, 4, -1)
-            cos_of_query, sin_of_query = cos, sin
+            key, value, query, gate = np.split(normed @ self._attention_in[block], 4, -1)
         else:
             key, value = np.split(normed @ self._attention_in[block][:, : 2 * dim], 2, -1)
             asking = normed[window, last][:, None]
             query, gate = np.split(asking @ self._attention_in[block][:, 2 * dim :], 2, -1)
-            of = np.minimum(window, len(cos) - 1)
-            cos_of_query, sin_of_query = (turn[of, :, last][:, :, None] for turn in (cos, sin))
+            of = np.minimum(window, len(turns.cos) - 1)
+            turns_of_query = Turns(*(turn[of, :, last][:, :, None] for turn in turns))
             x = x[window, last][:, None]
-        query = _turned(self._by_head(query), cos_of_query, sin_of_query)
-        score = query @ _turned(self._by_head(key), cos, sin).swapaxes(-1, -2)
+        own = Past(_turned(self._by_head(key), turns), self._by_head(value))
+        keys, values = own if past is None else (
+            np.concatenate([np.broadcast_to(old, (len(x), *old.shape[1:])), new], 2)
+            for old, new in zip(past, own, strict=True)
+        )  # fmt: skip
+        before = keys.shape[2] - key.shape[1]
+        score = _turned(self._by_head(query), turns_of_query) @ keys.swapaxes(-1, -2)
         score *= np.float32((dim // self.heads) ** -0.5)
-        rows = np.arange(key.shape[1])
-        hidden = rows > rows[:, None] if last is None else rows > last[:, None, None, None]
+        asked = np.arange(key.shape[1])[:, None] if last is None else last[:, None, None, None]
+        hidden = np.arange(keys.shape[2]) > before + asked
         np.copyto(score, np.float32(-np.inf), where=hidden)
         score -= score.max(-1, keepdims=True)
         np.exp(score, out=score)
         score /= score.sum(-1, keepdims=True)
-        attended = (score @ self._by_head(value)).swapaxes(1, 2).reshape(x.shape)
+        attended = (score @ values).swapaxes(1, 2).reshape(x.shape)
         x = x + (attended @ self.attention_out[block]) * _sigmoid(gate)
         hidden_dim = self.feed_up.shape[2]
         fed = _normed(x, self.feed_norm[block]) @ self._feed_in[block]
         up, along, gate = fed[..., :hidden_dim], fed[..., hidden_dim : 2 * hidden_dim], fed[..., 2 * hidden_dim :]
         after: Float32Array = x + ((up * _sigmoid(up) * along) @ self.feed_out[block]) * _sigmoid(gate)
-        return after
+        return after, own
 
     def _by_head(self, x: Float32Array) -> Float32Array:
         """`(windows, rows, dim)` as `(windows, heads, rows, dim of a head)`."""
@@ -306,9 +407,9 @@ def _normed(x: Float32Array, norm: Float32Array) -> Float32Array:
     return centred
 
 
-def _turned(x: Float32Array, cos: Float32Array, sin: Float32Array) -> Float32Array:
+def _turned(x: Float32Array, turns: Turns) -> Float32Array:
     """Rows of heads turned by their position and time."""
-    first, second = np.split(x, 2, -1)
+    (first, second), (cos, sin) = np.split(x, 2, -1), turns
     return np.concatenate([first * cos - second * sin, first * sin + second * cos], -1)
 
 

@@ -6,7 +6,10 @@ their items, and a ranking bundle that cannot fold in gives them the average use
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+from numpy.typing import NDArray
 
 from recsys.bundle.bundle import Bundle
 from recsys.bundle.typing import Float32Array, Id, IndexArray
@@ -34,7 +37,7 @@ class Partner:
         kinds = [one.manifest["id_kind"] for one in (bundle, ranking)]
         if kinds[0] != kinds[1]:
             raise ValueError(f"rank_with: ids must be of one kind, got {kinds[0]} and {kinds[1]}")
-        self.ranking, self.mix = ranking, mix
+        self.ranking, self.mix, self._scale = ranking, mix, bundle.scale
         self.row_of = np.array([ranking.item_row.get(item, -1) for item in bundle.item_row], np.int64)
         scored = self.row_of[: bundle.n_items]
         self._known = (scored >= 0) & (scored < ranking.n_items)
@@ -42,22 +45,35 @@ class Partner:
         if not self._known.any():
             raise ValueError("rank_with: no item of this bundle is in the ranking bundle")
 
-    def scores(self, user_id: Id | None, history: IndexArray, gain: Float32Array | None = None) -> Float32Array:
+    def scores(
+        self,
+        user_id: Id | None,
+        history: IndexArray,
+        gain: Float32Array | None = None,
+        stars: Float32Array | None = None,
+        time: NDArray[Any] | None = None,
+    ) -> Float32Array:
         """What lists are sorted by, of each item of the first bundle with factors, `(n_items,)`.
 
         Args:
             user_id: Somebody who is as they were fitted; None for one whose history says more, or who is new.
             history: Their item rows in the first bundle, the latest last.
             gain: Of each item, `(n_items,)` stars; needed for a mix.
+            stars: What they gave each item of the history, `(history,)`; None: not known, taken for the highest.
+            time: When, unix seconds `(history,)`; None: not known.
         """
         ranking = self.ranking
         row = -1 if user_id is None else ranking.user_row.get(user_id, -1)
         vector = ranking.vector(row)
         if not 0 <= row < ranking.n_users and ranking.can_fold_in:
             rows = self.row_of[history]
-            rows = rows[(rows >= 0) & (rows < ranking.n_items)]
-            if len(rows):
-                vector = ranking.fold_in_rows(rows, np.full(len(rows), ranking.scale[1], np.float32)).vector
+            known = np.flatnonzero((rows >= 0) & (rows < ranking.n_items))
+            if len(known):
+                rating = np.full(len(known), ranking.given_scale[1], np.float32)
+                if stars is not None and not ranking.is_implicit:
+                    rating = np.interp(stars[known], self._scale, ranking.scale).astype(np.float32)
+                when = None if time is None else time[known]
+                vector = ranking.fold_in_rows(rows[known], rating, time=when).vector
         return self.mapped(ranking.factors.scores(vector), gain)
 
     def mapped(self, scores: Float32Array, gain: Float32Array | None = None) -> Float32Array:

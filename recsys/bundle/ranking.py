@@ -15,6 +15,8 @@ from numbers import Integral, Real
 from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol
 
+from numpy.typing import NDArray
+
 from recsys.bundle.typing import Float32Array, Id, IndexArray
 
 RANK_BY = ("stars", "gain", "bound", "liking")  # simpler ones first
@@ -45,7 +47,14 @@ class ListScores(Protocol):
 
     mix: float
 
-    def scores(self, user_id: Id | None, history: IndexArray, gain: Float32Array | None = None) -> Float32Array: ...
+    def scores(
+        self,
+        user_id: Id | None,
+        history: IndexArray,
+        gain: Float32Array | None = None,
+        stars: Float32Array | None = None,
+        time: NDArray[Any] | None = None,
+    ) -> Float32Array: ...
 
 
 class Order(NamedTuple):

@@ -79,7 +79,7 @@ class HistoryBatches:
         self.rank, self.world, self.epoch = rank, world, 0
         length = np.maximum(np.diff(self.start) - 1, 0)
         windows = int((-(-length // max_length)).sum())  # at least so many in any epoch
-        self._batches = min(-(-int(length.sum()) // (batch_size * world)), -(-windows // world))
+        self._batches = min(-(-int(length.sum()) // (batch_size * world)), max(1, windows // world))
 
     @property
     def sampler(self) -> HistoryBatches:
@@ -102,6 +102,7 @@ class HistoryBatches:
         order = random.permutation(len(first))
         order = order[np.argsort(length[order], kind="stable")]
         batches = self._batches * self.world
+        order = np.resize(order, max(batches, len(order)))  # with more ranks than windows some come twice
         filled = np.cumsum(length[order])
         ends = np.searchsorted(filled, filled[-1] * np.arange(1, batches) / batches, "left") + 1
         # At least one window each, also where a few long ones have most rows.

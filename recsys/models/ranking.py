@@ -48,7 +48,7 @@ class RankingModel(RatingModel):
         if not len(held_out.user):
             return
         metrics = catalogue_metrics(
-            lambda user: self.scores(torch.from_numpy(user).to(self.device)).numpy(force=True),
+            lambda user: self.scores(torch.from_numpy(user).to(self.device)).float().numpy(force=True),
             (fitted.user.numpy(force=True), fitted.item.numpy(force=True)),
             (held_out.user.numpy(force=True), held_out.item.numpy(force=True)),
             [self.monitor.name],

@@ -37,6 +37,8 @@ def why_not(bundle: Bundle) -> str | None:
     """Why this model can only be fitted again as a whole; None if its rows can be solved."""
     if bundle.has_histories:
         return "its item weights depend on all ratings together; people's new ratings count without an update"
+    if bundle.encoder is not None:
+        return "its encoder depends on all ratings together; people's new ratings count without an update"
     if bundle.is_ranking:
         return "a ranking model's rows depend on all others, also where nothing was chosen"
     if not bundle.can_fold_in_items:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from recsys.bundle import Bundle
 from recsys.bundle.costs import answer_work
@@ -67,12 +68,7 @@ class Person:
     @property
     def seen(self) -> IndexArray:
         """The rows of the items of the bundle that they have rated."""
-        if self.given is not None:
-            return self.given.items
-        if self.merged is None:
-            return self.bundle.seen(self.row)
-        item = self.merged.item
-        return item[item < len(self.bundle.item_ids)] if self.unknown_items else item
+        return self.told[0]
 
     @property
     def rated(self) -> tuple[IndexArray, Float32Array]:
@@ -81,6 +77,19 @@ class Person:
             return self.merged.item, self.merged.rating
         entries = self.bundle.ratings.slice_of(self.row)
         return self.bundle.ratings.item[entries], self.bundle.ratings.rating[entries]
+
+    @property
+    def told(self) -> tuple[IndexArray, Float32Array, NDArray[np.int64] | None]:
+        """Item rows `(n,)` of `seen`, and the stars and unix seconds of each; None where the times are not known."""
+        if self.given is not None:
+            return self.given.items, self.given.rating, None
+        if self.merged is None:
+            rated, entries = self.bundle.ratings, self.bundle.ratings.slice_of(self.row)
+            time = None if rated.timestamp is None else rated.timestamp[entries]
+            return rated.item[entries], rated.rating[entries], time
+        item, rating, time = self.merged
+        known = slice(None) if not self.unknown_items else item < len(self.bundle.item_ids)
+        return item[known], rating[known], time[known]
 
     @property
     def fold_in(self) -> FoldIn | None:
@@ -94,12 +103,12 @@ class Person:
         if self.merged is None or not self.bundle.can_fold_in:
             return None
         if self._fold_in is None:
-            item, rating = self.merged.item, self.merged.rating
+            item, rating, time = self.merged
             with_factors = item < self.bundle.n_items
             if not with_factors.all():
-                item, rating = item[with_factors], rating[with_factors]
+                item, rating, time = item[with_factors], rating[with_factors], time[with_factors]
             own = self.bundle.attributes_of(self.row) if self.attributes is None else self.attributes
-            self._fold_in = self.bundle.fold_in_rows(item, rating, own)
+            self._fold_in = self.bundle.fold_in_rows(item, rating, own, time)
         return self._fold_in
 
     @property

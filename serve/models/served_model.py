@@ -6,7 +6,7 @@ from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
@@ -27,6 +27,20 @@ from serve.settings import Settings
 Summary = tuple[str, str, int | None, list[str]]  # the fields of schemas.ItemSummary
 
 TOLERANCE = 1e-5  # stars by which a float32 prediction may exceed the scale
+
+
+class Given(Protocol):
+    """A rating in a request."""
+
+    @property
+    def item_id(self) -> GivenId: ...
+    @property
+    def rating(self) -> float | None: ...
+    @property
+    def timestamp(self) -> int | None: ...
+
+
+Folded = tuple[FoldIn, list[int]]  # somebody new, and the positions of their ratings of unknown items
 
 
 class Told(NamedTuple):
@@ -93,7 +107,7 @@ class ServedModel:
         """
         settings = Settings() if settings is None else settings
         bundle = Bundle.load(path, budget=settings.budget, sha256=sha256, verify_key=settings.verify_key)
-        if settings.database is None:  # no answer needs the times: eight bytes for each rating
+        if settings.database is None and bundle.encoder is None:  # no answer needs the times: eight bytes for each
             bundle = replace(bundle, ratings=bundle.ratings._replace(timestamp=None))
         partner = _partner(bundle, settings)
         try:
@@ -196,26 +210,28 @@ class ServedModel:
         found = self.bundle.predictions_for(vector, rows, std=True).std
         return None if found is None else found.tolist()
 
-    def fold_in(
-        self, ratings: Sequence[tuple[GivenId, float | None]], attributes: dict[str, str] | None = None
-    ) -> tuple[FoldIn, list[int]]:
+    def fold_in(self, ratings: Sequence[Given], attributes: dict[str, str] | None = None) -> Folded:
         """Fold in a new user. Returns the fold-in and the positions of ratings of unknown items.
 
         Args:
-            ratings: Ids of items, and stars; None only for implicit feedback.
+            ratings: Stars are None only for implicit feedback; times of all of them or of none.
             attributes: Side information by name.
 
         Raises:
-            ApiError: 400, an id is malformed, a rating is missing or off the scale, or an attribute is unknown; 409, an
-                item occurs twice.
+            ApiError: 400, an id is malformed, a rating is missing or off the scale, a time is missing, or an attribute
+                is unknown; 409, an item occurs twice.
         """
         known = self.check_attributes(attributes) if attributes else None
         low, high = self.bundle.given_scale
-        rated: dict[int, float] = {}
+        rated: dict[int, tuple[float, int]] = {}
         seen: set[str] = set()
         unknown = []
-        for place, (given, stars) in enumerate(ratings):
-            item_id = self.items.text(given, f"body.ratings[{place}].item_id")
+        timed = any(given.timestamp is not None for given in ratings)
+        for place, given in enumerate(ratings):
+            item_id, stars = self.items.text(given.item_id, f"body.ratings[{place}].item_id"), given.rating
+            if timed and given.timestamp is None:
+                detail = f"body.ratings[{place}].timestamp must be given, as others have one"
+                raise ApiError(400, "timestamp_missing", detail)
             row = self.items.get(item_id, -1)
             if stars is None and self.bundle.is_implicit:
                 stars = high
@@ -229,11 +245,15 @@ class ServedModel:
                 raise ApiError(409, "duplicate_item", f"body.ratings[{place}].item_id occurs twice")
             seen.add(item_id)
             if 0 <= row < self.bundle.n_items:
-                rated[row] = stars
+                rated[row] = stars, given.timestamp or 0
             else:
                 unknown.append(place)
-        items, values = np.array([*rated], np.int64), np.array([*rated.values()], np.float32)
-        return self.bundle.fold_in_rows(items, values, known), unknown
+        items, values = np.array([*rated], np.int64), np.array([stars for stars, _ in rated.values()], np.float32)
+        if not timed:
+            return self.bundle.fold_in_rows(items, values, known), unknown
+        time = np.array([seconds for _, seconds in rated.values()], np.int64)
+        order = np.argsort(time, kind="stable")
+        return self.bundle.fold_in_rows(items[order], values[order], known, time[order]), unknown
 
     def check_attributes(self, attributes: dict[str, str]) -> IndexArray:
         """Positions of a user's attributes among those that the model knows.

@@ -10,11 +10,11 @@ from fastapi import Request
 from recsys.bundle.costs import answer_work
 from serve.answers import kept
 from serve.api_error import ApiError
-from serve.dependencies import CurrentModel, person_of
+from serve.dependencies import CurrentModel, encoded_person, person_of
 from serve.ids import GivenId
 from serve.live import Live
 from serve.models.person import Person
-from serve.models.served_model import ServedModel
+from serve.models.served_model import Folded, ServedModel
 from serve.openapi import error_responses
 from serve.predictor import Prediction, Predictions, predict, predict_many
 from serve.routing import resource_router
@@ -37,7 +37,8 @@ async def predict_rating(body: PredictionRequest, model: CurrentModel, request: 
     if body.ratings:
         model.check_fold_in()
         item, work = model.item_row(body.item_id, "body.item_id"), answer_work(model.bundle, 1, len(body.ratings))
-        return await service.beside.computed(request.scope, work, _for_new_user, model, body, item)
+        told = await encoded_person(service, model, body)
+        return await service.beside.computed(request.scope, work, _for_new_user, model, body, item, told)
     text, item = model.users.text(body.user_id, "body.user_id"), model.item_row(body.item_id, "body.item_id")
     person = await person_of(request, model, text)
     if not person.is_live:
@@ -45,8 +46,8 @@ async def predict_rating(body: PredictionRequest, model: CurrentModel, request: 
     return await service.beside.computed(request.scope, person.work(1), predict, model, person, item)
 
 
-def _for_new_user(model: ServedModel, body: PredictionRequest, item: int) -> Prediction:
-    folded, _ = model.fold_in([(rated.item_id, rated.rating) for rated in body.ratings], body.attributes)
+def _for_new_user(model: ServedModel, body: PredictionRequest, item: int, told: Folded | None) -> Prediction:
+    folded, _ = told or model.fold_in(body.ratings, body.attributes)
     return predict(model, Person(model.bundle, -1, given=folded), item)
 
 

@@ -6,11 +6,11 @@ from fastapi import Request
 
 from recsys.bundle.costs import answer_work
 from serve.answers import kept
-from serve.dependencies import CurrentModel, check_genre, get_model, person_of, require_user_ratings
+from serve.dependencies import CurrentModel, check_genre, encoded_person, get_model, person_of, require_user_ratings
 from serve.list_options import work_of, work_of_partner
 from serve.list_requests import FoldInRequest, RecommendationQuery
 from serve.models.person import Person
-from serve.models.served_model import ServedModel
+from serve.models.served_model import Folded, ServedModel
 from serve.openapi import error_responses
 from serve.query import query_parameters, recommendation_query
 from serve.recommender import FoldInRecommendations, Recommendations, recommend
@@ -54,10 +54,11 @@ async def new_user_recommendations(body: FoldInRequest, model: CurrentModel, req
     service: Service = request.app.state.service
     work = answer_work(model.bundle, model.bundle.n_items, len(body.ratings), body.k if body.explain else 0)
     work += work_of(body) + work_of_partner(model, len(body.ratings))
-    return await service.beside.computed(request.scope, work, _for_new_user, model, body)
+    told = await encoded_person(service, model, body)
+    return await service.beside.computed(request.scope, work, _for_new_user, model, body, told)
 
 
-def _for_new_user(model: ServedModel, body: FoldInRequest) -> FoldInRecommendations:
-    folded, unknown = model.fold_in([(rated.item_id, rated.rating) for rated in body.ratings], body.attributes)
+def _for_new_user(model: ServedModel, body: FoldInRequest, told: Folded | None) -> FoldInRecommendations:
+    folded, unknown = told or model.fold_in(body.ratings, body.attributes)
     answer = recommend(model, Person(model.bundle, -1, given=folded), body)
     return FoldInRecommendations(**vars(answer), unknown_items=unknown, skipped=unknown)

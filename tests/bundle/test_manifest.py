@@ -19,8 +19,8 @@ from tests.bundles import one_sentence, rewritten, seal
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"schema_version": 6}, "schema version 6; this recsys reads up to 5"),
-        ({"schema_version": 6, "files": None}, "schema version 6; this recsys reads up to 5"),
+        ({"schema_version": 7}, "schema version 7; this recsys reads up to 6"),
+        ({"schema_version": 7, "files": None}, "schema version 7; this recsys reads up to 6"),
         *(({"schema_version": v}, "it names no schema_version") for v in ("new", None, 0, -1, 1.5, True, "2", [2])),
         ({"files": {}}, r"is not a bundle's manifest: it has no size and sha256 of factors.safetensors"),
         ({"files": [1]}, "is not a bundle's manifest"),

@@ -42,11 +42,11 @@ def some_model(histories: Histories, **arguments: object) -> Attention:
     return model.eval()
 
 
-@pytest.mark.parametrize("timed", [True, False])
+@pytest.mark.parametrize(("timed", "query_time"), [(True, False), (True, True), (False, False)])
 @pytest.mark.parametrize("max_length", [1, 7, 100])
-def test_the_numpy_encoder_is_the_torch_one(timed: bool, max_length: int) -> None:
+def test_the_numpy_encoder_is_the_torch_one(timed: bool, query_time: bool, max_length: int) -> None:
     histories = some_histories(timed=timed)
-    model = some_model(histories, max_length=max_length)
+    model = some_model(histories, max_length=max_length, query_time=query_time)
     factors, encoder = model.factors(), model.encoder()
     assert isinstance(encoder, Encoder)
     table = factors.item_factors[:, 0]
@@ -62,6 +62,25 @@ def test_the_numpy_encoder_is_the_torch_one(timed: bool, max_length: int) -> Non
             np.testing.assert_allclose(every[n - 1], encoder.vector(table, part), atol=1e-4)
 
 
+def test_the_time_of_the_question_is_read_as_in_training() -> None:
+    histories = some_histories(timed=True)
+    model, n = some_model(histories, query_time=True), histories.start.diff().numpy()
+    encoder, table = model.encoder(), model.factors().item_factors[:, 0]
+    assert histories.time is not None
+    asked = histories.time.numpy()[histories.start.numpy()[1:] - 1] + 10 ** (np.arange(N_USERS) % 9)
+    unasked = model.vectors()
+    model._ask(asked)
+    wanted = (model.vectors() - unasked.mean(0)).numpy()
+    for user in range(N_USERS):
+        rows = slice(int(histories.start[user]), int(histories.start[user + 1]))
+        columns = (histories.item, histories.rating, histories.time)
+        events = events_of(*(column[rows].numpy() for column in columns), FIRST)
+        np.testing.assert_allclose(encoder.vector(table, events, int(asked[user])), wanted[user], atol=1e-4)
+        twice = encoder.vectors(table, events, np.array([n[user]] * 2), np.array([asked[user], asked[user] + 10**8]))
+        np.testing.assert_allclose(twice[0], wanted[user], atol=1e-4)
+        assert np.abs(twice[1] - twice[0]).max() > 0.01
+
+
 def test_an_export_does_not_depend_on_dropout() -> None:
     model = some_model(some_histories(timed=True), dropout=0.5)
     still = model.factors().user_factors
@@ -70,17 +89,34 @@ def test_an_export_does_not_depend_on_dropout() -> None:
     assert model.training
 
 
-def test_leaving_events_out_is_encoding_the_others() -> None:
+@pytest.mark.parametrize("query_time", [False, True])
+@pytest.mark.parametrize("places", [[0, 3, 38], [36, 37, 38], [38], []])
+def test_leaving_events_out_is_encoding_the_others(places: list[int], query_time: bool) -> None:
     histories = some_histories(timed=True)
-    model = some_model(histories)
+    model = some_model(histories, max_length=100, query_time=query_time)
     encoder, table = model.encoder(), model.factors().item_factors[:, 0]
-    rows = slice(int(histories.start[20]), int(histories.start[21]))
+    rows = slice(int(histories.start[19]), int(histories.start[20]))
     item, rating, time = (getattr(histories, name)[rows].numpy() for name in ("item", "rating", "time"))
-    places = [0, 3, len(item) - 1]
-    found = encoder.vectors_without(table, item, rating, time, places)
+    assert len(item) == 39
+    asked = int(time[-1]) + 1000
+    found = encoder.vectors_without(table, item, rating, time, places, asked)
+    assert found.shape == (len(places), 32)
     for place, vector in zip(places, found, strict=True):
         others = events_of(*(np.delete(column, place) for column in (item, rating, time)), FIRST)
-        np.testing.assert_allclose(vector, encoder.vector(table, others), atol=1e-5)
+        np.testing.assert_allclose(vector, encoder.vector(table, others, asked), atol=1e-4)
+
+
+def test_of_a_long_history_what_is_left_of_the_latest_counts() -> None:
+    histories = some_histories(timed=True)
+    model = some_model(histories, max_length=20)
+    encoder, table = model.encoder(), model.factors().item_factors[:, 0]
+    rows = slice(int(histories.start[19]), int(histories.start[20]))
+    item, rating, time = (getattr(histories, name)[rows].numpy() for name in ("item", "rating", "time"))
+    shorter = some_model(histories, max_length=19).encoder()
+    found = encoder.vectors_without(table, item, rating, time, [35])
+    others = events_of(*(np.delete(column, 35) for column in (item, rating, time)), FIRST)
+    wanted = shorter.vector(table, others) + shorter.user_mean - encoder.user_mean
+    np.testing.assert_allclose(found[0], wanted, atol=1e-4)
 
 
 def test_attention_and_its_gradients_are_those_of_pytorch() -> None:

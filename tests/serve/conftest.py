@@ -31,7 +31,7 @@ from serve.app import create_app
 from serve.models.model_manager import ModelManager
 from serve.models.served_model import ServedModel
 from serve.settings import Settings
-from tests.bundles import history_factors, make_bundle, random_factors
+from tests.bundles import encoder_bundle, history_factors, make_bundle, random_factors
 
 ROOT = Path(__file__).parents[2]
 
@@ -99,6 +99,10 @@ KINDS: dict[str, Callable[[], Bundle]] = {
     "ranking": lambda: rich(task="ranking"),
     "histories": lambda: replace(
         rich(task="ranking", fold_in="items", model="ease"), factors=history_factors(n_users=6)
+    ),
+    "encoder": lambda: replace(
+        encoder_bundle(USERS[:7], ITEMS, rated(), rating_scale=[0.5, 5.0]),
+        items=[{"title": title, "year": year, "genres": genres} for title, year, genres in ABOUT],
     ),
     "no fold-in": lambda: rich(fold_in="none"),
 }

@@ -141,8 +141,6 @@ class Attention(RankingModel, GradientModel):
         if stage != "fit" or not isinstance(data, RatingDataModule):
             return
         self._set_histories(histories_of(data))
-        if self.query_time:
-            self._asked = first_held_out_times(data)
         if self.with_attributes:
             dim = self.item_embedding.shape[1]
             self.item_attributes = AttributeEffects.of_table(data.item_attributes(), self.n_items, dim)
@@ -158,7 +156,7 @@ class Attention(RankingModel, GradientModel):
         self.share = count / count.sum().clamp(min=1)
         with torch.no_grad():  # the logarithm of a share, as a softmax has it
             self.item_bias.copy_(torch.log((count + 1) / (count + 1).mean()))
-        self._levels = self._vectors = self._asked = None
+        self._levels = self._vectors = None
 
     def load_state_dict(self, state_dict: Mapping[str, Any], *args: Any, **kwargs: Any) -> Any:
         """Make place for the attributes of the state before loading."""
@@ -196,6 +194,20 @@ class Attention(RankingModel, GradientModel):
         self.train_loss += loss.detach()
         return loss
 
+    def on_validation_epoch_end(self) -> None:
+        """As a ranking model; with query times, each user is asked at the time of their first validation row."""
+        data = self.trainer.datamodule  # type: ignore[attr-defined]
+        if self.query_time and isinstance(data, RatingDataModule):
+            self._ask(first_held_out_times(data))
+        super().on_validation_epoch_end()
+        self._ask(None)
+
+    def _ask(self, seconds: NDArray[np.int64] | None) -> None:
+        """Set when each user is asked, unix seconds `(n_users,)`; None: not known, as in an export."""
+        if self.query_time:
+            self._asked = seconds
+            self._levels = self._vectors = None
+
     def mean_train_loss(self) -> Tensor:
         """Mean cross-entropy of the next item, a scalar."""
         return self.train_loss / self.trainer.num_training_batches
@@ -226,9 +238,8 @@ class Attention(RankingModel, GradientModel):
     def _row_levels(self) -> dict[str, Tensor]:
         """Levels of the events, and of the time until the next one, of each row of the histories, `(rows,)`."""
         if self._levels is None:
-            start, item, rating, time = (
-                getattr(self, f"history_{name}").cpu().numpy() for name in ("start", "item", "rating", "time")
-            )
+            columns = (self.history_start, self.history_item, self.history_rating.float(), self.history_time)
+            start, item, rating, time = (column.cpu().numpy() for column in columns)
             events = events_of(item, rating, time if len(time) else None, start[:-1])
             levels = {"rating": events.rating, "gap": events.gap, "age": events.age}
             if self.query_time:
@@ -257,7 +268,7 @@ class Attention(RankingModel, GradientModel):
             found = self.item_embedding.new_zeros(self.n_users, items.shape[1])
             length = (stop - first)[order]
             piece = np.cumsum(length) // ROWS  # of about as many rows
-            for users in np.split(order, np.flatnonzero(np.diff(piece)) + 1):
+            for users in np.split(order, np.flatnonzero(np.diff(piece)) + 1) if len(order) else ():
                 batch = padded_windows(first[users], first[users], stop[users])
                 rows = torch.from_numpy(stop[users] - first[users] - 1)
                 encoded = self._encoded(batch.row.to(self.device), items)
@@ -265,26 +276,28 @@ class Attention(RankingModel, GradientModel):
             self._vectors = found
         return self._vectors
 
+    def _scored_items(self) -> tuple[Tensor, Tensor]:
+        """`e_i` less their mean, whose product with `p_u` would be the same for all items, and `b_i`."""
+        items = with_embeddings(self.item_embedding, self.item_attributes)
+        return items - items.mean(0), with_biases(self.item_bias, self.item_attributes)
+
     def scores(self, user: Tensor) -> Tensor:
         """Scores of every fitted item, `(users, n_items)`."""
-        items = with_embeddings(self.item_embedding, self.item_attributes)
-        return self.vectors()[user] @ items.T + with_biases(self.item_bias, self.item_attributes)
+        items, bias = self._scored_items()
+        return self.vectors()[user] @ items.T + bias
 
     def forward(self, user: Tensor, item: Tensor) -> Tensor:
         """Scores, `(batch,)`; row -1 is treated as the average user or item."""
-        items = with_embeddings(self.item_embedding, self.item_attributes)
-        bias = with_biases(self.item_bias, self.item_attributes)
+        items, bias = self._scored_items()
         return (rows_or_mean(user, self.vectors()) * rows_or_mean(item, items)).sum(-1) + rows_or_mean(item, bias)
 
     @torch.no_grad()
     def factors(self) -> Factors:
         """The items, and the users as of their latest event; new ones are encoded (`encoder`), not solved for."""
-        items = to_float64(with_embeddings(self.item_embedding, self.item_attributes))
-        bias, users = to_float64(with_biases(self.item_bias, self.item_attributes)), to_float64(self.vectors())
-        level = users @ items.mean(0)  # of a user's scores, which orders nothing
+        users, (items, bias) = to_float64(self.vectors()), map(to_float64, self._scored_items())
         none, pinned = np.zeros(items.shape[1] + 1), np.full((1, items.shape[1] + 1), PINNED_PRECISION)
-        of_users, of_items = Side(-level, users, none, pinned, (0.0,)), Side(bias, items, none, pinned, (0.0,))
-        factors = centred_factors(0.0, of_users, of_items)
+        of_users = Side(np.zeros(len(users)), users, none, pinned, (0.0,))
+        factors = centred_factors(0.0, of_users, Side(bias, items, none, pinned, (0.0,)))
         return replace(factors, item_prior_mean=None, item_prior_precision=None, item_prior_exponent=None)
 
     @torch.no_grad()

@@ -20,6 +20,7 @@ from serve.models.person import Person
 from serve.models.served_model import ServedModel
 from serve.predictor import predict, predict_many
 from serve.recommender import recommend
+from serve.schemas import RatingIn
 from serve.settings import Settings
 from tests.bundles import rewritten
 from tests.serve.conftest import ITEMS, USERS, client_of, rich, save
@@ -85,7 +86,7 @@ def test_impossible_answers_are_refused(saved: Path) -> None:
 def test_duplicates_are_found_among_the_unfitted_too() -> None:
     model = ServedModel(rich())
     with pytest.raises(ApiError) as error:
-        model.fold_in([("900", 3.0), ("0900", 3.0), ("50", 1.0), ("050", 1.0)])
+        model.fold_in([RatingIn(item_id=item, rating=3.0) for item in ("900", "0900", "50", "050")])
     assert error.value.code == "duplicate_item"
 
 
