@@ -249,6 +249,27 @@ RANKING = (
         },
     ),
     Competitor(
+        "rectools-sasrec", "RecTools SASRec", "rectools_models:SASRec",
+        {
+            "n_factors": 256, "n_blocks": 2, "n_heads": 4, "dropout_rate": 0.2, "session_max_len": 200, "epochs": 30,
+            "loss": "softmax", "lr": 0.001, "batch_size": 128,
+        },
+        "defaults, but for longer sessions and a fixed number of epochs, where its default is 3",
+        ("rectools", "torch"), environment="rectools", kind="ranking", quick=False,
+        space={
+            "n_factors": OneOf((64, 128, 256)), "dropout_rate": Between(0.1, 0.5), "epochs": Between(10, 60, log=True),
+        },
+    ),
+    Competitor(
+        "rectools-esasrec", "RecTools eSASRec", "rectools_models:ESASRec",
+        {
+            "n_factors": 256, "n_blocks": 2, "n_heads": 4, "dropout_rate": 0.2, "session_max_len": 200, "epochs": 30,
+            "loss": "sampled_softmax", "n_negatives": 256, "lr": 0.001, "batch_size": 128,
+        },
+        "its LiGR layers and sampled softmax", ("rectools", "torch"), environment="rectools", kind="ranking",
+        quick=False,
+    ),
+    Competitor(
         "recsys-mf-ranking", "recsys mf, ranked by predicted stars",
         "recsys_adapter:Ranked", ONLY_IDS | {"experiment": "ml_100k_mf"},
         "conf/experiment", ("recsys", "torch", "lightning"),

@@ -1,8 +1,8 @@
 """Whose Python runs a competitor: `python -m benchmarks.comparison.environments` makes those that cannot share ours.
 
-LensKit wants pandas 2, RecBole NumPy 1; recsys' own environment has neither. implicit can share it, but is timed beside
-recsys without PyTorch's threads and BLAS (`benchmarks.ials_sweep`). Theirs lie in the user's cache, and hold
-NumPy and the library: the process of a competitor needs no more.
+LensKit wants pandas 2, RecBole and RecTools NumPy 1; recsys' own environment has neither. implicit can share it, but is
+timed beside recsys without PyTorch's threads and BLAS (`benchmarks.ials_sweep`). Theirs lie in the user's cache, and
+hold NumPy and the library: the process of a competitor needs no more.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ REQUIREMENTS = {
     "recbole": (
         "recbole==1.2.1", "torch==2.13.0", "numpy==1.26.4", "pandas==2.2.3", "scipy==1.12.0", "setuptools==80.9.0",
     ),
+    "rectools": ("rectools[torch]==0.19.0", "torch==2.13.0"),
 }  # fmt: skip
 
 
