@@ -217,7 +217,7 @@ def random_encoder(dim: int = 8, *, blocks: int = 2, heads: int = 2, max_length:
     arrays = {
         name.removeprefix("encoder_"): rng.normal(0, 0.5, [sizes[axis] for axis in spec.axes]).astype(np.float32)
         for name, spec in ENCODER_SPECS.items()
-        if name != "encoder_query_gap"
+        if name.removeprefix("encoder_") not in ("query_gap", "own", "rated", "level", "output", "output_shift")
     }
     return Encoder(heads, max_length, True, **arrays)
 

@@ -23,6 +23,7 @@ __all__ = ["Encoder", "Events", "events_of", "rating_levels", "time_levels"]
 RATING_LEVELS = 10  # of the scale, beside 0 for a rating that is not known
 TIME_LEVELS = 40  # of a duration, beside 0 for one that is not known
 TIME_STEPS = 1.3  # levels in which a duration doubles: the last begins at 20 years
+QUARTERS = 4  # of the scale: the unit of deviations
 EPSILON = 1e-5  # of the variance in a norm
 POSITION_BASE = 10_000.0
 MIN_WAVE, MAX_WAVE = 240.0, 4 * 365 * 86_400.0  # seconds, of the waves that times are read by
@@ -40,6 +41,7 @@ class Events(NamedTuple):
     gap: Int64Array  # (n,) level of the time since the event before, 0: there is none, or it is not known
     age: Int64Array  # (n,) level of the time since the first event
     time: Int64Array | None  # (n,) unix seconds
+    scaled: NDArray[np.floating] | None  # (n,) ratings on the [0, 1] scale; None: not known
 
 
 class Past(NamedTuple):
@@ -82,12 +84,12 @@ def events_of(
     unknown = np.zeros(len(item), np.int64)
     level = unknown if rating is None else rating_levels(rating)
     if time is None:
-        return Events(item, level, unknown, unknown, None)
+        return Events(item, level, unknown, unknown, None, rating)
     start = start[start < len(item)]
     gap = time_levels(np.diff(time, prepend=time[:1]))
     gap[start] = 0
     first = np.repeat(start, np.diff(start, append=len(item)))
-    return Events(item, level, gap, time_levels(time - time[first]), np.asarray(time, np.int64))
+    return Events(item, level, gap, time_levels(time - time[first]), np.asarray(time, np.int64), rating)
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,6 +117,12 @@ class Encoder:
     feed_out: Float32Array  # (blocks, hidden, dim)
     norm: Float32Array  # (2, dim)
     query_gap: Float32Array | None = None  # (TIME_LEVELS + 1, dim): the time until the question
+    # Of a model that predicts stars:
+    own: Float32Array | None = None  # (dim, dim) what an item is read by
+    rated: Float32Array | None = None  # (dim, dim) and, times the deviation of its rating from its level
+    level: Float32Array | None = None  # (items,) what the average user gives, on the [0, 1] scale
+    output: Float32Array | None = None  # (dim, dim + 1) from the last state to [p, b]
+    output_shift: Float32Array | None = None  # (dim + 1,)
 
     @classmethod
     def of_settings(cls, settings: Mapping[str, Any], arrays: Mapping[str, Any]) -> Encoder:
@@ -165,7 +173,7 @@ class Encoder:
         return 4 * rows * coordinates
 
     def vector(self, item_factors: Float32Array, events: Events, at: int | None = None) -> Float32Array:
-        """Who the user is after their events, `(dim,)`; zeros, the average user, without any.
+        """`[p, b]` of a user after their events, `(dim + 1,)`; zeros, the average user, without any.
 
         Args:
             item_factors: Of all items, `(n_items, dim)`.
@@ -174,14 +182,14 @@ class Encoder:
         """
         n = len(events.item)
         if not n:
-            return np.zeros(self.dim, np.float32)
+            return np.zeros(self.dim + 1, np.float32)
         asked = None if at is None else np.array([at])
         return np.asarray(self.vectors(item_factors, events, np.array([n]), asked)[0])
 
     def vectors(
         self, item_factors: Float32Array, events: Events, known: Int64Array, at: Int64Array | None = None
     ) -> Float32Array:
-        """Who the user was after their first n events, for many n, `(len(known), dim)`.
+        """`[p, b]` of a user after their first n events, for many n, `(len(known), dim + 1)`.
 
         Args:
             item_factors: Of all items, `(n_items, dim)`.
@@ -190,7 +198,7 @@ class Encoder:
             at: Unix seconds of each question, `(len(known),)`.
         """
         x = self._inputs(item_factors, events)
-        found = np.empty((len(known), self.dim), np.float32)
+        found = np.empty((len(known), self.dim + 1), np.float32)
         alone = (known > self.max_length) | (self.query_gap is not None)
         if (~alone).sum() > 1:  # one pass gives all of these
             short = known[~alone]
@@ -211,7 +219,7 @@ class Encoder:
         return found
 
     def vectors_of(self, item_factors: Float32Array, histories: Sequence[Events]) -> Float32Array:
-        """As `vector`, of several people with events, at a time that is not known, `(len(histories), dim)`."""
+        """As `vector`, of several people with events, at a time that is not known, `(len(histories), dim + 1)`."""
         inputs, times = [], []
         for events in histories:
             rows = slice(max(0, len(events.item) - self.max_length), len(events.item))
@@ -223,7 +231,7 @@ class Encoder:
         self, item_factors: Float32Array, item: IndexArray, rating: NDArray[np.floating] | None,
         time: NDArray[np.integer] | None, places: Sequence[int], at: int | None = None,
     ) -> Float32Array:  # fmt: skip
-        """Who the user would be without one event each, `(len(places), dim)`, in one pass over all of them.
+        """`[p, b]` of a user without one event each, `(len(places), dim + 1)`, in one pass over all of them.
 
         Args:
             item_factors: Of all items, `(n_items, dim)`.
@@ -233,7 +241,7 @@ class Encoder:
             places: Of the events that are left out.
             at: As in `vector`.
         """
-        found = np.zeros((len(places), self.dim), np.float32)
+        found = np.zeros((len(places), self.dim + 1), np.float32)
         n = len(item)
         if n < 2 or not len(places):
             return found
@@ -258,11 +266,23 @@ class Encoder:
     def _inputs(self, item_factors: Float32Array, events: Events) -> Float32Array:
         """`x` before the first block, `(n, dim)`."""
         x: Float32Array = item_factors[events.item] + self.item_mean
+        if self.own is not None and self.rated is not None:
+            read = x @ self.own
+            if events.scaled is not None:
+                read += (x * self._deviation(events.item, events.scaled)[:, None]) @ self.rated
+            x = read
         x += self.rating[events.rating]
         if self.has_times:
             x += self.gap[events.gap]
             x += self.age[events.age]
         return x
+
+    def _deviation(self, item: IndexArray, scaled: NDArray[np.floating]) -> Float32Array:
+        """Ratings less what the average user gives, in quarters of the scale; 0 for an item that was not fitted."""
+        assert self.level is not None
+        known = item < len(self.level)
+        away = scaled - self.level[np.where(known, item, 0)]
+        return np.asarray(np.where(known, QUARTERS * away, 0), np.float32)
 
     def _asked(self, x: Float32Array, events: Events, rows: slice, at: int | None) -> Float32Array:
         """The inputs `x` of these rows, the last of which is asked at that time; for a model with query times."""
@@ -282,7 +302,7 @@ class Encoder:
         past: list[Past] | None = None,
         began: int | None = None,
     ) -> Float32Array:
-        """The vectors after each window's last row, `(windows, dim)`, or after every row, `(windows, rows, dim)`.
+        """`[p, b]` after each window's last row, `(windows, dim + 1)`, or after every row, `(windows, rows, dim + 1)`.
 
         Args:
             inputs: Of each window, `(rows, dim)`.
@@ -299,8 +319,10 @@ class Encoder:
         for block in range(self.blocks):
             last = length - 1 if block == self.blocks - 1 and not every else None
             x, _ = self._block(block, x, turns, last, None if past is None else past[block])
-        vectors: Float32Array = _normed(x if every else x[:, 0], self.norm) - self.user_mean
-        return vectors
+        state = _normed(x if every else x[:, 0], self.norm)
+        if self.output is not None and self.output_shift is not None:
+            return np.asarray(state @ self.output + self.output_shift, np.float32)
+        return np.concatenate([state - self.user_mean, np.zeros((*state.shape[:-1], 1), np.float32)], -1)
 
     def _past(self, x: Float32Array, time: Int64Array | None) -> list[Past]:
         """Keys and values of rows, block by block, for those that come after them."""

@@ -57,8 +57,8 @@ class EncoderFoldIn(FoldIn):
     def encode_together(people: Sequence[EncoderFoldIn]) -> None:
         """Find the vectors of people of one model in one pass; each is what `vector` would have found alone."""
         encoder, table = people[0].encoder, people[0].model.item_factors[:, 0]
-        for one, factors in zip(people, encoder.vectors_of(table, [one.events for one in people]), strict=True):
-            one.__dict__["vector"] = one._vector_of(factors)  # as `cached_property` keeps it
+        for one, found in zip(people, encoder.vectors_of(table, [one.events for one in people]), strict=True):
+            one.__dict__["vector"] = one._vector_of(found)  # as `cached_property` keeps it
 
     def contributions(self, targets: IndexArray) -> tuple[Float32Array, Float32Array]:
         """What the scores would lose without each of the latest `REASONS` ratings; see `FoldIn`.
@@ -76,9 +76,9 @@ class EncoderFoldIn(FoldIn):
         if n:
             table, places = model.item_factors[:, 0], range(max(0, n - REASONS), n)
             others = self.encoder.vectors_without(table, self.items, self.scaled, self.time, places, self.at)
-            lost = self.vector.factors - others  # (places, dim)
-            parts[:, places.start :] = table[targets] @ lost.T
+            lost = np.append(self.vector.factors, self.vector.bias[:, None], 1) - others  # (places, dim + 1)
+            parts[:, places.start :] = table[targets] @ lost[:, :-1].T + lost[:, -1]
         return base, parts
 
-    def _vector_of(self, factors: Float32Array) -> UserVector:
-        return UserVector(np.zeros(1, np.float32), factors[None])
+    def _vector_of(self, found: Float32Array) -> UserVector:
+        return UserVector(found[-1:], found[None, :-1])

@@ -18,8 +18,8 @@ RELATIVE = (1e-9, 1e9)  # a user's or item's precision, to that of all
 # One letter per axis; a letter is one number throughout the bundle: s samples, u and i fitted users and items, d dim,
 # e dim + 1, t and v terms of users' and items' priors, l levels, k levels - 1, a and y attributes of users and items,
 # w items with weights, b blocks of an encoder, h the hidden part of its feed-forward layers, n and g its levels of
-# ratings and of times, r ratings, U and I all users + 1 and all items + 1, x and z attributes of all users and of all
-# items together. A digit is itself.
+# ratings and of times, m items whose ratings it reads, r ratings, U and I all users + 1 and all items + 1, x and z
+# attributes of all users and of all items together. A digit is itself.
 DEPENDENT = {"e": "d", "l": "k"}  # the second is one less than the first
 
 
@@ -138,6 +138,11 @@ ENCODER_SPECS = {  # of the fields of `Encoder`, as they are named in the file
         "feed_gate": "bdd",
         "feed_out": "bhd",
         "norm": "2d",
+        "own": "dd",
+        "rated": "dd",
+        "level": "m",
+        "output": "de",
+        "output_shift": "e",
     }.items()
 }
 LEGACY_ARRAYS = {f"newcomer_{name}": f"cold_start_{name}" for name in ("effects", "mean", "items")}  # of version 0.1

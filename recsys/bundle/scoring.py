@@ -247,7 +247,7 @@ class Scoring(BundleParts):
             folded = EncoderFoldIn(self.factors, item, rating, self.encoder, self.scale, time)
             asked = None if at is None else at[none:]
             vectors = self.encoder.vectors(self.factors.item_factors[:, 0], folded.events, known[none:], asked)
-            yield slice(none, len(known)), UserVector(np.zeros((len(vectors), 1), np.float32), vectors[:, None])
+            yield slice(none, len(known)), UserVector(vectors[:, -1:], vectors[:, None, :-1])
 
     def stars_for(self, vectors: UserVector, item: IndexArray) -> Float32Array:
         """Predicted stars `(rows,)` of item rows, for one vector or, as `running_vectors` gives them, one for each."""

@@ -84,8 +84,8 @@ class RatingModel(LightningModule, ABC):
     """
 
     name: str  # in `metrics.json` and the bundle; a run sets it to the name of the model's YAML file
-    task: ClassVar[str] = "rating"
-    monitor: ClassVar[Metric] = RMSE  # validation metric for early stopping, model selection and comparison of runs
+    task: str = "rating"
+    monitor: Metric = RMSE  # validation metric for early stopping, model selection and comparison of runs
     full_batch: ClassVar[bool] = False  # whether a training step uses all rows, in order
     sized_by_state: ClassVar[tuple[str, ...]] = ()  # buffers as long as those of a state that is loaded
     batches_of_items: ClassVar[bool] = False  # whether a training batch has all ratings of its items

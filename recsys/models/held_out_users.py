@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -24,8 +24,8 @@ class ExportedModel(Protocol):
     """What of a `RatingModel` is looked at."""
 
     name: str
-    task: ClassVar[str]
-    monitor: ClassVar[Metric]
+    task: str
+    monitor: Metric
     fold_in_target: float | None
 
     def factors(self) -> Factors: ...

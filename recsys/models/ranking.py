@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -19,8 +18,8 @@ from recsys.models.held_out_users import validate_held_out_users
 class RankingModel(RatingModel):
     """A model whose scores rank items and are not in stars; must precede the other base class."""
 
-    task: ClassVar[str] = "ranking"
-    monitor: ClassVar[Metric] = NDCG
+    task: str = "ranking"
+    monitor: Metric = NDCG
 
     @property
     def unit(self) -> float:

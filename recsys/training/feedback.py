@@ -27,7 +27,7 @@ def check_feedback(cfg: DictConfig, data: RatingDataModule) -> None:
         ValueError: The data are implicit feedback, and the model predicts ratings; names the command that ranks.
     """
     kind: type[RatingModel] = get_class(cfg.model._target_)
-    if kind.task != "rating":
+    if cfg.model.get("task", kind.task) != "rating":
         return
     name, model = data.dataset.name, cfg.get("model_name") or cfg.model._target_
     if data.dataset.implicit:

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from recsys.bundle.encoder import Encoder, events_of
+from recsys.data.batches import RatingRows
 from recsys.data.histories import Histories, starts_of
 from recsys.models.attention.layers import CausalAttention, Dropout
 from recsys.models.attention.model import Attention
@@ -35,6 +36,7 @@ def some_model(histories: Histories, **arguments: object) -> Attention:
     """A model with weights that are not small, as after training."""
     model = Attention(N_USERS, N_ITEMS, **{"embedding_dim": 32, "max_length": 30, **arguments})  # type: ignore[arg-type]
     model._set_histories(histories)
+    model.init_from_data(RatingRows(histories.user, histories.item, histories.rating))
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
         for parameter in model.parameters():
@@ -44,9 +46,10 @@ def some_model(histories: Histories, **arguments: object) -> Attention:
 
 @pytest.mark.parametrize(("timed", "query_time"), [(True, False), (True, True), (False, False)])
 @pytest.mark.parametrize("max_length", [1, 7, 100])
-def test_the_numpy_encoder_is_the_torch_one(timed: bool, query_time: bool, max_length: int) -> None:
+@pytest.mark.parametrize("task", ["ranking", "rating"])
+def test_the_numpy_encoder_is_the_torch_one(timed: bool, query_time: bool, max_length: int, task: str) -> None:
     histories = some_histories(timed=timed)
-    model = some_model(histories, max_length=max_length, query_time=query_time)
+    model = some_model(histories, max_length=max_length, query_time=query_time, task=task, rating_max=9.0)
     factors, encoder = model.factors(), model.encoder()
     assert isinstance(encoder, Encoder)
     table = factors.item_factors[:, 0]
@@ -55,7 +58,8 @@ def test_the_numpy_encoder_is_the_torch_one(timed: bool, query_time: bool, max_l
         item, rating = histories.item[rows].numpy(), histories.rating[rows].numpy()
         time = None if histories.time is None else histories.time[rows].numpy()
         vector = encoder.vector(table, events_of(item, rating, time, FIRST))
-        np.testing.assert_allclose(vector, factors.user_factors[user, 0], atol=1e-4)
+        np.testing.assert_allclose(vector[:-1], factors.user_factors[user, 0], atol=1e-4)
+        np.testing.assert_allclose(vector[-1], factors.user_bias[user, 0], atol=1e-4)
         every = encoder.vectors(table, events_of(item, rating, time, FIRST), np.arange(1, len(item) + 1))
         for n in range(1, len(item) + 1):
             part = events_of(item[:n], rating[:n], None if time is None else time[:n], FIRST)
@@ -70,7 +74,7 @@ def test_the_time_of_the_question_is_read_as_in_training() -> None:
     asked = histories.time.numpy()[histories.start.numpy()[1:] - 1] + 10 ** (np.arange(N_USERS) % 9)
     unasked = model.vectors()
     model._ask(asked)
-    wanted = (model.vectors() - unasked.mean(0)).numpy()
+    wanted = (model.vectors() - unasked.mean(0)).numpy()  # [p, b], b is 0
     for user in range(N_USERS):
         rows = slice(int(histories.start[user]), int(histories.start[user + 1]))
         columns = (histories.item, histories.rating, histories.time)
@@ -100,7 +104,7 @@ def test_leaving_events_out_is_encoding_the_others(places: list[int], query_time
     assert len(item) == 39
     asked = int(time[-1]) + 1000
     found = encoder.vectors_without(table, item, rating, time, places, asked)
-    assert found.shape == (len(places), 32)
+    assert found.shape == (len(places), 33)
     for place, vector in zip(places, found, strict=True):
         others = events_of(*(np.delete(column, place) for column in (item, rating, time)), FIRST)
         np.testing.assert_allclose(vector, encoder.vector(table, others, asked), atol=1e-4)
@@ -115,8 +119,8 @@ def test_of_a_long_history_what_is_left_of_the_latest_counts() -> None:
     shorter = some_model(histories, max_length=19).encoder()
     found = encoder.vectors_without(table, item, rating, time, [35])
     others = events_of(*(np.delete(column, 35) for column in (item, rating, time)), FIRST)
-    wanted = shorter.vector(table, others) + shorter.user_mean - encoder.user_mean
-    np.testing.assert_allclose(found[0], wanted, atol=1e-4)
+    wanted = shorter.vector(table, others)[:-1] + shorter.user_mean - encoder.user_mean
+    np.testing.assert_allclose(found[0, :-1], wanted, atol=1e-4)
 
 
 def test_attention_and_its_gradients_are_those_of_pytorch() -> None:

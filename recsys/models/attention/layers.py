@@ -194,7 +194,8 @@ def has_fast_bfloat16(device: torch.device) -> bool:
 
 
 @contextmanager
-def reduced_precision(device: torch.device) -> Iterator[None]:
-    """Matrix products in bfloat16 where the device has units for them, else float32."""
-    with torch.autocast(device.type, torch.bfloat16, enabled=has_fast_bfloat16(device)):
+def reduced_precision(weights: Tensor) -> Iterator[None]:
+    """Matrix products in bfloat16, of weights in float32 on a device that has units for them; else as they are."""
+    fast = weights.dtype == torch.float32 and has_fast_bfloat16(weights.device)
+    with torch.autocast(weights.device.type, torch.bfloat16, enabled=fast):
         yield

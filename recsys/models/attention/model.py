@@ -1,4 +1,4 @@
-"""Attention over histories: a causal transformer that ranks what comes next."""
+"""Attention over histories: a causal transformer that ranks what comes next, or predicts its stars."""
 
 from __future__ import annotations
 
@@ -14,50 +14,54 @@ from torch import Tensor, nn
 from recsys.bundle.centring import Side, centred_factors
 from recsys.bundle.encoder import EPSILON, RATING_LEVELS, TIME_LEVELS, Encoder, events_of, time_levels
 from recsys.bundle.factors import Factors
+from recsys.bundle.typing import Float32Array
+from recsys.data.batches import Batch, RatingRows
 from recsys.data.columns import TIMESTAMP
 from recsys.data.datamodule import RatingDataModule
 from recsys.data.histories import Histories, HistoryBatch, histories_of, padded_windows
+from recsys.evaluation.registry import NDCG, RMSE
+from recsys.models.attention.heads import Head, NextItem, NextStars, Rows
 from recsys.models.attention.layers import Block, Dropout, Rotation, plain_array, plain_norm, reduced_precision
-from recsys.models.attention.softmax import sampled_items, softmax_loss
-from recsys.models.attribute_effects import AttributeEffects, with_biases, with_embeddings
-from recsys.models.base import rows_or_mean, to_float64
+from recsys.models.base import SPAN_IN_UNITS, RatingModel, rows_or_mean, to_float64
 from recsys.models.gradient import GradientModel
 from recsys.models.one_pass import PINNED_PRECISION
 from recsys.models.ranking import RankingModel
-from recsys.models.validation import check_range
+from recsys.models.validation import check_choice, check_range
 
+TASKS = ("ranking", "rating")
 START_STD = 0.02
 FEED = 8 / 3  # of the dimension: the hidden part of a feed-forward layer, to the next multiple of 8
-FULL_SOFTMAX = 50_000  # items up to which all are in the loss
 UNKNOWN = 0.05  # share of the windows that are trained without ratings, without times, and without query times
 ROWS = 1 << 14  # of histories that are encoded at a time outside training
 
 
 class Attention(RankingModel, GradientModel):
-    """Scores `s(u, i, t) = p_u(t) . e_i + b_i`, where `p_u(t)` is what a transformer makes of the history of u until t.
+    """Scores `s(u, i, t) = p_u(t) . e_i + b_u(t) + b_i`; a transformer makes `p, b` of the history of u until t.
 
-    A causal one: at each event of a history it predicts the next, as SASRec (Kang & McAuley 2018), trained with the
-    softmax over all items (Klenitskiy & Vasilev 2023). An event is the sum of `e_i`, which also scores, of its rating,
-    of the time since the event before, and of the time since the first; attention sees distances in places and in time
-    (rotary embeddings). `e_i` and `b_i` are sums of the item's own and of its attributes'.
+    It is causal: at each event of a history it predicts what follows. With `task=ranking` that is the next item, as in
+    SASRec (Kang & McAuley 2018), by the softmax over all items (Klenitskiy & Vasilev 2023), and `b_u = 0`; with
+    `task=rating` the stars of the items that come. An event is the sum of embeddings of its item (`recsys.models.
+    attention.heads`), of its rating, of the time since the event before, and of the time since the first; attention
+    sees distances in places and in time (rotary embeddings).
 
-    Learned: `item_embedding (n_items, embedding_dim)`, `item_bias (n_items,)`, attributes' likewise, the embeddings of
-    levels, and `blocks` transformer blocks.
+    Learned: the items' side and what is written (`head`), the embeddings of levels, and `blocks` transformer blocks.
 
     Args:
         n_users: Users the model is fitted on.
         n_items: Items the model is fitted on.
         rating_min: Lowest rating of the scale, in stars.
         rating_max: Highest rating of the scale, in stars.
+        task: `ranking` or `rating`.
         embedding_dim: Length of `p_u` and `e_i`, a multiple of `4 * heads`.
         blocks: Transformer blocks, at least 1.
         heads: Of attention, at least 1.
         max_length: Events that are read, the latest ones, at least 1.
         dropout: Probability of zeroing a coordinate of an event's embedding and of each branch, in [0, 1).
-        attributes: Whether items have embeddings and biases of their attributes, if any, added to their own.
+        attributes: Whether items have embeddings and biases of their attributes, if any, added to their own; of
+            `task=ranking`.
         query_time: Whether the model also knows, in training and evaluation, when the answer is asked for.
         negatives: Items drawn for a sampled softmax, beside those of the batch, at least 1; 0: the softmax is over all
-            items; None: over all up to 50,000, and else over 8,192 drawn.
+            items; None: over all up to 50,000, and else over 8,192 drawn. Of `task=ranking`.
         learning_rate: Initial learning rate of Adam.
         plateau_factor: Factor on the learning rate when the validation metric stops improving, in (0, 1).
         plateau_patience: Epochs without improvement before that.
@@ -79,6 +83,7 @@ class Attention(RankingModel, GradientModel):
         rating_min: float = 1.0,
         rating_max: float = 5.0,
         *,
+        task: str = "ranking",
         embedding_dim: int = 128,
         blocks: int = 2,
         heads: int = 2,
@@ -98,6 +103,7 @@ class Attention(RankingModel, GradientModel):
             n_users, n_items, rating_min, rating_max, learning_rate=learning_rate, seed=seed, lr_schedule=lr_schedule,
             plateau_factor=plateau_factor, plateau_patience=plateau_patience, plateau_min_lr=plateau_min_lr,
         )  # fmt: skip
+        check_choice("task", task, TASKS)
         for name, value in (("blocks", blocks), ("heads", heads), ("max_length", max_length)):
             check_range(name, value, 1)
         check_range("dropout", dropout, 0.0, 1.0, open_high=True)
@@ -108,23 +114,21 @@ class Attention(RankingModel, GradientModel):
         if negatives is not None:
             check_range("negatives", negatives, 0)
         self.save_hyperparameters()
+        self.task, self.monitor = task, NDCG if task == "ranking" else RMSE
         self.max_length = self.history_length = max_length
-        self.with_attributes, self.query_time = attributes, query_time
-        self.negatives = (0 if n_items <= FULL_SOFTMAX else 8192) if negatives is None else negatives
+        self.heads, self.query_time = heads, query_time
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            self.item_embedding = nn.Parameter(START_STD * torch.randn(n_items, embedding_dim))
+            self.head: Head = NextStars(n_users, n_items, embedding_dim, seed)
+            if task == "ranking":
+                self.head = NextItem(n_items, embedding_dim, negatives, attributes=attributes)
             self.rating = nn.Parameter(START_STD * torch.randn(RATING_LEVELS + 1, embedding_dim))
             tables = (START_STD * torch.randn(TIME_LEVELS + 1, embedding_dim) for _ in range(3))
             self.gap, self.age, self.query_gap = (nn.Parameter(table) for table in tables)
             hidden = 8 * round(FEED * embedding_dim / 8)
             self.blocks = nn.ModuleList(Block(embedding_dim, heads, hidden, dropout) for _ in range(blocks))
-        self.heads = heads
         self.query_gap.requires_grad_(query_time)
-        self.item_bias = nn.Parameter(torch.zeros(n_items))
         self.norm, self.dropout = nn.LayerNorm(embedding_dim, EPSILON), Dropout(dropout)
-        self.item_attributes: AttributeEffects | None = None
-        self.register_buffer("share", torch.full((n_items,), 1 / n_items))  # of the rows
         # The histories; in the state, so that a checkpoint predicts without the ratings.
         self.register_buffer("history_start", torch.zeros(n_users + 1, dtype=torch.int64))
         self.register_buffer("history_item", torch.zeros(0, dtype=torch.int64))
@@ -134,6 +138,11 @@ class Attention(RankingModel, GradientModel):
         self._vectors: Tensor | None = None  # of every user, outside training
         self._asked: NDArray[np.int64] | None = None  # unix seconds of each user's validation, with query times
 
+    def init_from_data(self, rows: RatingRows) -> None:
+        """Start the items' side."""
+        self.head.start_from(rows)
+        self._vectors = None
+
     def setup(self, stage: str) -> None:
         """Read the histories and the attributes. Runs before a checkpoint is loaded."""
         super().setup(stage)
@@ -141,26 +150,20 @@ class Attention(RankingModel, GradientModel):
         if stage != "fit" or not isinstance(data, RatingDataModule):
             return
         self._set_histories(histories_of(data))
-        if self.with_attributes:
-            dim = self.item_embedding.shape[1]
-            self.item_attributes = AttributeEffects.of_table(data.item_attributes(), self.n_items, dim)
+        self.head.describe(data)
 
     def _set_histories(self, histories: Histories) -> None:
-        device = self.item_embedding.device
+        device = self.rating.device
         if self.query_time and histories.time is None:
             raise ValueError("query_time=true needs ratings with times, and these have none")
         self.history_start, self.history_item = histories.start.to(device), histories.item.to(device)
         self.history_rating = histories.rating.to(device)
         self.history_time = self.history_item[:0] if histories.time is None else histories.time.to(device)
-        count = torch.bincount(self.history_item, minlength=self.n_items).float()
-        self.share = count / count.sum().clamp(min=1)
-        with torch.no_grad():  # the logarithm of a share, as a softmax has it
-            self.item_bias.copy_(torch.log((count + 1) / (count + 1).mean()))
         self._levels = self._vectors = None
 
     def load_state_dict(self, state_dict: Mapping[str, Any], *args: Any, **kwargs: Any) -> Any:
-        """Make place for the attributes of the state before loading."""
-        self.item_attributes = AttributeEffects.of_state(state_dict, "item_attributes.", self.n_items)
+        """Make place for what of the state is not of every model before loading."""
+        self.head.make_place(state_dict, "head.")
         self._levels = self._vectors = None
         return super().load_state_dict(state_dict, *args, **kwargs)
 
@@ -180,26 +183,40 @@ class Attention(RankingModel, GradientModel):
             if isinstance(module, Dropout):
                 module.generator = self.generator
 
+    @property
+    def unit(self) -> float:
+        """As of the task: 1 for scores, and of stars a quarter of the scale."""
+        return 1.0 if self.task == "ranking" else self.span / SPAN_IN_UNITS
+
     def training_step(self, batch: HistoryBatch, batch_idx: int) -> Tensor:  # type: ignore[override]
-        items = with_embeddings(self.item_embedding, self.item_attributes)
-        bias = with_biases(self.item_bias, self.item_attributes)
-        with reduced_precision(self.device):
-            vector = self._encoded(batch.row, items)[batch.is_target]
-            target = self.history_item[batch.row[batch.is_target] + 1]
-            if self.negatives:
-                chosen, place, log_chance = sampled_items(target, self.share, self.negatives, self.generator)
-                loss = softmax_loss(vector, items[chosen], bias[chosen] - log_chance, place)
-            else:
-                loss = softmax_loss(vector, items, bias, target)
+        with reduced_precision(self.rating):
+            state = self._encoded(batch.row)
+            rows = Rows(self.history_item, self.history_rating)
+            loss = self.head.loss(state, batch, rows, self.generator)
         self.train_loss += loss.detach()
         return loss
 
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        if self.task == "rating":
+            RatingModel.validation_step(self, batch, batch_idx)
+
+    def test_step(self, batch: Batch, batch_idx: int) -> None:
+        if self.task == "rating":
+            RatingModel.test_step(self, batch, batch_idx)
+
+    def on_test_epoch_end(self) -> None:
+        if self.task == "rating":
+            RatingModel.on_test_epoch_end(self)
+
     def on_validation_epoch_end(self) -> None:
-        """As a ranking model; with query times, each user is asked at the time of their first validation row."""
+        """As of the task; with query times, each user is asked at the time of their first validation row."""
         data = self.trainer.datamodule  # type: ignore[attr-defined]
         if self.query_time and isinstance(data, RatingDataModule):
             self._ask(first_held_out_times(data))
-        super().on_validation_epoch_end()
+        if self.task == "rating":
+            RatingModel.on_validation_epoch_end(self)
+        else:
+            super().on_validation_epoch_end()
         self._ask(None)
 
     def _ask(self, seconds: NDArray[np.int64] | None) -> None:
@@ -208,12 +225,8 @@ class Attention(RankingModel, GradientModel):
             self._asked = seconds
             self._levels = self._vectors = None
 
-    def mean_train_loss(self) -> Tensor:
-        """Mean cross-entropy of the next item, a scalar."""
-        return self.train_loss / self.trainer.num_training_batches
-
-    def _encoded(self, row: Tensor, items: Tensor) -> Tensor:
-        """`p` after each row of windows of the histories, `(windows, rows, embedding_dim)`, from their rows."""
+    def _encoded(self, row: Tensor) -> Tensor:
+        """The state after each row of windows of the histories, `(windows, rows, embedding_dim)`, from their rows."""
         levels, timed = self._row_levels(), len(self.history_time) > 0
         rating, gap, age = (levels[name][row] for name in ("rating", "gap", "age"))
         time = self.history_time[row] if timed else None
@@ -222,18 +235,20 @@ class Attention(RankingModel, GradientModel):
             known = torch.rand(3, len(row), 1, generator=self.generator, device=row.device) >= UNKNOWN
             rating, gap, age = rating * known[0], gap * known[1], age * known[1]
             time = None if time is None else time * known[1]
-        x = nn.functional.embedding(self.history_item[row], items) + nn.functional.embedding(rating, self.rating)
+        told = None if known is None else known[0]
+        x = self.head.read(self.history_item[row], self.history_rating[row], told)
+        x = x + nn.functional.embedding(rating, self.rating)
         if timed:
             x = x + nn.functional.embedding(gap, self.gap) + nn.functional.embedding(age, self.age)
         if self.query_time:
             waited = levels["query_gap"][row] if known is None else levels["query_gap"][row] * known[2]
             x = x + nn.functional.embedding(waited, self.query_gap)
-        rotation = Rotation(row.shape[1], items.shape[1] // self.heads, time, row.device)
+        rotation = Rotation(row.shape[1], self.rating.shape[1] // self.heads, time, row.device)
         x = self.dropout(x)
         for block in self.blocks:
             x = block(x, rotation)
-        vectors: Tensor = self.norm(x)
-        return vectors
+        state: Tensor = self.norm(x)
+        return state
 
     def _row_levels(self) -> dict[str, Tensor]:
         """Levels of the events, and of the time until the next one, of each row of the histories, `(rows,)`."""
@@ -253,71 +268,108 @@ class Attention(RankingModel, GradientModel):
 
     @torch.no_grad()
     def vectors(self) -> Tensor:
-        """`p` of every user after their whole history, `(n_users, embedding_dim)`; 0 for one without."""
+        """`[p, b]` of every user after their whole history, `(n_users, embedding_dim + 1)`; 0 for one without."""
         if self.training:  # as it is where a fit has ended
             self.eval()
             found = self.vectors()
             self.train()
             return found
         if self._vectors is None:
-            items = with_embeddings(self.item_embedding, self.item_attributes)
             stop = self.history_start[1:].cpu().numpy()
             first = np.maximum(self.history_start[:-1].cpu().numpy(), stop - self.max_length)
             order = np.argsort(stop - first, kind="stable")
             order = order[(stop > first)[order]]
-            found = self.item_embedding.new_zeros(self.n_users, items.shape[1])
+            found = self.rating.new_zeros(self.n_users, self.rating.shape[1] + 1)
             length = (stop - first)[order]
             piece = np.cumsum(length) // ROWS  # of about as many rows
             for users in np.split(order, np.flatnonzero(np.diff(piece)) + 1) if len(order) else ():
                 batch = padded_windows(first[users], first[users], stop[users])
                 rows = torch.from_numpy(stop[users] - first[users] - 1)
-                encoded = self._encoded(batch.row.to(self.device), items)
-                found[torch.from_numpy(users)] = encoded[torch.arange(len(users)), rows].to(found.dtype)
+                state = self._encoded(batch.row.to(self.device))[torch.arange(len(users)), rows]
+                found[torch.from_numpy(users)] = self.head.write(state).to(found.dtype)
             self._vectors = found
         return self._vectors
 
     def _scored_items(self) -> tuple[Tensor, Tensor]:
-        """`e_i` less their mean, whose product with `p_u` would be the same for all items, and `b_i`."""
-        items = with_embeddings(self.item_embedding, self.item_attributes)
-        return items - items.mean(0), with_biases(self.item_bias, self.item_attributes)
+        """`e_i` and `b_i`; ranking, less the mean `e_i`, whose product with `p_u` would be the same for all items."""
+        items = self.head.items()
+        return items - items.mean(0) if self.task == "ranking" else items, self.head.biases()
 
     def scores(self, user: Tensor) -> Tensor:
         """Scores of every fitted item, `(users, n_items)`."""
-        items, bias = self._scored_items()
-        return self.vectors()[user] @ items.T + bias
+        (items, bias), vectors = self._scored_items(), self.vectors()[user]
+        return vectors[:, :-1] @ items.T + vectors[:, -1:] + bias
 
     def forward(self, user: Tensor, item: Tensor) -> Tensor:
-        """Scores, `(batch,)`; row -1 is treated as the average user or item."""
-        items, bias = self._scored_items()
-        return (rows_or_mean(user, self.vectors()) * rows_or_mean(item, items)).sum(-1) + rows_or_mean(item, bias)
+        """Scores, or stars, unclipped, `(batch,)`; row -1 is treated as the average user or item."""
+        (items, bias), vectors = self._scored_items(), rows_or_mean(user, self.vectors())
+        score = (vectors[:, :-1] * rows_or_mean(item, items)).sum(-1) + vectors[:, -1] + rows_or_mean(item, bias)
+        if not isinstance(self.head, NextStars):
+            return score
+        return self.rating_min + self.unit * (self.head.get_buffer("mu") + score)
 
     @torch.no_grad()
     def factors(self) -> Factors:
         """The items, and the users as of their latest event; new ones are encoded (`encoder`), not solved for."""
         users, (items, bias) = to_float64(self.vectors()), map(to_float64, self._scored_items())
         none, pinned = np.zeros(items.shape[1] + 1), np.full((1, items.shape[1] + 1), PINNED_PRECISION)
-        of_users = Side(np.zeros(len(users)), users, none, pinned, (0.0,))
-        factors = centred_factors(0.0, of_users, Side(bias, items, none, pinned, (0.0,)))
+        root, mu = self.unit**0.5, 0.0
+        if isinstance(self.head, NextStars):
+            mu = self.rating_min + self.unit * float(self.head.get_buffer("mu"))
+        of_users = Side(self.unit * users[:, -1], root * users[:, :-1], none, pinned, (0.0,))
+        factors = centred_factors(mu, of_users, Side(self.unit * bias, root * items, none, pinned, (0.0,)))
         return replace(factors, item_prior_mean=None, item_prior_precision=None, item_prior_exponent=None)
 
     @torch.no_grad()
     def encoder(self) -> Encoder:
         """The user side as arrays."""
-        items = with_embeddings(self.item_embedding, self.item_attributes)
+        items, vectors = to_float64(self.head.items()), to_float64(self.vectors())
         every = [block.arrays() for block in self.blocks if isinstance(block, Block)]
+        rating, special, root = plain_array(self.rating), dict[str, Float32Array](), self.unit**0.5
+        if isinstance(self.head, NextStars):  # its coordinates in the root of a star, and its biases in stars
+            rating = rating + plain_array(self.head.own.bias)
+            special = {
+                "own": plain_array(self.head.own.weight.T) / np.float32(root),
+                "rated": plain_array(self.head.rated.weight.T) / np.float32(root),
+                "level": plain_array(self.head.level()),
+                **written(self.head.output, items, vectors, self.unit),
+            }
         return Encoder(
             heads=self.heads,
             max_length=self.max_length,
             has_times=len(self.history_time) > 0,
-            item_mean=plain_array(items.double().mean(0)),
-            user_mean=plain_array(self.vectors().double().mean(0)),
+            item_mean=(root * items.mean(0)).astype(np.float32),
+            user_mean=(root * vectors[:, :-1].mean(0)).astype(np.float32),
             norm=plain_norm(self.norm),
-            rating=plain_array(self.rating),
+            rating=rating,
             gap=plain_array(self.gap),
             age=plain_array(self.age),
             query_gap=plain_array(self.query_gap) if self.query_time else None,
+            **special,
             **{name: np.stack([arrays[name] for arrays in every]) for name in every[0]},
         )
+
+
+def written(
+    output: nn.Linear, items: NDArray[np.float64], vectors: NDArray[np.float64], unit: float
+) -> dict[str, Float32Array]:
+    """What is written of a user as in a bundle: centred, coordinates in the root of a star, the bias in stars.
+
+    Args:
+        output: From the last state to `[p, b]` in units.
+        items: `e_i`, `(n_items, dim)`.
+        vectors: `[p, b]` of the fitted users in units, `(n_users, dim + 1)`.
+        unit: In stars.
+    """
+    weight, shift = to_float64(output.weight).T, to_float64(output.bias)  # (dim, dim + 1), (dim + 1,)
+    moved = np.eye(len(shift))
+    moved[:-1, -1] = items.mean(0)  # centring adds p . mean(e) to the bias
+    scale = np.append(np.full(len(shift) - 1, unit**0.5), unit)
+    mean = vectors.mean(0) @ moved
+    return {
+        "output": (weight @ moved * scale).astype(np.float32),
+        "output_shift": ((shift @ moved - mean) * scale).astype(np.float32),
+    }
 
 
 def first_held_out_times(data: RatingDataModule) -> NDArray[np.int64]:
