@@ -13,7 +13,8 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from recsys.bundle import TEST, TRAIN, VAL, Bundle, BundleError, UserRatings
-from recsys.bundle.encoder import RATING_LEVELS, TIME_LEVELS, Encoder
+from recsys.bundle.encoder import Encoder
+from recsys.bundle.encoder_events import RATING_LEVELS, TIME_LEVELS
 from recsys.bundle.factors import Factors
 from recsys.bundle.item_fold_in import ItemRatings
 from recsys.bundle.manifest import DIGEST, MANIFEST, listed, sha256_of

@@ -16,13 +16,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from recsys.bundle.encoder_events import Events, events_of, time_levels
 from recsys.bundle.typing import Float32Array, IndexArray, Int64Array
 
-__all__ = ["Encoder", "Events", "events_of", "rating_levels", "time_levels"]
+__all__ = ["Encoder"]
 
-RATING_LEVELS = 10  # of the scale, beside 0 for a rating that is not known
-TIME_LEVELS = 40  # of a duration, beside 0 for one that is not known
-TIME_STEPS = 1.3  # levels in which a duration doubles: the last begins at 20 years
 QUARTERS = 4  # of the scale: the unit of deviations
 EPSILON = 1e-5  # of the variance in a norm
 POSITION_BASE = 10_000.0
@@ -31,17 +29,6 @@ SETTINGS = ("heads", "max_length", "has_times")  # fields of an encoder that are
 MOST = 1 << 20  # of the numbers among them
 WINDOWS = 64  # histories that are encoded together at most, in pieces of as many rows
 ROWS = 1 << 14
-
-
-class Events(NamedTuple):
-    """A history as the encoder reads it, the oldest first."""
-
-    item: IndexArray  # (n,) item rows with factors
-    rating: Int64Array  # (n,) levels, 0: not known
-    gap: Int64Array  # (n,) level of the time since the event before, 0: there is none, or it is not known
-    age: Int64Array  # (n,) level of the time since the first event
-    time: Int64Array | None  # (n,) unix seconds
-    scaled: NDArray[np.floating] | None  # (n,) ratings on the [0, 1] scale; None: not known
 
 
 class Past(NamedTuple):
@@ -56,40 +43,6 @@ class Turns(NamedTuple):
 
     cos: Float32Array  # (windows or 1, 1, rows, dim of a head / 2)
     sin: Float32Array
-
-
-def rating_levels(rating: NDArray[np.floating]) -> Int64Array:
-    """The level of ratings scaled to [0, 1]: 1 to `RATING_LEVELS`."""
-    return np.asarray(1 + np.rint((RATING_LEVELS - 1) * np.clip(rating, 0, 1)), np.int64)
-
-
-def time_levels(seconds: NDArray[np.integer]) -> Int64Array:
-    """The level of durations: 1 for none, then in logarithmic steps."""
-    known = np.maximum(seconds, 1).astype(np.float64)
-    level = 2 + np.floor(TIME_STEPS * np.log2(known)).astype(np.int64)
-    return np.where(seconds > 0, np.minimum(level, TIME_LEVELS), 1)
-
-
-def events_of(
-    item: IndexArray, rating: NDArray[np.floating] | None, time: NDArray[np.integer] | None, start: IndexArray
-) -> Events:
-    """Histories, user after user, as the encoder reads them.
-
-    Args:
-        item: Item rows, the oldest of each user first, `(n,)`.
-        rating: Scaled to [0, 1], `(n,)`; None: not known.
-        time: Unix seconds, ascending for each user, `(n,)`; None: not known.
-        start: Where each user's begin, `(users,)` or more, ascending from 0.
-    """
-    unknown = np.zeros(len(item), np.int64)
-    level = unknown if rating is None else rating_levels(rating)
-    if time is None:
-        return Events(item, level, unknown, unknown, None, rating)
-    start = start[start < len(item)]
-    gap = time_levels(np.diff(time, prepend=time[:1]))
-    gap[start] = 0
-    first = np.repeat(start, np.diff(start, append=len(item)))
-    return Events(item, level, gap, time_levels(time - time[first]), np.asarray(time, np.int64), rating)
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from recsys.bundle.encoder import Encoder, Events, events_of
+from recsys.bundle.encoder import Encoder
+from recsys.bundle.encoder_events import Events, events_of
 from recsys.bundle.factors import UserVector
 from recsys.bundle.fold_in import FoldIn
 from recsys.bundle.typing import Float32Array, IndexArray

@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recsys.bundle.attributes import RowAttributes
-from recsys.bundle.encoder import RATING_LEVELS, TIME_LEVELS, Encoder
+from recsys.bundle.encoder import Encoder
+from recsys.bundle.encoder_events import RATING_LEVELS, TIME_LEVELS
 from recsys.bundle.factors import Factors
 from recsys.bundle.ranking import KEY, is_valid, settings_of
 from recsys.bundle.ratings import UserRatings

@@ -189,7 +189,7 @@ class RatingDataModule(LightningDataModule):
         model = None if self.trainer is None else self.trainer.lightning_module
         if length := getattr(model, "history_length", 0):
             rank, world = (0, 1) if self.trainer is None else (self.trainer.global_rank, self.trainer.world_size)
-            start = histories_of(self).start
+            start = histories_of(self.fit_data, self.fit_times, len(self.users)).start
             return HistoryBatches(start, self.batch_size, length, seed=self.seed, rank=rank, world=world)
         if getattr(model, "full_batch", False):
             return self._batches(self.fit_data, len(self.fit_data), shuffle=False)

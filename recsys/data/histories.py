@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from recsys.data.batches import epoch_seed
-
-if TYPE_CHECKING:
-    from recsys.data.datamodule import RatingDataModule
+from recsys.data.batches import RatingRows, epoch_seed
 
 
 class Histories(NamedTuple):
@@ -31,13 +28,19 @@ class Histories(NamedTuple):
         return self.start[1:][self.user] - 1 - torch.arange(len(self.user))
 
 
-def histories_of(data: RatingDataModule) -> Histories:
-    """The histories in the rows that the data module's models are fitted on."""
-    (user, item, rating), time = data.fit_data.columns, data.fit_times
+def histories_of(rows: RatingRows, time: Tensor | None, n_users: int) -> Histories:
+    """The histories in some rows.
+
+    Args:
+        rows: By user, and of each user in the order of the file.
+        time: Unix seconds, `(rows,)`; None: not known.
+        n_users: Users, of whom some may have no row.
+    """
+    user, item, rating = rows.columns
     if time is not None:
         order = torch.from_numpy(np.lexsort((time.numpy(), user.numpy())))  # stable
         user, item, rating, time = user[order], item[order], rating[order], time[order]
-    return Histories(user, item, rating, starts_of(user, len(data.users)), time)
+    return Histories(user, item, rating, starts_of(user, n_users), time)
 
 
 def starts_of(user: Tensor, n_users: int) -> Tensor:

@@ -39,7 +39,7 @@ class OnePassModel(RankingModel, FullBatchModel):
         super().setup(stage)
         data = getattr(self.trainer, "datamodule", None)
         if stage == "fit" and isinstance(data, RatingDataModule):
-            self.histories = histories_of(data)
+            self.histories = histories_of(data.fit_data, data.fit_times, len(data.users))
 
     @torch.no_grad()
     def training_step(self, batch: Batch, batch_idx: int) -> None:

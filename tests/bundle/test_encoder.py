@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from recsys.bundle import Bundle, BundleError
-from recsys.bundle.encoder import RATING_LEVELS, TIME_LEVELS, events_of, rating_levels, time_levels
+from recsys.bundle.encoder_events import RATING_LEVELS, TIME_LEVELS, events_of, rating_levels, time_levels
 from recsys.bundle.encoder_fold_in import REASONS, EncoderFoldIn
 from recsys.bundle.partner import Partner
 from tests.bundles import encoder_bundle, make_bundle, random_encoder, random_factors, rewritten

@@ -21,7 +21,7 @@ def test_histories_go_by_user_and_time() -> None:
     ratings = random_ratings(300, 20, 30)
     ratings["timestamp"] = np.random.default_rng(0).integers(0, 40, len(ratings))  # many equal ones
     data = small_data(ratings, fit_on="all")
-    found = histories_of(data)
+    found = histories_of(data.fit_data, data.fit_times, len(data.users))
     assert found.time is not None
     dense = ratings.assign(user=data.users.rows(ratings.user_id), item=data.items.rows(ratings.item_id))
     wanted = dense.sort_values(["user", "timestamp"], kind="stable")

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from recsys.bundle.encoder import Encoder, events_of
+from recsys.bundle.encoder import Encoder
+from recsys.bundle.encoder_events import events_of
 from recsys.data.batches import RatingRows
 from recsys.data.histories import Histories, starts_of
 from recsys.models.attention.layers import CausalAttention, Dropout

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from recsys.bundle.centring import Side, centred_factors
-from recsys.bundle.encoder import EPSILON, RATING_LEVELS, TIME_LEVELS, Encoder, events_of, time_levels
+from recsys.bundle.encoder import EPSILON, Encoder
+from recsys.bundle.encoder_events import RATING_LEVELS, TIME_LEVELS, events_of, time_levels
 from recsys.bundle.factors import Factors
 from recsys.bundle.typing import Float32Array
 from recsys.data.batches import Batch, RatingRows
@@ -149,7 +150,7 @@ class Attention(RankingModel, GradientModel):
         data = getattr(self.trainer, "datamodule", None)
         if stage != "fit" or not isinstance(data, RatingDataModule):
             return
-        self._set_histories(histories_of(data))
+        self._set_histories(histories_of(data.fit_data, data.fit_times, len(data.users)))
         self.head.describe(data)
 
     def _set_histories(self, histories: Histories) -> None:
