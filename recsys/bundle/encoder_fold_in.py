@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -48,6 +48,16 @@ class EncoderFoldIn(FoldIn):
         if not len(self.items):
             return self.model.user(-1)
         return self._vector_of(self.encoder.vector(self.model.item_factors[:, 0], self.events, self.at))
+
+    def running_vectors(self, known: NDArray[np.int64], at: NDArray[Any] | None) -> Iterator[tuple[slice, UserVector]]:
+        """As `Scoring.running_vectors`: the average user before the first event."""
+        none = int(np.searchsorted(known, 1))
+        if none:
+            yield slice(none), self.model.user(-1)
+        if none < len(known):
+            asked = None if at is None else at[none:]
+            found = self.encoder.vectors(self.model.item_factors[:, 0], self.events, known[none:], asked)
+            yield slice(none, len(known)), UserVector(found[:, -1:], found[:, None, :-1])
 
     @property
     def is_encoded(self) -> bool:

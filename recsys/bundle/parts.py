@@ -186,7 +186,7 @@ class BundleParts:
                 raise ValueError(f"{name} has negative numbers on its diagonal")
         _check_item_prior(factors)
         self._check_item_weights()
-        self._check_encoder()
+        _check_encoder(self.manifest, factors, self.encoder)
         if (reach := _reach(factors)) > LARGEST:
             raise ValueError(f"the factors may predict {reach:.1g}, beyond [{-LARGEST:g}, {LARGEST:g}]")
         if (drift := factors.drift) is not None and not drift[0] > 0:
@@ -221,26 +221,6 @@ class BundleParts:
             if getattr(factors, name).any():
                 raise ValueError(f"{name} must be 0 where there are item_weights, as a user is their history alone")
 
-    def _check_encoder(self) -> None:
-        encoder = self.encoder
-        if (encoder is None) != (self.manifest.get("fold_in") != "encoder"):
-            raise ValueError("the arrays of an encoder belong to fold_in encoder and to no other")
-        if encoder is None:
-            return
-        if self.factors.samples > 1:
-            raise ValueError(f"an encoder needs one sample, got {self.factors.samples}")
-        if encoder.dim % (2 * encoder.heads):
-            raise ValueError(f"encoder.heads must divide {encoder.dim // 2} pairs of coordinates, got {encoder.heads}")
-        levels = len(encoder.rating), len(encoder.gap)
-        if levels != (RATING_LEVELS + 1, TIME_LEVELS + 1):
-            raise ValueError(
-                f"an encoder needs {RATING_LEVELS + 1} levels of ratings and {TIME_LEVELS + 1} of times, got "
-                f"{levels[0]} and {levels[1]}"
-            )
-        for name in ("precision", "levels", "drift", "attribute_effects", "cold_start_items", "item_prior_mean"):
-            if getattr(self.factors, name) is not None:
-                raise ValueError(f"{name} must be absent where there is an encoder")
-
     def _check_attributes(self) -> None:
         factors = self.factors
         for prefix, row, names, effects, known in (
@@ -271,6 +251,26 @@ class BundleParts:
         kind = "i" if self.manifest["id_kind"] == "int" else "O"
         if {self.user_ids.dtype.kind, self.item_ids.dtype.kind} != {kind}:
             raise ValueError("the ids are not of the manifest's id_kind")
+
+
+def _check_encoder(manifest: dict[str, Any], factors: Factors, encoder: Encoder | None) -> None:
+    if (encoder is None) != (manifest.get("fold_in") != "encoder"):
+        raise ValueError("the arrays of an encoder belong to fold_in encoder and to no other")
+    if encoder is None:
+        return
+    if factors.samples > 1:
+        raise ValueError(f"an encoder needs one sample, got {factors.samples}")
+    if encoder.dim % (2 * encoder.heads):
+        raise ValueError(f"encoder.heads must divide {encoder.dim // 2} pairs of coordinates, got {encoder.heads}")
+    levels = len(encoder.rating), len(encoder.gap)
+    if levels != (RATING_LEVELS + 1, TIME_LEVELS + 1):
+        raise ValueError(
+            f"an encoder needs {RATING_LEVELS + 1} levels of ratings and {TIME_LEVELS + 1} of times, got "
+            f"{levels[0]} and {levels[1]}"
+        )
+    for name in ("precision", "levels", "drift", "attribute_effects", "cold_start_items", "item_prior_mean"):
+        if getattr(factors, name) is not None:
+            raise ValueError(f"{name} must be absent where there is an encoder")
 
 
 def _reach(factors: Factors) -> float:

@@ -217,7 +217,8 @@ class Scoring(BundleParts):
             A slice of `known`, and a vector: one for all of it, or with a first axis one for each number in it.
         """
         if self.encoder is not None:
-            yield from self._encoded_vectors(item, rating, known, time, at)
+            folded = EncoderFoldIn(self.factors, item, rating, self.encoder, self.scale, time)
+            yield from folded.running_vectors(known, at)
             return
         # Plain fold-ins also without ratings, of histories, and for an ordinal link, not linear in the ratings.
         is_ridge = self.factors.ordinal is None and not self.has_histories
@@ -229,25 +230,6 @@ class Scoring(BundleParts):
             rating = np.full(len(item), target, np.float32)
         for piece, vectors in running_fold_ins(self.factors, item, rating, known[plain:], attributes):
             yield slice(plain + piece.start, plain + piece.stop), vectors
-
-    def _encoded_vectors(
-        self,
-        item: IndexArray,
-        rating: Float32Array,
-        known: NDArray[np.int64],
-        time: NDArray[Any] | None,
-        at: NDArray[Any] | None,
-    ) -> Iterator[tuple[slice, UserVector]]:
-        """As `running_vectors`, by the encoder: the average user before the first rating."""
-        assert self.encoder is not None
-        none = int(np.searchsorted(known, 1))
-        if none:
-            yield slice(none), self.factors.user(-1)
-        if none < len(known):
-            folded = EncoderFoldIn(self.factors, item, rating, self.encoder, self.scale, time)
-            asked = None if at is None else at[none:]
-            vectors = self.encoder.vectors(self.factors.item_factors[:, 0], folded.events, known[none:], asked)
-            yield slice(none, len(known)), UserVector(vectors[:, -1:], vectors[:, None, :-1])
 
     def stars_for(self, vectors: UserVector, item: IndexArray) -> Float32Array:
         """Predicted stars `(rows,)` of item rows, for one vector or, as `running_vectors` gives them, one for each."""
