@@ -72,7 +72,7 @@ async def person_of(request: Request, model: ServedModel, user_id: str) -> Perso
     state = request.scope.get(STATES, {}).get(user_id)
     person = await live.people.person(request.scope, model, user_id, state)
     depends_on(request.scope, user_id, person.state)
-    if model.bundle.encoder is not None:
+    if model.bundle.encoder is not None and not person.has_vector:
         await request.app.state.service.encodings.encoded(person.fold_in)
     return person
 

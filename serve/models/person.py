@@ -112,6 +112,11 @@ class Person:
         return self._fold_in
 
     @property
+    def has_vector(self) -> bool:
+        """Whether their vector is known already."""
+        return bool(self._vector)
+
+    @property
     def vector(self) -> UserVector:
         """Bias and factors.
 

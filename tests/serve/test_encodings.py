@@ -141,6 +141,18 @@ def test_an_event_changes_the_next_answer(bundle: Bundle, url: str, log: EventLo
         assert reasons
 
 
+def test_somebody_is_encoded_once_until_they_do_something(
+    bundle: Bundle, url: str, log: EventLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    passes = turns(monkeypatch)
+    with client_of(bundle, database=url, answer_cache_bytes=0) as client:
+        for number, expected in ((1, 1), (2, 2)):
+            log.append([Event(f"e{number}", "20", f"10{5 + number}", "rating", 5.0, 1_500_000_000 + number)])
+            answers = [top(client, "20", query) for query in ("", "&exclude_seen=false", "")]
+            assert answers[0] == answers[2]
+            assert sum(passes) == expected
+
+
 def test_somebody_new_may_say_when(bundle: Bundle) -> None:
     with client_of(bundle) as client:
         ratings = [
