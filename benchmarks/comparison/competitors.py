@@ -249,6 +249,20 @@ RANKING = (
         },
     ),
     Competitor(
+        "recbole-sasrec", "RecBole SASRec", "recbole_models:SASRec",
+        {
+            "hidden_size": 64, "n_layers": 2, "n_heads": 2, "MAX_ITEM_LIST_LENGTH": 50, "epochs": 10,
+            "learning_rate": 0.001, "train_batch_size": 2048,
+        },
+        "defaults; a fixed number of epochs, where its default is up to 300 with early stopping",
+        ("recbole", "torch", "numpy"), environment="recbole", kind="ranking", quick=False,
+    ),
+    Competitor(
+        "recsys-attention", "recsys attention", "recsys_adapter:Ranked", {"experiment": "ml_100k_attention"},
+        "conf/experiment", ("recsys", "torch", "lightning"),
+        documented_for={"ml_1m": {"experiment": "ml_1m_attention"}}, kind="ranking", quick=False,
+    ),
+    Competitor(
         "rectools-sasrec", "RecTools SASRec", "rectools_models:SASRec",
         {
             "n_factors": 256, "n_blocks": 2, "n_heads": 4, "dropout_rate": 0.2, "session_max_len": 200, "epochs": 30,
