@@ -58,7 +58,7 @@ class BPR:
 
 
 class SASRec:
-    """A transformer over histories, trained to predict what follows each of their beginnings; a fixed number of epochs."""
+    """A transformer, trained to predict what follows each beginning of a history; a fixed number of epochs."""
 
     def __init__(self, run: Run) -> None:
         torch.set_num_threads(run.threads)
