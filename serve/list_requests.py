@@ -12,7 +12,7 @@ from recsys.bundle.ids import MAX_ID_LENGTH
 from recsys.bundle.ranking import MAX_RATINGS as MAX_MIN_RATINGS
 from recsys.bundle.rules import MAX_BOOST, MAX_BOOSTS
 from recsys.events.given_ids import INTEGER
-from serve.schemas import Attributes, BodyId, Genre, Input, K, RatingIn, Year, few, integral
+from serve.schemas import TIMED, Attributes, BodyId, Genre, Input, K, RatingIn, Year, few, integral
 
 MAX_LISTED = 10_000  # items that a list may be restricted to, or that it must not have
 MAX_JOB_USERS = 10_000  # that a job may name
@@ -134,6 +134,7 @@ class FoldInRequest(RecommendationOptions):
         max_length=MAX_RATINGS,
         description="Each item once, in order of time, the latest last: a model of histories or of drift counts what "
         "came last most.",
+        json_schema_extra=TIMED,
     )
     attributes: Attributes | None = Field(
         None, description="Side information by name, such as a gender; /model lists the names and values."

@@ -19,6 +19,7 @@ from pydantic import (
     ConfigDict,
     FailFast,
     Field,
+    JsonValue,
     PlainValidator,
     WithJsonSchema,
     model_validator,
@@ -149,6 +150,14 @@ class RatingIn(Input):
     )
 
 
+TIMED: dict[str, JsonValue] = {  # of ratings: all have a time, or none has
+    "anyOf": [
+        {"items": {"required": ["timestamp"], "properties": {"timestamp": {"type": "integer"}}}},
+        {"items": {"properties": {"timestamp": {"type": "null"}}}},
+    ]
+}
+
+
 class PredictionRequest(Input):
     """An item, and a user by their id or by their ratings."""
 
@@ -163,7 +172,7 @@ class PredictionRequest(Input):
     user_id: BodyId = Field(default_factory=str, description="A user who is known, or counts as the average one.")
     ratings: Annotated[list[RatingIn], FailFast()] = Field(
         default_factory=list, min_length=1, max_length=MAX_RATINGS, description="In the place of `user_id`: those of "
-        "somebody new, as in `/recommendations/`.",
+        "somebody new, as in `/recommendations/`.", json_schema_extra=TIMED,
     )  # fmt: skip
     attributes: Attributes | None = Field(None, description="Of somebody new: side information by name.")
 
