@@ -3,8 +3,9 @@
     python -m benchmarks.encoder --bundle RUN [--short]
 
 `alone` are milliseconds in this process, one thread: of the vector of somebody new, of their top-10 with it, and of the
-same with reasons. The rest is of one worker that keeps no answers. `cached` is the ratio of requests per second to the
-no-op's for people whose events came after the bundle's cut and who were asked about before. `together` is the ratio of
+same with reasons. The rest is of one worker that keeps no answers, but for `kept`, which is as by default. `cached` is
+the ratio of requests per second to the no-op's for people whose events came after the bundle's cut and who were asked
+about before; `kept` is the same question again. `together` is the ratio of
 requests per second with histories encoded together to those with each alone, 32 connections, everybody new; `lone` the
 ratio of the times of single requests, one connection. All take turns in one run; figures are medians of the rounds.
 """
@@ -28,7 +29,7 @@ import numpy as np
 from benchmarks.comparison.results import DEVICE, RESULTS, provenance, write
 from benchmarks.live.events import TIME
 from benchmarks.load.kept import Kept, post
-from benchmarks.load.service import pinned, running
+from benchmarks.load.service import KEEPS_ANSWERS, pinned, running
 from benchmarks.serving import UVICORN, of_rounds
 from recsys.bundle import Bundle
 from recsys.database import Database
@@ -58,8 +59,9 @@ def main() -> None:
     figures: dict[str, Any] = {"alone": {n: alone(bundle, n, rounds) for n in EVENTS}}
     print(json.dumps(figures["alone"], indent=2), flush=True)
     with tempfile.TemporaryDirectory() as place:
-        figures["cached"] = cached(folder, bundle, Path(place) / "events.db", rounds, seconds)
-        print(json.dumps(figures["cached"], indent=2), flush=True)
+        for name, keeps in (("cached", {}), ("kept", KEEPS_ANSWERS)):
+            figures[name] = cached(folder, bundle, Path(place) / f"{name}.db", rounds, seconds, keeps)
+            print(json.dumps({name: figures[name]}, indent=2), flush=True)
     figures |= together(folder, bundle, rounds, seconds)
     print(json.dumps({name: figures[name] for name in ("together", "lone")}, indent=2))
     if not arguments.short:
@@ -106,7 +108,9 @@ def people(bundle: Bundle, n: int) -> Iterator[tuple[Any, Any, Any]]:
         yield items, random.choice(levels, n).astype(np.float32), seconds
 
 
-def cached(folder: Path, bundle: Bundle, file: Path, rounds: int, seconds: float) -> dict[str, float]:
+def cached(
+    folder: Path, bundle: Bundle, file: Path, rounds: int, seconds: float, keeps: dict[str, str]
+) -> dict[str, float]:
     """Top-10 of people with events who were asked about before, beside the no-op."""
     known = [str(user) for user in bundle.user_ids[:CACHED].tolist()]
     log = EventLog(Database.open(f"sqlite:///{file}"))
@@ -119,6 +123,7 @@ def cached(folder: Path, bundle: Bundle, file: Path, rounds: int, seconds: float
     asked = [TOP.format(user).encode() for user in known]
     pair = post("/noop/rating/", json.dumps({"user_id": known[0], "item_id": str(bundle.item_ids[0])}))
     environment = {"RECSYS_BUNDLE": str(folder), "RECSYS_DATABASE": f"sqlite:///{file}", "RECSYS_LOG_LEVEL": "error"}
+    environment |= keeps
     found = []
     with pinned() as cores, running(
         *UVICORN, "benchmarks.load.noop:with_noop", environment=environment, cores={cores[-1]}
