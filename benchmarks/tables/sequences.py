@@ -60,8 +60,8 @@ def encoder(results: Results) -> str:
     cached, model = figures["cached"], entry["model"]
     sentence = (
         f"A model of dimension {model['dim']} with {model['blocks']} blocks. The top 10 of a person with events, whose "
-        f"vector is known, makes {_spread(cached)} of the no-op's requests per second where its answer is not kept, and "
-        f"{_spread(figures['kept'])} where it is, as by default."
+        f"vector is known, makes {_spread(cached)} of the no-op's requests per second where answers are not kept, and "
+        f"{_spread(figures['kept'])} where they are, as by default."
     )
     header = ["events of somebody new", *events]
     return paragraphs(table(header, rows, "l" + "r" * len(events)), sentence, about([entry]))

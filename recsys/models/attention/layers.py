@@ -15,14 +15,15 @@ from recsys.bundle.typing import Float32Array
 
 BITS = 256  # the probability of a dropout is a multiple of its inverse
 WORD = 8  # random bytes that are drawn at a time
+LONGEST = 400  # rows of a window up to which chances in memory take less than PyTorch's passes over blocks, in bfloat16
 MASKED = -3e4  # added to a score that does not count; bfloat16 has it
 
 
 class CausalAttention(torch.autograd.Function):
     """Attention of each row of a window to itself and the rows before, `(windows, heads, rows, dim)`.
 
-    As `torch.nn.functional.scaled_dot_product_attention(is_causal=True)`, whose backward pass takes three to ten times
-    as long on a CPU for windows of some hundred rows and heads of 32 to 64 coordinates (`benchmarks/attention.py`).
+    As `torch.nn.functional.scaled_dot_product_attention(is_causal=True)`, whose backward pass in bfloat16 takes three to
+    ten times as long on a CPU for windows of some hundred rows (`benchmarks/attention.py`).
     The chances `(windows, heads, rows, rows)` are held in memory here.
     """
 
@@ -50,7 +51,7 @@ class CausalAttention(torch.autograd.Function):
 
 def causal_attention(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     """Attention of each row to itself and the rows before, `(windows, heads, rows, dim)` each."""
-    if query.device.type == "cpu":
+    if query.device.type == "cpu" and query.dtype == torch.bfloat16 and query.shape[-2] <= LONGEST:
         attended: Tensor = CausalAttention.apply(query, key, value)  # type: ignore[no-untyped-call]
         return attended
     return nn.functional.scaled_dot_product_attention(query, key, value, is_causal=True)
