@@ -22,9 +22,9 @@ MASKED = -3e4  # added to a score that does not count; bfloat16 has it
 class CausalAttention(torch.autograd.Function):
     """Attention of each row of a window to itself and the rows before, `(windows, heads, rows, dim)`.
 
-    As `torch.nn.functional.scaled_dot_product_attention(is_causal=True)`, whose backward pass in bfloat16 takes three to
-    ten times as long on a CPU for windows of some hundred rows (`benchmarks/attention.py`).
-    The chances `(windows, heads, rows, rows)` are held in memory here.
+    As `torch.nn.functional.scaled_dot_product_attention(is_causal=True)`, whose backward pass in bfloat16 takes three
+    to ten times as long on a CPU for windows of some hundred rows (`benchmarks/attention.py`). The chances `(windows,
+    heads, rows, rows)` are held in memory here.
     """
 
     @staticmethod
