@@ -68,9 +68,7 @@ class SASRec:
         os.chdir(self.run.folder)
         folder = self.run.folder / NAME
         folder.mkdir()
-        order = np.lexsort((task.train_time, task.train_user))  # stable: equal times by their place in the file
-        place = np.empty(len(order), np.int64)
-        place[order] = np.arange(len(order))
+        place = np.argsort(task.train_order())  # of each row among them
         rows = np.stack([task.train_user, task.train_item, place], 1)
         header = "user:token\titem:token\ttimestamp:float"
         np.savetxt(folder / f"{NAME}.inter", rows, "%d", "\t", header=header, comments="")
@@ -88,7 +86,7 @@ class SASRec:
 
     def _histories(self, task: Task) -> list[Rows]:
         """Each user's items by the library's numbers, the latest ones, the oldest first."""
-        order = np.lexsort((task.train_time, task.train_user))
+        order = task.train_order()
         items = self.dataset.token2id("item", [str(item) for item in task.train_item[order].tolist()])
         ends = np.cumsum(np.bincount(task.train_user, minlength=task.n_users))[:-1]
         longest = self.config["MAX_ITEM_LIST_LENGTH"]

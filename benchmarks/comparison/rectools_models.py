@@ -28,9 +28,7 @@ class SASRec:
 
     def prepare(self, task: Task) -> None:
         os.chdir(self.run.folder)
-        order = np.lexsort((task.train_time, task.train_user))  # stable: equal times by their place in the file
-        place = np.empty(len(order), np.int64)
-        place[order] = np.arange(len(order))
+        place = np.argsort(task.train_order())  # of each row among them
         interactions = pd.DataFrame({
             Columns.User: task.train_user, Columns.Item: task.train_item, Columns.Weight: 1.0,
             Columns.Datetime: pd.to_datetime(place, unit="s"),

@@ -47,6 +47,10 @@ class Task:
         warm: NDArray[np.bool_] = (self.test_user < self.fitted_users) & (self.test_item < self.fitted_items)
         return warm
 
+    def train_order(self) -> Rows:
+        """The training rows by user and time, equal times by their place in the file, `(train rows,)`."""
+        return np.lexsort((self.train_time, self.train_user))
+
     def save(self, file: Path) -> None:
         """Write an `.npz` file that is read without pickle."""
         arrays = {name: value for name, value in vars(self).items() if isinstance(value, np.ndarray)}

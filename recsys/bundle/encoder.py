@@ -164,21 +164,18 @@ class Encoder:
         for start in range(0, len(long), step):
             place = long[start : start + step]
             rows = [slice(max(0, n - self.max_length), n) for n in known[place].tolist()]
-            inputs = [
-                self._asked(x[row], events, row, None if at is None else int(at[number]))
-                for number, row in zip(place.tolist(), rows, strict=True)
-            ]
-            found[place] = self._encoded(inputs, [_part(events.time, row) for row in rows])
+            asked = [None] * len(rows) if at is None else at[place].tolist()
+            windows = [self._window(x, events, row, when) for row, when in zip(rows, asked, strict=True)]
+            found[place] = self._encoded(*zip(*windows, strict=True))
         return found
 
     def vectors_of(self, item_factors: Float32Array, histories: Sequence[Events]) -> Float32Array:
         """As `vector`, of several people with events, at a time that is not known, `(len(histories), dim + 1)`."""
-        inputs, times = [], []
+        windows = []
         for events in histories:
             rows = slice(max(0, len(events.item) - self.max_length), len(events.item))
-            inputs.append(self._asked(self._inputs(item_factors, events)[rows], events, rows, None))
-            times.append(_part(events.time, rows))
-        return self._encoded(inputs, times)
+            windows.append(self._window(self._inputs(item_factors, events), events, rows, None))
+        return self._encoded(*zip(*windows, strict=True))
 
     def vectors_without(
         self, item_factors: Float32Array, item: IndexArray, rating: NDArray[np.floating] | None,
@@ -204,17 +201,16 @@ class Encoder:
         past = None
         if shared.start < shared.stop:
             known = slice(window, first)
-            before = self._asked(self._inputs(item_factors, whole)[known], whole, known, None)[:-1]
-            past = self._past(before, _part(whole.time, shared))
-        inputs, times = [], []
+            before, _ = self._window(self._inputs(item_factors, whole), whole, known, None)
+            past = self._past(before[:-1], _part(whole.time, shared))
+        windows = []
         for place in places:
             kept = np.delete(np.arange(n), place)
             events = events_of(item[kept], _part(rating, kept), _part(time, kept), np.zeros(1, np.int64))
             rows = slice(max(shared.stop, window), n - 1)
-            inputs.append(self._asked(self._inputs(item_factors, events)[rows], events, rows, at))
-            times.append(_part(events.time, rows))
+            windows.append(self._window(self._inputs(item_factors, events), events, rows, at))
         began = None if time is None or past is None else int(time[window])
-        return self._encoded(inputs, times, past=past, began=began)
+        return self._encoded(*zip(*windows, strict=True), past=past, began=began)
 
     def _inputs(self, item_factors: Float32Array, events: Events) -> Float32Array:
         """`x` before the first block, `(n, dim)`."""
@@ -237,18 +233,21 @@ class Encoder:
         away = scaled - self.level[np.where(known, item, 0)]
         return np.asarray(np.where(known, QUARTERS * away, 0), np.float32)
 
-    def _asked(self, x: Float32Array, events: Events, rows: slice, at: int | None) -> Float32Array:
-        """The inputs `x` of these rows, the last of which is asked at that time; for a model with query times."""
+    def _window(
+        self, x: Float32Array, events: Events, rows: slice, at: int | None
+    ) -> tuple[Float32Array, Int64Array | None]:
+        """Of the inputs `x` of all events those of some rows, and their times; the last row is asked at `at`."""
+        x, time = x[rows], _part(events.time, rows)
         if self.query_gap is None:
-            return x
+            return x, time
         level = np.append(events.gap[rows][1:], 0)
-        if at is not None and events.time is not None:
-            level[-1:] = time_levels(at - events.time[rows][-1:])
-        return np.asarray(x + self.query_gap[level], np.float32)
+        if at is not None and time is not None:
+            level[-1:] = time_levels(at - time[-1:])
+        return np.asarray(x + self.query_gap[level], np.float32), time
 
     def _encoded(
         self,
-        inputs: list[Float32Array],
+        inputs: Sequence[Float32Array],
         times: Sequence[Int64Array | None],
         *,
         every: bool = False,
