@@ -13,10 +13,9 @@ from recsys.bundle.encoder import SETTINGS, Encoder
 from recsys.bundle.factors import Factors
 from recsys.bundle.ids import unpacked_ids
 from recsys.bundle.ratings import UserRatings
+from recsys.bundle.schema import ENCODER
 from recsys.bundle.storage import Contents
 from recsys.bundle.widths import unpacked_tables
-
-ENCODER = "encoder_"  # with which the names of an encoder's arrays begin
 
 
 def parts_of(contents: Contents) -> tuple[Any, ...]:

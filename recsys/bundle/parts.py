@@ -15,7 +15,7 @@ from recsys.bundle.encoder_events import RATING_LEVELS, TIME_LEVELS
 from recsys.bundle.factors import Factors
 from recsys.bundle.ranking import KEY, is_valid, settings_of
 from recsys.bundle.ratings import UserRatings
-from recsys.bundle.schema import ENCODER_SPECS, FACTOR_SPECS, LARGEST, ROW_SPECS, check_arrays
+from recsys.bundle.schema import ENCODER, ENCODER_SPECS, FACTOR_SPECS, LARGEST, ROW_SPECS, check_arrays
 from recsys.bundle.titles import natural_title
 from recsys.bundle.typing import IndexArray
 
@@ -146,7 +146,7 @@ class BundleParts:
         """The arrays of the factors, and of the encoder, that there are, by name."""
         encoder = {} if self.encoder is None else self.encoder.arrays()
         arrays = {name: getattr(self.factors, name) for name in FACTOR_SPECS}
-        return _present(arrays | {f"encoder_{name}": array for name, array in encoder.items()})
+        return _present(arrays | {f"{ENCODER}{name}": array for name, array in encoder.items()})
 
     def row_arrays(self) -> dict[str, NDArray[Any]]:
         """The arrays of ratings and of users' and items' attributes that there are, by name."""

@@ -117,8 +117,9 @@ FACTOR_SPECS = {  # of the fields of `Factors`, in the order in which they are c
     "history_half_life": ArraySpec("1", positive=True, minimum=1 / LARGEST, maximum=LARGEST),
 }
 MOST_WEIGHT = 1e6  # magnitude of a number of an encoder, so that its sums stay finite
+ENCODER = "encoder_"  # with which the names of an encoder's arrays begin
 ENCODER_SPECS = {  # of the fields of `Encoder`, as they are named in the file
-    f"encoder_{name}": ArraySpec(axes, minimum=-MOST_WEIGHT, maximum=MOST_WEIGHT)
+    f"{ENCODER}{name}": ArraySpec(axes, minimum=-MOST_WEIGHT, maximum=MOST_WEIGHT)
     for name, axes in {
         "item_mean": "d",
         "user_mean": "d",
