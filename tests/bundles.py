@@ -13,7 +13,7 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from recsys.bundle import TEST, TRAIN, VAL, Bundle, BundleError, UserRatings
-from recsys.bundle.encoder import Encoder
+from recsys.bundle.encoder import STARS_ARRAYS, Encoder
 from recsys.bundle.encoder_events import RATING_LEVELS, TIME_LEVELS
 from recsys.bundle.factors import Factors
 from recsys.bundle.item_fold_in import ItemRatings
@@ -214,11 +214,11 @@ def one_sentence(error: pytest.ExceptionInfo[BundleError]) -> str:
 def random_encoder(dim: int = 8, *, blocks: int = 2, heads: int = 2, max_length: int = 6, seed: int = 0) -> Encoder:
     """An encoder of random weights that tells histories apart."""
     rng = np.random.default_rng(seed)
-    sizes = {"d": dim, "b": blocks, "h": 2 * dim, "n": RATING_LEVELS + 1, "g": TIME_LEVELS + 1, "2": 2}
+    sizes = {"c": dim, "p": dim, "b": blocks, "h": 2 * dim, "n": RATING_LEVELS + 1, "g": TIME_LEVELS + 1, "2": 2}
     arrays = {
         name.removeprefix("encoder_"): rng.normal(0, 0.5, [sizes[axis] for axis in spec.axes]).astype(np.float32)
         for name, spec in ENCODER_SPECS.items()
-        if name.removeprefix("encoder_") not in ("query_gap", "own", "rated", "level", "output", "output_shift")
+        if name.removeprefix("encoder_") not in ("query_gap", *STARS_ARRAYS)
     }
     return Encoder(heads, max_length, True, **arrays)
 

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from recsys.bundle.factors import Factors
+from recsys.bundle.factors import Factors, concat_samples
 from recsys.bundle.typing import Float32Array, Float64Array
 
-__all__ = ["Side", "centred_factors"]
+__all__ = ["Side", "centred_factors", "recentred"]
+
+KEPT = (  # arrays that do not depend on where the zero vector is
+    "precision", "user_precision", "item_precision", "levels", "thresholds", "drift", "cold_start_items", "unit",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,6 +78,40 @@ def centred_factors(mu: float, users: Side, items: Side, fitted_items: int | Non
         user_implicit=of_item.pop("implicit"),
         **of_user,
         **{f"item_{name}": array for name, array in of_item.items() if name != "cold_start_effects"},
+    )
+
+
+def recentred(factors: Factors) -> Factors:
+    """A model whose rows have changed, moved so that the mean row of each side is the zero vector with bias 0 again.
+
+    Args:
+        factors: All of its items are fitted. Its prior of items is left out.
+    """
+    nothing = np.zeros(factors.prior_mean.shape[1])
+
+    def of_sample(array: Float32Array | None, number: int, axis: int = 1) -> Any:
+        return None if array is None else np.take(array, number, axis).astype(np.float64)
+
+    def moved(number: int) -> Factors:
+        users = Side(
+            bias=of_sample(factors.user_bias, number),
+            factors=of_sample(factors.user_factors, number),
+            prior_mean=of_sample(factors.prior_mean, number, 0),
+            prior_precision=of_sample(factors.prior_precision, number),
+            prior_exponent=factors.prior_exponent.tolist(),
+            prior_offset=None if factors.prior_offset is None else factors.prior_offset.tolist(),
+            implicit=of_sample(factors.item_implicit, number),
+            attribute_effects=of_sample(factors.attribute_effects, number),
+            cold_start_effects=of_sample(factors.cold_start_effects, number),
+            cold_start_mean=of_sample(factors.cold_start_mean, number, 0),
+        )
+        item_rows = of_sample(factors.item_bias, number), of_sample(factors.item_factors, number)
+        return centred_factors(float(factors.mu[number]), users, Side(*item_rows, nothing, nothing[None], (0.0,)))
+
+    found = concat_samples([moved(number) for number in range(factors.samples)])
+    kept = {name: getattr(factors, name) for name in KEPT}
+    return replace(
+        found, **kept, item_prior_mean=None, item_prior_precision=None, item_prior_exponent=None, user_implicit=None
     )
 
 

@@ -138,7 +138,8 @@ def answer_work(bundle: BundleParts, scored: int, ratings: int = 0, explained: i
     solved = ratings * samples * (e * e + LATENT_ITERATIONS * bool(ordinal) * (2 * e + 2 * LEVEL)) + samples * e**3
     solved += ratings * GATHERED * _weighted(bundle)
     if bundle.encoder is not None:
-        solved = (1 + (REASONS if explained else 0)) * bundle.encoder.work(ratings)
+        solved *= bundle.encoder.adds
+        solved += (1 + (REASONS if explained else 0)) * bundle.encoder.work(ratings)
     return int(scores + bool(ratings) * solved + explained * samples * (e * e + EXPLAINED * ratings * e))
 
 

@@ -3,7 +3,8 @@
     x_t = e_item + rating + gap + age (+ query gap),  then blocks,  then p = norm(x_last)
 
 An event's item is read by the very factors that score it; its rating, the time since the event before and the time
-since the first one are read in levels. Blocks are those of `recsys.models.attention.layers`, which trains them.
+since the first one are read in levels. Blocks are those of `recsys.models.attention.layers`, which trains them. Of a
+model that predicts stars, what comes out is added to the `[p, b]` of the ridge fold-in (`EncoderFoldIn`).
 """
 
 from __future__ import annotations
@@ -17,15 +18,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recsys.bundle.encoder_events import Events, events_of, time_levels
+from recsys.bundle.encoder_layers import Turns, normed, sigmoid, turned
 from recsys.bundle.typing import Float32Array, IndexArray, Int64Array
 
 __all__ = ["Encoder"]
 
 QUARTERS = 4  # of the scale: the unit of deviations
-EPSILON = 1e-5  # of the variance in a norm
 POSITION_BASE = 10_000.0
 MIN_WAVE, MAX_WAVE = 240.0, 4 * 365 * 86_400.0  # seconds, of the waves that times are read by
 SETTINGS = ("heads", "max_length", "has_times")  # fields of an encoder that are no arrays
+RANKING_ARRAYS = ("user_mean",)  # of a task alone
+STARS_ARRAYS = ("own", "rated", "level", "output", "output_shift")
 MOST = 1 << 20  # of the numbers among them
 WINDOWS = 64  # histories that are encoded together at most, in pieces of as many rows
 ROWS = 1 << 14
@@ -38,13 +41,6 @@ class Past(NamedTuple):
     value: Float32Array
 
 
-class Turns(NamedTuple):
-    """What rows of heads are turned by."""
-
-    cos: Float32Array  # (windows or 1, 1, rows, dim of a head / 2)
-    sin: Float32Array
-
-
 @dataclass(frozen=True, eq=False)
 class Encoder:
     """The user side of a model of histories, as float32 arrays, and what is no array."""
@@ -52,8 +48,7 @@ class Encoder:
     heads: int  # of attention
     max_length: int  # events that are read, the latest ones
     has_times: bool  # whether it was trained with times
-    item_mean: Float32Array  # (dim,) added to an item's factors, which are centred
-    user_mean: Float32Array  # (dim,) taken from the vectors, likewise
+    item_mean: Float32Array  # (coordinates,) added to an item's factors, of all samples, which are centred
     rating: Float32Array  # (RATING_LEVELS + 1, dim)
     gap: Float32Array  # (TIME_LEVELS + 1, dim)
     age: Float32Array  # (TIME_LEVELS + 1, dim)
@@ -70,12 +65,13 @@ class Encoder:
     feed_out: Float32Array  # (blocks, hidden, dim)
     norm: Float32Array  # (2, dim)
     query_gap: Float32Array | None = None  # (TIME_LEVELS + 1, dim): the time until the question
+    user_mean: Float32Array | None = None  # (dim,) taken from the vectors, which are centred, of a model that ranks
     # Of a model that predicts stars:
-    own: Float32Array | None = None  # (dim, dim) what an item is read by
-    rated: Float32Array | None = None  # (dim, dim) and, times the deviation of its rating from its level
+    own: Float32Array | None = None  # (coordinates, dim) what an item is read by
+    rated: Float32Array | None = None  # (coordinates, dim) and, times the deviation of its rating from its level
     level: Float32Array | None = None  # (items,) what the average user gives, on the [0, 1] scale
-    output: Float32Array | None = None  # (dim, dim + 1) from the last state to [p, b]
-    output_shift: Float32Array | None = None  # (dim + 1,)
+    output: Float32Array | None = None  # (dim, width) from the last state to what is added to [p, b]
+    output_shift: Float32Array | None = None  # (width,)
 
     @classmethod
     def of_settings(cls, settings: Mapping[str, Any], arrays: Mapping[str, Any]) -> Encoder:
@@ -97,7 +93,22 @@ class Encoder:
 
     @property
     def dim(self) -> int:
+        return int(self.norm.shape[1])
+
+    @property
+    def coordinates(self) -> int:
+        """Of an item that is read."""
         return len(self.item_mean)
+
+    @property
+    def width(self) -> int:
+        """Numbers that come out: `[p, b]` of each sample."""
+        return self.dim + 1 if self.output_shift is None else len(self.output_shift)
+
+    @property
+    def adds(self) -> bool:
+        """Whether what comes out is added to a fold-in."""
+        return self.output is not None
 
     @property
     def blocks(self) -> int:
@@ -126,32 +137,32 @@ class Encoder:
         return 4 * rows * coordinates
 
     def vector(self, item_factors: Float32Array, events: Events, at: int | None = None) -> Float32Array:
-        """`[p, b]` of a user after their events, `(dim + 1,)`; zeros, the average user, without any.
+        """`[p, b]` of each sample of a user after their events, or what is added to it, `(width,)`; zeros without any.
 
         Args:
-            item_factors: Of all items, `(n_items, dim)`.
+            item_factors: Of all items, `(n_items, coordinates)`.
             events: In order.
             at: Unix seconds of the question, for a model with query times; None: not known.
         """
         n = len(events.item)
         if not n:
-            return np.zeros(self.dim + 1, np.float32)
+            return np.zeros(self.width, np.float32)
         asked = None if at is None else np.array([at])
         return np.asarray(self.vectors(item_factors, events, np.array([n]), asked)[0])
 
     def vectors(
         self, item_factors: Float32Array, events: Events, known: Int64Array, at: Int64Array | None = None
     ) -> Float32Array:
-        """`[p, b]` of a user after their first n events, for many n, `(len(known), dim + 1)`.
+        """As `vector`, after their first n events, for many n, `(len(known), width)`.
 
         Args:
-            item_factors: Of all items, `(n_items, dim)`.
+            item_factors: Of all items, `(n_items, coordinates)`.
             events: In order.
             known: Numbers n of events, in [1, events].
             at: Unix seconds of each question, `(len(known),)`.
         """
         x = self._inputs(item_factors, events)
-        found = np.empty((len(known), self.dim + 1), np.float32)
+        found = np.empty((len(known), self.width), np.float32)
         alone = (known > self.max_length) | (self.query_gap is not None)
         if (~alone).sum() > 1:  # one pass gives all of these
             short = known[~alone]
@@ -170,7 +181,7 @@ class Encoder:
         return found
 
     def vectors_of(self, item_factors: Float32Array, histories: Sequence[Events]) -> Float32Array:
-        """As `vector`, of several people with events, at a time that is not known, `(len(histories), dim + 1)`."""
+        """As `vector`, of several people with events, at a time that is not known, one row each."""
         windows = []
         for events in histories:
             rows = slice(max(0, len(events.item) - self.max_length), len(events.item))
@@ -181,17 +192,17 @@ class Encoder:
         self, item_factors: Float32Array, item: IndexArray, rating: NDArray[np.floating] | None,
         time: NDArray[np.integer] | None, places: Sequence[int], at: int | None = None,
     ) -> Float32Array:  # fmt: skip
-        """`[p, b]` of a user without one event each, `(len(places), dim + 1)`, in one pass over all of them.
+        """As `vector`, without one event each, `(len(places), width)`, in one pass over all of them.
 
         Args:
-            item_factors: Of all items, `(n_items, dim)`.
+            item_factors: Of all items, `(n_items, coordinates)`.
             item: Item rows in order, `(n,)`.
             rating: Scaled to [0, 1], `(n,)`; None: not known.
             time: Unix seconds, `(n,)`; None: not known.
             places: Of the events that are left out.
             at: As in `vector`.
         """
-        found = np.zeros((len(places), self.dim + 1), np.float32)
+        found = np.zeros((len(places), self.width), np.float32)
         n = len(item)
         if n < 2 or not len(places):
             return found
@@ -254,7 +265,7 @@ class Encoder:
         past: list[Past] | None = None,
         began: int | None = None,
     ) -> Float32Array:
-        """`[p, b]` after each window's last row, `(windows, dim + 1)`, or after every row, `(windows, rows, dim + 1)`.
+        """As `vector`, after each window's last row, `(windows, width)`, or each row, `(windows, rows, ...)`.
 
         Args:
             inputs: Of each window, `(rows, dim)`.
@@ -271,9 +282,10 @@ class Encoder:
         for block in range(self.blocks):
             last = length - 1 if block == self.blocks - 1 and not every else None
             x, _ = self._block(block, x, turns, last, None if past is None else past[block])
-        state = _normed(x if every else x[:, 0], self.norm)
+        state = normed(x if every else x[:, 0], self.norm)
         if self.output is not None and self.output_shift is not None:
             return np.asarray(state @ self.output + self.output_shift, np.float32)
+        assert self.user_mean is not None
         return np.concatenate([state - self.user_mean, np.zeros((*state.shape[:-1], 1), np.float32)], -1)
 
     def _past(self, x: Float32Array, time: Int64Array | None) -> list[Past]:
@@ -330,24 +342,24 @@ class Encoder:
             last: The row of each window that is wanted, `(windows,)`, for `(windows, 1, dim)`; None: all.
             past: Of rows before all windows.
         """
-        dim, normed, window = self.dim, _normed(x, self.attention_norm[block]), np.arange(len(x))
+        dim, level, window = self.dim, normed(x, self.attention_norm[block]), np.arange(len(x))
         turns_of_query = turns
         if last is None:
-            key, value, query, gate = np.split(normed @ self._attention_in[block], 4, -1)
+            key, value, query, gate = np.split(level @ self._attention_in[block], 4, -1)
         else:
-            key, value = np.split(normed @ self._attention_in[block][:, : 2 * dim], 2, -1)
-            asking = normed[window, last][:, None]
+            key, value = np.split(level @ self._attention_in[block][:, : 2 * dim], 2, -1)
+            asking = level[window, last][:, None]
             query, gate = np.split(asking @ self._attention_in[block][:, 2 * dim :], 2, -1)
             of = np.minimum(window, len(turns.cos) - 1)
             turns_of_query = Turns(*(turn[of, :, last][:, :, None] for turn in turns))
             x = x[window, last][:, None]
-        own = Past(_turned(self._by_head(key), turns), self._by_head(value))
+        own = Past(turned(self._by_head(key), turns), self._by_head(value))
         keys, values = own if past is None else (
             np.concatenate([np.broadcast_to(old, (len(x), *old.shape[1:])), new], 2)
             for old, new in zip(past, own, strict=True)
         )  # fmt: skip
         before = keys.shape[2] - key.shape[1]
-        score = _turned(self._by_head(query), turns_of_query) @ keys.swapaxes(-1, -2)
+        score = turned(self._by_head(query), turns_of_query) @ keys.swapaxes(-1, -2)
         score *= np.float32((dim // self.heads) ** -0.5)
         asked = np.arange(key.shape[1])[:, None] if last is None else last[:, None, None, None]
         hidden = np.arange(keys.shape[2]) > before + asked
@@ -356,11 +368,11 @@ class Encoder:
         np.exp(score, out=score)
         score /= score.sum(-1, keepdims=True)
         attended = (score @ values).swapaxes(1, 2).reshape(x.shape)
-        x = x + (attended @ self.attention_out[block]) * _sigmoid(gate)
+        x = x + (attended @ self.attention_out[block]) * sigmoid(gate)
         hidden_dim = self.feed_up.shape[2]
-        fed = _normed(x, self.feed_norm[block]) @ self._feed_in[block]
+        fed = normed(x, self.feed_norm[block]) @ self._feed_in[block]
         up, along, gate = fed[..., :hidden_dim], fed[..., hidden_dim : 2 * hidden_dim], fed[..., 2 * hidden_dim :]
-        after: Float32Array = x + ((up * _sigmoid(up) * along) @ self.feed_out[block]) * _sigmoid(gate)
+        after: Float32Array = x + ((up * sigmoid(up) * along) @ self.feed_out[block]) * sigmoid(gate)
         return after, own
 
     def _by_head(self, x: Float32Array) -> Float32Array:
@@ -370,23 +382,3 @@ class Encoder:
 
 def _part(values: NDArray[Any] | None, rows: slice | IndexArray) -> NDArray[Any] | None:
     return None if values is None else values[rows]
-
-
-def _normed(x: Float32Array, norm: Float32Array) -> Float32Array:
-    """Layer normalization with `norm`, scale and shift."""
-    centred: Float32Array = x - x.mean(-1, keepdims=True)
-    variance = np.einsum("...d,...d->...", centred, centred)[..., None] / np.float32(x.shape[-1])
-    centred *= norm[0] / np.sqrt(variance + np.float32(EPSILON))
-    centred += norm[1]
-    return centred
-
-
-def _turned(x: Float32Array, turns: Turns) -> Float32Array:
-    """Rows of heads turned by their position and time."""
-    (first, second), (cos, sin) = np.split(x, 2, -1), turns
-    return np.concatenate([first * cos - second * sin, first * sin + second * cos], -1)
-
-
-def _sigmoid(x: Float32Array) -> Float32Array:
-    with np.errstate(over="ignore"):  # of exp(-x), whose inverse is 0
-        return np.asarray(1 / (1 + np.exp(-x)), np.float32)

@@ -1,9 +1,9 @@
-"""Fold-in by an encoder: somebody is what it makes of their history, and nothing is solved."""
+"""Fold-in by an encoder: what it makes of a history is the user, or of stars is added to their ridge fold-in."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from recsys.bundle.encoder import Encoder
 from recsys.bundle.encoder_events import Events, events_of
 from recsys.bundle.factors import UserVector
-from recsys.bundle.fold_in import FoldIn
+from recsys.bundle.fold_in import FoldIn, RidgeFoldIn, fold_in, running_fold_ins
 from recsys.bundle.typing import Float32Array, IndexArray
 
 __all__ = ["EncoderFoldIn"]
@@ -28,6 +28,7 @@ class EncoderFoldIn(FoldIn):
 
     encoder: Encoder
     scale: tuple[float, float]  # of the ratings, in stars
+    attributes: IndexArray | None  # positions among the attributes; None: not known
     time: NDArray[Any] | None  # (n,) unix seconds; None: not known
     at: int | None = None  # unix seconds of the question; None: not known
 
@@ -43,36 +44,52 @@ class EncoderFoldIn(FoldIn):
         return events_of(self.items, self.scaled, self.time, START)
 
     @cached_property
+    def solved(self) -> RidgeFoldIn | None:
+        """The fold-in that the encoder adds to; None if it says all of a user."""
+        return fold_in(self.model, self.items, self.rating, self.attributes) if self.encoder.adds else None
+
+    @cached_property
+    def encoded(self) -> Float32Array:
+        """What comes out of the encoder, `(width,)`."""
+        return self.encoder.vector(self.model.concatenated_items, self.events, self.at)
+
+    @cached_property
     def vector(self) -> UserVector:
-        """What the encoder makes of the history."""
-        if not len(self.items):
-            return self.model.user(-1)
-        return self._vector_of(self.encoder.vector(self.model.item_factors[:, 0], self.events, self.at))
+        """What the encoder makes of the history, added to the fold-in where there is one."""
+        start = self.model.user(-1) if self.solved is None else self.solved.vector
+        return _plus(start, self.encoded)._replace(cold_start=False) if len(self.items) else start
 
     def running_vectors(self, known: NDArray[np.int64], at: NDArray[Any] | None) -> Iterator[tuple[slice, UserVector]]:
-        """As `Scoring.running_vectors`: the average user before the first event."""
+        """As `Scoring.running_vectors`: before the first event, the average user or the one of the attributes."""
         none = int(np.searchsorted(known, 1))
         if none:
-            yield slice(none), self.model.user(-1)
-        if none < len(known):
-            asked = None if at is None else at[none:]
-            found = self.encoder.vectors(self.model.item_factors[:, 0], self.events, known[none:], asked)
-            yield slice(none, len(known)), UserVector(found[:, -1:], found[:, None, :-1])
+            yield slice(none), replace(self, items=self.items[:0], rating=self.rating[:0], time=None).vector
+        if none == len(known):
+            return
+        asked = None if at is None else at[none:]
+        found = self.encoder.vectors(self.model.concatenated_items, self.events, known[none:], asked)
+        starts: Iterable[tuple[slice, UserVector]] = [(slice(0, len(found)), self.model.user(-1))]
+        if self.encoder.adds:
+            starts = running_fold_ins(self.model, self.items, self.rating, known[none:], self.attributes)
+        for piece, start in starts:
+            yield slice(none + piece.start, none + piece.stop), _plus(start, found[piece])._replace(cold_start=False)
 
     @property
     def is_encoded(self) -> bool:
-        """Whether the vector is known already, or nothing has to be computed for it."""
-        return not len(self.items) or "vector" in self.__dict__
+        """Whether the history is encoded already, or nothing has to be."""
+        return not len(self.items) or "encoded" in self.__dict__
 
     @staticmethod
     def encode_together(people: Sequence[EncoderFoldIn]) -> None:
-        """Find the vectors of people of one model in one pass; each is what `vector` would have found alone."""
-        encoder, table = people[0].encoder, people[0].model.item_factors[:, 0]
+        """Encode the histories of people of one model in one pass; each is what `encoded` would have found alone."""
+        encoder, table = people[0].encoder, people[0].model.concatenated_items
         for one, found in zip(people, encoder.vectors_of(table, [one.events for one in people]), strict=True):
-            one.__dict__["vector"] = one._vector_of(found)  # as `cached_property` keeps it
+            one.__dict__["encoded"] = found  # as `cached_property` keeps it
 
     def contributions(self, targets: IndexArray) -> tuple[Float32Array, Float32Array]:
-        """What the scores would lose without each of the latest `REASONS` ratings; see `FoldIn`.
+        """What the encoder's part of the scores would lose without each of the latest `REASONS` ratings.
+
+        Where it adds to a fold-in, the exact parts of that are in them, and those of all ratings.
 
         Args:
             targets: Item rows, `(t,)`.
@@ -82,14 +99,22 @@ class EncoderFoldIn(FoldIn):
             model that is not linear, so they need not add up to the score.
         """
         model, n = self.model, len(self.items)
-        parts = np.zeros((len(targets), n), np.float32)
-        base = np.asarray(model.mu.mean() + model.item_bias[targets].mean(1), np.float32)
+        if self.solved is not None:
+            base, parts = self.solved.contributions(targets)
+        else:
+            base = np.asarray(model.mu.mean() + model.item_bias[targets].mean(1), np.float32)
+            parts = np.zeros((len(targets), n), np.float32)
         if n:
-            table, places = model.item_factors[:, 0], range(max(0, n - REASONS), n)
+            table, places = model.concatenated_items, range(max(0, n - REASONS), n)
             others = self.encoder.vectors_without(table, self.items, self.scaled, self.time, places, self.at)
-            lost = np.append(self.vector.factors, self.vector.bias[:, None], 1) - others  # (places, dim + 1)
-            parts[:, places.start :] = table[targets] @ lost[:, :-1].T + lost[:, -1]
+            lost = (self.encoded - others).reshape(len(places), model.samples, -1)  # (places, samples, dim + 1)
+            mean = np.float32(1 / model.samples)
+            parts[:, places.start :] += mean * (table[targets] @ lost[:, :, :-1].reshape(len(places), -1).T)
+            parts[:, places.start :] += lost[:, :, -1].mean(1)
         return base, parts
 
-    def _vector_of(self, found: Float32Array) -> UserVector:
-        return UserVector(found[-1:], found[None, :-1])
+
+def _plus(start: UserVector, found: Float32Array) -> UserVector:
+    """A user's vector, or that of the average user, plus what comes out of an encoder, `(..., width)`."""
+    added = found.reshape(*found.shape[:-1], start.bias.shape[-1], -1)  # (..., samples, dim + 1)
+    return start._replace(bias=start.bias + added[..., -1], factors=start.factors + added[..., :-1])

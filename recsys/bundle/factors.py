@@ -237,7 +237,7 @@ class Factors:
         weights, bias = vector.factors.reshape(-1), vector.bias[0]
         if self.samples > 1:
             weights, bias = np.asarray(weights / np.float32(self.samples)), vector.bias.mean()
-        scores: Float32Array = self._concatenated_items @ weights
+        scores: Float32Array = self.concatenated_items @ weights
         scores += self.item_level
         scores += bias
         if vector.cold_start and self.cold_start_items is not None:
@@ -254,7 +254,7 @@ class Factors:
         known = (user >= 0) & (user < len(self.user_bias))
         row = np.where(known, user, 0)
         weights = self.user_factors[row].reshape(len(user), -1) * (known[:, None] / np.float32(self.samples))
-        scores: Float32Array = np.asarray(weights @ self._concatenated_items.T, np.float32)
+        scores: Float32Array = np.asarray(weights @ self.concatenated_items.T, np.float32)
         scores += self.item_level
         scores += np.where(known, self.user_bias[row].mean(1), 0)[:, None]
         if self.cold_start_items is not None:
@@ -264,7 +264,7 @@ class Factors:
     def scores_of_rows(self, rows: UserVector) -> Float32Array:
         """As `scores`, `(users, n_items)`, for users with ratings, whose arrays have a first axis."""
         weights = rows.factors.reshape(len(rows.bias), -1) / np.float32(self.samples)
-        scores: Float32Array = np.asarray(weights @ self._concatenated_items.T, np.float32)
+        scores: Float32Array = np.asarray(weights @ self.concatenated_items.T, np.float32)
         scores += self.item_level
         scores += rows.bias.mean(1)[:, None]
         return scores
@@ -327,7 +327,8 @@ class Factors:
         return UserVector(np.zeros(samples, np.float32), np.zeros((samples, dim), np.float32), cold_start=True)
 
     @cached_property
-    def _concatenated_items(self) -> Float32Array:
+    def concatenated_items(self) -> Float32Array:
+        """The factors of all samples of each item, `(n_items, samples * dim)`."""
         return np.ascontiguousarray(self.item_factors.reshape(len(self.item_factors), -1))
 
     @cached_property
@@ -344,9 +345,9 @@ class Factors:
     @cached_property
     def item_directions(self) -> Float32Array:
         """The vectors that `similar` compares, `(n_items, samples * dim)`, of length 1 at most."""
-        norms = np.linalg.norm(self._concatenated_items, axis=1, keepdims=True)
+        norms = np.linalg.norm(self.concatenated_items, axis=1, keepdims=True)
         norms = np.maximum(norms, np.median(norms))
-        return np.asarray(self._concatenated_items / np.maximum(norms, 1e-12), np.float32)
+        return np.asarray(self.concatenated_items / np.maximum(norms, 1e-12), np.float32)
 
 
 def concat_samples(parts: Sequence[Factors]) -> Factors:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recsys.bundle.attributes import RowAttributes
-from recsys.bundle.encoder import Encoder
+from recsys.bundle.encoder import RANKING_ARRAYS, STARS_ARRAYS, Encoder
 from recsys.bundle.encoder_events import RATING_LEVELS, TIME_LEVELS
 from recsys.bundle.factors import Factors
 from recsys.bundle.ranking import KEY, is_valid, settings_of
@@ -258,8 +258,7 @@ def _check_encoder(manifest: dict[str, Any], factors: Factors, encoder: Encoder 
         raise ValueError("the arrays of an encoder belong to fold_in encoder and to no other")
     if encoder is None:
         return
-    if factors.samples > 1:
-        raise ValueError(f"an encoder needs one sample, got {factors.samples}")
+    _check_task_of_encoder(manifest, factors, encoder)
     if encoder.dim % (2 * encoder.heads):
         raise ValueError(f"encoder.heads must divide {encoder.dim // 2} pairs of coordinates, got {encoder.heads}")
     levels = len(encoder.rating), len(encoder.gap)
@@ -268,9 +267,30 @@ def _check_encoder(manifest: dict[str, Any], factors: Factors, encoder: Encoder 
             f"an encoder needs {RATING_LEVELS + 1} levels of ratings and {TIME_LEVELS + 1} of times, got "
             f"{levels[0]} and {levels[1]}"
         )
-    for name in ("precision", "levels", "drift", "attribute_effects", "cold_start_items", "item_prior_mean"):
+
+
+def _check_task_of_encoder(manifest: dict[str, Any], factors: Factors, encoder: Encoder) -> None:
+    """Ranking, it says all of a user; of stars, it adds to a fold-in."""
+    ranks = manifest["task"] == "ranking"
+    of_task, of_other = (RANKING_ARRAYS, STARS_ARRAYS) if ranks else (STARS_ARRAYS, RANKING_ARRAYS)
+    for names, needed in ((of_task, True), (of_other, False)):
+        for name in names:
+            if (getattr(encoder, name) is not None) != needed:
+                word = "is missing in" if needed else "must be absent from"
+                raise ValueError(f"{ENCODER}{name} {word} an encoder of task {manifest['task']}")
+    samples, dim = factors.item_factors.shape[1:]
+    for what, found, wanted in (
+        ("read items of", encoder.coordinates, samples * dim),
+        ("give users of", encoder.width, samples * (dim + 1)),
+    ):
+        if found != wanted:
+            raise ValueError(f"the encoder must {what} {wanted} numbers, got {found}")
+    absent = ("precision", "drift", "attribute_effects", "cold_start_items", "item_prior_mean") if ranks else ()
+    if ranks and samples > 1:
+        raise ValueError(f"an encoder of task ranking needs one sample, got {samples}")
+    for name in ("levels", *absent):
         if getattr(factors, name) is not None:
-            raise ValueError(f"{name} must be absent where there is an encoder")
+            raise ValueError(f"{name} must be absent where there is an encoder of task {manifest['task']}")
 
 
 def _reach(factors: Factors) -> float:

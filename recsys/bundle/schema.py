@@ -17,9 +17,10 @@ LARGEST = 1e15  # magnitude of any number: what is made of several still is a fl
 RELATIVE = (1e-9, 1e9)  # a user's or item's precision, to that of all
 # One letter per axis; a letter is one number throughout the bundle: s samples, u and i fitted users and items, d dim,
 # e dim + 1, t and v terms of users' and items' priors, l levels, k levels - 1, a and y attributes of users and items,
-# w items with weights, b blocks of an encoder, h the hidden part of its feed-forward layers, n and g its levels of
-# ratings and of times, m items whose ratings it reads, r ratings, U and I all users + 1 and all items + 1, x and z
-# attributes of all users and of all items together. A digit is itself.
+# w items with weights, c dim of an encoder, b its blocks, h the hidden part of its feed-forward layers, n and g its
+# levels of ratings and of times, m items whose ratings it reads, p coordinates of an item that it reads, q numbers that
+# come out of it, r ratings, U and I all users + 1 and all items + 1, x and z attributes of all users and of all items
+# together. A digit is itself.
 DEPENDENT = {"e": "d", "l": "k"}  # the second is one less than the first
 
 
@@ -121,29 +122,29 @@ ENCODER = "encoder_"  # with which the names of an encoder's arrays begin
 ENCODER_SPECS = {  # of the fields of `Encoder`, as they are named in the file
     f"{ENCODER}{name}": ArraySpec(axes, minimum=-MOST_WEIGHT, maximum=MOST_WEIGHT)
     for name, axes in {
-        "item_mean": "d",
-        "user_mean": "d",
-        "rating": "nd",
-        "gap": "gd",
-        "age": "gd",
-        "query_gap": "gd",
-        "attention_norm": "b2d",
-        "query": "bdd",
-        "key": "bdd",
-        "value": "bdd",
-        "attention_gate": "bdd",
-        "attention_out": "bdd",
-        "feed_norm": "b2d",
-        "feed_up": "bdh",
-        "feed_along": "bdh",
-        "feed_gate": "bdd",
-        "feed_out": "bhd",
-        "norm": "2d",
-        "own": "dd",
-        "rated": "dd",
+        "norm": "2c",
+        "rating": "nc",
+        "gap": "gc",
+        "age": "gc",
+        "query_gap": "gc",
+        "attention_norm": "b2c",
+        "query": "bcc",
+        "key": "bcc",
+        "value": "bcc",
+        "attention_gate": "bcc",
+        "attention_out": "bcc",
+        "feed_norm": "b2c",
+        "feed_up": "bch",
+        "feed_along": "bch",
+        "feed_gate": "bcc",
+        "feed_out": "bhc",
+        "item_mean": "p",
+        "user_mean": "c",
+        "own": "pc",
+        "rated": "pc",
         "level": "m",
-        "output": "de",
-        "output_shift": "e",
+        "output": "cq",
+        "output_shift": "q",
     }.items()
 }
 LEGACY_ARRAYS = {f"newcomer_{name}": f"cold_start_{name}" for name in ("effects", "mean", "items")}  # of version 0.1

@@ -187,7 +187,7 @@ class Scoring(BundleParts):
         if self.has_histories:
             return HistoryFoldIn(self.factors, item, rating)
         if self.encoder is not None:
-            return EncoderFoldIn(self.factors, item, rating, self.encoder, self.scale, time, at)
+            return EncoderFoldIn(self.factors, item, rating, self.encoder, self.scale, attributes, time, at)
         target = self.manifest.get("fold_in_target")
         if target is None:
             return fold_in(self.factors, item, rating, attributes)
@@ -217,7 +217,7 @@ class Scoring(BundleParts):
             A slice of `known`, and a vector: one for all of it, or with a first axis one for each number in it.
         """
         if self.encoder is not None:
-            folded = EncoderFoldIn(self.factors, item, rating, self.encoder, self.scale, time)
+            folded = EncoderFoldIn(self.factors, item, rating, self.encoder, self.scale, attributes, time)
             yield from folded.running_vectors(known, at)
             return
         # Plain fold-ins also without ratings, of histories, and for an ordinal link, not linear in the ratings.

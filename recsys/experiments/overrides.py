@@ -17,7 +17,7 @@ from omegaconf import OmegaConf
 
 FILES = frozenset({
     "run", "resume", "out", "hydra.run.dir", "hydra.sweep.dir", "data.root", "data.ratings_file", "data.users_file",
-    "data.items_file", "model.warm_start",
+    "data.items_file", "model.warm_start", "model.base",
 })  # fmt: skip
 TEXTS = FILES | {
     "data.format", "data.layout", "data.encoding", "data.separator", "data.decimal", "data.sheet", "data.name",

@@ -91,7 +91,7 @@ class RatingModel(LightningModule, ABC):
     batches_of_items: ClassVar[bool] = False  # whether a training batch has all ratings of its items
     history_length: int = 0  # rows of the windows of histories in a training batch; 0: it has single ratings
     one_epoch: ClassVar[bool] = False  # whether one epoch fits the model, so that more would change nothing
-    select_last_epoch: ClassVar[bool] = False  # whether to select the last epoch regardless of its validation metric
+    select_last_epoch: bool = False  # whether to select the last epoch regardless of its validation metric
     patience: int | None = 8  # epochs without improvement before early stopping; None: never stopped early
     bias_shrinkage: float = 0.0  # pseudo-count of a bias of 0; 0: an export adds a prior of new users' biases
     fold_in_target: float | None = None  # regression target of every item in a fold-in that ignores the ratings

@@ -42,7 +42,13 @@ def estimated_distance(bundle: Bundle, ratio: float, seed: int = 0) -> Distance:
     users, items = (
         np.sort(generator.choice(n, min(n, SAMPLED), replace=False)) for n in (bundle.n_users, bundle.n_items)
     )
-    turns = Turns(bundle, Touched(users, items))
+    turns = Turns(
+        bundle.ratings,
+        len(bundle.item_ids),
+        Touched(users, items),
+        user_attributes=bundle.user_attributes,
+        item_attributes=bundle.item_attributes,
+    )
 
     def predicted(factors: Factors) -> Float64Array:
         small = take_items(take_users(factors, users), items)

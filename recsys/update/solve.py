@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -105,8 +105,9 @@ def updated(
         user_attributes=users,
         item_attributes=items,
     )
-    changed = Turns(whole, touched_rows(bundle, merged, users))
-    turns = Turns(whole, Touched(np.arange(n_users), np.arange(n_items))) if sweeps else changed
+    turns_of = partial(Turns, merged.ratings, n_items, user_attributes=users, item_attributes=items)
+    changed = turns_of(touched_rows(bundle, merged, users))
+    turns = turns_of(Touched(np.arange(n_users), np.arange(n_items))) if sweeps else changed
     draws = is_drawn(factors)
 
     def solved(number: int) -> Factors:
@@ -182,16 +183,27 @@ class Turns:
     """Solves for some users and items in turn.
 
     Args:
-        bundle: With their ratings and attributes; its factors may have fewer rows.
-        touched: Which.
+        ratings: Of all users.
+        n_items: Items that there are.
+        touched: Which users and items.
+        user_attributes: Of all users; None: none of any.
+        item_attributes: Likewise.
     """
 
-    def __init__(self, bundle: Bundle, touched: Touched) -> None:
-        self.users = by_user(bundle.ratings, touched.users)
-        self.items = by_item(bundle.ratings, touched.items, len(bundle.item_ids))
-        self.ratings = bundle.ratings
-        self.of_users = _of(bundle.user_attributes, touched.users)
-        self.of_items = _of(bundle.item_attributes, touched.items)
+    def __init__(
+        self,
+        ratings: UserRatings,
+        n_items: int,
+        touched: Touched,
+        *,
+        user_attributes: RowAttributes | None,
+        item_attributes: RowAttributes | None,
+    ) -> None:
+        self.users = by_user(ratings, touched.users)
+        self.items = by_item(ratings, touched.items, n_items)
+        self.ratings = ratings
+        self.of_users = _of(user_attributes, touched.users)
+        self.of_items = _of(item_attributes, touched.items)
 
     @cached_property
     def raters(self) -> Rated:

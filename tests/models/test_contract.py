@@ -149,6 +149,7 @@ WRONG: dict[str, tuple[list[Any], str]] = {
     "burn_in": ([-1], ">= 0"),
     "thin": ([0], ">= 1"),
     "warm_start": ([], ""),
+    "base": ([], ""),
     "window": ([0.0, -1.0, float("nan")], "> 0"),
     "half_life": ([0.0, -1.0, float("nan"), float("inf")], "> 0"),
     "history_half_life": ([0.0, -1.0, float("nan"), float("inf")], "> 0"),
@@ -387,7 +388,8 @@ def trained(make: Make, epochs: int, **arguments: Any) -> tuple[np.ndarray, list
         pytest.param(make, name, id=f"{key}-{name}")
         for key, make in MODELS.items()
         for name in arguments_of(make)
-        if name not in ("warm_start", "max_items")  # test_closed_form.py, test_item_weights.py
+        if name
+        not in ("warm_start", "max_items", "base")  # test_closed_form.py, test_item_weights.py, test_attention.py
         if name not in OF_ANOTHER_TASK.get(key, ())
         if key in CLASSES or name not in SCHEDULE  # which a variant has from its class
     ],

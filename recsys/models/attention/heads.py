@@ -7,26 +7,39 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from recsys.bundle import UserRatings
+from recsys.bundle.centring import recentred
+from recsys.bundle.factors import Factors
+from recsys.bundle.schema import FACTOR_SPECS
+from recsys.bundle.typing import Float32Array
 from recsys.data.batches import RatingRows
 from recsys.data.datamodule import RatingDataModule
-from recsys.data.histories import HistoryBatch
+from recsys.data.histories import Histories, HistoryBatch
 from recsys.models.als import ALS
+from recsys.models.attention.cross_fitting import Attributes, cross_fit, load_base
+from recsys.models.attention.layers import plain_array
 from recsys.models.attention.softmax import sampled_items, softmax_loss
 from recsys.models.attribute_effects import AttributeEffects, with_biases, with_embeddings
-from recsys.models.base import SPAN_IN_UNITS
+from recsys.models.base import SPAN_IN_UNITS, to_float64
 from recsys.models.normal_equations import NormalEquations
 
 START_STD = 0.02
 FULL_SOFTMAX = 50_000  # items up to which all are in the loss
 NEGATIVES = 8192  # that are drawn beyond
-SWEEPS, ITEM_REG_LAMBDA = 8, 0.08  # of the ALS that items come from: best on validation rows of ML-1M
+BASE = "base_"  # with which the names of a base's arrays begin
+# Of the ALS that stars stand on where no base is given: best prequentially on validation rows of ML-1M.
+SWEEPS = 40
+ALS_ARGUMENTS: dict[str, Any] = {"embedding_dim": 32, "reg_lambda": 0.08, "reg_exponent": 0.5, "bias_shrinkage": 1.0}
 READ_STD = 0.3  # of the coordinates of an item where it is read
-HORIZON = 50.0  # events ahead over which the weight of stars that are to be predicted falls by e
+HORIZON = 5.0  # events ahead over which the weight of stars that are to be predicted falls by e
 
 
 class Rows(NamedTuple):
@@ -39,13 +52,14 @@ class Rows(NamedTuple):
 class Head(nn.Module, ABC):
     """The items' side of a model of histories, and its loss."""
 
-    def describe(self, data: RatingDataModule) -> None:
-        """Take what the data say of items besides ratings."""
-
     @abstractmethod
+    def describe(self, data: RatingDataModule, histories: Histories) -> None:
+        """Take what the data say of items, and what is made of all fitted rows, before the first epoch or a resume."""
+
     def start_from(self, rows: RatingRows) -> None:
         """Start from the fitted rows, before the first epoch."""
 
+    @abstractmethod
     def make_place(self, state: Mapping[str, Any], prefix: str) -> None:
         """Make place for what of a state is not of every model."""
 
@@ -58,10 +72,15 @@ class Head(nn.Module, ABC):
         """`b_i`, `(n_items,)`."""
 
     @abstractmethod
-    def read(self, item: Tensor, rating: Tensor, known: Tensor | None) -> Tensor:
+    def users(self) -> Tensor:
+        """`[p, b]` of the fitted users, to which what is written of them is added, `(n_users, coordinates + 1)`."""
+
+    @abstractmethod
+    def read(self, row: Tensor, item: Tensor, rating: Tensor, known: Tensor | None) -> Tensor:
         """Embeddings of events, `(..., dim)`, but for rating and time.
 
         Args:
+            row: Of the histories, `(...)`.
             item: Item rows, `(...)`.
             rating: On the [0, 1] scale, `(...)`.
             known: 0 where the rating is not to be known, `(...)`; None: all are.
@@ -69,7 +88,7 @@ class Head(nn.Module, ABC):
 
     @abstractmethod
     def write(self, state: Tensor) -> Tensor:
-        """`[p, b]` of a user, `(..., dim + 1)`, from the last state of the transformer, `(..., dim)`."""
+        """Added to `[p, b]` of a user, `(..., coordinates + 1)`, from the transformer's last state, `(..., dim)`."""
 
     @abstractmethod
     def loss(self, state: Tensor, batch: HistoryBatch, rows: Rows, generator: torch.Generator) -> Tensor:
@@ -89,8 +108,9 @@ class NextItem(Head):
     Learned: `item_embedding (n_items, dim)` and `item_bias (n_items,)`, and those of items' attributes.
     """
 
-    def __init__(self, n_items: int, dim: int, negatives: int | None, *, attributes: bool) -> None:
+    def __init__(self, n_users: int, n_items: int, dim: int, negatives: int | None, *, attributes: bool) -> None:
         super().__init__()
+        self.n_users = n_users
         self.with_attributes = attributes
         self.negatives = (0 if n_items <= FULL_SOFTMAX else NEGATIVES) if negatives is None else negatives
         self.item_embedding = nn.Parameter(START_STD * torch.randn(n_items, dim))
@@ -98,7 +118,7 @@ class NextItem(Head):
         self.item_attributes: AttributeEffects | None = None
         self.register_buffer("share", torch.full((n_items,), 1 / n_items))  # of the events
 
-    def describe(self, data: RatingDataModule) -> None:
+    def describe(self, data: RatingDataModule, histories: Histories) -> None:
         if self.with_attributes:
             self.item_attributes = AttributeEffects.of_table(data.item_attributes(), *self.item_embedding.shape)
 
@@ -120,7 +140,11 @@ class NextItem(Head):
     def biases(self) -> Tensor:
         return with_biases(self.item_bias, self.item_attributes)
 
-    def read(self, item: Tensor, rating: Tensor, known: Tensor | None) -> Tensor:
+    def users(self) -> Tensor:
+        n_users, width = self.n_users, self.item_embedding.shape[1] + 1
+        return self.item_bias.new_zeros(n_users, width)
+
+    def read(self, row: Tensor, item: Tensor, rating: Tensor, known: Tensor | None) -> Tensor:
         return nn.functional.embedding(item, self.items())
 
     def write(self, state: Tensor) -> Tensor:
@@ -138,57 +162,138 @@ class NextItem(Head):
 class NextStars(Head):
     """Mean squared error of the stars of all items that come, less of those that are far ahead.
 
-    Items come from a short ALS of the same rows, and stay as they are: what is learned is to make a user of a history.
-    An event is read as `A e_i + d B e_i`, with d its rating less `mu + b_i`. All in units (`RatingModel.unit`).
+    What is written is added to the `[p, b]` that a base, a factorization with priors, folds in of the same events; its
+    items stay as they are. In training they are cross-fitted (`recsys.models.attention.cross_fitting`). An event is
+    read as `A e_i + d B e_i`, with d its rating less `mu + b_i`, and `e_i` the item's coordinates in all samples of the
+    base. All in units (`RatingModel.unit`), and coordinates in a scale of their own, `read_scale`.
 
-    Learned: `own` A, `rated` B, and `output`, from the last state to `[p, b]`.
+    Learned: `own` A, `rated` B, and `output`, from the last state to what is added to `[p, b]`. The base's arrays are
+    in the state, as `base_*`.
     """
 
-    def __init__(self, n_users: int, n_items: int, dim: int, seed: int) -> None:
+    def __init__(
+        self, n_users: int, n_items: int, dim: int, scale: tuple[float, float], base: str | None, seed: int
+    ) -> None:
         super().__init__()
-        self.n_users, self.seed = n_users, seed
-        self.own, self.rated, self.output = (
-            nn.Linear(dim, dim),
-            nn.Linear(dim, dim, bias=False),
-            nn.Linear(dim, dim + 1),
-        )
-        nn.init.normal_(self.output.weight, std=START_STD)
-        nn.init.zeros_(self.output.bias)
-        for name, shape in (("item_embedding", (n_items, dim)), ("item_bias", (n_items,)), ("mu", ())):
-            self.register_buffer(name, torch.zeros(shape))
+        self.n_items, self.dim, self.scale, self.folder, self.seed = n_items, dim, scale, base, seed
+        self.unit = (scale[1] - scale[0]) / SPAN_IN_UNITS
+        self.register_buffer("read_scale", torch.ones(()))
+        self._make_layers(_empty_base(n_users, n_items, sum(scale) / 2))
+        self.register_buffer("row_fold", torch.zeros(0, dtype=torch.int64), persistent=False)  # of the histories' rows
+        self.register_buffer("fold_items", torch.zeros(0), persistent=False)  # (FOLDS * n_items, coordinates)
+        self.register_buffer("fold_biases", torch.zeros(0), persistent=False)
+        self._after: NDArray[np.float32] | None = None  # as in `CrossFitted`
 
-    @torch.no_grad()
-    def start_from(self, rows: RatingRows) -> None:
-        """Fit the items."""
-        n_items, dim = self.get_buffer("item_embedding").shape
-        user, item, rating = (column.cpu() for column in rows.columns)
-        als = ALS(
-            self.n_users, n_items, 0.0, SPAN_IN_UNITS, embedding_dim=dim, reg_lambda=ITEM_REG_LAMBDA, seed=self.seed
-        )
-        als.init_from_data(rows.to(torch.device("cpu")))
+    def describe(self, data: RatingDataModule, histories: Histories) -> None:
+        attributes = Attributes()
+        if self.folder is None:
+            factors = self._short_als(histories, len(data.users), len(data.items))
+        else:
+            factors, attributes = load_base(self.folder, data)
+        self.stand_on(factors, histories, attributes)
+
+    def _short_als(self, histories: Histories, n_users: int, n_items: int) -> Factors:
+        """The base where none is given."""
+        als = ALS(n_users, n_items, *self.scale, **ALS_ARGUMENTS, seed=self.seed)
+        rows = RatingRows(histories.user, histories.item, histories.rating)
+        als.init_from_data(rows)
         sides = (
-            NormalEquations(user, item, self.n_users, n_items, als.width),
-            NormalEquations(item, user, n_items, self.n_users, als.width),
+            NormalEquations(histories.user, histories.item, n_users, n_items, als.width),
+            NormalEquations(histories.item, histories.user, n_items, n_users, als.width),
         )
-        for _ in range(SWEEPS):
-            als.sweep(*sides, SPAN_IN_UNITS * rating)
-        embedding = als.item_rows[:, :-1]
-        embedding *= READ_STD / embedding.std().clamp(min=1e-6)
-        for name, value in (("item_embedding", embedding), ("item_bias", als.item_rows[:, -1]), ("mu", als.mu)):
-            self.get_buffer(name).copy_(value)
+        with torch.no_grad():
+            for _ in range(SWEEPS):
+                als.sweep(*sides, als.stars(histories.rating))
+        return als.factors()
+
+    def stand_on(self, factors: Factors, histories: Histories, attributes: Attributes) -> None:
+        """Take a base, solved for some histories.
+
+        Args:
+            factors: With priors, in the rows of the users and items of the histories.
+            histories: All fitted rows.
+            attributes: That the base knows of users and items.
+        """
+        stars = (self.scale[0] + self.unit * SPAN_IN_UNITS * histories.rating).numpy()
+        none = np.zeros(len(stars), np.uint8)
+        time = None if histories.time is None else histories.time.numpy()
+        ratings = UserRatings(histories.start.numpy(), histories.item.numpy().astype(np.int32), stars, none, time)
+        found = cross_fit(factors, ratings, attributes, self.seed)
+        device = self.get_buffer("read_scale").device
+        self._make_layers({
+            name: getattr(found.factors, name) for name in FACTOR_SPECS if not name.startswith("item_prior")
+        })  # fmt: skip
+        scale = READ_STD / max(float(found.factors.item_factors.std()), 1e-6)
+        self.get_buffer("read_scale").fill_(scale)
+        coordinates, per_sample = found.factors.concatenated_items.shape[1], found.factors.samples * self.unit
+        self.row_fold = torch.from_numpy(found.fold)[histories.user].to(device)
+        self.fold_items = torch.from_numpy(scale * found.item_factors.reshape(-1, coordinates)).to(device)
+        self.fold_biases = torch.from_numpy(found.item_bias.mean(2).reshape(-1) / self.unit).float().to(device)
+        self._after = found.after
+        self._after[:, :-1] /= scale * per_sample
+        self._after[:, -1] /= self.unit
+
+    def _make_layers(self, base: Mapping[str, Any]) -> None:
+        """Make place for a base's arrays, by name, and for the layers that read and write its coordinates."""
+        device = self.get_buffer("read_scale").device
+        for name, array in base.items():
+            if array is not None:
+                self.register_buffer(f"{BASE}{name}", torch.as_tensor(np.asarray(array), device=device))
+        width = int(np.prod(np.shape(base["item_factors"])[1:]))
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(self.seed)
+            self.own = nn.Linear(width, self.dim, device=device)
+            self.rated = nn.Linear(width, self.dim, bias=False, device=device)
+            self.output = nn.Linear(self.dim, width + 1, device=device)
+        nn.init.zeros_(self.output.weight)  # so that it starts as the base
+        nn.init.zeros_(self.output.bias)
+
+    def make_place(self, state: Mapping[str, Any], prefix: str) -> None:
+        start = f"{prefix}{BASE}"
+        base = {name.removeprefix(start): value for name, value in state.items() if name.startswith(start)}
+        self._make_layers({name: value.float().cpu().numpy() for name, value in base.items()})
+
+    @property
+    def base(self) -> Factors:
+        """The base, in stars, with users as the fold-ins of their ratings."""
+        arrays = {
+            name.removeprefix(BASE): value.float().cpu().numpy()
+            for name, value in self.named_buffers(recurse=False)
+            if name.startswith(BASE)
+        }
+        return Factors(**arrays)
+
+    def mu(self) -> float:
+        """In units above the lowest rating."""
+        return (float(self.get_buffer(f"{BASE}mu").mean()) - self.scale[0]) / self.unit
 
     def items(self) -> Tensor:
-        return self.get_buffer("item_embedding")
+        return self.get_buffer("read_scale") * self.get_buffer(f"{BASE}item_factors").flatten(1)
 
     def biases(self) -> Tensor:
-        return self.get_buffer("item_bias")
+        return self.get_buffer(f"{BASE}item_bias").mean(1) / self.unit
+
+    def users(self) -> Tensor:
+        factors, bias = self.get_buffer(f"{BASE}user_factors"), self.get_buffer(f"{BASE}user_bias")
+        per_sample = factors.shape[1] * self.unit
+        return torch.cat(
+            [factors.flatten(1) / (self.get_buffer("read_scale") * per_sample), bias.mean(1, True) / self.unit], 1
+        )
 
     def level(self) -> Tensor:
         """What the average user gives each item, on the [0, 1] scale, `(n_items,)`."""
-        return (self.get_buffer("mu") + self.biases()) / SPAN_IN_UNITS
+        return (self.mu() + self.biases()) / SPAN_IN_UNITS
 
-    def read(self, item: Tensor, rating: Tensor, known: Tensor | None) -> Tensor:
-        event, deviation = nn.functional.embedding(item, self.items()), SPAN_IN_UNITS * (rating - self.level()[item])
+    def _item_at(self, row: Tensor, item: Tensor) -> tuple[Tensor, Tensor]:
+        """`e_i` and `b_i` of items as the users of these rows of the histories read them."""
+        if not self.training or not len(self.get_buffer("fold_items")):
+            return nn.functional.embedding(item, self.items()), self.biases()[item]
+        at = self.get_buffer("row_fold")[row] * self.n_items + item
+        return nn.functional.embedding(at, self.get_buffer("fold_items")), self.get_buffer("fold_biases")[at]
+
+    def read(self, row: Tensor, item: Tensor, rating: Tensor, known: Tensor | None) -> Tensor:
+        event, bias = self._item_at(row, item)
+        deviation = SPAN_IN_UNITS * rating - self.mu() - bias
         deviation = deviation if known is None else deviation * known
         read: Tensor = self.own(event) + self.rated(event * deviation[..., None].to(event.dtype))
         return read
@@ -198,14 +303,71 @@ class NextStars(Head):
         return written
 
     def loss(self, state: Tensor, batch: HistoryBatch, rows: Rows, generator: torch.Generator) -> Tensor:
-        written = self.write(state).to(self.items().dtype)  # (windows, rows, dim + 1)
+        assert self._after is not None
+        start = torch.from_numpy(self._after[batch.row.cpu().numpy()]).to(state.device)
+        vector = start + self.write(state)  # (windows, rows, coordinates + 1)
         coming = batch.row + batch.is_target.long()  # whatever, where nothing is to be predicted
-        item = rows.item[coming]
-        predicted = torch.bmm(written[..., :-1], nn.functional.embedding(item, self.items()).mT) + written[..., -1:]
-        predicted = predicted + (self.get_buffer("mu") + self.biases()[item])[:, None]  # (windows, rows, coming)
+        event, bias = self._item_at(coming, rows.item[coming])
+        with torch.autocast(state.device.type, enabled=False):  # what is added is small beside the rest
+            predicted = torch.bmm(vector[..., :-1], event.to(vector.dtype).mT) + vector[..., -1:]
+        predicted = predicted + (self.mu() + bias)[:, None]  # (windows, rows, coming)
         error = predicted - SPAN_IN_UNITS * rows.rating[coming][:, None]
         place = torch.arange(batch.row.shape[1], device=batch.row.device)
         ahead = place - place[:, None]
         weight = torch.where(ahead >= 0, torch.exp(-ahead / HORIZON), 0) * batch.is_target[:, None]
         loss: Tensor = (weight * error.square()).sum() / weight.sum()
         return loss
+
+    def factors(self, vectors: Tensor) -> Factors:
+        """The base with these `[p, b]` of its users, `(n_users, coordinates + 1)`, centred again."""
+        base, written = self.base, to_float64(vectors - self.users()) * self._in_stars()
+        user_factors = base.user_factors + written[:, :-1].reshape(base.user_factors.shape)
+        user_bias = base.user_bias + written[:, -1:]
+        changed = replace(base, user_factors=user_factors.astype(np.float32), user_bias=user_bias.astype(np.float32))
+        return recentred(changed)
+
+    def _in_stars(self) -> NDArray[np.float64]:
+        """What 1 is in each number that is written, in the base's coordinates and in stars, `(coordinates + 1,)`."""
+        samples, dim = self.get_buffer(f"{BASE}item_factors").shape[1:]
+        factor = float(self.get_buffer("read_scale")) * samples * self.unit
+        return np.append(np.full(samples * dim, factor), self.unit)
+
+    def arrays(self) -> dict[str, Float32Array]:
+        """Those of `Encoder` that are of this task: items are centred, and a bias takes the product with their mean."""
+        scale, mean = (
+            np.float32(float(self.get_buffer("read_scale"))),
+            self.base.item_factors.astype(np.float64).mean(0),
+        )
+        layers = (to_float64(self.output.weight).T * self._in_stars(), to_float64(self.output.bias) * self._in_stars())
+        weight, shift = (_of_samples(layer, mean) for layer in layers)
+        return {
+            "item_mean": mean.reshape(-1).astype(np.float32),
+            "own": scale * plain_array(self.own.weight.T),
+            "rated": scale * plain_array(self.rated.weight.T),
+            "level": plain_array(self.level()),
+            "output": weight,
+            "output_shift": shift,
+        }
+
+
+def _of_samples(written: NDArray[np.float64], item_mean: NDArray[np.float64]) -> Float32Array:
+    """What is added to `[p, b]` of each sample, `(..., samples * (dim + 1))`, where items are less their mean.
+
+    Args:
+        written: Of the factors of all samples, and of all biases, `(..., samples * dim + 1)`.
+        item_mean: `(samples, dim)`.
+    """
+    factors = written[..., :-1].reshape(*written.shape[:-1], *item_mean.shape)
+    bias = written[..., -1:] + (factors * item_mean).sum(-1)  # (..., samples)
+    added = np.concatenate([factors, bias[..., None]], -1)
+    return added.reshape(*written.shape[:-1], -1).astype(np.float32)
+
+
+def _empty_base(n_users: int, n_items: int, mu: float) -> dict[str, NDArray[np.float32]]:
+    """Arrays of a base that says nothing, until there is one."""
+    shapes = {
+        "mu": (1,), "user_bias": (n_users, 1), "item_bias": (n_items, 1), "user_factors": (n_users, 1, 1),
+        "item_factors": (n_items, 1, 1), "prior_mean": (1, 2), "prior_exponent": (1,), "prior_precision": (1, 1, 2, 2),
+    }  # fmt: skip
+    arrays = {name: np.zeros(shape, np.float32) for name, shape in shapes.items()}
+    return arrays | {"mu": np.array([mu], np.float32), "prior_precision": np.eye(2, dtype=np.float32)[None, None]}

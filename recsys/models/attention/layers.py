@@ -10,7 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from recsys.bundle.encoder import EPSILON, MAX_WAVE, MIN_WAVE, POSITION_BASE
+from recsys.bundle.encoder import MAX_WAVE, MIN_WAVE, POSITION_BASE
+from recsys.bundle.encoder_layers import EPSILON
 from recsys.bundle.typing import Float32Array
 
 BITS = 256  # the probability of a dropout is a multiple of its inverse

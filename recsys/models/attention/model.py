@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from recsys.bundle.centring import Side, centred_factors
-from recsys.bundle.encoder import EPSILON, Encoder
+from recsys.bundle.encoder import Encoder
 from recsys.bundle.encoder_events import RATING_LEVELS, TIME_LEVELS, events_of, time_levels
+from recsys.bundle.encoder_layers import EPSILON
 from recsys.bundle.factors import Factors
-from recsys.bundle.typing import Float32Array
 from recsys.data.batches import Batch, RatingRows
 from recsys.data.columns import TIMESTAMP
 from recsys.data.datamodule import RatingDataModule
@@ -60,9 +60,13 @@ class Attention(RankingModel, GradientModel):
         dropout: Probability of zeroing a coordinate of an event's embedding and of each branch, in [0, 1).
         attributes: Whether items have embeddings and biases of their attributes, if any, added to their own; of
             `task=ranking`.
+        times: Whether the model reads when events were, where the data say so, and not only their order.
         query_time: Whether the model also knows, in training and evaluation, when the answer is asked for.
         negatives: Items drawn for a sampled softmax, beside those of the batch, at least 1; 0: the softmax is over all
             items; None: over all up to 50,000, and else over 8,192 drawn. Of `task=ranking`.
+        base: Folder of a bundle, or of a run, that stars stand on: of a model with priors of users and items, such as
+            `bayesian_mf`, with the same test rows; it is solved again for the fitted rows. None: a short ALS. Of
+            `task=rating`.
         learning_rate: Initial learning rate of Adam.
         plateau_factor: Factor on the learning rate when the validation metric stops improving, in (0, 1).
         plateau_patience: Epochs without improvement before that.
@@ -91,8 +95,10 @@ class Attention(RankingModel, GradientModel):
         max_length: int = 200,
         dropout: float = 0.2,
         attributes: bool = True,
+        times: bool = True,
         query_time: bool = False,
         negatives: int | None = None,
+        base: str | None = None,
         learning_rate: float = 0.001,
         plateau_factor: float = 0.2,
         plateau_patience: int = 3,
@@ -114,15 +120,23 @@ class Attention(RankingModel, GradientModel):
             )
         if negatives is not None:
             check_range("negatives", negatives, 0)
+        if query_time and not times:
+            raise ValueError("query_time must be false with times=false, got true")
+        if base is not None and task == "ranking":
+            raise ValueError(f"base must be null with task=ranking, got {base!r}")
         self.save_hyperparameters()
         self.task, self.monitor = task, NDCG if task == "ranking" else RMSE
+        # Validation rows are predicted from the fitted ones alone, which says little of stars to come.
+        self.select_last_epoch = task == "rating" and lr_schedule != "plateau"
         self.max_length = self.history_length = max_length
-        self.heads, self.query_time = heads, query_time
+        self.heads, self.times, self.query_time = heads, times, query_time
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            self.head: Head = NextStars(n_users, n_items, embedding_dim, seed)
-            if task == "ranking":
-                self.head = NextItem(n_items, embedding_dim, negatives, attributes=attributes)
+            self.head: Head
+            if task == "rating":
+                self.head = NextStars(n_users, n_items, embedding_dim, (rating_min, rating_max), base, seed)
+            else:
+                self.head = NextItem(n_users, n_items, embedding_dim, negatives, attributes=attributes)
             self.rating = nn.Parameter(START_STD * torch.randn(RATING_LEVELS + 1, embedding_dim))
             tables = (START_STD * torch.randn(TIME_LEVELS + 1, embedding_dim) for _ in range(3))
             self.gap, self.age, self.query_gap = (nn.Parameter(table) for table in tables)
@@ -150,8 +164,9 @@ class Attention(RankingModel, GradientModel):
         data = getattr(self.trainer, "datamodule", None)
         if stage != "fit" or not isinstance(data, RatingDataModule):
             return
-        self._set_histories(histories_of(data.fit_data, data.fit_times, len(data.users)))
-        self.head.describe(data)
+        histories = histories_of(data.fit_data, data.fit_times, len(data.users))
+        self._set_histories(histories)
+        self.head.describe(data, histories)
 
     def _set_histories(self, histories: Histories) -> None:
         device = self.rating.device
@@ -159,7 +174,8 @@ class Attention(RankingModel, GradientModel):
             raise ValueError("query_time=true needs ratings with times, and these have none")
         self.history_start, self.history_item = histories.start.to(device), histories.item.to(device)
         self.history_rating = histories.rating.to(device)
-        self.history_time = self.history_item[:0] if histories.time is None else histories.time.to(device)
+        time = histories.time if self.times else None
+        self.history_time = self.history_item[:0] if time is None else time.to(device)
         self._levels = self._vectors = None
 
     def load_state_dict(self, state_dict: Mapping[str, Any], *args: Any, **kwargs: Any) -> Any:
@@ -237,7 +253,7 @@ class Attention(RankingModel, GradientModel):
             rating, gap, age = rating * known[0], gap * known[1], age * known[1]
             time = None if time is None else time * known[1]
         told = None if known is None else known[0]
-        x = self.head.read(self.history_item[row], self.history_rating[row], told)
+        x = self.head.read(row, self.history_item[row], self.history_rating[row], told)
         x = x + nn.functional.embedding(rating, self.rating)
         if timed:
             x = x + nn.functional.embedding(gap, self.gap) + nn.functional.embedding(age, self.age)
@@ -269,7 +285,7 @@ class Attention(RankingModel, GradientModel):
 
     @torch.no_grad()
     def vectors(self) -> Tensor:
-        """`[p, b]` of every user after their whole history, `(n_users, embedding_dim + 1)`; 0 for one without."""
+        """`[p, b]` of every user after their whole history, `(n_users, coordinates + 1)`."""
         if self.training:  # as it is where a fit has ended
             self.eval()
             found = self.vectors()
@@ -280,14 +296,14 @@ class Attention(RankingModel, GradientModel):
             first = np.maximum(self.history_start[:-1].cpu().numpy(), stop - self.max_length)
             order = np.argsort(stop - first, kind="stable")
             order = order[(stop > first)[order]]
-            found = self.rating.new_zeros(self.n_users, self.rating.shape[1] + 1)
+            found = self.head.users().clone()
             length = (stop - first)[order]
             piece = np.cumsum(length) // ROWS  # of about as many rows
             for users in np.split(order, np.flatnonzero(np.diff(piece)) + 1) if len(order) else ():
                 batch = padded_windows(first[users], first[users], stop[users])
                 rows = torch.from_numpy(stop[users] - first[users] - 1)
                 state = self._encoded(batch.row.to(self.device))[torch.arange(len(users)), rows]
-                found[torch.from_numpy(users)] = self.head.write(state).to(found.dtype)
+                found[torch.from_numpy(users)] += self.head.write(state).to(found.dtype)
             self._vectors = found
         return self._vectors
 
@@ -305,72 +321,44 @@ class Attention(RankingModel, GradientModel):
         """Scores, or stars, unclipped, `(batch,)`; row -1 is treated as the average user or item."""
         (items, bias), vectors = self._scored_items(), rows_or_mean(user, self.vectors())
         score = (vectors[:, :-1] * rows_or_mean(item, items)).sum(-1) + vectors[:, -1] + rows_or_mean(item, bias)
-        if not isinstance(self.head, NextStars):
-            return score
-        return self.rating_min + self.unit * (self.head.get_buffer("mu") + score)
+        return self.rating_min + self.unit * (self.head.mu() + score) if isinstance(self.head, NextStars) else score
 
     @torch.no_grad()
     def factors(self) -> Factors:
-        """The items, and the users as of their latest event; new ones are encoded (`encoder`), not solved for."""
+        """The items, and the users as of their latest event; new ones are encoded (`encoder`).
+
+        Ranking, nothing is solved for them, and priors only keep the form.
+        """
+        if isinstance(self.head, NextStars):
+            return self.head.factors(self.vectors())
         users, (items, bias) = to_float64(self.vectors()), map(to_float64, self._scored_items())
         none, pinned = np.zeros(items.shape[1] + 1), np.full((1, items.shape[1] + 1), PINNED_PRECISION)
-        root, mu = self.unit**0.5, 0.0
-        if isinstance(self.head, NextStars):
-            mu = self.rating_min + self.unit * float(self.head.get_buffer("mu"))
-        of_users = Side(self.unit * users[:, -1], root * users[:, :-1], none, pinned, (0.0,))
-        factors = centred_factors(mu, of_users, Side(self.unit * bias, root * items, none, pinned, (0.0,)))
+        of_users = Side(users[:, -1], users[:, :-1], none, pinned, (0.0,))
+        factors = centred_factors(0.0, of_users, Side(bias, items, none, pinned, (0.0,)))
         return replace(factors, item_prior_mean=None, item_prior_precision=None, item_prior_exponent=None)
 
     @torch.no_grad()
     def encoder(self) -> Encoder:
         """The user side as arrays."""
-        items, vectors = to_float64(self.head.items()), to_float64(self.vectors())
         every = [block.arrays() for block in self.blocks if isinstance(block, Block)]
-        rating, special, root = plain_array(self.rating), dict[str, Float32Array](), self.unit**0.5
-        if isinstance(self.head, NextStars):  # its coordinates in the root of a star, and its biases in stars
-            rating = rating + plain_array(self.head.own.bias)
-            special = {
-                "own": plain_array(self.head.own.weight.T) / np.float32(root),
-                "rated": plain_array(self.head.rated.weight.T) / np.float32(root),
-                "level": plain_array(self.head.level()),
-                **written(self.head.output, items, vectors, self.unit),
-            }
+        rating = plain_array(self.rating)
+        if isinstance(self.head, NextStars):
+            rating, of_task = rating + plain_array(self.head.own.bias), self.head.arrays()
+        else:
+            rows = {"item_mean": self.head.items(), "user_mean": self.vectors()[:, :-1]}
+            of_task = {name: plain_array(of_side.mean(0)) for name, of_side in rows.items()}
         return Encoder(
             heads=self.heads,
             max_length=self.max_length,
             has_times=len(self.history_time) > 0,
-            item_mean=(root * items.mean(0)).astype(np.float32),
-            user_mean=(root * vectors[:, :-1].mean(0)).astype(np.float32),
             norm=plain_norm(self.norm),
             rating=rating,
             gap=plain_array(self.gap),
             age=plain_array(self.age),
             query_gap=plain_array(self.query_gap) if self.query_time else None,
-            **special,
+            **of_task,
             **{name: np.stack([arrays[name] for arrays in every]) for name in every[0]},
         )
-
-
-def written(
-    output: nn.Linear, items: NDArray[np.float64], vectors: NDArray[np.float64], unit: float
-) -> dict[str, Float32Array]:
-    """What is written of a user as in a bundle: centred, coordinates in the root of a star, the bias in stars.
-
-    Args:
-        output: From the last state to `[p, b]` in units.
-        items: `e_i`, `(n_items, dim)`.
-        vectors: `[p, b]` of the fitted users in units, `(n_users, dim + 1)`.
-        unit: In stars.
-    """
-    weight, shift = to_float64(output.weight).T, to_float64(output.bias)  # (dim, dim + 1), (dim + 1,)
-    moved = np.eye(len(shift))
-    moved[:-1, -1] = items.mean(0)  # centring adds p . mean(e) to the bias
-    scale = np.append(np.full(len(shift) - 1, unit**0.5), unit)
-    mean = vectors.mean(0) @ moved
-    return {
-        "output": (weight @ moved * scale).astype(np.float32),
-        "output_shift": ((shift @ moved - mean) * scale).astype(np.float32),
-    }
 
 
 def first_held_out_times(data: RatingDataModule) -> NDArray[np.int64]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import torch
@@ -68,7 +68,7 @@ class BayesianMF(SweepModel):
     """
 
     name = "bayesian_mf"
-    select_last_epoch: ClassVar[bool] = True
+    select_last_epoch: bool = True
     patience: int | None = 100
 
     def __init__(
