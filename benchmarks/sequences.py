@@ -80,12 +80,12 @@ def measure(name: str, line: str, runs: Path, root: Path | None) -> dict[str, An
     return entry
 
 
-def trained(name: str, line: str, runs: Path, root: Path | None) -> Path:
-    """The folder of a finished run; one that is there already is not trained again."""
+def trained(name: str, line: str, runs: Path, root: Path | None, *more: str) -> Path:
+    """The folder of a finished run, of a command and more arguments; one that is there already is not trained again."""
     folder = runs / "".join(char if char.isalnum() or char in "._" else "-" for char in name)
     data = "ml-100k" if "ml_100k" in line else "ml-1m"
     place = [] if root is None else [f"data.root={root / data}"]
-    command = [sys.executable, "-m", "recsys.train", *line.split(), *place, f"hydra.run.dir={folder}"]
+    command = [sys.executable, "-m", "recsys.train", *line.split(), *more, *place, f"hydra.run.dir={folder}"]
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL, cwd=RESULTS.parent.parent)
     return folder
 

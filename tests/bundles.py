@@ -13,7 +13,7 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from recsys.bundle import TEST, TRAIN, VAL, Bundle, BundleError, UserRatings
-from recsys.bundle.encoder import STARS_ARRAYS, Encoder
+from recsys.bundle.encoder import RANKING_ARRAYS, STARS_ARRAYS, Encoder
 from recsys.bundle.encoder_events import RATING_LEVELS, TIME_LEVELS
 from recsys.bundle.factors import Factors
 from recsys.bundle.item_fold_in import ItemRatings
@@ -211,16 +211,39 @@ def one_sentence(error: pytest.ExceptionInfo[BundleError]) -> str:
     return text
 
 
-def random_encoder(dim: int = 8, *, blocks: int = 2, heads: int = 2, max_length: int = 6, seed: int = 0) -> Encoder:
-    """An encoder of random weights that tells histories apart."""
+def random_encoder(
+    dim: int = 8,
+    *,
+    blocks: int = 2,
+    heads: int = 2,
+    max_length: int = 6,
+    seed: int = 0,
+    adds_to: tuple[int, int] | None = None,
+) -> Encoder:
+    """An encoder of random weights that tells histories apart; of stars, it adds to (samples, dim) of a fold-in."""
     rng = np.random.default_rng(seed)
-    sizes = {"c": dim, "p": dim, "b": blocks, "h": 2 * dim, "n": RATING_LEVELS + 1, "g": TIME_LEVELS + 1, "2": 2}
+    samples, width = adds_to or (1, dim)
+    sizes = {"c": dim, "p": samples * width, "q": samples * (width + 1), "b": blocks, "h": 2 * dim,
+             "n": RATING_LEVELS + 1, "g": TIME_LEVELS + 1, "m": 12, "2": 2}  # fmt: skip
+    absent = ("query_gap", *(RANKING_ARRAYS if adds_to else STARS_ARRAYS))
     arrays = {
         name.removeprefix("encoder_"): rng.normal(0, 0.5, [sizes[axis] for axis in spec.axes]).astype(np.float32)
         for name, spec in ENCODER_SPECS.items()
-        if name.removeprefix("encoder_") not in ("query_gap", *STARS_ARRAYS)
+        if name.removeprefix("encoder_") not in absent
     }
     return Encoder(heads, max_length, True, **arrays)
+
+
+def stars_bundle() -> Bundle:
+    """A rating bundle of three samples and a random encoder; users, items and ratings are those of `encoder_bundle`."""
+    encoder = random_encoder(adds_to=(3, 4))
+    factors = random_factors(n_users=2, n_items=12, dim=4, samples=3)
+    rated = [(0, 3, 5.0, TRAIN), (0, 1, 4.0, VAL), (0, 5, 1.0, TEST), (1, 1, 2.0, TRAIN), (2, 2, 5.0, TEST)]
+    given = {"fold_in": "encoder", "encoder": encoder.settings, "model": "attention", "fit_on": "train_val"}
+    made = make_bundle(
+        factors, [10, 20, 40], list(range(100, 112)), rated, [10**9 + 5000 * n for n in range(5)], **given
+    )
+    return replace(made, encoder=encoder)
 
 
 def encoder_bundle(user_ids: Any = None, item_ids: Any = None, rated: Any = None, **manifest: Any) -> Bundle:

@@ -55,6 +55,7 @@ TABLES: dict[str, Callable[[Results], str]] = {
     "fold_in": service.fold_in,
     "list_orders": list_orders.list_orders,
     "sequences": sequences.sequences,
+    "sequence_stars": sequences.stars,
     "encoder": sequences.encoder,
     "attention": sequences.attention,
     "tastes": tastes.tastes,

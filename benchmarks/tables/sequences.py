@@ -1,4 +1,4 @@
-"""What `benchmarks/sequences.py`, `benchmarks/encoder.py` and `benchmarks/attention.py` measured."""
+"""What was measured of sequences: `benchmarks/{sequences,sequence_stars,encoder,attention}.py`."""
 
 from __future__ import annotations
 
@@ -43,6 +43,29 @@ def _sequences(rows: list[Entry]) -> str:
     )
     header = ["row", *FIGURES.values(), "fit, s", "command"]
     return paragraphs(table(header, cells, "l" + "r" * (len(FIGURES) + 1) + "l"), *lines, about(rows))
+
+
+def stars(results: Results) -> str:
+    """Error of stars that are to come."""
+    return by_device(results, "sequence_stars", _stars)
+
+
+def _stars(rows: list[Entry]) -> str:
+    cells = [
+        [
+            row["name"],
+            *(f"{row[figure]:.4f}" for figure in ("rmse", "rmse_unseen")),
+            ABSENT if (found := row.get("difference")) is None else f"{found['mean']:.4f}",
+            ABSENT if found is None else f"{found['low']:.4f} to {found['high']:.4f}",
+            f"{row['fit_seconds']:,.0f}",
+            f"`{row['run']}`",
+        ]
+        for row in rows
+    ]
+    first = rows[0]
+    sentence = f"Running biases have {first['biases']:.4f}, {first['biases_unseen']:.4f} for users unseen in training."
+    header = ["model", "RMSE", "unseen users", "squared error less its base's", "95% interval", "fit, s", "command"]
+    return paragraphs(table(header, cells, "lrrrrrl"), sentence, about(rows))
 
 
 def encoder(results: Results) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from recsys.bundle import Bundle, BundleError
 from recsys.bundle.encoder_events import RATING_LEVELS, TIME_LEVELS, events_of, rating_levels, time_levels
 from recsys.bundle.encoder_fold_in import REASONS, EncoderFoldIn
 from recsys.bundle.partner import Partner
-from tests.bundles import encoder_bundle, make_bundle, random_encoder, random_factors, rewritten
+from tests.bundles import encoder_bundle, make_bundle, random_encoder, random_factors, rewritten, stars_bundle
 
 
 @pytest.fixture(scope="module")
@@ -128,6 +129,90 @@ def test_a_bundle_comes_back_as_it_was(tmp_path: Path, bundle: Bundle) -> None:
         np.testing.assert_array_equal(again.encoder.arrays()[name], array)
     assert again.recommend(10, 5) == bundle.recommend(10, 5)
     assert again.manifest["schema_version"] == 6
+
+
+@pytest.fixture(scope="module")
+def stars() -> Bundle:
+    return stars_bundle()
+
+
+def test_of_stars_what_comes_out_is_added_to_the_fold_in(stars: Bundle) -> None:
+    plain = replace(stars, encoder=None, manifest=stars.manifest | {"fold_in": "ridge"})
+    ratings = {103: 5.0, 101: 4.0, 107: 2.0}
+    ours, theirs = stars.fold_in(ratings).vector, plain.fold_in(ratings).vector
+    assert ours.factors.shape == theirs.factors.shape == (3, 4)
+    rows = np.array([3, 1, 7])
+    events = events_of(rows, np.array([1.0, 0.75, 0.25], np.float32), None, np.zeros(1, np.int64))
+    assert stars.encoder is not None
+    added = stars.encoder.vector(stars.factors.concatenated_items, events).reshape(3, 5)
+    np.testing.assert_allclose(ours.factors - theirs.factors, added[:, :-1], atol=1e-5)
+    np.testing.assert_allclose(ours.bias - theirs.bias, added[:, -1], atol=1e-5)
+    assert np.abs(added).max() > 0.01
+    nobody = stars.fold_in({}).vector
+    np.testing.assert_array_equal(nobody.factors, plain.fold_in({}).vector.factors)
+    assert nobody.cold_start
+    assert not ours.cold_start
+
+
+def test_reasons_of_stars_have_both_parts(stars: Bundle) -> None:
+    ratings = {103: 5.0, 101: 4.0, 105: 2.0}
+    folded = stars.fold_in(ratings)
+    assert isinstance(folded, EncoderFoldIn)
+    assert folded.solved is not None
+    targets = np.array([8, 9, 2])
+    base, parts = folded.contributions(targets)
+    plain_base, plain_parts = folded.solved.contributions(targets)
+    np.testing.assert_array_equal(base, plain_base)
+    for place, left_out in enumerate(ratings):
+        others = stars.fold_in({item: given for item, given in ratings.items() if item != left_out})
+        assert isinstance(others, EncoderFoldIn)
+        lost = (folded.encoded - others.encoded).reshape(3, 5)
+        wanted = (stars.factors.item_factors[targets] * lost[:, :-1]).sum(2) + lost[:, -1]  # (targets, samples)
+        np.testing.assert_allclose(parts[:, place] - plain_parts[:, place], wanted.mean(1), atol=1e-5)
+
+
+def test_many_vectors_of_stars_are_those_of_each(stars: Bundle) -> None:
+    item, rating, known = np.arange(10), np.linspace(1, 5, 10, dtype=np.float32), np.array([0, 1, 2, 5, 7, 10])
+    places: list[int] = []
+    for piece, vectors in stars.running_vectors(item, rating, known):
+        rows = list(range(len(known)))[piece]
+        places += rows
+        for place, n in enumerate(known[rows]):
+            alone = stars.fold_in_rows(item[:n], rating[:n]).vector
+            bias, factors = (
+                array if array.ndim == alone_array.ndim else array[place]
+                for array, alone_array in ((vectors.bias, alone.bias), (vectors.factors, alone.factors))
+            )
+            np.testing.assert_allclose(factors, alone.factors, atol=1e-4)
+            np.testing.assert_allclose(bias, alone.bias, atol=1e-4)
+    assert places == list(range(len(known)))
+
+
+def test_a_bundle_of_stars_comes_back_as_it_was(tmp_path: Path, stars: Bundle) -> None:
+    stars.save(tmp_path / "bundle")
+    again = Bundle.load(tmp_path / "bundle")
+    ratings = {103: 5.0, 101: 4.0}
+    assert again.recommend(again.fold_in(ratings), 5) == stars.recommend(stars.fold_in(ratings), 5)
+    assert again.predict([10], [103]) == stars.predict([10], [103])
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"user_mean": np.zeros(8, np.float32)}, "encoder_user_mean must be absent from an encoder of task rating"),
+        ({"level": None}, "encoder_level is missing in an encoder of task rating"),
+        (
+            {"output": np.zeros((8, 13), np.float32), "output_shift": np.zeros(13, np.float32)},
+            "the encoder must give users of 15 numbers, got 13",
+        ),
+    ],
+)
+def test_arrays_of_another_task_are_refused(
+    tmp_path: Path, stars: Bundle, changed: dict[str, Any], message: str
+) -> None:
+    assert stars.encoder is not None
+    with pytest.raises(BundleError, match=message):
+        replace(stars, encoder=replace(stars.encoder, **changed)).save(tmp_path / "bundle")
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,11 @@ import torch
 
 from recsys.bundle.encoder import Encoder
 from recsys.bundle.encoder_events import events_of
+from recsys.bundle.encoder_fold_in import EncoderFoldIn
 from recsys.data.batches import RatingRows
 from recsys.data.histories import Histories, starts_of
+from recsys.models.attention.cross_fitting import Attributes
+from recsys.models.attention.heads import NextStars
 from recsys.models.attention.layers import CausalAttention, Dropout
 from recsys.models.attention.model import Attention
 from recsys.models.attention.softmax import sampled_items, softmax_loss
@@ -37,6 +40,8 @@ def some_model(histories: Histories, **arguments: object) -> Attention:
     """A model with weights that are not small, as after training."""
     model = Attention(N_USERS, N_ITEMS, **{"embedding_dim": 32, "max_length": 30, **arguments})  # type: ignore[arg-type]
     model._set_histories(histories)
+    if isinstance(model.head, NextStars):
+        model.head.stand_on(model.head._short_als(histories, N_USERS, N_ITEMS), histories, Attributes())
     model.init_from_data(RatingRows(histories.user, histories.item, histories.rating))
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
@@ -53,18 +58,36 @@ def test_the_numpy_encoder_is_the_torch_one(timed: bool, query_time: bool, max_l
     model = some_model(histories, max_length=max_length, query_time=query_time, task=task, rating_max=9.0)
     factors, encoder = model.factors(), model.encoder()
     assert isinstance(encoder, Encoder)
-    table = factors.item_factors[:, 0]
     for user in range(N_USERS):
         rows = slice(int(histories.start[user]), int(histories.start[user + 1]))
-        item, rating = histories.item[rows].numpy(), histories.rating[rows].numpy()
+        item, stars = histories.item[rows].numpy(), 1 + 8 * histories.rating[rows].numpy()
         time = None if histories.time is None else histories.time[rows].numpy()
-        vector = encoder.vector(table, events_of(item, rating, time, FIRST))
-        np.testing.assert_allclose(vector[:-1], factors.user_factors[user, 0], atol=1e-4)
-        np.testing.assert_allclose(vector[-1], factors.user_bias[user, 0], atol=1e-4)
-        every = encoder.vectors(table, events_of(item, rating, time, FIRST), np.arange(1, len(item) + 1))
-        for n in range(1, len(item) + 1):
-            part = events_of(item[:n], rating[:n], None if time is None else time[:n], FIRST)
-            np.testing.assert_allclose(every[n - 1], encoder.vector(table, part), atol=1e-4)
+
+        def after(n: int) -> EncoderFoldIn:
+            known = None if time is None else time[:n]  # noqa: B023
+            return EncoderFoldIn(factors, item[:n], stars[:n], encoder, (1.0, 9.0), None, known)  # noqa: B023
+
+        whole = after(len(item))
+        np.testing.assert_allclose(whole.vector.factors, factors.user_factors[user], atol=1e-4)
+        np.testing.assert_allclose(whole.vector.bias, factors.user_bias[user], atol=1e-4)
+        for piece, vectors in whole.running_vectors(np.arange(1, len(item) + 1), None):
+            for n, factors_then, bias in zip(
+                range(piece.start, piece.stop), vectors.factors, vectors.bias, strict=True
+            ):
+                alone = after(n + 1).vector
+                np.testing.assert_allclose(factors_then, alone.factors, atol=2e-4)
+                np.testing.assert_allclose(bias, alone.bias, atol=2e-4)
+
+
+def test_without_times_the_order_alone_is_read() -> None:
+    histories = some_histories(timed=True)
+    model = some_model(histories, times=False)
+    encoder = model.encoder()
+    assert isinstance(encoder, Encoder)
+    assert not encoder.has_times
+    assert histories.time is not None
+    stretched = some_model(histories._replace(time=histories.time**2), times=False)
+    assert torch.equal(model.vectors(), stretched.vectors())
 
 
 def test_the_time_of_the_question_is_read_as_in_training() -> None:
