@@ -1,9 +1,9 @@
 """What attention adds to stars that come, by the real command: `python -m benchmarks.sequence_stars [--only TEXT]`.
 
 Each row is `python -m recsys.train` on ML-1M, the last fifth of the ratings in time as test rows, each predicted from
-its user's earlier ones (prequential). A row that stands on another is compared with it in pairs: the difference of the
-squared errors, with an interval over users. Folders of runs are kept with `--runs-root`, and finished ones are used
-again.
+its user's earlier ones (prequential). A row on another one (`model.base`) is compared with it in pairs: the difference
+of the squared errors, with an interval over users. Folders of runs are kept with `--runs-root`, and finished ones are
+used again.
 """
 
 from __future__ import annotations
@@ -30,7 +30,8 @@ POSTERIOR = f"experiment=ml_1m_bayesian_mf model.embedding_dim=32 model.thin=10 
 ON = "experiment=ml_1m_attention_stars"
 PLAN = {  # by row: the command, and the row that it stands on
     "als": (f"experiment=ml_1m_als {LATER}", None),
-    "attention": (ON, "als"),
+    "attention": (ON, None),
+    "attention on als": (ON, "als"),
     "bayesian_mf, 8 samples": (f"{POSTERIOR} trainer.max_epochs=100", None),
     "attention on these": (ON, "bayesian_mf, 8 samples"),
     "bayesian_mf, 28 samples": (f"{POSTERIOR} trainer.max_epochs=300", None),
@@ -62,8 +63,7 @@ def main() -> None:
 def measure(name: str, line: str, base: str | None, runs: Path, root: Path | None) -> dict[str, Any]:
     """Train, and read what came out."""
     under = None if base is None else trained(base, PLAN[base][0], runs, root)
-    # An ALS of the same arguments is fitted within the model, as it is where no base is given.
-    given = [] if base in (None, "als") else [f"model.base={under}"]
+    given = [] if base is None else [f"model.base={under}"]
     folder = trained(name, line, runs, root, *given)
     metrics = json.loads((folder / "metrics.json").read_text())
     entry = {

@@ -63,7 +63,10 @@ def _stars(rows: list[Entry]) -> str:
         for row in rows
     ]
     first = rows[0]
-    sentence = f"Running biases have {first['biases']:.4f}, {first['biases_unseen']:.4f} for users unseen in training."
+    sentence = (
+        f"Running biases have {first['biases']:.4f}, {first['biases_unseen']:.4f} for users unseen in training. "
+        "Seconds are those of the epochs; a base is solved before."
+    )
     header = ["model", "RMSE", "unseen users", "squared error less its base's", "95% interval", "fit, s", "command"]
     return paragraphs(table(header, cells, "lrrrrrl"), sentence, about(rows))
 

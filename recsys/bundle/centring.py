@@ -15,7 +15,7 @@ from recsys.bundle.typing import Float32Array, Float64Array
 __all__ = ["Side", "centred_factors", "recentred"]
 
 KEPT = (  # arrays that do not depend on where the zero vector is
-    "precision", "user_precision", "item_precision", "levels", "thresholds", "drift", "cold_start_items", "unit",
+    "precision", "user_precision", "item_precision", "levels", "thresholds", "drift", "unit",
 )  # fmt: skip
 
 
@@ -110,6 +110,13 @@ def recentred(factors: Factors) -> Factors:
 
     found = concat_samples([moved(number) for number in range(factors.samples)])
     kept = {name: getattr(factors, name) for name in KEPT}
+    if factors.cold_start_items is not None:  # which say all of somebody without ratings, where the zero vector was
+        level = [model.mu + model.item_bias for model in (factors, found)]
+        kept["cold_start_items"] = factors.cold_start_items + (level[0] - level[1])
+        if found.cold_start_mean is not None:  # to which they are added
+            bias = factors.user_bias + np.einsum("usd,sd->us", factors.user_factors, factors.item_factors.mean(0))
+            origin = np.column_stack([factors.user_factors.mean(0), bias.mean(0)])
+            kept["cold_start_mean"] = np.asarray(found.cold_start_mean + origin, np.float32)
     return replace(
         found, **kept, item_prior_mean=None, item_prior_precision=None, item_prior_exponent=None, user_implicit=None
     )

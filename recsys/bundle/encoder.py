@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recsys.bundle.encoder_events import Events, events_of, time_levels
-from recsys.bundle.encoder_layers import Turns, normed, sigmoid, turned
+from recsys.bundle.encoder_layers import Rotations, normed, sigmoid, turned
 from recsys.bundle.typing import Float32Array, IndexArray, Int64Array
 
 __all__ = ["Encoder"]
@@ -122,7 +122,8 @@ class Encoder:
     @property
     def weights(self) -> int:
         """Numbers in the matrices, by each of which an event is multiplied once."""
-        return int(sum(array.size for array in self.arrays().values() if array.ndim == 3))
+        matrices = [array for array in self.arrays().values() if array.ndim == 3]
+        return int(sum(array.size for array in (*matrices, self.own, self.rated, self.output) if array is not None))
 
     def work(self, events: int) -> int:
         """Multiplications that a history of so many events takes."""
@@ -133,7 +134,13 @@ class Encoder:
     def working_bytes(self) -> int:
         """Memory that encoding takes at most."""
         rows = max(ROWS, self.max_length)
-        coordinates = 8 * self.dim + 3 * int(self.feed_up.shape[2]) + 2 * self.heads * self.max_length
+        coordinates = (
+            3 * self.coordinates
+            + self.width
+            + 8 * self.dim
+            + 3 * int(self.feed_up.shape[2])
+            + 2 * self.heads * self.max_length
+        )
         return 4 * rows * coordinates
 
     def vector(self, item_factors: Float32Array, events: Events, at: int | None = None) -> Float32Array:
@@ -161,6 +168,8 @@ class Encoder:
             known: Numbers n of events, in [1, events].
             at: Unix seconds of each question, `(len(known),)`.
         """
+        unread = max(0, int(known.min(initial=len(events.item))) - self.max_length)
+        events, known = events.part(slice(unread, None)), known - unread
         x = self._inputs(item_factors, events)
         found = np.empty((len(known), self.width), np.float32)
         alone = (known > self.max_length) | (self.query_gap is not None)
@@ -176,7 +185,8 @@ class Encoder:
             place = long[start : start + step]
             rows = [slice(max(0, n - self.max_length), n) for n in known[place].tolist()]
             asked = [None] * len(rows) if at is None else at[place].tolist()
-            windows = [self._window(x, events, row, when) for row, when in zip(rows, asked, strict=True)]
+            parts = [(x[row], events.part(row)) for row in rows]
+            windows = [self._window(*part, when) for part, when in zip(parts, asked, strict=True)]
             found[place] = self._encoded(*zip(*windows, strict=True))
         return found
 
@@ -185,7 +195,7 @@ class Encoder:
         windows = []
         for events in histories:
             rows = slice(max(0, len(events.item) - self.max_length), len(events.item))
-            windows.append(self._window(self._inputs(item_factors, events), events, rows, None))
+            windows.append(self._window(self._inputs(item_factors, events.part(rows)), events.part(rows), None))
         return self._encoded(*zip(*windows, strict=True))
 
     def vectors_without(
@@ -211,15 +221,15 @@ class Encoder:
         shared = slice(window, max(window, first - 1))  # the time until the first one left out is the next one's
         past = None
         if shared.start < shared.stop:
-            known = slice(window, first)
-            before, _ = self._window(self._inputs(item_factors, whole), whole, known, None)
+            known = whole.part(slice(window, first))
+            before, _ = self._window(self._inputs(item_factors, known), known, None)
             past = self._past(before[:-1], _part(whole.time, shared))
         windows = []
         for place in places:
             kept = np.delete(np.arange(n), place)
             events = events_of(item[kept], _part(rating, kept), _part(time, kept), np.zeros(1, np.int64))
-            rows = slice(max(shared.stop, window), n - 1)
-            windows.append(self._window(self._inputs(item_factors, events), events, rows, at))
+            rows = events.part(slice(max(shared.stop, window), n - 1))
+            windows.append(self._window(self._inputs(item_factors, rows), rows, at))
         began = None if time is None or past is None else int(time[window])
         return self._encoded(*zip(*windows, strict=True), past=past, began=began)
 
@@ -244,17 +254,14 @@ class Encoder:
         away = scaled - self.level[np.where(known, item, 0)]
         return np.asarray(np.where(known, QUARTERS * away, 0), np.float32)
 
-    def _window(
-        self, x: Float32Array, events: Events, rows: slice, at: int | None
-    ) -> tuple[Float32Array, Int64Array | None]:
-        """Of the inputs `x` of all events those of some rows, and their times; the last row is asked at `at`."""
-        x, time = x[rows], _part(events.time, rows)
+    def _window(self, x: Float32Array, events: Events, at: int | None) -> tuple[Float32Array, Int64Array | None]:
+        """The inputs `x` of a window of events, and their times; the last one is asked at `at`."""
         if self.query_gap is None:
-            return x, time
-        level = np.append(events.gap[rows][1:], 0)
-        if at is not None and time is not None:
-            level[-1:] = time_levels(at - time[-1:])
-        return np.asarray(x + self.query_gap[level], np.float32), time
+            return x, events.time
+        level = np.append(events.gap[1:], 0)
+        if at is not None and events.time is not None:
+            level[-1:] = time_levels(at - events.time[-1:])
+        return np.asarray(x + self.query_gap[level], np.float32), events.time
 
     def _encoded(
         self,
@@ -296,7 +303,7 @@ class Encoder:
             found.append(past)
         return found
 
-    def _turns(self, times: Sequence[Int64Array | None], rows: int, before: int, began: int | None) -> Turns:
+    def _turns(self, times: Sequence[Int64Array | None], rows: int, before: int, began: int | None) -> Rotations:
         """Cosines and sines by which a head's rows are turned, `(windows or 1, 1, rows, dim of a head / 2)`.
 
         Args:
@@ -318,7 +325,7 @@ class Encoder:
             turns -= np.floor(turns)
             angle = np.concatenate([np.broadcast_to(angle, (len(times), *angle.shape[1:])), 2 * np.pi * turns], -1)
         angle = angle[:, None]
-        return Turns(np.cos(angle, dtype=np.float32), np.sin(angle, dtype=np.float32))
+        return Rotations(np.cos(angle, dtype=np.float32), np.sin(angle, dtype=np.float32))
 
     @cached_property
     def _attention_in(self) -> Float32Array:
@@ -331,7 +338,7 @@ class Encoder:
         return np.concatenate([self.feed_up, self.feed_along, self.feed_gate], -1)
 
     def _block(
-        self, block: int, x: Float32Array, turns: Turns, last: Int64Array | None, past: Past | None
+        self, block: int, x: Float32Array, turns: Rotations, last: Int64Array | None, past: Past | None
     ) -> tuple[Float32Array, Past]:
         """Rows after a block, `(windows, rows, dim)`, and their keys and values.
 
@@ -351,7 +358,7 @@ class Encoder:
             asking = level[window, last][:, None]
             query, gate = np.split(asking @ self._attention_in[block][:, 2 * dim :], 2, -1)
             of = np.minimum(window, len(turns.cos) - 1)
-            turns_of_query = Turns(*(turn[of, :, last][:, :, None] for turn in turns))
+            turns_of_query = Rotations(*(turn[of, :, last][:, :, None] for turn in turns))
             x = x[window, last][:, None]
         own = Past(turned(self._by_head(key), turns), self._by_head(value))
         keys, values = own if past is None else (

@@ -26,6 +26,12 @@ class Events(NamedTuple):
     time: Int64Array | None  # (n,) unix seconds
     scaled: NDArray[np.floating] | None  # (n,) ratings on the [0, 1] scale; None: not known
 
+    def part(self, rows: slice) -> Events:
+        """Some rows, whose gaps and ages stay those of the whole history."""
+        time = None if self.time is None else self.time[rows]
+        scaled = None if self.scaled is None else self.scaled[rows]
+        return Events(self.item[rows], self.rating[rows], self.gap[rows], self.age[rows], time, scaled)
+
 
 def rating_levels(rating: NDArray[np.floating]) -> Int64Array:
     """The level of ratings scaled to [0, 1]: 1 to `RATING_LEVELS`."""

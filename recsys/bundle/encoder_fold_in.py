@@ -95,7 +95,7 @@ class EncoderFoldIn(FoldIn):
             targets: Item rows, `(t,)`.
 
         Returns:
-            `base (t,)`, the scores of the average user, and the `contributions (t, n)`; these are differences of a
+            `base (t,)`, the scores without ratings, and the `contributions (t, n)`; these are differences of a
             model that is not linear, so they need not add up to the score.
         """
         model, n = self.model, len(self.items)

@@ -8,12 +8,12 @@ import numpy as np
 
 from recsys.bundle.typing import Float32Array
 
-__all__ = ["EPSILON", "Turns", "normed", "sigmoid", "turned"]
+__all__ = ["EPSILON", "Rotations", "normed", "sigmoid", "turned"]
 
 EPSILON = 1e-5  # of the variance in a norm
 
 
-class Turns(NamedTuple):
+class Rotations(NamedTuple):
     """What rows of heads are turned by."""
 
     cos: Float32Array  # (windows or 1, 1, rows, dim of a head / 2)
@@ -29,7 +29,7 @@ def normed(x: Float32Array, norm: Float32Array) -> Float32Array:
     return centred
 
 
-def turned(x: Float32Array, turns: Turns) -> Float32Array:
+def turned(x: Float32Array, turns: Rotations) -> Float32Array:
     """Rows of heads turned by their position and time."""
     (first, second), (cos, sin) = np.split(x, 2, -1), turns
     return np.concatenate([first * cos - second * sin, first * sin + second * cos], -1)

@@ -285,6 +285,8 @@ def _check_task_of_encoder(manifest: dict[str, Any], factors: Factors, encoder: 
     ):
         if found != wanted:
             raise ValueError(f"the encoder must {what} {wanted} numbers, got {found}")
+    if encoder.level is not None and len(encoder.level) > len(factors.item_bias):
+        raise ValueError(f"{ENCODER}level must be of {len(factors.item_bias)} items at most, got {len(encoder.level)}")
     absent = ("precision", "drift", "attribute_effects", "cold_start_items", "item_prior_mean") if ranks else ()
     if ranks and samples > 1:
         raise ValueError(f"an encoder of task ranking needs one sample, got {samples}")

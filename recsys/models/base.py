@@ -92,6 +92,7 @@ class RatingModel(LightningModule, ABC):
     history_length: int = 0  # rows of the windows of histories in a training batch; 0: it has single ratings
     one_epoch: ClassVar[bool] = False  # whether one epoch fits the model, so that more would change nothing
     select_last_epoch: bool = False  # whether to select the last epoch regardless of its validation metric
+    factors_of_epoch: ClassVar[bool] = True  # whether `factors()` are those of the epoch that was just validated
     patience: int | None = 8  # epochs without improvement before early stopping; None: never stopped early
     bias_shrinkage: float = 0.0  # pseudo-count of a bias of 0; 0: an export adds a prior of new users' biases
     fold_in_target: float | None = None  # regression target of every item in a fold-in that ignores the ratings
@@ -183,7 +184,7 @@ class RatingModel(LightningModule, ABC):
         if self.trainer.state.fn == "fit":
             self.log("train/loss", self.mean_train_loss(), sync_dist=True)
         figures, data = self.val_errors.compute(), getattr(self.trainer, "datamodule", None)
-        if isinstance(data, RatingDataModule) and not self.select_last_epoch:  # else its factors are of another epoch
+        if isinstance(data, RatingDataModule) and self.factors_of_epoch:
             folded = validate_held_out_users(self, data) or {}
             figures |= {name: torch.tensor(value) for name, value in folded.items() if value is not None}
         self.log_dict({"val/rmse": figures["rmse"].float(), "val/mae": figures["mae"].float()})

@@ -46,11 +46,13 @@ def refit_configuration(configuration: Mapping[str, Any], folder: Path, bundle: 
         cut: The last event that counts.
 
     Raises:
-        RefitError: It is not the configuration of a run.
+        RefitError: It is not the configuration of a run, or of one on a base that would have to be fitted again first.
     """
     model, data = configuration.get("model"), configuration.get("data")
     if not isinstance(model, dict) or not isinstance(data, dict) or not isinstance(configuration.get("run_dir"), str):
         raise RefitError("the version has no configuration of a run: add one with `recsys versions add RUN`")
+    if model.get("base") is not None:
+        raise RefitError(f"the version adds to another bundle, model.base={model['base']}: fit both again by hand")
     before = str(configuration["run_dir"])
     split = data.get("split") if data.get("split") in SPLITS else "auto"
     whole: dict[str, Any] = _moved(dict(configuration), before, str(folder))

@@ -35,4 +35,6 @@ def test_a_model_that_is_moved_predicts_and_folds_in_as_before() -> None:
         np.testing.assert_allclose(predicted, wanted, atol=1e-3)
     cold = [model.linear_parts(model.user_from_attributes(np.array([2]))) for model in (after, before)]
     np.testing.assert_allclose(*cold, atol=1e-4)
+    nobody = [model.linear_parts(model.user(-1)) for model in (after, before)]
+    np.testing.assert_allclose(*nobody, atol=1e-4)
     assert not after.can_fold_in_items

@@ -389,7 +389,7 @@ def trained(make: Make, epochs: int, **arguments: Any) -> tuple[np.ndarray, list
         for key, make in MODELS.items()
         for name in arguments_of(make)
         if name
-        not in ("warm_start", "max_items", "base")  # test_closed_form.py, test_item_weights.py, test_attention.py
+        not in ("warm_start", "max_items", "base")  # test_closed_form.py, test_item_weights.py, test_cross_fitting.py
         if name not in OF_ANOTHER_TASK.get(key, ())
         if key in CLASSES or name not in SCHEDULE  # which a variant has from its class
     ],

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from recsys.bundle import Bundle, BundleError, UserRatings
 from recsys.bundle.factors import Factors
@@ -188,7 +189,7 @@ def test_what_cannot_be_a_base_is_named(tmp_path: Path) -> None:
         with pytest.raises(ValueError, match=f"model.base: .*{message}"):
             load_base(str(tmp_path / str(number)), data())
     posterior().save(tmp_path / "bundle")
-    with pytest.raises(ValueError, match="was fitted on other data"):
+    with pytest.raises(ValueError, match="was not fitted on these data: small has the SHA-256"):
         load_base(str(tmp_path), some_data(random_ratings(151, 20, 15)))
     with pytest.raises(BundleError):
         load_base(str(tmp_path / "missing"), data())
@@ -196,6 +197,43 @@ def test_what_cannot_be_a_base_is_named(tmp_path: Path) -> None:
     everything.save(tmp_path / "all")
     with pytest.raises(ValueError, match="must hold out the test rows"):
         load_base(str(tmp_path / "all"), data())
+
+
+def test_a_base_that_knows_validation_rows_is_told_of(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    later = replace(posterior(), manifest=posterior().manifest | {"fit_on": "train_val"})
+    later.save(tmp_path / "bundle")
+    load_base(str(tmp_path), data().with_fit_on("train_val"))
+    assert not caplog.messages
+    load_base(str(tmp_path), data())
+    assert "fitted on validation rows too" in caplog.text
+
+
+def test_too_little_room_for_the_fold_ins_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.posix_fallocate", full)
+    factors, attributes = base_of_posterior()
+    with pytest.raises(ValueError, match=r"needs 3,840 bytes in .*No space left.*set TMPDIR"):
+        cross_fit(factors, some_ratings(posterior()), attributes, seed=0)
+
+
+@pytest.mark.parametrize("precision", ["64-true", "bf16-mixed"])
+def test_a_state_is_loaded_in_the_precision_of_the_model(precision: str) -> None:
+    stars = build(Attention, data(), task="rating", embedding_dim=8, heads=1)
+    fit(stars, data(), epochs=1, precision=precision)
+    user, item = torch.arange(10), torch.arange(10)
+    with torch.no_grad():
+        before = stars.eval()(user, item)
+        stars.load_state_dict(stars.state_dict())
+        torch.testing.assert_close(stars(user, item), before)
+
+
+def test_only_what_is_read_is_learned() -> None:
+    for times in (True, False):
+        stars = build(Attention, data(), task="rating", embedding_dim=8, heads=1, times=times)
+        fit(stars, data(), epochs=1)
+        assert (stars.gap.requires_grad, stars.age.requires_grad) == (times, times)
 
 
 def test_a_base_is_of_stars_alone() -> None:

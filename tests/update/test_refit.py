@@ -58,6 +58,12 @@ def test_without_a_configuration_there_is_no_refit(configuration: dict[str, Any]
         refit_configuration(configuration, Path("/runs/two"), Path("/b"), 9)
 
 
+def test_what_stands_on_another_bundle_is_not_fitted_again_alone() -> None:
+    on_another = {**RUN, "model": {"_target_": "recsys.models.attention.model.Attention", "base": "runs/posterior"}}
+    with pytest.raises(RefitError, match="model.base=runs/posterior: fit both again by hand"):
+        refit_configuration(on_another, Path("/runs/two"), Path("/b"), 9)
+
+
 def test_a_failed_run_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     database = Database.open(f"sqlite:///{tmp_path / 'recsys.db'}")
     failed = subprocess.CompletedProcess([], 1, "", "loading\nerror: postgresql://me:secret@db has no ratings\n")

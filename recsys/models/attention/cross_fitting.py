@@ -2,11 +2,14 @@
 
 Items that were solved for with a user's ratings leave errors of that user that are smaller than those of somebody new.
 So users are in folds, and in training each one is read, folded in and scored by items that were solved for without
-their fold (cross-fitting, Chernozhukov et al. 2018). Outside training the items are those of all ratings.
+their fold (cross-fitting, Chernozhukov et al. 2018). That starts from the users and items of all ratings, so that all
+folds have the same coordinates; a trace of the fold stays in them. Outside training the items are those of all ratings.
 """
 
 from __future__ import annotations
 
+import logging
+import os
 import tempfile
 from dataclasses import replace
 from pathlib import Path
@@ -25,9 +28,12 @@ from recsys.data.datamodule import RatingDataModule
 from recsys.update.solve import Touched, Turns, is_drawn, one_sample, why_not
 from recsys.update.threads import in_threads
 
+log = logging.getLogger(__name__)
+
 FOLDS = 5  # of users
-SWEEPS = 2  # over the users and items of the other folds, from the items of all
+SWEEPS = 1  # over the users and items of the other folds, from the items of all; best prequentially on ML-1M
 USERS = 64  # folded in by a thread at a time
+LEAST_FACTORS = 1e-4  # deviation of the items' factors, in the root of the scale's length
 
 
 class Attributes(NamedTuple):
@@ -64,18 +70,29 @@ def load_base(path: str, data: RatingDataModule) -> tuple[Factors, Attributes]:
         raise ValueError(f"{name} cannot be one: {reason}")
     if bundle.factors.ordinal is not None:
         raise ValueError(f"{name} cannot be one: behind an ordinal link, ratings do not add up")
-    if manifest.get("data_sha256") != data.dataset.sha256:
-        raise ValueError(f"{name} was fitted on other data ({manifest['data']}, not {data.dataset.name})")
+    if (
+        not bundle.factors.item_factors.std()
+        > LEAST_FACTORS * (data.dataset.rating_max - data.dataset.rating_min) ** 0.5
+    ):
+        raise ValueError(f"{name} cannot be one: it has biases alone")
+    if (theirs := manifest.get("data_sha256")) != data.dataset.sha256:
+        raise ValueError(
+            f"{name} was not fitted on these data: {data.dataset.name} has the SHA-256 {data.dataset.sha256:.12}…, and "
+            + ("the bundle does not say on what" if theirs is None else f"{manifest['data']} had {theirs:.12}…")
+        )
     if not _holds_out_the_same(bundle, data):
         raise ValueError(f"{name} must hold out the test rows of this split, {data.split_name}, and does not")
+    if data.fit_on == "train" and manifest["fit_on"] != "train":
+        log.warning("the base was fitted on validation rows too: their errors are lower than those of rows to come")
     tables = []
     for effects, names, table in (
         (bundle.factors.attribute_effects, bundle.attributes, data.user_attributes),
         (bundle.factors.item_attribute_effects, bundle.item_attribute_names, data.item_attributes),
     ):
         known = None if effects is None else table()
-        if known is not None and known.names != names:
-            raise ValueError(f"{name} knows other attributes than the data have")
+        if effects is not None and (known is None or known.names != names):
+            unlike = set(names) ^ set([] if known is None else known.names)
+            raise ValueError(f"{name} knows other attributes than the data have, such as {min(unlike, default='')}")
         tables.append(None if known is None else RowAttributes(known.indptr, known.index))
     factors = take_items(bundle.factors, slice(bundle.fitted_items))
     factors = append_users(append_items(factors, zero_rows(factors, 1)), zero_rows(factors, 1))  # for those without one
@@ -112,19 +129,27 @@ def cross_fit(factors: Factors, ratings: UserRatings, attributes: Attributes, se
     n_users, n_items = len(factors.user_bias), len(factors.item_bias)
     fold = np.random.default_rng(seed).permutation(np.arange(n_users) % FOLDS)
 
+    def turns_without(left_out: int) -> Turns:
+        return Turns(
+            _of_users(ratings, fold != left_out),
+            n_items,
+            Touched(np.flatnonzero(fold != left_out), np.arange(n_items)),
+            user_attributes=attributes.users,
+            item_attributes=attributes.items,
+        )
+
+    turns = [turns_without(left_out) for left_out in range(FOLDS + 1)]  # the last leaves nobody out
+
     def solved(left_out: int, number: int) -> Factors:
-        users = np.flatnonzero(fold != left_out)
-        turns = Turns(
-            _of_users(ratings, fold != left_out), n_items, Touched(users, np.arange(n_items)),
-            user_attributes=attributes.users, item_attributes=attributes.items,
-        )  # fmt: skip
-        generator = np.random.default_rng([seed, left_out, number]) if is_drawn(factors) else None
-        sample = turns.with_users(one_sample(factors, number), generator)
+        # Draws for the samples of a posterior, as its sampler makes them; means where their noise would only blur.
+        is_whole = left_out == FOLDS
+        generator = np.random.default_rng([seed, number]) if is_whole and is_drawn(factors) else None
+        sample = turns[left_out].with_users(one_sample(factors, number), generator)
         for _ in range(SWEEPS):
-            sample = turns.swept(sample, generator)
+            sample = turns[left_out].swept(sample, generator)
         return sample
 
-    jobs = [(left_out, number) for left_out in (*range(FOLDS), FOLDS) for number in range(factors.samples)]
+    jobs = [(left_out, number) for left_out in range(FOLDS + 1) for number in range(factors.samples)]
     found = in_threads(lambda job: solved(*job), jobs)
     every = [concat_samples(found[first : first + factors.samples]) for first in range(0, len(jobs), factors.samples)]
     whole, parts = every[FOLDS], every[:FOLDS]
@@ -166,11 +191,19 @@ def _after_rows(
 ) -> NDArray[np.float32]:
     """`CrossFitted.after`, in a file that goes with the array, since there may be more of it than of memory."""
     samples, dim = parts[0].item_factors.shape[1:]
-    with tempfile.TemporaryFile() as file:
-        shape = (len(ratings.item), samples * dim + 1)
-        found: NDArray[Any] = (
-            np.memmap(file, np.float32, "w+", shape=shape) if shape[0] else np.empty(shape, np.float32)
-        )
+    shape = (len(ratings.item), samples * dim + 1)
+    found: NDArray[Any] = np.empty((0, shape[1]), np.float32)
+    if (size := 4 * shape[0] * shape[1]) > 0:
+        try:
+            with tempfile.TemporaryFile() as file:
+                if hasattr(os, "posix_fallocate"):
+                    os.posix_fallocate(file.fileno(), 0, size)  # a full disk is an error here, and no crash later
+                found = np.memmap(file, np.float32, "r+" if hasattr(os, "posix_fallocate") else "w+", shape=shape)
+        except OSError as error:
+            raise ValueError(
+                f"model.task=rating needs {size:,} bytes in {tempfile.gettempdir()}, for {shape[1]} numbers of each of "
+                f"{shape[0]:,} ratings ({error}); set TMPDIR to a folder with more, or take a base with fewer samples"
+            ) from error
 
     def solve(users: range) -> None:
         for user in users:

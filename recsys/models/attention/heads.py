@@ -219,32 +219,31 @@ class NextStars(Head):
         time = None if histories.time is None else histories.time.numpy()
         ratings = UserRatings(histories.start.numpy(), histories.item.numpy().astype(np.int32), stars, none, time)
         found = cross_fit(factors, ratings, attributes, self.seed)
-        device = self.get_buffer("read_scale").device
+        like = self.get_buffer("read_scale")
         self._make_layers({
             name: getattr(found.factors, name) for name in FACTOR_SPECS if not name.startswith("item_prior")
         })  # fmt: skip
         scale = READ_STD / max(float(found.factors.item_factors.std()), 1e-6)
         self.get_buffer("read_scale").fill_(scale)
         coordinates, per_sample = found.factors.concatenated_items.shape[1], found.factors.samples * self.unit
-        self.row_fold = torch.from_numpy(found.fold)[histories.user].to(device)
-        self.fold_items = torch.from_numpy(scale * found.item_factors.reshape(-1, coordinates)).to(device)
-        self.fold_biases = torch.from_numpy(found.item_bias.mean(2).reshape(-1) / self.unit).float().to(device)
+        self.row_fold = torch.from_numpy(found.fold)[histories.user].to(like.device)
+        self.fold_items = torch.from_numpy(scale * found.item_factors.reshape(-1, coordinates)).to(like)
+        self.fold_biases = torch.from_numpy(found.item_bias.mean(2).reshape(-1) / self.unit).to(like)
         self._after = found.after
         self._after[:, :-1] /= scale * per_sample
         self._after[:, -1] /= self.unit
 
     def _make_layers(self, base: Mapping[str, Any]) -> None:
         """Make place for a base's arrays, by name, and for the layers that read and write its coordinates."""
-        device = self.get_buffer("read_scale").device
+        like = self.get_buffer("read_scale")  # in device and type
         for name, array in base.items():
             if array is not None:
-                self.register_buffer(f"{BASE}{name}", torch.as_tensor(np.asarray(array), device=device))
+                self.register_buffer(f"{BASE}{name}", torch.from_numpy(np.array(array)).to(like))
         width = int(np.prod(np.shape(base["item_factors"])[1:]))
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed)
-            self.own = nn.Linear(width, self.dim, device=device)
-            self.rated = nn.Linear(width, self.dim, bias=False, device=device)
-            self.output = nn.Linear(self.dim, width + 1, device=device)
+            layers = nn.Linear(width, self.dim), nn.Linear(width, self.dim, bias=False), nn.Linear(self.dim, width + 1)
+        self.own, self.rated, self.output = (layer.to(like) for layer in layers)
         nn.init.zeros_(self.output.weight)  # so that it starts as the base
         nn.init.zeros_(self.output.bias)
 

@@ -176,6 +176,8 @@ class Attention(RankingModel, GradientModel):
         self.history_rating = histories.rating.to(device)
         time = histories.time if self.times else None
         self.history_time = self.history_item[:0] if time is None else time.to(device)
+        for levels in (self.gap, self.age):
+            levels.requires_grad_(time is not None)
         self._levels = self._vectors = None
 
     def load_state_dict(self, state_dict: Mapping[str, Any], *args: Any, **kwargs: Any) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -68,7 +68,8 @@ class BayesianMF(SweepModel):
     """
 
     name = "bayesian_mf"
-    select_last_epoch: bool = True
+    select_last_epoch = True
+    factors_of_epoch: ClassVar[bool] = False  # but means over them
     patience: int | None = 100
 
     def __init__(
