@@ -60,7 +60,7 @@ def test_without_a_configuration_there_is_no_refit(configuration: dict[str, Any]
 
 def test_what_stands_on_another_bundle_is_not_fitted_again_alone() -> None:
     on_another = {**RUN, "model": {"_target_": "recsys.models.attention.model.Attention", "base": "runs/posterior"}}
-    with pytest.raises(RefitError, match="model.base=runs/posterior: fit both again by hand"):
+    with pytest.raises(RefitError, match=r"model\.base=runs/posterior: fit both again by hand"):
         refit_configuration(on_another, Path("/runs/two"), Path("/b"), 9)
 
 
