@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from recsys.bundle import UserRatings
 from recsys.bundle.centring import recentred
 from recsys.bundle.factors import Factors
+from recsys.bundle.rescaling import rescaled
 from recsys.bundle.schema import FACTOR_SPECS
 from recsys.bundle.typing import Float32Array
 from recsys.data.batches import RatingRows
@@ -178,7 +179,7 @@ class NextStars(Head):
         self.n_items, self.dim, self.scale, self.folder, self.seed = n_items, dim, scale, base, seed
         self.unit = (scale[1] - scale[0]) / SPAN_IN_UNITS
         self.register_buffer("read_scale", torch.ones(()))
-        self._make_layers(_empty_base(n_users, n_items, sum(scale) / 2))
+        self._make_layers(_empty_base(n_users, n_items))
         self.register_buffer("row_fold", torch.zeros(0, dtype=torch.int64), persistent=False)  # of the histories' rows
         self.register_buffer("fold_items", torch.zeros(0), persistent=False)  # (FOLDS * n_items, coordinates)
         self.register_buffer("fold_biases", torch.zeros(0), persistent=False)
@@ -189,12 +190,13 @@ class NextStars(Head):
         if self.folder is None:
             factors = self._short_als(histories, len(data.users), len(data.items))
         else:
-            factors, attributes = load_base(self.folder, data)
+            given, attributes = load_base(self.folder, data)
+            factors = rescaled(given, self.scale[0], self.unit)
         self.stand_on(factors, histories, attributes)
 
     def _short_als(self, histories: Histories, n_users: int, n_items: int) -> Factors:
         """The base where none is given."""
-        als = ALS(n_users, n_items, *self.scale, **ALS_ARGUMENTS, seed=self.seed)
+        als = ALS(n_users, n_items, 0.0, SPAN_IN_UNITS, **ALS_ARGUMENTS, seed=self.seed)
         rows = RatingRows(histories.user, histories.item, histories.rating)
         als.init_from_data(rows)
         sides = (
@@ -210,14 +212,14 @@ class NextStars(Head):
         """Take a base, solved for some histories.
 
         Args:
-            factors: With priors, in the rows of the users and items of the histories.
+            factors: With priors, in units, in the rows of the users and items of the histories.
             histories: All fitted rows.
             attributes: That the base knows of users and items.
         """
-        stars = (self.scale[0] + self.unit * SPAN_IN_UNITS * histories.rating).numpy()
-        none = np.zeros(len(stars), np.uint8)
+        rating = (SPAN_IN_UNITS * histories.rating).numpy()
+        none = np.zeros(len(rating), np.uint8)
         time = None if histories.time is None else histories.time.numpy()
-        ratings = UserRatings(histories.start.numpy(), histories.item.numpy().astype(np.int32), stars, none, time)
+        ratings = UserRatings(histories.start.numpy(), histories.item.numpy().astype(np.int32), rating, none, time)
         found = cross_fit(factors, ratings, attributes, self.seed)
         like = self.get_buffer("read_scale")
         self._make_layers({
@@ -225,13 +227,12 @@ class NextStars(Head):
         })  # fmt: skip
         scale = READ_STD / max(float(found.factors.item_factors.std()), 1e-6)
         self.get_buffer("read_scale").fill_(scale)
-        coordinates, per_sample = found.factors.concatenated_items.shape[1], found.factors.samples * self.unit
+        coordinates, samples = found.factors.concatenated_items.shape[1], found.factors.samples
         self.row_fold = torch.from_numpy(found.fold)[histories.user].to(like.device)
         self.fold_items = torch.from_numpy(scale * found.item_factors.reshape(-1, coordinates)).to(like)
-        self.fold_biases = torch.from_numpy(found.item_bias.mean(2).reshape(-1) / self.unit).to(like)
+        self.fold_biases = torch.from_numpy(found.item_bias.mean(2).reshape(-1)).to(like)
         self._after = found.after
-        self._after[:, :-1] /= scale * per_sample
-        self._after[:, -1] /= self.unit
+        self._after[:, :-1] /= scale * samples
 
     def _make_layers(self, base: Mapping[str, Any]) -> None:
         """Make place for a base's arrays, by name, and for the layers that read and write its coordinates."""
@@ -254,7 +255,7 @@ class NextStars(Head):
 
     @property
     def base(self) -> Factors:
-        """The base, in stars, with users as the fold-ins of their ratings."""
+        """The base, in units, with users as the fold-ins of their ratings."""
         arrays = {
             name.removeprefix(BASE): value.float().cpu().numpy()
             for name, value in self.named_buffers(recurse=False)
@@ -264,20 +265,18 @@ class NextStars(Head):
 
     def mu(self) -> float:
         """In units above the lowest rating."""
-        return (float(self.get_buffer(f"{BASE}mu").mean()) - self.scale[0]) / self.unit
+        return float(self.get_buffer(f"{BASE}mu").mean())
 
     def items(self) -> Tensor:
         return self.get_buffer("read_scale") * self.get_buffer(f"{BASE}item_factors").flatten(1)
 
     def biases(self) -> Tensor:
-        return self.get_buffer(f"{BASE}item_bias").mean(1) / self.unit
+        return self.get_buffer(f"{BASE}item_bias").mean(1)
 
     def users(self) -> Tensor:
         factors, bias = self.get_buffer(f"{BASE}user_factors"), self.get_buffer(f"{BASE}user_bias")
-        per_sample = factors.shape[1] * self.unit
-        return torch.cat(
-            [factors.flatten(1) / (self.get_buffer("read_scale") * per_sample), bias.mean(1, True) / self.unit], 1
-        )
+        scale = self.get_buffer("read_scale") * factors.shape[1]
+        return torch.cat([factors.flatten(1) / scale, bias.mean(1, True)], 1)
 
     def level(self) -> Tensor:
         """What the average user gives each item, on the [0, 1] scale, `(n_items,)`."""
@@ -318,38 +317,36 @@ class NextStars(Head):
         return loss
 
     def factors(self, vectors: Tensor) -> Factors:
-        """The base with these `[p, b]` of its users, `(n_users, coordinates + 1)`, centred again."""
-        base, written = self.base, to_float64(vectors - self.users()) * self._in_stars()
+        """The base with these `[p, b]` of its users, `(n_users, coordinates + 1)`, centred again, in stars."""
+        base, written = self.base, to_float64(vectors - self.users()) * self._written_unit()
         user_factors = base.user_factors + written[:, :-1].reshape(base.user_factors.shape)
         user_bias = base.user_bias + written[:, -1:]
         changed = replace(base, user_factors=user_factors.astype(np.float32), user_bias=user_bias.astype(np.float32))
-        return recentred(changed)
+        return rescaled(recentred(changed), -self.scale[0] / self.unit, 1 / self.unit)
 
-    def _in_stars(self) -> NDArray[np.float64]:
-        """What 1 is in each number that is written, in the base's coordinates and in stars, `(coordinates + 1,)`."""
+    def _written_unit(self) -> NDArray[np.float64]:
+        """What 1 is in each number that is written, in the base's coordinates, `(coordinates + 1,)`."""
         samples, dim = self.get_buffer(f"{BASE}item_factors").shape[1:]
-        factor = float(self.get_buffer("read_scale")) * samples * self.unit
-        return np.append(np.full(samples * dim, factor), self.unit)
+        return np.append(np.full(samples * dim, float(self.get_buffer("read_scale")) * samples), 1.0)
 
     def arrays(self) -> dict[str, Float32Array]:
         """Those of `Encoder` that are of this task: items are centred, and a bias takes the product with their mean."""
-        scale, mean = (
-            np.float32(float(self.get_buffer("read_scale"))),
-            self.base.item_factors.astype(np.float64).mean(0),
-        )
-        layers = (to_float64(self.output.weight).T * self._in_stars(), to_float64(self.output.bias) * self._in_stars())
-        weight, shift = (_of_samples(layer, mean) for layer in layers)
+        root, mean = self.unit**0.5, self.base.item_factors.astype(np.float64).mean(0)
+        unit, step = self._written_unit(), np.append(np.full(mean.shape[1], root), self.unit)
+        layers = to_float64(self.output.weight).T * unit, to_float64(self.output.bias) * unit
+        weight, shift = (_of_samples(layer, mean) * np.tile(step, len(mean)) for layer in layers)
+        scale = np.float32(float(self.get_buffer("read_scale")) / root)
         return {
-            "item_mean": mean.reshape(-1).astype(np.float32),
+            "item_mean": (root * mean).reshape(-1).astype(np.float32),
             "own": scale * plain_array(self.own.weight.T),
             "rated": scale * plain_array(self.rated.weight.T),
             "level": plain_array(self.level()),
-            "output": weight,
-            "output_shift": shift,
+            "output": weight.astype(np.float32),
+            "output_shift": shift.astype(np.float32),
         }
 
 
-def _of_samples(written: NDArray[np.float64], item_mean: NDArray[np.float64]) -> Float32Array:
+def _of_samples(written: NDArray[np.float64], item_mean: NDArray[np.float64]) -> NDArray[np.float64]:
     """What is added to `[p, b]` of each sample, `(..., samples * (dim + 1))`, where items are less their mean.
 
     Args:
@@ -359,14 +356,17 @@ def _of_samples(written: NDArray[np.float64], item_mean: NDArray[np.float64]) ->
     factors = written[..., :-1].reshape(*written.shape[:-1], *item_mean.shape)
     bias = written[..., -1:] + (factors * item_mean).sum(-1)  # (..., samples)
     added = np.concatenate([factors, bias[..., None]], -1)
-    return added.reshape(*written.shape[:-1], -1).astype(np.float32)
+    return added.reshape(*written.shape[:-1], -1)
 
 
-def _empty_base(n_users: int, n_items: int, mu: float) -> dict[str, NDArray[np.float32]]:
+def _empty_base(n_users: int, n_items: int) -> dict[str, NDArray[np.float32]]:
     """Arrays of a base that says nothing, until there is one."""
     shapes = {
         "mu": (1,), "user_bias": (n_users, 1), "item_bias": (n_items, 1), "user_factors": (n_users, 1, 1),
         "item_factors": (n_items, 1, 1), "prior_mean": (1, 2), "prior_exponent": (1,), "prior_precision": (1, 1, 2, 2),
     }  # fmt: skip
     arrays = {name: np.zeros(shape, np.float32) for name, shape in shapes.items()}
-    return arrays | {"mu": np.array([mu], np.float32), "prior_precision": np.eye(2, dtype=np.float32)[None, None]}
+    return arrays | {
+        "mu": np.array([SPAN_IN_UNITS / 2], np.float32),
+        "prior_precision": np.eye(2, dtype=np.float32)[None, None],
+    }
