@@ -13,13 +13,18 @@ from recsys.bundle.encoder_fold_in import EncoderFoldIn
 from recsys.events import Event, EventLog
 from serve import encodings
 from serve.encodings import Encodings
-from tests.bundles import encoder_bundle
+from tests.bundles import encoder_bundle, stars_bundle
 from tests.serve.conftest import CheckedClient, client_of
 
 
 @pytest.fixture(scope="module")
 def bundle() -> Bundle:
     return encoder_bundle()
+
+
+@pytest.fixture(scope="module", params=["ranking", "stars"])
+def either(request: pytest.FixtureRequest) -> Bundle:
+    return encoder_bundle() if request.param == "ranking" else stars_bundle()
 
 
 def people(bundle: Bundle, n: int = 20, longest: int = 11) -> list[EncoderFoldIn]:
@@ -125,14 +130,14 @@ def top(client: CheckedClient, user: str, query: str = "") -> list[dict[str, Any
     return answer.json()["recommendations"]
 
 
-def test_an_event_changes_the_next_answer(bundle: Bundle, url: str, log: EventLog) -> None:
-    with client_of(bundle, database=url) as client:
+def test_an_event_changes_the_next_answer(either: Bundle, url: str, log: EventLog) -> None:
+    with client_of(either, database=url) as client:
         before = top(client, "20")
-        assert [one["item_id"] for one in before] == [str(one.item_id) for one in bundle.recommend(20, 12)]
+        assert [one["item_id"] for one in before] == [str(one.item_id) for one in either.recommend(20, 12)]
         log.append([Event("e1", "20", "107", "rating", 5.0, 1_500_000_000)])
         after = top(client, "20")
-        wanted = bundle.fold_in({101: 2.0, 107: 5.0}, times={101: 10**9 + 15_000, 107: 1_500_000_000})
-        found = {one.item_id: one.score for one in bundle.recommend(wanted, 12)}
+        wanted = either.fold_in({101: 2.0, 107: 5.0}, times={101: 10**9 + 15_000, 107: 1_500_000_000})
+        found = {one.item_id: one.score for one in either.recommend(wanted, 12)}
         assert {int(one["item_id"]): pytest.approx(one["score"], abs=1e-4) for one in after} == found
         assert [one["score"] for one in after] != [one["score"] for one in before]
         explained = top(client, "20", "&explain=true")
@@ -153,15 +158,15 @@ def test_somebody_is_encoded_once_until_they_do_something(
             assert sum(passes) == expected
 
 
-def test_somebody_new_may_say_when(bundle: Bundle) -> None:
-    with client_of(bundle) as client:
+def test_somebody_new_may_say_when(either: Bundle) -> None:
+    with client_of(either) as client:
         ratings = [
             {"item_id": "103", "rating": 5.0, "timestamp": 1_400_000_000},
             {"item_id": "101", "rating": 4.0, "timestamp": 1_300_000_000},
         ]
         answer = client.post("/recommendations/", json={"ratings": ratings, "k": 12}).json()["recommendations"]
-        folded = bundle.fold_in({103: 5.0, 101: 4.0}, times={103: 1_400_000_000, 101: 1_300_000_000})
-        wanted = {str(one.item_id): pytest.approx(one.score, abs=1e-4) for one in bundle.recommend(folded, 12)}
+        folded = either.fold_in({103: 5.0, 101: 4.0}, times={103: 1_400_000_000, 101: 1_300_000_000})
+        wanted = {str(one.item_id): pytest.approx(one.score, abs=1e-4) for one in either.recommend(folded, 12)}
         assert {one["item_id"]: one["score"] for one in answer} == wanted
         del ratings[0]["timestamp"]
         refused = client.post("/recommendations/", json={"ratings": ratings})
