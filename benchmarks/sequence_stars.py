@@ -8,7 +8,6 @@ used again.
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 import tempfile
@@ -19,7 +18,7 @@ import numpy as np
 
 import recsys
 from benchmarks.comparison.results import DEVICE, RESULTS, keep, provenance
-from benchmarks.sequences import trained
+from benchmarks.sequences import parsed, trained
 from recsys.bundle import TEST
 from recsys.evaluation.bootstrap import bootstrap_differences
 from recsys.evaluation.prequential import predict_prequential
@@ -46,11 +45,7 @@ FIGURES = {
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--root", type=Path, help="folder with ml-1m; without it the data are fetched")
-    parser.add_argument("--only", default="", help="rows whose name has this text")
-    parser.add_argument("--runs-root", type=Path, help="folder of the runs; without it they are removed in the end")
-    arguments = parser.parse_args()
+    arguments = parsed(__doc__)
     with tempfile.TemporaryDirectory() as folder:
         for name, (line, base) in PLAN.items():
             if arguments.only not in name:

@@ -41,11 +41,7 @@ RIVALS = {"ml_100k leave_one_out": "experiment=ml_1m_ials data=ml_100k"}  # whos
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--root", type=Path, help="folder with ml-1m and ml-100k; without it they are fetched")
-    parser.add_argument("--only", default="", help="rows whose name has this text")
-    parser.add_argument("--runs-root", type=Path, help="folder of the runs; without it they are removed in the end")
-    arguments = parser.parse_args()
+    arguments = parsed(__doc__)
     with tempfile.TemporaryDirectory() as folder:
         for name, line in PLAN.items():
             if arguments.only not in name:
@@ -53,6 +49,15 @@ def main() -> None:
             entry = measure(name, line, (arguments.runs_root or Path(folder)).resolve(), arguments.root)
             keep(entry | provenance("benchmarks.sequences", sys.argv[1:]), FILE, ("name",))
             print(f"| {name} | {entry['ndcg@10']:.4f} | {entry['hr@10']:.4f} | {entry['fit_seconds']:,.0f} s |")
+
+
+def parsed(description: str | None) -> argparse.Namespace:
+    """The command line of a benchmark whose rows are runs."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--root", type=Path, help="folder with ml-1m and ml-100k; without it they are fetched")
+    parser.add_argument("--only", default="", help="rows whose name has this text")
+    parser.add_argument("--runs-root", type=Path, help="folder of the runs; without it they are removed in the end")
+    return parser.parse_args()
 
 
 def measure(name: str, line: str, runs: Path, root: Path | None) -> dict[str, Any]:

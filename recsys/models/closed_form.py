@@ -125,13 +125,14 @@ class SweepModel(FullBatchModel):
     @torch.no_grad()
     def training_step(self, batch: Batch, batch_idx: int) -> None:
         if self.sides is None:
-            n, m = self.n_users, self.n_items
-            self.sides = (
-                NormalEquations(batch.user, batch.item, n, m, self.width),
-                NormalEquations(batch.item, batch.user, m, n, self.width),
-            )
+            self.sides = self.sides_of(batch.user, batch.item)
         self.train_loss += self.sweep(*self.sides, self.stars(batch.rating))
         self.count_step()
+
+    def sides_of(self, user: Tensor, item: Tensor) -> tuple[NormalEquations, NormalEquations]:
+        """The normal equations of users and of items, as `sweep` takes them, of ratings by their rows, `(ratings,)`."""
+        n, m = self.n_users, self.n_items
+        return NormalEquations(user, item, n, m, self.width), NormalEquations(item, user, m, n, self.width)
 
     def start_from_means(self, rows: RatingRows) -> None:
         """Initialize `mu` and the biases at the shrunk means of the rows."""

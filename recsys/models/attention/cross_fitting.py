@@ -12,12 +12,12 @@ import logging
 import os
 import tempfile
 from dataclasses import replace
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from recsys import load
 from recsys.bundle import TEST, Bundle, UserRatings
 from recsys.bundle.attributes import RowAttributes
 from recsys.bundle.factors import Factors, concat_samples
@@ -63,17 +63,14 @@ def load_base(path: str, data: RatingDataModule) -> tuple[Factors, Attributes]:
         BundleError: There is no bundle.
         ValueError: It cannot be a base, or was fitted on other data or on test rows; the message says why.
     """
-    folder = Path(path)
-    bundle = Bundle.load(folder / "bundle" if (folder / "bundle").is_dir() else folder)
+    bundle = load(path)
     manifest, name = bundle.manifest, f"model.base: {path}, a bundle of {bundle.manifest.get('model')},"
     if (reason := why_not(bundle)) is not None:
         raise ValueError(f"{name} cannot be one: {reason}")
     if bundle.factors.ordinal is not None:
         raise ValueError(f"{name} cannot be one: behind an ordinal link, ratings do not add up")
-    if (
-        not bundle.factors.item_factors.std()
-        > LEAST_FACTORS * (data.dataset.rating_max - data.dataset.rating_min) ** 0.5
-    ):
+    span = data.dataset.rating_max - data.dataset.rating_min
+    if not bundle.factors.item_factors.std() > LEAST_FACTORS * span**0.5:
         raise ValueError(f"{name} cannot be one: it has biases alone")
     if (theirs := manifest.get("data_sha256")) != data.dataset.sha256:
         raise ValueError(
@@ -198,7 +195,7 @@ def _after_rows(
             with tempfile.TemporaryFile() as file:
                 if hasattr(os, "posix_fallocate"):
                     os.posix_fallocate(file.fileno(), 0, size)  # a full disk is an error here, and no crash later
-                found = np.memmap(file, np.float32, "r+" if hasattr(os, "posix_fallocate") else "w+", shape=shape)
+                found = np.memmap(file, np.float32, "r+", shape=shape)
         except OSError as error:
             raise ValueError(
                 f"model.task=rating needs {size:,} bytes in {tempfile.gettempdir()}, for {shape[1]} numbers of each of "

@@ -30,7 +30,6 @@ from recsys.models.attention.layers import plain_array
 from recsys.models.attention.softmax import sampled_items, softmax_loss
 from recsys.models.attribute_effects import AttributeEffects, with_biases, with_embeddings
 from recsys.models.base import SPAN_IN_UNITS, to_float64
-from recsys.models.normal_equations import NormalEquations
 
 START_STD = 0.02
 FULL_SOFTMAX = 50_000  # items up to which all are in the loss
@@ -199,10 +198,7 @@ class NextStars(Head):
         als = ALS(n_users, n_items, 0.0, SPAN_IN_UNITS, **ALS_ARGUMENTS, seed=self.seed)
         rows = RatingRows(histories.user, histories.item, histories.rating)
         als.init_from_data(rows)
-        sides = (
-            NormalEquations(histories.user, histories.item, n_users, n_items, als.width),
-            NormalEquations(histories.item, histories.user, n_items, n_users, als.width),
-        )
+        sides = als.sides_of(histories.user, histories.item)
         with torch.no_grad():
             for _ in range(SWEEPS):
                 als.sweep(*sides, als.stars(histories.rating))
