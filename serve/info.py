@@ -39,6 +39,10 @@ class ServiceInfo(BaseModel):
         description="Whether the data set says only which items a user chose: nothing has stars, and `rating` may be "
         "left out."
     )
+    kinds: list[str] = Field(
+        description="The kinds of events that the model tells apart, the strongest last; empty if it does not.",
+        examples=[["view", "purchase"]],
+    )
     ordered: bool = Field(
         description="Whether the order of a user's ratings counts: those of a new user are then given in order of time."
     )
@@ -79,6 +83,7 @@ def model_info(model: ServedModel, *, expose_user_ratings: bool, records_events:
         rating_step=model.catalogue.rating_step,
         lowest_rating=model.catalogue.lowest_rating,
         implicit=model.bundle.is_implicit,
+        kinds=list(model.bundle.kind_ratings),
         ordered=model.bundle.is_ordered,
         years=model.catalogue.years,
         orders=orders_of(model),

@@ -85,6 +85,11 @@ def openapi_document(
     else:
         schemas["RatingIn"]["required"].append("rating")
         _drop_null(schemas["RatingIn"]["properties"]["rating"])
+    kind = schemas["RatingIn"]["properties"]["kind"]
+    if kinds := list(model.bundle.kind_ratings):
+        kind |= {"anyOf": [{"type": "string", "enum": kinds}, {"type": "null"}]}
+    else:
+        schemas["RatingIn"]["properties"].pop("kind")
     low, high = model.bundle.given_scale
     known, genres = choices(model.bundle.attributes), model.catalogue.genres
     filled: dict[str, dict[str, Any]] = {

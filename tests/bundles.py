@@ -269,3 +269,9 @@ def encoder_bundle(user_ids: Any = None, item_ids: Any = None, rated: Any = None
         rows = np.arange(entries.start, entries.stop)[known[entries] & (bundle.ratings.item[entries] < 12)]
         factors.user_factors[user] = bundle.fold_in_entries(user, rows).vector.factors
     return bundle
+
+
+def events_bundle() -> Bundle:
+    """As `encoder_bundle`, of views, carts and purchases."""
+    rated = [(0, 3, 0.0, TRAIN), (0, 1, 1.0, VAL), (0, 5, 0.5, TEST), (1, 1, 0.0, TRAIN), (2, 2, 1.0, TEST)]
+    return encoder_bundle(rated=rated, rating_scale=[0.0, 1.0], events=["view", "cart", "purchase"])

@@ -94,7 +94,7 @@ def small_data(
 
 def build(model: Callable[..., RatingModel], data: RatingDataModule, **arguments: Any) -> RatingModel:
     """A model with a row for each of the data's fitted ids."""
-    low, high = data.dataset.rating_min, data.dataset.rating_max
+    low, high = data.dataset.scale
     return model(len(data.users), len(data.items), low, high, **arguments)
 
 

@@ -210,7 +210,7 @@ class Bundle(Scoring):
 
     def fold_in(
         self,
-        ratings: Mapping[Id, float],
+        ratings: Mapping[Id, float | str],
         attributes: Mapping[str, object] | None = None,
         times: Mapping[Id, int] | None = None,
     ) -> FoldIn:
@@ -221,7 +221,8 @@ class Bundle(Scoring):
         takes the order given for the order of time, the latest last, unless there are `times`.
 
         Args:
-            ratings: Stars by item id; with implicit feedback 1 for each item that was chosen.
+            ratings: Stars by item id; with implicit feedback 1 for each item that was chosen, or the kind of the event,
+                one of `kind_ratings`.
             attributes: What else is known of them, such as `{"gender": "F"}`.
             times: Unix seconds of each rating; an encoder also reads how far apart they are.
 
@@ -237,15 +238,19 @@ class Bundle(Scoring):
                 raise ValueError(f"times must have one of every rating, there is none of item {missing[0]!r}")
             ratings = dict(sorted(ratings.items(), key=lambda pair: times[pair[0]]))
         rows = [self.item_row.get(item, -1) for item in checked_ids(self.manifest["id_kind"], "ratings", ratings)]
-        low, high = self.given_scale
+        (low, high), kinds = self.given_scale, self.kind_ratings
         for item, rating in ratings.items():
+            if isinstance(rating, str) and rating in kinds:
+                continue
             if not isinstance(rating, Real) or isinstance(rating, bool):
-                raise TypeError(f"rating of item {item!r} must be a number, got {rating!r:.80}")
+                named = f", or one of {', '.join(kinds)}" if kinds else ""
+                raise TypeError(f"rating of item {item!r} must be a number{named}, got {rating!r:.80}")
             if not low <= rating <= high:
                 raise ValueError(f"rating of item {item!r} must be {self.allowed_stars}, got {rating}")
         row = np.array(rows, np.int64)
         known = (row >= 0) & (row < self.n_items)
-        stars = np.array([*ratings.values()], np.float32)[known]
+        told = [kinds.get(rating, np.nan) if isinstance(rating, str) else rating for rating in ratings.values()]
+        stars = np.array(told, np.float32)[known]
         known_of = None if attributes is None else attribute_rows(self.attributes, attributes)
         time = None if times is None else np.array([times[item] for item in ratings], np.int64)[known]
         return self.fold_in_rows(row[known], stars, known_of, time)

@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from recsys.bundle.typing import IndexArray, Int64Array
+from recsys.bundle.typing import Float32Array, IndexArray, Int64Array
 
-__all__ = ["RATING_LEVELS", "TIME_LEVELS", "Events", "events_of", "rating_levels", "time_levels"]
+__all__ = [
+    "RATING_LEVELS",
+    "TIME_LEVELS",
+    "Events",
+    "events_of",
+    "kind_ratings",
+    "rating_levels",
+    "ratings_of_kinds",
+    "time_levels",
+]
 
 RATING_LEVELS = 10  # of the scale, beside 0 for a rating that is not known
 TIME_LEVELS = 40  # of a duration, beside 0 for one that is not known
@@ -36,6 +46,20 @@ class Events(NamedTuple):
 def rating_levels(rating: NDArray[np.floating]) -> Int64Array:
     """The level of ratings scaled to [0, 1]: 1 to `RATING_LEVELS`."""
     return np.asarray(1 + np.rint((RATING_LEVELS - 1) * np.clip(rating, 0, 1)), np.int64)
+
+
+def kind_ratings(kinds: Sequence[str]) -> dict[str, float]:
+    """Ratings, on the [0, 1] scale, that stand for kinds of events: in equal steps from 0 to 1.
+
+    Up to `RATING_LEVELS` kinds have a level each.
+    """
+    return dict(zip(kinds, np.linspace(0, 1, len(kinds)).tolist() if len(kinds) > 1 else [1.0], strict=False))
+
+
+def ratings_of_kinds(place: NDArray[np.integer], kinds: Sequence[str]) -> Float32Array:
+    """The ratings that stand for the kinds at these places, `(n,)`."""
+    rating = np.array([*kind_ratings(kinds).values()], np.float32)
+    return np.asarray(rating[place])
 
 
 def time_levels(seconds: NDArray[np.integer]) -> Int64Array:

@@ -11,15 +11,14 @@ from numpy.typing import NDArray
 
 from recsys.bundle.attributes import RowAttributes
 from recsys.bundle.encoder import RANKING_ARRAYS, STARS_ARRAYS, Encoder
-from recsys.bundle.encoder_events import RATING_LEVELS, TIME_LEVELS
+from recsys.bundle.encoder_events import RATING_LEVELS, TIME_LEVELS, kind_ratings
 from recsys.bundle.factors import Factors
-from recsys.bundle.ranking import KEY, is_valid, settings_of
+from recsys.bundle.manifest_checks import check_manifest
+from recsys.bundle.ranking import settings_of
 from recsys.bundle.ratings import UserRatings
 from recsys.bundle.schema import ENCODER, ENCODER_SPECS, FACTOR_SPECS, LARGEST, ROW_SPECS, check_arrays
 from recsys.bundle.titles import natural_title
 from recsys.bundle.typing import IndexArray
-
-REQUIRED = ("task", "rating_scale", "id_kind", "data")
 
 
 def stars_within(low: float, high: float) -> str:
@@ -75,9 +74,18 @@ class BundleParts:
 
     @cached_property
     def is_implicit(self) -> bool:
-        """Whether the data says only which items a user chose: every rating is the top of the scale."""
-        rating = self.ratings.rating
-        return self.is_ranking and len(rating) > 0 and bool((rating == np.float32(self.scale[1])).all())
+        """Whether the data has no stars: every rating is the top of the scale, or says the kind of an event."""
+        rating, top = self.ratings.rating, np.float32(self.scale[1])
+        return self.is_ranking and len(rating) > 0 and (bool(self.kind_ratings) or bool((rating == top).all()))
+
+    @cached_property
+    def kind_ratings(self) -> dict[str, float]:
+        """The ratings that stand for kinds of events of implicit feedback; none if kinds do not count."""
+        return kind_ratings(self.manifest.get("events", []))
+
+    def rating_of_kind(self, kind: str) -> float:
+        """What an event of implicit feedback counts as: the top of the scale if training did not have its kind."""
+        return self.kind_ratings.get(kind, self.scale[1])
 
     @property
     def given_scale(self) -> tuple[float, float]:
@@ -162,7 +170,7 @@ class BundleParts:
         Raises:
             ValueError: They do not; the message names the part, its value and what is expected.
         """
-        _check_manifest(self.manifest)
+        check_manifest(self.manifest)
         arrays = self.factor_arrays() | self.row_arrays()
         sizes = check_arrays(
             arrays, FACTOR_SPECS | ENCODER_SPECS | ROW_SPECS, {"U": len(self.user_ids) + 1, "I": len(self.item_ids) + 1}
@@ -327,40 +335,6 @@ def _check_item_prior(factors: Factors) -> None:
     for name in ("item_prior_offset", "item_attribute_effects", "item_cold_start_mean", "user_implicit"):
         if getattr(factors, name) is not None and not found:
             raise ValueError(f"{name} needs item_prior_mean, which is missing")
-
-
-def _check_manifest(manifest: dict[str, Any]) -> None:
-    scale, noise, names = manifest.get("rating_scale"), manifest.get("noise"), manifest.get("attributes", [])
-    target, of_items = manifest.get("fold_in_target"), manifest.get("item_attributes", [])
-    valid = {
-        "task": manifest.get("task") in ("rating", "ranking"),
-        "id_kind": manifest.get("id_kind") in ("int", "str"),
-        "data": isinstance(manifest.get("data"), str),
-        "model": isinstance(manifest.get("model", ""), str),
-        "rating_scale": isinstance(scale, list | tuple) and len(scale) == 2 and all(map(_is_number, scale))
-                        and scale[0] < scale[1],
-        "link": manifest.get("link", "identity") in ("identity", "ordinal"),
-        "fold_in": manifest.get("fold_in", "ridge") in ("ridge", "items", "encoder", "none"),
-        "noise": noise is None or (_is_number(noise) and noise >= 0),
-        "fold_in_target": target is None or (_is_number(target) and target > 0),
-        "attributes": _are_attributes(names),
-        "item_attributes": _are_attributes(of_items),
-        KEY: is_valid(manifest.get(KEY)),
-    }  # fmt: skip
-    if missing := [key for key in REQUIRED if key not in manifest]:
-        raise ValueError(f"the manifest lacks {', '.join(missing)}")
-    for key, sound in valid.items():
-        if not sound:
-            raise ValueError(f"the manifest's {key} is not valid: {manifest.get(key)!r:.80}")
-
-
-def _are_attributes(names: Any) -> bool:
-    texts = isinstance(names, list) and all(isinstance(name, str) and "=" in name for name in names)
-    return texts and len(set(names)) == len(names)
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < LARGEST
 
 
 def _check_items(items: Any, n: int) -> None:

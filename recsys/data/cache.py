@@ -25,7 +25,7 @@ from recsys.files import atomic_write, cache_folder, file_sha256, folder_lock, o
 
 logger = logging.getLogger(__name__)
 
-PARSER_VERSION = 3  # increment when the same files and arguments are parsed differently
+PARSER_VERSION = 4  # increment when the same files and arguments are parsed differently
 MANIFEST = b"recsys"
 FRAMES = ("users", "items", "ratings")
 LIST_BYTES = 4096  # of the digests
@@ -77,7 +77,7 @@ def load(key: str) -> RatingData | None:
         counts, findings = manifest.pop("counts"), manifest.pop("findings")
         manifest["counts"] = None if counts is None else RowCounts(**counts)
         manifest["findings"] = tuple(Finding(**finding) for finding in findings)
-        manifest |= {name: tuple(manifest[name]) for name in ("notes", "warnings")}
+        manifest |= {name: tuple(manifest[name]) for name in ("notes", "warnings", "events")}
         return RatingData(**frames, **manifest)
     except (OSError, ValueError, KeyError, TypeError, pa.ArrowException) as error:
         logger.warning("corrupt cache entry %s (%s); rebuilding", _path(key, "ratings"), error)

@@ -12,9 +12,10 @@ from lightning import LightningDataModule
 from numpy.typing import NDArray
 from torch import Tensor
 
+from recsys.bundle.encoder_events import ratings_of_kinds
 from recsys.data import features
 from recsys.data.batches import Batch, ItemBatches, RatingBatches, RatingRows
-from recsys.data.columns import ITEM_ID, RATING, TIMESTAMP, USER_ID, WEIGHT
+from recsys.data.columns import EVENT, ITEM_ID, RATING, TIMESTAMP, USER_ID, WEIGHT
 from recsys.data.histories import HistoryBatches, histories_of
 from recsys.data.ids import IdMap
 from recsys.data.inference.finding import AUTO, Finding
@@ -153,6 +154,14 @@ class RatingDataModule(LightningDataModule):
         if (weight == weight[0]).all():
             return None
         return torch.from_numpy((weight / weight.mean()).astype(np.float32))
+
+    @property
+    def fit_events(self) -> Tensor | None:
+        """Ratings that stand for the kinds of events of `fit_data`, float32 `(fit rows,)`; None without kinds."""
+        if not self.dataset.events:
+            return None
+        event = self.dataset.ratings[EVENT].to_numpy()[self._by_user(self.fit_rows)]
+        return torch.from_numpy(ratings_of_kinds(event, self.dataset.events))
 
     def user_attributes(self) -> features.Attributes | None:
         """Attributes of all users of the data set, fitted or not, by row of the bundle; computed on each call.

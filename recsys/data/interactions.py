@@ -21,7 +21,7 @@ from recsys.data.inference.decimals import undecided_number
 from recsys.data.inference.finding import AUTO, Finding
 from recsys.data.inference.texts import is_missing
 from recsys.data.interaction_options import InteractionOptions, position
-from recsys.data.rating_data import RatingData
+from recsys.data.rating_data import RATING_COLUMNS, RatingData
 from recsys.data.readers import read_rows, sample_rows
 from recsys.data.readers.fields import Field, Stars, Text, Weight
 from recsys.data.readers.format import Format, RowCounts, Sample, SourceFile, Values
@@ -31,6 +31,7 @@ from recsys.data.readers.time_fields import Time
 from recsys.data.repeats import merge_repeats
 from recsys.data.row_values import (
     absent_events,
+    event_kinds,
     event_weights,
     events_text,
     rows_frame,
@@ -54,6 +55,7 @@ class Interactions:
         implicit: Whether it is implicit feedback.
         rating_min: Lowest rating of the scale.
         rating_max: Highest rating of the scale.
+        events: Kinds of events, as `RatingData.events`.
         counts: What became of the rows.
         written: How the files are written.
         findings: Options that were inferred.
@@ -66,6 +68,7 @@ class Interactions:
     implicit: bool
     rating_min: float
     rating_max: float
+    events: tuple[str, ...]
     counts: RowCounts
     written: Format
     findings: list[Finding]
@@ -80,6 +83,7 @@ class Interactions:
             "rating_min": self.rating_min,
             "rating_max": self.rating_max,
             "implicit": self.implicit,
+            "events": self.events,
             "counts": self.counts,
             "findings": tuple(self.findings),
             "settled": self.settled,
@@ -116,6 +120,7 @@ class _Reading:
         self.findings: list[Finding] = []
         self.warnings: list[str] = []
         self.dropped: dict[str, int] = {}
+        self.events: tuple[str, ...] = ()
 
     def read(self, files: Sequence[SourceFile], form: Mapping[str, Any]) -> Interactions:
         written, found = self._format(files, form)
@@ -138,6 +143,7 @@ class _Reading:
             implicit=not explicit,
             rating_min=low,
             rating_max=high,
+            events=self.events,
             counts=counts,
             written=written,
             findings=self.findings,
@@ -276,8 +282,8 @@ class _Reading:
             unused = {"events", "event_column", "weight_column"}
             self.findings = [one for one in self.findings if one.option not in unused]
             columns[RATING] = rating
-        elif (weight := self._weights(values, keep)) is not None:
-            columns[WEIGHT] = weight
+        else:
+            columns |= self._weights(values, keep)
         if TIMESTAMP in values:
             columns[TIMESTAMP] = values[TIMESTAMP]
         if not keep.any():
@@ -291,17 +297,19 @@ class _Reading:
             return rating
         return np.where(np.isin(rating, np.array(missing, np.float32)), np.float32(np.nan), rating)
 
-    def _weights(self, values: dict[str, Values], keep: NDArray[np.bool_]) -> NDArray[np.float64] | None:
-        """Weight of each row before repeats are merged; None if all are 1."""
-        weight = None
+    def _weights(self, values: dict[str, Values], keep: NDArray[np.bool_]) -> dict[str, NDArray[Any]]:
+        """Weight and kind of event of each row before repeats are merged; without what is the same for all."""
+        weight, kinds = None, {}
         if self.options.get("event_column") is not None and EVENT in values:
             weight = self._event_weight(values[EVENT])
             self._drop(keep, weight == 0, "of other events")
+            self.events, places = event_kinds(values[EVENT], self.options["events"])
+            kinds = {EVENT: places} if self.events else {}
         if WEIGHT in values:
             own = np.asarray(values[WEIGHT], dtype=np.float64)
             self._drop(keep, ~(own > 0), "without a weight > 0")
             weight = own if weight is None else weight * own
-        return weight
+        return kinds if weight is None else {WEIGHT: weight} | kinds
 
     def _event_weight(self, events: Values) -> NDArray[np.float64]:
         known: dict[str, float] = self.options.get("events") or {}
@@ -327,7 +335,7 @@ class _Reading:
             merged[WEIGHT] = weight.astype(np.float32)
         if not explicit:
             merged.insert(2, RATING, pd.Series(1.0, index=merged.index, dtype="float32"))
-        return merged[[name for name in (USER_ID, ITEM_ID, RATING, TIMESTAMP, WEIGHT) if name in merged]]
+        return merged[[name for name in RATING_COLUMNS if name in merged]]
 
     def _scale_of(self, weights: NDArray[np.float64]) -> str:
         if "weight_scale" in self.given:

@@ -127,7 +127,8 @@ def import_events(
         log: Where to.
         path: What `recsys inspect` takes.
         options: Such as `data.separator=semicolon`.
-        kind: Of rows without a rating, None for `CHOICE`; `WITHDRAWAL` takes back what was said of rated rows, too.
+        kind: Of rows without a rating, None for what the file says, or else `CHOICE`; `WITHDRAWAL` takes back what was
+            said of rated rows, too.
         rules: What ids and ratings must be.
 
     Raises:
@@ -143,10 +144,11 @@ def import_events(
     scale = [] if kind == WITHDRAWAL else _of_scale(options, rules)
     data = read_ratings(path, [*scale, *options])
     check_unread_columns(path, options, data)
+    kinds = [CHOICE if one == RATING else one for one in data.events] if kind is None else []
     kind = _kind(path, kind, is_rated=not data.implicit)
     now = int(time.time())
-    texts = _checked(path, data.ratings, kind, rules, now)
-    rows, new = _events(data.ratings, texts, kind, now), 0
+    texts = _checked(path, data.ratings, kinds or [kind], rules, now)
+    rows, new = _events(data.ratings, texts, kinds or [kind], now), 0
     with progress("importing", len(data.ratings)) as advance:
         while chunk := list(islice(rows, AT_ONCE)):
             new += log.append_new(chunk)
@@ -192,14 +194,15 @@ class _Texts(NamedTuple):
     stars: dict[Any, float]
 
 
-def _checked(path: str, ratings: Any, kind: str | None, rules: EventRules, now: int) -> _Texts:
-    """Check each distinct value.
+def _checked(path: str, ratings: Any, kinds: Sequence[str | None], rules: EventRules, now: int) -> _Texts:
+    """Check each distinct value; None is the kind of rows with a rating.
 
     Raises:
         ValueError: One is not allowed; names the row by its user and item.
     """
-    sample = Event.of_content("1", "1", kind or RATING, 1.0 if kind is None else None, now)
-    sample.check()
+    for kind in kinds:
+        sample = Event.of_content("1", "1", kind or RATING, 1.0 if kind is None else None, now)
+        sample.check()
     texts = _Texts({}, {}, {})
 
     def check(column: str, found: dict[Any, Any], meant: Callable[[Any], Any]) -> None:
@@ -222,7 +225,7 @@ def _checked(path: str, ratings: Any, kind: str | None, rules: EventRules, now: 
 
     check("user_id", texts.users, partial(id_text, "user_id"))
     check("item_id", texts.items, partial(id_text, "item_id"))
-    if kind is None:
+    if None in kinds:
         check("rating", texts.stars, stars)
     if "timestamp" in ratings and ratings["timestamp"].max() > now + CLOCK_TOLERANCE:
         row = int(ratings["timestamp"].to_numpy().argmax())
@@ -239,11 +242,13 @@ def _row(path: str, ratings: Any, row: int) -> str:
     return f"{path}, the row of user {user!r:.80} and item {item!r:.80}"
 
 
-def _events(ratings: Any, texts: _Texts, kind: str | None, now: int) -> Iterator[Event]:
-    """The events of a frame of ratings, in its order; a kind if they have none of their own."""
+def _events(ratings: Any, texts: _Texts, kinds: Sequence[str | None], now: int) -> Iterator[Event]:
+    """The events of a frame of ratings, in its order; of several kinds, each row says which."""
     times = ratings["timestamp"] if "timestamp" in ratings else repeat(None, len(ratings))
-    columns = zip(ratings["user_id"], ratings["item_id"], ratings["rating"], times, strict=True)
-    for user, item, rating, moment in columns:
+    places = ratings["event"] if len(kinds) > 1 else repeat(0, len(ratings))
+    columns = zip(ratings["user_id"], ratings["item_id"], ratings["rating"], times, places, strict=True)
+    for user, item, rating, moment, place in columns:
+        kind = kinds[place]
         stars = texts.stars[rating] if kind is None else None
         seconds = None if moment is None else int(moment)
         yield Event.of_content(texts.users[user], texts.items[item], kind or RATING, stars, seconds, now)

@@ -70,13 +70,10 @@ def id_of(text: str, kind: str) -> Id | None:
 
 def stars_of(kind: str, rating: float | None, bundle: Bundle) -> float | None:
     """The stars by which an event counts for this bundle's model; None if it says nothing to it."""
-    return _stars(kind, rating, bundle.given_scale, bundle.is_implicit)
-
-
-def _stars(kind: str, rating: float | None, scale: tuple[float, float], is_implicit: bool) -> float | None:
     if kind == RATING and rating is not None:
-        return rating if scale[0] <= rating <= scale[1] else None
-    return scale[1] if is_implicit and kind != WITHDRAWAL else None
+        low, high = bundle.given_scale
+        return rating if low <= rating <= high else None
+    return bundle.rating_of_kind(kind) if bundle.is_implicit and kind != WITHDRAWAL else None
 
 
 def ratings_of(bundle: Bundle, user: int) -> PersonRatings:
@@ -101,10 +98,9 @@ def merge_events(
         item_rows: The row of each event's item; -1 for one that is left out.
     """
     item, rating, timestamp = before
-    scale, is_implicit = bundle.given_scale, bundle.is_implicit
     latest: dict[int, tuple[int, float]] = {}  # time and stars by item row; NaN: withdrawn
     for event, row in zip(events, item_rows, strict=True):
-        stars = _stars(event.kind, event.rating, scale, is_implicit)
+        stars = stars_of(event.kind, event.rating, bundle)
         if stars is None:
             if event.kind != WITHDRAWAL:
                 continue
@@ -268,5 +264,6 @@ def _stars_of_chunk(bundle: Bundle, chunk: EventColumns) -> tuple[NDArray[np.flo
     stars[inside] = chunk.rating[inside]
     withdrawn = kinds == WITHDRAWAL
     if bundle.is_implicit:
-        stars[~rated & ~withdrawn] = high
+        said = np.flatnonzero(~rated & ~withdrawn)
+        stars[said] = [bundle.rating_of_kind(kind) for kind in kinds[said]]
     return stars, ~np.isnan(stars) | withdrawn

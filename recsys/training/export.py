@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -12,8 +13,9 @@ from numpy.typing import NDArray
 from recsys.bundle import HISTORY, TEST, TRAIN, VAL, Bundle, UserRatings
 from recsys.bundle.attributes import RowAttributes, undescribed
 from recsys.bundle.commit import git_commit
+from recsys.bundle.encoder_events import ratings_of_kinds
 from recsys.bundle.factors import Factors
-from recsys.data.columns import GENRES, ITEM_ID, RATING, TIMESTAMP, TITLE, YEAR
+from recsys.data.columns import EVENT, GENRES, ITEM_ID, RATING, TIMESTAMP, TITLE, YEAR
 from recsys.data.datamodule import RatingDataModule
 from recsys.evaluation.validation_set import ValidationSet, predict_validation_set
 from recsys.models.base import RatingModel
@@ -38,14 +40,16 @@ def make_bundle(model: RatingModel, data: RatingDataModule, noise: float | None 
     part[data.split.val_history] = HISTORY if data.fit_on == "train" else VAL
     time = ratings[TIMESTAMP].to_numpy(np.int64) if TIMESTAMP in ratings else None
     order = _order(user, time)
+    encoder = model.encoder()
+    kinds = data.dataset.events if encoder is not None else ()
     rated = UserRatings(
         indptr=np.concatenate([[0], np.cumsum(np.bincount(user, minlength=len(user_ids)))]).astype(np.int64),
         item=item[order].astype(np.int32),
-        rating=ratings[RATING].to_numpy()[order],
+        rating=_ratings(ratings, kinds)[order],
         part=part[order],
         timestamp=None if time is None else time[order],
     )
-    factors, encoder = with_unit(model.factors(), model.unit), model.encoder()
+    factors = with_unit(model.factors(), model.unit)
     if factors.precision is not None:  # the model has its own noise and its own prior of a new user's bias
         noise = None
     elif noise is not None and not model.bias_shrinkage and encoder is None:
@@ -66,6 +70,7 @@ def make_bundle(model: RatingModel, data: RatingDataModule, noise: float | None 
         "id_kind": data.users.kind,
         "rating_scale": list(data.dataset.scale),
         "split": data.split_name,
+        **({"events": list(kinds)} if kinds else {}),
         **({} if data.split_arguments["ties"] == "file" else {"ties": data.split_arguments["ties"]}),
         "fit_on": data.fit_on,
         "counts": {
@@ -81,6 +86,12 @@ def make_bundle(model: RatingModel, data: RatingDataModule, noise: float | None 
     )
     items = _items(data.dataset.items, item_ids)
     return Bundle(manifest, factors, user_ids, item_ids, rated, items, None, of_users, of_items, encoder)
+
+
+def _ratings(ratings: pd.DataFrame, kinds: Sequence[str]) -> NDArray[np.float32]:
+    """The ratings, or those that stand for the kinds of events, `(ratings,)`."""
+    found: NDArray[np.float32] = ratings[RATING].to_numpy()
+    return ratings_of_kinds(ratings[EVENT].to_numpy(), kinds) if kinds else found
 
 
 def validation_set(model: RatingModel, data: RatingDataModule) -> ValidationSet:

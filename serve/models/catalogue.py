@@ -30,7 +30,7 @@ class Catalogue:
     def __init__(self, bundle: Bundle, stars: Mapping[int, Sequence[float]] = NO_STARS) -> None:
         items, rated = len(bundle.items), bundle.ratings
         self.n_ratings = np.bincount(rated.item, minlength=items)
-        values = np.unique(rated.rating)
+        values = np.unique(rated.rating) if not bundle.kind_ratings else np.full(1, bundle.scale[1], np.float32)
         steps = np.diff(values)
         even = 0 < len(steps) < MAX_RATING_LEVELS and np.allclose(steps / steps.min(), np.round(steps / steps.min()))
         self.rating_step: float | None = rounded(steps.min()) if even else None

@@ -37,6 +37,8 @@ class Given(Protocol):
     @property
     def rating(self) -> float | None: ...
     @property
+    def kind(self) -> str | None: ...
+    @property
     def timestamp(self) -> int | None: ...
 
 
@@ -214,12 +216,13 @@ class ServedModel:
         """Fold in a new user. Returns the fold-in and the positions of ratings of unknown items.
 
         Args:
-            ratings: Stars are None only for implicit feedback; times of all of them or of none.
+            ratings: Stars are None only for implicit feedback; kinds, where the model tells them apart; times of all of
+                them or of none.
             attributes: Side information by name.
 
         Raises:
-            ApiError: 400, an id is malformed, a rating is missing or off the scale, a time is missing, or an attribute
-                is unknown; 409, an item occurs twice.
+            ApiError: 400, an id is malformed, a rating is missing or off the scale, a time is missing, or a kind or an
+                attribute is unknown; 409, an item occurs twice.
         """
         known = self.check_attributes(attributes) if attributes else None
         low, high = self.bundle.given_scale
@@ -241,6 +244,10 @@ class ServedModel:
             if not low <= stars <= high:
                 detail = f"body.ratings[{place}].rating must be {self.bundle.allowed_stars}"
                 raise ApiError(400, "rating_off_scale", detail)
+            if given.kind is not None:
+                if given.kind not in self.bundle.kind_ratings:
+                    raise ApiError(400, "unknown_kind", f"body.ratings[{place}].kind must be {self._allowed_kinds}")
+                stars = self.bundle.rating_of_kind(given.kind)
             if item_id in seen:
                 raise ApiError(409, "duplicate_item", f"body.ratings[{place}].item_id occurs twice")
             seen.add(item_id)
@@ -254,6 +261,11 @@ class ServedModel:
         time = np.array([seconds for _, seconds in rated.values()], np.int64)
         order = np.argsort(time, kind="stable")
         return self.bundle.fold_in_rows(items[order], values[order], known, time[order]), unknown
+
+    @property
+    def _allowed_kinds(self) -> str:
+        kinds = ", ".join(self.bundle.kind_ratings)
+        return f"one of {kinds}" if kinds else "left out: this model does not tell kinds of events apart"
 
     def check_attributes(self, attributes: dict[str, str]) -> IndexArray:
         """Positions of a user's attributes among those that the model knows.

@@ -10,10 +10,25 @@ import numpy as np
 import pytest
 
 from recsys.bundle import Bundle, BundleError
-from recsys.bundle.encoder_events import RATING_LEVELS, TIME_LEVELS, events_of, rating_levels, time_levels
+from recsys.bundle.encoder_events import (
+    RATING_LEVELS,
+    TIME_LEVELS,
+    events_of,
+    kind_ratings,
+    rating_levels,
+    time_levels,
+)
 from recsys.bundle.encoder_fold_in import REASONS, EncoderFoldIn
 from recsys.bundle.partner import Partner
-from tests.bundles import encoder_bundle, make_bundle, random_encoder, random_factors, rewritten, stars_bundle
+from tests.bundles import (
+    encoder_bundle,
+    events_bundle,
+    make_bundle,
+    random_encoder,
+    random_factors,
+    rewritten,
+    stars_bundle,
+)
 
 
 @pytest.fixture(scope="module")
@@ -230,6 +245,42 @@ def test_a_setting_that_does_not_fit_is_named(tmp_path: Path, bundle: Bundle, se
     rewritten(tmp_path / "bundle", encoder=bundle.encoder.settings | settings)
     with pytest.raises(BundleError, match=message):
         Bundle.load(tmp_path / "bundle")
+
+
+def test_every_kind_of_event_has_a_level() -> None:
+    assert kind_ratings([]) == {}
+    for n in range(1, RATING_LEVELS + 1):
+        ratings = kind_ratings([f"kind {number}" for number in range(n)])
+        levels = [int(rating_levels(np.array([rating]))[0]) for rating in ratings.values()]
+        assert len(set(levels)) == n
+        assert max(levels) == RATING_LEVELS
+
+
+def test_kinds_of_events_are_given_by_name(tmp_path: Path) -> None:
+    events_bundle().save(tmp_path / "bundle")
+    bundle = Bundle.load(tmp_path / "bundle")
+    assert bundle.is_implicit
+    assert bundle.kind_ratings == {"view": 0.0, "cart": 0.5, "purchase": 1.0}
+    named, plain = bundle.fold_in({103: "view", 101: "cart"}), bundle.fold_in({103: 1, 101: 1})
+    stars = np.array([0, 0.5], np.float32)
+    np.testing.assert_array_equal(named.vector.factors, bundle.fold_in_rows(np.array([3, 1]), stars).vector.factors)
+    assert np.abs(named.vector.factors - plain.vector.factors).max() > 1e-3
+    assert bundle.rating_of_kind("bookmark") == 1.0
+    with pytest.raises(TypeError, match="rating of item 103 must be a number, or one of view, cart, purchase, got 'v"):
+        bundle.fold_in({103: "vew"})
+    with pytest.raises(TypeError, match="rating of item 103 must be a number, got 'view'"):
+        encoder_bundle().fold_in({103: "view"})
+
+
+@pytest.mark.parametrize("events", [["view", "view"], ["view", 1], "view", [""]])
+def test_kinds_that_are_none_are_refused(tmp_path: Path, events: object) -> None:
+    bundle = events_bundle()
+    bundle.save(tmp_path / "bundle")
+    rewritten(tmp_path / "bundle", events=events)
+    with pytest.raises(BundleError, match="the manifest's events is not valid"):
+        Bundle.load(tmp_path / "bundle")
+    with pytest.raises(BundleError, match="the manifest's events is not valid"):  # nothing reads them
+        make_bundle(random_factors(), [1, 2, 3, 4], list(range(12)), events=["view"]).save(tmp_path / "other")
 
 
 def test_parts_that_do_not_fit_are_named(tmp_path: Path, bundle: Bundle) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from recsys.data.columns import ITEM_ID, RATING, TIMESTAMP, USER_ID, WEIGHT
+from recsys.data.columns import EVENT, ITEM_ID, RATING, TIMESTAMP, USER_ID, WEIGHT
 from recsys.data.errors import DataError, UndecidedError
 from recsys.data.sources import RatingData, TabularRatings
 
@@ -82,6 +82,24 @@ def test_kinds_of_events_are_weighed_by_their_words_if_nothing_is_said(tmp_path:
     assert found(data)["events"] == {"view": 1, "purchase": 10, "cart": 3, "review": 1}
     assert weights(data)["a", "x"] == 12
     assert "1 of other events" in account(data)
+
+
+def test_the_kind_of_the_latest_event_is_kept(tmp_path: Path) -> None:
+    data = read(tmp_path, EVENTS, events={"purchase": 10, "view": 1, "cart": 3, "review": 0})
+    assert data.events == ("view", "cart", "purchase")
+    assert [data.events[place] for place in data.ratings[EVENT]] == ["purchase", "cart", "view"]
+    again = read(tmp_path, EVENTS + "a,x,view,,2024-01-09\n", events={"view": 1, "purchase": 10})
+    assert [again.events[place] for place in again.ratings[EVENT]] == ["view", "view"]  # a x, and b x
+    first = read(tmp_path, EVENTS, events=["purchase", "view"], repeats="first")
+    assert first.events == ("purchase", "view")  # of equal weight, in the order given
+    assert [first.events[place] for place in first.ratings[EVENT]] == ["view", "view"]
+
+
+def test_events_of_one_kind_need_no_kind(tmp_path: Path) -> None:
+    data = read(tmp_path, EVENTS, events=["view"])
+    assert data.events == ()
+    assert EVENT not in data.ratings
+    assert read(tmp_path, EVENTS).events == ()  # of ratings
 
 
 def test_an_event_that_does_not_occur_is_said(tmp_path: Path) -> None:

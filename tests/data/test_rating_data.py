@@ -89,6 +89,16 @@ def test_the_hash_is_computed_if_it_is_not_given() -> None:
             "> 0 and finite, got 0 in row 1",
         ),
         ({"ratings": changed(weight=[1, 2]), "implicit": True}, "weight must be float32, got int64"),
+        ({"ratings": changed(event=np.int16([0, 1])), "implicit": True}, "if and only if there are kinds of events"),
+        ({"events": ("view", "cart"), "implicit": True}, "if and only if there are kinds of events"),
+        (
+            {"ratings": changed(event=np.int16([0, 2])), "implicit": True, "events": ("view", "cart")},
+            r"event must be in \[0, 1\]",
+        ),
+        (
+            {"ratings": changed(event=[0, 1]), "implicit": True, "events": ("view", "cart")},
+            "event must be int16, got int64",
+        ),
         ({"rating_min": 6.0}, "rating_max must be >= rating_min = 6.0, got 5.0"),
         ({"sha256": "abc"}, "sha256 must be 64 hexadecimal digits or empty, got 'abc'"),
         ({"users": pd.DataFrame({"id": [1]})}, "users must have the column user_id"),

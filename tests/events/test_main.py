@@ -112,6 +112,18 @@ def test_a_withdrawal_needs_no_rating_on_the_scale(run: Run, log: EventLog) -> N
     assert "2 new of 2" in run("import", "w.csv", "--kind", "withdrawal")
 
 
+def test_events_keep_the_kinds_of_their_file(run: Run, log: EventLog) -> None:
+    Path("e.csv").write_text(
+        "user,item,event,when\na,x,view,1700000000\na,y,cart,1700000001\na,x,cart,1700000002\na,z,rating,1700000003\n"
+    )
+    kinds = "data.events={view: 1, cart: 3, rating: 3}"
+    assert "3 new of 3" in run("import", "e.csv", kinds)
+    assert [(one.item_id, one.kind, one.timestamp) for one in log.of_user("a")] == [
+        ("y", "cart", 1_700_000_001), ("x", "cart", 1_700_000_002), ("z", "choice", 1_700_000_003),
+    ]  # fmt: skip
+    assert "3 new of 3" in run("import", "e.csv", kinds, "--kind", "play")
+
+
 def test_ratings_are_of_no_other_kind(run: Run, log: EventLog) -> None:
     Path("r.csv").write_text(CSV)
     with pytest.raises(

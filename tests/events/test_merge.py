@@ -10,7 +10,7 @@ import pytest
 from recsys.bundle import Bundle
 from recsys.events import EventColumns, StoredEvent
 from recsys.events.merge import MergedRatings, id_of, merge_events, merge_ratings, ratings_of, stars_of
-from tests.bundles import make_bundle, random_factors
+from tests.bundles import events_bundle, make_bundle, random_factors
 
 RATED = [(0, 0, 4.0, 0), (0, 1, 2.0, 1), (1, 0, 5.0, 2)]
 TIMES = [100, 200, 150]
@@ -167,3 +167,17 @@ def test_events_may_be_told_one_after_another(bundle: Bundle) -> None:
         for one, other in zip(found, wanted, strict=True):
             assert one.tolist() == other.tolist()  # also of equal times the last said is the last
         assert (np.diff(found.timestamp) >= 0).all()
+
+
+@pytest.mark.parametrize("many", [False, True])  # more are merged together
+def test_kinds_of_events_count_as_what_training_had_them_stand_for(many: bool) -> None:
+    bundle = events_bundle()
+    kinds = ["view", "purchase", "cart", "bookmark", "view"][: 5 if many else 3]
+    events = stored(*(("20", str(107 - n), kind, None, 1_500_000_000 + n) for n, kind in enumerate(kinds)))
+    wanted = [0, 0, 1, 0.5, 1, 0][: len(kinds) + 1]  # a bookmark was in no training
+    found = merge_events(bundle, ratings_of(bundle, 1), events, [bundle.item_row[int(one.item_id)] for one in events])
+    assert found.rating.tolist() == pytest.approx(wanted)
+    merged = merge_ratings(bundle, [columns(events)]).ratings
+    assert merged.rating[merged.slice_of(1)].tolist() == pytest.approx(wanted)
+    assert stars_of("withdrawal", None, bundle) is None
+    assert stars_of("rating", 1.0, bundle) == 1.0

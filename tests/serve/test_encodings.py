@@ -13,7 +13,7 @@ from recsys.bundle.encoder_fold_in import EncoderFoldIn
 from recsys.events import Event, EventLog
 from serve import encodings
 from serve.encodings import Encodings
-from tests.bundles import encoder_bundle, stars_bundle
+from tests.bundles import encoder_bundle, events_bundle, stars_bundle
 from tests.serve.conftest import CheckedClient, client_of
 
 
@@ -172,3 +172,33 @@ def test_somebody_new_may_say_when(either: Bundle) -> None:
         refused = client.post("/recommendations/", json={"ratings": ratings})
         assert (refused.status_code, refused.json()["code"]) == (400, "timestamp_missing")
         assert "body.ratings[0].timestamp" in refused.json()["detail"]
+
+
+def test_kinds_of_events_count(url: str, log: EventLog) -> None:
+    bundle = events_bundle()
+    with client_of(bundle, database=url) as client:
+        assert client.get("/model").json()["service"]["kinds"] == ["view", "cart", "purchase"]
+        event = {"event_id": "a", "user_id": "20", "item_id": "107", "kind": "cart", "timestamp": 1_500_000_000}
+        assert client.post("/events/", json={"events": [event]}).status_code == 200
+        wanted = bundle.fold_in({101: "view", 107: "cart"}, times={101: 10**9 + 15_000, 107: 1_500_000_000})
+        found = {int(one["item_id"]): one["score"] for one in top(client, "20")}
+        assert found == {one.item_id: pytest.approx(one.score, abs=1e-4) for one in bundle.recommend(wanted, 12)}
+        ratings = [{"item_id": "103", "kind": "view"}, {"item_id": "101", "kind": "purchase", "rating": 1}]
+        answer = client.post("/recommendations/", json={"ratings": ratings, "k": 12}).json()["recommendations"]
+        folded = bundle.fold_in({103: "view", 101: "purchase"})
+        wanted_scores = {str(one.item_id): pytest.approx(one.score, abs=1e-4) for one in bundle.recommend(folded, 12)}
+        assert {one["item_id"]: one["score"] for one in answer} == wanted_scores
+        refused = client.post("/recommendations/", json={"ratings": [{"item_id": "103", "kind": "bookmark"}]})
+        assert (refused.status_code, refused.json()["code"]) == (400, "unknown_kind")
+        assert refused.json()["detail"] == "body.ratings[0].kind must be one of view, cart, purchase"
+        kind = client.get("/openapi.json").json()["components"]["schemas"]["RatingIn"]["properties"]["kind"]
+        assert kind["anyOf"][0]["enum"] == ["view", "cart", "purchase"]
+
+
+def test_a_model_that_reads_no_kinds_takes_none(bundle: Bundle) -> None:
+    with client_of(bundle) as client:
+        given = {"ratings": [{"item_id": "103", "rating": 5, "kind": "view"}]}
+        refused = client.post("/recommendations/", json=given)
+        assert (refused.status_code, refused.json()["code"]) == (400, "unknown_kind")
+        assert refused.json()["detail"].startswith("body.ratings[0].kind must be left out")
+        assert "kind" not in client.get("/openapi.json").json()["components"]["schemas"]["RatingIn"]["properties"]

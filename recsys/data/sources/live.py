@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from recsys.bundle import Bundle
 from recsys.bundle.attributes import RowAttributes, choices, settable, undescribed
 from recsys.bundle.typing import Id
-from recsys.data.columns import ITEM_ID, RATING, TIMESTAMP, USER_ID
+from recsys.data.columns import EVENT, ITEM_ID, RATING, TIMESTAMP, USER_ID
 from recsys.data.errors import DataError
 from recsys.data.rating_data import RatingData
 from recsys.data.readers.items import items_frame
@@ -91,6 +91,8 @@ class LiveRatings(RatingsSource):
             ITEM_ID: merged.item_ids[rated.item],
             RATING: np.ones_like(rated.rating) if bundle.is_implicit else rated.rating,
         }
+        if kinds := tuple(bundle.kind_ratings):
+            columns[EVENT] = np.rint(rated.rating * (len(kinds) - 1)).astype(np.int16)
         if rated.timestamp is not None and (bundle.ratings.timestamp is not None or rated.timestamp.any()):
             columns[TIMESTAMP] = rated.timestamp
         frame = pd.DataFrame(columns)
@@ -106,6 +108,7 @@ class LiveRatings(RatingsSource):
                 users=_users(bundle, merged.user_ids, known.users),
                 items=_items(bundle, merged.item_ids, known.items),
                 implicit=bundle.is_implicit,
+                events=kinds,
             )
         )
 

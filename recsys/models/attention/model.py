@@ -164,7 +164,10 @@ class Attention(RankingModel, GradientModel):
         data = getattr(self.trainer, "datamodule", None)
         if stage != "fit" or not isinstance(data, RatingDataModule):
             return
-        histories = histories_of(data.fit_data, data.fit_times, len(data.users))
+        rows, kinds = data.fit_data, data.fit_events
+        if kinds is not None:  # in the place of ratings, which implicit feedback has not
+            rows = RatingRows(rows.columns.user, rows.columns.item, kinds)
+        histories = histories_of(rows, data.fit_times, len(data.users))
         self._set_histories(histories)
         self.head.describe(data, histories)
 

@@ -10,13 +10,13 @@ import pytest
 
 from recsys.bundle import Bundle
 from recsys.bundle.attributes import RowAttributes
-from recsys.data.columns import ITEM_ID, RATING, TIMESTAMP, USER_ID
+from recsys.data.columns import EVENT, ITEM_ID, RATING, TIMESTAMP, USER_ID
 from recsys.data.features import item_attributes, user_attributes
 from recsys.data.sources import DataError, LiveRatings, RatingData
 from recsys.database import Database
 from recsys.events import Event, EventLog
 from recsys.events.descriptions import Descriptions
-from tests.bundles import make_bundle, random_factors
+from tests.bundles import events_bundle, make_bundle, random_factors
 
 
 @pytest.fixture
@@ -58,6 +58,17 @@ def test_ratings_and_events_are_a_data_set(database: Database, tmp_path: Path) -
     assert (data.name, data.scale, data.implicit) == ("small", (1, 5), False)
     assert data.items is not None
     assert data.items["title"].tolist() == ["Film 0", "Film 1", "3"]
+
+
+def test_events_keep_their_kinds(database: Database, tmp_path: Path) -> None:
+    EventLog(database).append([
+        Event("e1", "20", "107", "cart", None, 1_500_000_000),
+        Event("e2", "20", "101", "purchase", None, 1_500_000_001),
+    ])  # fmt: skip
+    data = LiveRatings(saved(events_bundle(), tmp_path)).read()
+    assert (data.events, data.implicit, set(data.ratings[RATING])) == (("view", "cart", "purchase"), True, {1.0})
+    kinds = dict(zip(zip(data.ratings[USER_ID], data.ratings[ITEM_ID], strict=True), data.ratings[EVENT], strict=True))
+    assert kinds == {(10, 103): 0, (10, 101): 2, (10, 105): 1, (20, 107): 1, (20, 101): 2, (40, 102): 2}
 
 
 def test_events_count_from_the_bundles_cut_to_the_one_given(database: Database, tmp_path: Path) -> None:
