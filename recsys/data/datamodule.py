@@ -160,8 +160,14 @@ class RatingDataModule(LightningDataModule):
         """Ratings that stand for the kinds of events of `fit_data`, float32 `(fit rows,)`; None without kinds."""
         if not self.dataset.events:
             return None
-        event = self.dataset.ratings[EVENT].to_numpy()[self._by_user(self.fit_rows)]
-        return torch.from_numpy(ratings_of_kinds(event, self.dataset.events))
+        return torch.from_numpy(self.history_ratings()[self._by_user(self.fit_rows)])
+
+    def history_ratings(self) -> NDArray[np.float32]:
+        """What an encoder reads of each row, `(ratings,)`: its rating, or the one that stands for its kind of event."""
+        ratings = self.dataset.ratings
+        if self.dataset.events:
+            return ratings_of_kinds(ratings[EVENT].to_numpy(), self.dataset.events)
+        return np.asarray(ratings[RATING].to_numpy(), np.float32)
 
     def user_attributes(self) -> features.Attributes | None:
         """Attributes of all users of the data set, fitted or not, by row of the bundle; computed on each call.

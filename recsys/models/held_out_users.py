@@ -1,10 +1,11 @@
-"""Validation on held-out users: they are folded in from their history, as a service would, by the model as it is."""
+"""Validation of users who are folded in from their history, as a service would, by the model as it is."""
 
 from __future__ import annotations
 
 from typing import Any, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from recsys.bundle import HISTORY, TEST, Bundle, UserRatings
 from recsys.bundle.attributes import RowAttributes
@@ -18,6 +19,8 @@ from recsys.evaluation.metrics import rating_metrics
 from recsys.evaluation.past_vectors import scores_of_histories
 from recsys.evaluation.ranking import popularity_of, ranked
 from recsys.evaluation.registry import Metric, Metrics, measure
+
+MOST_USERS = 2000  # whose last items are validated
 
 
 class ExportedModel(Protocol):
@@ -39,29 +42,49 @@ def validate_held_out_users(model: ExportedModel, data: RatingDataModule) -> Met
     """
     if not len(data.split.val_history):
         return None
-    bundle = _bundle_of_validation_users(model, data)
+    bundle = _bundle_of_validation_users(model, data, data.split.val_history, data.split.val)
     if bundle.is_ranking:
-        cases, nobody = cases_of(bundle), (np.zeros(0, np.int64), np.zeros(0, np.int64))
-        found = ranked(cases, scores_of_histories(bundle, cases), popularity_of(nobody))
-        return measure("ranking", found.lists(), [model.monitor.name])
+        return _ranking_metrics(bundle, "all", model.monitor)
     rows, _ = test_rows(bundle)
     user, item = bundle.ratings.user_index()[rows], bundle.ratings.item[rows].astype(np.int64)
     predicted = predictions_of(bundle, user, item).mean
     return rating_metrics(predicted, bundle.ratings.rating[rows], item < bundle.fitted_items)
 
 
-def how_folded_in(factors: Factors, encoder: Encoder | None) -> dict[str, Any]:
+def validate_last_items(model: ExportedModel, data: RatingDataModule) -> Metrics:
+    """The monitored metric of each user's last validation row, given all that came strictly before (`targets=last`).
+
+    Of at most `MOST_USERS` users, drawn by the seed of the data; 0 without any.
+    """
+    _, user = data.all_users()
+    users = np.unique(user[data.split.val])
+    if len(users) > MOST_USERS:
+        users = np.random.default_rng(data.seed).choice(users, MOST_USERS, replace=False)
+    history, held_out = (rows[np.isin(user[rows], users)] for rows in (data.fit_rows, data.split.val))
+    return _ranking_metrics(_bundle_of_validation_users(model, data, history, held_out), "last", model.monitor)
+
+
+def _ranking_metrics(bundle: Bundle, targets: str, monitor: Metric) -> Metrics:
+    cases, nobody = cases_of(bundle, targets), (np.zeros(0, np.int64), np.zeros(0, np.int64))
+    found = ranked(cases, scores_of_histories(bundle, cases), popularity_of(nobody))
+    return measure("ranking", found.lists(), [monitor.name])
+
+
+def how_folded_in(factors: Factors, encoder: Encoder | None, data: RatingDataModule) -> dict[str, Any]:
     """What a manifest says of how new users get a vector."""
     if encoder is not None:
-        return {"fold_in": "encoder", "encoder": encoder.settings}
+        kinds = {"events": list(data.dataset.events)} if data.dataset.events else {}
+        return {"fold_in": "encoder", "encoder": encoder.settings, **kinds}
     return {"fold_in": "ridge" if factors.item_weights is None else "items"}
 
 
-def _bundle_of_validation_users(model: ExportedModel, data: RatingDataModule) -> Bundle:
-    """The model with the validation users alone, whose held-out rows are the test rows."""
+def _bundle_of_validation_users(
+    model: ExportedModel, data: RatingDataModule, history: NDArray[np.int64], held_out: NDArray[np.int64]
+) -> Bundle:
+    """The model with the validation users alone, whose rows are these; those held out are the test rows."""
     ratings, factors, encoder = data.dataset.ratings, model.factors(), model.encoder()
-    rows = np.concatenate([data.split.val_history, data.split.val])
-    part = np.repeat(np.array([HISTORY, TEST], np.uint8), [len(data.split.val_history), len(data.split.val)])
+    rows = np.concatenate([history, held_out])
+    part = np.repeat(np.array([HISTORY, TEST], np.uint8), [len(history), len(held_out)])
     user_ids, user = data.all_users()
     item_ids, item = data.all_items()
     user, item = user[rows], item[rows]
@@ -73,7 +96,7 @@ def _bundle_of_validation_users(model: ExportedModel, data: RatingDataModule) ->
     rated = UserRatings(
         np.append(0, np.cumsum(counts)),
         item[order].astype(np.int32),
-        ratings[RATING].to_numpy()[rows][order],
+        (ratings[RATING].to_numpy() if encoder is None else data.history_ratings())[rows][order],
         part[order],
         time[order],
     )
@@ -82,8 +105,9 @@ def _bundle_of_validation_users(model: ExportedModel, data: RatingDataModule) ->
         "task": model.task,
         "link": "identity" if factors.levels is None else "ordinal",
         "noise": None,
-        **how_folded_in(factors, encoder),
+        **how_folded_in(factors, encoder, data),
         **({} if model.fold_in_target is None else {"fold_in_target": model.fold_in_target}),
+        "split": data.split_name,
         "rating_scale": list(data.dataset.scale),
         "fit_on": "train",
         "counts": {"items": len(data.items)},

@@ -10,7 +10,7 @@ from torch import Tensor
 from recsys.data.batches import Batch
 from recsys.data.datamodule import RatingDataModule
 from recsys.evaluation.ranking import catalogue_metrics
-from recsys.evaluation.registry import NDCG, Metric
+from recsys.evaluation.registry import NDCG, Metric, Metrics
 from recsys.models.base import RatingModel
 from recsys.models.held_out_users import validate_held_out_users
 
@@ -39,21 +39,25 @@ class RankingModel(RatingModel):
         assert isinstance(data, RatingDataModule)
         if self.trainer.state.fn == "fit" and not self.one_epoch:  # which has no loss to watch
             self.log("train/loss", self.mean_train_loss())
+        metrics = self.validation_metrics(data)
+        if metrics is not None:
+            self.log(self.monitor.validation_key, metrics[self.monitor.name] or 0.0)
+
+    def validation_metrics(self, data: RatingDataModule) -> Metrics | None:
+        """The monitored metric of all validation rows of each user, given the fitted ones; None if there are none."""
         folded = validate_held_out_users(self, data)
         if folded is not None:
-            self.log(self.monitor.validation_key, folded[self.monitor.name] or 0.0)
-            return
+            return folded
         held_out, fitted = data.rows(data.split.val).columns, data.fit_data.columns
         if not len(held_out.user):
-            return
-        metrics = catalogue_metrics(
+            return None
+        return catalogue_metrics(
             lambda user: self.scores(torch.from_numpy(user).to(self.device)).float().numpy(force=True),
             (fitted.user.numpy(force=True), fitted.item.numpy(force=True)),
             (held_out.user.numpy(force=True), held_out.item.numpy(force=True)),
             [self.monitor.name],
             one_of=data.split_arguments["ties"] == "group",
         )
-        self.log(self.monitor.validation_key, metrics[self.monitor.name] or 0.0)
 
     def test_step(self, batch: Batch, batch_idx: int) -> None:
         """Nothing: `recsys.evaluation` measures the bundle."""

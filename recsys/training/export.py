@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -13,9 +12,8 @@ from numpy.typing import NDArray
 from recsys.bundle import HISTORY, TEST, TRAIN, VAL, Bundle, UserRatings
 from recsys.bundle.attributes import RowAttributes, undescribed
 from recsys.bundle.commit import git_commit
-from recsys.bundle.encoder_events import ratings_of_kinds
 from recsys.bundle.factors import Factors
-from recsys.data.columns import EVENT, GENRES, ITEM_ID, RATING, TIMESTAMP, TITLE, YEAR
+from recsys.data.columns import GENRES, ITEM_ID, RATING, TIMESTAMP, TITLE, YEAR
 from recsys.data.datamodule import RatingDataModule
 from recsys.evaluation.validation_set import ValidationSet, predict_validation_set
 from recsys.models.base import RatingModel
@@ -41,11 +39,10 @@ def make_bundle(model: RatingModel, data: RatingDataModule, noise: float | None 
     time = ratings[TIMESTAMP].to_numpy(np.int64) if TIMESTAMP in ratings else None
     order = _order(user, time)
     encoder = model.encoder()
-    kinds = data.dataset.events if encoder is not None else ()
     rated = UserRatings(
         indptr=np.concatenate([[0], np.cumsum(np.bincount(user, minlength=len(user_ids)))]).astype(np.int64),
         item=item[order].astype(np.int32),
-        rating=_ratings(ratings, kinds)[order],
+        rating=(ratings[RATING].to_numpy() if encoder is None else data.history_ratings())[order],
         part=part[order],
         timestamp=None if time is None else time[order],
     )
@@ -63,14 +60,13 @@ def make_bundle(model: RatingModel, data: RatingDataModule, noise: float | None 
         "link": "identity" if factors.levels is None else "ordinal",
         "samples": len(factors.mu),
         "noise": noise,
-        **how_folded_in(factors, encoder),
+        **how_folded_in(factors, encoder, data),
         **({} if model.fold_in_target is None else {"fold_in_target": model.fold_in_target}),
         "data": data.dataset.name,
         "data_sha256": data.dataset.sha256,
         "id_kind": data.users.kind,
         "rating_scale": list(data.dataset.scale),
         "split": data.split_name,
-        **({"events": list(kinds)} if kinds else {}),
         **({} if data.split_arguments["ties"] == "file" else {"ties": data.split_arguments["ties"]}),
         "fit_on": data.fit_on,
         "counts": {
@@ -86,12 +82,6 @@ def make_bundle(model: RatingModel, data: RatingDataModule, noise: float | None 
     )
     items = _items(data.dataset.items, item_ids)
     return Bundle(manifest, factors, user_ids, item_ids, rated, items, None, of_users, of_items, encoder)
-
-
-def _ratings(ratings: pd.DataFrame, kinds: Sequence[str]) -> NDArray[np.float32]:
-    """The ratings, or those that stand for the kinds of events, `(ratings,)`."""
-    found: NDArray[np.float32] = ratings[RATING].to_numpy()
-    return ratings_of_kinds(ratings[EVENT].to_numpy(), kinds) if kinds else found
 
 
 def validation_set(model: RatingModel, data: RatingDataModule) -> ValidationSet:

@@ -8,12 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from recsys.bundle import HISTORY, TEST, VAL
+from recsys.bundle import HISTORY, TEST, TRAIN, VAL, UserRatings
 from recsys.data.datamodule import RatingDataModule
-from recsys.evaluation.evaluate import evaluate
+from recsys.evaluation.evaluate import evaluate, evaluate_ranking
 from recsys.evaluation.fit_lists import fit_lists
 from recsys.evaluation.holdout import predictions_of
-from recsys.models.held_out_users import _bundle_of_validation_users
+from recsys.models.attention.model import Attention
+from recsys.models.held_out_users import _bundle_of_validation_users, validate_last_items
 from recsys.models.ials import ImplicitALS
 from recsys.models.mf import MatrixFactorization
 from recsys.training.export import make_bundle
@@ -98,7 +99,7 @@ def test_validation_users_and_items_that_were_not_fitted_are_known_by_their_attr
     data.setup()
     model = build(MatrixFactorization, data, embedding_dim=4)
     fit(model, data, 2)
-    inner = _bundle_of_validation_users(model, data)
+    inner = _bundle_of_validation_users(model, data, data.split.val_history, data.split.val)
     whole = make_bundle(model, data)
     assert inner.attributes == whole.attributes != []
     asked = np.flatnonzero(inner.ratings.part == TEST)
@@ -121,3 +122,25 @@ def test_the_learning_rate_follows_the_error_after_folding_in() -> None:
     model = build(MatrixFactorization, data, embedding_dim=4)
     fit(model, data, 1)
     assert model.plateau_metric == "val/rmse"
+
+
+@pytest.mark.parametrize("split", ["user_time", "global_time"])
+def test_a_model_of_histories_is_validated_on_what_each_user_does_last(
+    split: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = small_data(random_ratings(600, 30, 40), split=split)
+    model = build(Attention, data, embedding_dim=16, max_length=10)
+    trainer = fit(model, data, 2)
+    made = make_bundle(model, data)
+    rated, kept = made.ratings, made.ratings.part != TEST
+    assert rated.timestamp is not None
+    user = rated.user_index()[kept]
+    known = UserRatings(
+        np.append(0, np.cumsum(np.bincount(user, minlength=len(made.user_ids)))),
+        rated.item[kept], rated.rating[kept], np.where(rated.part[kept] == VAL, TEST, TRAIN).astype(np.uint8),
+        rated.timestamp[kept],
+    )  # fmt: skip
+    wanted = evaluate_ranking(dataclasses.replace(made, ratings=known), "last")["ranking_last/ndcg@10"]
+    assert float(trainer.callback_metrics["val/ndcg@10"]) == pytest.approx(wanted, abs=1e-6)
+    monkeypatch.setattr("recsys.models.held_out_users.MOST_USERS", 3)
+    assert validate_last_items(model.eval(), data) == validate_last_items(model, data)

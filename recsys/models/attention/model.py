@@ -20,11 +20,12 @@ from recsys.data.batches import Batch, RatingRows
 from recsys.data.columns import TIMESTAMP
 from recsys.data.datamodule import RatingDataModule
 from recsys.data.histories import Histories, HistoryBatch, histories_of, padded_windows
-from recsys.evaluation.registry import NDCG, RMSE
+from recsys.evaluation.registry import NDCG, RMSE, Metrics
 from recsys.models.attention.heads import Head, NextItem, NextStars, Rows
 from recsys.models.attention.layers import Block, Dropout, Rotation, plain_array, plain_norm, reduced_precision
 from recsys.models.base import SPAN_IN_UNITS, RatingModel, rows_or_mean, to_float64
 from recsys.models.gradient import GradientModel
+from recsys.models.held_out_users import validate_last_items
 from recsys.models.one_pass import PINNED_PRECISION
 from recsys.models.ranking import RankingModel
 from recsys.models.validation import check_choice, check_range
@@ -240,6 +241,16 @@ class Attention(RankingModel, GradientModel):
         else:
             super().on_validation_epoch_end()
         self._ask(None)
+
+    def validation_metrics(self, data: RatingDataModule) -> Metrics | None:
+        """Of each user's last validation row, given all rows before it, where users may have several in order of time.
+
+        All of them given the fitted rows alone would ask what somebody does weeks after their last event, at which this
+        model is not aimed.
+        """
+        several = data.split_name in ("user_time", "global_time") and len(data.split.val) > 0
+        is_last = several and TIMESTAMP in data.dataset.ratings
+        return validate_last_items(self, data) if is_last else super().validation_metrics(data)
 
     def _ask(self, seconds: NDArray[np.int64] | None) -> None:
         """Set when each user is asked, unix seconds `(n_users,)`; None: not known, as in an export."""
