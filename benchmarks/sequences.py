@@ -15,11 +15,18 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from benchmarks.comparison.results import DEVICE, RESULTS, keep, provenance
+from recsys.bundle import Bundle
 from recsys.evaluation.bootstrap import bootstrap_differences
 from recsys.evaluation.case_values import CaseValues
+from recsys.evaluation.cases import Cases
+from recsys.evaluation.holdout import test_rows
+from recsys.evaluation.past_vectors import scores_of_histories
+from recsys.evaluation.ranking import popularity_of, ranked
+from recsys.evaluation.registry import measure as measured
 from recsys.models.attention.layers import has_fast_bfloat16
 
 FILE = RESULTS / f"sequences-{DEVICE}.json"
@@ -75,6 +82,8 @@ def measure(name: str, line: str, runs: Path, root: Path | None) -> dict[str, An
         **figures,
         **{key: metrics[key] for key in ("fit_seconds", "epochs", "device")},
     }
+    if targets == "last":
+        entry["in_file_order"] = in_file_order(folder)
     if name in RIVALS:
         rival = trained(f"{name} ials", RIVALS[name], runs, root)
         ours, theirs = CaseValues.load(folder, targets), CaseValues.load(rival, targets)
@@ -83,6 +92,22 @@ def measure(name: str, line: str, runs: Path, root: Path | None) -> dict[str, An
         [difference] = bootstrap_differences(ours.user, [ours.values["ndcg@10"] - theirs.values["ndcg@10"]])
         entry["above_ials"] = {"mean": difference.mean, "low": difference.low, "high": difference.high}
     return entry
+
+
+def in_file_order(folder: Path) -> dict[str, float | None]:
+    """Figures of each user's very last test row given all rows before it, also those of the same time.
+
+    With the file's order within equal times as the truth, as in the figures that others publish.
+    """
+    bundle = Bundle.load(folder / "bundle")
+    rated, (test, fitted) = bundle.ratings, test_rows(bundle)
+    user, item = rated.user_index(), rated.item.astype(np.int64)
+    last = test[np.append(np.diff(user[test]) != 0, True)]
+    cases = Cases(
+        user[last], item, rated.indptr[user[last]], last, np.arange(len(last)), item[last], rows=np.arange(len(item))
+    )
+    found = ranked(cases, scores_of_histories(bundle, cases), popularity_of((user[fitted], item[fitted])))
+    return dict(measured("ranking", found.lists(), ("ndcg@10", "hr@10")))
 
 
 def trained(name: str, line: str, runs: Path, root: Path | None, *more: str) -> Path:

@@ -25,7 +25,13 @@ def sequences(results: Results) -> str:
 
 def _sequences(rows: list[Entry]) -> str:
     cells = [
-        [row["name"], *(f"{row[figure]:.4f}" for figure in FIGURES), f"{row['fit_seconds']:,.0f}", f"`{row['run']}`"]
+        [
+            row["name"],
+            *(f"{row[figure]:.4f}" for figure in FIGURES),
+            f"{row['share_tied']:.0%}",
+            f"{row['fit_seconds']:,.0f}",
+            f"`{row['run']}`",
+        ]
         for row in rows
     ]
     lines = []
@@ -35,14 +41,18 @@ def _sequences(rows: list[Entry]) -> str:
                 f"{row['name']}: NDCG@10 is {above['mean']:.4f} above that of `ials` on the same cases, 95% interval "
                 f"{above['low']:.4f} to {above['high']:.4f}."
             )
-        if row["share_tied"] and not lines:
-            lines.append(f"Equal times decide the target in {row['share_tied']:.0%} of the cases of {row['name']}.")
+        if (same := row.get("in_file_order")) is not None:
+            lines.append(
+                f"{row['name']}: the row asks for any item of a user's last second, given all before it. For the very "
+                "last one in the file's order, given all before that, as in the figures of others, the same model has "
+                f"NDCG@10 {same['ndcg@10']:.4f} and HR@10 {same['hr@10']:.4f}."
+            )
     kinds = {row["bfloat16"] for row in rows}
     lines.append(
         "Matrix products in " + " and ".join("bfloat16" if kind else "float32" for kind in sorted(kinds)) + "."
     )
-    header = ["row", *FIGURES.values(), "fit, s", "command"]
-    return paragraphs(table(header, cells, "l" + "r" * (len(FIGURES) + 1) + "l"), *lines, about(rows))
+    header = ["row", *FIGURES.values(), "tied", "fit, s", "command"]
+    return paragraphs(table(header, cells, "l" + "r" * (len(FIGURES) + 2) + "l"), *lines, about(rows))
 
 
 def stars(results: Results) -> str:
