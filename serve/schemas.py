@@ -27,8 +27,7 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from recsys.bundle.costs import MAX_K, MAX_RATINGS
-from recsys.bundle.ids import MAX_ID_LENGTH
-from recsys.events.event import MAX_KIND
+from recsys.bundle.ids import MAX_ID_LENGTH, MAX_KIND
 from serve.ids import GivenId
 
 MAX_FIELDS = 100  # of an object
@@ -148,7 +147,7 @@ class RatingIn(Input):
     )
     kind: str | None = Field(
         None, max_length=MAX_KIND, description="What was done, of implicit feedback: one of the `kinds` of `/model`. "
-        "Without, an event of no known kind, which counts as the strongest.",
+        "Without, it counts as the last of them.",
     )  # fmt: skip
     timestamp: Seconds | None = Field(
         None, description="When, in unix seconds; of all ratings or of none. Without, their order counts."

@@ -243,7 +243,7 @@ class Bundle(Scoring):
             if isinstance(rating, str) and rating in kinds:
                 continue
             if not isinstance(rating, Real) or isinstance(rating, bool):
-                named = f", or one of {', '.join(kinds)}" if kinds else ""
+                named = ", or a kind such as " + next(iter(kinds)) if kinds else ""
                 raise TypeError(f"rating of item {item!r} must be a number{named}, got {rating!r:.80}")
             if not low <= rating <= high:
                 raise ValueError(f"rating of item {item!r} must be {self.allowed_stars}, got {rating}")

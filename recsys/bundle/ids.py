@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from itertools import pairwise
 from typing import Any
@@ -12,6 +13,9 @@ from numpy.typing import NDArray
 from recsys.bundle.typing import Id
 
 MAX_ID_LENGTH = 2048  # characters of an id that is text: what data may hold is what a service can be asked for
+MAX_KIND = 64  # characters of a kind of event
+KIND = re.compile(rf"[^\x00-\x1f\x7f\ud800-\udfff]{{1,{MAX_KIND}}}")
+KIND_RULE = f"1 to {MAX_KIND} characters without control characters"
 
 
 def checked_ids(id_kind: str, name: str, ids: Iterable[Id]) -> list[Id]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from recsys.bundle.ids import KIND
 from recsys.bundle.ranking import KEY, is_valid
 from recsys.bundle.schema import LARGEST
 
@@ -52,8 +53,9 @@ def _are_attributes(names: Any) -> bool:
 def _are_kinds(manifest: Mapping[str, Any]) -> bool:
     """Whether kinds of events are distinct texts, and of a model that can read them."""
     kinds = manifest.get("events", [])
-    texts = isinstance(kinds, list) and all(isinstance(kind, str) and kind for kind in kinds)
-    can_read = manifest.get("fold_in") == "encoder" and manifest.get("task") == "ranking"
+    texts = isinstance(kinds, list) and all(isinstance(kind, str) and KIND.fullmatch(kind) for kind in kinds)
+    reads = manifest.get("fold_in") == "encoder" and manifest.get("task") == "ranking"
+    can_read = reads and list(manifest.get("rating_scale", ())) == [0, 1]  # where ratings that stand for kinds lie
     return texts and len(set(kinds)) == len(kinds) and (can_read or not kinds)
 
 

@@ -75,17 +75,14 @@ class BundleParts:
     @cached_property
     def is_implicit(self) -> bool:
         """Whether the data has no stars: every rating is the top of the scale, or says the kind of an event."""
-        rating, top = self.ratings.rating, np.float32(self.scale[1])
-        return self.is_ranking and len(rating) > 0 and (bool(self.kind_ratings) or bool((rating == top).all()))
+        rating = self.ratings.rating
+        is_top = len(rating) > 0 and bool((rating == np.float32(self.scale[1])).all())
+        return self.is_ranking and (bool(self.kind_ratings) or is_top)
 
     @cached_property
     def kind_ratings(self) -> dict[str, float]:
         """The ratings that stand for kinds of events of implicit feedback; none if kinds do not count."""
         return kind_ratings(self.manifest.get("events", []))
-
-    def rating_of_kind(self, kind: str) -> float:
-        """What an event of implicit feedback counts as: the top of the scale if training did not have its kind."""
-        return self.kind_ratings.get(kind, self.scale[1])
 
     @property
     def given_scale(self) -> tuple[float, float]:

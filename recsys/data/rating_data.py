@@ -13,7 +13,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from recsys.bundle.ids import MAX_ID_LENGTH
+from recsys.bundle.ids import KIND, KIND_RULE, MAX_ID_LENGTH
 from recsys.data.columns import EVENT, ITEM_ID, RATING, TIMESTAMP, USER_ID, WEIGHT
 from recsys.data.errors import DataError
 from recsys.data.inference.finding import Finding
@@ -32,7 +32,7 @@ class RatingData:
         ratings: One row per rating, in the order of the file, with a RangeIndex: `user_id` and `item_id` (both
             int64, or both strings of 1 to `MAX_ID_LENGTH` characters), `rating` (float32, stars), `timestamp` (int64,
             unix seconds; absent if the source has no times), and for implicit feedback `weight` (float32, > 0, in any
-            unit: how much a row says, as plays or hours; absent if all rows say the same) and `event` (int16, the place
+            unit: how much a row says, as plays or hours; absent if all rows say the same) and `event` (int32, the place
             of its kind among `events`; absent without). (user, item) pairs are distinct (see `merge_repeats`).
         rating_min: Lowest rating of the scale, in stars.
         rating_max: Highest rating of the scale, in stars.
@@ -42,7 +42,7 @@ class RatingData:
             None if the source has none.
         implicit: Whether the source has no ratings (implicit feedback); every rating is then 1.0.
         events: Kinds of events of implicit feedback, such as view and purchase, from the one that weighs least; empty
-            if they are not known, or all the same.
+            if they are not known.
         sha256: `ratings_sha256(ratings)`; computed by default.
         counts: What became of the rows of the files; None if the source does not count.
         findings: Options of the source that were inferred.
@@ -97,7 +97,7 @@ def _check_ratings(data: RatingData) -> None:
     kinds = {_id_kind(f"{place}.{name}", ratings[name]) for name in (USER_ID, ITEM_ID)}
     if len(kinds) > 1:
         raise DataError(f"{place}: {USER_ID} and {ITEM_ID} must both be int64 or both strings")
-    for name, dtype in ((RATING, "float32"), (TIMESTAMP, "int64"), (WEIGHT, "float32"), (EVENT, "int16")):
+    for name, dtype in ((RATING, "float32"), (TIMESTAMP, "int64"), (WEIGHT, "float32"), (EVENT, "int32")):
         if name in ratings and ratings[name].dtype != dtype:
             raise DataError(f"{place}.{name} must be {dtype}, got {ratings[name].dtype}")
     if not data.rating_min <= data.rating_max:
@@ -113,6 +113,10 @@ def _check_ratings(data: RatingData) -> None:
         _check_weights(place, ratings[WEIGHT], implicit=data.implicit)
     if (EVENT in ratings) != bool(data.events):
         raise DataError(f"{place} must have the column {EVENT} if and only if there are kinds of {EVENT}s")
+    if wrong := [kind for kind in data.events if not KIND.fullmatch(kind)]:
+        raise DataError(f"{data.name}: a kind of event must have {KIND_RULE}, got {wrong[0]!r:.80}")
+    if data.events and not data.implicit:
+        raise DataError(f"{data.name}: kinds of events are of implicit feedback, which this is not")
     if data.events and not ratings[EVENT].between(0, len(data.events) - 1).all():
         raise DataError(f"{place}.{EVENT} must be in [0, {len(data.events) - 1}]")
     _check_unique(place, ratings)
@@ -168,7 +172,7 @@ def ratings_sha256(ratings: pd.DataFrame) -> str:
     r"""SHA-256 (hexadecimal) of a ratings frame, so that results can be traced to their data.
 
     The hash covers, for `user_id`, `item_id`, `rating`, `timestamp`, `weight` and `event` (if present) in this order:
-    the line "<name> <dtype> <rows>\n" in ASCII, where dtype is int64, float32, int16 or utf8; then the column's values
+    the line "<name> <dtype> <rows>\n" in ASCII, where dtype is int64, float32, int32 or utf8; then the column's values
     in little-endian bytes; for strings, the rows + 1 byte offsets (int64, from 0), then all text in UTF-8.
     """
     digest = hashlib.sha256()

@@ -26,19 +26,18 @@ def event_weights(events: Values, known: Mapping[str, float]) -> NDArray[np.floa
     return found
 
 
-def event_kinds(events: Values, known: Mapping[str, float]) -> tuple[tuple[str, ...], NDArray[np.int16]]:
+def event_kinds(events: Values, known: Mapping[str, float]) -> tuple[tuple[str, ...], NDArray[np.int32]]:
     """The kinds of events that occur and weigh more than 0, from the lightest, and each row's place among them.
 
-    Kinds of the same weight are in the order of `known`. There are none if only one occurs.
+    Kinds of the same weight are in the order of `known`.
 
     Returns:
         The kinds, and places `(rows,)`, 0 for other kinds.
     """
     names = _kinds(events)
     found = sorted((kind for kind in known if known[kind] > 0 and kind in names), key=lambda kind: known[kind])
-    if len(found) < 2:
-        return (), np.zeros(len(events), np.int16)
-    places = np.array([*(found.index(name) if name in found else 0 for name in names), 0], np.int16)
+    place_of = {kind: place for place, kind in enumerate(found)}
+    places = np.array([*(place_of.get(name, 0) for name in names), 0], np.int32)
     return tuple(found), places[pc.fill_null(events.indices, len(names)).to_numpy(zero_copy_only=False)]
 
 

@@ -5,17 +5,15 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from recsys.bundle.ids import MAX_ID_LENGTH
+from recsys.bundle.ids import KIND, KIND_RULE, MAX_ID_LENGTH
 
 RATING, WITHDRAWAL = "rating", "withdrawal"  # kinds; any other is what the shop calls it, such as a purchase
 CHOICE = "choice"  # the kind of implicit feedback of which no more is said
 MAX_ID_BYTES = 2500  # of a user's or an item's id in UTF-8: PostgreSQL's indices hold no more
-MAX_EVENT_ID, MAX_KIND = 200, 64  # characters
-KIND = re.compile(rf"[^\x00-\x1f\x7f\ud800-\udfff]{{1,{MAX_KIND}}}")
+MAX_EVENT_ID = 200  # characters
 CLOCK_TOLERANCE = 86_400  # seconds that an event may be ahead of the clock of who records it
 LAST_SECOND = 253_402_300_799  # of the year 9999
 
@@ -78,7 +76,7 @@ class Event(NamedTuple):
                     f"got {value!r:.80}"
                 )
         if not KIND.fullmatch(self.kind):
-            raise ValueError(f"kind must be 1 to {MAX_KIND} characters without control characters, got {self.kind!r}")
+            raise ValueError(f"kind must be {KIND_RULE}, got {self.kind!r}")
         if (self.kind == RATING) != (self.rating is not None):
             raise ValueError(
                 f"rating must be given for kind {RATING}, and no other, got {self.rating} for {self.kind!r}"

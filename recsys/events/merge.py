@@ -2,7 +2,7 @@
 
 A bundle's own ratings were committed before its cut, so that of equal times an event's counts. A withdrawal takes back
 what was said of the item before. A rating model reads stars; a ranking model of implicit feedback takes every other
-kind of event for a choice.
+kind of event for a choice, unless it was trained on kinds: then those count, and others say nothing to it.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from recsys.bundle import TRAIN, Bundle, UserRatings
 from recsys.bundle.ids import MAX_ID_LENGTH
 from recsys.bundle.typing import Float32Array, Id, IndexArray
-from recsys.events.event import RATING, WITHDRAWAL
+from recsys.events.event import CHOICE, RATING, WITHDRAWAL
 
 if TYPE_CHECKING:
     from recsys.events.event_log import EventColumns
@@ -73,7 +73,15 @@ def stars_of(kind: str, rating: float | None, bundle: Bundle) -> float | None:
     if kind == RATING and rating is not None:
         low, high = bundle.given_scale
         return rating if low <= rating <= high else None
-    return bundle.rating_of_kind(kind) if bundle.is_implicit and kind != WITHDRAWAL else None
+    return _rating_of_kind(kind, bundle) if bundle.is_implicit and kind != WITHDRAWAL else None
+
+
+def _rating_of_kind(kind: str, bundle: Bundle) -> float | None:
+    """What an event of implicit feedback counts as; without a kind, as the heaviest."""
+    kinds, top = bundle.kind_ratings, bundle.scale[1]
+    if not kinds:
+        return top
+    return kinds.get(kind, kinds.get(RATING, top)) if kind in (CHOICE, RATING) else kinds.get(kind)
 
 
 def ratings_of(bundle: Bundle, user: int) -> PersonRatings:
@@ -264,6 +272,7 @@ def _stars_of_chunk(bundle: Bundle, chunk: EventColumns) -> tuple[NDArray[np.flo
     stars[inside] = chunk.rating[inside]
     withdrawn = kinds == WITHDRAWAL
     if bundle.is_implicit:
+        of_kind = {kind: _rating_of_kind(kind, bundle) for kind in set(chunk.kind)}
         said = np.flatnonzero(~rated & ~withdrawn)
-        stars[said] = [bundle.rating_of_kind(kind) for kind in kinds[said]]
+        stars[said] = np.array([of_kind[kind] for kind in kinds[said]], np.float64)  # NaN for None
     return stars, ~np.isnan(stars) | withdrawn

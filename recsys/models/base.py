@@ -91,6 +91,7 @@ class RatingModel(LightningModule, ABC):
     batches_of_items: ClassVar[bool] = False  # whether a training batch has all ratings of its items
     history_length: int = 0  # rows of the windows of histories in a training batch; 0: it has single ratings
     one_epoch: ClassVar[bool] = False  # whether one epoch fits the model, so that more would change nothing
+    selected_by: str | None = None  # logged metric that selects the epoch, as `monitor` would; None: that one
     select_last_epoch: bool = False  # whether to select the last epoch regardless of its validation metric
     factors_of_epoch: ClassVar[bool] = True  # whether `factors()` are those of the epoch that was just validated
     patience: int | None = 8  # epochs without improvement before early stopping; None: never stopped early

@@ -84,7 +84,9 @@ class GradientModel(RatingModel):
         """Validation metric that the plateau schedule watches."""
         data = getattr(self.trainer, "datamodule", None)
         folded = isinstance(data, RatingDataModule) and len(data.split.val_history) > 0  # which the loss is not
-        return "val/loss" if self.task == "rating" and not folded else self.monitor.validation_key
+        if self.task == "rating" and not folded:
+            return "val/loss"
+        return self.selected_by or self.monitor.validation_key
 
     def on_validation_end(self) -> None:
         """Step the plateau schedule here, before the checkpoint; Lightning would do so after it."""

@@ -54,7 +54,7 @@ def validate_held_out_users(model: ExportedModel, data: RatingDataModule) -> Met
 def validate_last_items(model: ExportedModel, data: RatingDataModule) -> Metrics:
     """The monitored metric of each user's last validation row, given all that came strictly before (`targets=last`).
 
-    Of at most `MOST_USERS` users, drawn by the seed of the data; 0 without any.
+    Of at most `MOST_USERS` users, drawn by the seed of the data. There must be one.
     """
     _, user = data.all_users()
     users = np.unique(user[data.split.val])

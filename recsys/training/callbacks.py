@@ -22,7 +22,7 @@ class EpochRecord(Callback):
     Args:
         monitor: Validation metric to record.
         selected_by: Logged metric that selects the best epoch; None: the validation metric.
-        mode: `min` or `max`: whether the lowest or the highest value of `selected_by` is best.
+        mode: `min` or `max`: whether the lowest or the highest value of `selected_by` is best; None: as of `monitor`.
         last: Whether to select the last validated epoch regardless of its metric.
     """
 
@@ -31,12 +31,12 @@ class EpochRecord(Callback):
         monitor: Metric = RMSE,
         *,
         selected_by: str | None = None,
-        mode: str = "min",
+        mode: str | None = None,
         last: bool = False,
     ) -> None:
         self.monitor, self.last = monitor, last
         self.selected_by = selected_by or monitor.validation_key
-        self.sign = -1 if (mode if selected_by else monitor.direction) == "max" else 1
+        self.sign = -1 if (mode or monitor.direction) == "max" else 1
         self.epochs: list[dict[str, float]] = []
         self._started = 0.0
         self._validated = False

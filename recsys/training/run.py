@@ -243,9 +243,11 @@ def select(
     model.set_artifact_dir(checkpoints, "train")
     selection = finished_selection(done, model.monitor.validation_key)
     if selection is None:
-        selected_by = cfg.callbacks.checkpoint.get("monitor")
-        mode = cfg.callbacks.checkpoint.get("mode", "min")
-        record = EpochRecord(model.monitor, selected_by=selected_by, mode=mode, last=model.select_last_epoch)
+        named = cfg.callbacks.checkpoint.get("monitor")
+        mode = None if named is None else cfg.callbacks.checkpoint.get("mode", "min")
+        record = EpochRecord(
+            model.monitor, selected_by=named or model.selected_by, mode=mode, last=model.select_last_epoch
+        )
         callbacks = [StopDivergence(), *build_callbacks(cfg, model), record]
         if model.patience is None:
             callbacks = [callback for callback in callbacks if not isinstance(callback, EarlyStopping)]

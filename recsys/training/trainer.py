@@ -66,7 +66,7 @@ def build_callbacks(cfg: DictConfig, model: RatingModel) -> list[Callback]:
             continue
         own: dict[str, Any] = {}
         if "monitor" in config and config.monitor is None:
-            own |= {"monitor": model.monitor.validation_key, "mode": model.monitor.direction}
+            own |= {"monitor": model.selected_by or model.monitor.validation_key, "mode": model.monitor.direction}
         if name == "checkpoint":
             own["every_n_epochs"] = cfg.trainer.get("check_val_every_n_epoch") or 1
             if model.select_last_epoch:

@@ -26,6 +26,7 @@ from serve.settings import Settings
 
 Summary = tuple[str, str, int | None, list[str]]  # the fields of schemas.ItemSummary
 
+SHOWN = 10  # kinds of events, in a message
 TOLERANCE = 1e-5  # stars by which a float32 prediction may exceed the scale
 
 
@@ -247,7 +248,7 @@ class ServedModel:
             if given.kind is not None:
                 if given.kind not in self.bundle.kind_ratings:
                     raise ApiError(400, "unknown_kind", f"body.ratings[{place}].kind must be {self._allowed_kinds}")
-                stars = self.bundle.rating_of_kind(given.kind)
+                stars = self.bundle.kind_ratings[given.kind]
             if item_id in seen:
                 raise ApiError(409, "duplicate_item", f"body.ratings[{place}].item_id occurs twice")
             seen.add(item_id)
@@ -264,8 +265,10 @@ class ServedModel:
 
     @property
     def _allowed_kinds(self) -> str:
-        kinds = ", ".join(self.bundle.kind_ratings)
-        return f"one of {kinds}" if kinds else "left out: this model does not tell kinds of events apart"
+        kinds = [*self.bundle.kind_ratings]
+        if not kinds:
+            return "left out: this model does not tell kinds of events apart"
+        return f"one of {', '.join(kinds[:SHOWN])}{', …' if len(kinds) > SHOWN else ''}"
 
     def check_attributes(self, attributes: dict[str, str]) -> IndexArray:
         """Positions of a user's attributes among those that the model knows.

@@ -10,7 +10,8 @@ from typing import Annotated
 from fastapi import Request
 from pydantic import ConfigDict, FailFast, Field
 
-from recsys.events.event import CHOICE, CLOCK_TOLERANCE, MAX_EVENT_ID, MAX_KIND, RATING, Event
+from recsys.bundle.ids import MAX_KIND
+from recsys.events.event import CHOICE, CLOCK_TOLERANCE, MAX_EVENT_ID, RATING, Event
 from serve.api_error import ApiError
 from serve.dependencies import get_live, get_model
 from serve.models.served_model import ServedModel

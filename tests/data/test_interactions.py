@@ -95,11 +95,19 @@ def test_the_kind_of_the_latest_event_is_kept(tmp_path: Path) -> None:
     assert [first.events[place] for place in first.ratings[EVENT]] == ["view", "view"]
 
 
-def test_events_of_one_kind_need_no_kind(tmp_path: Path) -> None:
+def test_a_single_kind_is_known_too(tmp_path: Path) -> None:
     data = read(tmp_path, EVENTS, events=["view"])
-    assert data.events == ()
-    assert EVENT not in data.ratings
-    assert read(tmp_path, EVENTS).events == ()  # of ratings
+    assert data.events == ("view",)
+    assert set(data.ratings[EVENT]) == {0}
+    assert EVENT not in read(tmp_path, EVENTS).ratings  # of ratings
+    assert EVENT not in read(tmp_path, PLAYS).ratings
+
+
+def test_there_may_be_many_kinds(tmp_path: Path) -> None:
+    kinds = [f"k{number}" for number in range(40_000)]
+    lines = "".join(f"{number},{number},{kind}\n" for number, kind in enumerate(kinds))
+    data = read(tmp_path, "user,item,event\n" + lines, event_column="event", events=kinds)
+    assert data.ratings[EVENT].tolist() == list(range(40_000))
 
 
 def test_an_event_that_does_not_occur_is_said(tmp_path: Path) -> None:

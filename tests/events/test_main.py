@@ -122,6 +122,9 @@ def test_events_keep_the_kinds_of_their_file(run: Run, log: EventLog) -> None:
         ("y", "cart", 1_700_000_001), ("x", "cart", 1_700_000_002), ("z", "choice", 1_700_000_003),
     ]  # fmt: skip
     assert "3 new of 3" in run("import", "e.csv", kinds, "--kind", "play")
+    Path("v.csv").write_text("user,item,event,when\nb,x,view,1700000000\nb,y,view,1700000001\n")
+    run("import", "v.csv", "data.event_column=event", kinds)
+    assert [one.kind for one in log.of_user("b")] == ["view", "view"]
 
 
 def test_ratings_are_of_no_other_kind(run: Run, log: EventLog) -> None:

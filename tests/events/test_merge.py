@@ -174,10 +174,13 @@ def test_kinds_of_events_count_as_what_training_had_them_stand_for(many: bool) -
     bundle = events_bundle()
     kinds = ["view", "purchase", "cart", "bookmark", "view"][: 5 if many else 3]
     events = stored(*(("20", str(107 - n), kind, None, 1_500_000_000 + n) for n, kind in enumerate(kinds)))
-    wanted = [0, 0, 1, 0.5, 1, 0][: len(kinds) + 1]  # a bookmark was in no training
+    wanted = [0, 0, 1, 0.5, 0][: len(kinds) + 1]  # a bookmark, which was in no training, says nothing
     found = merge_events(bundle, ratings_of(bundle, 1), events, [bundle.item_row[int(one.item_id)] for one in events])
     assert found.rating.tolist() == pytest.approx(wanted)
     merged = merge_ratings(bundle, [columns(events)]).ratings
     assert merged.rating[merged.slice_of(1)].tolist() == pytest.approx(wanted)
-    assert stars_of("withdrawal", None, bundle) is None
+    for kind, rating in (("withdrawal", None), ("bookmark", None), ("choice", 1.0), ("rating", 1.0), ("cart", 0.5)):
+        assert stars_of(kind, None, bundle) == rating
+    named = replace(bundle, manifest=bundle.manifest | {"events": ["rating", "purchase"]})
+    assert [stars_of(kind, None, named) for kind in ("choice", "rating", "purchase")] == [0.0, 0.0, 1.0]
     assert stars_of("rating", 1.0, bundle) == 1.0

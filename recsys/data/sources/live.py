@@ -92,7 +92,7 @@ class LiveRatings(RatingsSource):
             RATING: np.ones_like(rated.rating) if bundle.is_implicit else rated.rating,
         }
         if kinds := tuple(bundle.kind_ratings):
-            columns[EVENT] = np.rint(rated.rating * (len(kinds) - 1)).astype(np.int16)
+            columns[EVENT] = np.rint(rated.rating * (len(kinds) - 1)).astype(np.int32)
         if rated.timestamp is not None and (bundle.ratings.timestamp is not None or rated.timestamp.any()):
             columns[TIMESTAMP] = rated.timestamp
         frame = pd.DataFrame(columns)

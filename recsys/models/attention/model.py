@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, ClassVar
@@ -30,7 +31,10 @@ from recsys.models.one_pass import PINNED_PRECISION
 from recsys.models.ranking import RankingModel
 from recsys.models.validation import check_choice, check_range
 
+log = logging.getLogger(__name__)
+
 TASKS = ("ranking", "rating")
+LAST_NDCG = f"val_last/{NDCG.name}"
 START_STD = 0.02
 FEED = 8 / 3  # of the dimension: the hidden part of a feed-forward layer, to the next multiple of 8
 UNKNOWN = 0.05  # share of the windows that are trained without ratings, without times, and without query times
@@ -127,6 +131,7 @@ class Attention(RankingModel, GradientModel):
             raise ValueError(f"base must be null with task=ranking, got {base!r}")
         self.save_hyperparameters()
         self.task, self.monitor = task, NDCG if task == "ranking" else RMSE
+        self.selected_by = LAST_NDCG if task == "ranking" else None
         # Validation rows are predicted from the fitted ones alone, which says little of stars to come.
         self.select_last_epoch = task == "rating" and lr_schedule != "plateau"
         self.max_length = self.history_length = max_length
@@ -166,6 +171,9 @@ class Attention(RankingModel, GradientModel):
         if stage != "fit" or not isinstance(data, RatingDataModule):
             return
         rows, kinds = data.fit_data, data.fit_events
+        if len(data.dataset.events) > RATING_LEVELS:
+            log.warning("%d kinds of events have %d levels: neighbours by weight share one", len(data.dataset.events),
+                        RATING_LEVELS)  # fmt: skip
         if kinds is not None:  # in the place of ratings, which implicit feedback has not
             rows = RatingRows(rows.columns.user, rows.columns.item, kinds)
         histories = histories_of(rows, data.fit_times, len(data.users))
@@ -243,14 +251,17 @@ class Attention(RankingModel, GradientModel):
         self._ask(None)
 
     def validation_metrics(self, data: RatingDataModule) -> Metrics | None:
-        """Of each user's last validation row, given all rows before it, where users may have several in order of time.
+        """As of any model that ranks; logs too what selects the epoch, the same of each user's last validation row.
 
-        All of them given the fitted rows alone would ask what somebody does weeks after their last event, at which this
-        model is not aimed.
+        All of a user's validation rows given the fitted ones alone ask what somebody does weeks after their last event,
+        of which a model of what comes next says little.
         """
-        several = data.split_name in ("user_time", "global_time") and len(data.split.val) > 0
-        is_last = several and TIMESTAMP in data.dataset.ratings
-        return validate_last_items(self, data) if is_last else super().validation_metrics(data)
+        found = super().validation_metrics(data)
+        if found is not None:
+            several = data.split_name in ("user_time", "global_time") and TIMESTAMP in data.dataset.ratings
+            last = validate_last_items(self, data) if several else found
+            self.log(LAST_NDCG, last[self.monitor.name] or 0.0)
+        return found
 
     def _ask(self, seconds: NDArray[np.int64] | None) -> None:
         """Set when each user is asked, unix seconds `(n_users,)`; None: not known, as in an export."""
