@@ -7,7 +7,7 @@ import os
 import numpy as np
 import pandas as pd
 import torch
-from pytorch_lightning import seed_everything
+from pytorch_lightning import Trainer, seed_everything
 from rectools import Columns
 from rectools.dataset import Dataset
 from rectools.models import SASRecModel
@@ -35,7 +35,16 @@ class SASRec:
         })  # fmt: skip
         self.dataset, self.n_items = Dataset.construct(interactions), task.fitted_items
         seed_everything(self.run.seed)
-        self.model = SASRecModel(**self.run.settings, deterministic=True, **self.layers())
+        settings = dict(self.run.settings)
+        epochs, precision = settings.pop("epochs"), settings.pop("precision")
+
+        def trainer() -> Trainer:  # its own but for the precision
+            quiet = dict.fromkeys(
+                ("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary"), False
+            )
+            return Trainer(max_epochs=epochs, precision=precision, deterministic=True, **quiet)
+
+        self.model = SASRecModel(**settings, get_trainer_func=trainer, **self.layers())
 
     def layers(self) -> dict[str, object]:
         return {}
@@ -52,7 +61,7 @@ class SASRec:
 
 
 class ESASRec(SASRec):
-    """SASRec with LiGR layers and a sampled softmax, which its authors name eSASRec."""
+    """SASRec with LiGR layers, which with a sampled softmax its authors name eSASRec."""
 
     def layers(self) -> dict[str, object]:
         return {"transformer_layers_type": LiGRLayers}
