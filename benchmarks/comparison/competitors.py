@@ -280,7 +280,7 @@ RANKING = (
             "n_factors": 256, "n_blocks": 2, "n_heads": 4, "dropout_rate": 0.2, "session_max_len": 200, "epochs": 30,
             "loss": "softmax", "lr": 0.001, "batch_size": 128, "precision": "bf16-mixed",
         },
-        "as its SASRec, with LiGR layers; over so few items the whole softmax takes a quarter of the time of 256 sampled "
+        "as its SASRec, with LiGR layers; over few items the whole softmax takes a quarter of the time of 256 sampled "
         "ones", ("rectools", "torch"), environment="rectools", kind="ranking", quick=False,
     ),
     Competitor(

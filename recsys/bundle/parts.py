@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -190,7 +191,7 @@ class BundleParts:
             if terms is not None and (np.einsum("tsee->tse", terms) < 0).any():
                 raise ValueError(f"{name} has negative numbers on its diagonal")
         _check_item_prior(factors)
-        self._check_item_weights()
+        _check_item_weights(self.manifest, factors)
         _check_encoder(self.manifest, factors, self.encoder)
         if (reach := _reach(factors)) > LARGEST:
             raise ValueError(f"the factors may predict {reach:.1g}, beyond [{-LARGEST:g}, {LARGEST:g}]")
@@ -204,27 +205,6 @@ class BundleParts:
             raise ValueError("levels and thresholds belong to link ordinal and to no other")
         if levels is not None and not (len(levels) > 1 and low <= levels[0] and levels[-1] <= high):
             raise ValueError(f"levels must be two or more in [{low:g}, {high:g}]")
-
-    def _check_item_weights(self) -> None:
-        factors = self.factors
-        if (factors.item_weights is None) != (self.manifest.get("fold_in") != "items"):
-            raise ValueError("item_weights belong to fold_in items and to no other")
-        if factors.item_weights is None:
-            if factors.history_half_life is not None:
-                raise ValueError("history_half_life needs item_weights, which are missing")
-            return
-        if (weighted := len(factors.item_weights)) > self.n_items:
-            raise ValueError(f"item_weights must be of {self.n_items} items at most, got {weighted}")
-        if not self.is_ranking:
-            raise ValueError(f"item_weights need task ranking, got {self.manifest['task']}")
-        if factors.samples > 1:
-            raise ValueError(f"item_weights need one sample, got {factors.samples}")
-        for name in ("precision", "levels", "drift", "attribute_effects", "cold_start_items", "item_prior_mean"):
-            if getattr(factors, name) is not None:
-                raise ValueError(f"{name} must be absent where there are item_weights")
-        for name in ("user_bias", "user_factors"):
-            if getattr(factors, name).any():
-                raise ValueError(f"{name} must be 0 where there are item_weights, as a user is their history alone")
 
     def _check_attributes(self) -> None:
         factors = self.factors
@@ -298,6 +278,27 @@ def _check_task_of_encoder(manifest: dict[str, Any], factors: Factors, encoder: 
     for name in ("levels", *absent):
         if getattr(factors, name) is not None:
             raise ValueError(f"{name} must be absent where there is an encoder of task {manifest['task']}")
+
+
+def _check_item_weights(manifest: Mapping[str, Any], factors: Factors) -> None:
+    if (factors.item_weights is None) != (manifest.get("fold_in") != "items"):
+        raise ValueError("item_weights belong to fold_in items and to no other")
+    if factors.item_weights is None:
+        if factors.history_half_life is not None:
+            raise ValueError("history_half_life needs item_weights, which are missing")
+        return
+    if (weighted := len(factors.item_weights)) > len(factors.item_bias):
+        raise ValueError(f"item_weights must be of {len(factors.item_bias)} items at most, got {weighted}")
+    if manifest["task"] != "ranking":
+        raise ValueError(f"item_weights need task ranking, got {manifest['task']}")
+    if factors.samples > 1:
+        raise ValueError(f"item_weights need one sample, got {factors.samples}")
+    for name in ("precision", "levels", "drift", "attribute_effects", "cold_start_items", "item_prior_mean"):
+        if getattr(factors, name) is not None:
+            raise ValueError(f"{name} must be absent where there are item_weights")
+    for name in ("user_bias", "user_factors"):
+        if getattr(factors, name).any():
+            raise ValueError(f"{name} must be 0 where there are item_weights, as a user is their history alone")
 
 
 def _reach(factors: Factors) -> float:
