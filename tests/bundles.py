@@ -14,7 +14,7 @@ from safetensors.numpy import load_file, save_file
 
 from recsys.bundle import TEST, TRAIN, VAL, Bundle, BundleError, UserRatings
 from recsys.bundle.encoder import RANKING_ARRAYS, STARS_ARRAYS, Encoder
-from recsys.bundle.encoder_events import RATING_LEVELS, TIME_LEVELS
+from recsys.bundle.encoder_events import KNOTS, RATING_LEVELS, TIME_LEVELS
 from recsys.bundle.factors import Factors
 from recsys.bundle.item_fold_in import ItemRatings
 from recsys.bundle.manifest import DIGEST, MANIFEST, listed, sha256_of
@@ -224,7 +224,7 @@ def random_encoder(
     rng = np.random.default_rng(seed)
     samples, width = adds_to or (1, dim)
     sizes = {"c": dim, "p": samples * width, "q": samples * (width + 1), "b": blocks, "h": 2 * dim,
-             "n": RATING_LEVELS + 1, "g": TIME_LEVELS + 1, "m": 12, "2": 2}  # fmt: skip
+             "n": RATING_LEVELS + 1, "g": TIME_LEVELS + 1, "m": 12, "o": KNOTS, "2": 2}  # fmt: skip
     absent = ("query_gap", *(RANKING_ARRAYS if adds_to else STARS_ARRAYS))
     arrays = {
         name.removeprefix("encoder_"): rng.normal(0, 0.5, [sizes[axis] for axis in spec.axes]).astype(np.float32)

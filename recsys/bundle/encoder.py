@@ -28,7 +28,7 @@ POSITION_BASE = 10_000.0
 MIN_WAVE, MAX_WAVE = 240.0, 4 * 365 * 86_400.0  # seconds, of the waves that times are read by
 SETTINGS = ("heads", "max_length", "has_times")  # fields of an encoder that are no arrays
 RANKING_ARRAYS = ("user_mean",)  # of a task alone
-STARS_ARRAYS = ("own", "rated", "level", "output", "output_shift")
+STARS_ARRAYS = ("own", "rated", "level", "output", "output_shift", "slope")
 MOST = 1 << 20  # of the numbers among them
 WINDOWS = 64  # histories that are encoded together at most, in pieces of as many rows
 ROWS = 1 << 14
@@ -72,6 +72,7 @@ class Encoder:
     level: Float32Array | None = None  # (items,) what the average user gives, on the [0, 1] scale
     output: Float32Array | None = None  # (dim, width) from the last state to what is added to [p, b]
     output_shift: Float32Array | None = None  # (width,)
+    slope: Float32Array | None = None  # (KNOTS,) by which this is multiplied, by the number of events
 
     @classmethod
     def of_settings(cls, settings: Mapping[str, Any], arrays: Mapping[str, Any]) -> Encoder:

@@ -23,6 +23,7 @@ __all__ = [
 
 RATING_LEVELS = 10  # of the scale, beside 0 for a rating that is not known
 TIME_LEVELS = 40  # of a duration, beside 0 for one that is not known
+KNOTS = 11  # of what depends on the number of events, which are 1, 2, 4, ...
 TIME_STEPS = 1.3  # levels in which a duration doubles: the last begins at 20 years
 
 
@@ -67,6 +68,17 @@ def time_levels(seconds: NDArray[np.integer]) -> Int64Array:
     known = np.maximum(seconds, 1).astype(np.float64)
     level = 2 + np.floor(TIME_STEPS * np.log2(known)).astype(np.int64)
     return np.where(seconds > 0, np.minimum(level, TIME_LEVELS), 1)
+
+
+def knot_shares(events: NDArray[np.integer]) -> NDArray[np.float64]:
+    """Shares of the knots in what is between them, for numbers of events, `(n, KNOTS)`: linear in their logarithm."""
+    place = np.clip(np.log2(np.maximum(events, 1)), 0, KNOTS - 1)
+    return np.asarray(np.maximum(1 - np.abs(place[:, None] - np.arange(KNOTS)), 0), np.float64)
+
+
+def slope_at(slope: NDArray[np.floating], events: NDArray[np.integer]) -> Float32Array:
+    """What is between the knots, for numbers of events, `(n,)`."""
+    return np.asarray(knot_shares(events) @ slope, np.float32)
 
 
 def events_of(

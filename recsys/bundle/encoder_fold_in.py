@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recsys.bundle.encoder import Encoder
-from recsys.bundle.encoder_events import Events, events_of
+from recsys.bundle.encoder_events import Events, events_of, slope_at
 from recsys.bundle.factors import UserVector
 from recsys.bundle.fold_in import FoldIn, RidgeFoldIn, fold_in, running_fold_ins
 from recsys.bundle.typing import Float32Array, IndexArray
@@ -50,8 +50,15 @@ class EncoderFoldIn(FoldIn):
 
     @cached_property
     def encoded(self) -> Float32Array:
-        """What comes out of the encoder, `(width,)`."""
-        return self.encoder.vector(self.model.concatenated_items, self.events, self.at)
+        """What the encoder says, `(width,)`."""
+        return self._sloped(self.encoder.vector(self.model.concatenated_items, self.events, self.at), len(self.items))
+
+    def _sloped(self, found: Float32Array, events: NDArray[np.integer] | int) -> Float32Array:
+        """What comes out of the encoder as it counts after so many events, `(..., width)`."""
+        if self.encoder.slope is None:
+            return found
+        read = np.minimum(events, self.encoder.max_length)
+        return found * slope_at(self.encoder.slope, np.atleast_1d(read)).reshape(*np.shape(events), 1)
 
     @cached_property
     def vector(self) -> UserVector:
@@ -68,6 +75,7 @@ class EncoderFoldIn(FoldIn):
             return
         asked = None if at is None else at[none:]
         found = self.encoder.vectors(self.model.concatenated_items, self.events, known[none:], asked)
+        found = self._sloped(found, known[none:])
         starts: Iterable[tuple[slice, UserVector]] = [(slice(0, len(found)), self.model.user(-1))]
         if self.encoder.adds:
             starts = running_fold_ins(self.model, self.items, self.rating, known[none:], self.attributes)
@@ -84,7 +92,7 @@ class EncoderFoldIn(FoldIn):
         """Encode the histories of people of one model in one pass; each is what `encoded` would have found alone."""
         encoder, table = people[0].encoder, people[0].model.concatenated_items
         for one, found in zip(people, encoder.vectors_of(table, [one.events for one in people]), strict=True):
-            one.__dict__["encoded"] = found  # as `cached_property` keeps it
+            one.__dict__["encoded"] = one._sloped(found, len(one.items))  # as `cached_property` keeps it
 
     def contributions(self, targets: IndexArray) -> tuple[Float32Array, Float32Array]:
         """What the encoder's part of the scores would lose without each of the latest `REASONS` ratings.
@@ -107,6 +115,7 @@ class EncoderFoldIn(FoldIn):
         if n:
             table, places = model.concatenated_items, range(max(0, n - REASONS), n)
             others = self.encoder.vectors_without(table, self.items, self.scaled, self.time, places, self.at)
+            others = self._sloped(others, np.full(len(others), n - 1))
             lost = (self.encoded - others).reshape(len(places), model.samples, -1)  # (places, samples, dim + 1)
             mean = np.float32(1 / model.samples)
             parts[:, places.start :] += mean * (table[targets] @ lost[:, :, :-1].reshape(len(places), -1).T)

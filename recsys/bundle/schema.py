@@ -18,9 +18,9 @@ RELATIVE = (1e-9, 1e9)  # a user's or item's precision, to that of all
 # One letter per axis; a letter is one number throughout the bundle: s samples, u and i fitted users and items, d dim,
 # e dim + 1, t and v terms of users' and items' priors, l levels, k levels - 1, a and y attributes of users and items,
 # w items with weights, c dim of an encoder, b its blocks, h the hidden part of its feed-forward layers, n and g its
-# levels of ratings and of times, m items whose ratings it reads, p coordinates of an item that it reads, q numbers that
-# come out of it, r ratings, U and I all users + 1 and all items + 1, x and z attributes of all users and of all items
-# together. A digit is itself.
+# levels of ratings and of times, m items whose ratings it reads, o knots of numbers of events, p coordinates of an item
+# that it reads, q numbers that come out of it, r ratings, U and I all users + 1 and all items + 1, x and z attributes
+# of all users and of all items together. A digit is itself.
 DEPENDENT = {"e": "d", "l": "k"}  # the second is one less than the first
 
 
@@ -145,6 +145,7 @@ ENCODER_SPECS = {  # of the fields of `Encoder`, as they are named in the file
         "level": "m",
         "output": "cq",
         "output_shift": "q",
+        "slope": "o",
     }.items()
 }
 LEGACY_ARRAYS = {f"newcomer_{name}": f"cold_start_{name}" for name in ("effects", "mean", "items")}  # of version 0.1

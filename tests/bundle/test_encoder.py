@@ -11,6 +11,7 @@ import pytest
 
 from recsys.bundle import Bundle, BundleError
 from recsys.bundle.encoder_events import (
+    KNOTS,
     RATING_LEVELS,
     TIME_LEVELS,
     events_of,
@@ -159,7 +160,9 @@ def test_of_stars_what_comes_out_is_added_to_the_fold_in(stars: Bundle) -> None:
     rows = np.array([3, 1, 7])
     events = events_of(rows, np.array([1.0, 0.75, 0.25], np.float32), None, np.zeros(1, np.int64))
     assert stars.encoder is not None
-    added = stars.encoder.vector(stars.factors.concatenated_items, events).reshape(3, 5)
+    assert stars.encoder.slope is not None
+    said = stars.encoder.vector(stars.factors.concatenated_items, events).reshape(3, 5)
+    added = said * np.interp(np.log2(3), np.arange(KNOTS), stars.encoder.slope)
     np.testing.assert_allclose(ours.factors - theirs.factors, added[:, :-1], atol=1e-5)
     np.testing.assert_allclose(ours.bias - theirs.bias, added[:, -1], atol=1e-5)
     assert np.abs(added).max() > 0.01

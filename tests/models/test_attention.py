@@ -7,15 +7,16 @@ import pytest
 import torch
 
 from recsys.bundle.encoder import Encoder
-from recsys.bundle.encoder_events import events_of
+from recsys.bundle.encoder_events import KNOTS, events_of
 from recsys.bundle.encoder_fold_in import EncoderFoldIn
 from recsys.data.batches import RatingRows
-from recsys.data.histories import Histories, starts_of
+from recsys.data.histories import Histories, padded_windows, starts_of
 from recsys.models.attention.cross_fitting import Attributes
-from recsys.models.attention.heads import NextStars
+from recsys.models.attention.heads import Rows
 from recsys.models.attention.layers import CausalAttention, Dropout
 from recsys.models.attention.model import Attention
 from recsys.models.attention.softmax import sampled_items, softmax_loss
+from recsys.models.attention.stars import NextStars
 
 N_USERS, N_ITEMS = 40, 50
 FIRST = np.zeros(1, np.int64)
@@ -36,17 +37,31 @@ def some_histories(*, timed: bool, longest: int = 60) -> Histories:
     )
 
 
+def many_histories() -> Histories:
+    """Of enough users to calibrate by, whose ratings nothing explains."""
+    random = np.random.default_rng(1)
+    length = random.integers(20, 60, 400)
+    user = torch.repeat_interleave(torch.arange(400), torch.from_numpy(length))
+    rating = torch.from_numpy(random.integers(0, 4, len(user)) / 4).float()
+    item = torch.from_numpy(random.integers(0, N_ITEMS, len(user)))
+    return Histories(user, item, rating, starts_of(user, 400), None)
+
+
 def some_model(histories: Histories, **arguments: object) -> Attention:
     """A model with weights that are not small, as after training."""
-    model = Attention(N_USERS, N_ITEMS, **{"embedding_dim": 32, "max_length": 30, **arguments})  # type: ignore[arg-type]
+    n_users = len(histories.start) - 1
+    model = Attention(n_users, N_ITEMS, **{"embedding_dim": 32, "max_length": 30, **arguments})  # type: ignore[arg-type]
     model._set_histories(histories)
     if isinstance(model.head, NextStars):
-        model.head.stand_on(model.head._short_als(histories, N_USERS, N_ITEMS), histories, Attributes())
+        model.head.stand_on(model.head._short_als(histories, n_users, N_ITEMS), histories, Attributes())
     model.init_from_data(RatingRows(histories.user, histories.item, histories.rating))
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
         for parameter in model.parameters():
             parameter += 0.3 * torch.randn(parameter.shape, generator=generator)
+        if isinstance(model.head, NextStars):
+            model.head.get_buffer("slope").copy_(torch.rand(KNOTS, generator=generator))
+            model.head._rows = None  # so that it is not calibrated
     return model.eval()
 
 
@@ -214,3 +229,47 @@ def test_dropout_keeps_the_mean(dropout: float) -> None:
 def test_bad_arguments_are_named() -> None:
     with pytest.raises(ValueError, match=r"embedding_dim must be >= 1 and a multiple of 4 \* heads = 12, got 32"):
         Attention(3, 3, embedding_dim=32, heads=3)
+
+
+def calibrated(bias: float | None, above: float = 0.0) -> np.ndarray:
+    """The slope, for 4 to 32 events, of a bias that is added for everybody, or of what random weights write.
+
+    Ratings are higher by `above`, in quarters of the scale, than those that the base was solved for.
+    """
+    histories = many_histories()
+    model = some_model(histories, task="rating", max_length=100)
+    head = model.head
+    assert isinstance(head, NextStars)
+    head._rows = Rows(histories.item, histories.rating + above / 4)
+    if bias is not None:
+        with torch.no_grad():
+            head.output.weight.zero_()
+            head.output.bias.zero_()
+            head.output.bias[-1] = bias
+    model.vectors()
+    return head.get_buffer("slope").numpy()[2:6]
+
+
+def test_what_is_added_counts_as_much_as_it_tells_of_users_left_out() -> None:
+    assert calibrated(None).max() < 0.2
+    assert calibrated(0.5, above=0.5).mean() == pytest.approx(1, abs=0.1)
+    assert calibrated(1.0, above=0.5).mean() == pytest.approx(0.5, abs=0.05)
+    np.testing.assert_array_equal(calibrated(0.1, above=0.5), 2)  # and no more
+
+
+def test_users_of_the_calibration_are_not_trained_on() -> None:
+    histories = many_histories()
+    model = some_model(histories, task="rating", max_length=100).train()
+    head = model.head
+    assert isinstance(head, NextStars)
+    left_out = head.get_buffer("row_left_out")
+    assert 0.02 < float(left_out.float().mean()) < 0.3
+    start = histories.start.numpy()
+    batch = padded_windows(start[:-1], start[:-1], start[1:] - 1)
+    state = torch.randn(*batch.row.shape, 32, generator=torch.Generator().manual_seed(0))
+
+    def loss(changed: torch.Tensor) -> float:
+        rating = torch.where(changed, 1 - histories.rating, histories.rating)
+        return float(head.loss(state, batch, Rows(histories.item, rating), torch.Generator()))
+
+    assert loss(left_out) == loss(torch.zeros_like(left_out)) != loss(~left_out)

@@ -22,8 +22,9 @@ from recsys.data.columns import TIMESTAMP
 from recsys.data.datamodule import RatingDataModule
 from recsys.data.histories import Histories, HistoryBatch, histories_of, padded_windows
 from recsys.evaluation.registry import NDCG, RMSE, Metrics
-from recsys.models.attention.heads import Head, NextItem, NextStars, Rows
+from recsys.models.attention.heads import Head, NextItem, Rows
 from recsys.models.attention.layers import Block, Dropout, Rotation, plain_array, plain_norm, reduced_precision
+from recsys.models.attention.stars import NextStars
 from recsys.models.base import SPAN_IN_UNITS, RatingModel, rows_or_mean, to_float64
 from recsys.models.gradient import GradientModel
 from recsys.models.held_out_users import validate_last_items
@@ -171,9 +172,8 @@ class Attention(RankingModel, GradientModel):
         if stage != "fit" or not isinstance(data, RatingDataModule):
             return
         rows, kinds = data.fit_data, data.fit_events
-        if len(data.dataset.events) > RATING_LEVELS:
-            log.warning("%d kinds of events have %d levels: neighbours by weight share one", len(data.dataset.events),
-                        RATING_LEVELS)  # fmt: skip
+        if (n := len(data.dataset.events)) > RATING_LEVELS:
+            log.warning("%d kinds of events have %d levels: neighbours by weight share one", n, RATING_LEVELS)
         if kinds is not None:  # in the place of ratings, which implicit feedback has not
             rows = RatingRows(rows.columns.user, rows.columns.item, kinds)
         histories = histories_of(rows, data.fit_times, len(data.users))
@@ -319,6 +319,7 @@ class Attention(RankingModel, GradientModel):
             self.train()
             return found
         if self._vectors is None:
+            self.head.calibrate(self._encoded, self.max_length)
             stop = self.history_start[1:].cpu().numpy()
             first = np.maximum(self.history_start[:-1].cpu().numpy(), stop - self.max_length)
             order = np.argsort(stop - first, kind="stable")
@@ -330,7 +331,8 @@ class Attention(RankingModel, GradientModel):
                 batch = padded_windows(first[users], first[users], stop[users])
                 rows = torch.from_numpy(stop[users] - first[users] - 1)
                 state = self._encoded(batch.row.to(self.device))[torch.arange(len(users)), rows]
-                found[torch.from_numpy(users)] += self.head.write(state).to(found.dtype)
+                known = torch.from_numpy(stop[users] - first[users])
+                found[torch.from_numpy(users)] += self.head.added(state, known).to(found.dtype)
             self._vectors = found
         return self._vectors
 
@@ -370,6 +372,7 @@ class Attention(RankingModel, GradientModel):
         every = [block.arrays() for block in self.blocks if isinstance(block, Block)]
         rating = plain_array(self.rating)
         if isinstance(self.head, NextStars):
+            self.vectors()  # for which the head is calibrated
             rating, of_task = rating + plain_array(self.head.own.bias), self.head.arrays()
         else:
             rows = {"item_mean": self.head.items(), "user_mean": self.vectors()[:, :-1]}
