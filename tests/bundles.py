@@ -231,6 +231,8 @@ def random_encoder(
         for name, spec in ENCODER_SPECS.items()
         if name.removeprefix("encoder_") not in absent
     }
+    if "slope" in arrays:
+        arrays["slope"] = np.abs(arrays["slope"])
     return Encoder(heads, max_length, True, **arrays)
 
 

@@ -23,7 +23,8 @@ __all__ = [
 
 RATING_LEVELS = 10  # of the scale, beside 0 for a rating that is not known
 TIME_LEVELS = 40  # of a duration, beside 0 for one that is not known
-KNOTS = 11  # of what depends on the number of events, which are 1, 2, 4, ...
+KNOTS = 11  # of a slope by the number of events, which are 1, 2, 4, ...
+MOST_SLOPE = 2.0
 TIME_STEPS = 1.3  # levels in which a duration doubles: the last begins at 20 years
 
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from recsys.bundle.attributes import RowAttributes
 from recsys.bundle.encoder import RANKING_ARRAYS, STARS_ARRAYS, Encoder
-from recsys.bundle.encoder_events import RATING_LEVELS, TIME_LEVELS, kind_ratings
+from recsys.bundle.encoder_events import KNOTS, RATING_LEVELS, TIME_LEVELS, kind_ratings
 from recsys.bundle.factors import Factors
 from recsys.bundle.manifest_checks import check_manifest
 from recsys.bundle.ranking import settings_of
@@ -246,6 +246,8 @@ def _check_encoder(manifest: dict[str, Any], factors: Factors, encoder: Encoder 
     _check_task_of_encoder(manifest, factors, encoder)
     if encoder.dim % (2 * encoder.heads):
         raise ValueError(f"encoder.heads must divide {encoder.dim // 2} pairs of coordinates, got {encoder.heads}")
+    if encoder.slope is not None and len(encoder.slope) != KNOTS:
+        raise ValueError(f"encoder_slope must have {KNOTS} numbers, got {len(encoder.slope)}")
     levels = len(encoder.rating), len(encoder.gap)
     if levels != (RATING_LEVELS + 1, TIME_LEVELS + 1):
         raise ValueError(

@@ -145,9 +145,8 @@ ENCODER_SPECS = {  # of the fields of `Encoder`, as they are named in the file
         "level": "m",
         "output": "cq",
         "output_shift": "q",
-        "slope": "o",
     }.items()
-}
+} | {f"{ENCODER}slope": ArraySpec("o", minimum=0, maximum=MOST_WEIGHT)}
 LEGACY_ARRAYS = {f"newcomer_{name}": f"cold_start_{name}" for name in ("effects", "mean", "items")}  # of version 0.1
 ROW_SPECS = {  # of the ratings and of users' and items' attributes
     "indptr": ArraySpec("U", ("i8", "i4")),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -136,6 +137,20 @@ def windows(
     first = np.maximum(stop - max_length, 0)
     begin = start[:-1][user]
     return begin + first, begin + target, begin + stop
+
+
+def padded_pieces(length: NDArray[np.int64], rows: int) -> list[slice]:
+    """Windows in pieces, each of at most so many rows once it is filled up, or of one window.
+
+    Args:
+        length: Of each window, ascending.
+        rows: In a piece.
+    """
+    starts = [0]
+    for place, longest in enumerate(length.tolist()):
+        if (place + 1 - starts[-1]) * longest > rows and place > starts[-1]:
+            starts.append(place)
+    return [slice(start, stop) for start, stop in pairwise([*starts, len(length)]) if stop > start]
 
 
 def padded_windows(first: NDArray[np.int64], target: NDArray[np.int64], stop: NDArray[np.int64]) -> HistoryBatch:

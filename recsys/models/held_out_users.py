@@ -118,3 +118,12 @@ def _bundle_of_validation_users(
         None if table is None else RowAttributes(table.indptr, table.index) for table in (known, known_items)
     )
     return Bundle(manifest, factors, user_ids, item_ids, rated, [], None, of_users, of_items, encoder)
+
+
+def first_held_out_times(data: RatingDataModule) -> NDArray[np.int64]:
+    """Unix seconds of each fitted user's first validation row, `(n_users,)`; 0 for one who has none."""
+    rows = data.split.val
+    user, time = data.dense.columns.user.numpy()[rows], data.dataset.ratings[TIMESTAMP].to_numpy()[rows]
+    first = np.full(len(data.users), np.iinfo(np.int64).max)
+    np.minimum.at(first, user[user >= 0], time[user >= 0])
+    return np.where(first == np.iinfo(np.int64).max, 0, first)

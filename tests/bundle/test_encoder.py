@@ -218,6 +218,8 @@ def test_a_bundle_of_stars_comes_back_as_it_was(tmp_path: Path, stars: Bundle) -
     ("changed", "message"),
     [
         ({"user_mean": np.zeros(8, np.float32)}, "encoder_user_mean must be absent from an encoder of task rating"),
+        ({"slope": np.ones(5, np.float32)}, "encoder_slope must have 11 numbers, got 5"),
+        ({"slope": -np.ones(11, np.float32)}, "encoder_slope must be in"),
         ({"level": None}, "encoder_level is missing in an encoder of task rating"),
         (
             {"output": np.zeros((8, 13), np.float32), "output_shift": np.zeros(13, np.float32)},

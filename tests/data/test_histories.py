@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from recsys.data.histories import HistoryBatches, histories_of, padded_windows, windows
+from recsys.data.histories import HistoryBatches, histories_of, padded_pieces, padded_windows, windows
 from tests.small_data import random_ratings, small_data
 
 
@@ -93,3 +93,13 @@ def test_padding_repeats_the_last_row() -> None:
     batch = padded_windows(np.array([3, 10]), np.array([4, 10]), np.array([7, 12]))
     assert batch.row.tolist() == [[3, 4, 5, 6], [10, 11, 11, 11]]
     assert batch.is_target.tolist() == [[False, True, True, True], [True, True, False, False]]
+
+
+def test_pieces_are_small_once_they_are_filled_up() -> None:
+    length = np.sort(np.random.default_rng(0).lognormal(3, 1, 500).astype(np.int64) + 1)
+    pieces = padded_pieces(length, 300)
+    assert [place for piece in pieces for place in range(piece.start, piece.stop)] == list(range(500))
+    sizes = [len(length[piece]) * int(length[piece].max()) for piece in pieces]
+    assert all(size <= 300 or len(length[piece]) == 1 for size, piece in zip(sizes, pieces, strict=True))
+    assert len(pieces) < 2 * length.sum() / 300 + 10
+    assert padded_pieces(length[:0], 300) == []

@@ -17,6 +17,7 @@ from recsys.models.attention.layers import CausalAttention, Dropout
 from recsys.models.attention.model import Attention
 from recsys.models.attention.softmax import sampled_items, softmax_loss
 from recsys.models.attention.stars import NextStars
+from tests.small_data import build, fit, random_ratings, small_data
 
 N_USERS, N_ITEMS = 40, 50
 FIRST = np.zeros(1, np.int64)
@@ -61,7 +62,7 @@ def some_model(histories: Histories, **arguments: object) -> Attention:
             parameter += 0.3 * torch.randn(parameter.shape, generator=generator)
         if isinstance(model.head, NextStars):
             model.head.get_buffer("slope").copy_(torch.rand(KNOTS, generator=generator))
-            model.head._rows = None  # so that it is not calibrated
+            model.head._is_calibrated = True  # so that it stays
     return model.eval()
 
 
@@ -231,30 +232,57 @@ def test_bad_arguments_are_named() -> None:
         Attention(3, 3, embedding_dim=32, heads=3)
 
 
-def calibrated(bias: float | None, above: float = 0.0) -> np.ndarray:
-    """The slope, for 4 to 32 events, of a bias that is added for everybody, or of what random weights write.
+def calibrated(
+    bias: float | None, above: float = 0.0, *, first: int = 0, histories: Histories | None = None
+) -> np.ndarray:
+    """The slope of a bias that is added for everybody, or of what random weights write.
 
-    Ratings are higher by `above`, in quarters of the scale, than those that the base was solved for.
+    Ratings from the one at place `first` of a history on are higher by `above`, in quarters of the scale, than those
+    that the base was solved for.
     """
-    histories = many_histories()
+    histories = histories or many_histories()
     model = some_model(histories, task="rating", max_length=100)
     head = model.head
     assert isinstance(head, NextStars)
-    head._rows = Rows(histories.item, histories.rating + above / 4)
     if bias is not None:
         with torch.no_grad():
             head.output.weight.zero_()
             head.output.bias.zero_()
             head.output.bias[-1] = bias
+    head._is_calibrated = False
+    place = torch.arange(len(histories.user)) - histories.start[histories.user]
+    model.history_rating = histories.rating + above / 4 * (place >= first)
     model.vectors()
-    return head.get_buffer("slope").numpy()[2:6]
+    assert head.is_calibrated
+    return head.get_buffer("slope").numpy()
 
 
 def test_what_is_added_counts_as_much_as_it_tells_of_users_left_out() -> None:
-    assert calibrated(None).max() < 0.2
-    assert calibrated(0.5, above=0.5).mean() == pytest.approx(1, abs=0.1)
-    assert calibrated(1.0, above=0.5).mean() == pytest.approx(0.5, abs=0.05)
-    np.testing.assert_array_equal(calibrated(0.1, above=0.5), 2)  # and no more
+    assert calibrated(None)[2:6].max() < 0.2
+    assert calibrated(0.5, above=0.5)[2:6].mean() == pytest.approx(1, abs=0.1)
+    assert calibrated(1.0, above=0.5)[2:6].mean() == pytest.approx(0.5, abs=0.05)
+    np.testing.assert_array_equal(calibrated(0.1, above=0.5)[2:6], 2)  # and no more
+    late = calibrated(1.0, above=1.0, first=16)  # after n events the next ones are at n, n + 1, ...
+    assert late[:2].max() < 0.2
+    assert late[4:6].min() > 0.8
+
+
+def test_without_anybody_to_calibrate_by_what_is_added_counts_as_it_is() -> None:
+    alone = Histories(torch.arange(5), torch.arange(5), torch.full((5,), 0.5), starts_of(torch.arange(5), 5), None)
+    np.testing.assert_allclose(calibrated(1.0, histories=alone), 1)
+
+
+def test_the_slope_is_of_the_weights_in_the_checkpoint() -> None:
+    data = small_data(random_ratings(900, 60, 40), split="user_time")
+    model = build(Attention, data, task="rating", embedding_dim=16, max_length=10)
+    trainer = fit(model, data, 2, limit_val_batches=0)  # as a refit
+    assert isinstance(model.head, NextStars)
+    saved = model.head.get_buffer("slope").clone()
+    assert not torch.equal(saved, torch.ones(KNOTS))
+    model.head._is_calibrated = False
+    model.vectors()
+    torch.testing.assert_close(model.head.get_buffer("slope"), saved)
+    assert trainer.current_epoch == 2
 
 
 def test_users_of_the_calibration_are_not_trained_on() -> None:

@@ -80,11 +80,17 @@ class Head(nn.Module, ABC):
         """
         return self.write(state)
 
-    def calibrate(self, encoded: Callable[[Tensor], Tensor], most: int) -> None:
-        """Learn what is learned outside training, after each epoch.
+    @property
+    def is_calibrated(self) -> bool:
+        """Whether what is learned outside training is of the weights as they are."""
+        return True
+
+    def calibrate(self, encoded: Callable[[Tensor], Tensor], rows: Rows, most: int) -> None:
+        """Learn what is learned outside training.
 
         Args:
             encoded: Gives the state after each row of windows, `(windows, rows, dim)`, for rows of the histories.
+            rows: Of all histories.
             most: Events that are read at most.
         """
 

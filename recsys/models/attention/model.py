@@ -20,14 +20,14 @@ from recsys.bundle.factors import Factors
 from recsys.data.batches import Batch, RatingRows
 from recsys.data.columns import TIMESTAMP
 from recsys.data.datamodule import RatingDataModule
-from recsys.data.histories import Histories, HistoryBatch, histories_of, padded_windows
+from recsys.data.histories import Histories, HistoryBatch, histories_of, padded_pieces, padded_windows
 from recsys.evaluation.registry import NDCG, RMSE, Metrics
 from recsys.models.attention.heads import Head, NextItem, Rows
 from recsys.models.attention.layers import Block, Dropout, Rotation, plain_array, plain_norm, reduced_precision
 from recsys.models.attention.stars import NextStars
 from recsys.models.base import SPAN_IN_UNITS, RatingModel, rows_or_mean, to_float64
 from recsys.models.gradient import GradientModel
-from recsys.models.held_out_users import validate_last_items
+from recsys.models.held_out_users import first_held_out_times, validate_last_items
 from recsys.models.one_pass import PINNED_PRECISION
 from recsys.models.ranking import RankingModel
 from recsys.models.validation import check_choice, check_range
@@ -227,6 +227,17 @@ class Attention(RankingModel, GradientModel):
         self.train_loss += loss.detach()
         return loss
 
+    def on_train_epoch_end(self) -> None:
+        self._calibrate()  # before the checkpoint, also without validation
+
+    def _calibrate(self) -> None:
+        """Let the head learn what it learns outside training, unless it has, of the weights as they are."""
+        if not self.head.is_calibrated:
+            is_training = self.training
+            self.eval()
+            self.head.calibrate(self._encoded, Rows(self.history_item, self.history_rating), self.max_length)
+            self.train(is_training)
+
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         if self.task == "rating":
             RatingModel.validation_step(self, batch, batch_idx)
@@ -319,15 +330,13 @@ class Attention(RankingModel, GradientModel):
             self.train()
             return found
         if self._vectors is None:
-            self.head.calibrate(self._encoded, self.max_length)
+            self._calibrate()
             stop = self.history_start[1:].cpu().numpy()
             first = np.maximum(self.history_start[:-1].cpu().numpy(), stop - self.max_length)
             order = np.argsort(stop - first, kind="stable")
             order = order[(stop > first)[order]]
             found = self.head.users().clone()
-            length = (stop - first)[order]
-            piece = np.cumsum(length) // ROWS  # of about as many rows
-            for users in np.split(order, np.flatnonzero(np.diff(piece)) + 1) if len(order) else ():
+            for users in (order[piece] for piece in padded_pieces((stop - first)[order], ROWS)):
                 batch = padded_windows(first[users], first[users], stop[users])
                 rows = torch.from_numpy(stop[users] - first[users] - 1)
                 state = self._encoded(batch.row.to(self.device))[torch.arange(len(users)), rows]
@@ -372,7 +381,7 @@ class Attention(RankingModel, GradientModel):
         every = [block.arrays() for block in self.blocks if isinstance(block, Block)]
         rating = plain_array(self.rating)
         if isinstance(self.head, NextStars):
-            self.vectors()  # for which the head is calibrated
+            self._calibrate()
             rating, of_task = rating + plain_array(self.head.own.bias), self.head.arrays()
         else:
             rows = {"item_mean": self.head.items(), "user_mean": self.vectors()[:, :-1]}
@@ -389,12 +398,3 @@ class Attention(RankingModel, GradientModel):
             **of_task,
             **{name: np.stack([arrays[name] for arrays in every]) for name in every[0]},
         )
-
-
-def first_held_out_times(data: RatingDataModule) -> NDArray[np.int64]:
-    """Unix seconds of each fitted user's first validation row, `(n_users,)`; 0 for one who has none."""
-    rows = data.split.val
-    user, time = data.dense.columns.user.numpy()[rows], data.dataset.ratings[TIMESTAMP].to_numpy()[rows]
-    first = np.full(len(data.users), np.iinfo(np.int64).max)
-    np.minimum.at(first, user[user >= 0], time[user >= 0])
-    return np.where(first == np.iinfo(np.int64).max, 0, first)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -13,14 +13,14 @@ from torch import Tensor, nn
 
 from recsys.bundle import UserRatings
 from recsys.bundle.centring import recentred
-from recsys.bundle.encoder_events import KNOTS, knot_shares, slope_at
+from recsys.bundle.encoder_events import KNOTS, MOST_SLOPE, knot_shares, slope_at
 from recsys.bundle.factors import Factors
 from recsys.bundle.rescaling import rescaled
 from recsys.bundle.schema import FACTOR_SPECS
 from recsys.bundle.typing import Float32Array
 from recsys.data.batches import RatingRows
 from recsys.data.datamodule import RatingDataModule
-from recsys.data.histories import Histories, HistoryBatch, padded_windows
+from recsys.data.histories import Histories, HistoryBatch, padded_pieces, padded_windows
 from recsys.models.als import ALS
 from recsys.models.attention.cross_fitting import Attributes, cross_fit, load_base
 from recsys.models.attention.heads import Head, Rows
@@ -34,8 +34,9 @@ ALS_ARGUMENTS: dict[str, Any] = {"embedding_dim": 32, "reg_lambda": 0.08, "reg_e
 READ_STD = 0.3  # of the coordinates of an item where it is read
 HORIZON = 5.0  # events ahead over which the weight of stars that are to be predicted falls by e
 LEFT_OUT = 10  # one user in so many is left out of the loss
-CALIBRATED = 1 << 13  # rows of users that are calibrated by at a time
-SLOPE_STD, STEP_STD, MOST_SLOPE = 1.0, 0.5, 2.0
+CALIBRATED = 1 << 13  # rows of users by which is calibrated at a time
+SLOPE_STD, STEP_STD = 1.0, 0.5
+LEAST_NOISE = 1e-6  # variance of an error, in units squared
 
 
 class NextStars(Head):
@@ -70,7 +71,7 @@ class NextStars(Head):
         self.register_buffer("slope", torch.ones(KNOTS))
         self._after: NDArray[np.float32] | None = None  # as in `CrossFitted`
         self._start: Tensor | None = None  # of the histories
-        self._rows: Rows | None = None
+        self._is_calibrated = False
         self._is_crossed = False  # whether items are cross-fitted outside training, too
 
     def describe(self, data: RatingDataModule, histories: Histories) -> None:
@@ -114,12 +115,9 @@ class NextStars(Head):
         self.get_buffer("read_scale").fill_(scale)
         coordinates, samples = found.factors.concatenated_items.shape[1], found.factors.samples
         self.row_fold = torch.from_numpy(found.fold)[histories.user].to(like.device)
-        left_out = np.random.default_rng([self.seed, LEFT_OUT]).random(len(found.fold)) < 1 / LEFT_OUT
+        left_out = np.random.default_rng([self.seed, LEFT_OUT]).permutation(len(found.fold)) % LEFT_OUT == 0
         self.row_left_out = torch.from_numpy(left_out)[histories.user].to(like.device)
-        self._start, self._rows = (
-            histories.start,
-            Rows(histories.item.to(like.device), histories.rating.to(like.device)),
-        )
+        self._start = histories.start
         self.fold_items = torch.from_numpy(scale * found.item_factors.reshape(-1, coordinates)).to(like)
         self.fold_biases = torch.from_numpy(found.item_bias.mean(2).reshape(-1)).to(like)
         self._after = found.after
@@ -138,6 +136,7 @@ class NextStars(Head):
         self.own, self.rated, self.output = (layer.to(like) for layer in layers)
         nn.init.zeros_(self.output.weight)  # so that it starts as the base
         nn.init.zeros_(self.output.bias)
+        self._is_calibrated = False
 
     def make_place(self, state: Mapping[str, Any], prefix: str) -> None:
         start = f"{prefix}{BASE}"
@@ -196,6 +195,7 @@ class NextStars(Head):
         return self.write(state) * torch.from_numpy(slope).to(state)[:, None]
 
     def loss(self, state: Tensor, batch: HistoryBatch, rows: Rows, generator: torch.Generator) -> Tensor:
+        self._is_calibrated = False  # since a step follows
         trained = batch.is_target & ~self.get_buffer("row_left_out")[batch.row]
         vector = self._before(batch.row, state.device) + self.write(state)  # (windows, rows, coordinates + 1)
         coming = batch.row + batch.is_target.long()  # whatever, where nothing is to be predicted
@@ -213,36 +213,44 @@ class NextStars(Head):
         assert self._after is not None
         return torch.from_numpy(self._after[row.cpu().numpy()]).to(device)
 
+    @property
+    def is_calibrated(self) -> bool:
+        return self._after is None or self._is_calibrated
+
     @torch.no_grad()
-    def calibrate(self, encoded: Callable[[Tensor], Tensor], most: int) -> None:
+    def calibrate(self, encoded: Callable[[Tensor], Tensor], rows: Rows, most: int) -> None:
         """Find the slope by the users who are left out of the loss, each in the first events of their history."""
-        if self._after is None or self._start is None or self._rows is None:
-            return
-        device = self.row_left_out.device
-        first, stop = self._start[:-1].numpy(), np.minimum(self._start[1:].numpy(), self._start[:-1].numpy() + most + 1)
-        users = np.flatnonzero(stop - first > 1)
-        users = users[self.row_left_out.cpu().numpy()[first[users]]]
-        users = users[np.argsort(stop[users] - first[users], kind="stable")]
-        squares, products, noise = np.zeros((KNOTS, KNOTS)), np.zeros(KNOTS), np.zeros(2)
+        assert self._start is not None
+        start, stop = self._start[:-1].numpy(), self._start[1:].numpy()
+        left_out = self.row_left_out.cpu().numpy()
+        users = np.flatnonzero(stop - start > 1)
+        users = users[left_out[start[users]]]
+        length = np.minimum(stop - start - 1, most)[users]
+        users = users[np.argsort(length, kind="stable")]
+        sums = _Sums(np.zeros((KNOTS, KNOTS)), np.zeros(KNOTS))
         self._is_crossed = True
-        pieces = np.cumsum(stop[users] - first[users]) // CALIBRATED
-        for some in np.split(users, np.flatnonzero(np.diff(pieces)) + 1) if len(users) else ():
-            batch = padded_windows(first[some], first[some], stop[some] - 1)
-            row, is_target = batch.row.to(device), batch.is_target.to(device)
-            coming = row + is_target.long()
-            event, bias = self._item_at(coming, self._rows.item[coming])
-            base = _products(self._before(row, device), event) + (self.mu() + bias)[:, None]
-            added = _products(self.write(encoded(row)).float(), event)
-            error = SPAN_IN_UNITS * self._rows.rating[coming][:, None] - base
-            weight = _weights(is_target)
-            square, product = (to_float64((weight * added * other).sum((0, 2))) for other in (added, error))
-            share = knot_shares(np.arange(1, row.shape[1] + 1))  # (rows, knots)
-            squares += (share * square[:, None]).T @ share
-            products += share.T @ product
-            noise += [float((weight * error.square()).sum()), float(weight.sum())]
-        self._is_crossed = False
-        slope = _smooth_slope(squares, products, noise[0] / max(noise[1], 1.0))
-        self.get_buffer("slope").copy_(torch.from_numpy(slope))
+        try:
+            with torch.autocast(rows.item.device.type, enabled=False):
+                for piece in padded_pieces(np.sort(length), CALIBRATED):
+                    first = start[users[piece]]
+                    batch = padded_windows(first, first, first + np.sort(length)[piece])
+                    sums = sums.plus(*self._errors(batch, encoded, rows))
+        finally:
+            self._is_crossed = False
+        self.get_buffer("slope").copy_(torch.from_numpy(sums.slope()))
+        self._is_calibrated = True
+
+    def _errors(
+        self, batch: HistoryBatch, encoded: Callable[[Tensor], Tensor], rows: Rows
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """What is added after each row of windows, the base's error, and the weight, `(windows, rows, coming)`."""
+        device = rows.item.device
+        row, is_target = batch.row.to(device), batch.is_target.to(device)
+        coming = row + is_target.long()
+        event, bias = self._item_at(coming, rows.item[coming])
+        base = _products(self._before(row, device), event) + (self.mu() + bias)[:, None]
+        added = _products(self.write(encoded(row)), event)
+        return added, SPAN_IN_UNITS * rows.rating[coming][:, None] - base, _weights(is_target)
 
     def factors(self, vectors: Tensor) -> Factors:
         """The base with these `[p, b]` of its users, `(n_users, coordinates + 1)`, centred again, in stars."""
@@ -313,15 +321,29 @@ def _products(vector: Tensor, event: Tensor) -> Tensor:
     return torch.bmm(vector[..., :-1], event.to(vector.dtype).mT) + vector[..., -1:]
 
 
-def _smooth_slope(squares: NDArray[np.float64], products: NDArray[np.float64], noise: float) -> NDArray[np.float64]:
-    """The slope at each knot by ridge regression: about 1 a priori, and neighbours alike, with standard deviations.
+class _Sums(NamedTuple):
+    """Of a regression of errors on what is added, with a slope for each number of events."""
 
-    Args:
-        squares: Of what is added, `(knots, knots)`.
-        products: With the base's errors, `(knots,)`.
-        noise: Variance of these.
-    """
-    step = np.diff(np.eye(KNOTS), axis=0)
-    prior = np.eye(KNOTS) / SLOPE_STD**2 + step.T @ step / STEP_STD**2
-    found = np.linalg.solve(squares + noise * prior, products + noise * np.ones(KNOTS) / SLOPE_STD**2)
-    return np.clip(found, 0, MOST_SLOPE)
+    squares: NDArray[np.float64]  # (knots, knots) of what is added
+    products: NDArray[np.float64]  # (knots,) with the errors
+    noise: float = 0.0  # sum of squared errors
+    ratings: int = 0  # each of which is predicted several times
+
+    def plus(self, added: Tensor, error: Tensor, weight: Tensor) -> _Sums:
+        """With windows more, `(windows, rows, coming)`: after n events in row n - 1."""
+        share = knot_shares(np.arange(1, added.shape[1] + 1))  # (rows, knots)
+        square, product = (to_float64((weight * added * other).sum((0, 2))) for other in (added, error))
+        return _Sums(
+            self.squares + (share * square[:, None]).T @ share,
+            self.products + share.T @ product,
+            self.noise + float((weight * error.square()).sum()),
+            self.ratings + int((weight.amax(1) > 0).sum()),
+        )
+
+    def slope(self) -> NDArray[np.float64]:
+        """By ridge regression: about 1 a priori, and neighbours alike, within standard deviations."""
+        noise = max(self.noise / max(self.ratings, 1), LEAST_NOISE)
+        step = np.diff(np.eye(KNOTS), axis=0)
+        prior = np.eye(KNOTS) / SLOPE_STD**2 + step.T @ step / STEP_STD**2
+        found = np.linalg.solve(self.squares + noise * prior, self.products + noise * np.ones(KNOTS) / SLOPE_STD**2)
+        return np.clip(found, 0, MOST_SLOPE)
