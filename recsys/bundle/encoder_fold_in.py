@@ -70,7 +70,7 @@ class EncoderFoldIn(FoldIn):
         """As `Scoring.running_vectors`: before the first event, the average user or the one of the attributes."""
         none = int(np.searchsorted(known, 1))
         if none:
-            yield slice(none), replace(self, items=self.items[:0], rating=self.rating[:0], time=None).vector
+            yield slice(0, none), replace(self, items=self.items[:0], rating=self.rating[:0], time=None).vector
         if none == len(known):
             return
         asked = None if at is None else at[none:]

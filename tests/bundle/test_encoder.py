@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from recsys.bundle import Bundle, BundleError
+from recsys.bundle import TEST, TRAIN, Bundle, BundleError
 from recsys.bundle.encoder_events import (
     KNOTS,
     RATING_LEVELS,
@@ -21,6 +21,7 @@ from recsys.bundle.encoder_events import (
 )
 from recsys.bundle.encoder_fold_in import REASONS, EncoderFoldIn
 from recsys.bundle.partner import Partner
+from recsys.evaluation.evaluate import evaluate_ranking
 from tests.bundles import (
     encoder_bundle,
     events_bundle,
@@ -97,6 +98,15 @@ def test_many_vectors_are_those_of_each(bundle: Bundle) -> None:
             alone = bundle.fold_in_rows(item[:n], rating[:n], time=time[:n]).vector
             np.testing.assert_allclose(factors, alone.factors, atol=1e-5)
     assert places == list(range(9))
+
+
+@pytest.mark.parametrize("rated", [1, 3])
+def test_lists_are_asked_for_before_the_first_event_too(rated: int) -> None:
+    """Somebody's first row is a case without a history: the average user's list."""
+    rows = [(0, 3, 5.0, TRAIN), (1, 1, 2.0, TRAIN), *((2, item, 4.0, TEST) for item in range(rated))]
+    made = encoder_bundle(rated=rows, split="global_time", fit_on="train")
+    for targets, cases in (("last", 1), ("next", rated)):
+        assert evaluate_ranking(made, targets)[f"ranking_{targets}/cases"] == cases
 
 
 def test_people_who_are_encoded_together_are_as_each_alone(bundle: Bundle) -> None:
