@@ -315,7 +315,7 @@ def test_a_body_must_be_sent_as_json(client: CheckedClient, media: str | None) -
 
 def test_an_unknown_field_is_not_taken_for_a_bad_id(client: CheckedClient) -> None:
     body = {"ratings": [{"item_id": "50", "rating": 3}], "user_id": "1"}
-    said = "body.ratings[0] has an unknown field; allowed are item_id, rating, timestamp"
+    said = "body.ratings[0] has an unknown field; allowed are item_id, rating, kind, timestamp"
     for path, parts in (
         ("/recommendations/", {"ratings": [{"item_id": "50", "rating": 3, "x": 1}]}),
         ("/predict/ratings/", {"pairs": [{"item_id": "50", "user_id": "1", "x": 1}]}),

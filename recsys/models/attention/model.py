@@ -228,15 +228,7 @@ class Attention(RankingModel, GradientModel):
         return loss
 
     def on_train_epoch_end(self) -> None:
-        self._calibrate()  # before the checkpoint, also without validation
-
-    def _calibrate(self) -> None:
-        """Let the head learn what it learns outside training, unless it has, of the weights as they are."""
-        if not self.head.is_calibrated:
-            is_training = self.training
-            self.eval()
-            self.head.calibrate(self._encoded, Rows(self.history_item, self.history_rating), self.max_length)
-            self.train(is_training)
+        calibrate(self)  # before the checkpoint, also without validation
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         if self.task == "rating":
@@ -330,7 +322,7 @@ class Attention(RankingModel, GradientModel):
             self.train()
             return found
         if self._vectors is None:
-            self._calibrate()
+            calibrate(self)
             stop = self.history_start[1:].cpu().numpy()
             first = np.maximum(self.history_start[:-1].cpu().numpy(), stop - self.max_length)
             order = np.argsort(stop - first, kind="stable")
@@ -381,7 +373,7 @@ class Attention(RankingModel, GradientModel):
         every = [block.arrays() for block in self.blocks if isinstance(block, Block)]
         rating = plain_array(self.rating)
         if isinstance(self.head, NextStars):
-            self._calibrate()
+            calibrate(self)
             rating, of_task = rating + plain_array(self.head.own.bias), self.head.arrays()
         else:
             rows = {"item_mean": self.head.items(), "user_mean": self.vectors()[:, :-1]}
@@ -398,3 +390,12 @@ class Attention(RankingModel, GradientModel):
             **of_task,
             **{name: np.stack([arrays[name] for arrays in every]) for name in every[0]},
         )
+
+
+def calibrate(model: Attention) -> None:
+    """Let the head learn what it learns outside training, unless it has, of the weights as they are."""
+    if not model.head.is_calibrated:
+        is_training = model.training
+        model.eval()
+        model.head.calibrate(model._encoded, Rows(model.history_item, model.history_rating), model.max_length)
+        model.train(is_training)
