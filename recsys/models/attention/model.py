@@ -171,13 +171,12 @@ class Attention(RankingModel, GradientModel):
         data = getattr(self.trainer, "datamodule", None)
         if stage != "fit" or not isinstance(data, RatingDataModule):
             return
-        rows, kinds = data.fit_data, data.fit_events
+        rows = data.fit_data
         if (n := len(data.dataset.events)) > RATING_LEVELS:
             log.warning("%d kinds of events have %d levels: neighbours by weight share one", n, RATING_LEVELS)
-        if kinds is not None:  # in the place of ratings, which implicit feedback has not
+        if (kinds := data.fit_events) is not None:  # in the place of ratings, which implicit feedback has not
             rows = RatingRows(rows.columns.user, rows.columns.item, kinds)
-        histories = histories_of(rows, data.fit_times, len(data.users))
-        self._set_histories(histories)
+        self._set_histories(histories := histories_of(rows, data.fit_times, len(data.users)))
         self.head.describe(data, histories)
 
     def _set_histories(self, histories: Histories) -> None:
