@@ -238,18 +238,19 @@ class Bundle(Scoring):
                 raise ValueError(f"times must have one of every rating, there is none of item {missing[0]!r}")
             ratings = dict(sorted(ratings.items(), key=lambda pair: times[pair[0]]))
         rows = [self.item_row.get(item, -1) for item in checked_ids(self.manifest["id_kind"], "ratings", ratings)]
-        (low, high), kinds = self.given_scale, self.kind_ratings
+        (low, high), kinds, told = self.given_scale, self.kind_ratings, []
         for item, rating in ratings.items():
             if isinstance(rating, str) and rating in kinds:
+                told.append(kinds[rating])
                 continue
             if not isinstance(rating, Real) or isinstance(rating, bool):
                 named = ", or a kind such as " + next(iter(kinds)) if kinds else ""
                 raise TypeError(f"rating of item {item!r} must be a number{named}, got {rating!r:.80}")
             if not low <= rating <= high:
                 raise ValueError(f"rating of item {item!r} must be {self.allowed_stars}, got {rating}")
+            told.append(float(rating))
         row = np.array(rows, np.int64)
         known = (row >= 0) & (row < self.n_items)
-        told = [kinds.get(rating, np.nan) if isinstance(rating, str) else rating for rating in ratings.values()]
         stars = np.array(told, np.float32)[known]
         known_of = None if attributes is None else attribute_rows(self.attributes, attributes)
         time = None if times is None else np.array([times[item] for item in ratings], np.int64)[known]

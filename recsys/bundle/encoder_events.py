@@ -11,13 +11,17 @@ from numpy.typing import NDArray
 from recsys.bundle.typing import Float32Array, IndexArray, Int64Array
 
 __all__ = [
+    "KNOTS",
+    "MOST_SLOPE",
     "RATING_LEVELS",
     "TIME_LEVELS",
     "Events",
     "events_of",
     "kind_ratings",
+    "knot_shares",
     "rating_levels",
     "ratings_of_kinds",
+    "slope_at",
     "time_levels",
 ]
 
@@ -77,9 +81,9 @@ def knot_shares(events: NDArray[np.integer]) -> NDArray[np.float64]:
     return np.asarray(np.maximum(1 - np.abs(place[:, None] - np.arange(KNOTS)), 0), np.float64)
 
 
-def slope_at(slope: NDArray[np.floating], events: NDArray[np.integer]) -> Float32Array:
-    """What is between the knots, for numbers of events, `(n,)`."""
-    return np.asarray(knot_shares(events) @ slope, np.float32)
+def slope_at(slope: NDArray[np.floating], events: NDArray[np.integer] | int) -> Float32Array:
+    """The slope after numbers of events, `(...)`: by the shares of `knot_shares`."""
+    return np.asarray(np.interp(np.log2(np.maximum(events, 1)), np.arange(KNOTS), slope), np.float32)
 
 
 def events_of(

@@ -57,8 +57,7 @@ class EncoderFoldIn(FoldIn):
         """What comes out of the encoder as it counts after so many events, `(..., width)`."""
         if self.encoder.slope is None:
             return found
-        read = np.minimum(events, self.encoder.max_length)
-        return found * slope_at(self.encoder.slope, np.atleast_1d(read)).reshape(*np.shape(events), 1)
+        return found * slope_at(self.encoder.slope, np.minimum(events, self.encoder.max_length))[..., None]
 
     @cached_property
     def vector(self) -> UserVector:
@@ -115,7 +114,7 @@ class EncoderFoldIn(FoldIn):
         if n:
             table, places = model.concatenated_items, range(max(0, n - REASONS), n)
             others = self.encoder.vectors_without(table, self.items, self.scaled, self.time, places, self.at)
-            others = self._sloped(others, np.full(len(others), n - 1))
+            others = self._sloped(others, n - 1)
             lost = (self.encoded - others).reshape(len(places), model.samples, -1)  # (places, samples, dim + 1)
             mean = np.float32(1 / model.samples)
             parts[:, places.start :] += mean * (table[targets] @ lost[:, :, :-1].reshape(len(places), -1).T)

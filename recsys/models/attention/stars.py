@@ -226,14 +226,15 @@ class NextStars(Head):
         users = np.flatnonzero(stop - start > 1)
         users = users[left_out[start[users]]]
         length = np.minimum(stop - start - 1, most)[users]
-        users = users[np.argsort(length, kind="stable")]
+        order = np.argsort(length, kind="stable")
+        users, length = users[order], length[order]
         sums = _Sums(np.zeros((KNOTS, KNOTS)), np.zeros(KNOTS))
         self._is_crossed = True
         try:
             with torch.autocast(rows.item.device.type, enabled=False):
-                for piece in padded_pieces(np.sort(length), CALIBRATED):
+                for piece in padded_pieces(length, CALIBRATED):
                     first = start[users[piece]]
-                    batch = padded_windows(first, first, first + np.sort(length)[piece])
+                    batch = padded_windows(first, first, first + length[piece])
                     sums = sums.plus(*self._errors(batch, encoded, rows))
         finally:
             self._is_crossed = False
