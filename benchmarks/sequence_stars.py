@@ -33,8 +33,8 @@ PLAN = {  # by row: the command, and the row that it stands on
     "attention on als": (ON, "als"),
     "bayesian_mf, 8 samples": (f"{POSTERIOR} trainer.max_epochs=100", None),
     "attention on these": (ON, "bayesian_mf, 8 samples"),
-    "bayesian_mf, 56 samples": (f"experiment=ml_1m_bayesian_mf {LATER} trainer.max_epochs=300", None),
-    "attention on those": (ON, "bayesian_mf, 56 samples"),
+    "bayesian_mf, 42 samples": (f"experiment=ml_1m_bayesian_mf {LATER} trainer.max_epochs=300", None),
+    "attention on those": (ON, "bayesian_mf, 42 samples"),
 }
 FIGURES = {
     "rmse": "prequential/rmse",

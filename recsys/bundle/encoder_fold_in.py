@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from recsys.bundle.encoder import Encoder
 from recsys.bundle.encoder_events import Events, events_of, slope_at
 from recsys.bundle.factors import UserVector
-from recsys.bundle.fold_in import FoldIn, RidgeFoldIn, fold_in, running_fold_ins
+from recsys.bundle.fold_in import FoldIn, RidgeFoldIn, fold_in
+from recsys.bundle.running_fold_ins import running_fold_ins
 from recsys.bundle.typing import Float32Array, IndexArray
 
 __all__ = ["EncoderFoldIn"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -11,14 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recsys.bundle.factors import Factors, Posterior, UserVector
-from recsys.bundle.prior import implicit_weights, is_first
+from recsys.bundle.prior import implicit_weights
 from recsys.bundle.typing import Float32Array, Float64Array, IndexArray
 
-__all__ = ["FoldIn", "RidgeFoldIn", "fold_in", "running_fold_ins"]
+__all__ = ["NO_ATTRIBUTES", "FoldIn", "RidgeFoldIn", "fold_in", "residuals"]
 
 LATENT_ITERATIONS = 10  # for the latent scores of an ordinal model: each leaves about a third of the error
 CONTRIBUTIONS = 1 << 24  # of ratings to scores, in all samples, at a time: 64 MB, three times with intermediates
-RUNNING_SUMS = 2**20  # numbers in the running sums of one piece: 8 MB, and a few times as much with intermediates
 
 NO_ATTRIBUTES = np.zeros(0, np.int64)
 
@@ -151,7 +149,7 @@ def fold_in(
     n, prior = len(item), factors.prior
     attributes = NO_ATTRIBUTES if attributes is None else attributes
     mean, design = prior.mean_given(attributes), factors.design.take(item, 1)  # design: (samples, n, dim + 1)
-    residual = _residuals(factors, item, rating, design, mean)
+    residual = residuals(factors, item, rating, design, mean)
     implicit, shares = None, np.zeros(0, np.float32)
     if prior.implicit is not None and n:
         implicit, shares = prior.implicit.take(item, 1), implicit_weights(item)
@@ -164,7 +162,7 @@ def fold_in(
     return folded if factors.ordinal is None or not n else _with_latent_scores(folded)
 
 
-def _residuals(
+def residuals(
     factors: Factors, item: IndexArray, rating: Float32Array, design: Float32Array, mean: Float32Array
 ) -> Float32Array:
     """Stars minus the prediction at the prior mean given the attributes, `(samples, n)`."""
@@ -205,61 +203,3 @@ def _with_latent_scores(folded: RidgeFoldIn) -> RidgeFoldIn:
         fit = offset + (folded.design @ (inverse @ rhs))[:, :, 0]
         latent, _ = model.ordinal.latent(folded.rating, fit, precision)
     return replace(folded, residual=(latent - level).astype(np.float32))
-
-
-def running_fold_ins(
-    factors: Factors,
-    item: IndexArray,
-    rating: Float32Array,
-    known: NDArray[np.int64],
-    attributes: IndexArray | None = None,
-) -> Iterator[tuple[slice, UserVector]]:
-    """The fold-ins of a user's first n ratings, for many n, from running sums; not for ordinal models.
-
-    Args:
-        factors: The model.
-        item: Item rows, in order of time, `(ratings,)`.
-        rating: Stars, `(ratings,)`.
-        known: Numbers n of ratings, ascending, in [1, ratings].
-        attributes: Positions among the attributes, `(a,)`.
-
-    Yields:
-        A slice of `known`, and one user vector per number in it, with arrays `(piece, samples)` and
-        `(piece, samples, dim)`.
-    """
-    prior = factors.prior
-    mean = prior.mean_given(NO_ATTRIBUTES if attributes is None else attributes)
-    design = factors.design.take(item, 1)  # (samples, ratings, dim + 1)
-    residual = _residuals(factors, item, rating, design, mean)  # (samples, ratings)
-    paired = np.concatenate([design, residual[:, :, None]], 2)
-    late = None
-    if factors.drift_rule is not None and len(known):
-        late = factors.drift_rule.discounted_sums(paired.transpose(1, 0, 2), int(known[-1]))
-    if factors.item_precision is not None:
-        paired = paired * factors.item_precision[item].T[:, :, None]
-    total, summed = np.zeros((*mean.shape, paired.shape[2])), 0
-    implicit_sum, distinct = np.zeros(mean.shape), 0  # of the items rated so far, and how many
-    is_new = is_first(item) if prior.implicit is not None else None  # an item counts once in the implicit part
-    at_once = max(1, RUNNING_SUMS // total.size)
-    for first in range(0, len(known), at_once):
-        piece = slice(first, min(first + at_once, len(known)))
-        counts = np.unique(known[piece], return_inverse=True)
-        n, place = np.asarray(counts[0], np.int64), counts[1]
-        sums = np.empty((len(n), *total.shape))  # design' [design, residual]
-        shift = np.zeros((len(n), *mean.shape))
-        for number, stop in enumerate(n.tolist()):
-            total += design[:, summed:stop].transpose(0, 2, 1) @ paired[:, summed:stop]
-            if is_new is not None and prior.implicit is not None:
-                new = item[summed:stop][is_new[summed:stop]]
-                implicit_sum += prior.implicit[:, new].sum(1)
-                distinct += len(new)
-                shift[number] = implicit_sum / np.sqrt(distinct)
-            sums[number], summed = total, stop
-        gram, rhs = sums[..., :-1], sums[..., -1:]
-        deviation = shift + _solve(prior.precision_given(n) + gram, rhs - gram @ shift[..., None])
-        solution = mean + deviation
-        if late is not None and factors.drift_rule is not None:
-            left = late[n][..., -1] - np.einsum("nsd,nsd->ns", late[n][..., :-1], deviation)
-            solution[..., -1] += left / factors.drift_rule.total_weight(n)[:, None]
-        single = solution.astype(np.float32)[place]
-        yield piece, UserVector(single[..., -1], single[..., :-1])

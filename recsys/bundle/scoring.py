@@ -12,12 +12,13 @@ from numpy.typing import NDArray
 
 from recsys.bundle.encoder_fold_in import EncoderFoldIn
 from recsys.bundle.factors import UserVector
-from recsys.bundle.fold_in import FoldIn, RidgeFoldIn, fold_in, running_fold_ins
+from recsys.bundle.fold_in import FoldIn, RidgeFoldIn, fold_in
 from recsys.bundle.history_fold_in import HistoryFoldIn
 from recsys.bundle.item_fold_in import ItemRatings, fold_in_items
 from recsys.bundle.noise import RatingNoise
 from recsys.bundle.parts import BundleParts
 from recsys.bundle.results import Predictions
+from recsys.bundle.running_fold_ins import running_fold_ins
 from recsys.bundle.topk import argtopk
 from recsys.bundle.typing import Float32Array, IndexArray
 

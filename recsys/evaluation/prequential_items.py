@@ -13,8 +13,9 @@ import numpy as np
 
 from recsys.bundle import TEST, Bundle
 from recsys.bundle.factors import Factors, UserVector
-from recsys.bundle.fold_in import FoldIn, fold_in, running_fold_ins
+from recsys.bundle.fold_in import FoldIn, fold_in
 from recsys.bundle.noise import RatingNoise
+from recsys.bundle.running_fold_ins import running_fold_ins
 from recsys.bundle.sides import append_items, stack_vectors, take_items, take_users
 from recsys.bundle.typing import Float32Array, IndexArray
 from recsys.evaluation.past_vectors import past_of, vectors_before

@@ -15,7 +15,7 @@ from recsys.bundle.factors import Factors
 from recsys.bundle.fold_in import fold_in
 from recsys.data.datamodule import RatingDataModule
 from recsys.models.als import ALS
-from recsys.models.attention.cross_fitting import FOLDS, Attributes, CrossFitted, cross_fit, load_base
+from recsys.models.attention.cross_fitting import AHEAD, FOLDS, Attributes, CrossFitted, cross_fit, load_base
 from recsys.models.attention.model import Attention
 from recsys.models.bayesian.model import BayesianMF
 from recsys.models.mf import MatrixFactorization
@@ -83,7 +83,7 @@ def test_folds_have_as_many_users_each() -> None:
     again = cross_fit(factors, some_ratings(posterior()), attributes, seed=0)
     np.testing.assert_array_equal(again.fold, found().fold)
     np.testing.assert_array_equal(again.item_factors, found().item_factors)
-    np.testing.assert_array_equal(again.after, found().after)
+    np.testing.assert_array_equal(again.predicted, found().predicted)
     other = cross_fit(factors, some_ratings(posterior()), attributes, seed=1)
     assert (other.fold != found().fold).any()
 
@@ -105,18 +105,19 @@ def test_items_of_a_fold_do_not_know_its_users() -> None:
     assert np.abs(found().factors.item_factors - other.factors.item_factors).max() > 0.001
 
 
-def test_rows_are_fold_ins_by_the_items_that_do_not_know_the_user() -> None:
+def test_next_ratings_are_predicted_by_the_items_that_do_not_know_the_user() -> None:
     ratings, (_, attributes) = some_ratings(posterior()), base_of_posterior()
-    assert found().after.shape == (len(ratings.item), 3 * 3 + 1)
+    assert found().predicted.shape == (len(ratings.item), AHEAD)
     for user in (0, 4, 11):
         rated, fold = ratings.slice_of(user), found().fold[user]
         items = {"item_factors": found().item_factors[fold], "item_bias": found().item_bias[fold]}
-        known = replace(found().factors, **items)
-        for n in range(1, rated.stop - rated.start + 1):
+        known, n_ratings = replace(found().factors, **items), rated.stop - rated.start
+        for n in range(1, n_ratings + 1):
             rows = slice(rated.start, rated.start + n)
             vector = fold_in(known, ratings.item[rows], ratings.rating[rows], attributes.of_user(user)).vector
-            np.testing.assert_allclose(found().after[rows.stop - 1, :-1], vector.factors.ravel(), atol=1e-4)
-            np.testing.assert_allclose(found().after[rows.stop - 1, -1], vector.bias.mean(), atol=1e-4)
+            expected = known.scores(vector)[ratings.item[rows.stop : rated.stop]]
+            np.testing.assert_allclose(found().predicted[rows.stop - 1, : n_ratings - n], expected, atol=1e-4)
+            assert not found().predicted[rows.stop - 1, n_ratings - n :].any()
         whole = fold_in(found().factors, ratings.item[rated], ratings.rating[rated], attributes.of_user(user)).vector
         np.testing.assert_allclose(found().factors.user_factors[user], whole.factors, atol=1e-5)
         np.testing.assert_allclose(found().factors.user_bias[user], whole.bias, atol=1e-5)
@@ -207,26 +208,6 @@ def test_a_base_that_knows_validation_rows_is_told_of(tmp_path: Path, caplog: py
     load_base(str(tmp_path), data())
     assert "fitted on validation rows too" in caplog.text
 
-
-def test_too_little_room_for_the_fold_ins_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(*_: object) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr("os.posix_fallocate", full)
-    factors, attributes = base_of_posterior()
-    with pytest.raises(ValueError, match=r"needs 3,840 bytes in .*No space left.*set TMPDIR"):
-        cross_fit(factors, some_ratings(posterior()), attributes, seed=0)
-
-
-@pytest.mark.parametrize("precision", ["64-true", "bf16-mixed"])
-def test_a_state_is_loaded_in_the_precision_of_the_model(precision: str) -> None:
-    stars = build(Attention, data(), task="rating", embedding_dim=8, heads=1)
-    fit(stars, data(), epochs=1, precision=precision)
-    user, item = torch.arange(10), torch.arange(10)
-    with torch.no_grad():
-        before = stars.eval()(user, item)
-        stars.load_state_dict(stars.state_dict())
-        torch.testing.assert_close(stars(user, item), before)
 
 
 def test_only_what_is_read_is_learned() -> None:

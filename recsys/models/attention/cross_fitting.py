@@ -9,10 +9,8 @@ folds have the same coordinates; a trace of the fold stays in them. Outside trai
 from __future__ import annotations
 
 import logging
-import os
-import tempfile
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +19,8 @@ from recsys import load
 from recsys.bundle import TEST, Bundle, UserRatings
 from recsys.bundle.attributes import RowAttributes
 from recsys.bundle.factors import Factors, concat_samples
-from recsys.bundle.fold_in import fold_in, running_fold_ins
+from recsys.bundle.fold_in import fold_in
+from recsys.bundle.running_fold_ins import running_fold_ins
 from recsys.bundle.sides import append_items, append_users, take_items, take_users, zero_rows
 from recsys.bundle.typing import Float32Array, IndexArray
 from recsys.data.datamodule import RatingDataModule
@@ -33,6 +32,7 @@ log = logging.getLogger(__name__)
 FOLDS = 5  # of users
 SWEEPS = 1  # over the users and items of the other folds, from the items of all; best prequentially on ML-1M
 USERS = 64  # folded in by a thread at a time
+AHEAD = 32  # ratings after each row
 LEAST_FACTORS = 1e-4  # deviation of the items' factors, in the root of the scale's length
 
 
@@ -53,7 +53,7 @@ class CrossFitted(NamedTuple):
     fold: NDArray[np.int64]  # (n_users,)
     item_factors: Float32Array  # (FOLDS, n_items, samples, dim), by the fold that they do not know
     item_bias: Float32Array  # (FOLDS, n_items, samples)
-    after: NDArray[np.float32]  # (rows, samples * dim + 1) the user's factors and mean bias after each row, by those
+    predicted: NDArray[np.float32]  # (rows, AHEAD) after each row, by those: the user's next ratings, 0 beyond them
 
 
 def load_base(path: str, data: RatingDataModule) -> tuple[Factors, Attributes]:
@@ -155,7 +155,7 @@ def cross_fit(factors: Factors, ratings: UserRatings, attributes: Attributes, se
         fold,
         np.stack([part.item_factors for part in parts]),
         np.stack([part.item_bias for part in parts]),
-        _after_rows(parts, fold, ratings, attributes),
+        _predicted_next(parts, fold, ratings, attributes),
     )
 
 
@@ -183,33 +183,26 @@ def _with_folded_in(factors: Factors, ratings: UserRatings, attributes: Attribut
     return replace(factors, user_factors=user_factors, user_bias=user_bias)
 
 
-def _after_rows(
+def _predicted_next(
     parts: list[Factors], fold: NDArray[np.int64], ratings: UserRatings, attributes: Attributes
 ) -> NDArray[np.float32]:
-    """`CrossFitted.after`, in a file that goes with the array, since there may be more of it than of memory."""
-    samples, dim = parts[0].item_factors.shape[1:]
-    shape = (len(ratings.item), samples * dim + 1)
-    found: NDArray[Any] = np.empty((0, shape[1]), np.float32)
-    if (size := 4 * shape[0] * shape[1]) > 0:
-        try:
-            with tempfile.TemporaryFile() as file:
-                if hasattr(os, "posix_fallocate"):
-                    os.posix_fallocate(file.fileno(), 0, size)  # a full disk is an error here, and no crash later
-                found = np.memmap(file, np.float32, "r+", shape=shape)
-        except OSError as error:
-            raise ValueError(
-                f"model.task=rating needs {size:,} bytes in {tempfile.gettempdir()}, for {shape[1]} numbers of each of "
-                f"{shape[0]:,} ratings ({error}); set TMPDIR to a folder with more, or take a base with fewer samples"
-            ) from error
+    """`CrossFitted.predicted`."""
+    found = np.zeros((len(ratings.item), AHEAD), np.float32)
+    levels = [(part.mu + part.item_bias).mean(1) for part in parts]
 
     def solve(users: range) -> None:
         for user in users:
             rated = ratings.slice_of(user)
-            n = np.arange(1, rated.stop - rated.start + 1)
-            given = ratings.item[rated], ratings.rating[rated], n, attributes.of_user(user)
-            for piece, vector in running_fold_ins(parts[fold[user]], *given):
-                rows = slice(rated.start + piece.start, rated.start + piece.stop)
-                found[rows, :-1], found[rows, -1] = vector.factors.reshape(-1, samples * dim), vector.bias.mean(1)
+            item, stars = ratings.item[rated], ratings.rating[rated]
+            part, level = parts[fold[user]], levels[fold[user]]
+            for piece, vector in running_fold_ins(part, item, stars, np.arange(1, len(item)), attributes.of_user(user)):
+                coming = item[piece.start + 1 : piece.stop + AHEAD]
+                events = part.concatenated_items[coming]
+                scores = vector.factors.reshape(-1, events.shape[1]) @ events.T / part.samples
+                scores += vector.bias.mean(1)[:, None] + level[coming]
+                for number, row in enumerate(range(rated.start + piece.start, rated.start + piece.stop)):
+                    next_ones = scores[number, number : number + AHEAD]
+                    found[row, : len(next_ones)] = next_ones
 
     in_threads(solve, _pieces(len(fold)))
     return found

@@ -22,7 +22,7 @@ from recsys.data.batches import RatingRows
 from recsys.data.datamodule import RatingDataModule
 from recsys.data.histories import Histories, HistoryBatch, padded_pieces, padded_windows
 from recsys.models.als import ALS
-from recsys.models.attention.cross_fitting import Attributes, cross_fit, load_base
+from recsys.models.attention.cross_fitting import AHEAD, Attributes, cross_fit, load_base
 from recsys.models.attention.heads import Head, Rows
 from recsys.models.attention.layers import plain_array
 from recsys.models.base import SPAN_IN_UNITS, to_float64
@@ -32,6 +32,7 @@ BASE = "base_"  # with which the names of a base's arrays begin
 SWEEPS = 40
 ALS_ARGUMENTS: dict[str, Any] = {"embedding_dim": 32, "reg_lambda": 0.08, "reg_exponent": 0.5, "bias_shrinkage": 1.0}
 READ_STD = 0.3  # of the coordinates of an item where it is read
+MOST_READ = 256  # coordinates; of the items of more samples, as many leading directions
 HORIZON = 5.0  # events ahead over which the weight of stars that are to be predicted falls by e
 LEFT_OUT = 10  # one user in so many is left out of the loss
 CALIBRATED = 1 << 13  # rows of users by which is calibrated at a time
@@ -45,7 +46,8 @@ class NextStars(Head):
     What is written is added to the `[p, b]` that a base, a factorization with priors, folds in of the same events; its
     items stay as they are. In training they are cross-fitted (`recsys.models.attention.cross_fitting`). An event is
     read as `A e_i + d B e_i`, with d its rating less `mu + b_i`, and `e_i` the item's coordinates in all samples of the
-    base. All in units (`RatingModel.unit`), and coordinates in a scale of their own, `read_scale`.
+    base, or where these are many, in the `directions` that items differ in most. All in units (`RatingModel.unit`), and
+    coordinates in a scale of their own, `read_scale`.
 
     What is learned of the training users holds less for others, and the less the more is known of somebody. So a share
     of the users is left out of the loss, and by them what is written is multiplied, outside training, by the slope of a
@@ -63,13 +65,13 @@ class NextStars(Head):
         self.n_items, self.dim, self.scale, self.folder, self.seed = n_items, dim, scale, base, seed
         self.unit = (scale[1] - scale[0]) / SPAN_IN_UNITS
         self.register_buffer("read_scale", torch.ones(()))
-        self._make_layers(_empty_base(n_users, n_items))
+        self._make_layers(_empty_base(n_users, n_items), np.eye(1, dtype=np.float32))
         self.register_buffer("row_fold", torch.zeros(0, dtype=torch.int64), persistent=False)  # of the histories' rows
-        self.register_buffer("fold_items", torch.zeros(0), persistent=False)  # (FOLDS * n_items, coordinates)
+        self.register_buffer("fold_items", torch.zeros(0), persistent=False)  # (FOLDS * n_items, directions)
         self.register_buffer("fold_biases", torch.zeros(0), persistent=False)
+        self.register_buffer("predicted", torch.zeros(0), persistent=False)  # as in `CrossFitted`
         self.register_buffer("row_left_out", torch.zeros(0, dtype=torch.bool), persistent=False)  # of the loss
         self.register_buffer("slope", torch.ones(KNOTS))
-        self._after: NDArray[np.float32] | None = None  # as in `CrossFitted`
         self._start: Tensor | None = None  # of the histories
         self._is_calibrated = False
         self._is_crossed = False  # whether items are cross-fitted outside training, too
@@ -108,28 +110,29 @@ class NextStars(Head):
         ratings = UserRatings(histories.start.numpy(), histories.item.numpy().astype(np.int32), rating, none, time)
         found = cross_fit(factors, ratings, attributes, self.seed)
         like = self.get_buffer("read_scale")
-        self._make_layers({
-            name: getattr(found.factors, name) for name in FACTOR_SPECS if not name.startswith("item_prior")
-        })  # fmt: skip
+        items = found.factors.concatenated_items
+        directions = _directions(items, np.bincount(ratings.item, minlength=len(items)), self.seed)
+        base = {name: getattr(found.factors, name) for name in FACTOR_SPECS if not name.startswith("item_prior")}
+        self._make_layers(base, directions)
         scale = READ_STD / max(float(found.factors.item_factors.std()), 1e-6)
         self.get_buffer("read_scale").fill_(scale)
-        coordinates, samples = found.factors.concatenated_items.shape[1], found.factors.samples
         self.row_fold = torch.from_numpy(found.fold)[histories.user].to(like.device)
         left_out = np.random.default_rng([self.seed, LEFT_OUT]).permutation(len(found.fold)) % LEFT_OUT == 0
         self.row_left_out = torch.from_numpy(left_out)[histories.user].to(like.device)
         self._start = histories.start
-        self.fold_items = torch.from_numpy(scale * found.item_factors.reshape(-1, coordinates)).to(like)
+        fold_items = found.item_factors.reshape(-1, items.shape[1])
+        self.fold_items = torch.from_numpy(scale * fold_items @ directions).to(like)
         self.fold_biases = torch.from_numpy(found.item_bias.mean(2).reshape(-1)).to(like)
-        self._after = found.after
-        self._after[:, :-1] /= scale * samples
+        self.predicted = torch.from_numpy(found.predicted).to(like)
 
-    def _make_layers(self, base: Mapping[str, Any]) -> None:
-        """Make place for a base's arrays, by name, and for the layers that read and write its coordinates."""
+    def _make_layers(self, base: Mapping[str, Any], directions: Float32Array) -> None:
+        """Make place for a base's arrays, by name, and for the layers that read and write its directions."""
         like = self.get_buffer("read_scale")  # in device and type
+        self.register_buffer("directions", torch.from_numpy(directions).to(like))  # (coordinates, directions)
         for name, array in base.items():
             if array is not None:
                 self.register_buffer(f"{BASE}{name}", torch.from_numpy(np.array(array)).to(like))
-        width = int(np.prod(np.shape(base["item_factors"])[1:]))
+        width = directions.shape[1]
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed)
             layers = nn.Linear(width, self.dim), nn.Linear(width, self.dim, bias=False), nn.Linear(self.dim, width + 1)
@@ -141,7 +144,8 @@ class NextStars(Head):
     def make_place(self, state: Mapping[str, Any], prefix: str) -> None:
         start = f"{prefix}{BASE}"
         base = {name.removeprefix(start): value for name, value in state.items() if name.startswith(start)}
-        self._make_layers({name: value.float().cpu().numpy() for name, value in base.items()})
+        arrays = {name: value.float().cpu().numpy() for name, value in base.items()}
+        self._make_layers(arrays, state[f"{prefix}directions"].float().cpu().numpy())
 
     @property
     def base(self) -> Factors:
@@ -175,7 +179,7 @@ class NextStars(Head):
     def _item_at(self, row: Tensor, item: Tensor) -> tuple[Tensor, Tensor]:
         """`e_i` and `b_i` of items as the users of these rows of the histories read them."""
         if not (self.training or self._is_crossed) or not len(self.get_buffer("fold_items")):
-            return nn.functional.embedding(item, self.items()), self.biases()[item]
+            return nn.functional.embedding(item, self.items() @ self.get_buffer("directions")), self.biases()[item]
         at = self.get_buffer("row_fold")[row] * self.n_items + item
         return nn.functional.embedding(at, self.get_buffer("fold_items")), self.get_buffer("fold_biases")[at]
 
@@ -188,7 +192,7 @@ class NextStars(Head):
 
     def write(self, state: Tensor) -> Tensor:
         written: Tensor = self.output(state)
-        return written
+        return torch.cat([written[..., :-1] @ self.get_buffer("directions").T, written[..., -1:]], -1)
 
     def added(self, state: Tensor, events: Tensor) -> Tensor:
         slope = slope_at(to_float64(self.get_buffer("slope")), events.cpu().numpy())
@@ -197,32 +201,36 @@ class NextStars(Head):
     def loss(self, state: Tensor, batch: HistoryBatch, rows: Rows, generator: torch.Generator) -> Tensor:
         self._is_calibrated = False  # since a step follows
         trained = batch.is_target & ~self.get_buffer("row_left_out")[batch.row]
-        vector = self._before(batch.row, state.device) + self.write(state)  # (windows, rows, coordinates + 1)
-        coming = batch.row + batch.is_target.long()  # whatever, where nothing is to be predicted
-        event, bias = self._item_at(coming, rows.item[coming])
-        with torch.autocast(state.device.type, enabled=False):  # what is added is small beside the rest
-            predicted = _products(vector, event)
-        predicted = predicted + (self.mu() + bias)[:, None]  # (windows, rows, coming)
-        error = predicted - SPAN_IN_UNITS * rows.rating[coming][:, None]
+        added, error = self._added_and_errors(state, batch.row, batch.is_target, rows)
         weight = _weights(trained)
-        loss: Tensor = (weight * error.square()).sum() / weight.sum().clamp(min=1)
+        loss: Tensor = (weight * (added - error).square()).sum() / weight.sum().clamp(min=1)
         return loss
 
-    def _before(self, row: Tensor, device: torch.device) -> Tensor:
-        """`[p, b]` of the base after each row of the histories, `(..., coordinates + 1)`."""
-        assert self._after is not None
-        return torch.from_numpy(self._after[row.cpu().numpy()]).to(device)
+    def _added_and_errors(self, state: Tensor, row: Tensor, is_target: Tensor, rows: Rows) -> tuple[Tensor, Tensor]:
+        """What is added after each row of windows to the next ones, and the base's errors, `(windows, rows, AHEAD)`.
+
+        Where nothing is to be predicted they are whatever.
+        """
+        coming = row + is_target.long()
+        next_ones = _next_ones(row.shape[1], row.device)
+        event, _ = self._item_at(coming, rows.item[coming])
+        written = self.output(state).to(event.dtype)  # (windows, rows, directions + 1)
+        with torch.autocast(state.device.type, enabled=False):  # what is added is small beside the rest
+            products = torch.bmm(written[..., :-1], event.mT) + written[..., -1:]
+        added = products.gather(2, next_ones.expand(len(row), -1, -1))
+        rating = SPAN_IN_UNITS * rows.rating[coming]
+        return added, rating[:, next_ones] - self.get_buffer("predicted")[row]
 
     @property
     def is_calibrated(self) -> bool:
-        return self._after is None or self._is_calibrated
+        return self._is_calibrated or not len(self.get_buffer("predicted"))
 
     @torch.no_grad()
     def calibrate(self, encoded: Callable[[Tensor], Tensor], rows: Rows, most: int) -> None:
         """Find the slope by the users who are left out of the loss, each in the first events of their history."""
         assert self._start is not None
         start, stop = self._start[:-1].numpy(), self._start[1:].numpy()
-        left_out = self.row_left_out.cpu().numpy()
+        left_out, device = self.row_left_out.cpu().numpy(), rows.item.device
         users = np.flatnonzero(stop - start > 1)
         users = users[left_out[start[users]]]
         length = np.minimum(stop - start - 1, most)[users]
@@ -231,27 +239,17 @@ class NextStars(Head):
         sums = _Sums(np.zeros((KNOTS, KNOTS)), np.zeros(KNOTS))
         self._is_crossed = True
         try:
-            with torch.autocast(rows.item.device.type, enabled=False):
+            with torch.autocast(device.type, enabled=False):
                 for piece in padded_pieces(length, CALIBRATED):
                     first = start[users[piece]]
                     batch = padded_windows(first, first, first + length[piece])
-                    sums = sums.plus(*self._errors(batch, encoded, rows))
+                    row, is_target = batch.row.to(device), batch.is_target.to(device)
+                    found = self._added_and_errors(encoded(row), row, is_target, rows)
+                    sums = sums.plus(*found, _weights(is_target))
         finally:
             self._is_crossed = False
         self.get_buffer("slope").copy_(torch.from_numpy(sums.slope()))
         self._is_calibrated = True
-
-    def _errors(
-        self, batch: HistoryBatch, encoded: Callable[[Tensor], Tensor], rows: Rows
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """What is added after each row of windows, the base's error, and the weight, `(windows, rows, coming)`."""
-        device = rows.item.device
-        row, is_target = batch.row.to(device), batch.is_target.to(device)
-        coming = row + is_target.long()
-        event, bias = self._item_at(coming, rows.item[coming])
-        base = _products(self._before(row, device), event) + (self.mu() + bias)[:, None]
-        added = _products(self.write(encoded(row)), event)
-        return added, SPAN_IN_UNITS * rows.rating[coming][:, None] - base, _weights(is_target)
 
     def factors(self, vectors: Tensor) -> Factors:
         """The base with these `[p, b]` of its users, `(n_users, coordinates + 1)`, centred again, in stars."""
@@ -270,13 +268,15 @@ class NextStars(Head):
         """Those of `Encoder` that are of this task: items are centred, and a bias takes the product with their mean."""
         root, mean = self.unit**0.5, self.base.item_factors.astype(np.float64).mean(0)
         unit, step = self._written_unit(), np.append(np.full(mean.shape[1], root), self.unit)
-        layers = to_float64(self.output.weight).T * unit, to_float64(self.output.bias) * unit
+        directions = to_float64(self.get_buffer("directions"))
+        written = to_float64(self.output.weight).T, to_float64(self.output.bias)
+        layers = (np.append(one[..., :-1] @ directions.T, one[..., -1:], -1) * unit for one in written)
         weight, shift = (_of_samples(layer, mean) * np.tile(step, len(mean)) for layer in layers)
         scale = np.float32(float(self.get_buffer("read_scale")) / root)
         return {
             "item_mean": (root * mean).reshape(-1).astype(np.float32),
-            "own": scale * plain_array(self.own.weight.T),
-            "rated": scale * plain_array(self.rated.weight.T),
+            "own": scale * plain_array(self.get_buffer("directions") @ self.own.weight.T),
+            "rated": scale * plain_array(self.get_buffer("directions") @ self.rated.weight.T),
             "level": plain_array(self.level()),
             "output": weight.astype(np.float32),
             "output_shift": shift.astype(np.float32),
@@ -310,16 +310,34 @@ def _empty_base(n_users: int, n_items: int) -> dict[str, NDArray[np.float32]]:
     }
 
 
+def _directions(items: Float32Array, ratings: NDArray[np.int64], seed: int) -> Float32Array:
+    """Orthonormal columns in which items are read, `(coordinates, min(coordinates, MOST_READ))`.
+
+    Args:
+        items: Of all samples, `(n_items, coordinates)`.
+        ratings: By which items weigh, `(n_items,)`.
+        seed: Of a turn, after which all columns have about the same share of what the items differ in.
+    """
+    coordinates = items.shape[1]
+    if coordinates <= MOST_READ:
+        return np.eye(coordinates, dtype=np.float32)
+    rated = items.astype(np.float64) * np.sqrt(ratings)[:, None]
+    leading = np.linalg.eigh(rated.T @ rated)[1][:, -MOST_READ:]
+    turn = np.linalg.qr(np.random.default_rng(seed).standard_normal((MOST_READ, MOST_READ)))[0]
+    return np.asarray(leading @ turn, np.float32)
+
+
+def _next_ones(length: int, device: torch.device) -> Tensor:
+    """The place of the n-th of the next ones, from each row of a window on, `(length, AHEAD)`; at most the last."""
+    place = torch.arange(length, device=device)[:, None] + torch.arange(AHEAD, device=device)
+    return place.clamp(max=length - 1)
+
+
 def _weights(is_target: Tensor) -> Tensor:
-    """Of each row that comes after each row of windows, `(windows, rows, rows)`."""
-    place = torch.arange(is_target.shape[1], device=is_target.device)
-    ahead = place - place[:, None]
-    return torch.where(ahead >= 0, torch.exp(-ahead / HORIZON), 0) * is_target[:, None]
-
-
-def _products(vector: Tensor, event: Tensor) -> Tensor:
-    """`[p, b]` by `[e, 1]`, of all rows of each window, `(windows, rows, events)`."""
-    return torch.bmm(vector[..., :-1], event.to(vector.dtype).mT) + vector[..., -1:]
+    """Of the next ones after each row of windows, `(windows, rows, AHEAD)`."""
+    ahead = torch.arange(AHEAD, device=is_target.device)
+    beyond = torch.zeros_like(is_target[:, :1]).expand(-1, AHEAD - 1)
+    return torch.cat([is_target, beyond], 1).unfold(1, AHEAD, 1) * torch.exp(-ahead / HORIZON)
 
 
 class _Sums(NamedTuple):
@@ -331,14 +349,14 @@ class _Sums(NamedTuple):
     ratings: int = 0  # each of which is predicted several times
 
     def plus(self, added: Tensor, error: Tensor, weight: Tensor) -> _Sums:
-        """With windows more, `(windows, rows, coming)`: after n events in row n - 1."""
+        """With windows more, `(windows, rows, coming)`: after n events in row n - 1, `(windows, rows, next)`."""
         share = knot_shares(np.arange(1, added.shape[1] + 1))  # (rows, knots)
         square, product = (to_float64((weight * added * other).sum((0, 2))) for other in (added, error))
         return _Sums(
             self.squares + (share * square[:, None]).T @ share,
             self.products + share.T @ product,
             self.noise + float((weight * error.square()).sum()),
-            self.ratings + int((weight.amax(1) > 0).sum()),
+            self.ratings + int((weight[..., 0] > 0).sum()),
         )
 
     def slope(self) -> NDArray[np.float64]:
