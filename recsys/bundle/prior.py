@@ -13,6 +13,7 @@ from recsys.bundle.typing import Float32Array, Float64Array, IndexArray
 __all__ = ["UserPrior", "implicit_weights", "is_first"]
 
 RELATIVE_RIDGE = 1e-5  # added to the diagonal of the prior precision
+ABOUT_NOTHING = 1e-4  # of the least precision of a direction: the ridge that a rating adds
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,6 +42,14 @@ class UserPrior:
         exponents, offsets, terms = self._terms
         powers = (np.asarray(n)[..., None] + offsets) ** exponents
         return (powers @ terms).reshape(*powers.shape[:-1], *self.precision.shape[1:])
+
+    @cached_property
+    def is_about_constant(self) -> bool:
+        """Whether the precision depends on the number of ratings by the ridge alone, and that is nothing beside it."""
+        if self.exponent.any():
+            return False
+        growth = np.abs(self.precision_given(1) - self.precision_given(0)).max()
+        return bool(growth < ABOUT_NOTHING * np.linalg.eigvalsh(self.precision_given(0)).min())
 
     def drawn(self, n: IndexArray, generator: np.random.Generator) -> Float64Array:
         """Draws from `N(0, P)` with the prior precision P of users with n ratings each, `(users, samples, dim + 1)`."""

@@ -46,7 +46,7 @@ def running_fold_ins(
         paired = np.concatenate([sums.design, sums.residual[:, :, None]], 2).transpose(1, 0, 2)
         late = factors.drift_rule.discounted_sums(paired, int(known[-1]))
     counts, place = np.unique(known, return_inverse=True)
-    found = _one_by_one(sums, counts) if factors.prior.exponent.any() else _by_blocks(sums, counts)
+    found = _by_blocks(sums, counts) if factors.prior.is_about_constant else _one_by_one(sums, counts)
     for part, deviation in found:
         n = counts[part]
         solution = sums.mean + deviation
@@ -129,30 +129,41 @@ def _one_by_one(sums: _Sums, counts: NDArray[np.int64]) -> Iterator[tuple[slice,
 
 
 def _by_blocks(sums: _Sums, counts: NDArray[np.int64]) -> Iterator[tuple[slice, Float64Array]]:
-    """As `_one_by_one`, several times as fast, where the prior's precision does not depend on the number of ratings.
+    """As `_one_by_one`, several times as fast, for a prior that is about constant.
 
     The system of the ratings before a block is inverted to `P`. With the block's design `X` and precisions `W`, and
     `L L' = W^-1 + X P X'`, the inverse after n ratings of the block is `P - U_n' U_n`, of the first n rows `U_n` of
     `U = L^-1 X P`, since `L` is lower triangular.
     """
     start = 0
+    growth = sums.prior.precision_given(1) - sums.prior.precision_given(0)  # with each rating, of the ridge alone
     while start < len(counts):
         sums.add_until(first := int(counts[start]) - 1)
         stop = int(np.searchsorted(counts, first + BLOCK, "right"))
-        last = int(counts[stop - 1])
-        precision = sums.prior.precision_given(last)
+        block = slice(first, int(counts[stop - 1]))
+        precision = sums.prior.precision_given(block.stop)
         inverse = np.linalg.inv(precision + sums.gram)
-        design = sums.design[:, first:last].astype(np.float64)
+        design = sums.design[:, block].astype(np.float64)
+        weighted, noise = design, 1.0
+        if sums.weight is not None:
+            weight = sums.weight[:, block, None].astype(np.float64)
+            weighted, noise = design * weight, 1 / weight
         effect = design @ inverse  # (samples, block, dim + 1)
-        noise = 1.0 if sums.weight is None else 1 / sums.weight[:, first:last, None].astype(np.float64)
-        root = np.linalg.inv(np.linalg.cholesky(effect @ design.transpose(0, 2, 1) + noise * np.eye(last - first)))
-        update = root @ effect
-        before = inverse @ sums.right[..., None]  # (samples, dim + 1, 1)
-        error = sums.residual[:, first:last, None] - design @ before
-        deviation = before.transpose(0, 2, 1) + np.cumsum(update * (root @ error), 1)
+        kernel = effect @ design.transpose(0, 2, 1) + noise * np.eye(design.shape[1])
+        update = np.linalg.inv(np.linalg.cholesky(kernel)) @ effect
+
+        def solved(right: Float64Array) -> Float64Array:
+            """By the system after each rating of the block, `(samples, block, dim + 1)`."""
+            return right @ inverse - np.tril(right @ update.transpose(0, 2, 1)) @ update  # noqa: B023
+
+        early = np.arange(design.shape[1] - 1, -1, -1)[
+            :, None
+        ]  # ratings by which the ridge is less than in `precision`
+        right = sums.right[:, None] + np.cumsum(weighted * sums.residual[:, block, None], 1)
         if sums.prior.implicit is not None:
-            pull = precision @ sums.shifts(last).transpose(0, 2, 1)
-            deviation += (inverse @ pull).transpose(0, 2, 1)
-            deviation -= np.tril((update @ pull).transpose(0, 2, 1)) @ update
+            shift = sums.shifts(block.stop)
+            right += shift @ precision - early * (shift @ growth)
+        deviation = solved(right)
+        deviation += solved(early * (deviation @ growth))
         yield slice(start, stop), deviation[:, counts[start:stop] - first - 1].transpose(1, 0, 2)
         start = stop

@@ -14,7 +14,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from recsys.bundle import TEST, TRAIN, VAL, Bundle
-from recsys.bundle import fold_in as module
+from recsys.bundle import running_fold_ins as module
 from recsys.bundle.attributes import RowAttributes
 from recsys.bundle.factors import UserVector
 from recsys.bundle.item_fold_in import fold_in_item
@@ -102,7 +102,7 @@ def test_a_prediction_is_that_of_the_fold_in_of_what_came_before(
 ) -> None:
     expected = expected_of(name)
     assert np.nanstd(expected) > 0.3
-    monkeypatch.setattr(module, "RUNNING_SUMS", at_once)
+    monkeypatch.setattr(module, "SUMS", at_once)
     np.testing.assert_allclose(predict_prequential(drawn(**MODELS[name])), expected, atol=1e-4)
 
 

@@ -16,7 +16,7 @@ from recsys.models.attention.heads import Rows
 from recsys.models.attention.layers import CausalAttention, Dropout
 from recsys.models.attention.model import Attention
 from recsys.models.attention.softmax import sampled_items, softmax_loss
-from recsys.models.attention.stars import NextStars
+from recsys.models.attention.stars import MOST_READ, NextStars, _directions
 from tests.small_data import build, fit, random_ratings, small_data
 
 N_USERS, N_ITEMS = 40, 50
@@ -68,8 +68,11 @@ def some_model(histories: Histories, **arguments: object) -> Attention:
 
 @pytest.mark.parametrize(("timed", "query_time"), [(True, False), (True, True), (False, False)])
 @pytest.mark.parametrize("max_length", [1, 7, 100])
-@pytest.mark.parametrize("task", ["ranking", "rating"])
-def test_the_numpy_encoder_is_the_torch_one(timed: bool, query_time: bool, max_length: int, task: str) -> None:
+@pytest.mark.parametrize(("task", "most_read"), [("ranking", 256), ("rating", 256), ("rating", 8)])
+def test_the_numpy_encoder_is_the_torch_one(
+    timed: bool, query_time: bool, max_length: int, task: str, most_read: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("recsys.models.attention.stars.MOST_READ", most_read)
     histories = some_histories(timed=timed)
     model = some_model(histories, max_length=max_length, query_time=query_time, task=task, rating_max=9.0)
     factors, encoder = model.factors(), model.encoder()
@@ -123,6 +126,19 @@ def test_the_time_of_the_question_is_read_as_in_training() -> None:
         twice = encoder.vectors(table, events, np.array([n[user]] * 2), np.array([asked[user], asked[user] + 10**8]))
         np.testing.assert_allclose(twice[0], wanted[user], atol=1e-4)
         assert np.abs(twice[1] - twice[0]).max() > 0.01
+
+
+def test_items_are_read_in_the_directions_that_they_differ_in_most() -> None:
+    random = np.random.default_rng(0)
+    rank = 5
+    items = (random.normal(size=(40, rank)) @ random.normal(size=(rank, 2 * MOST_READ))).astype(np.float32)
+    items[-1] = random.normal(0, 5, 2 * MOST_READ)  # which nobody rated
+    found = _directions(items, np.append(np.ones(39, np.int64), 0), seed=0)
+    np.testing.assert_allclose(found.T @ found, np.eye(MOST_READ), atol=1e-5)
+    np.testing.assert_allclose(items[:39] @ found @ found.T, items[:39], atol=1e-4)
+    spread = (items[:39] @ found).std(0)
+    assert spread.max() < 10 * np.median(spread)
+    np.testing.assert_array_equal(_directions(items[:, :3], np.ones(40, np.int64), seed=0), np.eye(3))
 
 
 def test_an_export_does_not_depend_on_dropout() -> None:

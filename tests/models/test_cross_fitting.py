@@ -209,6 +209,16 @@ def test_a_base_that_knows_validation_rows_is_told_of(tmp_path: Path, caplog: py
     assert "fitted on validation rows too" in caplog.text
 
 
+@pytest.mark.parametrize("precision", ["64-true", "bf16-mixed"])
+def test_a_state_is_loaded_in_the_precision_of_the_model(precision: str) -> None:
+    stars = build(Attention, data(), task="rating", embedding_dim=8, heads=1)
+    fit(stars, data(), epochs=1, precision=precision)
+    user, item = torch.arange(10), torch.arange(10)
+    with torch.no_grad():
+        before = stars.eval()(user, item)
+        stars.load_state_dict(stars.state_dict())
+        torch.testing.assert_close(stars(user, item), before)
+
 
 def test_only_what_is_read_is_learned() -> None:
     for times in (True, False):
