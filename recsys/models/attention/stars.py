@@ -323,6 +323,7 @@ def _directions(items: Float32Array, ratings: NDArray[np.int64], seed: int) -> F
         return np.eye(coordinates, dtype=np.float32)
     rated = items.astype(np.float64) * np.sqrt(ratings)[:, None]
     leading = np.linalg.eigh(rated.T @ rated)[1][:, -MOST_READ:]
+    leading *= np.sign(leading[np.abs(leading).argmax(0), np.arange(MOST_READ)])  # which eigenvectors leave open
     turn = np.linalg.qr(np.random.default_rng(seed).standard_normal((MOST_READ, MOST_READ)))[0]
     return np.asarray(leading @ turn, np.float32)
 
