@@ -45,7 +45,7 @@ class UserPrior:
 
     @cached_property
     def is_about_constant(self) -> bool:
-        """Whether the precision depends on the number of ratings by the ridge alone, and that is nothing beside it."""
+        """Whether only the ridge grows with the number of ratings, and by next to nothing with each."""
         if self.exponent.any():
             return False
         growth = np.abs(self.precision_given(1) - self.precision_given(0)).max()

@@ -53,13 +53,25 @@ def test_they_are_the_fold_ins_of_the_first_ratings(
     assert largest_difference(f, np.array(known), item, attributes) < 2e-5
 
 
+def test_a_prior_is_about_constant_if_no_penalty_grows() -> None:
+    assert random_factors(exponents=(0.0, 0.0)).prior.is_about_constant
+    assert not random_factors(exponents=(0.0, 0.5)).prior.is_about_constant
+
+
 def test_a_prior_of_the_ridge_alone_is_not_constant() -> None:
     f = random_factors(n_items=N, exponents=(0.0,))
-    assert f.prior.is_about_constant
-    assert not random_factors(exponents=(0.0, 0.5)).prior.is_about_constant
     f = replace(f, prior_precision=np.zeros_like(f.prior_precision))
     assert not f.prior.is_about_constant
     assert largest_difference(f, np.arange(1, N + 1), np.arange(N)) < 2e-3
+
+
+def test_item_precisions_of_any_size_have_finite_answers() -> None:
+    f = random_factors(n_items=N, exponents=(0.0,), noisy=True)
+    for seed in range(10):
+        exponent = np.random.default_rng(seed).uniform(-9, 9, (N, 1))
+        g = replace(f, item_precision=(10**exponent).astype(np.float32))
+        for _, found in running_fold_ins(g, np.arange(N), np.full(N, 4, np.float32), np.arange(1, N + 1)):
+            assert np.isfinite(found.factors).all()
 
 
 def test_of_no_number_there_is_none() -> None:

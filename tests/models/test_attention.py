@@ -11,12 +11,13 @@ from recsys.bundle.encoder_events import KNOTS, events_of
 from recsys.bundle.encoder_fold_in import EncoderFoldIn
 from recsys.data.batches import RatingRows
 from recsys.data.histories import Histories, padded_windows, starts_of
+from recsys.models.attention import stars as module
 from recsys.models.attention.cross_fitting import Attributes
 from recsys.models.attention.heads import Rows
 from recsys.models.attention.layers import CausalAttention, Dropout
 from recsys.models.attention.model import Attention
 from recsys.models.attention.softmax import sampled_items, softmax_loss
-from recsys.models.attention.stars import MOST_READ, NextStars, _directions
+from recsys.models.attention.stars import NextStars, _directions
 from tests.small_data import build, fit, random_ratings, small_data
 
 N_USERS, N_ITEMS = 40, 50
@@ -72,7 +73,7 @@ def some_model(histories: Histories, **arguments: object) -> Attention:
 def test_the_numpy_encoder_is_the_torch_one(
     timed: bool, query_time: bool, max_length: int, task: str, most_read: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("recsys.models.attention.stars.MOST_READ", most_read)
+    monkeypatch.setattr(module, "MOST_READ", most_read)
     histories = some_histories(timed=timed)
     model = some_model(histories, max_length=max_length, query_time=query_time, task=task, rating_max=9.0)
     factors, encoder = model.factors(), model.encoder()
@@ -128,17 +129,34 @@ def test_the_time_of_the_question_is_read_as_in_training() -> None:
         assert np.abs(twice[1] - twice[0]).max() > 0.01
 
 
-def test_items_are_read_in_the_directions_that_they_differ_in_most() -> None:
+def test_items_are_read_along_the_leading_directions_of_those_that_are_rated(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MOST_READ", 5)
     random = np.random.default_rng(0)
-    rank = 5
-    items = (random.normal(size=(40, rank)) @ random.normal(size=(rank, 2 * MOST_READ))).astype(np.float32)
-    items[-1] = random.normal(0, 5, 2 * MOST_READ)  # which nobody rated
+    items = (random.normal(size=(40, 5)) @ random.normal(size=(5, 20))).astype(np.float32)
+    items[-1] = random.normal(0, 50, 20)  # which nobody rated
     found = _directions(items, np.append(np.ones(39, np.int64), 0), seed=0)
-    np.testing.assert_allclose(found.T @ found, np.eye(MOST_READ), atol=1e-5)
+    np.testing.assert_allclose(found.T @ found, np.eye(5), atol=1e-5)
     np.testing.assert_allclose(items[:39] @ found @ found.T, items[:39], atol=1e-4)
-    spread = (items[:39] @ found).std(0)
-    assert spread.max() < 10 * np.median(spread)
+    size = np.square(items[:39] @ found).mean(0)
+    assert size.max() < 5 * size.min()
     np.testing.assert_array_equal(_directions(items[:, :3], np.ones(40, np.int64), seed=0), np.eye(3))
+
+
+def test_a_state_brings_its_directions(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MOST_READ", 8)
+    histories = some_histories(timed=False)
+    batch = padded_windows(*(np.array([row]) for row in (0, 0, int(histories.start[3]))))
+
+    def read(model: Attention) -> torch.Tensor:
+        model.train()
+        return model.head.read(batch.row, histories.item[batch.row], histories.rating[batch.row], None)
+
+    one = some_model(histories, task="rating")
+    monkeypatch.setattr(module, "_directions", lambda *args, **_: _directions(*args[:2], seed=1))
+    other = some_model(histories, task="rating")
+    assert not torch.allclose(read(one), read(other), atol=0.01)
+    other.load_state_dict(one.state_dict())
+    torch.testing.assert_close(read(one), read(other), atol=1e-4, rtol=0)
 
 
 def test_an_export_does_not_depend_on_dropout() -> None:

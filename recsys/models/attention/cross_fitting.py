@@ -196,13 +196,16 @@ def _predicted_next(
             item, stars = ratings.item[rated], ratings.rating[rated]
             part, level = parts[fold[user]], levels[fold[user]]
             for piece, vector in running_fold_ins(part, item, stars, np.arange(1, len(item)), attributes.of_user(user)):
-                coming = item[piece.start + 1 : piece.stop + AHEAD]
-                events = part.concatenated_items[coming]
-                scores = vector.factors.reshape(-1, events.shape[1]) @ events.T / part.samples
-                scores += vector.bias.mean(1)[:, None] + level[coming]
-                for number, row in enumerate(range(rated.start + piece.start, rated.start + piece.stop)):
-                    next_ones = scores[number, number : number + AHEAD]
-                    found[row, : len(next_ones)] = next_ones
+                vectors, bias = vector.factors.reshape(len(vector.bias), -1), vector.bias.mean(1)
+                for first in range(piece.start, piece.stop, AHEAD):
+                    stop = min(first + AHEAD, piece.stop)
+                    some = slice(first - piece.start, stop - piece.start)
+                    coming = item[first + 1 : stop + AHEAD]
+                    scores = vectors[some] @ part.concatenated_items[coming].T / part.samples
+                    scores += bias[some, None] + level[coming]
+                    for number, row in enumerate(range(rated.start + first, rated.start + stop)):
+                        next_ones = scores[number, number : number + AHEAD]
+                        found[row, : len(next_ones)] = next_ones
 
     in_threads(solve, _pieces(len(fold)))
     return found

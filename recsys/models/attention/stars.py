@@ -32,7 +32,7 @@ BASE = "base_"  # with which the names of a base's arrays begin
 SWEEPS = 40
 ALS_ARGUMENTS: dict[str, Any] = {"embedding_dim": 32, "reg_lambda": 0.08, "reg_exponent": 0.5, "bias_shrinkage": 1.0}
 READ_STD = 0.3  # of the coordinates of an item where it is read
-MOST_READ = 256  # coordinates; of the items of more samples, as many leading directions
+MOST_READ = 256  # coordinates; of more, as many leading directions
 HORIZON = 5.0  # events ahead over which the weight of stars that are to be predicted falls by e
 LEFT_OUT = 10  # one user in so many is left out of the loss
 CALIBRATED = 1 << 13  # rows of users by which is calibrated at a time
@@ -46,8 +46,8 @@ class NextStars(Head):
     What is written is added to the `[p, b]` that a base, a factorization with priors, folds in of the same events; its
     items stay as they are. In training they are cross-fitted (`recsys.models.attention.cross_fitting`). An event is
     read as `A e_i + d B e_i`, with d its rating less `mu + b_i`, and `e_i` the item's coordinates in all samples of the
-    base, or where these are many, in the `directions` that items differ in most. All in units (`RatingModel.unit`), and
-    coordinates in a scale of their own, `read_scale`.
+    base, or where these are many, along the leading singular vectors of the items, its `directions`. All in units
+    (`RatingModel.unit`), and coordinates in a scale of their own, `read_scale`.
 
     What is learned of the training users holds less for others, and the less the more is known of somebody. So a share
     of the users is left out of the loss, and by them what is written is multiplied, outside training, by the slope of a
@@ -121,7 +121,7 @@ class NextStars(Head):
         self.row_left_out = torch.from_numpy(left_out)[histories.user].to(like.device)
         self._start = histories.start
         fold_items = found.item_factors.reshape(-1, items.shape[1])
-        self.fold_items = torch.from_numpy(scale * fold_items @ directions).to(like)
+        self.fold_items = torch.from_numpy(fold_items @ (np.float32(scale) * directions)).to(like)
         self.fold_biases = torch.from_numpy(found.item_bias.mean(2).reshape(-1)).to(like)
         self.predicted = torch.from_numpy(found.predicted).to(like)
 
@@ -132,6 +132,8 @@ class NextStars(Head):
         for name, array in base.items():
             if array is not None:
                 self.register_buffer(f"{BASE}{name}", torch.from_numpy(np.array(array)).to(like))
+        along = self.get_buffer(f"{BASE}item_factors").flatten(1) @ self.get_buffer("directions")
+        self.register_buffer("item_along", along, persistent=False)  # (n_items, directions)
         width = directions.shape[1]
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed)
@@ -145,7 +147,10 @@ class NextStars(Head):
         start = f"{prefix}{BASE}"
         base = {name.removeprefix(start): value for name, value in state.items() if name.startswith(start)}
         arrays = {name: value.float().cpu().numpy() for name, value in base.items()}
+        before = self.get_buffer("directions")
         self._make_layers(arrays, state[f"{prefix}directions"].float().cpu().numpy())
+        if len(items := self.get_buffer("fold_items")):  # along those that were found here
+            self.fold_items = items @ (before.T @ self.get_buffer("directions"))
 
     @property
     def base(self) -> Factors:
@@ -179,7 +184,8 @@ class NextStars(Head):
     def _item_at(self, row: Tensor, item: Tensor) -> tuple[Tensor, Tensor]:
         """`e_i` and `b_i` of items as the users of these rows of the histories read them."""
         if not (self.training or self._is_crossed) or not len(self.get_buffer("fold_items")):
-            return nn.functional.embedding(item, self.items() @ self.get_buffer("directions")), self.biases()[item]
+            along = self.get_buffer("read_scale") * self.get_buffer("item_along")
+            return nn.functional.embedding(item, along), self.biases()[item]
         at = self.get_buffer("row_fold")[row] * self.n_items + item
         return nn.functional.embedding(at, self.get_buffer("fold_items")), self.get_buffer("fold_biases")[at]
 
@@ -236,7 +242,7 @@ class NextStars(Head):
         length = np.minimum(stop - start - 1, most)[users]
         order = np.argsort(length, kind="stable")
         users, length = users[order], length[order]
-        sums = _Sums(np.zeros((KNOTS, KNOTS)), np.zeros(KNOTS))
+        sums = _SlopeSums(np.zeros((KNOTS, KNOTS)), np.zeros(KNOTS))
         self._is_crossed = True
         try:
             with torch.autocast(device.type, enabled=False):
@@ -311,19 +317,19 @@ def _empty_base(n_users: int, n_items: int) -> dict[str, NDArray[np.float32]]:
 
 
 def _directions(items: Float32Array, ratings: NDArray[np.int64], seed: int) -> Float32Array:
-    """Orthonormal columns in which items are read, `(coordinates, min(coordinates, MOST_READ))`.
+    """Orthonormal columns along which items are read, `(coordinates, min(coordinates, MOST_READ))`.
 
     Args:
         items: Of all samples, `(n_items, coordinates)`.
         ratings: By which items weigh, `(n_items,)`.
-        seed: Of a turn, after which all columns have about the same share of what the items differ in.
+        seed: Of a turn, after which items are about as large along one column as along another.
     """
     coordinates = items.shape[1]
     if coordinates <= MOST_READ:
         return np.eye(coordinates, dtype=np.float32)
     rated = items.astype(np.float64) * np.sqrt(ratings)[:, None]
     leading = np.linalg.eigh(rated.T @ rated)[1][:, -MOST_READ:]
-    leading *= np.sign(leading[np.abs(leading).argmax(0), np.arange(MOST_READ)])  # which eigenvectors leave open
+    leading *= np.sign(leading[np.abs(leading).argmax(0), np.arange(MOST_READ)])  # which a decomposition leaves open
     turn = np.linalg.qr(np.random.default_rng(seed).standard_normal((MOST_READ, MOST_READ)))[0]
     return np.asarray(leading @ turn, np.float32)
 
@@ -341,7 +347,7 @@ def _weights(is_target: Tensor) -> Tensor:
     return torch.cat([is_target, beyond], 1).unfold(1, AHEAD, 1) * torch.exp(-ahead / HORIZON)
 
 
-class _Sums(NamedTuple):
+class _SlopeSums(NamedTuple):
     """Of a regression of errors on what is added, with a slope for each number of events."""
 
     squares: NDArray[np.float64]  # (knots, knots) of what is added
@@ -349,11 +355,11 @@ class _Sums(NamedTuple):
     noise: float = 0.0  # sum of squared errors
     ratings: int = 0  # each of which is predicted several times
 
-    def plus(self, added: Tensor, error: Tensor, weight: Tensor) -> _Sums:
+    def plus(self, added: Tensor, error: Tensor, weight: Tensor) -> _SlopeSums:
         """With windows more, `(windows, rows, coming)`: after n events in row n - 1, `(windows, rows, next)`."""
         share = knot_shares(np.arange(1, added.shape[1] + 1))  # (rows, knots)
         square, product = (to_float64((weight * added * other).sum((0, 2))) for other in (added, error))
-        return _Sums(
+        return _SlopeSums(
             self.squares + (share * square[:, None]).T @ share,
             self.products + share.T @ product,
             self.noise + float((weight * error.square()).sum()),
