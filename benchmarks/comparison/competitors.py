@@ -255,7 +255,7 @@ RANKING = (
             "learning_rate": 0.001, "train_batch_size": 2048,
         },
         "defaults; a fixed number of epochs, where its default is up to 300 with early stopping",
-        ("recbole", "torch", "numpy"), environment="recbole", kind="ranking", quick=False,
+        ("recbole", "torch", "numpy"), data=("ml_100k",), environment="recbole", kind="ranking", quick=False,
     ),
     Competitor(
         "recsys-attention", "recsys attention", "recsys_adapter:Ranked", {"experiment": "ml_100k_attention"},
