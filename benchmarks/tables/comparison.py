@@ -20,7 +20,7 @@ TIMED: Place = ("ml_1m", "kfold fold 0")  # where README's seconds and memory ar
 OURS = (
     "recsys-als-fast", "recsys-als", "recsys-mf-fast", "recsys-mf", "recsys-svdpp", "recsys-autorec",
     "recsys-bayesian-mf-ids", "recsys-bayesian-mf", "recsys-mf-ranking", "recsys-recent-popularity", "recsys-item-knn",
-    "recsys-ease", "recsys-slit", "recsys-ials-same", "recsys-ials",
+    "recsys-ease", "recsys-slit", "recsys-ials-same", "recsys-ials", "recsys-attention",
 )  # fmt: skip
 SAME_BUDGET = "myfm-100"  # as many sweeps as recsys bayesian_mf: in README beside its library's best
 DIGITS = "⁰¹²³⁴⁵⁶⁷⁸⁹"
