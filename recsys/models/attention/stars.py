@@ -197,7 +197,10 @@ class NextStars(Head):
         return read
 
     def write(self, state: Tensor) -> Tensor:
-        written: Tensor = self.output(state)
+        return self._in_coordinates(self.output(state))
+
+    def _in_coordinates(self, written: Tensor) -> Tensor:
+        """What is written along the directions, `(..., directions + 1)`, as `(..., coordinates + 1)`."""
         return torch.cat([written[..., :-1] @ self.get_buffer("directions").T, written[..., -1:]], -1)
 
     def added(self, state: Tensor, events: Tensor) -> Tensor:
@@ -274,9 +277,7 @@ class NextStars(Head):
         """Those of `Encoder` that are of this task: items are centred, and a bias takes the product with their mean."""
         root, mean = self.unit**0.5, self.base.item_factors.astype(np.float64).mean(0)
         unit, step = self._written_unit(), np.append(np.full(mean.shape[1], root), self.unit)
-        directions = to_float64(self.get_buffer("directions"))
-        written = to_float64(self.output.weight).T, to_float64(self.output.bias)
-        layers = (np.append(one[..., :-1] @ directions.T, one[..., -1:], -1) * unit for one in written)
+        layers = (to_float64(self._in_coordinates(one)) * unit for one in (self.output.weight.T, self.output.bias))
         weight, shift = (_of_samples(layer, mean) * np.tile(step, len(mean)) for layer in layers)
         scale = np.float32(float(self.get_buffer("read_scale")) / root)
         return {
@@ -356,7 +357,7 @@ class _SlopeSums(NamedTuple):
     ratings: int = 0  # each of which is predicted several times
 
     def plus(self, added: Tensor, error: Tensor, weight: Tensor) -> _SlopeSums:
-        """With windows more, `(windows, rows, coming)`: after n events in row n - 1, `(windows, rows, next)`."""
+        """With windows more, `(windows, rows, AHEAD)`: after n events in row n - 1."""
         share = knot_shares(np.arange(1, added.shape[1] + 1))  # (rows, knots)
         square, product = (to_float64((weight * added * other).sum((0, 2))) for other in (added, error))
         return _SlopeSums(
