@@ -36,6 +36,12 @@ PLAN = {  # by row: the command, and the row that it stands on
     "bayesian_mf, 42 samples": (f"experiment=ml_1m_bayesian_mf {LATER} trainer.max_epochs=300", None),
     "attention on those": (ON, "bayesian_mf, 42 samples"),
 }
+PLAN |= {  # fits of less than ten minutes are repeated
+    f"{name}, seed {seed}": (f"{command} seed={seed}", base)
+    for name, (command, base) in PLAN.items()
+    if command == ON
+    for seed in (1, 2)
+}
 FIGURES = {
     "rmse": "prequential/rmse",
     "rmse_unseen": "prequential/rmse_unseen",

@@ -37,6 +37,8 @@ LATER = "data.split=global_time data.test_fraction=0.1 targets=last model.max_le
 PLAN = {  # by row
     "ml_1m leave_one_out": ML_1M,
     "ml_1m leave_one_out, 6 epochs": f"{ML_1M} trainer.max_epochs=6",
+    "ml_1m leave_one_out, 6 epochs, seed 1": f"{ML_1M} trainer.max_epochs=6 seed=1",
+    "ml_1m leave_one_out, 6 epochs, seed 2": f"{ML_1M} trainer.max_epochs=6 seed=2",
     "ml_1m leave_one_out, ties shuffled": f"{ML_1M} data.ties=shuffled",
     "ml_1m leave_one_out, any of a tie": f"{ML_1M} data.ties=group",
     "ml_1m leave_one_out, with query times": f"{ML_1M} model.query_time=true",
@@ -45,7 +47,7 @@ PLAN = {  # by row
     "ml_100k leave_one_out, seed 1": f"{ML_100K} seed=1",
     "ml_100k leave_one_out, seed 2": f"{ML_100K} seed=2",
 }
-RIVALS = {"ml_100k leave_one_out": "experiment=ml_1m_ials data=ml_100k"}  # whose cases are compared in pairs
+RIVALS = {ML_100K: "experiment=ml_1m_ials data=ml_100k"}  # by experiment: whose cases are compared in pairs
 
 
 def main() -> None:
@@ -85,8 +87,8 @@ def measure(name: str, line: str, runs: Path, root: Path | None) -> dict[str, An
     }
     if targets == "last":
         entry["in_file_order"] = in_file_order(folder)
-    if name in RIVALS:
-        rival = trained(f"{name} ials", RIVALS[name], runs, root)
+    if (line_of_rival := RIVALS.get(line.split()[0])) is not None:
+        rival = trained("ml_100k leave_one_out ials", line_of_rival, runs, root)
         ours, theirs = CaseValues.load(folder, targets), CaseValues.load(rival, targets)
         if ours.rows != theirs.rows:
             raise SystemExit(f"error: {folder} and {rival} were asked about other cases")
