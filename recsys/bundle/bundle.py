@@ -166,7 +166,8 @@ class Bundle(Scoring):
             enough = self._ratings_of_items >= min_ratings
             rules = rules._replace(allowed=enough if rules.allowed is None else rules.allowed & enough)
         if isinstance(user_id, FoldIn):
-            vector, history, given, time, who = self._vector_of(user_id), user_id.items, user_id.rating, None, None
+            vector, history, given, who = self._vector_of(user_id), user_id.items, user_id.rating, None
+            time = user_id.time
         else:
             row = self.row_of_user(user_id)
             entries, rated = self.ratings.slice_of(row), self.ratings

@@ -30,7 +30,6 @@ class EncoderFoldIn(FoldIn):
     encoder: Encoder
     scale: tuple[float, float]  # of the ratings, in stars
     attributes: IndexArray | None  # positions among the attributes; None: not known
-    time: NDArray[Any] | None  # (n,) unix seconds; None: not known
     at: int | None = None  # unix seconds of the question; None: not known
 
     @cached_property

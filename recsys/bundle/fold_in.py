@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +32,7 @@ class FoldIn(ABC):
     model: Factors
     items: IndexArray  # (n,) item rows
     rating: Float32Array  # (n,) stars
+    time: NDArray[Any] | None = field(default=None, kw_only=True)  # (n,) unix seconds; None: not known
 
     @property
     @abstractmethod

@@ -17,6 +17,7 @@ from recsys.bundle.history_fold_in import HistoryFoldIn
 from recsys.bundle.item_fold_in import ItemRatings, fold_in_items
 from recsys.bundle.noise import RatingNoise
 from recsys.bundle.parts import BundleParts
+from recsys.bundle.ratings import LAST_PART
 from recsys.bundle.results import Predictions
 from recsys.bundle.running_fold_ins import running_fold_ins
 from recsys.bundle.topk import argtopk
@@ -180,20 +181,19 @@ class Scoring(BundleParts):
             item: Item rows with factors, `(n,)`.
             rating: Stars, `(n,)`.
             attributes: Positions among `attributes`.
-            time: Unix seconds, `(n,)`, of which an encoder takes notice; None if they are not known.
+            time: Unix seconds, `(n,)`, which an encoder reads; None if they are not known.
             at: And of the question, for an encoder with query times.
         """
         if not self.can_fold_in:
             raise ValueError(f"model {self.manifest.get('model')} cannot fold in new users (fold_in: none)")
         if self.has_histories:
-            return HistoryFoldIn(self.factors, item, rating)
+            return HistoryFoldIn(self.factors, item, rating, time=time)
         if self.encoder is not None:
-            return EncoderFoldIn(self.factors, item, rating, self.encoder, self.scale, attributes, time, at)
+            return EncoderFoldIn(self.factors, item, rating, self.encoder, self.scale, attributes, at, time=time)
         target = self.manifest.get("fold_in_target")
-        if target is None:
-            return fold_in(self.factors, item, rating, attributes)
-        folded = fold_in(self.factors, item, np.full(len(item), target, np.float32), attributes)
-        return replace(folded, rating=rating)  # explanations name the stars
+        taken = rating if target is None else np.full(len(item), target, np.float32)
+        folded = fold_in(self.factors, item, taken, attributes)
+        return replace(folded, rating=rating, time=time)  # explanations name the stars
 
     def running_vectors(
         self,
@@ -218,7 +218,7 @@ class Scoring(BundleParts):
             A slice of `known`, and a vector: one for all of it, or with a first axis one for each number in it.
         """
         if self.encoder is not None:
-            folded = EncoderFoldIn(self.factors, item, rating, self.encoder, self.scale, attributes, time)
+            folded = EncoderFoldIn(self.factors, item, rating, self.encoder, self.scale, attributes, time=time)
             yield from folded.running_vectors(known, at)
             return
         # Plain fold-ins also without ratings, of histories, and for an ordinal link, not linear in the ratings.
@@ -260,8 +260,14 @@ class Scoring(BundleParts):
         return fold_in_items(self.factors, items, attributes, raters)
 
     def fold_in_user(self, user: int) -> FoldIn:
-        """A user's row as the fold-in of their attributes and all their ratings of items with factors."""
+        """A user as the fold-in of their attributes and their ratings of items with factors.
+
+        Of a fitted user those that training knew, which made their vector; with item weights, or of others, all.
+        """
         entries = np.arange(*self.ratings.slice_of(user).indices(len(self.ratings.item)))
+        last = LAST_PART.get(str(self.manifest.get("fit_on")))
+        if user < self.n_users and not self.has_histories and last is not None:
+            entries = entries[self.ratings.part[entries] <= last]
         if self.n_items < len(self.item_ids):
             entries = entries[self.ratings.item[entries] < self.n_items]
         return self.fold_in_entries(user, entries)

@@ -82,7 +82,7 @@ class Person:
     def told(self) -> tuple[IndexArray, Float32Array, NDArray[np.int64] | None]:
         """Item rows `(n,)` of `seen`, and the stars and unix seconds of each; None where the times are not known."""
         if self.given is not None:
-            return self.given.items, self.given.rating, None
+            return self.given.items, self.given.rating, self.given.time
         if self.merged is None:
             rated, entries = self.bundle.ratings, self.bundle.ratings.slice_of(self.row)
             time = None if rated.timestamp is None else rated.timestamp[entries]

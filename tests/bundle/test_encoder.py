@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from recsys.bundle import TEST, TRAIN, Bundle, BundleError
+from recsys.bundle import TEST, TRAIN, VAL, Bundle, BundleError
 from recsys.bundle.encoder_events import (
     KNOTS,
     RATING_LEVELS,
@@ -22,6 +22,7 @@ from recsys.bundle.encoder_events import (
 from recsys.bundle.encoder_fold_in import REASONS, EncoderFoldIn
 from recsys.bundle.partner import Partner
 from recsys.evaluation.evaluate import evaluate_ranking
+from serve.models.person import Person
 from tests.bundles import (
     encoder_bundle,
     events_bundle,
@@ -134,6 +135,21 @@ def test_reasons_are_what_the_score_loses_without_an_event(bundle: Bundle) -> No
         assert reason.contribution == pytest.approx(lost, abs=1e-5)
     parts = explained.base + sum(reason.contribution for reason in explained.reasons) + explained.remainder
     assert explained.score == pytest.approx(parts, abs=1e-5)
+
+
+def test_reasons_of_a_fitted_user_are_what_training_knew(bundle: Bundle) -> None:
+    """A held-out event, which the user's row does not know, would be the strongest of all."""
+    rows = [(0, 3, 5.0, TRAIN), (0, 1, 4.0, TRAIN), (0, 5, 4.0, VAL), (0, 7, 1.0, TEST), (1, 1, 2.0, TRAIN)]
+    made = {fit_on: encoder_bundle(rated=rows, fit_on=fit_on) for fit_on in ("train", "train_val", "all")}
+    for fit_on, known in (("train", 2), ("train_val", 3), ("all", 4)):
+        assert made[fit_on].fold_in_user(0).items.tolist() == [3, 1, 5, 7][:known]
+        reasons = made[fit_on].explain(made[fit_on].user_ids[0].item(), 110).reasons
+        assert {one.item_id for one in reasons} == set([103, 101, 105, 107][:known])
+
+
+def test_many_people_are_encoded_in_pieces(monkeypatch: pytest.MonkeyPatch, bundle: Bundle) -> None:
+    monkeypatch.setattr("recsys.bundle.encoder.ROWS", 12)
+    test_people_who_are_encoded_together_are_as_each_alone(bundle)
 
 
 def test_only_the_latest_events_are_explained(monkeypatch: pytest.MonkeyPatch, bundle: Bundle) -> None:
@@ -323,5 +339,10 @@ def test_it_orders_the_lists_of_another_bundle_by_stars_and_times(bundle: Bundle
     np.testing.assert_allclose(
         partner.scores(None, history, None, given, time), bundle.factors.scores(folded.vector), atol=1e-5
     )
+    someone = stars.fold_in({103: 3.0, 101: 0.5}, times={103: 10**9, 101: 10**9 + 60})
+    scores = bundle.factors.scores(folded.vector)
+    wanted = [100 + row for row in np.argsort(-scores) if row not in history]
+    assert [one.item_id for one in stars.recommend(someone, 3, rank_with=partner)] == wanted[:3]
+    assert Person(stars, -1, given=someone).told[2].tolist() == time.tolist()
     highest = bundle.fold_in_rows(history, np.array([5.0, 5.0], np.float32))
     np.testing.assert_allclose(partner.scores(None, history), bundle.factors.scores(highest.vector), atol=1e-5)

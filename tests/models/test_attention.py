@@ -11,10 +11,11 @@ from recsys.bundle.encoder_events import KNOTS, events_of
 from recsys.bundle.encoder_fold_in import EncoderFoldIn
 from recsys.data.batches import RatingRows
 from recsys.data.histories import Histories, padded_windows, starts_of
+from recsys.models.attention import layers
 from recsys.models.attention import stars as module
 from recsys.models.attention.cross_fitting import Attributes
 from recsys.models.attention.heads import Rows
-from recsys.models.attention.layers import CausalAttention, Dropout
+from recsys.models.attention.layers import CausalAttention, Dropout, causal_attention
 from recsys.models.attention.model import Attention
 from recsys.models.attention.softmax import sampled_items, softmax_loss
 from recsys.models.attention.stars import NextStars, _directions
@@ -85,7 +86,7 @@ def test_the_numpy_encoder_is_the_torch_one(
 
         def after(n: int) -> EncoderFoldIn:
             known = None if time is None else time[:n]  # noqa: B023
-            return EncoderFoldIn(factors, item[:n], stars[:n], encoder, (1.0, 9.0), None, known)  # noqa: B023
+            return EncoderFoldIn(factors, item[:n], stars[:n], encoder, (1.0, 9.0), None, time=known)  # noqa: B023
 
         whole = after(len(item))
         np.testing.assert_allclose(whole.vector.factors, factors.user_factors[user], atol=1e-4)
@@ -210,6 +211,48 @@ def test_attention_and_its_gradients_are_those_of_pytorch() -> None:
     wanted.backward(gradient)
     for a, b in zip(own, theirs, strict=True):
         torch.testing.assert_close(a.grad, b.grad)
+
+
+def test_attention_in_bfloat16_is_as_near_to_that_in_float32_as_pytorch_s() -> None:
+    torch.manual_seed(0)
+    exact = [torch.randn(4, 2, 50, 16, requires_grad=True) for _ in range(3)]
+    gradient = torch.randn(4, 2, 50, 16)
+    torch.nn.functional.scaled_dot_product_attention(*exact, is_causal=True).backward(gradient)
+    halves = [tensor.detach().bfloat16().requires_grad_() for tensor in exact]
+    found = causal_attention(*halves)
+    assert "CausalAttention" in type(found.grad_fn).__name__
+    found.backward(gradient.bfloat16())
+    for half, whole in zip(halves, exact, strict=True):
+        assert half.grad is not None
+        assert whole.grad is not None
+        assert float((half.grad.float() - whole.grad).norm() / whole.grad.norm()) < 0.02
+    parts = [tensor.detach()[..., :20, :] for tensor in halves]  # a row knows nothing of those after it
+    torch.testing.assert_close(causal_attention(*parts), found.detach()[..., :20, :], atol=2e-2, rtol=2e-2)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "has_units", "dtype", "expected"),
+    [
+        (None, True, torch.float32, torch.bfloat16),
+        (None, False, torch.float32, torch.float32),
+        (False, True, torch.float32, torch.float32),
+        (True, False, torch.float32, torch.bfloat16),
+        (None, True, torch.float64, torch.float64),
+    ],
+)
+def test_precision_is_found_or_asked_for(
+    wanted: bool | None,
+    has_units: bool,
+    dtype: torch.dtype,
+    expected: torch.dtype,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(layers, "has_fast_bfloat16", lambda device: has_units)
+    weights = torch.ones(2, 2, dtype=dtype)
+    with layers.reduced_precision(weights, wanted):
+        assert (weights @ weights).dtype == expected
+    with torch.autocast("cpu", torch.float16), layers.reduced_precision(weights.float(), wanted):  # trainer.precision
+        assert (weights.float() @ weights.float()).dtype == torch.float16
 
 
 def test_the_softmax_and_its_gradients_are_those_of_pytorch() -> None:
