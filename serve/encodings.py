@@ -7,10 +7,12 @@ one; over a long one it is the products, which nobody shares (docs/benchmarks.md
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from itertools import groupby
 
 from recsys.bundle.encoder_fold_in import EncoderFoldIn
 from recsys.bundle.fold_in import FoldIn
+from serve.http.beside import LONG
 
 LONGEST = 64  # events of a history that is encoded with others; a longer one is encoded alone
 
@@ -21,7 +23,7 @@ class Encodings:
     """Requests that wait for the vectors of people.
 
     Those whose requests are ready in one turn of the event loop are encoded in the next, so that nobody waits for
-    requests that are still to come.
+    requests that are still to come. A turn takes no longer than what the event loop computes anyway (`beside.LONG`).
 
     Args:
         most: People who are encoded together at most; 1: each alone.
@@ -32,14 +34,12 @@ class Encodings:
         self._waiting: list[tuple[EncoderFoldIn, asyncio.Future[None]]] = []
 
     async def encoded(self, folded: FoldIn | None) -> None:
-        """Return when somebody's vector is known, or is not worth waiting for.
-
-        Raises:
-            Exception: What encoding the vector alone would raise.
-        """
+        """Return when somebody's vector is known, or is to be found alone, with the answer."""
         if not isinstance(folded, EncoderFoldIn) or folded.is_encoded:
             return
         if self.most < 2 or len(folded.items) > LONGEST:
+            return
+        if self.most * folded.encoder.work(len(folded.items)) > LONG:
             return
         loop = asyncio.get_running_loop()
         if not self._waiting:
@@ -53,18 +53,11 @@ class Encodings:
         turn, self._waiting = self._waiting[: self.most], self._waiting[self.most :]
         if self._waiting:
             asyncio.get_running_loop().call_soon(self._encode)
-        turn.sort(key=lambda one: (id(one[0].encoder), len(one[0].items)))
-        for _, same in groupby(turn, lambda one: (id(one[0].encoder), len(one[0].items).bit_length())):
+        turn.sort(key=lambda one: (id(one[0].model), len(one[0].items)))
+        for _, same in groupby(turn, lambda one: (id(one[0].model), len(one[0].items).bit_length())):
             together = list(same)
-            error: Exception | None = None
-            try:
+            with contextlib.suppress(Exception):  # each alone then raises its own, with the answer
                 EncoderFoldIn.encode_together([folded for folded, _ in together])
-            except Exception as raised:
-                error = raised
             for _, done in together:
-                if done.cancelled():
-                    continue
-                if error is None:
+                if not done.cancelled():
                     done.set_result(None)
-                else:
-                    done.set_exception(error)

@@ -193,11 +193,13 @@ class Encoder:
 
     def vectors_of(self, item_factors: Float32Array, histories: Sequence[Events]) -> Float32Array:
         """As `vector`, of several people with events, at a time that is not known, one row each."""
-        windows = []
-        for events in histories:
-            rows = slice(max(0, len(events.item) - self.max_length), len(events.item))
-            windows.append(self._window(self._inputs(item_factors, events.part(rows)), events.part(rows), None))
-        return self._encoded(*zip(*windows, strict=True))
+        read = [events.part(slice(max(0, len(events.item) - self.max_length), None)) for events in histories]
+        step = max(1, ROWS // max(len(events.item) for events in read))
+        found = []
+        for start in range(0, len(read), step):
+            windows = [self._window(self._inputs(item_factors, one), one, None) for one in read[start : start + step]]
+            found.append(self._encoded(*zip(*windows, strict=True)))
+        return np.concatenate(found)
 
     def vectors_without(
         self, item_factors: Float32Array, item: IndexArray, rating: NDArray[np.floating] | None,

@@ -51,6 +51,10 @@ def turns(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return found
 
 
+async def asked(together: Encodings, some: list[EncoderFoldIn]) -> None:
+    await asyncio.gather(*map(together.encoded, some))
+
+
 @pytest.mark.parametrize("most", [1, 7, 32])
 def test_who_asks_at_once_gets_what_each_would_get_alone(
     bundle: Bundle, most: int, monkeypatch: pytest.MonkeyPatch
@@ -110,18 +114,33 @@ def test_who_goes_away_takes_nobody_along(bundle: Bundle) -> None:
     assert some[2].is_encoded
 
 
-def test_an_error_comes_to_all_who_wait(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_who_cannot_be_encoded_together_is_encoded_alone(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
     def fails(some: list[EncoderFoldIn]) -> None:
         raise ArithmeticError("no answer")
 
     monkeypatch.setattr(EncoderFoldIn, "encode_together", staticmethod(fails))
-    together, some = Encodings(32), people(bundle, 3)
-
-    async def ask() -> list[Any]:
-        return await asyncio.gather(*map(together.encoded, some), return_exceptions=True)
-
-    assert [str(one) for one in asyncio.run(ask())] == ["no answer"] * 3
+    some = people(bundle, 3)
+    asyncio.run(asked(Encodings(32), some))
     assert not some[0].is_encoded
+    assert np.isfinite(some[0].vector.factors).all()
+
+
+def test_revisions_of_a_model_are_encoded_apart(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Items that are described in between change the table that the same encoder reads."""
+    passes, later = turns(monkeypatch), bundle.with_items([999], [{"title": "new", "year": 2000, "genres": []}])
+    some = [*people(bundle, 3, longest=1), *people(later, 3, longest=1)]
+    asyncio.run(asked(Encodings(32), some))
+    assert [one.is_encoded for one in some] == [True] * 6
+    assert passes == [3, 3]
+
+
+def test_what_takes_long_is_encoded_beside(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    some = people(bundle, 2, longest=1)
+    monkeypatch.setattr(encodings, "LONG", 32 * some[0].encoder.work(1) - 1)
+    asyncio.run(asked(Encodings(32), some))
+    assert [one.is_encoded for one in some] == [False] * 2
+    asyncio.run(asked(Encodings(31), some))
+    assert [one.is_encoded for one in some] == [True] * 2
 
 
 def top(client: CheckedClient, user: str, query: str = "") -> list[dict[str, Any]]:
