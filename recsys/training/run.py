@@ -100,6 +100,8 @@ def run(cfg: DictConfig, folder: Path, context: RunContext = SINGLE_RUN) -> dict
         check_targets(targets, data.split_name)
         cfg = _say_and_record(cfg, data, folder, trackers, context)
         check_feedback(cfg, data)
+        if cfg.model.get("query_time"):
+            log.warning("model.query_time=true: figures know when each question is asked, which a service is not told")
         log.info("%s: %s ratings to train on, %s to validate on, %s to test on", data.dataset.name,
                  *(f"{len(rows):,}" for rows in (data.split.train, data.split.val, data.split.test)))  # fmt: skip
         selection, model = select(cfg, data, folder, loggers, context)

@@ -196,8 +196,17 @@ def has_fast_bfloat16(device: torch.device) -> bool:
 
 
 @contextmanager
-def reduced_precision(weights: Tensor) -> Iterator[None]:
-    """Matrix products in bfloat16, of weights in float32 on a device that has units for them; else as they are."""
-    fast = weights.dtype == torch.float32 and has_fast_bfloat16(weights.device)
-    with torch.autocast(weights.device.type, torch.bfloat16, enabled=fast):
+def reduced_precision(weights: Tensor, wanted: bool | None = None) -> Iterator[None]:
+    """Matrix products in bfloat16, of weights in float32, unless `trainer.precision` says how.
+
+    Args:
+        weights: Of the model.
+        wanted: Whether so; None: where the device has units for it.
+    """
+    device = weights.device
+    fast = has_fast_bfloat16(device) if wanted is None else wanted
+    if weights.dtype != torch.float32 or torch.is_autocast_enabled(device.type) or not fast:
+        yield
+        return
+    with torch.autocast(device.type, torch.bfloat16):
         yield

@@ -22,7 +22,7 @@ from recsys.data.columns import TIMESTAMP
 from recsys.data.datamodule import RatingDataModule
 from recsys.data.histories import Histories, HistoryBatch, histories_of, padded_pieces, padded_windows
 from recsys.evaluation.registry import NDCG, RMSE, Metrics
-from recsys.models.attention.heads import Head, NextItem, Rows
+from recsys.models.attention.heads import START_STD, Head, NextItem, Rows
 from recsys.models.attention.layers import Block, Dropout, Rotation, plain_array, plain_norm, reduced_precision
 from recsys.models.attention.stars import NextStars
 from recsys.models.base import SPAN_IN_UNITS, RatingModel, rows_or_mean, to_float64
@@ -36,7 +36,6 @@ log = logging.getLogger(__name__)
 
 TASKS = ("ranking", "rating")
 LAST_NDCG = f"val_last/{NDCG.name}"
-START_STD = 0.02
 FEED = 8 / 3  # of the dimension: the hidden part of a feed-forward layer, to the next multiple of 8
 UNKNOWN = 0.05  # share of the windows that are trained without ratings, without times, and without query times
 ROWS = 1 << 14  # of histories that are encoded at a time outside training
@@ -73,6 +72,7 @@ class Attention(RankingModel, GradientModel):
         base: Folder of a bundle, or of a run, that stars stand on: of a model with priors of users and items, such as
             `bayesian_mf`, with the same test rows; it is solved again for the fitted rows. None: a short ALS. Of
             `task=rating`.
+        bfloat16: Whether training multiplies matrices in bfloat16; None: where the device has units for it.
         learning_rate: Initial learning rate of Adam.
         plateau_factor: Factor on the learning rate when the validation metric stops improving, in (0, 1).
         plateau_patience: Epochs without improvement before that.
@@ -105,6 +105,7 @@ class Attention(RankingModel, GradientModel):
         query_time: bool = False,
         negatives: int | None = None,
         base: str | None = None,
+        bfloat16: bool | None = None,
         learning_rate: float = 0.001,
         plateau_factor: float = 0.2,
         plateau_patience: int = 3,
@@ -136,7 +137,7 @@ class Attention(RankingModel, GradientModel):
         # Validation rows are predicted from the fitted ones alone, which says little of stars to come.
         self.select_last_epoch = task == "rating" and lr_schedule != "plateau"
         self.max_length = self.history_length = max_length
-        self.heads, self.times, self.query_time = heads, times, query_time
+        self.heads, self.times, self.query_time, self.in_bfloat16 = heads, times, query_time, bfloat16
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             self.head: Head
@@ -219,7 +220,7 @@ class Attention(RankingModel, GradientModel):
         return 1.0 if self.task == "ranking" else self.span / SPAN_IN_UNITS
 
     def training_step(self, batch: HistoryBatch, batch_idx: int) -> Tensor:  # type: ignore[override]
-        with reduced_precision(self.rating):
+        with reduced_precision(self.rating, self.in_bfloat16):
             state = self._encoded(batch.row)
             rows = Rows(self.history_item, self.history_rating)
             loss = self.head.loss(state, batch, rows, self.generator)
@@ -329,9 +330,8 @@ class Attention(RankingModel, GradientModel):
             found = self.head.users().clone()
             for users in (order[piece] for piece in padded_pieces((stop - first)[order], ROWS)):
                 batch = padded_windows(first[users], first[users], stop[users])
-                rows = torch.from_numpy(stop[users] - first[users] - 1)
-                state = self._encoded(batch.row.to(self.device))[torch.arange(len(users)), rows]
                 known = torch.from_numpy(stop[users] - first[users])
+                state = self._encoded(batch.row.to(self.device))[torch.arange(len(users)), known - 1]
                 found[torch.from_numpy(users)] += self.head.added(state, known).to(found.dtype)
             self._vectors = found
         return self._vectors
