@@ -16,7 +16,7 @@ from recsys.bundle.encoder_events import ratings_of_kinds
 from recsys.data import features
 from recsys.data.batches import Batch, ItemBatches, RatingBatches, RatingRows
 from recsys.data.columns import EVENT, ITEM_ID, RATING, TIMESTAMP, USER_ID, WEIGHT
-from recsys.data.histories import HistoryBatches, histories_of
+from recsys.data.histories import HistoryBatches, starts_of
 from recsys.data.ids import IdMap
 from recsys.data.inference.finding import AUTO, Finding
 from recsys.data.rating_data import RatingData
@@ -204,7 +204,7 @@ class RatingDataModule(LightningDataModule):
         model = None if self.trainer is None else self.trainer.lightning_module
         if length := getattr(model, "history_length", 0):
             rank, world = (0, 1) if self.trainer is None else (self.trainer.global_rank, self.trainer.world_size)
-            start = histories_of(self.fit_data, self.fit_times, len(self.users)).start
+            start = starts_of(self.fit_data.columns.user, len(self.users))
             return HistoryBatches(start, self.batch_size, length, seed=self.seed, rank=rank, world=world)
         if getattr(model, "full_batch", False):
             return self._batches(self.fit_data, len(self.fit_data), shuffle=False)
