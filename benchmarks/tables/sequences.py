@@ -47,10 +47,8 @@ def _sequences(rows: list[Entry]) -> str:
                 "last one in the file's order, given all before that, as in the figures of others, the same model has "
                 f"NDCG@10 {same['ndcg@10']:.4f} and HR@10 {same['hr@10']:.4f}."
             )
-    kinds = {row["bfloat16"] for row in rows}
-    lines.append(
-        "Matrix products in " + " and ".join("bfloat16" if kind else "float32" for kind in sorted(kinds)) + "."
-    )
+    fast = any(row["bfloat16"] for row in rows)
+    lines.append(f"Matrix products in {'bfloat16, but where float32 is named' if fast else 'float32'}.")
     header = ["row", *FIGURES.values(), "tied", "fit, s", "command"]
     return paragraphs(table(header, cells, "l" + "r" * (len(FIGURES) + 2) + "l"), *lines, about(rows))
 
