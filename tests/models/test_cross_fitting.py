@@ -20,8 +20,8 @@ from recsys.models.attention.model import Attention
 from recsys.models.bayesian.model import BayesianMF
 from recsys.models.mf import MatrixFactorization
 from recsys.training.export import make_bundle
+from tests.bundles import encoder_bundle, random_factors
 from tests.bundles import make_bundle as bundle_of_factors
-from tests.bundles import random_factors
 from tests.small_data import SmallRatings, build, fit, kinds, random_ratings
 
 
@@ -184,6 +184,7 @@ def test_what_cannot_be_a_base_is_named(tmp_path: Path) -> None:
     made = {
         "a ranking model's rows": bundle_of_factors(factors, [1, 2, 3], [1, 2, 3, 4], task="ranking"),
         "its bundle has no prior": bundle_of_factors(factors, [1, 2, 3], [1, 2, 3, 4]),
+        "it is of attention itself": encoder_bundle(),
     }
     for number, (message, bundle) in enumerate(made.items()):
         bundle.save(tmp_path / str(number))

@@ -1,1 +1,1 @@
-"""Attention over histories: the layers, the loss of the next item, and the model."""
+"""Attention over histories: layers, heads for the next item and for stars that come, cross-fitting, and the model."""

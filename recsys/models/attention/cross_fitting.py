@@ -65,6 +65,8 @@ def load_base(path: str, data: RatingDataModule) -> tuple[Factors, Attributes]:
     """
     bundle = load(path)
     manifest, name = bundle.manifest, f"model.base: {path}, a bundle of {bundle.manifest.get('model')},"
+    if bundle.encoder is not None:
+        raise ValueError(f"{name} cannot be one: it is of attention itself")
     if (reason := why_not(bundle)) is not None:
         raise ValueError(f"{name} cannot be one: {reason}")
     if bundle.factors.ordinal is not None:
@@ -80,7 +82,10 @@ def load_base(path: str, data: RatingDataModule) -> tuple[Factors, Attributes]:
     if not _holds_out_the_same(bundle, data):
         raise ValueError(f"{name} must hold out the test rows of this split, {data.split_name}, and does not")
     if data.fit_on == "train" and manifest["fit_on"] != "train":
-        log.warning("the base was fitted on validation rows too: their errors are lower than those of rows to come")
+        log.warning(
+            "model.base was fitted on validation rows too, so their errors are lower than those of rows to come: to "
+            "compare runs by them, train it with refit=none"
+        )
     tables = []
     for effects, names, table in (
         (bundle.factors.attribute_effects, bundle.attributes, data.user_attributes),
