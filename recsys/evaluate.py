@@ -33,6 +33,7 @@ def main(cfg: DictConfig) -> None:
         check_evaluation(cfg.evaluation, items=cfg["items"])
     folder = Path(cfg.run)
     bundle = Bundle.load(folder / "bundle")
+    orders = {} if cfg.rank_by is None else orders_of(bundle, str(cfg.rank_by))
     recorded = _recorded(folder)
     metrics = evaluate(bundle, ranking=NDCG.test_key in recorded, folder=_keeping(folder, "all"))
     asked = [targets for targets in TARGETS[1:] if targets == cfg.targets or NDCG.ranking_key(targets) in recorded]
@@ -48,7 +49,6 @@ def main(cfg: DictConfig) -> None:
     about = {"epochs": recorded.get("epochs"), "split": bundle.manifest.get("split")}
     print_metrics({**about, **metrics}, title, bundle.manifest.get("arguments"))
     if cfg.rank_by is not None:
-        orders = orders_of(bundle, str(cfg.rank_by))
         print_orders({name: evaluate_ranking(bundle, cfg.targets, order) for name, order in orders.items()}, orders)
     if cfg.rank_with is not None:
         _print_rank_with(bundle, Bundle.load(Path(cfg.rank_with) / "bundle"), cfg.rank_mix)

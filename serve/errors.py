@@ -98,7 +98,8 @@ def _place(loc: list[Any]) -> str:
 
 
 def _lower(message: str) -> str:
-    return message[:1].lower() + message[1:]
+    """Pydantic's message within a sentence."""
+    return message[:1].lower() + message[1:].replace(" after validation", "")
 
 
 async def _http_error(request: Request, exc: Exception) -> JSONResponse:

@@ -238,7 +238,7 @@ class Bundle(Scoring):
             if missing := [item for item in ratings if item not in times]:
                 raise ValueError(f"times must have one of every rating, there is none of item {missing[0]!r}")
             ratings = dict(sorted(ratings.items(), key=lambda pair: times[pair[0]]))
-        rows = [self.item_row.get(item, -1) for item in checked_ids(self.manifest["id_kind"], "ratings", ratings)]
+        rows = [self.item_row.get(item, -1) for item in checked_ids(self.manifest["id_kind"], "item ids", ratings)]
         (low, high), kinds, told = self.given_scale, self.kind_ratings, []
         for item, rating in ratings.items():
             if isinstance(rating, str) and rating in kinds:

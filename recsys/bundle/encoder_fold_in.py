@@ -23,7 +23,7 @@ REASONS = 16  # of the latest events, for each of which the history is encoded w
 START = np.zeros(1, np.int64)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class EncoderFoldIn(FoldIn):
     """A user of a model with an encoder, from their events in order of time, the latest last."""
 

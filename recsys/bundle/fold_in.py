@@ -22,7 +22,7 @@ CONTRIBUTIONS = 1 << 24  # of ratings to scores, in all samples, at a time: 64 M
 NO_ATTRIBUTES = np.zeros(0, np.int64)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class FoldIn(ABC):
     """A user made of ratings, and what each of them contributes to a score.
 
@@ -33,6 +33,9 @@ class FoldIn(ABC):
     items: IndexArray  # (n,) item rows
     rating: Float32Array  # (n,) stars
     time: NDArray[Any] | None = field(default=None, kw_only=True)  # (n,) unix seconds; None: not known
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(ratings={len(self.items)})"
 
     @property
     @abstractmethod
@@ -51,7 +54,7 @@ class FoldIn(ABC):
         """
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class RidgeFoldIn(FoldIn):
     """A user folded in by ridge regression, and the linear algebra behind the contributions.
 

@@ -15,7 +15,7 @@ from recsys.bundle.typing import Float32Array, IndexArray
 __all__ = ["HistoryFoldIn"]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class HistoryFoldIn(FoldIn):
     """A user of a model with `item_weights`, from their items in order of time; what they rated them does not count."""
 

@@ -31,11 +31,13 @@ def learning_curve(metrics: Path, out: Path) -> None:
     figure = _figure()
     axes = figure.subplots()
     loss_axes = axes.twinx()
-    _draw_loss(loss_axes, _logged(rows, "train/loss"))
     monitor = monitor_of(dict.fromkeys(rows.columns))
+    _draw_loss(loss_axes, _logged(rows, "train/loss"), in_stars=monitor.unit == "stars")
     _draw_figure(axes, _logged(rows, monitor.validation_key), monitor)
     rates = [_logged(rows, name) for name in rows.columns.astype(str) if name.startswith("lr-")]
-    lowered = rates[0].index[rates[0].diff() < 0].tolist() if rates else []
+    change = rates[0].diff() if rates else pd.Series(dtype=float)
+    is_curve = len(change) > 2 and bool(change[1:].ne(0).all())  # a schedule's, which is no event
+    lowered = [] if is_curve else change.index[change < 0].tolist()
     for change in lowered:
         axes.axvline(change, color=ORANGE, linewidth=1, linestyle=":")
     axes.set(xlabel="epoch", title="Learning curve" + (" (dotted: learning rate lowered)" if lowered else ""))
@@ -97,12 +99,12 @@ def _logged(rows: pd.DataFrame, name: str) -> pd.Series[float]:
     return rows[name].dropna().astype(float) if name in rows else pd.Series(dtype=float)
 
 
-def _draw_loss(axes: Axes, loss: pd.Series[float]) -> None:
+def _draw_loss(axes: Axes, loss: pd.Series[float], *, in_stars: bool) -> None:
     if loss.empty:
         axes.set_yticks([])
         return
     axes.plot(loss.index, loss, color=GREY, linewidth=1.5, marker="." if len(loss) == 1 else None)
-    axes.set_ylabel("training loss (stars²)", color=INK)
+    axes.set_ylabel("training loss (stars²)" if in_stars else "training loss", color=INK)
 
 
 def _draw_figure(axes: Axes, figure: pd.Series[float], monitor: Metric) -> None:

@@ -41,6 +41,8 @@ def check_training(cfg: DictConfig, folder: Path) -> None:
     kind: type[RatingModel] = get_class(cfg.model._target_)
     if kind.task == "ranking" and cfg.get("compress") is not None:
         raise ValueError(f"compress must be null for a ranking model such as {cfg.model_name}, got {cfg.compress}")
+    if cfg.model.get("task", kind.task) == "ranking" and cfg.get("evaluation") == "prequential":
+        raise ValueError(f"evaluation=prequential needs predicted stars, and {cfg.model_name} ranks items")
     check_callbacks(cfg, kind)
     trainer = build_trainer(cfg, kind, folder, [], SINGLE_RUN, logger=False, enable_checkpointing=False)
     if trainer.world_size != 1:

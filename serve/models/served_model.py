@@ -23,6 +23,7 @@ from serve.models.catalogue import Catalogue
 from serve.models.person import Person
 from serve.models.pointer import bundle_folder
 from serve.settings import Settings
+from serve.times import check_time, latest_time
 
 Summary = tuple[str, str, int | None, list[str]]  # the fields of schemas.ItemSummary
 
@@ -222,20 +223,22 @@ class ServedModel:
             attributes: Side information by name.
 
         Raises:
-            ApiError: 400, an id is malformed, a rating is missing or off the scale, a time is missing, or a kind or an
-                attribute is unknown; 409, an item occurs twice.
+            ApiError: 400, an id is malformed, a rating is missing or off the scale, a time is missing or cannot be
+                one, or a kind or an attribute is unknown; 409, an item occurs twice.
         """
         known = self.check_attributes(attributes) if attributes else None
         low, high = self.bundle.given_scale
         rated: dict[int, tuple[float, int]] = {}
         seen: set[str] = set()
         unknown = []
-        timed = any(given.timestamp is not None for given in ratings)
+        timed, latest = any(given.timestamp is not None for given in ratings), latest_time()
         for place, given in enumerate(ratings):
             item_id, stars = self.items.text(given.item_id, f"body.ratings[{place}].item_id"), given.rating
             if timed and given.timestamp is None:
                 detail = f"body.ratings[{place}].timestamp must be given, as others have one"
                 raise ApiError(400, "timestamp_missing", detail)
+            if given.timestamp is not None:
+                check_time(given.timestamp, latest, f"body.ratings[{place}].timestamp")
             row = self.items.get(item_id, -1)
             if stars is None and self.bundle.is_implicit:
                 stars = high

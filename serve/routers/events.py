@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated
@@ -11,13 +10,14 @@ from fastapi import Request
 from pydantic import ConfigDict, FailFast, Field
 
 from recsys.bundle.ids import MAX_KIND
-from recsys.events.event import CHOICE, CLOCK_TOLERANCE, MAX_EVENT_ID, RATING, Event
+from recsys.events.event import CHOICE, MAX_EVENT_ID, RATING, Event
 from serve.api_error import ApiError
 from serve.dependencies import get_live, get_model
 from serve.models.served_model import ServedModel
 from serve.openapi import error_responses
 from serve.routing import resource_router
 from serve.schemas import TEXT, Input, RecordedBodyId, Seconds, Stars
+from serve.times import check_time, latest_time
 
 router = resource_router("events", prefix="/events", needs="events")
 
@@ -90,7 +90,7 @@ def _checked(given: Sequence[EventIn], model: ServedModel) -> list[Event]:
     """
     low, high = model.bundle.given_scale
     user_text, item_text = model.users.text, model.items.text
-    latest = int(time.time()) + CLOCK_TOLERANCE
+    latest = latest_time()
     events = []
     for place, one in enumerate(given):
         of_user, of_item = f"body.events[{place}].user_id", f"body.events[{place}].item_id"
@@ -108,8 +108,6 @@ def _checked(given: Sequence[EventIn], model: ServedModel) -> list[Event]:
         elif rating is not None:
             detail = f"body.events[{place}].rating must be left out: only the kind rating has one"
             raise ApiError(400, "rating_unexpected", detail)
-        if not 0 <= one.timestamp <= latest:
-            allowed = f"unix seconds from 0 to {latest}, a day ahead of the service's clock"
-            raise ApiError(400, "invalid_timestamp", f"body.events[{place}].timestamp must be {allowed}")
+        check_time(one.timestamp, latest, f"body.events[{place}].timestamp")
         events.append(Event(one.event_id, user_id, item_id, kind, rating, one.timestamp))
     return events

@@ -277,9 +277,9 @@ def test_ratings_may_be_any_real_numbers(small: Bundle) -> None:
 
 
 def test_fold_in_takes_ids_of_the_data_s_kind_in_a_mapping(small: Bundle, two_by_three: Factors) -> None:
-    with pytest.raises(TypeError, match="ratings must be integers, got '7'"):
+    with pytest.raises(TypeError, match="item ids must be integers, got '7'"):
         small.fold_in({"7": 5.0})
-    with pytest.raises(TypeError, match="ratings must be strings, got 7"):
+    with pytest.raises(TypeError, match="item ids must be strings, got 7"):
         make_bundle(two_by_three, *NAMES).fold_in({7: 5.0})
     with pytest.raises(TypeError, match=r"ratings must map item ids to stars, got \[\(7, 5.0\)\]"):
         small.fold_in([(7, 5.0)])
@@ -508,6 +508,7 @@ def test_items_that_were_not_fitted_may_have_factors() -> None:
 def test_someone_new_may_have_attributes() -> None:
     bundle = described()
     folded = bundle.fold_in({7: 5.0}, attributes={"gender": "F", "age": 25})
+    assert repr(folded) == "RidgeFoldIn(ratings=1)"
     np.testing.assert_array_equal(
         folded.vector.factors,
         bundle.fold_in_rows(np.array([0]), np.array([5], np.float32), np.array([0, 2])).vector.factors,

@@ -191,6 +191,11 @@ def test_somebody_new_may_say_when(either: Bundle) -> None:
         refused = client.post("/recommendations/", json={"ratings": ratings})
         assert (refused.status_code, refused.json()["code"]) == (400, "timestamp_missing")
         assert "body.ratings[0].timestamp" in refused.json()["detail"]
+        for seconds in (1_400_000_000_000, -1, 10**20, 4_000_000_000):
+            ratings[0]["timestamp"] = seconds
+            refused = client.post("/recommendations/", json={"ratings": ratings})
+            assert (refused.status_code, refused.json()["code"]) == (400, "invalid_timestamp")
+            assert refused.json()["detail"].startswith("body.ratings[0].timestamp must be unix seconds from 0 to ")
 
 
 def test_kinds_of_events_count(url: str, log: EventLog) -> None:

@@ -112,6 +112,18 @@ def test_a_ranking_model_is_not_compressed(tmp_path: Path) -> None:
         check_training(cfg, tmp_path)
 
 
+@pytest.mark.parametrize("model", ["ials", "attention"])
+def test_lists_are_not_evaluated_prequentially(model: str, tmp_path: Path) -> None:
+    """The fit ended without a bundle: there were no stars to compare."""
+    cfg = configured(model)
+    cfg.evaluation = "prequential"
+    with pytest.raises(ValueError, match=f"evaluation=prequential needs predicted stars, and {model} ranks items"):
+        check_training(cfg, tmp_path)
+    if model == "attention":
+        cfg.model.task = "rating"
+        check_training(cfg, tmp_path)
+
+
 def test_several_devices_by_another_name_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("lightning.pytorch.accelerators.CPUAccelerator.auto_device_count", lambda *_: 3)
     with pytest.raises(ValueError, match=r"trainer.devices=auto is 3 devices here"):

@@ -49,6 +49,15 @@ def test_learning_curve(tmp_path: Path, drawn: list[Figure]) -> None:
     assert set(lowered.get_xdata()) == {3}
     np.testing.assert_allclose(loss_axes.lines[0].get_ydata(), [1, 0.8, 0.7])
     assert [text.get_text() for text in axes.texts] == ["0.9000 at epoch 2"]
+    assert loss_axes.get_ylabel() == "training loss (stars²)"
+
+
+def test_learning_curve_of_a_ranking_run_with_a_schedule(tmp_path: Path, drawn: list[Figure]) -> None:
+    curve(tmp_path, "epoch,val/ndcg@10,train/loss,lr-Adam\n0,.1,6,.1\n1,.2,5,.2\n2,.3,4,.1\n3,.3,4,.05\n")
+    axes, loss_axes = drawn[0].axes
+    assert loss_axes.get_ylabel() == "training loss"
+    assert len(axes.lines) == 1
+    assert axes.get_title() == "Learning curve"
 
 
 @pytest.mark.parametrize(
