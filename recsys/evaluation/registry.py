@@ -30,6 +30,7 @@ Metrics = dict[str, float | None]  # by name; None where there is nothing to mea
 SUBSETS = ("", "_warm", "_cold")  # of test rows; the empty suffix is all of them
 CASE_SUBSETS = ("", "_warm", "_cold_users", "_cold_items")  # of the targets of a ranking evaluation
 TARGETS = ("all", "next", "last")  # what a case is, in a ranking evaluation: see `recsys.evaluation.cases`
+PREQUENTIAL = "prequential"  # evaluation, and the prefix of its metrics
 TEST_PREFIX: dict[Group, str] = {"rating": "test/", "ranking": "ranking/", "intervals": "test/"}
 BASELINES: dict[Group, dict[str, str]] = {  # names in `metrics.json` after "baseline/", and labels
     "rating": {"global_mean": "global mean", "item_mean": "item means", "biases": "biases"},
@@ -239,16 +240,18 @@ class LoggedMetric:
     metric: Metric
     validation: bool
     subset: str = ""  # one of the metric's
-    targets: str = "all"  # one of TARGETS
+    targets: str = "all"  # one of TARGETS; of a rating metric PREQUENTIAL: each row after its user's earlier ones
 
     @property
     def key(self) -> str:
+        if self.targets == PREQUENTIAL:
+            return f"{PREQUENTIAL}/{self.metric.name}{self.subset}"
         return self.metric.validation_key if self.validation else self.metric.ranking_key(self.targets) + self.subset
 
     @property
     def _of(self) -> str:
-        """What it is of, in words: `warm`, `cold users`, `next items`."""
-        targets = {"all": "", "next": "next items", "last": "last items"}[self.targets]
+        """What it is of, in words: `warm`, `cold users`, `next items`, `prequential, unseen`."""
+        targets = {"all": "", "next": "next items", "last": "last items"}.get(self.targets, self.targets)
         return ", ".join(filter(None, [targets, self.subset.strip("_").replace("_", " ")]))
 
     @property
@@ -273,10 +276,14 @@ class LoggedMetric:
             return None
         if self.metric.group == "ranking":
             return f"{self.metric.name}{'' if self.targets == 'all' else '_' + self.targets}{self.subset}"
+        if self.targets == PREQUENTIAL:
+            return self.targets + self.subset
         return self.subset.strip("_") or self.metric.name
 
     @property
     def display(self) -> Display:
+        if self.targets == PREQUENTIAL:
+            return "column"
         if self.targets != "all" and (self.subset or not self.metric.monitors):
             return "hidden"
         if self.subset:
@@ -285,8 +292,8 @@ class LoggedMetric:
 
     @property
     def is_primary(self) -> bool:
-        """Whether it is a monitor or its test value, which a leaderboard always has room for."""
-        return self.metric.monitors and not self.subset and self.targets == "all"
+        """Whether it is a monitor or its test value, also prequential: a leaderboard always has room for it."""
+        return self.metric.monitors and not self.subset and self.targets in ("all", PREQUENTIAL)
 
 
 def logged_metrics() -> dict[str, LoggedMetric]:
@@ -296,6 +303,7 @@ def logged_metrics() -> dict[str, LoggedMetric]:
         if metric.group == "rating" or metric.monitors:
             logged.append(LoggedMetric(metric, validation=True))
         logged.append(LoggedMetric(metric, validation=False))
+    logged += [LoggedMetric(RMSE, False, subset, PREQUENTIAL) for subset in ("", "_unseen")]
     for metric in (*in_group("rating"), *in_group("ranking")):
         logged += [LoggedMetric(metric, validation=False, subset=subset) for subset in metric.subsets[1:]]
     for targets in TARGETS[1:]:

@@ -81,7 +81,8 @@ def _shown_metrics(found: Experiments, task: int, settings: Sequence[Setting]) -
         one = reported_metrics()[key]
         if one.display == "option":
             return key == subject.metric
-        if one.metric.group == group and (one.is_primary or (one.subset and group == "rating")):
+        always = one.targets == "all" and (one.is_primary or (one.subset and group == "rating"))
+        if one.metric.group == group and always:
             return True
         return one.metric.group in (group, "ranking") and any(setting.mean[key] is not None for setting in settings)
 
@@ -228,7 +229,7 @@ def _significance(best: Setting, others: Sequence[Setting]) -> str:
     if second.above_zero is None:
         alone = len(best.runs) == len(others[0].runs) == 1
         where = "in one run each" if alone else "in the only seed and fold that both have"
-        behind = f"The second best is {signed(second)} behind {where}"
+        behind = f"The second best is {abs(second.mean):.4f} behind {where}"
         return f"{behind}, which may be chance: add {REPEAT} to both commands."
     details = f"{signed(second)}, 95% interval {interval(second)} over {second.n} pairs"
     if second.above_zero:

@@ -23,7 +23,8 @@ Key = tuple[Any, ...]
 class Task:
     """A data set and split (any fold) on which models can be compared.
 
-    Refitted and not refitted models are separate tasks, and so are rating and ranking models.
+    Refitted and not refitted models are separate tasks, and so are rating and ranking models, and models that are told
+    when they are asked.
     """
 
     label: str
@@ -74,13 +75,14 @@ def _split_key(run: Run) -> Key:
 
 def _task_key(run: Run) -> Key:
     monitor = monitor_of(run.metrics)
-    return (run.metrics.get("data_sha256"), run.metrics["data"], monitor.group, _refitted(run), *_split_key(run))
+    about = run.metrics.get("data_sha256"), run.metrics["data"], monitor.group, _refitted(run), _query_time(run)
+    return (*about, *_split_key(run))
 
 
 def _source_key(run: Run) -> Key:
     named = "name" in run.data  # a release is the same in any folder
     source = (plain(run.data.get(key)) for key in SOURCE if not (named and key == "root"))
-    return (*source, _refitted(run), *_split_key(run))
+    return (*source, _refitted(run), _query_time(run), *_split_key(run))
 
 
 def _refitted(run: Run) -> bool:
@@ -92,6 +94,12 @@ def _refitted(run: Run) -> bool:
     return tested != "train" if tested else run.config.get("refit") != "none"
 
 
+def _query_time(run: Run) -> bool:
+    """Whether the model is told when each question is asked, which gives a part of the answer away."""
+    model = run.config.get("model")
+    return isinstance(model, dict) and model.get("query_time") is True
+
+
 def place_of(run: Run, task: int | None) -> Hashable:
     """The group of runs that a run is compared with."""
     return task if task is not None else _source_key(run)
@@ -101,9 +109,10 @@ def _labels(tasks: Iterable[Key]) -> dict[Key, str]:
     tasks = list(tasks)
     labels = {}
     for key in tasks:
-        _, data, group, refitted, split, *arguments = key
+        _, data, group, refitted, query_time, split, *arguments = key
         shown = [f"{name}={value}" for name, value in arguments if value != DEFAULTS.get(name)]
         kind = (" · ranking" if group == "ranking" else "") + ("" if refitted else " · not refitted")
+        kind += " · query times" if query_time else ""
         labels[key] = f"{data} · {', '.join([str(split), *shown])}{kind}"
     several = {label for label in labels.values() if list(labels.values()).count(label) > 1}
     return {key: f"{label} · {str(key[0])[:8]}" if label in several else label for key, label in labels.items()}

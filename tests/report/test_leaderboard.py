@@ -72,7 +72,7 @@ def test_one_setting_is_called_by_its_model(tmp_path: Path) -> None:
     [
         (0.001, 3, "is significant: +0.0100, 95% interval [+0.0075, +0.0125] over 3 pairs."),
         (0.05, 3, "is not significant (+0.0100, 95% interval [-0.1142, +0.1342] over 3 pairs)."),
-        (0.0, 1, "is +0.0100 behind in one run each, which may be chance: add 'seeds=[0,1,2]' to both commands."),
+        (0.0, 1, "is 0.0100 behind in one run each, which may be chance: add 'seeds=[0,1,2]' to both commands."),
     ],
 )
 def test_what_the_runs_tell_of_the_best(tmp_path: Path, noise: float, seeds: int, said: str) -> None:

@@ -145,7 +145,8 @@ def test_json_is_the_contracts(sweep: Path, capsys: pytest.CaptureFixture[str]) 
         "started", "commit", "command", "curve", "analysis",
     ]  # fmt: skip
     assert list(run["metrics"]) == [
-        "val/rmse", "test/rmse", "test/mae", "test/rmse_warm", "test/rmse_cold", "val/ndcg@10",
+        "val/rmse", "test/rmse", "test/mae", "prequential/rmse", "prequential/rmse_unseen", "test/rmse_warm",
+        "test/rmse_cold", "val/ndcg@10",
         "ranking/ndcg@10", "ranking/recall@10", "ranking/hr@10", "ranking/mrr@10", "ranking/map@10",
         "ranking/coverage@10", "ranking/novelty@10", "ranking/tail@10",
         *(f"ranking/ndcg@10{subset}" for subset in ("_warm", "_cold_users", "_cold_items")),

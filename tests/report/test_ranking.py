@@ -47,6 +47,16 @@ def test_its_columns_are_of_rankings_beside_popularity(tmp_path: Path) -> None:
     assert heading(result, 0) == "ml-100k · user_time · ranking: 1 setting, 1 run, by validation NDCG@10"
 
 
+def test_prequential_errors_are_shown_where_a_run_has_them(tmp_path: Path) -> None:
+    write_run(tmp_path / "0", val_rmse=0.9, prequential_rmse=0.85, prequential_rmse_unseen=0.87)
+    write_run(tmp_path / "1", "model.dropout=0.5", val_rmse=0.95)
+    result = found(tmp_path)
+    shown = {column.name: column.cells for column in columns(result, 0, result.settings)}
+    assert shown["prequential"] == ["0.8500", "–", ""]
+    assert shown["prequential, unseen"] == ["0.8700", "–", ""]
+    assert found(tmp_path, "prequential/rmse").tasks[0].metric == "prequential/rmse"
+
+
 def test_ranking_and_rating_runs_are_not_compared(tmp_path: Path) -> None:
     ranking_run(tmp_path / "0", ndcg=0.3)
     write_run(tmp_path / "1", val_rmse=0.9, **{"ranking_ndcg@10": 0.1})  # a rating run that was asked for rankings

@@ -55,6 +55,15 @@ def test_what_was_not_refitted_is_a_task_of_its_own(tmp_path: Path) -> None:
     assert task_of == [0, 0, 1, 1, 0]
 
 
+def test_models_that_know_when_they_are_asked_are_a_task_of_their_own(tmp_path: Path) -> None:
+    write_run(tmp_path / "0", "model.query_time=false")
+    write_run(tmp_path / "1", "model.query_time=true")
+    write_run(tmp_path / "2", "model.query_time=true", state="failed")
+    tasks, task_of = tasks_of(read_runs([tmp_path]))
+    assert [task.label for task in tasks] == ["ml-100k · user_time", "ml-100k · user_time · query times"]
+    assert task_of == [0, 1, 1]
+
+
 def test_baselines_are_means_over_folds(tmp_path: Path) -> None:
     split = ["data.split=official"]
     for seed in (0, 1):
