@@ -71,6 +71,10 @@ async def _invalid(request: Request, exc: Exception) -> JSONResponse:
         return error(
             400, "invalid_request", f"{_place([*place, last])} must be a JSON object, sent as application/json"
         )
+    if first["type"] in ("too_short", "too_long"):
+        return error(400, "invalid_request", f"{_place([*place, last])} must have {_length(first['ctx'])}")
+    if last == "timestamp" and first["type"] != "missing":
+        return error(400, "invalid_request", f"{_place([*place, last])} must be an integer, unix seconds")
     return error(400, "invalid_request", f"{_place([*place, last])}: {_lower(first['msg'])}")
 
 
@@ -97,9 +101,14 @@ def _place(loc: list[Any]) -> str:
     return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in loc).lstrip(".")
 
 
+def _length(context: dict[str, Any]) -> str:
+    """What a list's length must be, and what it is."""
+    bound, limit = ("least", context["min_length"]) if "min_length" in context else ("most", context["max_length"])
+    return f"at {bound} {limit} item{'s' * (limit != 1)}, got {context['actual_length']}"
+
+
 def _lower(message: str) -> str:
-    """Pydantic's message within a sentence."""
-    return message[:1].lower() + message[1:].replace(" after validation", "")
+    return message[:1].lower() + message[1:]
 
 
 async def _http_error(request: Request, exc: Exception) -> JSONResponse:

@@ -329,6 +329,22 @@ def test_an_unknown_field_is_not_taken_for_a_bad_id(client: CheckedClient) -> No
     assert "unknown field" in refused(client.post("/recommendations/", json=body), 400, "invalid_request")
 
 
+@pytest.mark.parametrize(
+    ("path", "name", "one"),
+    [
+        ("/recommendations/", "ratings", {"item_id": "50", "rating": 3}),
+        ("/predict/ratings/", "pairs", {"item_id": "50", "user_id": "1"}),
+    ],
+)
+def test_a_list_of_a_wrong_length_is_told_plainly(
+    client: CheckedClient, path: str, name: str, one: dict[str, Any]
+) -> None:
+    said = refused(client.post(path, json={name: []}), 400, "invalid_request")
+    assert said == f"body.{name} must have at least 1 item, got 0"
+    said = refused(client.post(path, json={name: [one] * 1002}), 400, "invalid_request")
+    assert said == f"body.{name} must have at most 1000 items, got 1002"
+
+
 def test_far_too_many_ratings_are_refused(clients: Clients, bundles: Bundles) -> None:
     body = b'{"ratings": [' + b",".join([b'{"item_id":"50","rating":3}'] * 100_000) + b"]}"
     headers = {"Content-Type": "application/json"}

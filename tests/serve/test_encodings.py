@@ -196,6 +196,10 @@ def test_somebody_new_may_say_when(either: Bundle) -> None:
             refused = client.post("/recommendations/", json={"ratings": ratings})
             assert (refused.status_code, refused.json()["code"]) == (400, "invalid_timestamp")
             assert refused.json()["detail"].startswith("body.ratings[0].timestamp must be unix seconds from 0 to ")
+        for given in ("2025-01-01", 1_400_000_000.5):
+            ratings[0]["timestamp"] = given
+            refused = client.post("/recommendations/", json={"ratings": ratings})
+            assert refused.json()["detail"] == "body.ratings[0].timestamp must be an integer, unix seconds"
 
 
 def test_kinds_of_events_count(url: str, log: EventLog) -> None:
