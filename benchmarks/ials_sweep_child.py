@@ -24,7 +24,6 @@ def recsys(user: Rows, item: Rows, job: dict[str, Any], after: Kept) -> None:
     import torch
 
     from recsys.models.ials import ImplicitALS
-    from recsys.models.normal_equations import NormalEquations
 
     torch.set_num_threads(1)
     n, m = int(user.max()) + 1, int(item.max()) + 1
@@ -32,12 +31,12 @@ def recsys(user: Rows, item: Rows, job: dict[str, Any], after: Kept) -> None:
         n, m, embedding_dim=job["dim"], unobserved_weight=1 / job["confidence"],
         reg_lambda=job["regularization"] / job["confidence"], reg_exponent=0.0, seed=job["seed"], **job["settings"],
     )  # fmt: skip
-    users, items, ones = torch.from_numpy(user), torch.from_numpy(item), torch.ones(len(user))
+    users, items = torch.from_numpy(user), torch.from_numpy(item)
     after(0, None, None)
-    sides = NormalEquations(users, items, n, m, model.width), NormalEquations(items, users, m, n, model.width)
+    sides = model.sides_of(users, items, None)
     with torch.no_grad():
         for sweep in range(1, job["sweeps"] + 1):
-            model.sweep(*sides, ones)
+            model.sweep(*sides)
             after(sweep, model.user_rows.numpy(force=True)[:, :-1], model.item_rows.numpy(force=True)[:, :-1])
 
 

@@ -11,7 +11,8 @@ from recsys.bundle.factors import Factors
 from recsys.data.batches import RatingRows
 from recsys.models.base import to_float64
 from recsys.models.closed_form import SweepModel, design_of
-from recsys.models.normal_equations import NormalEquations, Prior
+from recsys.models.normal_equations import NormalEquations
+from recsys.models.padded_rows import Prior
 from recsys.models.penalty import penalty_weights
 from recsys.models.validation import check_range
 
@@ -84,21 +85,19 @@ class ALS(SweepModel):
             self.get_buffer(single).fill_(float(of_one))
         self.start_from_means(rows)
 
-    def sweep(self, users: NormalEquations, items: NormalEquations, rating: Tensor) -> Tensor:
+    def sweep(self, users: NormalEquations, items: NormalEquations) -> Tensor:
         """Solve for items, then users; users last, so that they equal the fold-in of their ratings."""
-        target, errors = rating - self.mu, torch.empty_like(rating)
-        self.item_rows.copy_(self._solved(items, self.user_rows, target, self.get_buffer("item_penalty")))
-        self.user_rows.copy_(self._solved(users, self.item_rows, target, self.get_buffer("user_penalty"), errors))
-        return errors.square().mean()
+        self.item_rows.copy_(self._solved(items, self.user_rows, self.get_buffer("item_penalty")))
+        errors = torch.empty_like(users.known)
+        self.user_rows.copy_(self._solved(users, self.item_rows, self.get_buffer("user_penalty"), errors))
+        return users.sums(errors.square()).sum() / users.ratings
 
-    def _solved(
-        self, side: NormalEquations, others: Tensor, target: Tensor, penalty: Tensor, errors: Tensor | None = None
-    ) -> Tensor:
+    def _solved(self, side: NormalEquations, others: Tensor, penalty: Tensor, errors: Tensor | None = None) -> Tensor:
         design, biases = design_of(others)
         diagonal = penalty[:, None] * self._reg(design)
         diagonal[:, -1] += self.bias_shrinkage
         prior = Prior(design.new_zeros(()), diagonal)
-        return side.solve(design, target, prior, offset=biases, residual=errors)
+        return side.solve(design, side.known, prior, offset=self.mu + biases, residual=errors)
 
     def _reg(self, like: Tensor) -> Tensor:
         """Penalty of each coordinate in stars, `(e,)`: `|p|^2` grows with the scale, the loss with its square."""

@@ -97,8 +97,8 @@ class SweepModel(FullBatchModel):
         return rows
 
     @abstractmethod
-    def sweep(self, users: NormalEquations, items: NormalEquations, rating: Tensor) -> Tensor:
-        """Run one sweep over `rating (ratings,)`, in stars. Returns the mean squared training error, a scalar."""
+    def sweep(self, users: NormalEquations, items: NormalEquations) -> Tensor:
+        """Run one sweep over the ratings of both sides, in stars. Returns the mean squared training error, a scalar."""
 
     def setup(self, stage: str) -> None:
         self.sides = None  # of another fit's rows
@@ -125,14 +125,23 @@ class SweepModel(FullBatchModel):
     @torch.no_grad()
     def training_step(self, batch: Batch, batch_idx: int) -> None:
         if self.sides is None:
-            self.sides = self.sides_of(batch.user, batch.item)
-        self.train_loss += self.sweep(*self.sides, self.stars(batch.rating))
+            self.sides = self.sides_of(batch.user, batch.item, self.known(batch))
+        self.train_loss += self.sweep(*self.sides)
         self.count_step()
 
-    def sides_of(self, user: Tensor, item: Tensor) -> tuple[NormalEquations, NormalEquations]:
-        """The normal equations of users and of items, as `sweep` takes them, of ratings by their rows, `(ratings,)`."""
+    def known(self, batch: Batch) -> Tensor | None:
+        """What sweeps know of each rating, `(ratings,)`: its stars."""
+        return self.stars(batch.rating)
+
+    def sides_of(self, user: Tensor, item: Tensor, known: Tensor | None) -> tuple[NormalEquations, NormalEquations]:
+        """The normal equations of users and of items, of ratings by their rows and what is known of them, `(ratings,)`.
+
+        Ratings that are sorted by user take less memory.
+        """
         n, m = self.n_users, self.n_items
-        return NormalEquations(user, item, n, m, self.width), NormalEquations(item, user, m, n, self.width)
+        return NormalEquations(user, item, n, m, self.width, known), NormalEquations(
+            item, user, m, n, self.width, known
+        )
 
     def start_from_means(self, rows: RatingRows) -> None:
         """Initialize `mu` and the biases at the shrunk means of the rows."""

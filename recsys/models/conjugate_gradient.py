@@ -24,12 +24,41 @@ from torch import Tensor
 from recsys.models.sparse_ops import SortedPairs
 
 
-class Systems(NamedTuple):
-    """The systems `A x = b` of all rows of a side."""
+class Common:
+    """What the systems of all rows of a side share, in the eigenvectors of their mean.
 
+    Args:
+        design: `z` of each row of the other side, `(n_other, e)`.
+        shared: Part of every system, `(e, e)`.
+        added: What the pairs add to the sum of all systems, `sum weight z z'`, `(e, e)`.
+        total: The sum of the pairs' weights, a scalar.
+        n_rows: Number of systems.
+    """
+
+    def __init__(self, design: Tensor, shared: Tensor, added: Tensor, total: Tensor, n_rows: int) -> None:
+        mean = shared + added / n_rows
+        self.basis = torch.linalg.eigh(mean)[1]
+        self.design, self.shared = design @ self.basis, self.basis.T @ shared @ self.basis
+        info = torch.finfo(design.dtype)
+        self._by_weight = self._along(added) / total.to(design.dtype).clamp_min(info.tiny)
+        self._least = info.eps * self._along(mean).mean() + info.tiny
+
+    def _along(self, matrix: Tensor) -> Tensor:
+        """The diagonal of a matrix in these eigenvectors, `(e,)`."""
+        along: Tensor = torch.linalg.vecdot(self.basis, matrix @ self.basis, dim=0)
+        return along
+
+    def diagonal(self, penalty: Tensor, weight: Tensor) -> Tensor:
+        """About the diagonal of rows' systems, `(rows, e)`, by their penalty and sum of weights, `(rows,)` each."""
+        diagonal = torch.addcmul(self.shared.diagonal() + penalty[:, None], weight[:, None], self._by_weight)
+        return diagonal.clamp_min_(self._least)
+
+
+class Systems(NamedTuple):
+    """The systems `A x = b` of some rows of a side."""
+
+    common: Common
     pairs: SortedPairs
-    design: Tensor  # (n_other, e)
-    shared: Tensor  # (e, e)
     penalty: Tensor  # (rows,)
     weight: Tensor  # of each pair in A, (pairs,) in the order of the pairs; () where all are alike
     target: Tensor  # of each pair in b, likewise
@@ -39,15 +68,16 @@ def conjugate_gradient(systems: Systems, start: Tensor, steps: int, dot: Tensor 
     """Solutions after so many steps, `(rows, e)`.
 
     Args:
-        systems: The systems of all rows.
+        systems: The systems of the rows.
         start: Where to start, `(rows, e)`.
         steps: Steps of each row, at least 1.
         dot: Output for the solution's dot products with `z` of each pair, `(pairs,)`.
     """
-    basis, diagonal = _preconditioner(systems)
-    pairs, penalty, weight = systems.pairs, systems.penalty[:, None], systems.weight
-    design, x = systems.design @ basis, start @ basis
-    shared, tiny = basis.T @ systems.shared @ basis, torch.finfo(x.dtype).tiny
+    common, pairs, weight = systems.common, systems.pairs, systems.weight
+    design, shared, penalty = common.design, common.shared, systems.penalty[:, None]
+    diagonal = common.diagonal(systems.penalty, pairs.totals(weight))
+    x = start @ common.basis
+    tiny = torch.finfo(x.dtype).tiny
     score = pairs.dot(x, design)
     missing = torch.addcmul(systems.target, weight, score, value=-1)  # (pairs,)
     residual = pairs.sums(design, missing).sub_(x @ shared).addcmul_(penalty, x, value=-1)
@@ -67,17 +97,5 @@ def conjugate_gradient(systems: Systems, start: Tensor, steps: int, dot: Tensor 
             direction = conditioned.addcmul_((level / before.clamp_min(tiny))[:, None], direction)
     if dot is not None:
         dot.copy_(score)
-    return x @ basis.T
-
-
-def _preconditioner(systems: Systems) -> tuple[Tensor, Tensor]:
-    """Eigenvectors of the systems' mean, `(e, e)`, and about the diagonal of each system in them, `(rows, e)`."""
-    pairs, design = systems.pairs, systems.design
-    of_row, of_column = pairs.totals(systems.weight)
-    added = (design * of_column[:, None]).T @ design  # to the sum of all systems
-    basis = torch.linalg.eigh(systems.shared + added / pairs.n_rows)[1]
-    shared, by_weight = (torch.linalg.vecdot(basis, part @ basis, dim=0) for part in (systems.shared, added))
-    tiny = torch.finfo(design.dtype).tiny
-    by_weight /= of_row.sum().clamp_min(tiny)
-    diagonal = torch.addcmul(shared + systems.penalty[:, None], of_row[:, None], by_weight)
-    return basis, diagonal.clamp_min_(torch.finfo(design.dtype).eps * diagonal.mean() + tiny)
+    solution: Tensor = x @ common.basis.T
+    return solution

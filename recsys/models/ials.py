@@ -11,11 +11,13 @@ from torch import Tensor
 from recsys.bundle import Bundle
 from recsys.bundle.centring import Side, centred_factors
 from recsys.bundle.factors import Factors
+from recsys.data.batches import Batch
 from recsys.data.datamodule import RatingDataModule
 from recsys.models.base import rows_or_mean, to_float64
 from recsys.models.closed_form import SweepModel
-from recsys.models.conjugate_gradient import Systems, conjugate_gradient
-from recsys.models.normal_equations import NormalEquations, Prior
+from recsys.models.conjugate_gradient import Common, Systems, conjugate_gradient
+from recsys.models.normal_equations import NormalEquations
+from recsys.models.padded_rows import Prior
 from recsys.models.ranking import RankingModel
 from recsys.models.validation import check_choice, check_range
 
@@ -112,68 +114,81 @@ class ImplicitALS(RankingModel, SweepModel):
         """Scores, `(batch,)`; row -1 is treated as the average user or item."""
         return (rows_or_mean(user, self.user_rows) * rows_or_mean(item, self.item_rows)).sum(-1)
 
-    def sweep(self, users: NormalEquations, items: NormalEquations, rating: Tensor) -> Tensor:
+    def known(self, batch: Batch) -> Tensor | None:
+        """The confidence `v` of each rating, `(ratings,)`; None where all are alike."""
+        return None if self.confidence is None else self.confidence.to(self.mu)
+
+    def sweep(self, users: NormalEquations, items: NormalEquations) -> Tensor:
         """Solve for items, then users. Returns the loss without penalties, per rating."""
-        v = rating.new_ones(()) if self.confidence is None else self.confidence.to(rating)
         solve = self._cholesky if self.solver == "cholesky" else self._conjugate_gradient
-        score = torch.empty_like(rating)
         p, q = self.user_rows[:, :-1], self.item_rows[:, :-1]  # views
-        solve(items, q, p, v)
-        taken = solve(users, p, q, v, score)
-        others = ((p.T @ p) * (q.T @ q)).sum()
-        observed = (taken * (1 - score).square() - self.unobserved_weight * score.square()).sum()
-        return (observed + self.unobserved_weight * others) / len(rating)
+        solve(items, users, q, p)
+        score = self.mu.new_empty(users.ratings)
+        solve(users, items, p, q, score)
+        everywhere = (users.gram(p) * items.gram(q)).sum()
+        taken = self._taken(self._confidence(users))
+        observed = users.sums(taken * (1 - score).square() - self.unobserved_weight * score.square()).sum()
+        return (observed + self.unobserved_weight * everywhere) / users.ratings
+
+    def _confidence(self, side: NormalEquations) -> Tensor:
+        """Of each rating in the side's order, `(ratings,)`, or `()` where all are alike."""
+        return self.mu.new_ones(()) if side.value is None else side.value
 
     def _cholesky(
-        self, side: NormalEquations, rows: Tensor, others: Tensor, v: Tensor, score: Tensor | None = None
-    ) -> Tensor:
+        self, side: NormalEquations, other: NormalEquations, rows: Tensor, others: Tensor, score: Tensor | None = None
+    ) -> None:
         """Solve for a side exactly.
 
         Args:
             side: The normal equations of the side.
-            rows: Its embeddings, `(n, e)`; overwritten.
+            other: Those of the other side.
+            rows: The side's embeddings, `(n, e)`; overwritten.
             others: The other side's embeddings, `(n_other, e)`.
-            v: Confidence of each rating, `(ratings,)`, or `()` where all are alike.
-            score: Output for the score of each rating, `(ratings,)`.
-
-        Returns:
-            The weight of each rating in the loss, `(ratings,)` in the order of the scores, or `()`.
+            score: Output for the score of each rating, `(ratings,)` in the side's order.
         """
-        taken, weighted = self._taken(v), v.ndim > 0
-        count = torch.zeros_like(side.count, dtype=v.dtype).index_add_(0, side.row, v) if weighted else side.count
-        penalty = self._penalty(count, side)[:, None].expand(-1, others.shape[1])
+        v = self._confidence(side)
+        taken, penalty = self._taken(v), self._penalty(side)[:, None].expand(-1, others.shape[1])
         rows[:] = side.solve(
-            others, taken.expand(side.ratings), Prior(self._shared(others), penalty.to(others.dtype)),
-            gram_scale=1 - self.unobserved_weight, gram_weight=v if weighted else None, residual=score,
+            others, taken.expand(side.ratings), Prior(self._shared(other, others), penalty),
+            gram_scale=1 - self.unobserved_weight, gram_weight=v if v.ndim else None, residual=score,
         )  # fmt: skip
         if score is not None:
             torch.sub(taken, score, out=score)
-        return taken
 
     def _conjugate_gradient(
-        self, side: NormalEquations, rows: Tensor, others: Tensor, v: Tensor, score: Tensor | None = None
-    ) -> Tensor:
-        """Improve a side; arguments and result of `_cholesky`, with scores in the order of the side's pairs."""
-        pairs = side.pairs
-        v = v[pairs.order] if v.ndim else v
-        penalty = self._penalty(pairs.totals(v)[0], side).to(others.dtype)
-        taken = self._taken(v)
-        systems = Systems(pairs, others, self._shared(others), penalty, (1 - self.unobserved_weight) * v, taken)
-        rows[:] = conjugate_gradient(systems, rows, self.cg_steps, score)
-        return taken
+        self, side: NormalEquations, other: NormalEquations, rows: Tensor, others: Tensor, score: Tensor | None = None
+    ) -> None:
+        """Improve a side; arguments as of `_cholesky`."""
+        v, penalty = self._confidence(side), self._penalty(side)
+        weight, taken, total = (1 - self.unobserved_weight) * v, self._taken(v), self._total(other).to(v)
+        added = (1 - self.unobserved_weight) * other.gram(others, total)
+        common = Common(
+            others, self._shared(other, others), added, (1 - self.unobserved_weight) * total.sum(), len(rows)
+        )
+        for block in side.blocks:
+            mine = slice(block.first, block.stop)
+            of_ratings = (part if not part.ndim else block.of(part) for part in (weight, taken))
+            systems = Systems(common, block.pairs, penalty[mine], *of_ratings)
+            rows[mine] = conjugate_gradient(
+                systems, rows[mine], self.cg_steps, None if score is None else block.of(score)
+            )
 
     def _taken(self, v: Tensor) -> Tensor:
         """Weight in the loss of ratings with confidence `v`."""
         return self.unobserved_weight + (1 - self.unobserved_weight) * v
 
-    def _shared(self, others: Tensor) -> Tensor:
+    def _shared(self, other: NormalEquations, others: Tensor) -> Tensor:
         """What all pairs of a row add to its matrix, rated or not, `(e, e)`."""
-        return self.unobserved_weight * others.T @ others
+        return self.unobserved_weight * other.gram(others)
 
-    def _penalty(self, count: Tensor, side: NormalEquations) -> Tensor:
-        """Penalty of each row, `(n,)`, from the sum of its ratings' confidence."""
-        penalty: Tensor = self.reg_lambda * (count + self.unobserved_weight * side.n_other) ** self.reg_exponent
-        return penalty
+    def _total(self, side: NormalEquations) -> Tensor:
+        """Sum of the confidence of each row's ratings, `(n,)`."""
+        return side.count if side.value is None else side.sums(side.value)
+
+    def _penalty(self, side: NormalEquations) -> Tensor:
+        """Penalty of each row, `(n,)`."""
+        weight = self._total(side) + self.unobserved_weight * side.n_other
+        return (self.reg_lambda * weight**self.reg_exponent).to(self.mu)
 
     def scores(self, user: Tensor) -> Tensor:
         """Scores of every fitted item, `(users, n_items)`."""

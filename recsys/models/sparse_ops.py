@@ -9,6 +9,7 @@ array of size `(batch, dim)` is written (timings: `python -m benchmarks.training
 from __future__ import annotations
 
 import warnings
+from functools import cached_property
 from typing import Any, cast
 
 import numpy as np
@@ -103,25 +104,21 @@ class SortedPairs:
     hundredth of the cost of a row's dense matrix.
 
     Args:
-        row: Row of every pair, int64 `(pairs,)`.
-        column: Column of every pair, likewise.
-        n_rows: Number of rows.
+        indptr: Where each row's pairs start, and their end, integers `(n_rows + 1,)`.
+        column: Column of every pair, integers `(pairs,)`.
         n_columns: Number of columns.
-
-    Attributes:
-        order: Where each pair was before sorting, int64 `(pairs,)`.
-        row, column: Of each pair, ascending by row, int32 where that holds them, `(pairs,)`.
     """
 
-    def __init__(self, row: Tensor, column: Tensor, n_rows: int, n_columns: int) -> None:
-        self.n_rows, self.n_columns = n_rows, n_columns
-        self.order = order(row.cpu(), n_rows).to(row.device)
-        integer = torch.int32 if max(len(row), n_rows, n_columns) < 1 << 31 else torch.int64
-        self.row, self.column = row[self.order].to(integer), column[self.order].to(integer)
-        self.row_count, self.column_count = (
-            torch.bincount(index, minlength=n) for index, n in ((row, n_rows), (column, n_columns))
-        )
-        self.indptr = _indptr(row, n_rows).to(integer)
+    def __init__(self, indptr: Tensor, column: Tensor, n_columns: int) -> None:
+        self.n_rows, self.n_columns = len(indptr) - 1, n_columns
+        integer = torch.int32 if max(len(column), self.n_rows, n_columns) < 1 << 31 else torch.int64
+        self.indptr, self.column = indptr.to(integer), column.to(integer)
+
+    @cached_property
+    def row(self) -> Tensor:
+        """Row of every pair, `(pairs,)`."""
+        rows = torch.arange(self.n_rows, device=self.indptr.device, dtype=self.indptr.dtype)
+        return rows.repeat_interleave(self.indptr.diff())
 
     def dot(self, rows: Tensor, columns: Tensor) -> Tensor:
         """`rows[r] . columns[c]` of each pair, `(pairs,)`.
@@ -144,18 +141,11 @@ class SortedPairs:
         """
         return _bags(columns, self.column, self.indptr, weight)
 
-    def totals(self, weight: Tensor) -> tuple[Tensor, Tensor]:
-        """Sums of weights by row, `(n_rows,)`, and by column, `(n_columns,)`.
-
-        Args:
-            weight: Of each pair, `(pairs,)`, or `()` where all are alike.
-        """
-        if not weight.ndim:
-            return weight * self.row_count, weight * self.column_count
-        by_row, by_column = (
-            torch.bincount(index, weight, n) for index, n in ((self.row, self.n_rows), (self.column, self.n_columns))
+    def totals(self, weight: Tensor) -> Tensor:
+        """The sum of each row's weights, `(n_rows,)`; they are `(pairs,)`, or `()` where all are alike."""
+        return (
+            self.sums(weight.new_ones(self.n_columns, 1), weight)[:, 0] if weight.ndim else weight * self.indptr.diff()
         )
-        return by_row.to(weight.dtype), by_column.to(weight.dtype)
 
     def spread(self, values: Tensor) -> Tensor:
         """The value of each pair's row, `(pairs,)`, from `(n_rows,)`."""

@@ -21,7 +21,7 @@ from omegaconf import DictConfig
 from recsys.data.datamodule import RatingDataModule
 from recsys.models.base import RatingModel
 from recsys.models.gradient import GradientModel
-from recsys.models.normal_equations import NotPositiveDefiniteError
+from recsys.models.padded_rows import NotPositiveDefiniteError
 from recsys.training.callbacks import FitProgress
 from recsys.training.checkpoints import CheckpointFiles, newest_usable
 from recsys.training.context import SINGLE_RUN, RunContext

@@ -17,7 +17,7 @@ from recsys.bundle import Bundle
 from recsys.bundle.fold_in import fold_in
 from recsys.data.datamodule import RatingDataModule
 from recsys.models.als import ALS
-from recsys.models.normal_equations import NotPositiveDefiniteError
+from recsys.models.padded_rows import NotPositiveDefiniteError
 from recsys.training.export import make_bundle
 from tests.bundles import trained_and_folded_items
 from tests.commands import call, write_ratings
@@ -180,6 +180,6 @@ def test_without_regularisation_users_of_few_ratings_get_by() -> None:
 
 
 def test_a_matrix_that_nothing_helps_is_an_error_that_names_the_argument(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("recsys.models.normal_equations.JITTERS", (0.0,))
+    monkeypatch.setattr("recsys.models.padded_rows.JITTERS", (0.0,))
     with pytest.raises(NotPositiveDefiniteError, match=r"model\.reg_lambda > 0"):
         fit(unregularised(), noise(), epochs=3)

@@ -6,29 +6,35 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from recsys.models import sparse_ops
-from recsys.models.conjugate_gradient import Systems, conjugate_gradient
+from recsys.models.conjugate_gradient import Common, Systems, conjugate_gradient
 from recsys.models.sparse_ops import SortedPairs
 
 N, M, WIDTH = 30, 20, 4
 
 
 class Case:
-    """Pairs in no order, of rows of very unequal degree, one of which has none."""
+    """Pairs of rows of very unequal degree, one of which has none."""
 
     def __init__(self, *, weighted: bool = True) -> None:
         rng = np.random.default_rng(0)
-        cells = rng.permutation(np.flatnonzero(rng.random((N, M)) < np.linspace(0, 1, N)[:, None] ** 2))
+        cells = np.flatnonzero(rng.random((N, M)) < np.linspace(0, 1, N)[:, None] ** 2)
         self.row, self.column = (torch.from_numpy(part) for part in np.divmod(cells, M))
         draw = lambda *shape: torch.from_numpy(rng.normal(size=shape))  # noqa: E731
         self.design, self.penalty, root = draw(M, WIDTH), draw(N).abs() + 0.1, draw(WIDTH, WIDTH)
         self.shared, self.start = root @ root.T, draw(N, WIDTH)
-        self.pairs = SortedPairs(self.row, self.column, N, M)
         shape = (len(cells),) if weighted else ()
         self.weight, self.target = draw(*shape).abs(), draw(*shape)
-        in_order = (part[self.pairs.order] if weighted else part for part in (self.weight, self.target))
-        self.systems = Systems(self.pairs, self.design, self.shared, self.penalty, *in_order)
+        self.systems = self.of(self.row, self.column, self.penalty)
+
+    def of(self, row: Tensor, column: Tensor, penalty: Tensor) -> Systems:
+        """The systems of pairs, sorted by row."""
+        weight, z = self.weight.expand(len(row)), self.design[column]
+        common = Common(self.design, self.shared, (z.T * weight) @ z, weight.sum(), N)
+        pairs = SortedPairs(pad(torch.bincount(row, minlength=N).cumsum(0), (1, 0)), column, M)
+        return Systems(common, pairs, penalty, self.weight, self.target)
 
     def dense(self, row: int) -> tuple[Tensor, Tensor]:
         """The matrix and right-hand side of one row."""
@@ -55,7 +61,7 @@ def test_as_many_steps_as_coordinates_solve_every_row(
     for row in range(N):
         torch.testing.assert_close(found[row], torch.linalg.solve(*case.dense(row)), atol=1e-8, rtol=1e-8)
     wanted = (found[case.row] * case.design[case.column]).sum(1)
-    torch.testing.assert_close(dot, wanted[case.pairs.order])
+    torch.testing.assert_close(dot, wanted)
 
 
 @every_weight
@@ -77,9 +83,7 @@ def test_one_step_solves_rows_whose_systems_are_all_alike() -> None:
     """The preconditioner is their inverse."""
     case = Case(weighted=False)
     row, column = torch.meshgrid(torch.arange(N), torch.arange(M), indexing="ij")
-    systems = case.systems._replace(
-        pairs=SortedPairs(row.flatten(), column.flatten(), N, M), penalty=torch.full((N,), 0.3, dtype=torch.float64)
-    )
+    systems = case.of(row.flatten(), column.flatten(), torch.full((N,), 0.3, dtype=torch.float64))
     found = conjugate_gradient(systems, case.start, 1)
     a = case.shared + 0.3 * torch.eye(WIDTH) + case.weight * case.design.T @ case.design
     torch.testing.assert_close(found, torch.linalg.solve(a, case.target * case.design.sum(0)).expand(N, -1))
@@ -93,7 +97,7 @@ def test_solved_rows_stay_as_they_are() -> None:
 
 def test_nothing_to_solve() -> None:
     """No penalty, no pairs, no target: rows of zeros, and no division by zero."""
-    none = torch.empty(0, dtype=torch.int64)
-    zero = torch.zeros(())
-    systems = Systems(SortedPairs(none, none, 3, 2), torch.zeros(2, 4), torch.zeros(4, 4), torch.zeros(3), zero, zero)
+    none, zero = torch.empty(0, dtype=torch.int64), torch.zeros(())
+    common = Common(torch.zeros(2, 4), torch.zeros(4, 4), torch.zeros(4, 4), zero, 3)
+    systems = Systems(common, SortedPairs(torch.zeros(4), none, 2), torch.zeros(3), zero, zero)
     assert torch.equal(conjugate_gradient(systems, torch.zeros(3, 4), 2), torch.zeros(3, 4))

@@ -19,7 +19,6 @@ from recsys.data.batches import Batch
 from recsys.data.datamodule import RatingDataModule
 from recsys.evaluation.registry import NDCG
 from recsys.models.ials import SOLVERS, ImplicitALS
-from recsys.models.normal_equations import NormalEquations
 from recsys.training.export import make_bundle
 from tests.bundles import trained_and_folded, trained_and_folded_items
 from tests.small_data import build, checkerboard, fit, frame, random_ratings, small_data
@@ -70,13 +69,9 @@ def rated(columns: Batch, shape: tuple[int, int]) -> Doubles:
 
 def swept(model: ImplicitALS, columns: Batch, sweeps: int = 1) -> tuple[Doubles, Doubles, float]:
     """Users' and items' rows after so many sweeps, and what the last one returned."""
-    n, m = model.n_users, model.n_items
-    sides = (
-        NormalEquations(columns.user, columns.item, n, m, model.width),
-        NormalEquations(columns.item, columns.user, m, n, model.width),
-    )
+    sides = model.sides_of(columns.user, columns.item, model.known(columns))
     for _ in range(sweeps):
-        returned = model.sweep(*sides, model.stars(columns.rating.to(model.user_rows.dtype)))
+        returned = model.sweep(*sides)
     users, items = (rows.detach().double().numpy()[:, :-1] for rows in (model.user_rows, model.item_rows))
     return users, items, float(returned)
 
@@ -304,7 +299,7 @@ def test_folding_in_an_item_s_ratings_is_what_the_next_sweep_makes_of_it(exponen
     bundle, users = make_bundle(model, data), model.user_rows.detach().clone()
     assert model.sides is not None
     with torch.no_grad():
-        model.sweep(*model.sides, torch.ones(len(data.fit_rows)))
+        model.sweep(*model.sides)
     for item, (_, folded) in enumerate(trained_and_folded_items(bundle)):
         np.testing.assert_allclose(folded, (users @ model.item_rows[item].detach()).numpy(), atol=5e-4)
 

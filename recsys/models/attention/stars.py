@@ -90,10 +90,10 @@ class NextStars(Head):
         als = ALS(n_users, n_items, 0.0, SPAN_IN_UNITS, **ALS_ARGUMENTS, seed=self.seed)
         rows = RatingRows(histories.user, histories.item, histories.rating)
         als.init_from_data(rows)
-        sides = als.sides_of(histories.user, histories.item)
+        sides = als.sides_of(histories.user, histories.item, als.stars(histories.rating))
         with torch.no_grad():
             for _ in range(SWEEPS):
-                als.sweep(*sides, als.stars(histories.rating))
+                als.sweep(*sides)
         return als.factors()
 
     def stand_on(self, factors: Factors, histories: Histories, attributes: Attributes) -> None:

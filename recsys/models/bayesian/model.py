@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -22,6 +23,7 @@ from recsys.models.bayesian.ordinal import Latent, expected_level
 from recsys.models.bayesian.samples import Samples
 from recsys.models.bayesian.side_information import Effects
 from recsys.models.closed_form import SweepModel, design_of, linear_part
+from recsys.models.draws import Draws
 from recsys.models.normal_equations import NormalEquations
 from recsys.models.side_matrices import attribute_matrix, rated_matrix
 from recsys.models.validation import check_choice, check_range
@@ -159,33 +161,37 @@ class BayesianMF(SweepModel):
             self._restore(self._resumed)
         self.samples.truncate(self._resumed.get("samples", 0))  # drop samples written after the checkpoint
 
-    def sweep(self, users: NormalEquations, items: NormalEquations, rating: Tensor) -> Tensor:
+    def sweep(self, users: NormalEquations, items: NormalEquations) -> Tensor:
         """Draw users given items, items given users, then the noise."""
-        errors = torch.empty_like(rating)
-        target = self.chain.get("latent", rating) - self.mu
-        first = self.current_epoch == 0  # initial rows are not informative about their prior
-        for k, side in enumerate((users, items)):
-            rows, others = (self.user_rows, self.item_rows) if k == 0 else (self.item_rows, self.user_rows)
-            if not first:
-                self.priors[k].draw(rows, self.generator)
-            design, biases = design_of(others)
-            rows.copy_(side.solve(
-                design, target, self.priors[k].prior(), offset=biases, generator=self.generator,
+        sides, draws = (users, items), Draws(self.generator, self.mu.dtype)
+        rows = self.user_rows, self.item_rows
+        of_items = self.mu.new_empty(items.ratings)  # errors
+        for k, side in enumerate(sides):
+            if self.current_epoch > 0:  # before, rows are not informative about their prior
+                self.priors[k].draw(rows[k], self.generator)
+            design, biases = design_of(rows[1 - k])
+            rows[k].copy_(side.solve(
+                design, self._target(side), self.priors[k].prior(), offset=self.mu + biases,
+                noise=partial(draws.normal, (sampler.USERS, sampler.ITEMS)[k], width=self.width),
                 root=self.chain[f"{SIDES[1 - k]}_precision"].sqrt(),
                 scale=self.chain["precision"] * self.chain[f"{SIDES[k]}_precision"],
-                residual=errors if k == 1 else None,
+                residual=of_items if k == 1 else None,
             ))  # fmt: skip
-        user, item = items.other, users.other
-        sampler.draw_noise(self.chain, users, items, errors, self.noise_shape, self.unit, self.generator)
-        if self.likelihood == "ordinal" and self.current_epoch >= LATENT_WARMUP:
-            self._latent = self._latent or Latent(rating, self.chain["levels"])
-            sampler.draw_latent(
-                self.chain, self._latent, target + self.mu - errors, user, item, self.generator,
-                adapt=self.current_epoch < self.burn_in,
-            )  # fmt: skip
+        of_users = users.sorted(items.restored(of_items))
+        noise = self.noise_shape, self.unit, self.generator
+        mean = self._target(users) - of_users if self.likelihood == "ordinal" else None
+        sampler.draw_noise(self.chain, users, items, (of_users, of_items), *noise)
+        if mean is not None and self.current_epoch >= LATENT_WARMUP:
+            self._latent = self._latent or Latent(users.known, self.chain["levels"])
+            adapt = self.current_epoch < self.burn_in
+            sampler.draw_latent(self.chain, self._latent, users, mean, draws, self.generator, adapt=adapt)
         if self.current_epoch >= self.burn_in:
-            self._keep(user, errors)
-        return errors.square().mean()
+            self._keep(users.restored(users.row), users.restored(of_users))
+        return items.sums(of_items.square()).sum() / items.ratings
+
+    def _target(self, side: NormalEquations) -> Tensor:
+        """What is behind each rating, in the side's order, `(ratings,)`: its stars or a latent value."""
+        return side.sorted(self.chain["latent"]) if "latent" in self.chain else side.known
 
     def _keep(self, user: Tensor, errors: Tensor) -> None:
         """Update the drift, and keep every `thin`-th sample."""

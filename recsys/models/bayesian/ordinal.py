@@ -38,13 +38,12 @@ class Latent:
         self.level = torch.bucketize(rating, midpoints(levels))  # (ratings,)
         self.of_level = [torch.nonzero(self.level == k)[:, 0] for k in range(len(levels))]
 
-    def draw(self, mean: Tensor, root: Tensor, thresholds: Tensor, generator: torch.Generator) -> Tensor:
-        """Draw latent values given the ratings, `(ratings,)`: truncated normal with mean `mean`."""
+    def draw(self, mean: Tensor, root: Tensor, thresholds: Tensor, share: Tensor) -> Tensor:
+        """Latent values given the ratings, `(ratings,)`: truncated normal with mean `mean`, by uniform numbers."""
         edges = torch.nn.functional.pad(thresholds, (1, 1))
         edges[0], edges[-1] = -torch.inf, torch.inf
         low = torch.special.ndtr((edges[self.level] - mean) * root)
         high = torch.special.ndtr((edges[self.level + 1] - mean) * root)
-        share = torch.rand(mean.shape, generator=generator, device=mean.device, dtype=mean.dtype)
         drawn = torch.special.ndtri((low + (high - low) * share).clamp(EPSILON, 1 - EPSILON))
         # Guard against rounding beyond the thresholds.
         return torch.minimum(torch.maximum(mean + drawn / root, edges[self.level]), edges[self.level + 1])

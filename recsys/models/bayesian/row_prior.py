@@ -7,7 +7,7 @@ from torch import Tensor
 
 from recsys.models.bayesian.conjugate import normal_gamma
 from recsys.models.bayesian.side_information import Effects
-from recsys.models.normal_equations import Prior
+from recsys.models.padded_rows import Prior
 
 INITIAL_PRECISION = 10.0  # of a coordinate
 INITIAL_EFFECT_PRECISION = 100.0

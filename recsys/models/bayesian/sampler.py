@@ -14,12 +14,14 @@ from recsys.models.bayesian.conjugate import gamma
 from recsys.models.bayesian.ordinal import Latent, midpoints
 from recsys.models.bayesian.row_prior import RowPrior
 from recsys.models.bayesian.side_information import Effects
+from recsys.models.draws import Draws
 from recsys.models.normal_equations import NormalEquations
 from recsys.models.side_matrices import attribute_matrix
 
 NOISE_SHAPE, NOISE_RATE = 1.0, 1.0  # of the gamma prior of the noise precision, in units
 PROPOSAL_SCALE = 3.0  # initial standard deviation of threshold proposals, times the root of the number of ratings
 TARGET_ACCEPTANCE = 0.4  # acceptance rate of threshold proposals
+USERS, ITEMS, LATENT = range(3)  # streams of draws: rows of each side, latent values
 
 Chain = dict[str, Tensor]
 
@@ -106,7 +108,7 @@ def draw_noise(
     chain: Chain,
     users: NormalEquations,
     items: NormalEquations,
-    errors: Tensor,
+    errors: tuple[Tensor, Tensor],
     shape: float,
     unit: float,
     generator: torch.Generator,
@@ -117,47 +119,41 @@ def draw_noise(
         chain: Contains the precisions.
         users: Ratings by user.
         items: Ratings by item.
-        errors: Residuals of all ratings, `(ratings,)`, in stars.
+        errors: Residuals of all ratings in the order of users and in that of items, `(ratings,)` each, in stars.
         shape: Shape of the gamma prior of user and item precisions; 0: all are 1.
         unit: See `RatingModel.unit`.
         generator: Random generator.
     """
-    squares = errors.square()
-    half, total = 0.5 * chain["precision"], squares.sum(dtype=torch.float64)
+    half, total = 0.5 * chain["precision"], items.sums(errors[1].square()).sum()
     if shape:
-        sides = (("user", users, "item", items), ("item", items, "user", users))
-        for name, own, others, other in sides:
-            weighted = squares * chain[f"{others}_precision"][own.other]
-            squared = torch.bincount(other.other, weighted, minlength=own.n_rows)
-            precision = gamma(shape + own.count / 2, shape + half * squared, generator)
+        for name, side, of_side, others in (("user", users, errors[0], "item"), ("item", items, errors[1], "user")):
+            weighted = of_side.square() * chain[f"{others}_precision"].index_select(0, side.other)
+            squared = side.sums(weighted).to(half)
+            precision = gamma(shape + side.count / 2, shape + half * squared, generator)
             chain[f"{name}_precision"], total = precision, (squared * precision).sum(dtype=torch.float64)
-    chain["precision"] = gamma(NOISE_SHAPE + len(errors) / 2, NOISE_RATE * unit**2 + total / 2, generator).to(errors)
+    rate = NOISE_RATE * unit**2 + total / 2
+    chain["precision"] = gamma(NOISE_SHAPE + items.ratings / 2, rate, generator).to(half)
 
 
 def draw_latent(
-    chain: Chain,
-    latent: Latent,
-    mean: Tensor,
-    user: Tensor,
-    item: Tensor,
-    generator: torch.Generator,
-    *,
-    adapt: bool,
-) -> None:
+    chain: Chain, latent: Latent, users: NormalEquations, mean: Tensor, draws: Draws, generator: torch.Generator,
+    *, adapt: bool,
+) -> None:  # fmt: skip
     """Draw thresholds, then latent values of the ratings; updates the chain.
 
     Args:
         chain: Contains thresholds, proposal sizes and precisions.
-        latent: Ratings by level.
-        mean: Mean of the latent values, `(ratings,)`, in stars.
-        user: User rows of the ratings.
-        item: Item rows of the ratings.
+        latent: Ratings by level, in the order of users.
+        users: Ratings by user.
+        mean: Mean of the latent values in the order of users, `(ratings,)`, in stars.
+        draws: Of the sweep.
         generator: Random generator.
         adapt: Whether to adapt the proposal sizes to the target acceptance rate (during burn-in).
     """
-    root = (chain["precision"] * chain["user_precision"][user] * chain["item_precision"][item]).sqrt()
+    noise = chain["user_precision"][users.row] * chain["item_precision"].index_select(0, users.other)
+    root = (chain["precision"] * noise).sqrt()
     chain["thresholds"], moved = latent.step(mean, root, chain["thresholds"], chain["proposal"], generator)
     if adapt:
         step = torch.where(moved, 1 + (1 - TARGET_ACCEPTANCE) / 5, 1 - TARGET_ACCEPTANCE / 5)
         chain["proposal"] = chain["proposal"] * step
-    chain["latent"] = latent.draw(mean, root, chain["thresholds"], generator)
+    chain["latent"] = users.restored(latent.draw(mean, root, chain["thresholds"], draws.uniform(LATENT, 0, len(mean))))

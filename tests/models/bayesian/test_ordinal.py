@@ -31,7 +31,8 @@ def test_latent_numbers_lie_where_their_ratings_say_and_are_normal_there() -> No
     mean = torch.tensor([3.0, -20.0, 30.0]).repeat(20_000)
     rating = torch.tensor([4.0, 5.0, 1.0]).repeat(20_000)
     latent, root = Latent(rating, LEVELS), 2.5
-    drawn = latent.draw(mean, torch.tensor(root), THRESHOLDS, torch.Generator().manual_seed(0)).view(-1, 3)
+    share = torch.rand(mean.shape, generator=torch.Generator().manual_seed(0))
+    drawn = latent.draw(mean, torch.tensor(root), THRESHOLDS, share).view(-1, 3)
     assert drawn.isfinite().all()
     assert ((drawn[:, 0] >= 3.4) & (drawn[:, 0] <= 4.5)).all()
     assert (drawn[:, 1] >= 4.5).all()  # however unlikely
