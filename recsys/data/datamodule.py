@@ -226,7 +226,8 @@ class RatingDataModule(LightningDataModule):
     def _batches(self, rows: RatingRows, batch_size: int, *, shuffle: bool, of_items: bool = False) -> RatingBatches:
         rank, world, device = 0, 1, torch.device("cpu")
         if self.trainer is not None:
-            rank, world = self.trainer.global_rank, self.trainer.world_size
+            if not getattr(self.trainer.lightning_module, "full_batch", False):  # or each process looks at all rows
+                rank, world = self.trainer.global_rank, self.trainer.world_size
             device = self.trainer.strategy.root_device
         resident = device.type == "cuda" and _fits(rows, device)
         kind = ItemBatches if of_items else partial(RatingBatches, shuffle=shuffle)

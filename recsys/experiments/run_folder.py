@@ -31,6 +31,7 @@ RETRIED = "retried"  # marks the message of an interrupted trial that its study 
 TRANSIENT_KEYS = ("resume", "trust", "overrides")  # belong to the command, not to the run
 INFERRED = "inferred"  # the keys that the data decided in an earlier start; they are "auto" in the command
 REPEAT = re.compile(r"\w+=-?\d+(,\w+=-?\d+)*")  # name of a repeat's sub-folder, such as seed=1,fold=3
+DEVICES = "trainer.devices="  # another number is resumed as well: results do not depend on it
 
 
 class OtherRunError(ValueError):
@@ -113,17 +114,22 @@ def resumed(folder: Path, overrides: list[str], *, trusted: bool = False) -> dic
 
     Args:
         folder: Of the run.
-        overrides: As typed.
+        overrides: As typed; `trainer.devices` may be another, which changes no result.
         trusted: Whether they may be anything (see `targets`).
 
     Raises:
         ValueError: Further overrides were given, the folder was moved, or its settings are not allowed.
         FileNotFoundError: The folder contains no run.
     """
-    others = [text for text in overrides if not text.startswith(("resume=", "trust="))]
+    others = [text for text in overrides if not text.startswith(("resume=", "trust=", DEVICES))]
     if others:
         raise ValueError(f"resume uses the run's own configuration; remove {' '.join(others)}")
-    return {name: _resumed_one(folder / name, trusted=trusted) for name in _run_names(folder)}
+    runs = {name: _resumed_one(folder / name, trusted=trusted) for name in _run_names(folder)}
+    for text in overrides:
+        if text.startswith(DEVICES):
+            for cfg in runs.values():
+                cfg.merge_with_dotlist([text])
+    return runs
 
 
 def needs_trust(folder: Path) -> bool:
@@ -281,6 +287,9 @@ def difference(before: Mapping[str, Any], now: Mapping[str, Any], path: str = ""
 
 
 def _plain(cfg: Any) -> dict[str, Any]:
+    """What makes a run another one."""
     content = OmegaConf.to_container(cfg)
     assert isinstance(content, dict)
+    if isinstance(content.get("trainer"), dict):
+        content["trainer"].pop("devices", None)
     return {str(key): value for key, value in content.items() if key not in TRANSIENT_KEYS}

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
-import multiprocessing
-import os
 import signal
-import sys
 from multiprocessing.connection import Connection
 from types import FrameType
 from typing import NamedTuple
@@ -18,6 +15,7 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
 from recsys.experiments.run_folder import one_line
+from recsys.processes import exit_with_parent
 from recsys.progress import tolerate_closed_output
 
 
@@ -68,23 +66,6 @@ def _run(spec: JobSpec, function: TaskFunction) -> str | None:
     if done.status is JobStatus.COMPLETED:
         return None
     return one_line(done._return_value)  # the public attribute raises it
-
-
-def exit_with_parent() -> None:
-    """Terminate this process when its parent dies, even by SIGKILL and during a computation.
-
-    When the parent dies, its end of a pipe is closed, which raises SIGIO here; the default action terminates the
-    process. On Windows, which has no SIGIO, a worker exits after its current job, when it cannot reply.
-    """
-    parent = multiprocessing.parent_process()
-    if parent is None or sys.platform == "win32":
-        return
-    import fcntl
-
-    fcntl.fcntl(parent.sentinel, fcntl.F_SETOWN, os.getpid())
-    fcntl.fcntl(parent.sentinel, fcntl.F_SETFL, fcntl.fcntl(parent.sentinel, fcntl.F_GETFL) | os.O_ASYNC)
-    if not parent.is_alive():  # died before this took effect
-        sys.exit(1)
 
 
 def _interrupt_once(signum: int, frame: FrameType | None) -> None:

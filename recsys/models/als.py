@@ -90,7 +90,7 @@ class ALS(SweepModel):
         self.item_rows.copy_(self._solved(items, self.user_rows, self.get_buffer("item_penalty")))
         errors = torch.empty_like(users.known)
         self.user_rows.copy_(self._solved(users, self.item_rows, self.get_buffer("user_penalty"), errors))
-        return users.sums(errors.square()).sum() / users.ratings
+        return users.total(errors.square()) / users.ratings
 
     def _solved(self, side: NormalEquations, others: Tensor, penalty: Tensor, errors: Tensor | None = None) -> Tensor:
         design, biases = design_of(others)

@@ -87,6 +87,7 @@ class RatingModel(LightningModule, ABC):
     task: str = "rating"
     monitor: Metric = RMSE  # validation metric for early stopping, model selection and comparison of runs
     full_batch: ClassVar[bool] = False  # whether a training step uses all rows, in order
+    spans_processes: ClassVar[bool] = False  # whether several processes can share a fit
     sized_by_state: ClassVar[tuple[str, ...]] = ()  # buffers as long as those of a state that is loaded
     batches_of_items: ClassVar[bool] = False  # whether a training batch has all ratings of its items
     history_length: int = 0  # rows of the windows of histories in a training batch; 0: it has single ratings
@@ -173,17 +174,18 @@ class RatingModel(LightningModule, ABC):
     def on_train_epoch_start(self) -> None:
         """Reseed the generator from (seed, epoch, rank), so that a resume needs no generator state."""
         self.generator = torch.Generator(self.device)
-        self.generator.manual_seed(epoch_seed(self.seed, self.current_epoch, 1 + self.global_rank))
+        stream = 0 if self.full_batch else self.global_rank  # processes of a sweep draw the same
+        self.generator.manual_seed(epoch_seed(self.seed, self.current_epoch, 1 + stream))
         self.train_loss = torch.zeros((), device=self.device)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         loss = self._evaluate(batch, self.predicted(batch, batch_idx), self.val_errors)
-        self.log("val/loss", loss, on_epoch=True, batch_size=len(batch.user), sync_dist=True)
+        self.log("val/loss", loss, on_epoch=True, batch_size=len(batch.user), sync_dist=not self.full_batch)
 
     def on_validation_epoch_end(self) -> None:
         """Log validation metrics and training loss here, since `on_train_epoch_end` runs after the checkpoint."""
         if self.trainer.state.fn == "fit":
-            self.log("train/loss", self.mean_train_loss(), sync_dist=True)
+            self.log("train/loss", self.mean_train_loss(), sync_dist=not self.full_batch)
         figures, data = self.val_errors.compute(), getattr(self.trainer, "datamodule", None)
         if isinstance(data, RatingDataModule) and self.factors_of_epoch:
             folded = validate_held_out_users(self, data) or {}

@@ -37,8 +37,6 @@ class FullBatchModel(RatingModel):
 
     def setup(self, stage: str) -> None:
         trainer = self.trainer
-        if stage == "fit" and trainer.world_size > 1:
-            raise ValueError(f"trainer.devices must be 1, as {self.name} needs all ratings, got {trainer.world_size}")
         if stage == "fit" and trainer.precision not in PRECISIONS:
             raise ValueError(f"trainer.precision must be one of {', '.join(PRECISIONS)}, got {trainer.precision}")
         super().setup(stage)
@@ -57,7 +55,8 @@ class SweepModel(FullBatchModel):
     """A factorization whose epochs are sweeps; each solves for, or draws, one side after the other.
 
     All parameters are in stars. The last coordinate of a row is its bias: `user_rows (n_users, embedding_dim + 1)`,
-    `item_rows (n_items, embedding_dim + 1)`; `mu ()` is the mean rating.
+    `item_rows (n_items, embedding_dim + 1)`; `mu ()` is the mean rating. Where several processes share a fit, each
+    solves for some of the rows, and has all of them.
 
     Args:
         n_users: Users the model is fitted on.
@@ -69,6 +68,8 @@ class SweepModel(FullBatchModel):
             embeddings.
         seed: Seed of the initialization and all draws.
     """
+
+    spans_processes: ClassVar[bool] = True
 
     def __init__(
         self,

@@ -123,11 +123,11 @@ class ImplicitALS(RankingModel, SweepModel):
         solve = self._cholesky if self.solver == "cholesky" else self._conjugate_gradient
         p, q = self.user_rows[:, :-1], self.item_rows[:, :-1]  # views
         solve(items, users, q, p)
-        score = self.mu.new_empty(users.ratings)
+        score = self.mu.new_empty(len(users.other))
         solve(users, items, p, q, score)
         everywhere = (users.gram(p) * items.gram(q)).sum()
         taken = self._taken(self._confidence(users))
-        observed = users.sums(taken * (1 - score).square() - self.unobserved_weight * score.square()).sum()
+        observed = users.total(taken * (1 - score).square() - self.unobserved_weight * score.square())
         return (observed + self.unobserved_weight * everywhere) / users.ratings
 
     def _confidence(self, side: NormalEquations) -> Tensor:
@@ -149,7 +149,7 @@ class ImplicitALS(RankingModel, SweepModel):
         v = self._confidence(side)
         taken, penalty = self._taken(v), self._penalty(side)[:, None].expand(-1, others.shape[1])
         rows[:] = side.solve(
-            others, taken.expand(side.ratings), Prior(self._shared(other, others), penalty),
+            others, taken.expand(len(side.other)), Prior(self._shared(other, others), penalty),
             gram_scale=1 - self.unobserved_weight, gram_weight=v if v.ndim else None, residual=score,
         )  # fmt: skip
         if score is not None:
@@ -165,13 +165,14 @@ class ImplicitALS(RankingModel, SweepModel):
         common = Common(
             others, self._shared(other, others), added, (1 - self.unobserved_weight) * total.sum(), len(rows)
         )
+        found = []
         for block in side.blocks:
             mine = slice(block.first, block.stop)
             of_ratings = (part if not part.ndim else block.of(part) for part in (weight, taken))
             systems = Systems(common, block.pairs, penalty[mine], *of_ratings)
-            rows[mine] = conjugate_gradient(
-                systems, rows[mine], self.cg_steps, None if score is None else block.of(score)
-            )
+            of_score = None if score is None else block.of(score)
+            found.append(conjugate_gradient(systems, rows[mine], self.cg_steps, of_score))
+        rows[:] = side.rows(found)
 
     def _taken(self, v: Tensor) -> Tensor:
         """Weight in the loss of ratings with confidence `v`."""

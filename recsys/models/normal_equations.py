@@ -9,13 +9,13 @@ whose solution `A^-1 b` is the row's ridge regression (alternating least squares
 conditional distribution that a Gibbs sampler draws from (Salakhutdinov & Mnih 2008).
 
 A block is some consecutive rows with about as many ratings as other blocks have. Blocks follow from the data alone, and
-sums over all rows are those of the blocks, added in their order: so results do not depend on who solves which block.
-What a block looks up of its own ratings stays in a core's cache.
+sums over all rows are those of the blocks, added in their order: so results do not depend on which process solves which
+block. What a block looks up of its own ratings stays in a core's cache.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cached_property
 
 import numpy as np
@@ -25,6 +25,7 @@ from torch import Tensor
 
 from recsys.models import sparse_ops
 from recsys.models.padded_rows import Design, PaddedRows, Prior
+from recsys.models.ranks import Ranks
 
 BLOCK = 1 << 19  # ratings of a block, about
 FEWEST_BLOCKS = 8  # of a side, where it has as many rows
@@ -68,9 +69,10 @@ class Block:
 
 
 class NormalEquations:
-    """Normal equations of one side's rows (users or items).
+    """Normal equations of one side's rows (users or items), in one process or several.
 
-    What belongs to ratings, such as targets, is in the order of this side: sorted by row (see `sorted`).
+    Each rank solves some of the blocks, and all of them get all rows. What belongs to ratings, such as targets, is in
+    the order of this side: sorted by row, and of the ratings of the rank's own blocks alone (see `sorted`).
 
     Args:
         row: This side's row of every rating, int64 `(ratings,)`.
@@ -85,7 +87,8 @@ class NormalEquations:
         value: In the order of this side.
         other: In the order of this side, int32.
         count: Ratings of each row, int64 `(rows,)`.
-        blocks: All rows, in order.
+        blocks: Those of this rank, in order.
+        ratings: Their number, of all ranks.
     """
 
     def __init__(
@@ -98,22 +101,28 @@ class NormalEquations:
         value: Tensor | None = None,
         numbers: int = 0,
     ) -> None:
-        self.n_rows, self.n_other, self.ratings = n_rows, n_other, len(row)
-        is_sorted = not bool((row[1:] < row[:-1]).any())
-        self.order = None if is_sorted else sparse_ops.order(row.cpu(), n_rows).to(row.device)
+        self.n_rows, self.n_other, self.ratings, self.ranks = n_rows, n_other, len(row), Ranks()
         self.count = torch.bincount(row, minlength=n_rows)
-        self.indptr = torch.nn.functional.pad(self.count.cumsum(0), (1, 0))
+        indptr = torch.nn.functional.pad(self.count.cumsum(0), (1, 0))
+        bounds = _block_bounds(self.count.cpu().numpy())
+        starts = indptr.cpu()[bounds].tolist()
+        if len(bounds) <= self.ranks.world:
+            raise ValueError(f"trainer.devices must be <= {len(bounds) - 1} for so few ratings, got {self.ranks.world}")
+        shares = self.ranks.shares(len(bounds) - 1)
+        # Of each rank: its blocks, rows and ratings.
+        self._sizes = [(len(share), *(at[share.stop] - at[share.start] for at in (bounds, starts))) for share in shares]
+        mine = shares[self.ranks.rank]
+        self._rows, self._ratings = (slice(at[mine.start], at[mine.stop]) for at in (bounds, starts))
+        is_sorted = not bool((row[1:] < row[:-1]).any())
+        self.order = None if is_sorted else sparse_ops.order(row.cpu(), n_rows).to(row.device)  # of all ratings
         self.other = self.sorted(other).to(torch.int32)
         self.value = None if value is None else self.sorted(value)
-        bounds = _block_bounds(self.count.cpu().numpy())
-        starts = self.indptr.cpu()[bounds].tolist()
-        self.blocks = [
-            Block(
-                first, stop, start, self.other[start:end], self.indptr[first : stop + 1] - start, n_other, width,
-                numbers,
-            )
-            for first, stop, start, end in zip(bounds, bounds[1:], starts, starts[1:], strict=False)
-        ]  # fmt: skip
+        self.blocks = []
+        for k in mine:
+            start, end = (at - self._ratings.start for at in starts[k : k + 2])
+            first, stop = bounds[k : k + 2]
+            of_rows = indptr[first : stop + 1] - starts[k]
+            self.blocks.append(Block(first, stop, start, self.other[start:end], of_rows, n_other, width, numbers))
 
     @property
     def known(self) -> Tensor:
@@ -124,23 +133,44 @@ class NormalEquations:
     @property
     def row(self) -> Tensor:
         """The row of each rating, in this side's order, int64 `(ratings,)`."""
-        return torch.arange(self.n_rows, device=self.count.device).repeat_interleave(self.count)
+        rows = torch.arange(self.n_rows, device=self.count.device)[self._rows]
+        return rows.repeat_interleave(self.count[self._rows])
+
+    @property
+    def first_rating(self) -> int:
+        """Where this rank's ratings start among those of all ranks, in this side's order."""
+        return int(self._ratings.start)
 
     def sorted(self, values: Tensor) -> Tensor:
-        """Values of ratings `(ratings,)`, in this side's order."""
-        return values if self.order is None else values.index_select(0, self.order)
+        """Values of all ratings as they were given, `(ratings,)`, in this side's order."""
+        return values[self._ratings] if self.order is None else values.index_select(0, self.order[self._ratings])
 
     def restored(self, values: Tensor) -> Tensor:
-        """Values in this side's order, `(ratings,)`, as the ratings were given."""
+        """Values in this side's order, as the ratings were given: those of all ranks, `(ratings,)`."""
+        values = self._joined(values, 2)
         return values if self.order is None else torch.empty_like(values).index_copy_(0, self.order, values)
+
+    def rows(self, found: Sequence[Tensor]) -> Tensor:
+        """What was found of the rows of each of `blocks`, of all rows of all ranks, `(rows, …)`."""
+        return self._joined(torch.cat(list(found)), 1)
+
+    def added(self, found: Sequence[Tensor]) -> Tensor:
+        """What was found of each of `blocks`, added in double precision in the order of all blocks."""
+        return self._joined(torch.stack(list(found)).double(), 0).sum(0)
+
+    def _joined(self, part: Tensor, kind: int) -> Tensor:
+        return self.ranks.joined(part, [sizes[kind] for sizes in self._sizes])
 
     def sums(self, values: Tensor) -> Tensor:
         """The sum of each row's values, which are in this side's order, float64 `(rows,)`."""
-        parts = [
+        return self.rows([
             torch.segment_reduce(block.of(values).double(), "sum", offsets=block.indptr, initial=0)
             for block in self.blocks
-        ]
-        return torch.cat(parts)
+        ])  # fmt: skip
+
+    def total(self, values: Tensor) -> Tensor:
+        """The sum of all values, which are in this side's order, a scalar in float64."""
+        return self.sums(values).sum()
 
     def gram(self, rows: Tensor, weight: Tensor | None = None) -> Tensor:
         """`sum weight z z'` over this side's rows `z (rows, e)`, in the rows' dtype, `(e, e)`.
@@ -149,12 +179,12 @@ class NormalEquations:
             rows: The rows.
             weight: Of each row, `(rows,)`; default 1.
         """
-        total = rows.new_zeros(rows.shape[1], rows.shape[1], dtype=torch.float64)
+        found = []
         for block in self.blocks:
             z = rows[block.first : block.stop]
             weighted = z if weight is None else z * weight[block.first : block.stop, None]
-            total += weighted.T @ z
-        return total.to(rows.dtype)
+            found.append(weighted.T @ z)
+        return self.added(found).to(rows.dtype)
 
     def solve(
         self,
@@ -187,20 +217,20 @@ class NormalEquations:
         Raises:
             NotPositiveDefiniteError: A row's matrix is not positive definite.
         """
-        table, parts = Design(design, offset, root), []
+        table, found = Design(design, offset, root), []
         for block in self.blocks:
             first, stop = block.first, block.stop
             of_rows = [
                 factor[first:stop] if isinstance(factor, Tensor) and factor.ndim else factor
                 for factor in (scale, scale if gram_scale is None else gram_scale)
             ]
-            parts.append(block.padded.solve(
+            found.append(block.padded.solve(
                 table, block.of(target), prior.rows(first, stop), scale=of_rows[0], gram_scale=of_rows[1],
                 gram_weight=None if gram_weight is None else block.of(gram_weight),
                 noise=None if noise is None else noise(first, stop),
                 residual=None if residual is None else block.of(residual),
             ))  # fmt: skip
-        return torch.cat(parts)
+        return self.rows(found)
 
 
 def _block_bounds(count: NDArray[np.int64]) -> list[int]:

@@ -165,7 +165,12 @@ def usable_checkpoint(path: Path, model: RatingModel) -> dict[str, Any]:
 
 def load_best(model: RatingModel, folder: Path) -> None:
     """Load the best epoch's state into a model; raises as `usable_checkpoint`."""
-    checkpoint = usable_checkpoint(folder / BEST, model)
+    load_state(model, folder / BEST)
+
+
+def load_state(model: RatingModel, path: Path) -> None:
+    """Load a checkpoint's state into a model; raises as `usable_checkpoint`."""
+    checkpoint = usable_checkpoint(path, model)
     model.on_load_checkpoint(checkpoint)
     model.load_state_dict(checkpoint["state_dict"])
 

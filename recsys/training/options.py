@@ -50,12 +50,12 @@ def _is_bool(value: Any) -> bool:
 _AT_LEAST_1 = (partial(_is_whole, low=1), "an integer >= 1")
 _BATCHES = (_is_share, "an integer >= 1 or a share in (0.0, 1.0]")
 _BOOL = (_is_bool, "true or false")
-_ONE_PROCESS = "a run trains in one process"
+_ONE_MACHINE = "a run trains on one machine"
 
 RULES: dict[str, tuple[Callable[[Any], bool], str]] = {  # by option, where it is not null: a test, and what is allowed
-    "num_nodes": (lambda value: value == 1, f"1, as {_ONE_PROCESS}"),
-    "strategy": (lambda value: value == "auto", f"auto, as {_ONE_PROCESS}"),
-    "devices": (lambda value: _devices(value) in (1, None), f"1, as {_ONE_PROCESS}"),
+    "num_nodes": (lambda value: value == 1, f"1, as {_ONE_MACHINE}"),
+    "strategy": (lambda value: value == "auto", "auto: trainer.devices says how many processes share a fit"),
+    "devices": (lambda value: _is_whole(value, 1, -1) or value == "auto", "an integer >= 1"),
     "max_epochs": (lambda value: _is_whole(value, 1, -1), "an integer >= 1, or -1 (no limit)"),
     "min_epochs": _AT_LEAST_1,
     "max_steps": (lambda value: _is_whole(value, 1, -1), "an integer >= 1, or -1 (no limit)"),
@@ -108,7 +108,7 @@ def trainer_options(cfg: DictConfig, kind: type[RatingModel]) -> dict[str, Any]:
             raise ValueError(f"trainer.{name} is set by {ELSEWHERE[name]}")
         if name in RULES and not _passes(RULES[name][0], value):
             raise ValueError(f"trainer.{name} must be {RULES[name][1]}, got {value}")
-    _check_accelerator(given.get("accelerator", "auto"), given.get("devices", "auto"))
+    _check_accelerator(given.get("accelerator", "auto"), given.get("devices", 1))
     if not issubclass(kind, GradientModel):
         _check_sweeps(given, str(cfg.model_name))
     if batches := int(given.pop("fast_dev_run", 0)):
@@ -119,6 +119,12 @@ def trainer_options(cfg: DictConfig, kind: type[RatingModel]) -> dict[str, Any]:
     given.setdefault("max_epochs", -1)  # Lightning would take 1000
     _check_length(given, cfg, kind)
     return given
+
+
+def devices_of(cfg: DictConfig) -> int:
+    """Number of devices, hence of processes, of a fit; 1 where the machine decides."""
+    devices = cfg.trainer.get("devices")
+    return devices if type(devices) is int and devices > 0 else 1
 
 
 def check_callbacks(cfg: DictConfig, kind: type[RatingModel]) -> None:
@@ -161,19 +167,6 @@ def _passes(test: Callable[[Any], bool], value: Any) -> bool:
         return False
 
 
-def _devices(value: Any) -> int | None:
-    """Number of devices; None if that depends on the machine.
-
-    Raises:
-        ValueError: The value is no number, list or `auto`.
-    """
-    if value in ("auto", -1, "-1"):
-        return None
-    if isinstance(value, list):
-        return len(value)
-    return len(value.strip(", ").split(",")) if isinstance(value, str) and "," in value else int(value)
-
-
 def _check_accelerator(value: Any, devices: Any) -> None:
     kinds = AcceleratorRegistry
     names = [name for name in kinds.available_accelerators() if name != "cpu"]
@@ -189,8 +182,8 @@ def _check_accelerator(value: Any, devices: Any) -> None:
         why = f" (torch {torch.__version__} is built without CUDA)" if cpu_build else ""
         here = ", ".join(["cpu", *found])
         raise ValueError(f"trainer.accelerator={value} is not available on this machine{why}; available: {here}")
-    if (value == "cpu" or not found) and devices not in (1, "1", "auto"):
-        raise ValueError(f"trainer.devices must be 1 on the CPU, got {devices}")
+    if (value == "cpu" or not found) and devices == -1:
+        raise ValueError("trainer.devices must be a number of processes on the CPU, got -1")
 
 
 def _check_sweeps(given: dict[str, Any], model: str) -> None:

@@ -12,7 +12,6 @@ from typing import Any
 
 import torch
 from hydra.utils import get_class, instantiate
-from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint, ProgressBar
 from lightning.pytorch.loggers import Logger
 from omegaconf import DictConfig, OmegaConf
 
@@ -29,8 +28,6 @@ from recsys.evaluation.registry import RMSE
 from recsys.evaluation.validation_set import FILE as VALIDATION
 from recsys.files import read_json, write_json
 from recsys.models.base import RatingModel
-from recsys.models.gradient import GradientModel
-from recsys.training.callbacks import EpochRecord, FitProgress, ReplayLearningRate
 from recsys.training.checkpoints import (
     BEST,
     LAST,
@@ -40,17 +37,17 @@ from recsys.training.checkpoints import (
     remove_formers,
 )
 from recsys.training.context import SINGLE_RUN, RunContext
-from recsys.training.divergence import StopDivergence
 from recsys.training.errors import PrunedError
 from recsys.training.export import make_bundle, validation_set
 from recsys.training.feedback import check_feedback
+from recsys.training.fits import Fit, fitted
 from recsys.training.inferred import record, sentences
 from recsys.training.lists import learned_lists
-from recsys.training.options import left_out_of_refit, trainer_options
+from recsys.training.options import left_out_of_refit
 from recsys.training.plots import error_by_activity, learning_curve
 from recsys.training.settings import check_settings, named
 from recsys.training.threads import choose_threads
-from recsys.training.trainer import build_callbacks, build_trainer, check_training, device_name, fit, quiet_libraries
+from recsys.training.trainer import check_training, device_name, quiet_libraries
 from recsys.training.wandb import WandbTracker
 from recsys.training.widths import learned_widths, served_form
 
@@ -220,20 +217,6 @@ def build_data(cfg: DictConfig) -> RatingDataModule:
         return RatingDataModule(source, **{str(key): value for key, value in arguments.items() if key in own})
 
 
-def build_model(cfg: DictConfig, data: RatingDataModule) -> RatingModel:
-    """Build the model for the users and items in `data`."""
-    low, high = data.dataset.scale
-    model: RatingModel = instantiate(
-        cfg.model,
-        n_users=len(data.users),
-        n_items=len(data.items),
-        rating_min=low,
-        rating_max=high,
-    )
-    model.name = cfg.model_name
-    return model
-
-
 def select(
     cfg: DictConfig, data: RatingDataModule, folder: Path, loggers: list[Logger], context: RunContext = SINGLE_RUN
 ) -> tuple[Selection, RatingModel]:
@@ -241,26 +224,15 @@ def select(
     checkpoints = folder / "checkpoints"
     done = checkpoints / "selection.json"
     is_resumed = done.exists() or (checkpoints / LAST).exists()
-    model = build_model(cfg, data)
-    model.set_artifact_dir(checkpoints, "train")
+    fit = Fit(cfg, folder, context.in_sweep)
+    model = fit.model(data)
     selection = finished_selection(done, model.monitor.validation_key)
     if selection is None:
-        named = cfg.callbacks.checkpoint.get("monitor")
-        mode = None if named is None else cfg.callbacks.checkpoint.get("mode", "min")
-        record = EpochRecord(
-            model.monitor, selected_by=named or model.selected_by, mode=mode, last=model.select_last_epoch
-        )
-        callbacks = [StopDivergence(), *build_callbacks(cfg, model), record]
-        if model.patience is None:
-            callbacks = [callback for callback in callbacks if not isinstance(callback, EarlyStopping)]
-        trainer = build_trainer(cfg, type(model), folder, callbacks, context, logger=loggers)
-        if not len(data.split.val):
-            raise ValueError(f"split {data.split_name} leaves no validation rows in {data.dataset.name}")
-        fit(trainer, model, data, checkpoints / LAST)
+        model, record, found = fitted(fit, data, loggers)
         if not record.validated:
             raise ValueError(
-                f"training ended after {trainer.global_step} steps, before its first validation (an epoch has "
-                f"{trainer.num_training_batches} batches): raise trainer.max_steps or trainer.max_time"
+                f"training ended after {found.steps} steps, before its first validation (an epoch has "
+                f"{found.batches} batches): raise trainer.max_steps or trainer.max_time"
             )
         best = record.epochs[record.best]
         figures: dict[str, float | None] = {model.monitor.validation_key: best[model.monitor.validation_key]}
@@ -305,22 +277,9 @@ def refit(
     cfg: DictConfig, data: RatingDataModule, selection: Selection, folder: Path, context: RunContext = SINGLE_RUN
 ) -> tuple[RatingModel, float]:
     """Fit a new model on `data.fit_rows`, replaying the selection's learning rates. Returns it and the fit time."""
-    name = f"refit_{data.fit_on}"
-    record = EpochRecord()
-    keep = ModelCheckpoint(folder / "checkpoints", filename=name, enable_version_counter=False)
-    model = build_model(cfg, data)
-    model.set_artifact_dir(folder / "checkpoints", data.fit_on)
-    callbacks: list[Callback] = [StopDivergence(), record, keep]
-    if isinstance(model, GradientModel):
-        model.planned_epochs = trainer_options(cfg, type(model))["max_epochs"]
-        if model.replays_lr:
-            callbacks.append(ReplayLearningRate(selection.learning_rates))
-    callbacks += [c for c in build_callbacks(cfg, model) if isinstance(c, FitProgress | ProgressBar)]
-    whole = {"max_epochs": selection.epochs, "max_steps": -1, "max_time": None, "min_epochs": None, "min_steps": None}
-    unvalidated = {"limit_val_batches": 0, "check_val_every_n_epoch": 1, "num_sanity_val_steps": 0}
-    trainer = build_trainer(cfg, type(model), folder, callbacks, context, logger=False, **whole, **unvalidated)
     log.info("refit on %s ratings", f"{len(data.fit_rows):,}")
     if others := ", ".join(left_out_of_refit(cfg)):
         log.warning("the refit repeats epochs and learning rates without %s; refit=none keeps the model with", others)
-    fit(trainer, model, data, folder / "checkpoints" / f"{name}.ckpt")
+    fit = Fit(cfg, folder, context.in_sweep, tuple(selection.learning_rates))
+    model, record, _ = fitted(fit, data, [])
     return model, record.seconds

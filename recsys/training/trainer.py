@@ -26,7 +26,8 @@ from recsys.training.callbacks import FitProgress
 from recsys.training.checkpoints import CheckpointFiles, newest_usable
 from recsys.training.context import SINGLE_RUN, RunContext
 from recsys.training.divergence import diverged, is_finite
-from recsys.training.options import PROFILERS, check_callbacks, trainer_options
+from recsys.training.options import PROFILERS, check_callbacks, devices_of, trainer_options
+from recsys.training.strategy import Partitioned
 
 CALLBACK_ERRORS = ("Early stopping conditioned on metric", "is not supported for")  # in messages of RuntimeErrors
 THRESHOLDS = ("min_delta", "stopping_threshold", "divergence_threshold")  # of early stopping, in units
@@ -45,12 +46,11 @@ def check_training(cfg: DictConfig, folder: Path) -> None:
         raise ValueError(f"evaluation=prequential needs predicted stars, and {cfg.model_name} ranks items")
     check_callbacks(cfg, kind)
     trainer = build_trainer(cfg, kind, folder, [], SINGLE_RUN, logger=False, enable_checkpointing=False)
-    if trainer.world_size != 1:
-        asked = cfg.trainer.get("devices", "auto")
-        raise ValueError(
-            f"trainer.devices={asked} is {trainer.world_size} devices here, but a run trains in one process: set "
-            "trainer.devices=1"
-        )
+    asked, found = cfg.trainer.get("devices", "auto"), trainer.world_size
+    if asked != found and found > 1:
+        raise ValueError(f"trainer.devices={asked} is {found} devices here: set trainer.devices={found}")
+    if found > 1 and not kind.spans_processes:
+        raise ValueError(f"trainer.devices must be 1 for {cfg.model_name}, got {asked}")
     if "TORCHELASTIC_RUN_ID" in os.environ and int(os.environ.get("WORLD_SIZE", 1)) > 1:
         raise ValueError("torchrun starts several processes, but a run trains in one: use python -m recsys.train alone")
 
@@ -111,7 +111,7 @@ def build_trainer(
     defaults = {
         "default_root_dir": str(folder),
         "plugins": [LightningEnvironment()],  # SLURM's would want as many processes as the job has tasks
-        "strategy": "auto",
+        "strategy": Partitioned() if devices_of(cfg) > 1 else "auto",
         "enable_model_summary": False,
         "enable_progress_bar": any(isinstance(callback, ProgressBar) for callback in callbacks),
         "num_sanity_val_steps": 0,
@@ -163,19 +163,22 @@ def fit(trainer: L.Trainer, model: RatingModel, data: RatingDataModule, checkpoi
 def device_name(cfg: DictConfig) -> str:
     if str(cfg.trainer.accelerator) in ("gpu", "cuda", "auto") and torch.cuda.is_available():
         return torch.cuda.get_device_name()
-    return f"{cfg.trainer.accelerator}, {torch.get_num_threads()} threads"
+    processes = f"{devices} processes of " if (devices := devices_of(cfg)) > 1 else ""
+    return f"{cfg.trainer.accelerator}, {processes}{torch.get_num_threads()} threads"
 
 
-def quiet_libraries() -> None:
+def quiet_libraries(rank: int = 0) -> None:
     """Silence Lightning's advice on data loaders; ours yield whole batches and need no workers.
 
-    And let it write files in each process, however SLURM or another launcher numbers these: each is a run of its own.
+    And tell it which process of a fit this is, however SLURM or another launcher numbers it: the first one writes.
     """
-    vars(rank_zero_only)["rank"] = 0
-    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    vars(rank_zero_only)["rank"] = rank
+    for name in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")
     warnings.filterwarnings("ignore", message=".*Checkpoint directory .* exists and is not empty.*")
     warnings.filterwarnings("ignore", message=".*is smaller than the logging interval.*")
     warnings.filterwarnings("ignore", message=".*ReduceLROnPlateau conditioned on metric .* not available.*")
     warnings.filterwarnings("ignore", message=".*could not find the monitored key.*")  # in an epoch without validation
+    warnings.filterwarnings("ignore", message=".*recommended to use .*sync_dist=True.*")  # all processes have the same
     warnings.filterwarnings("ignore", message=".*isinstance.treespec, LeafSpec.*")

@@ -169,6 +169,17 @@ def test_one_line_names_the_kind_of_error_unless_it_is_a_mistake() -> None:
     assert one_line(ValueError()) == "ValueError: "
 
 
+def test_a_run_goes_on_with_another_number_of_processes(cfg: DictConfig, tmp_path: Path) -> None:
+    cfg.trainer = {"devices": 2, "precision": 32}
+    write_config(cfg, tmp_path)
+    assert write_config(cfg, tmp_path, {"trainer.devices": 1}).trainer.devices == 1
+    assert resumed(tmp_path, [f"resume={tmp_path}", "trainer.devices=3"])["."].trainer.devices == 3
+    with pytest.raises(ValueError, match="remove trainer.precision=64"):
+        resumed(tmp_path, [f"resume={tmp_path}", "trainer.precision=64"])
+    with pytest.raises(OtherRunError, match="trainer.precision was 32, is 64"):
+        write_config(cfg, tmp_path, {"trainer.precision": 64})
+
+
 def test_resume_needs_a_run(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="no run in"):
         resumed(tmp_path, [])

@@ -160,7 +160,7 @@ def test_values_in_the_order_of_rows_and_back() -> None:
     assert torch.equal(side.restored(side.sorted(case.target)), case.target)
     again = NormalEquations(side.row, side.other.long(), N, M, WIDTH)
     assert again.order is None
-    assert again.sorted(case.target) is case.target
+    assert torch.equal(again.sorted(case.target), case.target)
 
 
 def test_nobody_has_rated_anything() -> None:

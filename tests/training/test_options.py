@@ -70,17 +70,16 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"accelerator": "gpus"}, "accelerator must be one of auto, cpu, gpu, .*, got gpus"),
     ({"accelerator": "hpu"}, "accelerator must be one of"),
     ({"accelerator": "tpu"}, "accelerator=tpu is not available on this machine; available: cpu"),
-    ({"accelerator": None, "devices": 0}, "devices must be 1"),
-    ({"devices": 0}, "devices must be 1, as a run trains in one process, got 0"),
-    ({"devices": 2}, "devices must be 1, as a run trains in one process, got 2"),
-    ({"devices": "2"}, "devices must be 1, .* got 2"),
-    ({"devices": [0, 1]}, r"devices must be 1, .* got \[0, 1\]"),
-    ({"devices": "0,1"}, "devices must be 1, .* got 0,1"),
-    ({"devices": "x"}, "devices must be 1"),
-    ({"devices": -1}, "devices must be 1 on the CPU, got -1"),
-    ({"num_nodes": 2}, "num_nodes must be 1, as a run trains in one process, got 2"),
+    ({"accelerator": None, "devices": 0}, "devices must be an integer >= 1"),
+    ({"devices": 0}, "devices must be an integer >= 1, got 0"),
+    ({"devices": "2"}, "devices must be an integer >= 1, got 2"),
+    ({"devices": [0, 1]}, r"devices must be an integer >= 1, got \[0, 1\]"),
+    ({"devices": "0,1"}, "devices must be an integer >= 1, got 0,1"),
+    ({"devices": "x"}, "devices must be an integer"),
+    ({"devices": -1}, "devices must be a number of processes on the CPU, got -1"),
+    ({"num_nodes": 2}, "num_nodes must be 1, as a run trains on one machine, got 2"),
     *(
-        ({"strategy": name}, f"strategy must be auto, as a run trains in one process, got {name}")
+        ({"strategy": name}, f"strategy must be auto: trainer.devices says .*, got {name}")
         for name in ("ddp", "ddp_spawn", "ddp_fork", "ddp_notebook", "fsdp", "deepspeed", "dp", "x")
     ),
 ]
@@ -126,8 +125,19 @@ def test_lists_are_not_evaluated_prequentially(model: str, tmp_path: Path) -> No
 
 def test_several_devices_by_another_name_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("lightning.pytorch.accelerators.CPUAccelerator.auto_device_count", lambda *_: 3)
-    with pytest.raises(ValueError, match=r"trainer.devices=auto is 3 devices here"):
+    with pytest.raises(ValueError, match=r"trainer.devices=auto is 3 devices here: set trainer.devices=3"):
         check_training(configured(devices="auto"), tmp_path)
+
+
+@pytest.mark.parametrize("model", ["mf", "biases", "popularity", "attention"])
+def test_models_that_one_process_fits_are_told(model: str, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=f"trainer.devices must be 1 for {model}, got 2"):
+        check_training(configured(model, devices=2), tmp_path)
+
+
+@pytest.mark.parametrize("model", SWEPT)
+def test_processes_share_sweeps(model: str, tmp_path: Path) -> None:
+    check_training(configured(model, devices=2), tmp_path)
 
 
 @pytest.mark.parametrize("model", SWEPT)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -210,3 +212,39 @@ def test_options_are_checked_before_data_is_read(
     monkeypatch.setattr("recsys.training.run.build_data", lambda *_: pytest.fail("data is read"))
     with pytest.raises(ValueError, match=r"trainer\."):
         fit("mf", **options)
+
+
+@pytest.mark.parametrize("model", ["als", "ials", "bayesian_mf"])
+def test_a_fit_in_two_processes_is_the_fit_in_one(fit: Fit, model: str) -> None:
+    alone, shared = fit(model, epochs=3), fit(model, epochs=3, devices=2)
+    assert shared.metrics["device"] == "cpu, 2 processes of 1 threads"
+    assert {**shared.figures, "device": alone.metrics["device"]} == alone.figures
+    pd.testing.assert_frame_equal(shared.curve, alone.curve)
+    bundles = [Bundle.load(run.folder / "bundle").factors for run in (alone, shared)]
+    for name in ("user_factors", "item_factors", "user_bias", "item_bias"):
+        np.testing.assert_array_equal(getattr(bundles[1], name), getattr(bundles[0], name))
+
+
+@pytest.mark.parametrize(("model", "devices"), [("bayesian_mf", (2, 1)), ("als", (1, 2))])
+def test_a_run_that_lost_a_process_goes_on_with_another_number(
+    fit: Fit, model: str, devices: tuple[int, int], small_ratings: Path, tmp_path: Path
+) -> None:
+    """Bit by bit what it would have been."""
+    whole = fit(model, epochs=4)
+    before, after = (["trainer.max_epochs=4", f"trainer.devices={count}"] for count in devices)
+    lost = f"+callbacks.lost={{_target_:tests.training.lost.Lost,file:{tmp_path}/lost,rank:{devices[0] - 1},epoch:2}}"
+    given = (
+        f"model={model}", *MODELS[model], "data=tabular", f"data.root={small_ratings}", "data.batch_size=128",
+        "data.timestamp_column=timestamp", "data.rating_min=1", "data.rating_max=5", lost,
+    )  # fmt: skip
+    run = tmp_path / "run"
+    command = [sys.executable, "-m", "recsys.train", *given, f"hydra.run.dir={run}"]
+    first = subprocess.run([*command, *before], capture_output=True, text=True)
+    assert first.returncode != 0
+    if devices[0] > 1:
+        assert f"process {devices[0]} of {devices[0]} was killed by SIGKILL" in first.stderr
+    second = subprocess.run([*command, *after], capture_output=True, text=True)
+    assert second.returncode == 0, second.stderr
+    found = json.loads((run / "metrics.json").read_text())
+    for name in ("val/rmse", "test/rmse", "test/mae"):
+        assert found[name] == whole.metrics[name]

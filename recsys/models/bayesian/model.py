@@ -165,7 +165,7 @@ class BayesianMF(SweepModel):
         """Draw users given items, items given users, then the noise."""
         sides, draws = (users, items), Draws(self.generator, self.mu.dtype)
         rows = self.user_rows, self.item_rows
-        of_items = self.mu.new_empty(items.ratings)  # errors
+        of_items = self.mu.new_empty(len(items.other))  # errors
         for k, side in enumerate(sides):
             if self.current_epoch > 0:  # before, rows are not informative about their prior
                 self.priors[k].draw(rows[k], self.generator)
@@ -182,12 +182,12 @@ class BayesianMF(SweepModel):
         mean = self._target(users) - of_users if self.likelihood == "ordinal" else None
         sampler.draw_noise(self.chain, users, items, (of_users, of_items), *noise)
         if mean is not None and self.current_epoch >= LATENT_WARMUP:
-            self._latent = self._latent or Latent(users.known, self.chain["levels"])
+            self._latent = self._latent or Latent(users.known, self.chain["levels"], users.total)
             adapt = self.current_epoch < self.burn_in
             sampler.draw_latent(self.chain, self._latent, users, mean, draws, self.generator, adapt=adapt)
         if self.current_epoch >= self.burn_in:
             self._keep(users.restored(users.row), users.restored(of_users))
-        return items.sums(of_items.square()).sum() / items.ratings
+        return items.total(of_items.square()) / items.ratings
 
     def _target(self, side: NormalEquations) -> Tensor:
         """What is behind each rating, in the side's order, `(ratings,)`: its stars or a latent value."""
@@ -197,7 +197,7 @@ class BayesianMF(SweepModel):
         """Update the drift, and keep every `thin`-th sample."""
         if self.drift.ratings:
             self.chain["drift"] = self.drift.of(user, errors)
-        if (self.current_epoch - self.burn_in) % self.thin == self.thin - 1:
+        if self.global_rank == 0 and (self.current_epoch - self.burn_in) % self.thin == self.thin - 1:
             assert self.samples is not None
             self.samples.append(self._sample())
 

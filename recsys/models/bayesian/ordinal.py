@@ -7,6 +7,8 @@ The first and last thresholds are fixed half-way between levels, so that latent 
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -32,9 +34,11 @@ class Latent:
     Args:
         rating: Stars, `(ratings,)`.
         levels: The distinct ratings, ascending, `(levels,)`.
+        total: Adds up values of these ratings, and those that other processes have of theirs; a scalar.
     """
 
-    def __init__(self, rating: Tensor, levels: Tensor) -> None:
+    def __init__(self, rating: Tensor, levels: Tensor, total: Callable[[Tensor], Tensor] = torch.sum) -> None:
+        self.total = total
         self.level = torch.bucketize(rating, midpoints(levels))  # (ratings,)
         self.of_level = [torch.nonzero(self.level == k)[:, 0] for k in range(len(levels))]
 
@@ -79,12 +83,12 @@ class Latent:
         """Log-likelihood of the ratings on either side of threshold k, a scalar in double precision."""
         edges = torch.nn.functional.pad(thresholds, (1, 1))
         edges[0], edges[-1] = -torch.inf, torch.inf
-        total = torch.zeros((), dtype=torch.float64, device=mean.device)
+        logs = torch.zeros(len(mean), dtype=torch.float64, device=mean.device)
         for level in (k, k + 1):
             rows = self.of_level[level]
             at, scale = mean[rows], root[rows]
             share = torch.special.ndtr((edges[level + 1] - at) * scale) - torch.special.ndtr(
                 (edges[level] - at) * scale
             )
-            total += share.clamp_min(EPSILON).log().sum(dtype=torch.float64)
-        return total
+            logs[rows] = share.clamp_min(EPSILON).log().double()
+        return self.total(logs)

@@ -124,7 +124,7 @@ def draw_noise(
         unit: See `RatingModel.unit`.
         generator: Random generator.
     """
-    half, total = 0.5 * chain["precision"], items.sums(errors[1].square()).sum()
+    half, total = 0.5 * chain["precision"], items.total(errors[1].square())
     if shape:
         for name, side, of_side, others in (("user", users, errors[0], "item"), ("item", items, errors[1], "user")):
             weighted = of_side.square() * chain[f"{others}_precision"].index_select(0, side.other)
@@ -156,4 +156,5 @@ def draw_latent(
     if adapt:
         step = torch.where(moved, 1 + (1 - TARGET_ACCEPTANCE) / 5, 1 - TARGET_ACCEPTANCE / 5)
         chain["proposal"] = chain["proposal"] * step
-    chain["latent"] = users.restored(latent.draw(mean, root, chain["thresholds"], draws.uniform(LATENT, 0, len(mean))))
+    share = draws.uniform(LATENT, users.first_rating, users.first_rating + len(mean))
+    chain["latent"] = users.restored(latent.draw(mean, root, chain["thresholds"], share))
