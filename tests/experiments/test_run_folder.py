@@ -174,9 +174,9 @@ def test_a_run_goes_on_with_another_number_of_processes(cfg: DictConfig, tmp_pat
     write_config(cfg, tmp_path)
     assert write_config(cfg, tmp_path, {"trainer.devices": 1}).trainer.devices == 1
     assert resumed(tmp_path, [f"resume={tmp_path}", "trainer.devices=3"])["."].trainer.devices == 3
-    with pytest.raises(ValueError, match="remove trainer.precision=64"):
+    with pytest.raises(ValueError, match=r"remove trainer.precision=64"):
         resumed(tmp_path, [f"resume={tmp_path}", "trainer.precision=64"])
-    with pytest.raises(OtherRunError, match="trainer.precision was 32, is 64"):
+    with pytest.raises(OtherRunError, match=r"trainer.precision was 32, is 64"):
         write_config(cfg, tmp_path, {"trainer.precision": 64})
 
 
