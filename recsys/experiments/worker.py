@@ -15,8 +15,8 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
 from recsys.experiments.run_folder import one_line
-from recsys.processes import exit_with_parent
 from recsys.progress import tolerate_closed_output
+from recsys.training.parent import exit_with_parent
 
 
 class TaskReference(NamedTuple):

@@ -37,6 +37,8 @@ class FullBatchModel(RatingModel):
 
     def setup(self, stage: str) -> None:
         trainer = self.trainer
+        if stage == "fit" and trainer.world_size > 1 and not self.spans_processes:
+            raise ValueError(f"trainer.devices must be 1, as {self.name} needs all ratings, got {trainer.world_size}")
         if stage == "fit" and trainer.precision not in PRECISIONS:
             raise ValueError(f"trainer.precision must be one of {', '.join(PRECISIONS)}, got {trainer.precision}")
         super().setup(stage)

@@ -168,6 +168,20 @@ class NormalEquations:
             for block in self.blocks
         ])  # fmt: skip
 
+    def sums_of_other(self, values: Tensor) -> Tensor:
+        """The sum of the values of each row of the other side, float64 `(n_other,)`.
+
+        Any block has ratings of any row of the other side. So values are rounded to multiples of a power of two, of
+        which double precision holds all sums exactly, in whichever order they are added.
+
+        Args:
+            values: At least 0, in this side's order, `(ratings,)`.
+        """
+        high = self.ranks.highest(values.max() if len(values) else values.new_zeros(())).double()
+        step = torch.exp2(torch.ceil(torch.log2(high.clamp_min(torch.finfo(values.dtype).tiny) * self.ratings)) - 52)
+        counted = torch.bincount(self.other, torch.round(values.double() / step), minlength=self.n_other)
+        return self.ranks.added(counted) * step
+
     def total(self, values: Tensor) -> Tensor:
         """The sum of all values, which are in this side's order, a scalar in float64."""
         return self.sums(values).sum()

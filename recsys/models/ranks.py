@@ -23,6 +23,18 @@ class Ranks:
         bounds = [count * rank // self.world for rank in range(self.world + 1)]
         return [range(*pair) for pair in pairwise(bounds)]
 
+    def added(self, part: Tensor) -> Tensor:
+        """The sum of what all ranks have, in the place of `part`; exact only where the order of a sum is no matter."""
+        if self.world > 1:
+            dist.all_reduce(part)
+        return part
+
+    def highest(self, part: Tensor) -> Tensor:
+        """The maximum of what all ranks have, in the place of `part`."""
+        if self.world > 1:
+            dist.all_reduce(part, dist.ReduceOp.MAX)
+        return part
+
     def joined(self, part: Tensor, sizes: Sequence[int]) -> Tensor:
         """The parts of all ranks in their order, `(sum of sizes, …)`.
 

@@ -21,8 +21,8 @@ import torch
 from lightning.pytorch.loggers import Logger
 from omegaconf import DictConfig, OmegaConf
 
-from recsys.processes import exit_with_parent
 from recsys.progress import tolerate_closed_output
+from recsys.training.parent import exit_with_parent
 from recsys.training.threads import choose_threads
 
 log = logging.getLogger(__name__)

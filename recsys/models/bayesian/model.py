@@ -165,7 +165,7 @@ class BayesianMF(SweepModel):
         """Draw users given items, items given users, then the noise."""
         sides, draws = (users, items), Draws(self.generator, self.mu.dtype)
         rows = self.user_rows, self.item_rows
-        of_items = self.mu.new_empty(len(items.other))  # errors
+        errors = self.mu.new_empty(len(items.other))  # in the order of items
         for k, side in enumerate(sides):
             if self.current_epoch > 0:  # before, rows are not informative about their prior
                 self.priors[k].draw(rows[k], self.generator)
@@ -175,28 +175,27 @@ class BayesianMF(SweepModel):
                 noise=partial(draws.normal, (sampler.USERS, sampler.ITEMS)[k], width=self.width),
                 root=self.chain[f"{SIDES[1 - k]}_precision"].sqrt(),
                 scale=self.chain["precision"] * self.chain[f"{SIDES[k]}_precision"],
-                residual=of_items if k == 1 else None,
+                residual=errors if k == 1 else None,
             ))  # fmt: skip
-        of_users = users.sorted(items.restored(of_items))
-        noise = self.noise_shape, self.unit, self.generator
-        mean = self._target(users) - of_users if self.likelihood == "ordinal" else None
-        sampler.draw_noise(self.chain, users, items, (of_users, of_items), *noise)
+        as_given = items.restored(errors) if self.likelihood == "ordinal" or self.drift.ratings else errors
+        mean = self._target(users) - users.sorted(as_given) if self.likelihood == "ordinal" else None
+        sampler.draw_noise(self.chain, users, items, errors, self.noise_shape, self.unit, self.generator)
         if mean is not None and self.current_epoch >= LATENT_WARMUP:
             self._latent = self._latent or Latent(users.known, self.chain["levels"], users.total)
             adapt = self.current_epoch < self.burn_in
             sampler.draw_latent(self.chain, self._latent, users, mean, draws, self.generator, adapt=adapt)
         if self.current_epoch >= self.burn_in:
-            self._keep(users.restored(users.row), users.restored(of_users))
-        return items.total(of_items.square()) / items.ratings
+            if self.drift.ratings:
+                self.chain["drift"] = self.drift.of(users.restored(users.row), as_given)
+            self._keep()
+        return items.total(errors.square()) / items.ratings
 
     def _target(self, side: NormalEquations) -> Tensor:
         """What is behind each rating, in the side's order, `(ratings,)`: its stars or a latent value."""
         return side.sorted(self.chain["latent"]) if "latent" in self.chain else side.known
 
-    def _keep(self, user: Tensor, errors: Tensor) -> None:
-        """Update the drift, and keep every `thin`-th sample."""
-        if self.drift.ratings:
-            self.chain["drift"] = self.drift.of(user, errors)
+    def _keep(self) -> None:
+        """Keep every `thin`-th sample."""
         if self.global_rank == 0 and (self.current_epoch - self.burn_in) % self.thin == self.thin - 1:
             assert self.samples is not None
             self.samples.append(self._sample())

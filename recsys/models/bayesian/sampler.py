@@ -108,7 +108,7 @@ def draw_noise(
     chain: Chain,
     users: NormalEquations,
     items: NormalEquations,
-    errors: tuple[Tensor, Tensor],
+    errors: Tensor,
     shape: float,
     unit: float,
     generator: torch.Generator,
@@ -119,18 +119,19 @@ def draw_noise(
         chain: Contains the precisions.
         users: Ratings by user.
         items: Ratings by item.
-        errors: Residuals of all ratings in the order of users and in that of items, `(ratings,)` each, in stars.
+        errors: Residuals of the ratings in the order of items, `(ratings,)`, in stars.
         shape: Shape of the gamma prior of user and item precisions; 0: all are 1.
         unit: See `RatingModel.unit`.
         generator: Random generator.
     """
-    half, total = 0.5 * chain["precision"], items.total(errors[1].square())
+    squares, half = errors.square(), 0.5 * chain["precision"]
+    total = items.total(squares)
     if shape:
-        for name, side, of_side, others in (("user", users, errors[0], "item"), ("item", items, errors[1], "user")):
-            weighted = of_side.square() * chain[f"{others}_precision"].index_select(0, side.other)
-            squared = side.sums(weighted).to(half)
-            precision = gamma(shape + side.count / 2, shape + half * squared, generator)
-            chain[f"{name}_precision"], total = precision, (squared * precision).sum(dtype=torch.float64)
+        by_user = items.sums_of_other(squares * chain["item_precision"][items.row]).to(half)
+        chain["user_precision"] = gamma(shape + users.count / 2, shape + half * by_user, generator)
+        by_item = items.sums(squares * chain["user_precision"].index_select(0, items.other)).to(half)
+        chain["item_precision"] = gamma(shape + items.count / 2, shape + half * by_item, generator)
+        total = (by_item * chain["item_precision"]).sum(dtype=torch.float64)
     rate = NOISE_RATE * unit**2 + total / 2
     chain["precision"] = gamma(NOISE_SHAPE + items.ratings / 2, rate, generator).to(half)
 

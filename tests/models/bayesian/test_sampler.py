@@ -255,7 +255,7 @@ def test_each_precision_of_the_noise_has_its_conditional_distribution(shape: flo
     for _ in range(n):
         chain = dict(tiny.model.chain)
         users, items = tiny.sides
-        draw_noise(chain, users, items, (users.sorted(errors), items.sorted(errors)), shape, 2.0, tiny.generator)
+        draw_noise(chain, users, items, items.sorted(errors), shape, 2.0, tiny.generator)
         user, item = chain["user_precision"], chain["item_precision"]
         by_user, by_item = squares * before["item noise"][0, tiny.item], squares * user[tiny.user]
         scaled["user"].append(user * (shape + precision / 2 * torch.bincount(tiny.user, by_user)))
