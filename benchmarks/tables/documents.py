@@ -37,6 +37,7 @@ TABLES: dict[str, Callable[[Results], str]] = {
     "time_to_rmse": comparison.time_to_rmse,
     "speed": speed.speed,
     "scaling_sweeps": speed.scaling_sweeps,
+    "processes": speed.processes,
     "ials_sweep": speed.ials_sweep,
     "samples": quality.samples,
     "widths": widths.widths,

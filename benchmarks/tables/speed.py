@@ -83,6 +83,23 @@ def _growth_sweeps(found: Entry) -> str:
     return paragraphs(table(header, rows, "lrrrr"), in_memory(found.get("memory")), about([found]))
 
 
+def processes(results: Results) -> str:
+    """A sweep of two processes that share the ratings, beside two that do not."""
+    return by_device(results, "processes", _processes)
+
+
+def _processes(found: Entry) -> str:
+    rows = [
+        [f"`{name.partition(',')[0]}`{name.removeprefix(name.partition(',')[0])}",
+         *(span(median(it["seconds"][kind])) for kind in ("shared", "apart")), bold(times(it["ratio"])),
+         f"{it['largest_difference']:.2g} after {it['sweeps_compared']}"]
+        for name, it in found["models"].items()
+    ]  # fmt: skip
+    header = [f"a sweep over {found['ratings']:,} ratings, dim {found['embedding_dim']}", "shared", "apart", "ratio",
+              "difference from one process after sweeps"]  # fmt: skip
+    return paragraphs(table(header, rows, "lrrrr"), about([found]))
+
+
 def ials_sweep(results: Results) -> str:
     """A sweep of iALS by library and solver, and what the lists are worth after some."""
     return by_device(results, "ials_sweep", _ials_sweep)

@@ -110,7 +110,8 @@ class RatingModel(LightningModule, ABC):
         self.rating_min, self.rating_max, self.span = rating_min, rating_max, rating_max - rating_min
         self.generator = torch.Generator()
         self.train_loss = torch.zeros(())
-        self.val_errors, self.test_errors = RatingErrors(), RatingErrors()
+        each = not self.full_batch  # else all processes have all rows
+        self.val_errors, self.test_errors = RatingErrors(sync_on_compute=each), RatingErrors(sync_on_compute=each)
         self.register_load_state_dict_pre_hook(_upgrade_state)  # type: ignore[no-untyped-call]
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -172,7 +173,7 @@ class RatingModel(LightningModule, ABC):
             self.init_from_data(data.fit_data)
 
     def on_train_epoch_start(self) -> None:
-        """Reseed the generator from (seed, epoch, rank), so that a resume needs no generator state."""
+        """Reseed the generator from seed and epoch (and rank), so that a resume needs no generator state."""
         self.generator = torch.Generator(self.device)
         stream = 0 if self.full_batch else self.global_rank  # processes of a sweep draw the same
         self.generator.manual_seed(epoch_seed(self.seed, self.current_epoch, 1 + stream))

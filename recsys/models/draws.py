@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 ROWS = 1024  # that come from one generator
+LINE = 64  # single numbers that are drawn as a row
 
 
 class Draws:
@@ -38,7 +39,8 @@ class Draws:
 
     def uniform(self, stream: int, first: int, stop: int) -> Tensor:
         """Uniform numbers in [0, 1) of the rows from `first` to `stop`, `(stop - first,)`."""
-        return self._drawn("uniform", stream, first, stop, 1)[:, 0]
+        lines = first // LINE, -(-stop // LINE)
+        return self._drawn("uniform", stream, *lines, LINE).flatten()[first - lines[0] * LINE : stop - lines[0] * LINE]
 
     def _drawn(self, kind: str, stream: int, first: int, stop: int, width: int) -> Tensor:
         chunks = range(first // ROWS, -(-stop // ROWS))

@@ -107,10 +107,16 @@ class NormalEquations:
         bounds = _block_bounds(self.count.cpu().numpy())
         starts = indptr.cpu()[bounds].tolist()
         if len(bounds) <= self.ranks.world:
-            raise ValueError(f"trainer.devices must be <= {len(bounds) - 1} for so few ratings, got {self.ranks.world}")
+            raise ValueError(
+                f"trainer.devices must be <= {len(bounds) - 1}, into which {len(row):,} ratings of {n_rows:,} users or "
+                f"items are cut, got {self.ranks.world}"
+            )
         shares = self.ranks.shares(len(bounds) - 1)
-        # Of each rank: its blocks, rows and ratings.
-        self._sizes = [(len(share), *(at[share.stop] - at[share.start] for at in (bounds, starts))) for share in shares]
+        self._sizes = {  # of each rank
+            "blocks": [len(share) for share in shares],
+            "rows": [bounds[share.stop] - bounds[share.start] for share in shares],
+            "ratings": [starts[share.stop] - starts[share.start] for share in shares],
+        }
         mine = shares[self.ranks.rank]
         self._rows, self._ratings = (slice(at[mine.start], at[mine.stop]) for at in (bounds, starts))
         is_sorted = not bool((row[1:] < row[:-1]).any())
@@ -147,19 +153,20 @@ class NormalEquations:
 
     def restored(self, values: Tensor) -> Tensor:
         """Values in this side's order, as the ratings were given: those of all ranks, `(ratings,)`."""
-        values = self._joined(values, 2)
+        values = self._joined(values, "ratings")
         return values if self.order is None else torch.empty_like(values).index_copy_(0, self.order, values)
 
     def rows(self, found: Sequence[Tensor]) -> Tensor:
         """What was found of the rows of each of `blocks`, of all rows of all ranks, `(rows, …)`."""
-        return self._joined(torch.cat(list(found)), 1)
+        return self._joined(torch.cat(list(found)), "rows")
 
     def added(self, found: Sequence[Tensor]) -> Tensor:
         """What was found of each of `blocks`, added in double precision in the order of all blocks."""
-        return self._joined(torch.stack(list(found)).double(), 0).sum(0)
+        return self._joined(torch.stack(list(found)).double(), "blocks").sum(0)
 
-    def _joined(self, part: Tensor, kind: int) -> Tensor:
-        return self.ranks.joined(part, [sizes[kind] for sizes in self._sizes])
+    def _joined(self, part: Tensor, what: str) -> Tensor:
+        """What all ranks have of their blocks, rows or ratings."""
+        return self.ranks.joined(part, self._sizes[what])
 
     def sums(self, values: Tensor) -> Tensor:
         """The sum of each row's values, which are in this side's order, float64 `(rows,)`."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -24,8 +25,8 @@ class RatingErrors(Metric):
     absolute: Tensor
     count: Tensor
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, **arguments: Any) -> None:
+        super().__init__(**arguments)
         for name in ("squared", "absolute", "count"):
             self.add_state(name, torch.zeros(3, dtype=torch.float64), dist_reduce_fx="sum")
 

@@ -169,8 +169,10 @@ def load_best(model: RatingModel, folder: Path) -> None:
 
 
 def load_state(model: RatingModel, path: Path) -> None:
-    """Load a checkpoint's state into a model; raises as `usable_checkpoint`."""
+    """Load a checkpoint's state into a model, whose precision becomes its own; raises as `usable_checkpoint`."""
     checkpoint = usable_checkpoint(path, model)
+    if any(checkpoint["state_dict"][name].dtype == torch.float64 for name, _ in model.named_parameters()):
+        model.double()
     model.on_load_checkpoint(checkpoint)
     model.load_state_dict(checkpoint["state_dict"])
 

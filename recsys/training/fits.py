@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from hydra.utils import instantiate
@@ -18,12 +18,13 @@ from recsys.training.checkpoints import LAST, load_state
 from recsys.training.context import RunContext
 from recsys.training.divergence import StopDivergence
 from recsys.training.options import devices_of, trainer_options
-from recsys.training.processes import in_processes, resolved
+from recsys.training.processes import in_processes
+from recsys.training.strategy import EndOnSigterm
 from recsys.training.trainer import build_callbacks, build_trainer, fit
 
 
 @dataclass(frozen=True)
-class Fit:
+class FitJob:
     """A fit, with all that another process needs to take part in it.
 
     Args:
@@ -72,36 +73,36 @@ class Fitted:
     batches: int  # of an epoch
 
 
-def fitted(fit: Fit, data: RatingDataModule, loggers: list[Logger]) -> tuple[RatingModel, EpochRecord, Fitted]:
+def fitted(job: FitJob, data: RatingDataModule, loggers: list[Logger]) -> tuple[RatingModel, EpochRecord, Fitted]:
     """Fit, or resume. Returns the model, the record of its epochs, and what became of it.
 
     The model is as the fit left it after a refit; after a selection in several processes, it is not fitted.
 
     Args:
-        fit: What to fit.
+        job: What to fit.
         data: On what.
         loggers: Of the selection.
     """
-    model = fit.model(data)
-    record = fit.record(model)
-    world = devices_of(fit.cfg)
+    model = job.model(data)
+    record = job.record(model)
+    world = devices_of(job.cfg)
     if world == 1:
-        return model, record, fit_here(fit, data, model, record, loggers)
-    found = in_processes(_of_rank, replace(fit, cfg=resolved(fit.cfg)), data, loggers, world)
+        return model, record, fit_here(job, data, model, record, loggers)
+    found = in_processes(_of_process, job, data, loggers, world)
     record.epochs = found.epochs
-    if fit.replayed is not None:
-        load_state(model, fit.checkpoint(data))
+    if job.replayed is not None:
+        load_state(model, job.checkpoint(data))
     return model, record, found
 
 
 def fit_here(
-    fit_of: Fit, data: RatingDataModule, model: RatingModel, record: EpochRecord, loggers: list[Logger]
+    job: FitJob, data: RatingDataModule, model: RatingModel, record: EpochRecord, loggers: list[Logger]
 ) -> Fitted:
     """This process's part of the fit; arguments as of `fitted`."""
-    context, cfg, folder = RunContext(in_sweep=fit_of.in_sweep), fit_of.cfg, fit_of.folder
-    callbacks: list[Callback] = [StopDivergence()]
+    context, cfg, folder = RunContext(in_sweep=job.in_sweep), job.cfg, job.folder
+    callbacks: list[Callback] = [StopDivergence(), *([EndOnSigterm()] if devices_of(cfg) > 1 else [])]
     configured = build_callbacks(cfg, model)
-    if fit_of.replayed is None:
+    if job.replayed is None:
         callbacks += [*configured, record]
         if model.patience is None:
             callbacks = [callback for callback in callbacks if not isinstance(callback, EarlyStopping)]
@@ -109,23 +110,23 @@ def fit_here(
         if not len(data.split.val):
             raise ValueError(f"split {data.split_name} leaves no validation rows in {data.dataset.name}")
     else:
-        checkpoint = fit_of.checkpoint(data)
+        checkpoint = job.checkpoint(data)
         keep = ModelCheckpoint(checkpoint.parent, filename=checkpoint.stem, enable_version_counter=False)
         callbacks += [record, keep]
         if isinstance(model, GradientModel):
             model.planned_epochs = trainer_options(cfg, type(model))["max_epochs"]
             if model.replays_lr:
-                callbacks.append(ReplayLearningRate(list(fit_of.replayed)))
+                callbacks.append(ReplayLearningRate(list(job.replayed)))
         callbacks += [callback for callback in configured if isinstance(callback, FitProgress | ProgressBar)]
         whole = {"max_steps": -1, "max_time": None, "min_epochs": None, "min_steps": None}
-        whole |= {"max_epochs": len(fit_of.replayed)}
+        whole |= {"max_epochs": len(job.replayed)}
         unvalidated = {"limit_val_batches": 0, "check_val_every_n_epoch": 1, "num_sanity_val_steps": 0}
         trainer = build_trainer(cfg, type(model), folder, callbacks, context, logger=False, **whole, **unvalidated)
-    fit(trainer, model, data, fit_of.checkpoint(data))
+    fit(trainer, model, data, job.checkpoint(data))
     return Fitted(record.epochs, trainer.global_step, int(trainer.num_training_batches))
 
 
-def _of_rank(fit_of: Fit, data: RatingDataModule, loggers: list[Logger]) -> Fitted:
+def _of_process(job: FitJob, data: RatingDataModule, loggers: list[Logger]) -> Fitted:
     """The fit's part of a process that was started for it."""
-    model = fit_of.model(data)
-    return fit_here(fit_of, data, model, fit_of.record(model), loggers)
+    model = job.model(data)
+    return fit_here(job, data, model, job.record(model), loggers)

@@ -1,7 +1,7 @@
 """Start the processes of a fit on this machine, one for each device, and watch them.
 
 Data are read, models evaluated and bundles written by the process that starts them: they fit, and the first of them
-writes checkpoints. Loggers stay here as well, and are told what the first one logs.
+writes checkpoints. Loggers stay with the one that starts them, and are told the metrics that the first one logs.
 """
 
 from __future__ import annotations
@@ -11,21 +11,24 @@ import multiprocessing
 import os
 import pickle
 import signal
-import socket
-from collections.abc import Callable, Mapping
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from multiprocessing import connection
 from multiprocessing.process import BaseProcess
-from typing import Any, TypeVar, cast
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar, cast
 
 import torch
+import torch.distributed as dist
 from lightning.pytorch.loggers import Logger
-from omegaconf import DictConfig, OmegaConf
 
 from recsys.progress import tolerate_closed_output
 from recsys.training.parent import exit_with_parent
 from recsys.training.threads import choose_threads
-
-log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 Work = Callable[[Any, Any, list[Logger]], T]
@@ -33,42 +36,43 @@ Connection = connection.Connection
 SECONDS = 5.0  # that processes have to end
 
 
-def in_processes(work: Work[T], fit: Any, data: Any, loggers: list[Logger], world: int) -> T:
-    """Call `work(fit, data, loggers)` in so many processes of one process group. Returns what the first one returns.
+def in_processes(work: Work[T], job: Any, data: Any, loggers: Sequence[Logger], world: int) -> T:
+    """Call `work(job, data, loggers)` in so many processes of one process group. Returns what the first one returns.
 
     Args:
         work: A function of a module.
-        fit: Its first argument, with a configuration `cfg`; it is pickled, and so are the data.
+        job: Its first argument, with a configuration `cfg`; it is pickled, and so are the data.
         data: Its second argument.
         loggers: Where the first process logs to.
         world: Number of processes.
 
     Raises:
         ChildProcessError: A process was killed, or ended without a word.
+        KeyboardInterrupt: At Ctrl-C or SIGTERM.
         Exception: What `work` raises in any of them.
     """
     context = multiprocessing.get_context("spawn")  # neither CUDA nor OpenMP survives a fork
-    port, processes, watched = _free_port(), list[BaseProcess](), dict[Connection, int]()
-    try:
-        for rank in range(world):
-            ours, theirs = context.Pipe()
-            arguments = theirs, rank, world, port, work, fit, data
-            process: BaseProcess = context.Process(target=_run, args=arguments, daemon=True)
-            process.start()
-            theirs.close()  # so that reading from a dead process raises EOFError
-            processes.append(process)
-            watched[ours] = rank
-        return cast(T, _watch(watched, processes, loggers))
-    finally:
-        for process in processes:
-            process.terminate()
-        for process in processes:
-            process.join(SECONDS)
-            process.kill()
-            process.join()
+    processes, watched = list[BaseProcess](), dict[Connection, int]()
+    names = [_LoggerNames(logger.name, logger.version, logger.save_dir) for logger in loggers[:1]]
+    with tempfile.TemporaryDirectory(prefix="recsys-") as name, _interrupted_by_sigterm():
+        folder = Path(name)
+        with (folder / "job").open("wb") as file:
+            pickle.dump((work, job, data, names), file, pickle.HIGHEST_PROTOCOL)
+        try:
+            for rank in range(world):
+                ours, theirs = context.Pipe()
+                process: BaseProcess = context.Process(target=_run, args=(theirs, rank, world, folder), daemon=True)
+                with _ignored_interrupts():
+                    process.start()
+                theirs.close()  # so that reading from a dead process raises EOFError
+                processes.append(process)
+                watched[ours] = rank
+            return cast(T, _watch(watched, processes, loggers))
+        finally:
+            _end(processes)
 
 
-def _watch(watched: dict[Connection, int], processes: list[BaseProcess], loggers: list[Logger]) -> Any:
+def _watch(watched: dict[Connection, int], processes: Sequence[BaseProcess], loggers: Sequence[Logger]) -> Any:
     """Hear what the processes say until all are done.
 
     Where one is lost, the others fail as they wait for it; so the reason is looked for among all that fail at once.
@@ -84,7 +88,7 @@ def _watch(watched: dict[Connection, int], processes: list[BaseProcess], loggers
             try:
                 kind, *content = one.recv()
             except (EOFError, OSError):
-                raise _lost(rank, processes) from None
+                raise _lost(rank, processes) from (errors[0] if errors else None)
             if kind in ("done", "error"):
                 del watched[one]
             if kind == "error":
@@ -103,7 +107,7 @@ def _watch(watched: dict[Connection, int], processes: list[BaseProcess], loggers
     return found
 
 
-def _lost(rank: int, processes: list[BaseProcess]) -> ChildProcessError:
+def _lost(rank: int, processes: Sequence[BaseProcess]) -> ChildProcessError:
     process = processes[rank]
     process.join(SECONDS)
     code = process.exitcode or 0
@@ -114,21 +118,67 @@ def _lost(rank: int, processes: list[BaseProcess]) -> ChildProcessError:
     )
 
 
-def _run(driver: Connection, rank: int, world: int, port: int, work: Work[Any], fit: Any, data: Any) -> None:
+def _end(processes: Sequence[BaseProcess]) -> None:
+    """End what still runs, within a few seconds."""
+    for process in processes:
+        process.terminate()
+    deadline = time.monotonic() + SECONDS
+    for process in processes:
+        process.join(max(0.0, deadline - time.monotonic()))
+        process.kill()
+        process.join()
+
+
+@contextmanager
+def _interrupted_by_sigterm() -> Iterator[None]:
+    """Let SIGTERM be as Ctrl-C, as in a fit of one process."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+@contextmanager
+def _ignored_interrupts() -> Iterator[None]:
+    """Start processes that ignore Ctrl-C: it reaches the one that started them, which ends them."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _run(driver: Connection, rank: int, world: int, folder: Path) -> None:
     """The life of a process."""
     from recsys.training.trainer import quiet_libraries
 
     exit_with_parent()
     tolerate_closed_output()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the process that waits, which ends this one
-    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "LOCAL_RANK": str(rank), "NODE_RANK": "0"}
-    os.environ["WORLD_SIZE"] = str(world)
+    os.environ |= {"LOCAL_RANK": str(rank), "NODE_RANK": "0", "WORLD_SIZE": str(world)}
+    if sys.platform != "win32":  # nobody from elsewhere takes part
+        os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo0" if sys.platform == "darwin" else "lo")
     logging.getLogger().handlers = [_Sent(driver)] if rank == 0 else [logging.NullHandler()]
     logging.getLogger().setLevel(logging.INFO)
     quiet_libraries(rank)
-    torch.set_num_threads(choose_threads(fit.cfg.get("threads")))
     try:
-        found = work(fit, data, [_SentMetrics(driver)] if rank == 0 else [])
+        with (folder / "job").open("rb") as file:
+            work, job, data, names = pickle.load(file)
+        torch.set_num_threads(choose_threads(job.cfg.get("threads")))
+        on_gpu = torch.cuda.is_available() and job.cfg.trainer.get("accelerator") != "cpu"
+        backend = "nccl" if on_gpu else "gloo"
+        dist.init_process_group(backend, f"file://{folder}/rendezvous", rank=rank, world_size=world)
+        found = work(job, data, [_SentMetrics(driver if rank == 0 else None, one) for one in names])
         driver.send(("done", found if rank == 0 else None))
     except BaseException as error:
         driver.send(("error", _picklable(error)))
@@ -154,42 +204,45 @@ class _Sent(logging.Handler):
         self.driver.send(("record", record))
 
 
+class _LoggerNames(NamedTuple):
+    """By what Lightning chooses folders."""
+
+    name: str | None
+    version: int | str | None
+    save_dir: str | None
+
+
 class _SentMetrics(Logger):
-    """Sends what is logged to the process that started this one, for all of its loggers."""
+    """Sends metrics to the process that started this one, for all of its loggers; None: nowhere."""
 
-    def __init__(self, driver: Connection) -> None:
+    def __init__(self, driver: Connection | None, names: _LoggerNames) -> None:
         super().__init__()
-        self.driver = driver
+        self.driver, self.names = driver, names
 
     @property
-    def name(self) -> str:
-        return "sent"
+    def name(self) -> str | None:
+        return self.names.name
 
     @property
-    def version(self) -> str:
-        return ""
+    def version(self) -> int | str | None:
+        return self.names.version
+
+    @property
+    def save_dir(self) -> str | None:
+        return self.names.save_dir
+
+    def _send(self, *message: Any) -> None:
+        if self.driver is not None:
+            self.driver.send(message)
 
     def log_hyperparams(self, *args: Any, **kwargs: Any) -> None:
         """Do nothing: they are in `config.yaml`, and trackers have them."""
 
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
-        self.driver.send(("log_metrics", dict(metrics), step))
+        self._send("log_metrics", dict(metrics), step)
 
     def save(self) -> None:
-        self.driver.send(("save",))
+        self._send("save")
 
     def finalize(self, status: str) -> None:
-        self.driver.send(("finalize", status))
-
-
-def resolved(cfg: DictConfig) -> DictConfig:
-    """The configuration without interpolations, which another process could not resolve."""
-    config = OmegaConf.create(OmegaConf.to_container(cfg, resolve=True))
-    assert isinstance(config, DictConfig)
-    return config
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+        self._send("finalize", status)

@@ -43,6 +43,9 @@ class Pruning(Callback):
             return
         monitor, epoch = monitor_of(trainer.callback_metrics), trainer.current_epoch
         value = trainer.callback_metrics[monitor.validation_key].item()
-        self.trial.report(monitor.minimized(value), epoch)
-        if epoch + 1 != trainer.max_epochs and self.trial.should_prune():  # else there is nothing left to save
+        pruned = False
+        if trainer.is_global_zero:
+            self.trial.report(monitor.minimized(value), epoch)
+            pruned = epoch + 1 != trainer.max_epochs and self.trial.should_prune()  # else there is nothing left to save
+        if trainer.strategy.broadcast(pruned):
             raise PrunedError(f"validation {monitor.label} {value:.4f} after {epoch + 1} epochs")

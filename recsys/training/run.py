@@ -40,7 +40,7 @@ from recsys.training.context import SINGLE_RUN, RunContext
 from recsys.training.errors import PrunedError
 from recsys.training.export import make_bundle, validation_set
 from recsys.training.feedback import check_feedback
-from recsys.training.fits import Fit, fitted
+from recsys.training.fits import FitJob, fitted
 from recsys.training.inferred import record, sentences
 from recsys.training.lists import learned_lists
 from recsys.training.options import left_out_of_refit
@@ -224,11 +224,11 @@ def select(
     checkpoints = folder / "checkpoints"
     done = checkpoints / "selection.json"
     is_resumed = done.exists() or (checkpoints / LAST).exists()
-    fit = Fit(cfg, folder, context.in_sweep)
-    model = fit.model(data)
+    job = FitJob(cfg, folder, context.in_sweep)
+    model = job.model(data)
     selection = finished_selection(done, model.monitor.validation_key)
     if selection is None:
-        model, record, found = fitted(fit, data, loggers)
+        model, record, found = fitted(job, data, loggers)
         if not record.validated:
             raise ValueError(
                 f"training ended after {found.steps} steps, before its first validation (an epoch has "
@@ -280,6 +280,6 @@ def refit(
     log.info("refit on %s ratings", f"{len(data.fit_rows):,}")
     if others := ", ".join(left_out_of_refit(cfg)):
         log.warning("the refit repeats epochs and learning rates without %s; refit=none keeps the model with", others)
-    fit = Fit(cfg, folder, context.in_sweep, tuple(selection.learning_rates))
-    model, record, _ = fitted(fit, data, [])
+    job = FitJob(cfg, folder, context.in_sweep, tuple(selection.learning_rates))
+    model, record, _ = fitted(job, data, [])
     return model, record.seconds

@@ -1,18 +1,26 @@
-"""Lightning's strategy for a fit in several processes."""
+"""How Lightning takes part in a fit of several processes."""
 
 from __future__ import annotations
 
+import signal
+
+import lightning as L
+from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.strategies import DDPStrategy
 
-from recsys.models.closed_form import FullBatchModel
 
+class SharedSweeps(DDPStrategy):
+    """As DistributedDataParallel, without its gradients: in sweeps, processes exchange rows themselves.
 
-class Partitioned(DDPStrategy):
-    """As DistributedDataParallel, but what a process owns is not averaged over processes.
-
-    A model in sweeps has no gradients: its processes exchange rows themselves (`recsys.models.normal_equations`).
+    See `recsys.models.normal_equations`.
     """
 
     def configure_ddp(self) -> None:
-        if not isinstance(self.model, FullBatchModel):
-            super().configure_ddp()
+        """Leave the model as it is."""
+
+
+class EndOnSigterm(Callback):
+    """Lets SIGTERM end a process: Lightning's handler would wait for the others, which wait for this one's rows."""
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)

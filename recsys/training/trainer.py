@@ -27,7 +27,7 @@ from recsys.training.checkpoints import CheckpointFiles, newest_usable
 from recsys.training.context import SINGLE_RUN, RunContext
 from recsys.training.divergence import diverged, is_finite
 from recsys.training.options import PROFILERS, check_callbacks, devices_of, trainer_options
-from recsys.training.strategy import Partitioned
+from recsys.training.strategy import SharedSweeps
 
 CALLBACK_ERRORS = ("Early stopping conditioned on metric", "is not supported for")  # in messages of RuntimeErrors
 THRESHOLDS = ("min_delta", "stopping_threshold", "divergence_threshold")  # of early stopping, in units
@@ -111,7 +111,7 @@ def build_trainer(
     defaults = {
         "default_root_dir": str(folder),
         "plugins": [LightningEnvironment()],  # SLURM's would want as many processes as the job has tasks
-        "strategy": Partitioned() if devices_of(cfg) > 1 else "auto",
+        "strategy": SharedSweeps() if devices_of(cfg) > 1 else "auto",
         "enable_model_summary": False,
         "enable_progress_bar": any(isinstance(callback, ProgressBar) for callback in callbacks),
         "num_sanity_val_steps": 0,
@@ -161,10 +161,12 @@ def fit(trainer: L.Trainer, model: RatingModel, data: RatingDataModule, checkpoi
 
 
 def device_name(cfg: DictConfig) -> str:
+    devices = devices_of(cfg)
+    processes = f", {devices} processes" if devices > 1 else ""
     if str(cfg.trainer.accelerator) in ("gpu", "cuda", "auto") and torch.cuda.is_available():
-        return torch.cuda.get_device_name()
-    processes = f"{devices} processes of " if (devices := devices_of(cfg)) > 1 else ""
-    return f"{cfg.trainer.accelerator}, {processes}{torch.get_num_threads()} threads"
+        return torch.cuda.get_device_name() + processes
+    each = " each" if processes else ""
+    return f"{cfg.trainer.accelerator}{processes}, {torch.get_num_threads()} threads{each}"
 
 
 def quiet_libraries(rank: int = 0) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import multiprocessing
 import os
 import signal
 import time
@@ -23,7 +24,7 @@ log = logging.getLogger(__name__)
 class Job:
     """In the place of a fit."""
 
-    cfg: DictConfig = field(default_factory=lambda: OmegaConf.create({"threads": 1}))
+    cfg: DictConfig = field(default_factory=lambda: OmegaConf.create({"threads": 1, "trainer": {"accelerator": "cpu"}}))
 
 
 class Kept(Logger):
@@ -53,15 +54,13 @@ def rank() -> int:
 
 def meets(job: Job, data: list[int], loggers: list[Logger]) -> list[Any]:
     """What each process is given, gathered by the first."""
-    dist.init_process_group("gloo", rank=rank(), world_size=int(os.environ["WORLD_SIZE"]))
     log.info("process %d", rank())
     for logger in loggers:
         logger.log_metrics({"figure": 0.5}, 3)
         logger.save()
         logger.finalize("success")
     found: list[Any] = [None] * dist.get_world_size()
-    dist.all_gather_object(found, (rank(), sum(data), len(loggers)))
-    dist.destroy_process_group()
+    dist.all_gather_object(found, (rank(), sum(data), [logger.name for logger in loggers]))
     return found
 
 
@@ -96,7 +95,7 @@ def ends(job: Job, data: Any, loggers: list[Logger]) -> None:
 def test_the_first_process_returns_and_logs_for_all(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     kept = Kept()
-    assert in_processes(meets, Job(), [1, 2, 3], [kept], 2) == [(0, 6, 1), (1, 6, 0)]
+    assert in_processes(meets, Job(), [1, 2, 3], [kept], 2) == [(0, 6, ["kept"]), (1, 6, ["kept"])]
     assert kept.told == [({"figure": 0.5}, 3), "saved", "success"]
     assert [record.getMessage() for record in caplog.records if record.name == __name__] == ["process 0"]
 
@@ -115,3 +114,20 @@ def test_what_goes_wrong_in_a_process_is_told_at_once(work: Any, error: type[Exc
     with pytest.raises(error, match=message):
         in_processes(work, Job(), [], [], 2)
     assert time.monotonic() - start < 45  # which is not the time that the others would have waited
+
+
+def ends_its_parent(job: Job, data: Any, loggers: list[Logger]) -> None:
+    """As `kill` does, or a batch system."""
+    if rank() == 0:
+        os.kill(os.getppid(), signal.SIGTERM)
+    time.sleep(60)
+
+
+def test_sigterm_is_as_ctrl_c_and_leaves_no_process() -> None:
+    start = time.monotonic()
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(KeyboardInterrupt):
+        in_processes(ends_its_parent, Job(), [], [], 2)
+    assert time.monotonic() - start < 45
+    assert multiprocessing.active_children() == []
+    assert signal.getsignal(signal.SIGTERM) is before

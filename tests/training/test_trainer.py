@@ -217,33 +217,49 @@ def test_options_are_checked_before_data_is_read(
 @pytest.mark.parametrize("model", ["als", "ials", "bayesian_mf"])
 def test_a_fit_in_two_processes_is_the_fit_in_one(fit: Fit, model: str) -> None:
     alone, shared = fit(model, epochs=3), fit(model, epochs=3, devices=2)
-    assert shared.metrics["device"] == "cpu, 2 processes of 1 threads"
+    assert shared.metrics["device"] == "cpu, 2 processes, 1 threads each"
     assert {**shared.figures, "device": alone.metrics["device"]} == alone.figures
     pd.testing.assert_frame_equal(shared.curve, alone.curve)
-    bundles = [Bundle.load(run.folder / "bundle").factors for run in (alone, shared)]
-    for name in ("user_factors", "item_factors", "user_bias", "item_bias"):
-        np.testing.assert_array_equal(getattr(bundles[1], name), getattr(bundles[0], name))
+    assert_same_factors(shared, alone)
 
 
-@pytest.mark.parametrize(("model", "devices"), [("bayesian_mf", (2, 1)), ("als", (1, 2))])
+def assert_same_factors(one: Result, other: Result) -> None:
+    ours, theirs = (Bundle.load(run.folder / "bundle").factors for run in (one, other))
+    for name, array in vars(theirs).items():
+        np.testing.assert_array_equal(getattr(ours, name), array, err_msg=name)
+
+
+@pytest.mark.parametrize("given", [("model.thin=9",), ("refit=none", "model.thin=9"), ("trainer.precision=64-true",)])
+def test_what_two_processes_found_is_exported_whole(fit: Fit, given: tuple[str, ...]) -> None:
+    """Also where no sample was kept, and in double precision: the process that exports has not fitted."""
+    alone, shared = (fit("bayesian_mf", *given, epochs=3, devices=count) for count in (1, 2))
+    assert_same_factors(shared, alone)
+    assert shared.metrics["test/rmse"] == alone.metrics["test/rmse"]
+
+
+@pytest.mark.parametrize(
+    ("model", "devices", "by"),
+    [("bayesian_mf", (2, 1), "SIGKILL"), ("als", (1, 2), "SIGKILL"), ("als", (2, 2), "SIGTERM")],
+)
 def test_a_run_that_lost_a_process_goes_on_with_another_number(
-    fit: Fit, model: str, devices: tuple[int, int], small_ratings: Path, tmp_path: Path
+    fit: Fit, model: str, devices: tuple[int, int], by: str, small_ratings: Path, tmp_path: Path
 ) -> None:
-    """Bit by bit what it would have been."""
+    """Bit by bit what it would have been; the configuration, as it was typed, has an interpolation."""
     whole = fit(model, epochs=4)
-    before, after = (["trainer.max_epochs=4", f"trainer.devices={count}"] for count in devices)
-    lost = f"+callbacks.lost={{_target_:tests.training.lost.Lost,file:{tmp_path}/lost,rank:{devices[0] - 1},epoch:2}}"
+    before, after = (f"trainer.devices={count}" for count in devices)
+    lost = f"{{_target_:tests.training.lost.Lost,file:{tmp_path}/lost,rank:{devices[0] - 1},epoch:2,signal:{by}}}"
     given = (
         f"model={model}", *MODELS[model], "data=tabular", f"data.root={small_ratings}", "data.batch_size=128",
-        "data.timestamp_column=timestamp", "data.rating_min=1", "data.rating_max=5", lost,
+        "data.timestamp_column=timestamp", "data.rating_min=1", "data.rating_max=5", f"+callbacks.lost={lost}",
+        "trainer.max_epochs=4", "model.seed=${seed}",
     )  # fmt: skip
     run = tmp_path / "run"
     command = [sys.executable, "-m", "recsys.train", *given, f"hydra.run.dir={run}"]
-    first = subprocess.run([*command, *before], capture_output=True, text=True)
+    first = subprocess.run([*command, before], capture_output=True, text=True)
     assert first.returncode != 0
     if devices[0] > 1:
-        assert f"process {devices[0]} of {devices[0]} was killed by SIGKILL" in first.stderr
-    second = subprocess.run([*command, *after], capture_output=True, text=True)
+        assert f"process {devices[0]} of {devices[0]} was killed by {by}" in first.stderr
+    second = subprocess.run([*command, after], capture_output=True, text=True)
     assert second.returncode == 0, second.stderr
     found = json.loads((run / "metrics.json").read_text())
     for name in ("val/rmse", "test/rmse", "test/mae"):

@@ -117,6 +117,7 @@ class BayesianMF(SweepModel):
         self.running: list[Tensor] = []  # sum of their predictions, by validation batch
         self._latent: Latent | None = None
         self._resumed: dict[str, Any] = {}  # state of the loaded checkpoint
+        self._last: dict[str, Tensor] | None = None  # sample of that checkpoint, where none was kept
 
     def set_artifact_dir(self, folder: Path, name: str) -> None:
         self.samples_file = folder / f"samples_{name}.bin"
@@ -159,6 +160,7 @@ class BayesianMF(SweepModel):
         self.samples = Samples(shapes, self.samples_file)
         if self._resumed:
             self._restore(self._resumed)
+        self._last = None
         self.samples.truncate(self._resumed.get("samples", 0))  # drop samples written after the checkpoint
 
     def sweep(self, users: NormalEquations, items: NormalEquations) -> Tensor:
@@ -238,7 +240,7 @@ class BayesianMF(SweepModel):
     def _samples(self) -> Iterator[dict[str, Tensor]]:
         """The kept samples; if there are none yet, the current one."""
         if self.samples is None or not len(self.samples):
-            yield self._sample()
+            yield self._last or self._sample()
             return
         for number in track(range(len(self.samples)), "exporting samples"):
             arrays = self.samples[number].items()
@@ -294,6 +296,9 @@ class BayesianMF(SweepModel):
             "counted": self.counted, "running": self.running, "samples": len(self.samples),
             "shapes": self.samples.shapes, "memory": [torch.from_numpy(sample) for sample in self.samples.memory],
         }  # fmt: skip
+        if not len(self.samples):  # so that it can be exported without the side information of the fit
+            sample = self._sample()
+            checkpoint["chain"]["last"] = {name: sample[name] for name in self.samples.shapes}
 
     def missing_artifact(self, checkpoint: dict[str, Any]) -> str | None:
         saved = checkpoint.get("chain", {})
@@ -307,6 +312,7 @@ class BayesianMF(SweepModel):
         self._resumed = checkpoint.get("chain", {})
         if self._resumed:
             self.samples = Samples(_saved_shapes(self._resumed), self.samples_file)
+            self._last = self._resumed.get("last")
             self._restore(self._resumed)
 
     def _restore(self, saved: dict[str, Any]) -> None:
