@@ -168,25 +168,39 @@ class NormalEquations:
         """What all ranks have of their blocks, rows or ratings."""
         return self.ranks.joined(part, self._sizes[what])
 
-    def sums(self, values: Tensor) -> Tensor:
-        """The sum of each row's values, which are in this side's order, float64 `(rows,)`."""
-        return self.rows([
-            torch.segment_reduce(block.of(values).double(), "sum", offsets=block.indptr, initial=0)
-            for block in self.blocks
-        ])  # fmt: skip
+    def sums(self, values: Tensor, factor: Tensor | None = None) -> Tensor:
+        """The sum of each row's values, float64 `(rows,)`.
 
-    def sums_of_other(self, values: Tensor) -> Tensor:
+        Args:
+            values: In this side's order, `(ratings,)`.
+            factor: Of the values, by row of the other side, `(n_other,)`; default 1.
+        """
+        found = []
+        for block in self.blocks:
+            mine = block.of(values)
+            if factor is not None:
+                mine = mine * factor.index_select(0, block.other)
+            found.append(torch.segment_reduce(mine.double(), "sum", offsets=block.indptr, initial=0))
+        return self.rows(found)
+
+    def sums_of_other(self, values: Tensor, factor: Tensor) -> Tensor:
         """The sum of the values of each row of the other side, float64 `(n_other,)`.
 
-        Any block has ratings of any row of the other side. So values are rounded to multiples of a power of two, of
-        which double precision holds all sums exactly, in whichever order they are added.
+        Any block has ratings of any row of the other side. So what is added is rounded to multiples of a power of two,
+        of which double precision holds all sums exactly, in whichever order.
 
         Args:
             values: At least 0, in this side's order, `(ratings,)`.
+            factor: Of the values, by row of this side, at least 0, `(rows,)`.
         """
-        high = self.ranks.highest(values.max() if len(values) else values.new_zeros(())).double()
-        step = torch.exp2(torch.ceil(torch.log2(high.clamp_min(torch.finfo(values.dtype).tiny) * self.ratings)) - 52)
-        counted = torch.bincount(self.other, torch.round(values.double() / step), minlength=self.n_other)
+        high = self.ranks.highest(values.max() if len(values) else values.new_zeros(())).double() * factor.max()
+        most = high.clamp_min(torch.finfo(values.dtype).tiny) * self.ratings
+        step = torch.exp2(torch.ceil(torch.log2(most)) - 52)
+        counted = torch.zeros(self.n_other, dtype=torch.float64, device=values.device)
+        for block in self.blocks:
+            of_row = factor[block.first : block.stop].double() / step
+            whole = torch.round(block.of(values) * of_row.repeat_interleave(block.indptr.diff()))
+            counted += torch.bincount(block.other, whole, minlength=self.n_other)
         return self.ranks.added(counted) * step
 
     def total(self, values: Tensor) -> Tensor:

@@ -13,6 +13,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from recsys.models.sparse_ops import looked_up
+
 CPU_NUMBERS = 1 << 18  # numbers of the design looked up at a time, to fit a core's cache
 GPU_NUMBERS = 1 << 26
 MAX_PADDING = 8  # at most 1 / MAX_PADDING of the longest row in a group is padding of the shortest
@@ -165,7 +167,7 @@ class _Lookup:
     def __call__(self, other: Tensor, place: Tensor) -> _Chunk:
         """The design's rows and the targets, offset subtracted and weighted, of ratings `(g, length)`."""
         flat, places = other.flatten(), place.flatten()
-        rows = self.design.rows.index_select(0, flat)
+        rows = looked_up(self.design.rows, flat)
         target = self.target.index_select(0, places)
         if self.design.offset is not None:
             target -= self.design.offset.index_select(0, flat)

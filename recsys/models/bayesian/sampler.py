@@ -127,9 +127,9 @@ def draw_noise(
     squares, half = errors.square(), 0.5 * chain["precision"]
     total = items.total(squares)
     if shape:
-        by_user = items.sums_of_other(squares * chain["item_precision"][items.row]).to(half)
+        by_user = items.sums_of_other(squares, chain["item_precision"]).to(half)
         chain["user_precision"] = gamma(shape + users.count / 2, shape + half * by_user, generator)
-        by_item = items.sums(squares * chain["user_precision"].index_select(0, items.other)).to(half)
+        by_item = items.sums(squares, chain["user_precision"]).to(half)
         chain["item_precision"] = gamma(shape + items.count / 2, shape + half * by_item, generator)
         total = (by_item * chain["item_precision"]).sum(dtype=torch.float64)
     rate = NOISE_RATE * unit**2 + total / 2
