@@ -259,6 +259,11 @@ def test_a_study_belongs_to_one_folder(tmp_path: Path) -> None:
     assert [trial.params for trial in again.study.trials] == [asked.params]
 
 
+IN_ONE_PROCESS = {
+    "sanity_checking": False, "is_global_zero": True, "strategy": SimpleNamespace(broadcast=lambda value: value)
+}  # fmt: skip
+
+
 def test_hopeless_trials_are_pruned_by_what_others_reached(tmp_path: Path) -> None:
     study = make_study(tmp_path)
 
@@ -268,7 +273,7 @@ def test_hopeless_trials_are_pruned_by_what_others_reached(tmp_path: Path) -> No
         for epoch in range(9):
             value = SimpleNamespace(item=lambda: rmse)
             trainer = SimpleNamespace(
-                callback_metrics={"val/rmse": value}, current_epoch=epoch, max_epochs=9, sanity_checking=False
+                callback_metrics={"val/rmse": value}, current_epoch=epoch, max_epochs=9, **IN_ONE_PROCESS
             )
             pruning.on_train_epoch_start(trainer, None)  # type: ignore[arg-type]
             if validated(epoch):
@@ -286,13 +291,27 @@ def test_hopeless_trials_are_pruned_by_what_others_reached(tmp_path: Path) -> No
     assert list(study.study.trials[5].intermediate_values) == [2, 5, 8]  # the others are of an epoch before
 
 
+def test_the_first_of_several_processes_decides(tmp_path: Path) -> None:
+    study = make_study(tmp_path)
+    study.ask()
+    pruning = Pruning(MEMORY[tmp_path], "s", 0, "halving")  # type: ignore[arg-type]
+    trainer = SimpleNamespace(
+        callback_metrics={"val/rmse": SimpleNamespace(item=lambda: 0.9)}, current_epoch=0, max_epochs=4,
+        sanity_checking=False, is_global_zero=False, strategy=SimpleNamespace(broadcast=lambda _: True),
+    )  # fmt: skip
+    pruning.on_validation_end(trainer, None)  # type: ignore[arg-type]
+    with pytest.raises(PrunedError):
+        pruning.on_train_epoch_end(trainer, None)  # type: ignore[arg-type]
+    assert study.study.trials[0].intermediate_values == {}
+
+
 def test_a_trial_that_has_spent_its_epochs_is_not_pruned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(optuna.trial.Trial, "should_prune", lambda _: True)
     study = make_study(tmp_path)
     study.ask()
     pruning = Pruning(MEMORY[tmp_path], "s", 0, "halving")  # type: ignore[arg-type]
     figures = {"val/rmse": SimpleNamespace(item=lambda: 0.9)}
-    trainer = SimpleNamespace(callback_metrics=figures, current_epoch=3, max_epochs=4, sanity_checking=False)
+    trainer = SimpleNamespace(callback_metrics=figures, current_epoch=3, max_epochs=4, **IN_ONE_PROCESS)
     pruning.on_validation_end(trainer, None)  # type: ignore[arg-type]
     pruning.on_train_epoch_end(trainer, None)  # type: ignore[arg-type]
     assert study.study.trials[0].intermediate_values == {3: 0.9}
