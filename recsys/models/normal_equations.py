@@ -27,8 +27,9 @@ from recsys.models import sparse_ops
 from recsys.models.padded_rows import Design, PaddedRows, Prior
 from recsys.models.ranks import Ranks
 
-BLOCK = 1 << 19  # ratings of a block, about
-FEWEST_BLOCKS = 8  # of a side, where it has as many rows
+BLOCK = 1 << 19  # ratings of a block, at most
+SMALL_BLOCK, SMALL_BLOCKS = 1 << 16, 8  # ratings of a block, at least, until there are so many: small groups are slow
+FEWEST_BLOCKS = 2
 ROW_COST = 16  # ratings that take as long as a row's own system
 
 Noise = Callable[[int, int], Tensor]  # standard normal numbers (stop - first, e) of the rows from first to stop
@@ -271,6 +272,7 @@ class NormalEquations:
 def _block_bounds(count: NDArray[np.int64]) -> list[int]:
     """First rows of the blocks, and the number of rows: `count (rows,)` are the rows' ratings."""
     cost = np.cumsum(count + ROW_COST)
-    blocks = max(FEWEST_BLOCKS, -(-int(count.sum()) // BLOCK))
+    ratings = int(count.sum())
+    blocks = max(FEWEST_BLOCKS, min(SMALL_BLOCKS, ratings // SMALL_BLOCK), -(-ratings // BLOCK))
     ends = np.searchsorted(cost, cost[-1] * np.arange(1, blocks) / blocks, side="right") if len(cost) else []
     return sorted({0, *(int(end) for end in ends), len(count)})

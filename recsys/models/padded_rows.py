@@ -18,6 +18,7 @@ from recsys.models.sparse_ops import looked_up
 CPU_NUMBERS = 1 << 18  # numbers of the design looked up at a time, to fit a core's cache
 GPU_NUMBERS = 1 << 26
 MAX_PADDING = 8  # at most 1 / MAX_PADDING of the longest row in a group is padding of the shortest
+CHEAP_PADDING = 1000  # or so many padded ratings of a group, which take less time than another group
 JITTERS = (1e-6, 1e-4, 1e-2)  # relative to the mean diagonal; added to matrices that are not positive definite
 
 
@@ -217,14 +218,16 @@ def _cholesky(system: Tensor) -> Tensor:
     )
 
 
-def _bucket_boundaries(degree: NDArray[np.int64], block: int) -> list[int]:
-    """Ends of the groups of rows, given descending degrees: at most `block` padded ratings and little padding."""
-    ends, first = [], 0
+def _bucket_boundaries(degree: NDArray[np.int64], piece: int) -> list[int]:
+    """Ends of the groups of rows, given descending degrees: at most `piece` padded ratings and little padding."""
+    ends, first, total = [], 0, np.append(0, np.cumsum(degree))
     while first < len(degree):
         length = max(1, int(degree[first]))
-        fitting = min(len(degree), first + max(1, block // length))
+        fitting = min(len(degree), first + max(1, piece // length))
         shortest = length - max(length // MAX_PADDING, 2)
         long_enough = first + int(np.searchsorted(-degree[first:fitting], -shortest, side="right"))
-        first = max(long_enough, first + 1)
+        padding = length * np.arange(fitting - first + 1) - (total[first : fitting + 1] - total[first])
+        cheap = first + int(np.searchsorted(padding, CHEAP_PADDING, side="right")) - 1
+        first = max(long_enough, cheap, first + 1)
         ends.append(first)
     return ends

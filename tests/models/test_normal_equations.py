@@ -122,25 +122,32 @@ def test_no_padded_block_is_larger_than_its_bound(numbers: int) -> None:
 @pytest.mark.parametrize("size", [1, 20, 1000])
 def test_blocks_have_all_rows_in_order_and_about_as_many_ratings(size: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(normal_equations, "BLOCK", size)
+    monkeypatch.setattr(normal_equations, "FEWEST_BLOCKS", 8)
     case = Case()
     side = case.side()
     assert [row for block in side.blocks for row in range(block.first, block.stop)] == list(range(N))
     assert torch.equal(torch.cat([block.other for block in side.blocks]).long(), side.sorted(case.other))
     blocks = max(8, -(-len(case.row) // size))
     assert len(side.blocks) == min(blocks, N)
-    largest = (len(case.row) + 16 * N) / blocks + case.side().count.max() + 16
+    largest = (len(case.row) + 16 * N) / blocks + side.count.max() + 16
     assert max(len(block.other) for block in side.blocks) <= largest
     expected = torch.stack([torch.linalg.solve(*case.brute_force(row)) for row in range(N)])
     torch.testing.assert_close(case.solve(side).double(), expected, atol=1e-4, rtol=1e-4)
 
 
-def test_a_block_s_solution_does_not_depend_on_other_blocks() -> None:
+def test_a_block_s_solution_does_not_depend_on_other_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Bit by bit: whoever solves it."""
+    monkeypatch.setattr(normal_equations, "FEWEST_BLOCKS", 8)
     case = Case()
     whole, side = case.solve(case.side()), case.side()
     side.blocks = side.blocks[2:5]
     rows = slice(side.blocks[0].first, side.blocks[-1].stop)
     assert torch.equal(case.solve(side), whole[rows])
+
+
+@pytest.mark.parametrize(("ratings", "blocks"), [(0, 2), (100_000, 2), (330_000, 5), (1_000_000, 8), (25_000_000, 48)])
+def test_small_data_have_few_blocks(ratings: int, blocks: int) -> None:
+    assert len(normal_equations._block_bounds(np.full(1000, ratings // 1000))) - 1 == blocks
 
 
 def test_sums_of_values_by_row_and_of_rows() -> None:
