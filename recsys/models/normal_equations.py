@@ -109,8 +109,8 @@ class NormalEquations:
         starts = indptr.cpu()[bounds].tolist()
         if len(bounds) <= self.ranks.world:
             raise ValueError(
-                f"trainer.devices must be <= {len(bounds) - 1}, into which {len(row):,} ratings of {n_rows:,} users or "
-                f"items are cut, got {self.ranks.world}"
+                f"trainer.devices must be <= {len(bounds) - 1} for {len(row):,} ratings, as they are cut into so many "
+                f"blocks, got {self.ranks.world}"
             )
         shares = self.ranks.shares(len(bounds) - 1)
         self._sizes = {  # of each rank
