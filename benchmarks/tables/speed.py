@@ -66,6 +66,12 @@ def growth(found: dict[str, Entry]) -> str:
     return paragraphs(table(["ratings", "batch", "an epoch", "a rating"], rows, "lrrr"), text)
 
 
+def _model(name: str) -> str:
+    """A model's name as code, and what is said behind a comma."""
+    model, comma, more = name.partition(",")
+    return f"`{model}`{comma}{more}"
+
+
 def scaling_sweeps(results: Results) -> str:
     """What a rating costs a sweep in small and large data, and what a large fit holds."""
     return by_device(results, "scaling_sweeps", _growth_sweeps)
@@ -73,7 +79,7 @@ def scaling_sweeps(results: Results) -> str:
 
 def _growth_sweeps(found: Entry) -> str:
     rows = [
-        [f"`{name.partition(',')[0]}`{name.removeprefix(name.partition(',')[0])}",
+        [_model(name),
          *(f"{median(it['ns_per_rating'][size]):.0f} ns" for size in ("small", "large")), bold(times(it["ratio"])),
          f"{median(it['ns_per_rating']['large_first']):.0f} ns"]
         for name, it in found["models"].items()
@@ -90,7 +96,7 @@ def processes(results: Results) -> str:
 
 def _processes(found: Entry) -> str:
     rows = [
-        [f"`{name.partition(',')[0]}`{name.removeprefix(name.partition(',')[0])}",
+        [_model(name),
          *(span(median(it["seconds"][kind])) for kind in ("shared", "apart")), bold(times(it["ratio"])),
          f"{it['largest_difference']:.2g} after {it['sweeps_compared']}"]
         for name, it in found["models"].items()

@@ -25,6 +25,7 @@ from recsys.experiments.job_lines import print_line
 from recsys.experiments.multirun import count_jobs, resume_hint
 from recsys.experiments.run_folder import as_typed, has_ended, write_status
 from recsys.experiments.worker import JobSpec, TaskReference, work
+from recsys.training.parent import handled
 from recsys.training.threads import available_cores
 
 log = logging.getLogger(__name__)
@@ -171,12 +172,9 @@ def _start_method(threads: int) -> BaseContext:
 
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(PRELOADED)
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # inherited, so that Ctrl-C does not interrupt its imports
-    try:
-        with _thread_limit(threads):
-            ensure_running()
-    finally:
-        signal.signal(signal.SIGINT, before)
+    # Inherited, so that Ctrl-C does not interrupt its imports.
+    with handled(signal.SIGINT, signal.SIG_IGN), _thread_limit(threads):
+        ensure_running()
     return context
 
 

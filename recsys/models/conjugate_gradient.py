@@ -60,6 +60,7 @@ class Systems(NamedTuple):
     common: Common
     pairs: SortedPairs
     penalty: Tensor  # (rows,)
+    total: Tensor  # of the weights of each row's pairs, (rows,)
     weight: Tensor  # of each pair in A, (pairs,) in the order of the pairs; () where all are alike
     target: Tensor  # of each pair in b, likewise
 
@@ -75,7 +76,7 @@ def conjugate_gradient(systems: Systems, start: Tensor, steps: int, dot: Tensor 
     """
     common, pairs, weight = systems.common, systems.pairs, systems.weight
     design, shared, penalty = common.design, common.shared, systems.penalty[:, None]
-    diagonal = common.diagonal(systems.penalty, pairs.totals(weight))
+    diagonal = common.diagonal(systems.penalty, systems.total)
     x = start @ common.basis
     tiny = torch.finfo(x.dtype).tiny
     score = pairs.dot(x, design)

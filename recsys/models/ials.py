@@ -160,16 +160,15 @@ class ImplicitALS(RankingModel, SweepModel):
     ) -> None:
         """Improve a side; arguments as of `_cholesky`."""
         v, penalty = self._confidence(side), self._penalty(side)
-        weight, taken, total = (1 - self.unobserved_weight) * v, self._taken(v), self._total(other).to(v)
-        added = (1 - self.unobserved_weight) * other.gram(others, total)
-        common = Common(
-            others, self._shared(other, others), added, (1 - self.unobserved_weight) * total.sum(), len(rows)
-        )
+        share = 1 - self.unobserved_weight
+        weight, taken, total = share * v, self._taken(v), share * side.weight.to(v)
+        added = other.gram(others, share * other.weight.to(v))
+        common = Common(others, self._shared(other, others), added, total.sum(), len(rows))
         found = []
         for block in side.blocks:
             mine = slice(block.first, block.stop)
             of_ratings = (part if not part.ndim else block.of(part) for part in (weight, taken))
-            systems = Systems(common, block.pairs, penalty[mine], *of_ratings)
+            systems = Systems(common, block.pairs, penalty[mine], total[mine], *of_ratings)
             of_score = None if score is None else block.of(score)
             found.append(conjugate_gradient(systems, rows[mine], self.cg_steps, of_score))
         rows[:] = side.rows(found)
@@ -182,13 +181,9 @@ class ImplicitALS(RankingModel, SweepModel):
         """What all pairs of a row add to its matrix, rated or not, `(e, e)`."""
         return self.unobserved_weight * other.gram(others)
 
-    def _total(self, side: NormalEquations) -> Tensor:
-        """Sum of the confidence of each row's ratings, `(n,)`."""
-        return side.count if side.value is None else side.sums(side.value)
-
     def _penalty(self, side: NormalEquations) -> Tensor:
         """Penalty of each row, `(n,)`."""
-        weight = self._total(side) + self.unobserved_weight * side.n_other
+        weight = side.weight + self.unobserved_weight * side.n_other
         return (self.reg_lambda * weight**self.reg_exponent).to(self.mu)
 
     def scores(self, user: Tensor) -> Tensor:

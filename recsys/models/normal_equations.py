@@ -137,6 +137,11 @@ class NormalEquations:
         assert self.value is not None
         return self.value
 
+    @cached_property
+    def weight(self) -> Tensor:
+        """The sum of each row's values, `(rows,)`; where there are none, the number of its ratings."""
+        return self.count if self.value is None else self.sums(self.value)
+
     @property
     def row(self) -> Tensor:
         """The row of each rating, in this side's order, int64 `(ratings,)`."""

@@ -152,12 +152,6 @@ class SortedPairs:
         """
         return _bags(columns, self.column, self.indptr, weight)
 
-    def totals(self, weight: Tensor) -> Tensor:
-        """The sum of each row's weights, `(n_rows,)`; they are `(pairs,)`, or `()` where all are alike."""
-        return (
-            self.sums(weight.new_ones(self.n_columns, 1), weight)[:, 0] if weight.ndim else weight * self.indptr.diff()
-        )
-
     def spread(self, values: Tensor) -> Tensor:
         """The value of each pair's row, `(pairs,)`, from `(n_rows,)`."""
         return values.index_select(0, self.row)

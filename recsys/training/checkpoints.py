@@ -171,10 +171,11 @@ def load_best(model: RatingModel, folder: Path) -> None:
 def load_state(model: RatingModel, path: Path) -> None:
     """Load a checkpoint's state into a model, whose precision becomes its own; raises as `usable_checkpoint`."""
     checkpoint = usable_checkpoint(path, model)
-    if any(checkpoint["state_dict"][name].dtype == torch.float64 for name, _ in model.named_parameters()):
+    state = checkpoint["state_dict"]
+    if any(state[name].dtype == torch.float64 for name, _ in model.named_parameters() if name in state):
         model.double()
     model.on_load_checkpoint(checkpoint)
-    model.load_state_dict(checkpoint["state_dict"])
+    model.load_state_dict(state)
 
 
 def newest_usable(checkpoint: Path, model: RatingModel) -> Path | None:

@@ -1,10 +1,31 @@
-"""Processes that end with the one that started them."""
+"""Processes and those that started them: they end together, and signals reach one of them."""
 
 from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+
+@contextmanager
+def handled(signum: signal.Signals, handler: Callable[..., Any] | signal.Handlers) -> Iterator[None]:
+    """Handle a signal so for a while; processes that are started meanwhile inherit `signal.SIG_IGN`.
+
+    Only the main thread can; in others nothing changes.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signum, handler)
+    try:
+        yield
+    finally:
+        signal.signal(signum, before)
 
 
 def exit_with_parent() -> None:

@@ -13,10 +13,8 @@ import pickle
 import signal
 import sys
 import tempfile
-import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from multiprocessing import connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -27,7 +25,7 @@ import torch.distributed as dist
 from lightning.pytorch.loggers import Logger
 
 from recsys.progress import tolerate_closed_output
-from recsys.training.parent import exit_with_parent
+from recsys.training.parent import exit_with_parent, handled
 from recsys.training.threads import choose_threads
 
 T = TypeVar("T")
@@ -54,7 +52,8 @@ def in_processes(work: Work[T], job: Any, data: Any, loggers: Sequence[Logger], 
     context = multiprocessing.get_context("spawn")  # neither CUDA nor OpenMP survives a fork
     processes, watched = list[BaseProcess](), dict[Connection, int]()
     names = [_LoggerNames(logger.name, logger.version, logger.save_dir) for logger in loggers[:1]]
-    with tempfile.TemporaryDirectory(prefix="recsys-") as name, _interrupted_by_sigterm():
+    # SIGTERM is as Ctrl-C, as in a fit of one process.
+    with tempfile.TemporaryDirectory(prefix="recsys-") as name, handled(signal.SIGTERM, _interrupt):
         folder = Path(name)
         with (folder / "job").open("wb") as file:
             pickle.dump((work, job, data, names), file, pickle.HIGHEST_PROTOCOL)
@@ -62,7 +61,7 @@ def in_processes(work: Work[T], job: Any, data: Any, loggers: Sequence[Logger], 
             for rank in range(world):
                 ours, theirs = context.Pipe()
                 process: BaseProcess = context.Process(target=_run, args=(theirs, rank, world, folder), daemon=True)
-                with _ignored_interrupts():
+                with handled(signal.SIGINT, signal.SIG_IGN):  # Ctrl-C reaches this process, which ends the others
                     process.start()
                 theirs.close()  # so that reading from a dead process raises EOFError
                 processes.append(process)
@@ -129,34 +128,8 @@ def _end(processes: Sequence[BaseProcess]) -> None:
         process.join()
 
 
-@contextmanager
-def _interrupted_by_sigterm() -> Iterator[None]:
-    """Let SIGTERM be as Ctrl-C, as in a fit of one process."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def interrupt(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
-@contextmanager
-def _ignored_interrupts() -> Iterator[None]:
-    """Start processes that ignore Ctrl-C: it reaches the one that started them, which ends them."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
+def _interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
 
 
 def _run(driver: Connection, rank: int, world: int, folder: Path) -> None:

@@ -34,7 +34,7 @@ class Case:
         weight, z = self.weight.expand(len(row)), self.design[column]
         common = Common(self.design, self.shared, (z.T * weight) @ z, weight.sum(), N)
         pairs = SortedPairs(pad(torch.bincount(row, minlength=N).cumsum(0), (1, 0)), column, M)
-        return Systems(common, pairs, penalty, self.weight, self.target)
+        return Systems(common, pairs, penalty, torch.bincount(row, weight, N), self.weight, self.target)
 
     def dense(self, row: int) -> tuple[Tensor, Tensor]:
         """The matrix and right-hand side of one row."""
@@ -99,5 +99,5 @@ def test_nothing_to_solve() -> None:
     """No penalty, no pairs, no target: rows of zeros, and no division by zero."""
     none, zero = torch.empty(0, dtype=torch.int64), torch.zeros(())
     common = Common(torch.zeros(2, 4), torch.zeros(4, 4), torch.zeros(4, 4), zero, 3)
-    systems = Systems(common, SortedPairs(torch.zeros(4), none, 2), torch.zeros(3), zero, zero)
+    systems = Systems(common, SortedPairs(torch.zeros(4), none, 2), torch.zeros(3), torch.zeros(3), zero, zero)
     assert torch.equal(conjugate_gradient(systems, torch.zeros(3, 4), 2), torch.zeros(3, 4))

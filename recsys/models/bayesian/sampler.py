@@ -125,13 +125,14 @@ def draw_noise(
         generator: Random generator.
     """
     squares, half = errors.square(), 0.5 * chain["precision"]
-    total = items.total(squares)
     if shape:
         by_user = items.sums_of_other(squares, chain["item_precision"]).to(half)
         chain["user_precision"] = gamma(shape + users.count / 2, shape + half * by_user, generator)
         by_item = items.sums(squares, chain["user_precision"]).to(half)
         chain["item_precision"] = gamma(shape + items.count / 2, shape + half * by_item, generator)
         total = (by_item * chain["item_precision"]).sum(dtype=torch.float64)
+    else:
+        total = items.total(squares)
     rate = NOISE_RATE * unit**2 + total / 2
     chain["precision"] = gamma(NOISE_SHAPE + items.ratings / 2, rate, generator).to(half)
 
